@@ -1,0 +1,118 @@
+"""An async API client on aiohttp and msgspec: typed calls through an ordered chain of middlewares.
+
+Everything that calling an API needs is here; writing a middleware needs `aioapiclient.contract`,
+catching errors `aioapiclient.errors`, and testing `aioapiclient.testing`.
+"""
+
+from ._body import Body
+from ._chain import default_chain
+from ._client import AsyncAPIClient
+from ._open import Open, Unknown
+from ._plugins import load_middleware
+from ._query import QueryStyle
+from ._request import APIRequest
+from ._resource import AsyncAPIResource
+from ._response import AsyncAPIResponse, BaseAPIResponse
+from ._transport import AiohttpTransport
+from ._types import NOT_GIVEN, OMIT, CallOptions, NotGiven, Omit, RequestOptions, Timeout
+from ._version import __version__
+from .contract import Auth, Handler, Middleware, Token, TokenCache, per_attempt, per_send
+from .errors import (
+    APIClientError,
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    APIStreamError,
+    APITimeoutError,
+    AuthenticationError,
+    BadGatewayError,
+    BadRequestError,
+    BodyTooLargeError,
+    ClientClosedError,
+    ConflictError,
+    ContentTooLargeError,
+    GatewayTimeoutError,
+    GoneError,
+    InternalServerError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    RateLimitError,
+    RequestNotReplayableError,
+    RequestTimeoutError,
+    RetryableError,
+    ServerNotImplementedError,
+    ServiceUnavailableError,
+    StreamConsumedError,
+    TooManyRedirectsError,
+    UnprocessableEntityError,
+)
+from .middleware.auth import APIKeyAuth, BasicAuth, BearerAuth
+from .middleware.retry import RetryBudget, RetryPolicy
+
+__all__ = [
+    "NOT_GIVEN",
+    "OMIT",
+    "APIClientError",
+    "APIConnectionError",
+    "APIError",
+    "APIKeyAuth",
+    "APIRequest",
+    "APIResponseValidationError",
+    "APIStatusError",
+    "APIStreamError",
+    "APITimeoutError",
+    "AiohttpTransport",
+    "AsyncAPIClient",
+    "AsyncAPIResource",
+    "AsyncAPIResponse",
+    "Auth",
+    "AuthenticationError",
+    "BadGatewayError",
+    "BadRequestError",
+    "BaseAPIResponse",
+    "BasicAuth",
+    "BearerAuth",
+    "Body",
+    "BodyTooLargeError",
+    "CallOptions",
+    "ClientClosedError",
+    "ConflictError",
+    "ContentTooLargeError",
+    "GatewayTimeoutError",
+    "GoneError",
+    "Handler",
+    "InternalServerError",
+    "InvalidRequestError",
+    "Middleware",
+    "NotFoundError",
+    "NotGiven",
+    "Omit",
+    "Open",
+    "PermissionDeniedError",
+    "PreconditionFailedError",
+    "QueryStyle",
+    "RateLimitError",
+    "RequestNotReplayableError",
+    "RequestOptions",
+    "RequestTimeoutError",
+    "RetryBudget",
+    "RetryPolicy",
+    "RetryableError",
+    "ServerNotImplementedError",
+    "ServiceUnavailableError",
+    "StreamConsumedError",
+    "Timeout",
+    "Token",
+    "TokenCache",
+    "TooManyRedirectsError",
+    "Unknown",
+    "UnprocessableEntityError",
+    "__version__",
+    "default_chain",
+    "load_middleware",
+    "per_attempt",
+    "per_send",
+]

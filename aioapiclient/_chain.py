@@ -1,0 +1,161 @@
+"""The chain: which middlewares a call passes, in which order, and why in this one.
+
+A chain is a list of middlewares, the first one outermost, around a transport. Folding it binds each
+middleware to the rest, once, so that a call only runs through functions that are already joined.
+
+Two middlewares split the list into three zones, and their places explain all the others':
+
+* `RetryMiddleware` calls what stands after it once for every attempt; what stands before it runs
+  once per call. So the deadline stands first: it bounds everything. Headers come next, for they are
+  the same on every attempt. Redirects stand outside the retries: each hop has attempts of its own,
+  and goes on counting where the last hop stopped.
+* `AuthMiddleware` stands inside the retries, so that every attempt carries a token or a signature
+  that is still valid then, and inside the redirects, so that every hop is asked anew whether its
+  origin may have the credential. It calls what stands after it once more when a refused credential
+  was renewed. So what stands there sees each send: final URL, final headers, final body.
+* The limit of one attempt and the decoding come last, where the wire is: time spent on getting a
+  token is no time of the attempt, and a body that breaks off while it is read is a failed attempt.
+
+A middleware of yours goes to the end of its zone's own part: once per call, or where `per_attempt`
+or `per_send` says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from ._plugins import load_middleware
+from ._response import AsyncAPIResponse
+from .contract import APIRequest, Auth, Handler, Middleware, Placed
+from .middleware.auth import AuthMiddleware
+from .middleware.decoding import DecodingMiddleware
+from .middleware.headers import HeadersMiddleware
+from .middleware.redirect import RedirectMiddleware
+from .middleware.retry import RetryMiddleware, RetryPolicy
+from .middleware.timeout import DeadlineMiddleware, TimeoutMiddleware
+
+__all__ = ["default_chain", "explain", "fold", "insert"]
+
+# What a middleware of each kind must stand before, to be at the end of its zone.
+_ENDS: Mapping[str, tuple[type[Any], ...]] = {
+    "per_call": (RedirectMiddleware, RetryMiddleware, AuthMiddleware, TimeoutMiddleware, DecodingMiddleware),
+    "per_attempt": (AuthMiddleware, TimeoutMiddleware, DecodingMiddleware),
+    "per_send": (TimeoutMiddleware, DecodingMiddleware),
+}
+
+
+def default_chain(
+    *,
+    auth: Auth | None = None,
+    default_headers: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
+    library_headers: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None,
+    retry: RetryPolicy | None = None,
+    trusted_origins: Iterable[str] = (),
+    middlewares: Iterable[Middleware | str] = (),
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> list[Middleware]:
+    """The chain that a client makes for itself, as an ordinary list to edit and to give as ``chain=``.
+
+    The arguments are those of `AsyncAPIClient`; *library_headers* are headers of the lowest layer,
+    and *sleep* is what waits between attempts.
+    """
+    trusted = tuple(trusted_origins)
+    chain: list[Middleware] = [
+        DeadlineMiddleware(),
+        HeadersMiddleware(default_headers, library=library_headers, trusted_origins=trusted),
+        RedirectMiddleware(trusted_origins=trusted),
+        RetryMiddleware(retry, sleep=sleep),
+        AuthMiddleware(auth, trusted_origins=trusted),
+        TimeoutMiddleware(),
+        DecodingMiddleware(),
+    ]
+    return insert(chain, middlewares)
+
+
+def insert(chain: Sequence[Middleware], middlewares: Iterable[Middleware | str]) -> list[Middleware]:
+    """*chain* with *middlewares* in the places that they ask for, behind those of the same kind."""
+    edited = list(chain)
+    for given in middlewares:
+        stage = given.stage if isinstance(given, Placed) else "per_call"
+        middleware = resolve(given)
+        ends = _ENDS[stage]
+        index = next((place for place, link in enumerate(edited) if isinstance(link, ends)), len(edited))
+        edited.insert(index, middleware)
+    return edited
+
+
+def resolve(given: Middleware | str) -> Middleware:
+    """The middleware itself: out of its place, or loaded by its name; checked.
+
+    Raises `TypeError`, with its name, for what is not async.
+    """
+    inner = given.middleware if isinstance(given, Placed) else given
+    middleware = load_middleware(inner) if isinstance(inner, str) else inner
+    _check(middleware)
+    return middleware
+
+
+def _check(middleware: object) -> None:
+    name = getattr(middleware, "__qualname__", None) or type(middleware).__qualname__
+    if isinstance(middleware, type):
+        raise TypeError(f"Middleware {name} is a class; give an instance of it: {name}(...)")
+    if not callable(middleware):
+        raise TypeError(
+            f"Middleware {name} is not callable; it must be an async function of (request, handler)"
+        )
+    function: Any = middleware
+    while isinstance(function, partial):
+        function = function.func
+    if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)):
+        raise TypeError(f"Middleware {name} is not async; write it as 'async def' (request, handler)")
+
+
+def check_chain(chain: Iterable[Middleware | str]) -> tuple[Middleware, ...]:
+    """*chain* as a tuple of middlewares, each checked."""
+    if isinstance(chain, str):
+        raise TypeError("chain must be an iterable of middlewares, not one str")
+    return tuple(resolve(given) for given in chain)
+
+
+def fold(chain: Sequence[Middleware], transport: Handler) -> Handler:
+    """*chain* around *transport*, as one handler."""
+    handler = transport
+    for middleware in reversed(chain):
+        handler = _bind(middleware, handler)
+    return handler
+
+
+def _bind(middleware: Middleware, handler: Handler) -> Handler:
+    def bound(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
+        return middleware(request, handler)
+
+    return bound
+
+
+def explain(chain: Sequence[Middleware], transport: Handler) -> str:
+    """*chain* as text, one line a link, each inside the one above, with the bars that split it."""
+    lines: list[str] = []
+    links: list[object] = [*chain, transport]
+    for depth, link in enumerate(links):
+        line = "  " * depth + _name(link)
+        if isinstance(link, RetryMiddleware):
+            line = _bar(line, "once per attempt")
+        elif isinstance(link, AuthMiddleware):
+            line = _bar(line, "once per send")
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _bar(line: str, text: str) -> str:
+    return f"{line} {'=' * max(4, 44 - len(line))} below: {text}"
+
+
+def _name(link: object) -> str:
+    while isinstance(link, partial):
+        link = link.func
+    name = getattr(link, "__qualname__", None) or type(link).__qualname__
+    return name.rpartition("<locals>.")[2]

@@ -1,0 +1,570 @@
+"""`AsyncAPIClient`: makes the request, sends it down the chain, and gives its result to the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import inspect
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self, Unpack, cast
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from ._body import build_body
+from ._chain import check_chain, default_chain, explain, fold, insert
+from ._codecs import check_cast_to
+from ._headers import check_layer, check_token, check_value, overlay
+from ._lifecycle import Lifecycle
+from ._options import check_names, layer_options, merge_headers, resolve_settings
+from ._query import DEFAULT_STYLE, QueryStyle, merge_params
+from ._request import APIRequest
+from ._response import AsyncAPIResponse, result_type
+from ._scope import Scope
+from ._transport import AiohttpTransport
+from ._types import (
+    DEFAULT_TIMEOUT,
+    NOT_GIVEN,
+    CallOptions,
+    CallSettings,
+    ClientOptions,
+    HeaderLayer,
+    NotGiven,
+    Omit,
+    Params,
+    RequestOptions,
+    StatusKey,
+    Timeout,
+    as_timeout,
+)
+from ._url import BaseURL, TrustedOrigins, template_of
+from ._verbs import Verbs
+from ._version import __version__
+from .contract import Auth, Handler, Middleware
+from .errors import APIStatusError, InvalidRequestError, status_error_class
+from .middleware.retry import RetryBudget, RetryPolicy
+
+__all__ = ["AsyncAPIClient"]
+
+
+class AsyncAPIClient(Verbs):
+    """An API, typed: owns one session, passes each call through an ordered chain, ends in msgspec objects.
+
+    ::
+
+        async with AsyncAPIClient("https://api.example.com/v1", auth=BearerAuth(token)) as api:
+            user = await api.get("/users/{id}", User, path_params={"id": 7})
+
+    It can be made anywhere, at module level too: the session opens with the first call, inside the
+    running loop. Use it as a context manager, or await `close`.
+
+    Args:
+        base_url: Where relative paths lead; its own path is kept.
+        version: Of the SDK that is built on it, for the User-Agent.
+        auth: The credential; sent to the base URL's origin and *trusted_origins* only.
+        default_headers: Under those of each call; `OMIT` removes what the library would send.
+        default_params: Query parameters under those of each call.
+        query_style: How arrays and nested objects are written in queries and forms.
+        max_retries: Attempts beyond the first, 2 by default; the shorthand of *retry*.
+        retry: The whole policy.
+        timeout: Limits of a call; a number is the whole call in seconds, None switches all off.
+        middlewares: Yours: once per call, or where `per_attempt` and `per_send` say; names are loaded.
+        chain: All of them, instead of the default chain.
+        strict_response_validation: False only coerces what has the wrong type (``"1"`` to ``1``).
+        dec_hook: msgspec's, for types it does not know.
+        enc_hook: msgspec's, for types it does not know.
+        error_types: What error bodies decode to: ``{404: NotFound, "4XX": Problem, "default": Any}``.
+        idempotency_header: With it, every POST and PATCH gets a key, the same on every attempt.
+        request_id_header: Where the server names its request.
+        follow_redirects: Whether redirects are followed.
+        trusted_origins: Patterns of other origins that may have what is personal: ``https://*.example.com``.
+        max_body: Bytes of one buffered response body, decompressed (64 MiB); None for no bound.
+        session: An aiohttp `ClientSession` of yours: used, never closed and never changed.
+        transport: An `AiohttpTransport`, or any handler, such as `aioapiclient.testing.FakeTransport`.
+
+    Raises `InvalidRequestError` for values that make no sense, and `TypeError` for wrong types and
+    combinations.
+
+    """
+
+    def __init__(
+        self,
+        base_url: str | URL,
+        *,
+        version: str = "0",
+        auth: Auth | None = None,
+        default_headers: HeaderLayer | None = None,
+        default_params: Params | None = None,
+        query_style: QueryStyle = DEFAULT_STYLE,
+        max_retries: int | NotGiven = NOT_GIVEN,
+        retry: RetryPolicy | None = None,
+        timeout: Timeout | float | NotGiven | None = NOT_GIVEN,
+        middlewares: Iterable[Middleware | str] | None = (),
+        chain: Iterable[Middleware | str] | None = None,
+        strict_response_validation: bool = True,
+        dec_hook: Callable[[type, Any], Any] | None = None,
+        enc_hook: Callable[[Any], Any] | None = None,
+        error_types: Mapping[StatusKey, Any] | None = None,
+        idempotency_header: str | None = None,
+        request_id_header: str = "x-request-id",
+        follow_redirects: bool = True,
+        trusted_origins: Iterable[str] = (),
+        max_body: int | None = 64 << 20,
+        session: aiohttp.ClientSession | None = None,
+        transport: Handler | None = None,
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name in CLIENT_OPTIONS}
+        if session is not None and transport is not None:
+            raise TypeError("Give session or transport, not both: AiohttpTransport(session=...) takes yours")
+        self._given: dict[str, Any] = dict.fromkeys(CLIENT_OPTIONS)
+        self._timeout = DEFAULT_TIMEOUT
+        self._settings = CallSettings()
+        self._budget = RetryBudget()
+        self._is_view = False
+        self._set_up(given)
+        if transport is None:
+            transport = AiohttpTransport(session=session)
+        elif not callable(transport):
+            raise TypeError(f"transport must be a handler, not {type(transport).__name__}")
+        self._shared = Lifecycle(repr(self), transport)
+        self._set_up_chain(given)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._base.url}>"
+
+    # --- configuration, of a client and of its views
+
+    def _set_up(self, changes: Mapping[str, Any]) -> None:
+        """Take over *changes*, and resolve what requests are made of."""
+        given = self._given = {**self._given, **_merged(self._given, changes)}
+        if "base_url" in changes:
+            self._base = BaseURL(given["base_url"])
+        if "trusted_origins" in changes:
+            TrustedOrigins(self._base, given["trusted_origins"])
+        if "timeout" in changes:
+            self._timeout = given["timeout"].over(DEFAULT_TIMEOUT)
+        for name, setting in _SETTINGS.items():
+            if name in changes:
+                self._settings = resolve_settings(self._settings, {setting: given[name]})
+        if "idempotency_header" in changes and given["idempotency_header"] is not None:
+            check_layer({given["idempotency_header"]: ""})
+        if "default_headers" in changes:
+            check_layer(given["default_headers"])
+
+    def _set_up_chain(self, changes: Mapping[str, Any]) -> None:
+        """Make the chain anew if *changes* reach it, and fold it around the transport."""
+        if not _CHAIN_OPTIONS.isdisjoint(changes):
+            chain = self._given["chain"]
+            self._chain = self._own_chain() if chain is None else check_chain(chain)
+            for link in self._chain:
+                self._adopt(link)
+        elif not _is_overridden(self, "_prepare_request"):
+            return
+        self._handler = fold(self._chain, self._innermost())
+
+    def _own_chain(self) -> tuple[Middleware, ...]:
+        given = self._given
+        auth = given["auth"]
+        if auth is not None:
+            check_auth(auth)
+        elif _is_overridden(self, "auth_headers"):
+            auth = _HookAuth(self)
+        policy = given["retry"] or RetryPolicy()
+        if policy.budget is msgspec.UNSET:
+            policy = msgspec.structs.replace(policy, budget=self._budget)
+        return tuple(
+            default_chain(
+                auth=auth,
+                default_headers=lambda: self.default_headers,
+                library_headers=lambda: {"User-Agent": self.user_agent, **self.platform_headers()},
+                retry=policy,
+                trusted_origins=given["trusted_origins"],
+                middlewares=given["middlewares"] or (),
+                sleep=self._sleep_for_retry,
+            )
+        )
+
+    def _adopt(self, link: object) -> None:
+        """Let a link of the chain, or an auth, make calls of its own, and close it with the client."""
+        bind = getattr(link, "bind", None)
+        if bind is not None:
+            bind(self._without_auth())
+        if getattr(link, "close", None) is not None:
+            self._shared.close_too(link)
+
+    def _innermost(self) -> Handler:
+        transport = self._shared.transport
+        if not _is_overridden(self, "_prepare_request"):
+            return transport
+
+        async def send(request: APIRequest) -> AsyncAPIResponse[Any]:
+            await self._prepare_request(request)
+            return await transport(request)
+
+        return send
+
+    def with_options(self, **overrides: Unpack[ClientOptions]) -> Self:
+        """A view: this client with other options, on the same session, retry budget and token caches.
+
+        Mappings (``default_headers``, ``default_params``, ``error_types``) merge, what a `Timeout`
+        leaves out is inherited, the rest replaces. ``__init__`` is not called again; closing a view
+        closes nothing.
+
+        Raises `TypeError` for ``session`` and ``transport``, which cannot differ, for an unknown
+        name, and for ``chain`` together with what would live in it.
+        """
+        for name in ("session", "transport"):
+            if name in overrides:
+                raise TypeError(f"A view shares its client's {name}; make a client of its own for another")
+        check_names(overrides, CLIENT_OPTIONS)
+        view = self._view()
+        view._set_up(overrides)
+        view._set_up_chain(overrides)
+        return view
+
+    copy = with_options
+
+    def _view(self) -> Self:
+        view = copy.copy(self)
+        view._is_view = True
+        for name in list(vars(view)):
+            # A resource that was cached on the client belongs to the client.
+            if isinstance(getattr(type(view), name, None), functools.cached_property):
+                del vars(view)[name]
+        return view
+
+    def _without_auth(self) -> Self:
+        view = self._view()
+        view._settings = resolve_settings(self._settings, {"auth": None})
+        return view
+
+    # --- what a client tells of itself
+
+    @property
+    def base_url(self) -> URL:
+        """Where relative paths lead."""
+        return self._base.url
+
+    @property
+    def timeout(self) -> Timeout:
+        """The limits of a call that brings none."""
+        return self._timeout
+
+    @property
+    def chain(self) -> tuple[Middleware, ...]:
+        """The middlewares that every call passes, the first one outermost."""
+        return self._chain
+
+    def explain(self) -> str:
+        """The chain as text, with the two bars that split it into call, attempt and send."""
+        return explain(self._chain, self._shared.transport)
+
+    # --- the life of the client
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End what is in flight and close the session; a view closes nothing.
+
+        Whatever a call waits for, it ends with `ClientClosedError`. Safe to call again.
+        """
+        if not self._is_view:
+            await self._shared.close()
+
+    def is_closed(self) -> bool:
+        """Whether the client, or the one that this is a view of, was closed."""
+        return self._shared.closed
+
+    # --- a call
+
+    async def _call(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any,
+        options: CallOptions | None,
+        keywords: RequestOptions,
+    ) -> Any:
+        given = layer_options(keywords, options)
+        if _is_overridden(self, "_prepare_options"):
+            given = await self._prepare_options(given)
+        raw = cast_to is aiohttp.ClientResponse
+        request = self._build_request(method, path, cast_to, given)
+        request.stream = raw
+        response = await self._run(request, self._handler_for(given))
+        return await self._process_response(response, cast_to)
+
+    async def _run(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        """Send *request* down the chain, in a scope that the closing of the client can end."""
+        shared = self._shared
+        scope = Scope()
+        request.started = shared.begin(scope).time()
+        request.scope = scope
+        request.timers = shared.timers
+        try:
+            with scope:
+                response = _checked_response(await handler(request))
+                if not response.ok:
+                    await response.read_error()
+        finally:
+            shared.end(scope)
+        if not response.ok:
+            error = self._make_status_error(response, response.error_body())
+            for note in response.notes:
+                error.add_note(note)
+            raise error
+        return response
+
+    def _handler_for(self, given: RequestOptions) -> Handler:
+        if "middlewares" not in given:
+            return self._handler
+        return fold(insert(self._chain, given["middlewares"]), self._innermost())
+
+    def _build_request(self, method: str, path: str | URL, cast_to: Any, given: RequestOptions) -> APIRequest:
+        style = self._given["query_style"]
+        request = APIRequest(
+            _checked_method(method),
+            self._base.build(
+                path,
+                given.get("path_params"),
+                given.get("params"),
+                default_params=self.default_params,
+                style=style,
+            ),
+            cast_to=cast_to,
+            template=template_of(path),
+            timeout=self._timeout,
+            settings=self._settings,
+            home=self._base,
+        )
+        check_cast_to(result_type(cast_to))
+        if cast_to is bytes or cast_to is aiohttp.ClientResponse:
+            request.accept = "*/*"
+        if given:
+            self._apply_options(request, given, style)
+        if self._given["idempotency_header"] is not None:
+            self._apply_key(request, given.get("idempotency_key"))
+        elif "idempotency_key" in given:
+            raise InvalidRequestError(
+                "An idempotency_key was given, but the client has no idempotency_header to send it in"
+            )
+        return request
+
+    def _apply_options(self, request: APIRequest, given: RequestOptions, style: QueryStyle) -> None:
+        if "headers" in given:
+            request.call_headers = check_layer(given["headers"])
+            overlay(request.headers, request.call_headers)
+        request.body = build_body(
+            json=given.get("json", NOT_GIVEN),
+            data=given.get("data"),
+            content=given.get("content"),
+            extra_body=given.get("extra_body"),
+            style=style,
+            enc_hook=self._given["enc_hook"],
+        )
+        if "timeout" in given:
+            request.timeout = as_timeout(given["timeout"]).over(self._timeout)
+        if "auth" in given and given["auth"] is not None:
+            check_auth(given["auth"])
+            self._adopt(given["auth"])
+        request.settings = resolve_settings(self._settings, given)
+        request.idempotent = _checked_idempotent(given.get("idempotent"))
+        request.path_params = given.get("path_params") or {}
+        request.extensions = dict(given.get("extensions") or {})
+
+    def _apply_key(self, request: APIRequest, key: str | None) -> None:
+        """Give the request its idempotency key: the caller's, or a new one where the method needs one."""
+        name = self._given["idempotency_header"]
+        if request.call_sets(name):
+            request.idempotency_key = request.headers.get(name)
+        elif key is not None or request.method in _KEYED_METHODS:
+            request.idempotency_key = self._idempotency_key() if key is None else key
+            request.headers[name] = check_value(name, request.idempotency_key)
+
+    # --- hooks for subclasses
+
+    @property
+    def user_agent(self) -> str:
+        """The User-Agent: the SDK with its version, and this library (RFC 9110 §10.1.5)."""
+        return f"{type(self).__name__}/{self._given['version']} aioapiclient/{__version__}"
+
+    def platform_headers(self) -> Mapping[str, str]:
+        """Headers of the lowest layer that tell of the platform; none, unless an SDK fills them in.
+
+        Asked once, with the first call.
+        """
+        return {}
+
+    @property
+    def default_headers(self) -> Mapping[str, str | Omit]:
+        """The client's layer of headers; a subclass may add to it. Asked once, with the first call."""
+        return cast("Mapping[str, str | Omit]", self._given["default_headers"] or {})
+
+    @property
+    def default_params(self) -> Mapping[str, Any]:
+        """The client's layer of query parameters; a subclass may add to it. Asked for every call."""
+        return cast("Mapping[str, Any]", self._given["default_params"] or {})
+
+    @property
+    def auth_headers(self) -> Mapping[str, str]:
+        """Headers that are a credential, for a subclass to fill in; used when ``auth`` is None.
+
+        Asked for every attempt, and sent to trusted origins only.
+        """
+        return {}
+
+    async def _prepare_options(self, options: RequestOptions, /) -> RequestOptions:
+        """Once per call, before the request is built: the options of the call, to change or to replace."""
+        return options
+
+    async def _prepare_request(self, request: APIRequest, /) -> None:
+        """Once per send, innermost: final URL, headers and body, to be changed in place."""
+
+    async def _process_response(self, response: AsyncAPIResponse[Any], cast_to: Any, /) -> Any:
+        """Once per call, after the chain: what the caller gets for *response*."""
+        if response.parses_later:
+            return response
+        if cast_to is aiohttp.ClientResponse:
+            return response.raw
+        return await response.parse()
+
+    async def _sleep_for_retry(self, seconds: float, /) -> None:
+        """Wait before another attempt."""
+        await asyncio.sleep(seconds)
+
+    def _make_status_error(self, response: AsyncAPIResponse[Any], body: Any, /) -> APIStatusError:
+        """The error for *response*, whose decoded body is *body*; an SDK may give classes of its own."""
+        return status_error_class(response.status)(
+            status_message(response),
+            status=response.status,
+            response=response,
+            body=body,
+            request=response.request,
+            request_id=response.request_id,
+            retry_after=response.retry_after,
+            retries_taken=response.retries_taken,
+        )
+
+    def _idempotency_key(self) -> str:
+        """A new key, with 122 random bits."""
+        return str(uuid.uuid4())
+
+
+class _HookAuth(Auth):
+    """The credential of a subclass that fills in ``auth_headers``."""
+
+    def __init__(self, client: AsyncAPIClient) -> None:
+        self._client = client
+
+    async def authenticate(self, request: APIRequest, /) -> None:
+        """Set the headers."""
+        request.set_headers(self._client.auth_headers)
+
+
+CLIENT_OPTIONS: Final = frozenset(ClientOptions.__annotations__)
+
+# These configure the default chain and nothing else: beside a chain of one's own they would be lost.
+_IN_CHAIN: Final = ("auth", "default_headers", "retry", "trusted_origins", "middlewares")
+_CHAIN_OPTIONS: Final = frozenset({*_IN_CHAIN, "chain", "version"})
+
+# The client's name for what a call's settings call otherwise.
+_SETTINGS: Final = {
+    "max_retries": "max_retries",
+    "error_types": "error_types",
+    "follow_redirects": "follow_redirects",
+    "max_body": "max_body",
+    "strict_response_validation": "strict",
+    "dec_hook": "dec_hook",
+    "request_id_header": "request_id_header",
+}
+_KEYED_METHODS: Final = frozenset({"POST", "PATCH"})
+
+
+def _is_overridden(client: AsyncAPIClient, hook: str) -> bool:
+    return getattr(type(client), hook) is not getattr(AsyncAPIClient, hook)
+
+
+def _merged(given: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """*changes* as they stand over what was *given* before."""
+    merged = dict(changes)
+    _check_combination(given, changes)
+    if changes.get("default_headers") and given["default_headers"]:
+        merged["default_headers"] = merge_headers(given["default_headers"], changes["default_headers"])
+    if changes.get("default_params") and given["default_params"]:
+        merged["default_params"] = merge_params(
+            given["default_params"], changes["default_params"], keep_omitted=True
+        )
+    if "timeout" in changes:
+        own = changes["timeout"]
+        own = Timeout() if isinstance(own, NotGiven) else as_timeout(own)
+        merged["timeout"] = own.over(given["timeout"] or Timeout())
+    for name in ("middlewares", "chain", "trusted_origins"):
+        # An iterator would be empty when a view asks for it again.
+        if changes.get(name) is not None and not isinstance(changes[name], str):
+            merged[name] = tuple(changes[name])
+    return merged
+
+
+def _check_combination(given: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    own_chain = changes["chain"] if "chain" in changes else given["chain"]
+    if own_chain is None:
+        return
+    lost = [name for name in _IN_CHAIN if changes.get(name)]
+    if lost:
+        raise TypeError(
+            f"{lost[0]} lives in the default chain, and chain= replaces it; "
+            f"give it to default_chain(...), and edit what that returns"
+        )
+
+
+def check_auth(auth: object) -> None:
+    """Raise `TypeError` for what is no `Auth`."""
+    name = type(auth).__name__
+    if isinstance(auth, type):
+        raise TypeError(f"auth {auth.__name__} is a class; give an instance of it: {auth.__name__}(...)")
+    for method in ("authenticate", "refresh"):
+        if not inspect.iscoroutinefunction(getattr(auth, method, None)):
+            raise TypeError(
+                f"auth {name} has no async {method}(); subclass aioapiclient.Auth, or use BearerAuth"
+            )
+    if not hasattr(auth, "challenge_statuses"):
+        raise TypeError(f"auth {name} has no challenge_statuses; subclass aioapiclient.Auth")
+
+
+def _checked_response(response: Any) -> AsyncAPIResponse[Any]:
+    if not isinstance(response, AsyncAPIResponse):
+        raise TypeError(f"The chain gave a {type(response).__name__}, not a response: does a middleware return?")
+    return response
+
+
+def _checked_method(method: object) -> str:
+    if not isinstance(method, str):
+        raise TypeError(f"The method must be a str, not {type(method).__name__}")
+    if not (method.isascii() and method.isalpha()):
+        check_token(method, "The method")
+    return method.upper()
+
+
+def _checked_idempotent(value: object) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise TypeError(f"idempotent must be a bool, not {type(value).__name__}")
+
+
+def status_message(response: AsyncAPIResponse[Any]) -> str:
+    """What the error for *response* says: the facts of its head, and nothing of its body."""
+    message = f"{response.request.label}: {response.status} {response.reason}".rstrip()
+    request_id = response.request_id
+    if request_id and len(request_id) <= 128 and request_id.isascii() and request_id.isprintable():
+        message += f" (request id {request_id})"
+    return message

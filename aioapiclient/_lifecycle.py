@@ -1,0 +1,128 @@
+"""What a client and its views share: the transport, the calls in flight, and their common end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import warnings
+import weakref
+from typing import Any
+
+from ._response import AsyncAPIResponse
+from ._scope import Scope, Timers
+from .contract import Handler
+from .errors import ClientClosedError
+
+__all__ = ["Lifecycle"]
+
+
+class Lifecycle:
+    """One event loop, one process, one transport; opened by the first call, ended by `close`."""
+
+    def __init__(self, name: str, transport: Handler) -> None:
+        self.name = name
+        self.transport = transport
+        self.timers = Timers()
+        self.closed = False
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+        self._calls: set[Scope] = set()
+        self._streams: set[AsyncAPIResponse[Any]] = set()
+        self._also: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __del__(self) -> None:
+        # No work here: the loop may be gone, and a task that nobody awaits would only hide the mistake.
+        if self.loop is not None and not self.closed:
+            warnings.warn(
+                f"{self.name} was never closed; use 'async with', or await its close()",
+                ResourceWarning,
+                stacklevel=1,
+                source=self,
+            )
+
+    def begin(self, scope: Scope) -> asyncio.AbstractEventLoop:
+        """Register a call that begins; `end` it.
+
+        Raises `ClientClosedError` when the client was closed, or lives on another loop or process.
+        """
+        loop = asyncio.get_running_loop()
+        if self.closed or loop is not self.loop or self._process != os.getpid():
+            self._adopt(loop)
+        self._calls.add(scope)
+        return loop
+
+    def end(self, scope: Scope) -> None:
+        """The call is over."""
+        self._calls.discard(scope)
+
+    def track(self, response: AsyncAPIResponse[Any]) -> None:
+        """Remember a response that goes out unread, until it is closed."""
+        if not response.is_closed:
+            self._streams.add(response)
+            response.on_close(lambda: self._streams.discard(response))
+
+    def close_too(self, thing: Any) -> None:
+        """Await ``thing.close()`` when the client closes, if it is still there then."""
+        self._also.add(thing)
+
+    def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self.closed:
+            raise ClientClosedError(f"{self.name} is closed")
+        if self.loop is not None and self._process != os.getpid():
+            raise ClientClosedError(
+                f"{self.name} was opened by process {self._process}; "
+                "a forked process needs a client of its own"
+            )
+        if self.loop is not None and not self.loop.is_closed():
+            raise ClientClosedError(
+                f"{self.name} is used from a second event loop while its session lives on the first; "
+                "make one client for each loop, or close it on the first"
+            )
+        if self.loop is not None:
+            self._forget_loop()
+        self.loop = loop
+        self._process = os.getpid()
+
+    def _forget_loop(self) -> None:
+        # What the first loop left behind can no longer be closed on it.
+        self._calls.clear()
+        self._streams.clear()
+        self.timers = Timers()
+        forget = getattr(self.transport, "forget_session", None)
+        if forget is not None:
+            forget()
+
+    async def close(self) -> None:
+        """End every call in flight and every open stream with `ClientClosedError`, then the transport.
+
+        Raises `ClientClosedError` on another loop than the one that the client lives on.
+        """
+        if self.closed:
+            return
+        loop = asyncio.get_running_loop()
+        if self.loop is not None and loop is not self.loop:
+            if not self.loop.is_closed():
+                raise ClientClosedError(f"{self.name} lives on another event loop; close it there")
+            self._forget_loop()
+        self.closed = True
+        self._end_calls()
+        for response in list(self._streams):
+            response.abort(self._error())
+            await response.close()
+        self.timers.cancel()
+        # One turn of the loop, in which the calls that were ended leave their connections.
+        await asyncio.sleep(0)
+        for thing in list(self._also):
+            await thing.close()
+        close = getattr(self.transport, "close", None)
+        if close is not None:
+            await close()
+
+    def _end_calls(self) -> None:
+        own = asyncio.current_task()
+        for scope in list(self._calls):
+            if scope.task is not own:
+                scope.fire(self._error)
+
+    def _error(self) -> ClientClosedError:
+        return ClientClosedError(f"{self.name} was closed while this call was under way")

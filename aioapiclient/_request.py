@@ -1,0 +1,207 @@
+"""`APIRequest`: what goes down the chain, one object for each handler call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from copy import copy as _shallow
+from functools import lru_cache
+from typing import Any, cast
+
+import msgspec
+from multidict import CIMultiDict
+from yarl import URL
+
+from ._body import Body
+from ._headers import Layer, check_layer, overlay
+from ._scope import Scope, Timers
+from ._types import DEFAULT_SETTINGS, DEFAULT_TIMEOUT, CallSettings, HeaderLayer, NotGiven, Timeout
+from ._url import BaseURL, TrustedOrigins, append_params, check_url, redact_url
+from .errors import APITimeoutError, TimeoutPhase
+
+__all__ = ["APIRequest"]
+
+# RFC 9110 §9.2.2, and QUERY, which is safe (RFC 9110 has no such method yet; its draft says so).
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"})
+
+
+class APIRequest(msgspec.Struct, eq=False):
+    """One request on its way to the transport; whoever is handed it owns it and may change it freely.
+
+    Give every handler call its own: ``await handler(request.copy())`` when you call more than once.
+
+    Raises `InvalidRequestError` for a URL or a header that HTTP refuses.
+    """
+
+    method: str
+    """The method, as it is sent."""
+
+    url: URL
+    """The whole URL, sent byte for byte. A `str` is taken as it stands."""
+
+    headers: CIMultiDict[str] = msgspec.field(default_factory=cast("type[CIMultiDict[str]]", CIMultiDict))
+    """The headers so far: the call's own above those that middlewares set."""
+
+    body: Body | None = None
+    """The encoded body; shared by all copies."""
+
+    template: str | None = None
+    """The path as it was written, ``/users/{id}``: low in cardinality, for metrics."""
+
+    path_params: Mapping[str, Any] = {}
+    """What the template was filled with."""
+
+    cast_to: Any = Any
+    """The type that the caller asked for."""
+
+    stream: bool = False
+    """Whether the body is handed over unread."""
+
+    attempt: int = 0
+    """How many attempts of this call came before."""
+
+    deadline: float | None = None
+    """The point in time, on the loop's clock, at which the whole call must have ended."""
+
+    timeout: Timeout = DEFAULT_TIMEOUT
+    """The limits of this call, with nothing left out."""
+
+    idempotent: bool | None = None
+    """What the caller said; None leaves it to the method. See `is_idempotent`."""
+
+    idempotency_key: str | None = None
+    """The key that is sent with it, the same on every attempt."""
+
+    extensions: dict[str, Any] = {}
+    """Yours: one dict for the whole call, shared by all copies."""
+
+    settings: CallSettings = DEFAULT_SETTINGS
+    """What else the call resolved: retries, redirects, limits, strictness."""
+
+    accept: str = "application/json"
+    """What the library would like to receive; any header layer may say otherwise."""
+
+    call_headers: Layer = ()
+    """The header layer of the call itself, which has the last word over auth."""
+
+    home: BaseURL | None = None
+    """The base URL of the client; credentials go to its origin."""
+
+    started: float | None = None
+    """The point in time at which the call began, on the loop's clock."""
+
+    scope: Scope | None = None
+    """The cancel scope of the call, while a client runs it."""
+
+    timers: Timers | None = None
+    """The client's shared timers, while a client runs it."""
+
+    def __post_init__(self) -> None:
+        # The constructor takes what people have at hand; the fields hold what their types say.
+        url: Any = self.url
+        headers: Any = self.headers
+        body: Any = self.body
+        if type(url) is not URL:
+            self.url = check_url(url)
+        if type(headers) is not CIMultiDict:
+            self.call_headers = check_layer(headers)
+            self.headers = CIMultiDict()
+            overlay(self.headers, self.call_headers)
+        if body is not None and type(body) is not Body:
+            self.body = Body(body)
+
+    def __repr__(self) -> str:
+        return f"<APIRequest {self.label} attempt={self.attempt}>"
+
+    def copy(self) -> APIRequest:
+        """A request of its own: its headers are copied, its body and its ``extensions`` shared."""
+        twin = _shallow(self)
+        twin.headers = self.headers.copy()
+        return twin
+
+    @property
+    def label(self) -> str:
+        """Method and URL for messages and logs: without userinfo, and without the values of the query."""
+        return f"{self.method} {redact_url(self.url)}"
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether doing it twice is as good as once: by the caller's word, a key, or the method."""
+        if self.idempotent is not None:
+            return self.idempotent or self.idempotency_key is not None
+        return self.idempotency_key is not None or self.method in _IDEMPOTENT
+
+    @property
+    def can_be_sent(self) -> bool:
+        """False once a body that can be sent only once has begun to leave."""
+        return self.body is None or not self.body.spent
+
+    def is_trusted(self, origins: tuple[str, ...] = ()) -> bool:
+        """Whether its URL is of the client's own origin, or of one of *origins*: ``https://*.example.com``."""
+        url, home = self.url, self.home
+        if home is None:
+            return False
+        if url.raw_authority == home.authority and url.scheme == home.scheme:
+            return True
+        return _trusted_origins(home, origins).trusts(url)
+
+    def set_headers(self, headers: HeaderLayer) -> None:
+        """Lay *headers* over those it has, `OMIT` removing, checked."""
+        overlay(self.headers, check_layer(headers))
+
+    def restore_call_headers(self) -> None:
+        """Give the headers of the call itself the last word again."""
+        if self.call_headers:
+            overlay(self.headers, self.call_headers)
+
+    def call_sets(self, name: str) -> bool:
+        """Whether the call itself sets or omits the header *name*."""
+        name = name.lower()
+        return any(name == own.lower() for own, _ in self.call_headers)
+
+    def add_params(self, params: Mapping[str, Any]) -> None:
+        """Append *params* to the query of the URL; what is there stays byte for byte."""
+        self.url = append_params(self.url, params)
+
+    def limit(self, phase: TimeoutPhase) -> float | None:
+        """Seconds that ``timeout`` allows for *phase*; None when it sets no limit."""
+        seconds: float | NotGiven | None = getattr(self.timeout, phase)
+        return None if isinstance(seconds, NotGiven) else seconds
+
+    def time_left(self) -> float | None:
+        """Seconds until the deadline; None without one. Never below 0."""
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - asyncio.get_running_loop().time())
+
+    def time_limit(self, seconds: float, phase: TimeoutPhase) -> AbstractContextManager[Scope]:
+        """Around a handler call: end it after *seconds* with an `APITimeoutError` of that *phase*."""
+        scope = Scope()
+        scope.expire_after(seconds, self.timed_out(phase, seconds), self.timers)
+        return scope
+
+    def timed_out(self, phase: TimeoutPhase, seconds: float) -> TimedOut:
+        """What makes the error for a limit of *seconds* that ran out."""
+        return TimedOut(self, phase, seconds)
+
+
+@lru_cache(maxsize=128)
+def _trusted_origins(home: BaseURL, origins: tuple[str, ...]) -> TrustedOrigins:
+    return TrustedOrigins(home, origins)
+
+
+class TimedOut:
+    """Makes the `APITimeoutError` of one limit, when it is needed."""
+
+    __slots__ = ("phase", "request", "seconds")
+
+    def __init__(self, request: APIRequest, phase: TimeoutPhase, seconds: float) -> None:
+        self.request = request
+        self.phase: TimeoutPhase = phase
+        self.seconds = seconds
+
+    def __call__(self) -> APITimeoutError:
+        request = self.request
+        message = f"{request.label}: not done within {self.seconds:g} s ({self.phase})"
+        return APITimeoutError(message, phase=self.phase, request=request, retries_taken=request.attempt)

@@ -1,0 +1,476 @@
+"""The response: its head is known at once, its body comes from a source that speaks our errors."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import timedelta
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin, overload
+
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from ._codecs import DecodeError, charset_of, decode_body, decode_error_body, error_type_for
+from ._request import APIRequest
+from ._retry_after import retry_after
+from ._types import NOT_GIVEN, NotGiven
+from ._url import parse_links, resolve_reference
+from .errors import APIConnectionError, APIResponseValidationError, BodyTooLargeError, StreamConsumedError
+
+__all__ = ["AsyncAPIResponse", "BaseAPIResponse", "BodySource", "BytesSource"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_EXCERPT = 200  # characters of a body that an error keeps: a screen line or two, never a whole document
+
+
+class BodySource(Protocol):
+    """Where a body comes from; a transport hands one over with every response."""
+
+    async def read(self, limit: int | None) -> bytes:
+        """The whole rest; `BodyTooLargeError` past *limit* bytes, decompressed."""
+        ...
+
+    async def read_chunk(self) -> bytes:
+        """The next bytes, decompressed, as they come; empty at the end."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back if the body has ended, else close it. Safe to call again."""
+        ...
+
+    def abort(self, error: Exception) -> None:
+        """Close the connection; who reads now, or later, gets *error*."""
+        ...
+
+
+class BytesSource:
+    """A body that is there already."""
+
+    __slots__ = ("_body", "_error", "_request")
+
+    def __init__(self, body: bytes, request: APIRequest | None = None) -> None:
+        self._body = body
+        self._request = request
+        self._error: Exception | None = None
+
+    async def read(self, limit: int | None) -> bytes:
+        """The whole rest."""
+        if limit is not None and len(self._body) > limit:
+            raise BodyTooLargeError(
+                f"The body has more than {limit} bytes", limit=limit, request=self._request
+            )
+        return await self.read_chunk()
+
+    async def read_chunk(self) -> bytes:
+        """All of it, once."""
+        if self._error is not None:
+            raise self._error
+        body, self._body = self._body, b""
+        return body
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def abort(self, error: Exception) -> None:
+        """Who reads later gets *error*."""
+        self._error = error
+
+
+class BaseAPIResponse:
+    """What is known of a response once its head is in."""
+
+    __slots__ = (
+        "_elapsed",
+        "headers",
+        "history",
+        "http_version",
+        "reason",
+        "request",
+        "retries_taken",
+        "status",
+        "url",
+    )
+
+    def __init__(
+        self,
+        request: APIRequest,
+        status: int,
+        headers: CIMultiDictProxy[str],
+        *,
+        reason: str = "",
+        url: URL | None = None,
+        http_version: str = "1.1",
+        elapsed: float = 0.0,
+    ) -> None:
+        self.request = request
+        """The request as it was sent, with what every middleware added."""
+        self.status = status
+        """The status code (RFC 9110 §15)."""
+        self.headers = headers
+        """The headers, case-insensitive; a name may come more than once."""
+        self.reason = reason
+        """The reason phrase; may be empty."""
+        self.url = request.url if url is None else url
+        """Where the response came from."""
+        self.http_version = http_version
+        """``"1.1"`` or ``"1.0"``."""
+        self.retries_taken = request.attempt
+        """How many attempts of the call came before the one that gave this response."""
+        self.history: tuple[BaseAPIResponse, ...] = ()
+        """The redirects that led here, oldest first; their bodies are gone."""
+        self._elapsed = elapsed
+
+    @property
+    def method(self) -> str:
+        """The method of the request that was answered."""
+        return self.request.method
+
+    @property
+    def elapsed(self) -> timedelta:
+        """From the start of the call to the head of this response."""
+        return timedelta(seconds=self._elapsed)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is no error: 2xx, or one that the call named in ``ok_statuses``."""
+        return 200 <= self.status <= 299 or self.status in self.request.settings.ok_statuses
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's name for this request, from the header that the client names."""
+        return self.headers.get(self.request.settings.request_id_header)
+
+    @property
+    def content_type(self) -> str | None:
+        """The Content-Type header, as it was sent."""
+        return self.headers.get("Content-Type")
+
+    @property
+    def location(self) -> URL | None:
+        """The Location header, resolved against the response's URL (RFC 3986 §5.2)."""
+        value = self.headers.get("Location")
+        return None if value is None else resolve_reference(self.url, value)
+
+    @property
+    def links(self) -> Mapping[str, URL]:
+        """The targets of the Link header by their relation, resolved (RFC 8288)."""
+        return parse_links(self.headers.getall("Link", ()), self.url)
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asks to wait; None when it says nothing usable."""
+        return retry_after(self.headers, self.status)
+
+
+class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
+    """A response with its body: typed by `parse`, whole by `read`, piece by piece by the ``iter_`` methods.
+
+    Unless the call streams, the body has been read by the time the response is handed out. Who
+    drops a response that still streams closes it: ``await response.close()``, or ``async with``.
+    """
+
+    __slots__ = ("__weakref__", "_body", "_on_close", "_parsed", "_source", "_taken", "_timer", "notes")
+
+    def __init__(
+        self,
+        request: APIRequest,
+        status: int,
+        headers: CIMultiDictProxy[str],
+        source: BodySource,
+        **head: Any,
+    ) -> None:
+        super().__init__(request, status, headers, **head)
+        self._source: BodySource | None = source
+        self._body: bytes | None = None
+        self._taken = False
+        self._parsed: dict[Any, Any] | None = None
+        self._on_close: list[Callable[[], object]] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.notes: tuple[str, ...] = ()
+        """What the error that is raised for this response says besides (PEP 678)."""
+
+    @classmethod
+    def from_bytes(
+        cls,
+        request: APIRequest,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> AsyncAPIResponse[Any]:
+        """An answer made on the spot: for a middleware that does not call its handler, and for tests."""
+        head = CIMultiDictProxy(CIMultiDict(headers or {}))
+        response: AsyncAPIResponse[Any] = AsyncAPIResponse(request, status, head, BytesSource(body, request))
+        if not request.stream:
+            response._body = body
+            response._source = None
+        return response
+
+    def __repr__(self) -> str:
+        return f"<AsyncAPIResponse {self.status} {self.request.label}>"
+
+    async def __aenter__(self) -> AsyncAPIResponse[T_co]:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # --- the life of the body
+
+    @property
+    def parses_later(self) -> bool:
+        """Whether the caller asked for the response itself, to parse it when they like."""
+        return is_response_type(self.request.cast_to)
+
+    @property
+    def raw(self) -> Any:
+        """The `aiohttp.ClientResponse` behind it, of a call that asked for that type.
+
+        Raises `TypeError` when the transport has none to give.
+        """
+        raw = getattr(self._source, "raw", None)
+        if raw is None:
+            raise TypeError(
+                "There is no aiohttp.ClientResponse: it takes an AiohttpTransport, and a call that asks"
+            )
+        return raw
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is no longer held: the body was read, or given up."""
+        return self._source is None
+
+    @property
+    def body(self) -> bytes:
+        """The whole body, once it was read; `StreamConsumedError` before."""
+        if self._body is None:
+            raise StreamConsumedError(
+                f"{self.request.label}: the body was not read; await response.read() first"
+            )
+        return self._body
+
+    async def read(self) -> bytes:
+        """The whole body, decompressed, kept for every later use.
+
+        Raises `BodyTooLargeError` past the call's ``max_body`` bytes and `StreamConsumedError` when
+        the body was streamed away or the response closed.
+        """
+        if self._body is None:
+            source = self._take()
+            try:
+                self._body = await source.read(self.request.settings.max_body)
+            except BodyTooLargeError as error:
+                error.status = self.status
+                raise
+            finally:
+                self._release()
+        return self._body
+
+    async def read_error(self) -> None:
+        """Read the body of an error; one that breaks off, or cannot be decompressed, counts as empty.
+
+        The status is known, and says more than a failure to read what came with it.
+        """
+        try:
+            await self.read()
+        except (APIConnectionError, APIResponseValidationError) as error:
+            self._body = b""
+            self.notes += (f"The body of the error response could not be read: {error}",)
+
+    async def close(self) -> None:
+        """Give the connection back; a body that has not ended closes it. Safe to call again."""
+        self._release()
+
+    def on_close(self, callback: Callable[[], object]) -> None:
+        """Call *callback* once the connection is no longer held: at once, if that is so already."""
+        if self._source is None:
+            callback()
+        elif self._on_close is None:
+            self._on_close = [callback]
+        else:
+            self._on_close.append(callback)
+
+    def abort(self, error: Exception) -> None:
+        """Close the connection now; whoever reads the body, or will, gets *error*."""
+        if self._source is not None:
+            self._source.abort(error)
+
+    def abort_at(self, deadline: float, make_error: Callable[[], Exception]) -> None:
+        """`abort` when the loop's clock reaches *deadline*, unless the response is closed by then."""
+        if self._source is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(deadline, lambda: self.abort(make_error()))
+
+    def _take(self) -> BodySource:
+        if self._source is None or self._taken:
+            why = "was streamed away" if self._taken else "is gone: the response is closed"
+            raise StreamConsumedError(f"{self.request.label}: the body {why}; read() it before, or ask again")
+        self._taken = True
+        return self._source
+
+    def _release(self) -> None:
+        source, self._source = self._source, None
+        if source is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        source.close()
+        callbacks, self._on_close = self._on_close, None
+        for callback in callbacks or ():
+            callback()
+
+    # --- the body in pieces
+
+    async def iter_bytes(self) -> AsyncIterator[bytes]:
+        """The body, decompressed, in pieces as they come; no piece is empty."""
+        if self._body is not None:
+            if self._body:
+                yield self._body
+            return
+        source = self._take()
+        try:
+            while chunk := await source.read_chunk():
+                yield chunk
+        finally:
+            self._release()
+
+    async def iter_text(self) -> AsyncIterator[str]:
+        """The body as text, in pieces as they come; what is no text becomes U+FFFD."""
+        decoder = codecs.getincrementaldecoder(charset_of(self.content_type))("replace")
+        async for chunk in self.iter_bytes():
+            if text := decoder.decode(chunk):
+                yield text
+        if text := decoder.decode(b"", final=True):
+            yield text
+
+    async def iter_lines(self) -> AsyncIterator[str]:
+        """The lines of the body without their ends, which are CRLF, LF or CR."""
+        pending = ""
+        parts: list[str] = []
+        async for text in self.iter_text():
+            *lines, rest = _split_lines(pending + text)
+            for line in lines:
+                yield "".join((*parts, line))
+                parts.clear()
+            # A CR at the very end may be half of a CRLF: it waits for what comes next.
+            pending = "\r" if rest.endswith("\r") else ""
+            parts.append(rest[: len(rest) - len(pending)])
+        last = "".join(parts)
+        if last or pending:
+            yield last
+
+    # --- the body as something
+
+    async def text(self) -> str:
+        """The whole body as text, by the charset of its Content-Type, else UTF-8."""
+        return (await self.read()).decode(charset_of(self.content_type), "replace")
+
+    async def json(self) -> Any:
+        """The whole body as plain data, whatever its Content-Type says."""
+        await self.read()
+        return self._decode(Any, "application/json")
+
+    @overload
+    async def parse(self) -> T_co: ...
+    @overload
+    async def parse(self, *, to: type[T]) -> T: ...
+    @overload
+    async def parse(self, *, to: Any) -> Any: ...
+    async def parse(self, *, to: Any = NOT_GIVEN) -> Any:
+        """The body as what the call asked for, or as *to*; the same object each time for one type.
+
+        Raises `APIResponseValidationError`, with the place, when the body does not fit.
+        """
+        target = result_type(self.request.cast_to) if isinstance(to, NotGiven) else to
+        if self._parsed is None:
+            self._parsed = {}
+        key = _key(target)
+        if key in self._parsed:
+            return self._parsed[key]
+        if self._body is None:
+            await self.read()
+        value = self._parsed[key] = self._decode(target, self.headers.get("Content-Type"))
+        return value
+
+    def error_body(self) -> Any:
+        """The body of an error, decoded: by ``error_types``, as problem details, as plain data, as text.
+
+        Never raises; None when the body was not read, or is empty.
+        """
+        if not self._body:
+            return None
+        target = error_type_for(self.status, self.request.settings.error_types)
+        return decode_error_body(self._body, self.content_type, target)
+
+    def _decode(self, target: Any, content_type: str | None) -> Any:
+        settings = self.request.settings
+        try:
+            return decode_body(
+                self.body, target, content_type, strict=settings.strict, dec_hook=settings.dec_hook
+            )
+        except DecodeError as error:
+            raise self.validation_error(error.reason, error.path) from None
+
+    def validation_error(self, reason: str, path: str = "$") -> APIResponseValidationError:
+        """The error for a body that is not what was asked for, with a bounded excerpt as attribute."""
+        message = (
+            f"{self.request.label}: status {self.status}, {self.content_type or 'no content type'}: {reason}"
+        )
+        return APIResponseValidationError(
+            message if path == "$" else f"{message} at {path}",
+            path=path,
+            response=self,
+            request=self.request,
+            status=self.status,
+            content_type=self.content_type,
+            excerpt=(self._body or b"")[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT],
+            retries_taken=self.retries_taken,
+        )
+
+
+def _split_lines(text: str) -> list[str]:
+    # Not str.splitlines: U+2028, form feeds and others are part of a line here.
+    ends_in_cr = text.endswith("\r")
+    lines = (text[:-1] if ends_in_cr else text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if ends_in_cr:
+        lines[-1] += "\r"
+    return lines
+
+
+def _key(target: Any) -> Any:
+    try:
+        hash(target)
+    except TypeError:
+        return repr(target)
+    return target
+
+
+def is_response_type(cast_to: Any) -> bool:
+    """Whether the caller asked for the response itself: `AsyncAPIResponse`, or one of some type."""
+    origin = get_origin(cast_to) or cast_to
+    return isinstance(origin, type) and issubclass(origin, AsyncAPIResponse)
+
+
+@lru_cache(maxsize=1024)
+def _result_type(cast_to: Any) -> Any:
+    if not is_response_type(cast_to):
+        return cast_to
+    for base in (cast_to, *getattr(cast_to, "__orig_bases__", ())):
+        arguments = get_args(base)
+        if arguments and is_response_type(get_origin(base)):
+            return arguments[0]
+    return Any
+
+
+def result_type(cast_to: Any) -> Any:
+    """What the body is decoded to: T for `AsyncAPIResponse` of T, else *cast_to* itself."""
+    try:
+        return _result_type(cast_to)
+    except TypeError:  # not hashable, such as Annotated with a list: never a response type
+        return cast_to

@@ -1,0 +1,171 @@
+"""Tokens that expire, and the cache that asks for each of them once however many calls wait."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeAlias
+
+import msgspec
+
+from .errors import ClientClosedError
+
+__all__ = ["Token", "TokenCache"]
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A credential with the time it is good for; its ``repr`` does not show it."""
+
+    value: str
+    """The credential itself."""
+
+    expires_in: float | None = None
+    """Seconds from when it was fetched; None when it is good until a server refuses it."""
+
+    def __repr__(self) -> str:
+        return f"Token(expires_in={self.expires_in})"
+
+
+Fetch: TypeAlias = Callable[[], Awaitable[Token | str]]
+"""Gets a new token from wherever tokens come from."""
+
+# Ahead of expiry a token is renewed behind the calls, which go on with the old one. Two minutes is
+# what the AWS and Azure SDKs lie around, and longer than any call's clock skew is likely to be.
+_AHEAD = 120.0
+# This close to its end a token may expire on its way to the server: calls wait for a new one.
+_LAST = 10.0
+# After a renewal ahead of expiry failed, it is tried again no sooner than this.
+_PAUSE = 5.0
+
+
+class _Entry:
+    """What is known under one key."""
+
+    __slots__ = ("expires", "quiet_until", "task", "token", "waiters")
+
+    def __init__(self) -> None:
+        self.token: Token | None = None
+        self.expires: float | None = None
+        self.quiet_until = 0.0
+        self.task: asyncio.Task[Token] | None = None
+        self.waiters = 0
+
+
+class TokenCache:
+    """Tokens by key, each fetched by one flight however many calls wait for it.
+
+    A token is renewed ahead of its expiry: in its last two minutes (or its last fifth, if that is
+    shorter) behind the calls, which go on with the one they have; in its last ten seconds (or last
+    tenth) calls wait. When the renewal ahead of time fails, the token that still holds is used and
+    nothing is tried again for five seconds; when none holds, the failure goes to everyone waiting.
+
+    A waiter that is cancelled does not cancel the flight. *clock* gives seconds that never go back;
+    give your own in tests.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._entries: dict[Hashable, _Entry] = {}
+
+    def __repr__(self) -> str:
+        return f"<TokenCache with {len(self._entries)} keys>"
+
+    async def get(self, key: Hashable, fetch: Fetch) -> Token:
+        """The token under *key*; *fetch* gets one when there is none that holds."""
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = _Entry()
+        if entry.token is not None:
+            left = self._left(entry)
+            if left is None or left > _ahead(entry.token):
+                return entry.token
+            if left > _last(entry.token):
+                self._renew_behind(entry, fetch)
+                return entry.token
+        return await self._wait(entry, fetch)
+
+    async def refresh(self, key: Hashable, rejected: str | Token, fetch: Fetch) -> bool:
+        """After a server refused the token *rejected*: whether there is another one now.
+
+        Asks *fetch* only if *rejected* is still what is kept: a newer token is never thrown away.
+        """
+        value = rejected.value if isinstance(rejected, Token) else rejected
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = _Entry()
+        if entry.token is not None and entry.token.value != value:
+            return True
+        entry.token = None
+        return (await self._wait(entry, fetch)).value != value
+
+    async def close(self) -> None:
+        """End the flights that nobody waits for; tokens stay."""
+        idle = [
+            entry.task for entry in self._entries.values() if entry.task is not None and not entry.waiters
+        ]
+        for task in idle:
+            task.cancel()
+        await asyncio.gather(*idle, return_exceptions=True)
+
+    def _left(self, entry: _Entry) -> float | None:
+        return None if entry.expires is None else entry.expires - self._clock()
+
+    def _renew_behind(self, entry: _Entry, fetch: Fetch) -> None:
+        if self._clock() >= entry.quiet_until and not _flying(entry):
+            self._start(entry, fetch)
+
+    async def _wait(self, entry: _Entry, fetch: Fetch) -> Token:
+        task = entry.task if _flying(entry) and entry.task is not None else self._start(entry, fetch)
+        entry.waiters += 1
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            waiter = asyncio.current_task()
+            if task.cancelled() and waiter is not None and not waiter.cancelling():
+                raise ClientClosedError(
+                    "The renewal of a token was ended by the client that ran it"
+                ) from None
+            raise
+        finally:
+            entry.waiters -= 1
+
+    def _start(self, entry: _Entry, fetch: Fetch) -> asyncio.Task[Token]:
+        # A task of its own: the flight belongs to everyone who waits, not to whoever came first.
+        task = entry.task = asyncio.create_task(self._fetch(entry, fetch), name="aioapiclient token")
+        task.add_done_callback(_retrieve)
+        return task
+
+    async def _fetch(self, entry: _Entry, fetch: Fetch) -> Token:
+        asked = self._clock()
+        try:
+            fetched: object = await fetch()
+        except BaseException:
+            entry.quiet_until = self._clock() + _PAUSE
+            raise
+        token: Any = Token(fetched) if isinstance(fetched, str) else fetched
+        if not isinstance(token, Token):
+            raise TypeError(f"A token provider must give a str or a Token, not {type(token).__name__}")
+        # Its time counts from before it was asked for: the server's clock started on the way.
+        entry.expires = None if token.expires_in is None else asked + token.expires_in
+        entry.token = token
+        return token
+
+
+def _ahead(token: Token) -> float:
+    return _AHEAD if token.expires_in is None else min(_AHEAD, token.expires_in / 5)
+
+
+def _last(token: Token) -> float:
+    return _LAST if token.expires_in is None else min(_LAST, token.expires_in / 10)
+
+
+def _flying(entry: _Entry) -> bool:
+    task = entry.task
+    # A flight of an event loop that has ended lands nowhere.
+    return task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop()
+
+
+def _retrieve(task: asyncio.Task[Token]) -> None:
+    if not task.cancelled():
+        task.exception()

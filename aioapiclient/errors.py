@@ -1,0 +1,485 @@
+"""Every error that leaves a call, as one tree.
+
+::
+
+    APIClientError
+      APIError                       a call failed; .request .body .retries_taken .retry_after
+        APIConnectionError           no whole response came; .sent says whether the request may have left
+          APITimeoutError            .phase says which limit ran out
+          APIStreamError             a stream broke, or reported an error of its own
+        APIStatusError               a response came, with a status that is not a success
+          BadRequestError 400        AuthenticationError 401       PermissionDeniedError 403
+          NotFoundError 404          RequestTimeoutError 408       ConflictError 409
+          GoneError 410              PreconditionFailedError 412   ContentTooLargeError 413
+          UnprocessableEntityError 422                             RateLimitError 429
+          InternalServerError 5XX
+            ServerNotImplementedError 501   BadGatewayError 502
+            ServiceUnavailableError 503     GatewayTimeoutError 504
+        APIResponseValidationError   a response came that is not what was asked for; .path .response
+        BodyTooLargeError            a body passed ``max_body``
+        TooManyRedirectsError        more hops than allowed, or a hop that is refused
+        RequestNotReplayableError    a body that can be sent once would have to be sent again
+      InvalidRequestError            refused before a byte was sent (also a ValueError)
+      ClientClosedError              the client was closed, or belongs to another loop or process
+      RetryableError                 raised by a middleware: try this again
+      StreamConsumedError            a body that was streamed away is asked for again
+
+Messages name the method, the redacted URL and the facts. They hold no header value, no query
+value and no piece of a body; those are attributes. Every error pickles and copies: a pickled one
+keeps its facts, and drops the live ``request`` and ``response``.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
+
+if TYPE_CHECKING:
+    from ._request import APIRequest
+    from ._response import AsyncAPIResponse
+
+__all__ = [
+    "APIClientError",
+    "APIConnectionError",
+    "APIError",
+    "APIResponseValidationError",
+    "APIStatusError",
+    "APIStreamError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadGatewayError",
+    "BadRequestError",
+    "BodyTooLargeError",
+    "ClientClosedError",
+    "ConflictError",
+    "ContentTooLargeError",
+    "GatewayTimeoutError",
+    "GoneError",
+    "InternalServerError",
+    "InvalidRequestError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "PreconditionFailedError",
+    "RateLimitError",
+    "RequestNotReplayableError",
+    "RequestTimeoutError",
+    "RetryableError",
+    "ServerNotImplementedError",
+    "ServiceUnavailableError",
+    "StreamConsumedError",
+    "TimeoutPhase",
+    "TooManyRedirectsError",
+    "UnprocessableEntityError",
+]
+
+TimeoutPhase: TypeAlias = Literal["connect", "pool", "attempt", "read", "write", "total"]
+"""Which limit of a `Timeout` ran out."""
+
+_LIVE = frozenset({"request", "response"})
+
+
+class APIClientError(Exception):
+    """The root of everything this library raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = {name: value for name, value in self.__dict__.items() if name not in _LIVE}
+        return _rebuild, (type(self), self.args, {name: _picklable(value) for name, value in facts.items()})
+
+    def __copy__(self) -> APIClientError:
+        return _rebuild(type(self), self.args, self.__dict__)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> APIClientError:
+        # The live request and response are shared: a connection cannot be copied.
+        return self.__copy__()
+
+
+def _picklable(value: Any) -> Any:
+    # A body may be of any type; an error that cannot cross to another process is worse than one without it.
+    try:
+        pickle.dumps(value)
+    except Exception:
+        return None
+    return value
+
+
+def _rebuild(cls: type[APIClientError], args: tuple[Any, ...], facts: dict[str, Any]) -> APIClientError:
+    error = cls.__new__(cls, *args)
+    for name in _LIVE:
+        error.__dict__[name] = None
+    error.__dict__.update(facts)
+    return error
+
+
+class APIError(APIClientError):
+    """A call failed."""
+
+    request: APIRequest | None
+    """The request as it was last sent, where one was made; None after pickling."""
+
+    body: Any
+    """The decoded body of the response, where there is one: plain data, or what ``error_types`` names."""
+
+    retries_taken: int
+    """How often the call was tried again before this."""
+
+    retry_after: float | None
+    """Seconds that the server asked to wait, where it did."""
+
+    final: bool
+    """Never tried again, whatever the method: a certificate, a failing credential provider."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        request: APIRequest | None = None,
+        body: Any = None,
+        retries_taken: int = 0,
+        retry_after: float | None = None,
+        final: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.request = request
+        self.body = body
+        self.retries_taken = retries_taken
+        self.retry_after = retry_after
+        self.final = final
+
+    @property
+    def message(self) -> str:
+        """What ``str()`` gives."""
+        return str(self)
+
+
+class APIConnectionError(APIError):
+    """No whole response came: refused, unresolved, cut, or not HTTP."""
+
+    sent: Literal[False] | None
+    """False when the request surely never reached the wire; None when it may have."""
+
+    def __init__(
+        self, message: str = "Connection failed", *, sent: Literal[False] | None = None, **facts: Any
+    ) -> None:
+        super().__init__(message, **facts)
+        self.sent = sent
+
+
+class APITimeoutError(APIConnectionError):
+    """A limit of `Timeout` ran out. Not a `TimeoutError`: that one is the caller's own."""
+
+    phase: TimeoutPhase
+    """The limit that ran out: connect, pool, attempt, read, write or total."""
+
+    def __init__(self, message: str = "Timed out", *, phase: TimeoutPhase = "total", **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.phase = phase
+
+
+class APIStreamError(APIConnectionError):
+    """A stream broke, or carried an error event."""
+
+    events_seen: int
+    """Events that were handed over before it."""
+
+    bytes_seen: int
+    """Bytes of the body, decompressed, that arrived before it."""
+
+    type: str | None
+    """The type that an error event in the stream names; None when the wire broke."""
+
+    def __init__(
+        self,
+        message: str = "The stream broke",
+        *,
+        events_seen: int = 0,
+        bytes_seen: int = 0,
+        type: str | None = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, **facts)
+        self.events_seen = events_seen
+        self.bytes_seen = bytes_seen
+        self.type = type
+
+
+class APIStatusError(APIError):
+    """A response came whose status is not a success."""
+
+    default_status: ClassVar[int] = 0
+
+    status: int
+    """The status code of the response (RFC 9110 §15)."""
+
+    response: AsyncAPIResponse[Any] | None
+    """The response, its body read; None after pickling."""
+
+    request_id: str | None
+    """The server's name for this request, from the header that the client names."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int | None = None,
+        response: AsyncAPIResponse[Any] | None = None,
+        request_id: str | None = None,
+        **facts: Any,
+    ) -> None:
+        self.status = self.default_status if status is None else status
+        super().__init__(message or f"Status {self.status}", **facts)
+        self.response = response
+        self.request_id = request_id
+
+    @property
+    def code(self) -> str | None:
+        """The machine-readable code in the body: its ``code``, or that of its ``error``."""
+        return _find(self.body, "code")
+
+    @property
+    def type(self) -> str | None:
+        """The type of the error in the body: its ``type``, or that of its ``error``."""
+        return _find(self.body, "type")
+
+
+def _find(body: Any, name: str) -> str | None:
+    for place in (_member(body, "error"), body):
+        value = _member(place, name)
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            return str(value)
+    return None
+
+
+def _member(value: Any, name: str) -> Any:
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value).get(name)
+    return getattr(value, name, None) if hasattr(value, "__struct_fields__") else None
+
+
+class BadRequestError(APIStatusError):
+    """400: the server could not make sense of the request."""
+
+    default_status = 400
+
+
+class AuthenticationError(APIStatusError):
+    """401: no credential, or one that is no longer good."""
+
+    default_status = 401
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: a good credential that may not do this."""
+
+    default_status = 403
+
+
+class NotFoundError(APIStatusError):
+    """404: nothing there."""
+
+    default_status = 404
+
+
+class RequestTimeoutError(APIStatusError):
+    """408: the server gave up waiting for the request."""
+
+    default_status = 408
+
+
+class ConflictError(APIStatusError):
+    """409: the state of the resource forbids it."""
+
+    default_status = 409
+
+
+class GoneError(APIStatusError):
+    """410: it was there and will not come back."""
+
+    default_status = 410
+
+
+class PreconditionFailedError(APIStatusError):
+    """412: an ``If-...`` header did not hold."""
+
+    default_status = 412
+
+
+class ContentTooLargeError(APIStatusError):
+    """413: the server refuses a body of this size."""
+
+    default_status = 413
+
+
+class UnprocessableEntityError(APIStatusError):
+    """422: well-formed, and wrong."""
+
+    default_status = 422
+
+
+class RateLimitError(APIStatusError):
+    """429: too many requests; ``retry_after`` says when to come back, if the server did."""
+
+    default_status = 429
+
+
+class InternalServerError(APIStatusError):
+    """5XX: the server failed."""
+
+    default_status = 500
+
+
+class ServerNotImplementedError(InternalServerError):
+    """501: the server does not know the method."""
+
+    default_status = 501
+
+
+class BadGatewayError(InternalServerError):
+    """502: a proxy got no sensible answer."""
+
+    default_status = 502
+
+
+class ServiceUnavailableError(InternalServerError):
+    """503: overloaded, or down for a while."""
+
+    default_status = 503
+
+
+class GatewayTimeoutError(InternalServerError):
+    """504: a proxy got no answer in time."""
+
+    default_status = 504
+
+
+STATUS_ERRORS: Mapping[int, type[APIStatusError]] = {
+    cls.default_status: cls
+    for cls in (
+        BadRequestError,
+        AuthenticationError,
+        PermissionDeniedError,
+        NotFoundError,
+        RequestTimeoutError,
+        ConflictError,
+        GoneError,
+        PreconditionFailedError,
+        ContentTooLargeError,
+        UnprocessableEntityError,
+        RateLimitError,
+        InternalServerError,
+        ServerNotImplementedError,
+        BadGatewayError,
+        ServiceUnavailableError,
+        GatewayTimeoutError,
+    )
+}
+
+
+def status_error_class(status: int) -> type[APIStatusError]:
+    """The class for *status*: its own, `InternalServerError` for any 5XX, else `APIStatusError`."""
+    fallback = InternalServerError if 500 <= status <= 599 else APIStatusError
+    return STATUS_ERRORS.get(status, fallback)
+
+
+class APIResponseValidationError(APIError):
+    """A response came that is not what was asked for: broken, of another shape or content type."""
+
+    path: str
+    """Where it does not fit, as a JSON path: ``$.data[3].id``."""
+
+    response: AsyncAPIResponse[Any] | None
+    """The response, its body read; None after pickling."""
+
+    status: int | None
+    """The status code of the response."""
+
+    content_type: str | None
+    """The Content-Type of the response, as it was sent."""
+
+    excerpt: str
+    """The first 200 characters of the body; never part of the message."""
+
+    def __init__(
+        self,
+        message: str = "The response does not have the expected shape",
+        *,
+        path: str = "$",
+        response: AsyncAPIResponse[Any] | None = None,
+        status: int | None = None,
+        content_type: str | None = None,
+        excerpt: str = "",
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, **facts)
+        self.path = path
+        self.response = response
+        self.status = status
+        self.content_type = content_type
+        self.excerpt = excerpt
+
+
+class BodyTooLargeError(APIError):
+    """A response body passed ``max_body`` bytes, decompressed; its connection was closed."""
+
+    limit: int | None
+    """The bound that was passed, in bytes."""
+
+    status: int | None
+    """The status code of the response."""
+
+    def __init__(
+        self,
+        message: str = "The response body is too large",
+        *,
+        limit: int | None = None,
+        status: int | None = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, **facts)
+        self.limit = limit
+        self.status = status
+
+
+class TooManyRedirectsError(APIError):
+    """More redirects than allowed, or one that this client refuses to follow."""
+
+
+class RequestNotReplayableError(APIError):
+    """A body that can be sent only once would have to be sent again."""
+
+
+class InvalidRequestError(APIClientError, ValueError):
+    """A value that HTTP or this library refuses; nothing was sent."""
+
+
+class ClientClosedError(APIClientError):
+    """The client was closed, or belongs to another event loop or process."""
+
+
+class RetryableError(APIClientError):
+    """Raised by a middleware: this attempt failed in a way that is worth another.
+
+    Raise it from its cause. When no retry is left, *response* is what the call ends with if there
+    is one, else the cause, else this error itself.
+    """
+
+    retry_after: float | None
+    """Seconds to wait before the next attempt; None leaves it to the policy."""
+
+    response: AsyncAPIResponse[Any] | None
+    """The response that was found wanting."""
+
+    def __init__(
+        self,
+        message: str = "Worth another attempt",
+        *,
+        retry_after: float | None = None,
+        response: AsyncAPIResponse[Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.response = response
+
+
+class StreamConsumedError(APIClientError, RuntimeError):
+    """A body that was streamed away, or a response that was closed, is asked for its body."""

@@ -1,0 +1,182 @@
+"""Credentials: applied to each attempt, to the client's own origin only, renewed once after a challenge."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Auth, Handler, Token, TokenCache
+from aioapiclient.errors import InvalidRequestError
+
+__all__ = ["APIKeyAuth", "AuthMiddleware", "BasicAuth", "BearerAuth"]
+
+T = TypeVar("T")
+
+_REFRESHED = "aioapiclient.auth.refreshed"
+
+
+class AuthMiddleware:
+    """Puts *auth* on each attempt, so that it always carries a token or signature that is still valid.
+
+    Only for the client's own origin and *trusted_origins*. After a challenge the credential is
+    renewed, and the request sent once more, at most once per call, with ``max_retries=0`` too. The
+    call's own headers have the last word. ``auth=`` of a call replaces *auth*, None switches it off.
+
+    What an `Auth` raises ends the call.
+    """
+
+    def __init__(self, auth: Auth | None = None, *, trusted_origins: tuple[str, ...] = ()) -> None:
+        self.auth = auth
+        self._trusted_origins = tuple(trusted_origins)
+
+    def bind(self, client: Any) -> None:
+        """Hand the auth a view of the client that sends no credential, for calls of its own."""
+        bind = getattr(self.auth, "bind", None)
+        if bind is not None:
+            bind(client)
+
+    async def close(self) -> None:
+        """Close what the auth holds open."""
+        close = getattr(self.auth, "close", None)
+        if close is not None:
+            await close()
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request* with its credential."""
+        auth = request.settings.auth_or(self.auth)
+        if auth is None or not request.is_trusted(self._trusted_origins):
+            return await handler(request)
+        send = request.copy()
+        await _authenticate(auth, send)
+        response = await handler(send)
+        if response.status not in auth.challenge_statuses or _REFRESHED in request.extensions:
+            return response
+        await response.read_error()
+        if not request.can_be_sent:
+            return response
+        request.extensions[_REFRESHED] = True
+        if not await _final(auth.refresh(send, response)):
+            return response
+        await response.close()
+        await _authenticate(auth, request)
+        return await handler(request)
+
+
+async def _authenticate(auth: Auth, request: APIRequest) -> None:
+    await _final(auth.authenticate(request))
+    request.restore_call_headers()
+
+
+async def _final(work: Awaitable[T]) -> T:
+    """Await *work*; what it raises is marked as final, so that no retry repeats it."""
+    try:
+        return await work
+    except Exception as error:
+        with suppress(AttributeError):
+            error.final = True  # type: ignore[attr-defined]
+        raise
+
+
+class BearerAuth(Auth):
+    """``Authorization: Bearer ...`` (RFC 6750 §2.1).
+
+    *token* is a string, or an async function that gives a string or a `Token` with its time to
+    live. A function is asked once however many calls wait, ahead of expiry, and again when the
+    server refuses what it gave (401).
+    """
+
+    def __init__(
+        self, token: str | Callable[[], Awaitable[Token | str]], *, cache: TokenCache | None = None
+    ) -> None:
+        self._provider: Callable[[], Awaitable[Token | str]] | None = None
+        self._header = ""
+        if isinstance(token, str):
+            self._header = f"Bearer {_checked(token, 'token')}"
+        elif callable(token):
+            self._provider = token
+        else:
+            raise TypeError(f"BearerAuth takes a str or an async function, not {type(token).__name__}")
+        self._cache = cache or TokenCache()
+
+    def __repr__(self) -> str:
+        return f"BearerAuth({'<token>' if self._provider is None else '<provider>'})"
+
+    async def authenticate(self, request: APIRequest, /) -> None:
+        """Set the Authorization header."""
+        if self._provider is None:
+            request.headers["Authorization"] = self._header
+            return
+        token = await self._cache.get(self, self._provider)
+        request.headers["Authorization"] = f"Bearer {_checked(token.value, 'token')}"
+
+    async def refresh(self, request: APIRequest, response: AsyncAPIResponse[Any], /) -> bool:
+        """Ask the provider for another token, unless somebody has done so already."""
+        if self._provider is None or request.call_sets("Authorization"):
+            return False
+        rejected = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return await self._cache.refresh(self, rejected, self._provider)
+
+    async def close(self) -> None:
+        """End a renewal that nobody waits for."""
+        await self._cache.close()
+
+
+class BasicAuth(Auth):
+    """``Authorization: Basic ...`` with user and password, as UTF-8 (RFC 7617)."""
+
+    def __init__(self, user: str, password: str) -> None:
+        texts: list[tuple[str, object]] = [("user", user), ("password", password)]
+        for name, value in texts:
+            if not isinstance(value, str):
+                raise TypeError(f"BasicAuth {name} must be a str, not {type(value).__name__}")
+            if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
+                raise InvalidRequestError(f"BasicAuth {name} holds a control character (RFC 7617 §2)")
+        if ":" in user:
+            raise InvalidRequestError("BasicAuth user must not hold a colon (RFC 7617 §2)")
+        self._header = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+    def __repr__(self) -> str:
+        return "BasicAuth(<user>, <password>)"
+
+    async def authenticate(self, request: APIRequest, /) -> None:
+        """Set the Authorization header."""
+        request.headers["Authorization"] = self._header
+
+
+class APIKeyAuth(Auth):
+    """An API key, in a header (``X-API-Key`` by default) or in a query parameter.
+
+    A key in the query ends up in the logs of every proxy on the way; take the header where there is
+    a choice.
+    """
+
+    def __init__(self, key: str, *, header: str | None = None, param: str | None = None) -> None:
+        if header is not None and param is not None:
+            raise TypeError("APIKeyAuth takes a header or a param, not both")
+        self._key = _checked(key, "key")
+        self._header = header or "X-API-Key"
+        self._param = param
+
+    def __repr__(self) -> str:
+        place = f"header={self._header!r}" if self._param is None else f"param={self._param!r}"
+        return f"APIKeyAuth(<key>, {place})"
+
+    async def authenticate(self, request: APIRequest, /) -> None:
+        """Put the key where it goes; a parameter that the call gave itself stays."""
+        if self._param is None:
+            request.headers[self._header] = self._key
+        elif self._param not in request.url.query:
+            request.add_params({self._param: self._key})
+
+
+def _checked(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"The {what} must be a str, not {type(value).__name__}")
+    if not value or not value.isascii() or not value.isprintable() or value != value.strip():
+        raise InvalidRequestError(
+            f"The {what} must be printable ASCII without space around it; it is empty, or holds "
+            "something else (a line end, when it was read from a file)"
+        )
+    return value

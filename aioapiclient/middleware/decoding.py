@@ -1,0 +1,28 @@
+"""Reading and decoding inside the attempt, so that a body cut short is retried like any failed attempt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+
+__all__ = ["DecodingMiddleware"]
+
+
+class DecodingMiddleware:
+    """Reads the body of every response that is not streamed, and decodes it to the type that was asked for.
+
+    The body of an error is always read, a stream's too. Raises `APIResponseValidationError` for a
+    body that does not fit, and `BodyTooLargeError` past ``max_body`` bytes.
+    """
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request* and decode what comes back."""
+        response = await handler(request)
+        if not response.ok:
+            await response.read_error()
+        elif not request.stream:
+            await response.read()
+            if not response.parses_later:
+                await response.parse()
+        return response

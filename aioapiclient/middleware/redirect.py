@@ -1,0 +1,127 @@
+"""Redirects, each hop with the credentials of its own origin and no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from multidict import CIMultiDict
+from yarl import URL
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.errors import InvalidRequestError, RequestNotReplayableError, TooManyRedirectsError
+
+__all__ = ["RedirectMiddleware"]
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class RedirectMiddleware:
+    """Follows redirects (RFC 9110 §15.4), and keeps everything personal from foreign origins.
+
+    A request to another origin than the client's own and *trusted_origins*, by a redirect or by an
+    absolute URL in the first place, keeps only ``Accept...``, ``User-Agent`` and ``Content-...``
+    headers. 303, and POST on 301 and 302, becomes GET; 307 and 308 send the body again, to trusted
+    origins only. At most *max_redirects* hops (10: twice what real services chain). From https to
+    http only with *allow_insecure*. Attempts count on over all hops.
+
+    Raises `TooManyRedirectsError` for one hop too many and for one that is refused, and
+    `RequestNotReplayableError` when a body that can be sent once would have to go again.
+    """
+
+    def __init__(
+        self,
+        *,
+        trusted_origins: tuple[str, ...] = (),
+        max_redirects: int = 10,
+        allow_insecure: bool = False,
+    ) -> None:
+        self._trusted_origins = tuple(trusted_origins)
+        self._max_redirects = max_redirects
+        self._allow_insecure = allow_insecure
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request*, and what it leads to."""
+        hop = request.copy()
+        self._protect(hop)
+        if not request.settings.follow_redirects:
+            return await handler(hop)
+        history: tuple[AsyncAPIResponse[Any], ...] = ()
+        while True:
+            response = await handler(hop)
+            response.history = history
+            if response.status not in _REDIRECTS or response.ok or "Location" not in response.headers:
+                return response
+            await response.close()
+            history += (response,)
+            if len(history) > self._max_redirects:
+                raise TooManyRedirectsError(
+                    f"{request.label}: more than {self._max_redirects} redirects", request=response.request
+                )
+            hop = self._next(request, response)
+
+    def _next(self, request: APIRequest, response: AsyncAPIResponse[Any]) -> APIRequest:
+        """The hop that *response* asks for; *request* is changed to what is left of it."""
+        url = _target(response)
+        if url.scheme != "https" and response.url.scheme == "https" and not self._allow_insecure:
+            raise _refused(response, f"it leads from https to {url.scheme}")
+        if _becomes_get(response.status, request.method):
+            request.method = "GET"
+            _drop_body(request)
+        if not request.can_be_sent:
+            raise RequestNotReplayableError(
+                f"{response.request.label}: status {response.status} asks for the body again, "
+                "and it can be sent only once",
+                request=response.request,
+            )
+        request.url = url
+        request.attempt = response.retries_taken
+        hop = request.copy()
+        self._protect(hop)
+        if hop.body is not None and not hop.is_trusted(self._trusted_origins):
+            raise _refused(
+                response, "the body would go to another origin; name it in trusted_origins to allow that"
+            )
+        return hop
+
+    def _protect(self, hop: APIRequest) -> None:
+        """Take off what is personal, if the hop goes to a foreign origin."""
+        if hop.is_trusted(self._trusted_origins):
+            return
+        hop.headers = CIMultiDict((name, value) for name, value in hop.headers.items() if _is_neutral(name))
+        hop.call_headers = tuple(entry for entry in hop.call_headers if _is_neutral(entry[0]))
+        hop.idempotency_key = None
+
+
+def _is_neutral(name: str) -> bool:
+    name = name.lower()
+    return name == "user-agent" or name == "accept" or name.startswith(("accept-", "content-"))
+
+
+def _becomes_get(status: int, method: str) -> bool:
+    if status == 303:
+        return method not in {"GET", "HEAD"}
+    return status in {301, 302} and method == "POST"
+
+
+def _drop_body(request: APIRequest) -> None:
+    request.body = None
+    for name in [name for name in request.headers if name.lower().startswith("content-")]:
+        request.headers.popall(name, None)
+
+
+def _target(response: AsyncAPIResponse[Any]) -> URL:
+    try:
+        url = response.location
+    except InvalidRequestError:
+        raise _refused(response, "its Location is not a URL") from None
+    if url is None or url.scheme not in {"http", "https"} or not url.raw_host:
+        raise _refused(response, "its Location is not an http or https URL")
+    # What a server writes there must not become a credential (userinfo), and is never sent (fragment).
+    return url.with_user(None).with_fragment(None) if url.raw_user or url.raw_fragment else url
+
+
+def _refused(response: AsyncAPIResponse[Any], why: str) -> TooManyRedirectsError:
+    return TooManyRedirectsError(
+        f"{response.request.label}: the redirect (status {response.status}) is refused: {why}",
+        request=response.request,
+    )

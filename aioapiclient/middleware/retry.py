@@ -1,0 +1,360 @@
+"""Retries: which failures are worth another attempt, how long to wait, and when to stop.
+
+The table of what is tried again stands in `_is_retryable`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, TypeAlias
+
+import backoff
+import msgspec
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.errors import (
+    APIConnectionError,
+    APIError,
+    InvalidRequestError,
+    RetryableError,
+)
+
+__all__ = ["RetryBudget", "RetryMiddleware", "RetryPolicy"]
+
+logger = logging.getLogger("aioapiclient.retry")
+
+Outcome: TypeAlias = AsyncAPIResponse[Any] | Exception
+"""How an attempt ended."""
+
+Verdict: TypeAlias = Callable[[APIRequest, Outcome], Awaitable[bool | float | None]]
+"""Decides on one outcome: None (the table does), True, False, or seconds to wait."""
+
+Waits: TypeAlias = Callable[[], Generator[Any, Any, None]]
+"""Makes a wait generator of the ``backoff`` package."""
+
+RETRIED_STATUSES = frozenset({408, 409, 425, 429, *(set(range(500, 600)) - {501, 505})})
+"""Tried again by default; 501 and 505 would only be said again, 409 needs an idempotency key."""
+
+
+class RetryBudget:
+    """Bounds what retries may add to the load of a service in trouble; one for all calls of a client.
+
+    Each origin has *capacity* tokens. A retry costs *price*, one after throttling (429, or 503 with
+    ``Retry-After``) *throttled_price*; a retry that succeeds gets its price back, a first attempt
+    that succeeds puts back *refund*. Without enough tokens the failure goes up at once. The numbers
+    are those of the AWS SDKs' retry 2.1: full help up to some 20 % of failures, and in a total
+    outage hardly a request more than there are calls.
+    """
+
+    def __init__(
+        self, *, capacity: int = 500, price: int = 14, throttled_price: int = 5, refund: int = 1
+    ) -> None:
+        for name, value in (("capacity", capacity), ("price", price), ("throttled_price", throttled_price)):
+            if value < 0:
+                raise InvalidRequestError(f"RetryBudget {name} must be 0 or more, not {value}")
+        self.capacity = capacity
+        self.price = price
+        self.throttled_price = throttled_price
+        self.refund = refund
+        # Only origins that lack something are kept, and of those a bounded number.
+        self._missing: OrderedDict[str, int] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"RetryBudget(capacity={self.capacity}, price={self.price})"
+
+    def tokens(self, origin: str) -> int:
+        """What is left for *origin*, such as ``https://api.example.com``."""
+        return self.capacity - self._missing.get(origin, 0)
+
+    def take(self, origin: str, price: int) -> bool:
+        """Pay for a retry; False when there is not enough."""
+        if self.tokens(origin) < price:
+            return False
+        self._missing[origin] = self._missing.get(origin, 0) + price
+        self._missing.move_to_end(origin)
+        if len(self._missing) > _MOST_ORIGINS:
+            self._missing.popitem(last=False)
+        return True
+
+    def put_back(self, origin: str, amount: int) -> None:
+        """Put *amount* back, never above the capacity."""
+        missing = self._missing.get(origin)
+        if missing is None:
+            return
+        if missing > amount:
+            self._missing[origin] = missing - amount
+        else:
+            del self._missing[origin]
+
+
+_MOST_ORIGINS = 1000  # of one client: redirects could otherwise make a server grow our memory
+
+
+def _default_waits() -> Generator[Any, Any, None]:
+    return backoff.expo(base=2, factor=0.5, max_value=8)
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What is tried again, how often and after what wait; immutable.
+
+    Raises `InvalidRequestError` for a number out of range and `TypeError` for what is no number.
+    """
+
+    max_retries: int = 2
+    """Attempts beyond the first: 2, as the SDKs of this kind have it."""
+
+    statuses: frozenset[int] = RETRIED_STATUSES
+    """Statuses that are tried again when doing it twice is as good as once."""
+
+    wait: Waits = _default_waits
+    """Makes the waits, in seconds: `backoff.expo` from 0.5 s. Its first value (None) is dropped."""
+
+    jitter: Callable[[float], float] = backoff.full_jitter
+    """What becomes of each wait: anything from 0 to it, so that clients that failed together part."""
+
+    max_wait: float = 8.0
+    """No wait of our own making is longer, in seconds."""
+
+    max_retry_after: float = 60.0
+    """A server that asks for a longer wait, in seconds, gets none: the call ends with ``.retry_after``."""
+
+    budget: RetryBudget | None | msgspec.UnsetType = msgspec.UNSET
+    """Left out: the client's own, shared by all its calls. None: no bound."""
+
+    retry_unsafe: bool | frozenset[int] = False
+    """Whether POST and PATCH without a key may be done twice: False, True, or after these statuses."""
+
+    verdict: Verdict | None = None
+    """Has the first word on every outcome; deadline, budget, number and replay bound it all the same."""
+
+    def __post_init__(self) -> None:
+        retries: Any = self.max_retries
+        if isinstance(retries, bool) or not isinstance(retries, int):
+            raise TypeError(f"max_retries must be an int of 0 or more, not {retries!r}")
+        if retries < 0:
+            raise InvalidRequestError(f"max_retries must be 0 or more, not {retries}")
+        for name in ("max_wait", "max_retry_after"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+            if not (value >= 0 and math.isfinite(value)):
+                raise InvalidRequestError(f"{name} must be 0 seconds or more, not {value}")
+        for name in ("statuses", "retry_unsafe"):
+            value = getattr(self, name)
+            if not isinstance(value, frozenset | bool):
+                msgspec.structs.force_setattr(self, name, frozenset(value))
+
+    def allows_unsafe(self, status: int | None) -> bool:
+        """Whether what may not be done twice is tried again all the same; *status* None: no answer came."""
+        if isinstance(self.retry_unsafe, bool):
+            return self.retry_unsafe
+        return status in self.retry_unsafe
+
+
+class RetryMiddleware:
+    """Tries a failed attempt again, as its `RetryPolicy` or that of the call says.
+
+    Every attempt gets its own copy of the request, with ``attempt`` counted on. A response that is
+    dropped is closed before the wait. When no retry is left, or the wait would pass the deadline or
+    ``max_retry_after``, the last response or error goes up as it is. *sleep* is what waits; the
+    client puts its ``_sleep_for_retry`` here.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy | None = None,
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self.policy = policy or RetryPolicy()
+        self._sleep = sleep
+        self._budget = RetryBudget()
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request*, as often as it takes and the policy allows."""
+        policy = request.settings.retry or self.policy
+        budget = self._budget if policy.budget is msgspec.UNSET else policy.budget
+        retries: _Retries | None = None
+        while True:
+            outcome = await _attempt(request, handler)
+            if retries is None:
+                if policy.verdict is None and isinstance(outcome, AsyncAPIResponse) and outcome.status < 400:
+                    if budget is not None:
+                        budget.put_back(_origin(request), budget.refund)
+                    return outcome
+                retries = _Retries(request, policy, budget)
+            wait = await retries.next_wait(outcome)
+            if wait is None:
+                return retries.end(outcome)
+            await _close(outcome)
+            logger.info("%s: %s, again in %.2f s", request.label, _named(outcome), wait)
+            del outcome
+            await self._sleep(wait)
+            request.attempt += 1
+
+
+async def _attempt(request: APIRequest, handler: Handler) -> Outcome:
+    try:
+        return await handler(request.copy())
+    except Exception as error:
+        if isinstance(error, APIError | RetryableError) or _asks_for_retry(error) is not None:
+            return error
+        raise
+
+
+class _Retries:
+    """The retries of one call, from its first failure on."""
+
+    def __init__(self, request: APIRequest, policy: RetryPolicy, budget: RetryBudget | None) -> None:
+        limit = request.settings.max_retries
+        self.request = request
+        self.policy = policy
+        self.limit = policy.max_retries if limit is None else limit
+        self.budget = budget
+        self.paid = 0
+        self.waits = policy.wait()
+        next(self.waits)  # the first value of backoff's generators is None
+
+    async def next_wait(self, outcome: Outcome) -> float | None:
+        """Seconds to wait before the next attempt; None when there is to be none."""
+        asked = await self._verdict(outcome)
+        if asked is None:
+            asked = _is_retryable(self.request, outcome, self.policy)
+        if asked is False or self.request.attempt >= self.limit:
+            return None
+        if not self.request.can_be_sent:
+            _note(outcome, "Not tried again: the body can be sent only once, and had begun to leave")
+            return None
+        wait = self._seconds(outcome) if asked is True else float(asked)
+        left = self.request.time_left()
+        if wait is None or (left is not None and wait >= left):
+            return None
+        return wait if self._pay(outcome) else None
+
+    def end(self, outcome: Outcome) -> AsyncAPIResponse[Any]:
+        """Give or raise what the call ends with."""
+        if isinstance(outcome, AsyncAPIResponse):
+            if outcome.status < 400 and self.budget is not None:
+                self.budget.put_back(_origin(self.request), self.paid)
+            return outcome
+        if isinstance(outcome, RetryableError):
+            if outcome.response is not None:
+                return outcome.response
+            if isinstance(outcome.__cause__, Exception):
+                outcome = outcome.__cause__
+        if isinstance(outcome, APIError):
+            outcome.retries_taken = self.request.attempt
+        raise outcome
+
+    async def _verdict(self, outcome: Outcome) -> bool | float | None:
+        if self.policy.verdict is None or _is_final(outcome):
+            return None
+        answer = await self.policy.verdict(self.request, outcome)
+        if answer is None or isinstance(answer, bool):
+            return answer
+        seconds: Any = answer
+        if not isinstance(seconds, int | float) or not (seconds >= 0 and math.isfinite(seconds)):
+            raise TypeError(f"A retry verdict is None, True, False or seconds of 0 or more, not {seconds!r}")
+        return seconds if seconds > 0 else True
+
+    def _seconds(self, outcome: Outcome) -> float | None:
+        hint = _hint(outcome)
+        if hint is not None and hint > self.policy.max_retry_after:
+            return None
+        wait = min(self.policy.jitter(min(next(self.waits), self.policy.max_wait)), self.policy.max_wait)
+        # Zero is no wish: it would only bring everybody back at once.
+        return hint or max(0.0, wait)
+
+    def _pay(self, outcome: Outcome) -> bool:
+        if self.budget is None:
+            return True
+        price = self.budget.throttled_price if _is_throttled(outcome) else self.budget.price
+        if not self.budget.take(_origin(self.request), price):
+            _note(outcome, "Not tried again: the retry budget of this origin is used up")
+            return False
+        self.paid = price
+        return True
+
+
+def _is_retryable(request: APIRequest, outcome: Outcome, policy: RetryPolicy) -> bool:
+    """The table: what is tried again, when no verdict says otherwise."""
+    if not isinstance(outcome, AsyncAPIResponse):
+        return _is_retryable_error(request, outcome, policy)
+    status = outcome.status
+    if status < 400:
+        return False
+    wish = outcome.headers.get("x-should-retry", "").strip().lower()
+    if wish in {"true", "false"}:
+        return wish == "true"
+    if status not in policy.statuses:
+        return False
+    if _is_throttled(outcome):
+        return True  # refused before it was acted on, whatever the method
+    if status == 409:
+        return request.idempotency_key is not None  # the twin of this request is still being worked on
+    return request.is_idempotent or policy.allows_unsafe(status)
+
+
+def _is_retryable_error(request: APIRequest, error: Exception, policy: RetryPolicy) -> bool:
+    if _is_final(error):
+        return False
+    if _asks_for_retry(error) is not None:
+        return True
+    if not isinstance(error, APIConnectionError):
+        return False
+    return error.sent is False or request.is_idempotent or policy.allows_unsafe(None)
+
+
+def _is_final(outcome: Outcome) -> bool:
+    return getattr(outcome, "final", False) or getattr(outcome, "phase", "") == "total"
+
+
+def _is_throttled(outcome: Outcome) -> bool:
+    if not isinstance(outcome, AsyncAPIResponse):
+        return False
+    return outcome.status == 429 or (outcome.status == 503 and outcome.retry_after is not None)
+
+
+def _asks_for_retry(error: BaseException | None) -> RetryableError | None:
+    """The `RetryableError` that *error* is, or was raised from."""
+    while error is not None:
+        if isinstance(error, RetryableError):
+            return error
+        error = error.__cause__
+    return None
+
+
+def _hint(outcome: Outcome) -> float | None:
+    if isinstance(outcome, AsyncAPIResponse):
+        return outcome.retry_after
+    asking = _asks_for_retry(outcome)
+    if asking is None:
+        return None
+    if asking.retry_after is None and asking.response is not None:
+        return asking.response.retry_after
+    return asking.retry_after
+
+
+async def _close(outcome: Outcome) -> None:
+    response = getattr(outcome, "response", None) if isinstance(outcome, RetryableError) else outcome
+    if isinstance(response, AsyncAPIResponse):
+        await response.close()
+
+
+def _note(outcome: Outcome, text: str) -> None:
+    if isinstance(outcome, AsyncAPIResponse):
+        outcome.notes += (text,)
+    else:
+        outcome.add_note(text)
+
+
+def _named(outcome: Outcome) -> str:
+    return f"status {outcome.status}" if isinstance(outcome, AsyncAPIResponse) else type(outcome).__name__
+
+
+def _origin(request: APIRequest) -> str:
+    return f"{request.url.scheme}://{request.url.raw_authority}"

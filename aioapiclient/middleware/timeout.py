@@ -1,0 +1,72 @@
+"""Time: the deadline of the whole call, and the limit of one attempt."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+
+__all__ = ["DeadlineMiddleware", "TimeoutMiddleware"]
+
+
+class DeadlineMiddleware:
+    """Ends a call after ``timeout.total`` seconds: attempts, waits, redirects and the body included.
+
+    Raises `APITimeoutError` with ``phase="total"``, which is never retried. On a stream the total
+    goes on until the response is closed. A deadline that the request brings along is kept if it is
+    the earlier one.
+    """
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request* within its total."""
+        seconds = _total(request)
+        if seconds is None:
+            return await handler(request)
+        timed_out = request.timed_out("total", seconds)
+        scope = request.scope
+        if scope is None or scope.armed:
+            with request.time_limit(seconds, "total") as limit:
+                request.deadline = limit.deadline
+                response = await handler(request)
+        else:
+            # The client's own scope is around the call anyway: one scope serves both, for half the price.
+            request.deadline = scope.expire_after(seconds, timed_out, request.timers)
+            try:
+                response = await handler(request)
+            except asyncio.CancelledError as error:
+                scope.settle(error)
+                raise
+            finally:
+                scope.disarm()
+        if request.stream and request.deadline is not None:
+            response.abort_at(request.deadline, timed_out)
+        return response
+
+
+def _total(request: APIRequest) -> float | None:
+    total, left = request.limit("total"), request.time_left()
+    if total is None or left is None:
+        return left if total is None else total
+    return min(total, left)
+
+
+class TimeoutMiddleware:
+    """Ends one attempt after ``timeout.attempt`` seconds, body included; on a stream it ends at the head.
+
+    Raises `APITimeoutError` with ``phase="attempt"``, which is retried like any lost answer. What is
+    left of the deadline is the limit when it is less, and then the phase is ``total``.
+    """
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request* within the time of one attempt."""
+        seconds = request.limit("attempt")
+        if seconds is None:
+            return await handler(request)
+        left = request.time_left()
+        if left is not None and left < seconds:
+            limit = request.time_limit(left, "total")
+        else:
+            limit = request.time_limit(seconds, "attempt")
+        with limit:
+            return await handler(request)

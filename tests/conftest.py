@@ -1,0 +1,72 @@
+"""What every test shares: a clean environment, the loop, hypothesis's profiles and a mocked wire."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse, StreamReader
+from aiohttp.client_proto import ResponseHandler
+from aioresponses import aioresponses
+from hypothesis import settings
+
+settings.register_profile("default", max_examples=50, deadline=None)
+# CI looks for no luck: the same examples every time, and none fails for being slow.
+settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def clean_environment() -> Iterator[None]:
+    """Take the machine's proxies and netrc away, so that no test depends on them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [*os.environ]:
+            if name.lower().endswith("_proxy") or name == "NETRC":
+                patch.delenv(name)
+        yield
+
+
+if os.environ.get("AIOAPICLIENT_TEST_LOOP") == "uvloop":
+
+    def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+        """Run every test on uvloop: `tox -e uvloop`."""
+        import uvloop
+
+        return {"uvloop": uvloop.new_event_loop}
+
+
+class _NoWriter:
+    """The part of aiohttp's request writer that a response made by hand is asked for."""
+
+    output_size = 0
+
+
+class _Response(ClientResponse):
+    """The response that aioresponses 0.7.9 can make on aiohttp 3.14 too, where a writer is required."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if "stream_writer" in inspect.signature(ClientResponse).parameters:
+            kwargs.setdefault("stream_writer", _NoWriter())
+        super().__init__(*args, **kwargs)
+
+
+def _unlimited_reader(loop: asyncio.AbstractEventLoop) -> StreamReader:
+    """Hold any body: aioresponses' own limit pauses a transport that a mock does not have."""
+    return StreamReader(ResponseHandler(loop=loop), limit=1 << 30, loop=loop)
+
+
+@pytest.fixture
+def mock_wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
+    """Answer what aiohttp is asked for by aioresponses, in place of the network.
+
+    It replaces `ClientSession._request`, and with it aiohttp's timeouts, redirects, connections and
+    parsing: good for the shape of calls. What is said of behaviour is tested on a real server.
+    """
+    monkeypatch.setattr("aioresponses.core.ClientResponse", _Response)
+    monkeypatch.setattr("aioresponses.core.stream_reader_factory", _unlimited_reader)
+    with aioresponses() as wire:
+        yield wire

@@ -1,0 +1,1106 @@
+"""URLs: base and path, templates, references, trusted origins, links, and what is never sent."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import assume, given, settings
+from yarl import URL
+
+from aioapiclient._query import QueryStyle
+from aioapiclient._types import NOT_GIVEN, OMIT
+from aioapiclient._url import (
+    BaseURL,
+    TrustedOrigins,
+    append_params,
+    check_url,
+    iter_links,
+    origin_of,
+    parse_links,
+    redact_url,
+    resolve_reference,
+    template_of,
+    without_fragment,
+    without_userinfo,
+)
+from aioapiclient.errors import InvalidRequestError
+
+CASES = Path(__file__).parent / "cases"
+RESOLUTION = json.loads((CASES / "rfc3986_resolution.json").read_text("utf-8"))
+TEMPLATES = json.loads((CASES / "uritemplate_rfc6570.json").read_text("utf-8"))
+LINKS = json.loads((CASES / "link_rfc8288.json").read_text("utf-8"))
+
+# Not random, so that a run that passed passes again; no database, so that no file is left behind.
+PROPERTY = settings(derandomize=True, database=None, deadline=None, max_examples=150)
+
+BASE = BaseURL("https://h/v1")
+
+# RFC 3986, but with the brackets that everybody sends bare.
+URL_GRAMMAR = re.compile(r"(?:%[0-9A-Fa-f]{2}|[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=])*")
+
+
+class Color(Enum):
+    RED = "red"
+
+
+def built(path: str | URL, path_params: dict[str, Any] | None = None, **options: Any) -> str:
+    """The URL that *path* makes under ``https://h/v1``, as a str."""
+    return str(BASE.build(path, path_params, **options))
+
+
+# --- the base URL -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("base", ["https://h/v1", "https://h/v1/", "https://h/v1//"])
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("users", "/v1/users"), ("/users", "/v1/users"), ("/users/", "/v1/users/"), ("/", "/v1/")],
+)
+def test_base_path_is_kept(base: str, path: str, expected: str) -> None:
+    """The base path is kept whatever the slashes, and so is the slash at the end of a path."""
+    assert str(BaseURL(base).build(path)) == f"https://h{expected}"
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ("https://h", "https://h/"),
+        ("https://h/", "https://h/"),
+        ("https://h//", "https://h/"),
+        ("https://h/v1", "https://h/v1"),
+        ("https://h/v1/", "https://h/v1/"),
+    ],
+)
+def test_empty_path(base: str, expected: str) -> None:
+    """An empty path is the base path itself, as it was written."""
+    url = BaseURL(base).build("")
+    assert url.raw_path == expected.removeprefix("https://h")
+    assert url == BaseURL(base).url
+
+
+def test_query_alone() -> None:
+    """A path that is only a query goes to the base path itself."""
+    assert built("?a=1") == "https://h/v1?a=1"
+
+
+@pytest.mark.parametrize(
+    ("base", "origin", "path"),
+    [
+        ("HTTPS://API.Example.com/V1", ("https", "api.example.com", 443), "/V1"),
+        ("http://h:80", ("http", "h", 80), "/"),
+        ("http://h:8080/a%2Fb", ("http", "h", 8080), "/a%2Fb"),
+        ("https://[::1]:8443/x", ("https", "::1", 8443), "/x"),
+        ("https://müller.example/é", ("https", "xn--mller-kva.example", 443), "/%C3%A9"),
+        (URL("https://müller.example/é"), ("https", "xn--mller-kva.example", 443), "/%C3%A9"),
+    ],
+    ids=str,
+)
+def test_base_url_is_normalised(base: str | URL, origin: tuple[str, str, int], path: str) -> None:
+    """Scheme and host are lower case, a host is IDNA, a default port goes; the path stays byte for byte."""
+    parsed = BaseURL(base)
+    assert origin_of(parsed.url) == origin
+    assert parsed.url.raw_path == path
+    assert parsed.authority == parsed.url.raw_authority
+    assert parsed.scheme == origin[0]
+    assert repr(parsed) == f"BaseURL({str(parsed.url)!r})"
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("h/v1", "http:// or https://"),
+        ("", "http:// or https://"),
+        ("/v1", "http:// or https://"),
+        ("//h/v1", "http:// or https://"),
+        ("https:/h", "http:// or https://"),
+        ("ftp://h", "http:// or https://"),
+        ("https://", "no host"),
+        ("https:///v1", "no host"),
+        ("https://:80/", "no valid host"),
+        ("https://h:/", "no valid host"),
+        ("https://h:x/", "no valid host"),
+        ("https://h%41/", "no valid host"),
+        ("https://[::1", "no valid host"),
+        ("https://ex<a>mple/", "no valid host"),
+        ("https://\N{ACCOUNT OF}.example/", "no valid host"),
+        ("https://h:0/", "port"),
+        ("https://h:65536/", "port"),
+        ("https://user:hunter2@h/", "auth=BasicAuth"),
+        ("https://hunter2@müller.example/", "auth=BasicAuth"),
+        ("https://h/v1?key=hunter2", "default_params"),
+        ("https://h/v1?", "default_params"),
+        ("https://h/v1#hunter2", "fragment"),
+        ("https://h/v1/../admin", "segment"),
+        ("https://h/%2e/v1", "segment"),
+        ("https://h/{region}/v1", "brace"),
+        ("https://h/v1\n", "control"),
+        (" https://h", "space"),
+        ("https://h\\v1", "backslash"),
+    ],
+)
+def test_base_url_refused(base: str, message: str) -> None:
+    """A base URL without a host, or with what does not belong in one, is refused; no secret is shown."""
+    with pytest.raises(InvalidRequestError, match=re.escape(message)) as caught:
+        BaseURL(base)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_base_url_object_with_a_bad_port() -> None:
+    """A URL object made without checks is checked like a str."""
+    with pytest.raises(InvalidRequestError, match="no valid host"):
+        BaseURL(URL("https://h:x/", encoded=True))
+
+
+def test_base_url_type() -> None:
+    """A base URL of another type is a TypeError."""
+    base: Any = b"https://h"
+    with pytest.raises(TypeError, match="bytes"):
+        BaseURL(base)
+
+
+# --- paths --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/a%2Fb%7e", "/a%2Fb%7e"),
+        ("/100%", "/100%25"),
+        ("/%zz%4", "/%25zz%254"),
+        ("/é b", "/%C3%A9%20b"),
+        ('/"<>^`|', "/%22%3C%3E%5E%60%7C"),
+        ("/a:b@c!$&'()*+,;=", "/a:b@c!$&'()*+,;="),
+        ("/users[0]", "/users[0]"),
+        ("/a//b", "/a//b"),
+        ("documents:export", "/documents:export"),
+        ("urn:isbn:1", "/urn:isbn:1"),
+        ("/x/http://y", "/x/http://y"),
+        ("/...", "/..."),
+        ("/.well-known/x", "/.well-known/x"),
+        ("/a..b/c.", "/a..b/c."),
+        ("/%7Bid%7D", "/%7Bid%7D"),
+    ],
+)
+def test_literal_paths(path: str, expected: str) -> None:
+    """Escapes in a path survive byte for byte; what RFC 3986 refuses is escaped, a lone % as %25."""
+    assert built(path) == f"https://h/v1{expected}"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("//evil/x", "another host"),
+        ("///evil", "another host"),
+        ("/\\evil", "backslash"),
+        ("a\\..\\b", "backslash"),
+        ("/x#frag", "fragment"),
+        ("/x?a=1#frag", "fragment"),
+        ("/a\r\nHost: evil", "control"),
+        ("/a\x00", "control"),
+        ("/a\x7f", "control"),
+        ("/a?b=\n", "control"),
+        ("ftp://h/x", "looks like a URL"),
+        ("file:///etc/passwd", "looks like a URL"),
+        ("javascript:alert(1)", "looks like a URL"),
+        ("https:/evil/x", "looks like a URL"),
+        ("http:evil", "looks like a URL"),
+        ("/{id", "never closed"),
+        ("/{a{b}}", "never closed"),
+        ("/id}", "never opened"),
+        ("/{id}}", "never opened"),
+        ("/{}", "neither {name}"),
+        ("/{+}", "neither {name}"),
+        ("/{?q}", "neither {name}"),
+        ("/{id*}", "neither {name}"),
+        ("/{id:3}", "neither {name}"),
+        ("/{a,b}", "neither {name}"),
+        ("/{ id}", "neither {name}"),
+    ],
+)
+def test_paths_refused(path: str, message: str) -> None:
+    """A path that looks like another host, or that nobody can send, is refused with the reason."""
+    with pytest.raises(InvalidRequestError, match=re.escape(message)):
+        BASE.build(path, {"id": 1})
+
+
+@pytest.mark.parametrize("path", [None, b"/x", 5, ["/x"]])
+def test_path_type(path: Any) -> None:
+    """A path of another type is a TypeError."""
+    with pytest.raises(TypeError):
+        BASE.build(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "..", ".", "../x", "/..", "/../x", "/a/../../x", "/a/..", "/a/.", "/a/./b", "/../x?q=1", "/a/..?q=1",
+        "/%2e%2E/x", "/.%2e", "/%2e./x", "/..;x/y", "/..%3bx", "/.;x", "/;x", "/a/;x=1/b", "/%3Bx",
+    ],
+)  # fmt: skip
+def test_dot_segments_refused(path: str) -> None:
+    """A path cannot climb out of the base path: dot segments are refused however they are spelled."""
+    with pytest.raises(InvalidRequestError, match="segment"):
+        BASE.build(path)
+    with pytest.raises(InvalidRequestError, match="segment"):
+        BASE.build(URL(path, encoded=True))
+
+
+def test_relative_url_object() -> None:
+    """A relative URL object is a path whose bytes stay, braces too."""
+    assert built(URL("users/a%2Fb?q=%7e&q=a+b", encoded=True)) == "https://h/v1/users/a%2Fb?q=%7e&q=a+b"
+    assert built(URL("/{id}", encoded=True), params={"a": 1}) == "https://h/v1/{id}?a=1"
+    assert built(URL("?a=1"), default_params={"b": 2}) == "https://h/v1?a=1&b=2"
+    assert built(URL("")) == "https://h/v1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *[URL(text, encoded=True) for text in ("/a b", "/é", "/x#f", "/a\\b", "//h/x", "a:b", "mailto:x")],
+        URL.build(path="/a", query_string="b=\r\n", encoded=True),
+        URL.build(path="///x", encoded=True),
+    ],
+    ids=repr,
+)
+def test_relative_url_object_refused(url: URL) -> None:
+    """A relative URL object with what cannot be sent, a host, or another scheme is refused."""
+    with pytest.raises(InvalidRequestError):
+        BASE.build(url)
+
+
+def test_url_object_takes_no_path_params() -> None:
+    """A URL object is no template, so path_params with one are refused."""
+    with pytest.raises(InvalidRequestError, match="path_params"):
+        BASE.build(URL("/x"), {"id": 1})
+
+
+def test_plain_paths_are_cached() -> None:
+    """A plain path gives the same URL object again, and the cache does not grow for ever."""
+    base = BaseURL("https://h/v1")
+    assert base.build("/users") is base.build("/users", {}, {})
+    for number in range(2000):
+        assert base.build(f"/users/{number}").raw_path == f"/v1/users/{number}"
+    assert len(base._cache) <= 512  # pyright: ignore[reportPrivateUsage]
+
+
+# --- templates ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "segment"),
+    [
+        ("octocat", "octocat"),
+        (7, "7"),
+        (True, "true"),
+        (1.5, "1.5"),
+        (Decimal("1.0"), "1.0"),
+        (Color.RED, "red"),
+        (date(2024, 2, 29), "2024-02-29"),
+        (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        ("a/b?c#d", "a%2Fb%3Fc%23d"),
+        ("%20", "%2520"),
+        ("é", "%C3%A9"),
+        ("a b+c", "a%20b%2Bc"),
+        ("x\r\nHost: evil", "x%0D%0AHost%3A%20evil"),
+        ("a\\b", "a%5Cb"),
+        ("../x", "..%2Fx"),
+        ("me@h", "me%40h"),
+        ("a;b", "a%3Bb"),
+    ],
+    ids=str,
+)
+def test_place_values(value: object, segment: str) -> None:
+    """A value is one segment, whatever it holds: everything but the unreserved characters is escaped."""
+    assert built("/u/{id}/x", {"id": value}) == f"https://h/v1/u/{segment}/x"
+
+
+@pytest.mark.parametrize(
+    ("value", "rest"),
+    [
+        ("owner/repo", "owner/repo"),
+        ("a//b/", "a//b/"),
+        ("/a", "/a"),
+        ("a:b@c!$&'()*+,;=", "a:b@c!$&'()*+,;="),
+        ("a?b#c%2F[é]\\", "a%3Fb%23c%252F%5B%C3%A9%5D%5C"),
+    ],
+)
+def test_slash_keeping_values(value: str, rest: str) -> None:
+    """A {+name} keeps slashes and what else a path may hold; everything else is data."""
+    assert built("/r/{+name}/x", {"name": value}) == f"https://h/v1/r/{rest}/x"
+
+
+def test_slash_keeping_value_first() -> None:
+    """A {+name} at the start of a path may bring the slash, but cannot make it look like another host."""
+    assert built("{+path}/here", {"path": "/foo/bar"}) == "https://h/v1/foo/bar/here"
+    for template, value in [("{+path}", "//evil/x"), ("/{+path}", "/evil/x")]:
+        with pytest.raises(InvalidRequestError, match="//"):
+            BASE.build(template, {"path": value})
+
+
+@pytest.mark.parametrize("template", ["/a/{v}", "/a/{v}/b", "{v}/b", "/a/{+v}", "/a/{v}?q=1"])
+@pytest.mark.parametrize("value", ["", ".", "..", ";x", "..;x", ".;"])
+def test_values_refused(template: str, value: str) -> None:
+    """An empty value, and one that makes a dot segment, is refused."""
+    with pytest.raises(InvalidRequestError, match=r"empty|segment"):
+        BASE.build(template, {"v": value})
+
+
+@pytest.mark.parametrize("value", ["../x", "a/../b", "a/..", "./a", "a/.", "a/;x/b", "a/..;/b"])
+def test_slash_keeping_values_refused(value: str) -> None:
+    """A {+name} keeps slashes, so that no segment between them may be a dot segment."""
+    with pytest.raises(InvalidRequestError, match="segment"):
+        BASE.build("/a/{+v}", {"v": value})
+
+
+@pytest.mark.parametrize(
+    "value", [None, OMIT, NOT_GIVEN, float("nan"), float("inf"), Decimal("NaN")], ids=repr
+)
+def test_no_value(value: object) -> None:
+    """None, the sentinels, NaN and infinity are no values for a path; the error names the parameter."""
+    with pytest.raises(InvalidRequestError, match="id"):
+        BASE.build("/u/{id}", {"id": value})
+
+
+@pytest.mark.parametrize("value", [b"x", ["x"], {"a": 1}, {1}, object()], ids=repr)
+def test_value_types(value: object) -> None:
+    """A value that is no scalar is a TypeError that names the parameter."""
+    with pytest.raises(TypeError, match="id"):
+        BASE.build("/u/{id}", {"id": value})
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "message"),
+    [
+        ("/u/{id}", {}, "missing id"),
+        ("/u/{id}", None, "missing id"),
+        ("/u/{id}", {"name": 1}, "missing id; unused name"),
+        ("/u/{a}/{b}", {"b": 1, "c": 2}, "missing a; unused c"),
+        ("/u", {"id": 1, "x": 2}, "unused id, x"),
+        ("/u/{id}", {"id": 1, "x": 2}, "unused x"),
+    ],
+)
+def test_names_must_match(path: str, values: dict[str, Any] | None, message: str) -> None:
+    """Missing and unused names are refused, all of them in one message."""
+    with pytest.raises(InvalidRequestError, match=message):
+        BASE.build(path, values)
+
+
+def test_error_shows_no_value() -> None:
+    """The messages about path_params name parameters and never show a value."""
+    for values in [{"id": "hunter2/.."}, {"id": "hunter2", "x": "hunter2"}]:
+        with pytest.raises(InvalidRequestError) as caught:
+            BASE.build("/u/{+id}", values)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_names() -> None:
+    """Names may hold what OpenAPI documents use: dashes, dots, digits, any letters; one may be used twice."""
+    values = {"user-id": 1, "a.b": 2, "0": 3, "größe": 4}
+    assert built("/{user-id}/{a.b}/{0}/{größe}/{0}", values) == "https://h/v1/1/2/3/4/3"
+
+
+def test_query_of_a_template() -> None:
+    """A value in the query part of a template is escaped for the query, and may be empty."""
+    assert built("/x?q={q}&f=1", {"q": "a&b=c#d+e é"}) == "https://h/v1/x?q=a%26b%3Dc%23d%2Be%20%C3%A9&f=1"
+    assert built("/x?q={q}", {"q": ""}) == "https://h/v1/x?q="
+    assert built("/x?q={+q}", {"q": "/a/b?c&d=e+f;g"}) == "https://h/v1/x?q=/a/b?c%26d%3De%2Bf%3Bg"
+
+
+def test_percent_before_a_place() -> None:
+    """A % in front of a place is literal: a value cannot complete an escape."""
+    assert built("/%{v}", {"v": "2e"}) == "https://h/v1/%252e"
+
+
+def with_places(variables: dict[str, Any], expression: str) -> dict[str, Any]:
+    """The variables that a template uses."""
+    return {name: variables[name] for name in re.findall(r"\{\+?([^}]*)\}", expression)}
+
+
+def rfc6570_cases() -> list[tuple[str, dict[str, Any], str]]:
+    """The RFC 6570 vectors for ``{name}`` and ``{+name}``."""
+    chosen: list[tuple[str, dict[str, Any], str]] = []
+    for group in ("spec-examples", "spec-examples-by-section", "extended-tests"):
+        for section in TEMPLATES[group].values():
+            for template, expected in section["testcases"]:
+                names = re.findall(r"\{([^}]*)\}", template)
+                if not all(re.fullmatch(r"\+?\w+", name) for name in names):
+                    continue  # Operators, lists of names, prefixes and explosion: OpenAPI has none of them.
+                if "http:" in expected:
+                    continue  # The whole is a URL there; here a path that starts like one is another URL.
+                values = {
+                    name: section["variables"].get(name) for name in (name.lstrip("+") for name in names)
+                }
+                if any(
+                    value is None or value == "" or isinstance(value, list | dict)
+                    for value in values.values()
+                ):
+                    continue  # RFC 6570 leaves out what is missing, and joins lists; ours needs one value.
+                if any("+" in name and "%2" in str(values[name[1:]]) for name in names if name[0] == "+"):
+                    continue  # RFC 6570 keeps escapes in values of {+name}; here values are data.
+                chosen.append((template, values, expected))
+    return chosen
+
+
+@pytest.mark.parametrize(("template", "values", "expected"), rfc6570_cases())
+def test_rfc6570(template: str, values: dict[str, Any], expected: str) -> None:
+    """{name} and {+name} expand as in RFC 6570."""
+    assert built(template, values) == f"https://h/v1/{expected.removeprefix('/')}"
+
+
+def test_rfc6570_is_not_filtered_away() -> None:
+    """The filter on the RFC 6570 vectors leaves those that it is meant to leave."""
+    assert len(rfc6570_cases()) >= 20
+
+
+@pytest.mark.parametrize(
+    "template", [case[0] for case in TEMPLATES["negative-tests"]["Failure Tests"]["testcases"]]
+)
+def test_rfc6570_failures(template: str) -> None:
+    """What RFC 6570 refuses is refused, but for dashes in names, which OpenAPI documents have."""
+    variables = TEMPLATES["negative-tests"]["Failure Tests"]["variables"]
+    if template == "/{default-graph-uri}":
+        assert built(template, {"default-graph-uri": "x"}) == "https://h/v1/x"
+        return
+    with pytest.raises(InvalidRequestError):
+        BASE.build(template, variables)
+
+
+def test_template_of() -> None:
+    """The template is the path as it was written, without its query; an absolute URL has none."""
+    assert template_of("/users/{id}?q={q}") == "/users/{id}"
+    assert template_of("users") == "users"
+    assert template_of(URL("/a%2Fb?c", encoded=True)) == "/a%2Fb"
+    assert template_of("https://h/users/7") is None
+    assert template_of(URL("https://h/users/7")) is None
+
+
+# --- the query ----------------------------------------------------------------------------------
+
+
+def test_params() -> None:
+    """Params are flattened by the style and encoded by RFC 3986."""
+    params = {"a": [1, 2], "b": {"c": "x y"}, "d": None}
+    assert built("/x", params=params) == "https://h/v1/x?a=1&a=2&b%5Bc%5D=x%20y"
+    style = QueryStyle("comma", "dots")
+    assert built("/x", params=params, style=style) == "https://h/v1/x?a=1,2&b.c=x%20y"
+
+
+def test_one_shot_params() -> None:
+    """Params may be pairs from an iterator."""
+    assert built("/x?a=0", params=(pair for pair in [("a", 1), ("a", 2)])) == "https://h/v1/x?a=1&a=2"
+
+
+def test_params_that_come_to_nothing() -> None:
+    """Params that come to nothing leave no question mark."""
+    assert built("/x", params={"a": None, "b": []}) == "https://h/v1/x"
+    assert built("/x?", params={"a": None}) == "https://h/v1/x"
+
+
+def test_default_params() -> None:
+    """default_params lie under params; OMIT removes one, None too."""
+    defaults = {"a": 1, "b": 2, "c": 3, "d": 4}
+    url = built("/x", params={"b": 5, "c": OMIT, "d": None, "e": NOT_GIVEN}, default_params=defaults)
+    assert url == "https://h/v1/x?a=1&b=5"
+    assert built("/x", default_params=defaults) == "https://h/v1/x?a=1&b=2&c=3&d=4"
+
+
+def test_default_params_lie_under_the_query_of_the_path() -> None:
+    """What the path itself says wins over default_params, and params win over both."""
+    url = built("/x?a=path&b=path", params={"b": "call"}, default_params={"a": 1, "b": 1, "c": 1})
+    assert url == "https://h/v1/x?a=path&c=1&b=call"
+
+
+@pytest.mark.parametrize("value", [OMIT, None])
+def test_omit_removes_from_the_path(value: object) -> None:
+    """OMIT and None remove a parameter that is hard-coded in the path, all of its values."""
+    assert built("/x?a=1&b=2&a=3", params={"a": value}) == "https://h/v1/x?b=2"
+
+
+def test_escaped_names_in_the_path() -> None:
+    """Names in the path are compared by what they mean, not by how they are escaped."""
+    assert built("/x?f%5Ba%5D=1&f[b]=2&c+d=3", params={"f": {"a": 9}, "c d": 4}) == (
+        "https://h/v1/x?f[b]=2&f%5Ba%5D=9&c%20d=4"
+    )
+
+
+def test_nested_default_param_hidden_by_the_path() -> None:
+    """A default that is written under several names yields name by name."""
+    assert built("/x?f[a]=1", default_params={"f": {"a": 2, "b": 3}}) == "https://h/v1/x?f[a]=1&f%5Bb%5D=3"
+
+
+# --- anchor.md §2, edge cases 1 to 4 and 12 to 16 -------------------------------------------------
+
+
+def test_edge_1_base_path_kept() -> None:
+    """A leading slash does not drop the base path, as joining URLs would."""
+    assert (
+        str(BaseURL("http://localhost:5000/custom/path/").build("/foo"))
+        == "http://localhost:5000/custom/path/foo"
+    )
+
+
+def test_edge_2_slash_is_no_difference() -> None:
+    """A base URL with and without its last slash makes the same URLs."""
+    for path in ("foo", "/foo", "/foo/"):
+        assert BaseURL("http://h/a").build(path) == BaseURL("http://h/a/").build(path)
+
+
+def test_edge_3_escape_survives_params() -> None:
+    """An escaped slash in a path survives adding params."""
+    assert (
+        built("/files/a%2Fb?beta=true", params={"limit": 10}) == "https://h/v1/files/a%2Fb?beta=true&limit=10"
+    )
+
+
+def test_edge_4_query_is_merged() -> None:
+    """A query in the path is merged with params, repeated keys too; params win on a clash, all of a name."""
+    assert built("/foo?a=1&a=2", params={"b": 3}) == "https://h/v1/foo?a=1&a=2&b=3"
+    assert built("/foo?a=1&b=x&a=2", params={"a": 3}) == "https://h/v1/foo?b=x&a=3"
+
+
+def test_edge_12_value_by_component() -> None:
+    """One value is escaped for the component that it stands in; a fragment, never sent, is refused."""
+    assert built("/{v}?q={v}", {"v": "a/b?c#d"}) == "https://h/v1/a%2Fb%3Fc%23d?q=a%2Fb%3Fc%23d"
+    with pytest.raises(InvalidRequestError, match="fragment"):
+        BASE.build("/{v}?q={v}#{v}", {"v": "a/b?c#d"})
+
+
+def test_edge_13_escapes_in_values_are_data() -> None:
+    """A value that looks escaped is escaped again."""
+    assert built("/{v}", {"v": "%20"}) == "https://h/v1/%2520"
+
+
+def test_edge_14_dots() -> None:
+    """Dots are fine unless a segment is nothing but one or two of them, also from adjacent places."""
+    assert built("/{v}", {"v": "..."}) == "https://h/v1/..."
+    assert built("/{v}", {"v": ".hidden"}) == "https://h/v1/.hidden"
+    assert built("/{a}{b}", {"a": ".", "b": "txt"}) == "https://h/v1/.txt"
+    for template, values in [
+        ("/{a}{b}", {"a": ".", "b": "."}),
+        ("/{a}.", {"a": "."}),
+        (".{a}/x", {"a": "."}),
+    ]:
+        with pytest.raises(InvalidRequestError, match="segment"):
+            BASE.build(template, values)
+
+
+def test_edge_15_dots_in_the_template() -> None:
+    """Dot segments in the static part of a template are refused too, escaped or mixed."""
+    for template in ("/v1/%2e/{x}", "/v1/%2e./{x}", "/v1/.%2E/{x}", "/v1/../{x}", "/..;{x}"):
+        with pytest.raises(InvalidRequestError, match="segment"):
+            BASE.build(template, {"x": "ok"})
+
+
+def test_edge_16_dots_in_the_query() -> None:
+    """Dots in the query are fine."""
+    assert built("/items?q={v}&r=..", {"v": ".."}) == "https://h/v1/items?q=..&r=.."
+
+
+# --- absolute URLs ------------------------------------------------------------------------------
+
+VERBATIM = [
+    "https://other/a%2Fb?X-Sig=a%2Fb%7e&x=+",
+    "http://other:8080/{id}/../%zz?q={a}&%",
+    'https://[::1]/x?"quoted"|^`',
+    "https://h/v1/./x//y;z",
+]
+
+
+@pytest.mark.parametrize("url", VERBATIM)
+def test_absolute_urls_are_verbatim(url: str) -> None:
+    """An absolute URL is sent byte for byte, without default_params, whatever its path."""
+    assert built(url, default_params={"a": 1}) == url
+    assert built(URL(url, encoded=True), default_params={"a": 1}) == url
+    assert str(check_url(url)) == url
+
+
+def test_absolute_url_scheme_in_capitals() -> None:
+    """A scheme in capitals is a scheme."""
+    assert built("HTTPS://other/X") == "https://other/X"
+
+
+def test_absolute_url_without_path() -> None:
+    """An absolute URL without a path gets the one that is sent for it."""
+    assert BASE.build("https://other?a=1").raw_path_qs == "/?a=1"
+
+
+def test_absolute_url_loses_its_fragment() -> None:
+    """The fragment of an absolute URL is never sent, so it is dropped."""
+    assert built("https://other/x?a=1#frag") == "https://other/x?a=1"
+    assert built(URL("https://other/x#frag")) == "https://other/x"
+
+
+def test_params_are_appended_to_an_absolute_url() -> None:
+    """Params are appended to an absolute URL; its own query stays, clash or not."""
+    assert built("https://other/x?a=%7e&a", params={"a": [1, 2]}) == "https://other/x?a=%7e&a&a=1&a=2"
+    assert built("https://other/x", params={"a": None}) == "https://other/x"
+
+
+def test_absolute_template() -> None:
+    """An absolute URL is a template when path_params are given, under the same rules as any other."""
+    template = "https://uploads.other:8443/repos/{owner}?name={name}"
+    url = built(template, {"owner": "a/b", "name": "x&y"}, params={"z": 1})
+    assert url == "https://uploads.other:8443/repos/a%2Fb?name=x%26y&z=1"
+    for values in [{"owner": "..", "name": "x"}, {"owner": "x"}]:
+        with pytest.raises(InvalidRequestError):
+            BASE.build(template, values)
+    with pytest.raises(InvalidRequestError, match="unused"):
+        BASE.build("https://other", {"id": 1})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:hunter2@other/",
+        "https://hunter2@other/",
+        "https:///x",
+        "https://",
+        "https://?hunter2",
+        "https://:443/",
+        "https://other:99999/",
+        "https://other:x/",
+        "https://{host}/",
+        "https://other/a b",
+        "https://other/é",
+        "https://öther/",
+        "https://other/\r\nX: y",
+        "https://other/\t",
+        "https://other\\@evil/",
+        "https://other/a\\b",
+        "https://oth%65r/",
+        "https://other/\ud800",
+    ],
+)
+def test_absolute_urls_refused(url: str) -> None:
+    """An absolute URL with userinfo, no host, or a character that cannot be sent is refused."""
+    with pytest.raises(InvalidRequestError) as caught:
+        BASE.build(url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["/x", "", "ftp://h/", "mailto:a@b", "http:x", "//h/x", "ws://h/"])
+def test_check_url_refuses_what_is_not_http(url: str) -> None:
+    """Only an absolute http or https URL passes."""
+    for given_url in (url, URL(url, encoded=True)):
+        with pytest.raises(InvalidRequestError):
+            check_url(given_url)
+
+
+def test_check_url_of_odd_url_objects() -> None:
+    """A URL object made without checks is checked like a str."""
+    with pytest.raises(InvalidRequestError):
+        check_url(URL("https://h:x/", encoded=True))
+    with pytest.raises(InvalidRequestError):
+        check_url(URL.build(scheme="https", authority="h", path="/a b", encoded=True))
+    other: Any = b"https://h"
+    with pytest.raises(TypeError):
+        check_url(other)
+
+
+def test_append_params() -> None:
+    """Params are appended to any URL, whose own query stays byte for byte."""
+    url = URL("https://h/a%2Fb?x=%7e#f", encoded=True)
+    assert str(append_params(url, {"y": "a b"})) == "https://h/a%2Fb?x=%7e&y=a%20b"
+    assert (
+        str(append_params(url, {"y": [1, 2]}, QueryStyle("indices")))
+        == "https://h/a%2Fb?x=%7e&y%5B0%5D=1&y%5B1%5D=2"
+    )
+    assert str(append_params(url, {})) == str(append_params(url, {"y": None})) == "https://h/a%2Fb?x=%7e"
+
+
+def test_without_userinfo_and_fragment() -> None:
+    """Userinfo and fragment can be taken off; the rest stays byte for byte."""
+    url = URL("https://u:p%40@h:8443/a%2Fb?x=%7e#f", encoded=True)
+    assert str(without_userinfo(url)) == "https://h:8443/a%2Fb?x=%7e"
+    assert str(without_userinfo(URL("https://h/x#f"))) == "https://h/x"
+    assert str(without_fragment(url)) == "https://u:p%40@h:8443/a%2Fb?x=%7e"
+
+
+# --- redaction ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://h:8443/a%2Fb", "https://h:8443/a%2Fb"),
+        ("https://user:hunter2@h/x?key=hunter2#hunter2", "https://h/x?..."),
+        ("https://user:hunter2@[::1]:1/x", "https://[::1]:1/x"),
+        ("https://u@x:hunter2@h/", "https://h/"),
+        ("https:/user:hunter2@h/", "https:..."),
+        ("/users/@me?key=hunter2", "/users/@me?..."),
+        ("/users?", "/users?..."),
+        ("https://h/a\r\nb é\ud800", "https://h/a%0D%0Ab%20%C3%A9%3F"),
+        ("", ""),
+    ],
+)
+def test_redact_url(url: str, shown: str) -> None:
+    """What is shown of a URL is scheme, host, port and path, in one printable line."""
+    assert redact_url(url) == shown
+
+
+def test_redact_url_objects() -> None:
+    """URL objects are shown alike, also those whose port is no number."""
+    assert redact_url(URL("https://u:hunter2@h/x?key=hunter2")) == "https://h/x?..."
+    assert redact_url(URL("https://h:x/y?key=hunter2", encoded=True)) == "https://h:x/y"
+
+
+# --- trusted origins ----------------------------------------------------------------------------
+
+
+def trusts(url: str, *patterns: str, base: str = "https://api.example.com/v1") -> bool:
+    """Whether *url* is trusted by a client of *base* and *patterns*."""
+    return TrustedOrigins(BaseURL(base), patterns).trusts(URL(url, encoded=True))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.example.com/v1",
+        "https://api.example.com/other?x",
+        "https://api.example.com:443/",
+        "https://API.Example.COM/",
+    ],
+)
+def test_base_origin_is_trusted(url: str) -> None:
+    """The base URL's own origin is trusted, in every spelling."""
+    assert trusts(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.example.com/",
+        "https://api.example.com:444/",
+        "https://api.example.com./",
+        "https://example.com/",
+        "https://api.example.com.evil/",
+        "https://evil/?https://api.example.com/",
+        "https://api.example.com@evil/",
+        "https://a%70i.example.com/",
+        "https://api.example.com:x/",
+        "/v1",
+        "",
+        "mailto:x@api.example.com",
+    ],
+)
+def test_other_origins_are_not_trusted(url: str) -> None:
+    """Another scheme, host or port is another origin; a URL without one is never trusted."""
+    assert not trusts(url)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "url", "expected"),
+    [
+        ("https://*.example.org", "https://a.example.org/", True),
+        ("https://*.example.org", "https://a.b.example.org:443/", True),
+        ("https://*.example.org", "https://A.EXAMPLE.org/", True),
+        ("https://*.Example.ORG", "https://a.example.org/", True),
+        ("https://*.example.org", "https://example.org/", False),
+        ("https://*.example.org", "https://.example.org/", False),
+        ("https://*.example.org", "https://evilexample.org/", False),
+        ("https://*.example.org", "https://a.example.org.evil/", False),
+        ("https://*.example.org", "https://a.example.org./", False),
+        ("https://*.example.org", "http://a.example.org/", False),
+        ("https://*.example.org", "https://a.example.org:8443/", False),
+        ("https://*.example.org:8443", "https://a.example.org:8443/", True),
+        ("https://api.other.com:8443", "https://api.other.com:8443/", True),
+        ("https://api.other.com:8443", "https://api.other.com/", False),
+        ("https://api.other.com:443", "https://api.other.com/", True),
+        ("http://localhost", "http://localhost:80/", True),
+        ("http://[::1]:8080", "http://[::1]:8080/", True),
+        ("https://*.müller.example", "https://a.xn--mller-kva.example/", True),
+        ("https://müller.example", "https://xn--mller-kva.example/", True),
+    ],
+)
+def test_patterns(pattern: str, url: str, expected: bool) -> None:
+    """A pattern matches its scheme and port, and `*.` one or more whole labels."""
+    assert trusts(url, "https://unrelated.example", pattern) is expected
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*", "*.example.com", "example.com", "//h", "", "ftp://h", "https://", "https://*", "https://*.",
+        "https://*.*.com", "https://a.*.com", "https://a*.com", "https://**.com", "https://h/",
+        "https://h/path", "https://h?x", "https://h#x", "https://u:hunter2@h", "https://h:x", "https://h:*",
+        "https://h:0", "https://h h", "https://h\n", "https://mü\nller.example",
+    ],
+)  # fmt: skip
+def test_patterns_refused(pattern: str) -> None:
+    """What is no origin, or has a `*` elsewhere, is refused when the client is made."""
+    with pytest.raises(InvalidRequestError, match="trusted origin") as caught:
+        TrustedOrigins(BASE, [pattern])
+    assert "hunter2" not in str(caught.value)
+
+
+def test_pattern_types() -> None:
+    """A lone str, whose characters would be patterns, and a pattern of another type are TypeErrors."""
+    with pytest.raises(TypeError, match="iterable"):
+        TrustedOrigins(BASE, "https://h")
+    patterns: Any = [URL("https://h")]
+    with pytest.raises(TypeError, match="URL"):
+        TrustedOrigins(BASE, patterns)
+
+
+@pytest.mark.parametrize("url", ["/x", "", "mailto:a@b", "https://h:x/", "https:///x"])
+def test_no_origin(url: str) -> None:
+    """A URL without host or port has no origin."""
+    with pytest.raises(InvalidRequestError, match="origin"):
+        origin_of(URL(url, encoded=True))
+
+
+# --- references ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", RESOLUTION["cases"], ids=lambda case: case["ref"])
+def test_rfc3986_resolution(case: dict[str, str]) -> None:
+    """References resolve as in the examples of RFC 3986 §5.4, strictly."""
+    resolved = resolve_reference(URL(RESOLUTION["base"], encoded=True), case["ref"])
+    if case["ref"] == "http:g":
+        # yarl writes it as "http:///g"; what counts is that it is not taken for a path of the base.
+        assert (resolved.scheme, resolved.raw_authority, resolved.raw_path) == ("http", "", "g")
+        return
+    assert str(resolved) == case["expected"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("/a%2Fb?X=%7e+&y[]=1#f", "https://h/a%2Fb?X=%7e+&y[]=1#f"),
+        ("/a b/é", "https://h/a%20b/%C3%A9"),
+        ("/100%", "https://h/100%25"),
+        ('?q="<{|}>^`', "https://h/x/y?q=%22%3C%7B%7C%7D%3E%5E%60"),
+        ("//müller.example:81/x", "https://xn--mller-kva.example:81/x"),
+        ("http://Other.Example/X", "http://Other.Example/X"),
+        ("/\\evil/x", "https://h/%5Cevil/x"),
+        ("\\\\evil\\x", "https://h/x/%5C%5Cevil%5Cx"),
+        ("  /x\t", "https://h/x"),
+        ("/caf\udce9", "https://h/caf%E9"),
+        ("//u:p@other/x", "https://u:p@other/x"),
+        ("/..//evil/x", "https://h//evil/x"),
+        ("mailto:a@b", "mailto:a@b"),
+        ("javascript:alert(1)", "javascript:alert(1)"),
+        ("ftp://h/a/../b", "ftp://h/b"),
+        ("https://other?x", "https://other/?x"),
+    ],
+)
+def test_resolution_keeps_bytes(reference: str, expected: str) -> None:
+    """A reference keeps its bytes but for what is illegal; undecodable bytes are escaped as they came."""
+    assert str(resolve_reference(URL("https://h/x/y?z"), reference)) == expected
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["/a\r\nb", "/a\x00", "/a\tb", "//", "///x", "http:///x", "//h:x/", "//h:99999/", "//h h/",
+     "//h\\@evil/x", "//h%2eevil/", "https://[::1/", "/a\ud800", "//\udce9/", "//a\N{ACCOUNT OF}b/"],
+)  # fmt: skip
+def test_references_refused(reference: str) -> None:
+    """A reference with a control character, or a host that is none, is refused."""
+    with pytest.raises(InvalidRequestError):
+        resolve_reference(URL("https://h/x/y?z"), reference)
+
+
+# --- links --------------------------------------------------------------------------------------
+
+
+def as_values(value: str | list[str]) -> list[str]:
+    """The header lines of a case."""
+    return [value] if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("case", LINKS["cases"], ids=lambda case: case["source"][:40])
+def test_link_vectors(case: dict[str, Any]) -> None:
+    """Link headers parse as RFC 8288 and other implementations' suites have it."""
+    base = URL(case["base"] or "http://base.example/", encoded=True)
+    values = as_values(case["value"])
+    links = iter_links(values, base)
+    assert len(links) == len(case["links"])
+    for link, expected in zip(links, case["links"], strict=True):
+        assert link.target == URL(expected.pop("target"), encoded=True)
+        assert list(link.relations) == expected.pop("rel")
+        assert {name: link.parameters[name] for name in expected} == expected
+    for relation, target in parse_links(values, base).items():
+        assert target == next(link.target for link in links if relation in link.relations)
+
+
+def links_of(value: str) -> dict[str, str]:
+    """The targets in a Link header, by relation."""
+    return {name: str(url) for name, url in parse_links([value], URL("https://h/items?page=2")).items()}
+
+
+def test_first_link_of_a_relation_wins() -> None:
+    """The first link of a relation wins, over several header lines too."""
+    links = parse_links(["<a>; rel=next", "<b>; rel=next, <c>; rel=prev"], URL("https://h/"))
+    assert {name: str(url) for name, url in links.items()} == {"next": "https://h/a", "prev": "https://h/c"}
+
+
+def test_link_about_another_resource() -> None:
+    """A link whose anchor is another resource is left out; one about this one, or a part of it, is not."""
+    assert links_of('<a>; rel=next; anchor="/other"') == {}
+    assert links_of('<a>; rel=next; anchor="//h:x"') == {}
+    assert links_of('<a>; rel=next; anchor="#part"') == {"next": "https://h/a"}
+    assert links_of('<a>; rel=next; anchor="?page=2"') == {"next": "https://h/a"}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("garbage, <a>; rel=next", {"next": "https://h/a"}),
+        ("<a; rel=next", {}),
+        ('<a>; rel="next', {"next": "https://h/a"}),
+        ('<a>; rel="next\\', {"next": "https://h/a"}),
+        ("<a>; rel", {}),
+        ("<a>; rel=", {}),
+        ("<a>;;; rel=next;", {"next": "https://h/a"}),
+        ("<a> junk; rel=next", {"next": "https://h/a"}),
+        ('<a>; ="x"; "y"; rel=next', {"next": "https://h/a"}),
+        ("<a>rel=next", {}),
+        ("<>; rel=self", {"self": "https://h/items?page=2"}),
+        ("<//h:x/>; rel=next, <b>; rel=prev", {"prev": "https://h/b"}),
+        ("<a\x00>; rel=next", {}),
+        ("<a>; title*=UTF-8'; rel=next", {"next": "https://h/a"}),
+        ("<a>; title*=klingon''x; rel=next", {"next": "https://h/a"}),
+        ("", {}),
+        (",,,", {}),
+    ],
+)
+def test_malformed_links(value: str, expected: dict[str, str]) -> None:
+    """What is malformed in a Link header is ignored, and the rest is read."""
+    assert links_of(value) == expected
+
+
+@pytest.mark.parametrize(
+    "piece", ["<", "<,", "<a", '"', '\\"', ";", ";a=", '<a>;b="', "<a>;", "<a>,", " ", ", ", "=", '<a>;b="\\']
+)
+def test_links_take_linear_time(piece: str) -> None:
+    """A long hostile header is read in one go; a quadratic scan would not come back."""
+    iter_links([piece * 30_000], URL("https://h/"))
+
+
+# --- properties ---------------------------------------------------------------------------------
+
+TEXT = st.text()
+PIECES = [
+    *("/", "//", "\\", ".", "..", "%2e", "%2F", ";", "?", "#", "@", ":", "[", "{", " ", "\r\n", "\x00"),
+    *("a", "é", "http:", "\udce9", "\ud800"),
+]
+NASTY = st.lists(st.sampled_from(PIECES)).map("".join)
+
+
+@PROPERTY
+@given(TEXT | NASTY, st.sampled_from(["/u/{v}", "/u/{v}/x", "u/a{v}b", "/{v}", "/u.{v}"]))
+def test_a_value_stays_in_its_segment(value: str, template: str) -> None:
+    """Whatever the value, the URL keeps origin, base path and segments, and the value comes back."""
+    try:
+        url = BASE.build(template, {"v": value})
+    except InvalidRequestError:
+        return
+    before, after = f"/v1/{template.removeprefix('/')}".split("{v}")
+    assert str(url).startswith("https://h/v1/")
+    assert URL(str(url), encoded=True) == url
+    assert url.raw_path.count("/") == (before + after).count("/")
+    assert unquote(url.raw_path[len(before) : len(url.raw_path) - len(after)]) == value
+    assert URL(str(url)).path.startswith("/v1/")
+    assert URL_GRAMMAR.fullmatch(str(url))
+
+
+@PROPERTY
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_only_meaningless_values_are_refused(value: str) -> None:
+    """A value is refused only for what it would make of its segment."""
+    assume(value not in (".", "..") and not re.match(r"\.{0,2};", value))
+    assert built("/{v}", {"v": value}) == f"https://h/v1/{quote(value, safe='')}"
+
+
+@PROPERTY
+@given(TEXT | NASTY)
+def test_a_slash_keeping_value_stays_below_the_base(value: str) -> None:
+    """Whatever a {+name} is filled with, the path stays below the base path when it is normalised."""
+    try:
+        url = BASE.build("/u/{+v}", {"v": value})
+    except InvalidRequestError:
+        return
+    assert unquote(url.raw_path) == f"/v1/u/{value}"
+    assert URL(str(url)).path.startswith("/v1/u/")
+    assert not url.raw_query_string
+    assert not url.raw_fragment
+    assert URL_GRAMMAR.fullmatch(str(url))
+
+
+@PROPERTY
+@given(TEXT | NASTY)
+def test_any_path_stays_below_the_base(path: str) -> None:
+    """Whatever the relative path, it is refused or below the base path, and legal to send."""
+    assume(not path.lower().startswith(("http://", "https://")))
+    try:
+        url = BASE.build(path)
+    except InvalidRequestError:
+        return
+    assert url.raw_authority == "h"
+    assert url.raw_path == "/v1" or url.raw_path.startswith("/v1/")
+    assert str(url).isascii()
+    assert str(url).isprintable()
+    assert " " not in str(url)
+
+
+@PROPERTY
+@given(
+    st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), TEXT | NASTY), TEXT | NASTY
+)
+def test_any_query_is_grammatical(params: dict[str, str], value: str) -> None:
+    """Whatever the values, the query is legal, and decodes to what was given."""
+    try:
+        url = BASE.build("/x?hard={v}", {"v": value}, params)
+    except InvalidRequestError:
+        return
+    expected = ([] if "hard" in params else [("hard", value)]) + list(params.items())
+    assert parse_qsl(url.raw_query_string, keep_blank_values=True) == expected
+    assert URL_GRAMMAR.fullmatch(str(url))
+
+
+@PROPERTY
+@given(TEXT | NASTY)
+def test_resolution_stays_grammatical(reference: str) -> None:
+    """Whatever the reference, it is refused or gives a legal URL, with a host unless it had a scheme."""
+    try:
+        url = resolve_reference(URL("https://h/x/y?z"), reference)
+    except InvalidRequestError:
+        return
+    assert URL_GRAMMAR.fullmatch(str(url))
+    if re.match(r"[ \t]*[A-Za-z][A-Za-z0-9+.-]*:", reference) is None:
+        assert url.scheme == "https"
+        assert url.raw_host
+        assert url.raw_path.startswith("/")
+        assert not re.search(r"/\.{1,2}(/|\Z)", url.raw_path)
+
+
+@PROPERTY
+@given(st.lists(TEXT | NASTY | st.text('<>,;="\\ arel')))
+def test_links_never_raise(values: list[str]) -> None:
+    """No Link header makes the parser raise, and no URL make the redaction."""
+    assert isinstance(parse_links(values, URL("https://h/")), dict)
+    for value in values:
+        assert "\n" not in redact_url(value)
+
+
+@PROPERTY
+@given(TEXT | NASTY)
+def test_absolute_urls_are_verbatim_or_refused(rest: str) -> None:
+    """An absolute URL comes out as it went in, but for its fragment, or not at all."""
+    text = f"https://other/{rest}"
+    try:
+        url = BASE.build(text)
+    except InvalidRequestError:
+        return
+    assert str(url).rstrip("?") == text.partition("#")[0].rstrip("?")
+    assert url.raw_authority == "other"
