@@ -9,28 +9,26 @@ import inspect
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Final, Self, Unpack, cast
+from typing import Any, ClassVar, Final, Self, Unpack, cast
 
 import aiohttp
 import msgspec
 from yarl import URL
 
-from ._body import build_body
+from ._building import build_request
 from ._chain import check_chain, default_chain, explain, fold, insert
 from ._codecs import check_cast_to
-from ._headers import check_layer, check_token, check_value, overlay
+from ._config import CHAIN_OPTIONS, CLIENT_OPTIONS, Config
 from ._lifecycle import Lifecycle
-from ._options import check_names, layer_options, merge_headers, resolve_settings
-from ._query import DEFAULT_STYLE, QueryStyle, merge_params
+from ._options import check_names, layer_options, resolve_settings
+from ._query import DEFAULT_STYLE, QueryStyle
 from ._request import APIRequest
 from ._response import AsyncAPIResponse, result_type
 from ._scope import Scope
 from ._transport import AiohttpTransport
 from ._types import (
-    DEFAULT_TIMEOUT,
     NOT_GIVEN,
     CallOptions,
-    CallSettings,
     ClientOptions,
     HeaderLayer,
     NotGiven,
@@ -39,13 +37,11 @@ from ._types import (
     RequestOptions,
     StatusKey,
     Timeout,
-    as_timeout,
 )
-from ._url import BaseURL, TrustedOrigins, template_of
 from ._verbs import Verbs
 from ._version import __version__
 from .contract import Auth, Handler, Middleware
-from .errors import APIStatusError, InvalidRequestError, status_error_class
+from .errors import APIStatusError, status_error_class
 from .middleware.retry import RetryBudget, RetryPolicy
 
 __all__ = ["AsyncAPIClient"]
@@ -120,12 +116,9 @@ class AsyncAPIClient(Verbs):
         given = {name: value for name, value in locals().items() if name in CLIENT_OPTIONS}
         if session is not None and transport is not None:
             raise TypeError("Give session or transport, not both: AiohttpTransport(session=...) takes yours")
-        self._given: dict[str, Any] = dict.fromkeys(CLIENT_OPTIONS)
-        self._timeout = DEFAULT_TIMEOUT
-        self._settings = CallSettings()
+        self._config = Config(given)
         self._budget = RetryBudget()
         self._is_view = False
-        self._set_up(given)
         if transport is None:
             transport = AiohttpTransport(session=session)
         elif not callable(transport):
@@ -134,44 +127,27 @@ class AsyncAPIClient(Verbs):
         self._set_up_chain(given)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._base.url}>"
+        return f"<{type(self).__name__} {self.base_url}>"
 
     # --- configuration, of a client and of its views
 
-    def _set_up(self, changes: Mapping[str, Any]) -> None:
-        """Take over *changes*, and resolve what requests are made of."""
-        given = self._given = {**self._given, **_merged(self._given, changes)}
-        if "base_url" in changes:
-            self._base = BaseURL(given["base_url"])
-        if "trusted_origins" in changes:
-            TrustedOrigins(self._base, given["trusted_origins"])
-        if "timeout" in changes:
-            self._timeout = given["timeout"].over(DEFAULT_TIMEOUT)
-        for name, setting in _SETTINGS.items():
-            if name in changes:
-                self._settings = resolve_settings(self._settings, {setting: given[name]})
-        if "idempotency_header" in changes and given["idempotency_header"] is not None:
-            check_layer({given["idempotency_header"]: ""})
-        if "default_headers" in changes:
-            check_layer(given["default_headers"])
-
     def _set_up_chain(self, changes: Mapping[str, Any]) -> None:
         """Make the chain anew if *changes* reach it, and fold it around the transport."""
-        if not _CHAIN_OPTIONS.isdisjoint(changes):
-            chain = self._given["chain"]
+        if not CHAIN_OPTIONS.isdisjoint(changes):
+            chain = self._config.given["chain"]
             self._chain = self._own_chain() if chain is None else check_chain(chain)
             for link in self._chain:
                 self._adopt(link)
-        elif not _is_overridden(self, "_prepare_request"):
+        elif "_prepare_request" not in self._own_hooks:
             return
         self._handler = fold(self._chain, self._innermost())
 
     def _own_chain(self) -> tuple[Middleware, ...]:
-        given = self._given
+        given = self._config.given
         auth = given["auth"]
         if auth is not None:
             check_auth(auth)
-        elif _is_overridden(self, "auth_headers"):
+        elif "auth_headers" in self._own_hooks:
             auth = _HookAuth(self)
         policy = given["retry"] or RetryPolicy()
         if policy.budget is msgspec.UNSET:
@@ -198,7 +174,7 @@ class AsyncAPIClient(Verbs):
 
     def _innermost(self) -> Handler:
         transport = self._shared.transport
-        if not _is_overridden(self, "_prepare_request"):
+        if "_prepare_request" not in self._own_hooks:
             return transport
 
         async def send(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -221,15 +197,15 @@ class AsyncAPIClient(Verbs):
             if name in overrides:
                 raise TypeError(f"A view shares its client's {name}; make a client of its own for another")
         check_names(overrides, CLIENT_OPTIONS)
-        view = self._view()
-        view._set_up(overrides)
+        view = self._view(Config(overrides, self._config))
         view._set_up_chain(overrides)
         return view
 
     copy = with_options
 
-    def _view(self) -> Self:
+    def _view(self, config: Config) -> Self:
         view = copy.copy(self)
+        view._config = config
         view._is_view = True
         for name in list(vars(view)):
             # A resource that was cached on the client belongs to the client.
@@ -238,21 +214,21 @@ class AsyncAPIClient(Verbs):
         return view
 
     def _without_auth(self) -> Self:
-        view = self._view()
-        view._settings = resolve_settings(self._settings, {"auth": None})
-        return view
+        config = Config({}, self._config)
+        config.settings = resolve_settings(config.settings, {"auth": None})
+        return self._view(config)
 
     # --- what a client tells of itself
 
     @property
     def base_url(self) -> URL:
         """Where relative paths lead."""
-        return self._base.url
+        return self._config.base.url
 
     @property
     def timeout(self) -> Timeout:
         """The limits of a call that brings none."""
-        return self._timeout
+        return self._config.timeout
 
     @property
     def chain(self) -> tuple[Middleware, ...]:
@@ -295,14 +271,48 @@ class AsyncAPIClient(Verbs):
         options: CallOptions | None,
         keywords: RequestOptions,
     ) -> Any:
-        given = layer_options(keywords, options)
-        if _is_overridden(self, "_prepare_options"):
-            given = await self._prepare_options(given)
+        given = await self._prepare(keywords, options)
         raw = cast_to is aiohttp.ClientResponse
-        request = self._build_request(method, path, cast_to, given)
+        if not raw:
+            check_cast_to(result_type(cast_to), self._config.settings.dec_hook)
+        request = self._build(
+            method, path, cast_to, given, accept="*/*" if raw or cast_to is bytes else "application/json"
+        )
         request.stream = raw
         response = await self._run(request, self._handler_for(given))
         return await self._process_response(response, cast_to)
+
+    async def _prepare(self, keywords: RequestOptions, options: CallOptions | None) -> RequestOptions:
+        given = layer_options(keywords, options)
+        if "_prepare_options" in self._own_hooks:
+            given = await self._prepare_options(given)
+        auth = given.get("auth")
+        if auth is not None:
+            check_auth(auth)
+            self._adopt(auth)
+        return given
+
+    def _build(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any,
+        given: RequestOptions,
+        *,
+        stream: bool = False,
+        accept: str = "application/json",
+    ) -> APIRequest:
+        return build_request(
+            self._config,
+            method,
+            path,
+            cast_to,
+            given,
+            stream=stream,
+            accept=accept,
+            default_params=self.default_params,
+            make_key=self._idempotency_key,
+        )
 
     async def _run(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         """Send *request* down the chain, in a scope that the closing of the client can end."""
@@ -330,73 +340,21 @@ class AsyncAPIClient(Verbs):
             return self._handler
         return fold(insert(self._chain, given["middlewares"]), self._innermost())
 
-    def _build_request(self, method: str, path: str | URL, cast_to: Any, given: RequestOptions) -> APIRequest:
-        style = self._given["query_style"]
-        request = APIRequest(
-            _checked_method(method),
-            self._base.build(
-                path,
-                given.get("path_params"),
-                given.get("params"),
-                default_params=self.default_params,
-                style=style,
-            ),
-            cast_to=cast_to,
-            template=template_of(path),
-            timeout=self._timeout,
-            settings=self._settings,
-            home=self._base,
-        )
-        check_cast_to(result_type(cast_to))
-        if cast_to is bytes or cast_to is aiohttp.ClientResponse:
-            request.accept = "*/*"
-        if given:
-            self._apply_options(request, given, style)
-        if self._given["idempotency_header"] is not None:
-            self._apply_key(request, given.get("idempotency_key"))
-        elif "idempotency_key" in given:
-            raise InvalidRequestError(
-                "An idempotency_key was given, but the client has no idempotency_header to send it in"
-            )
-        return request
-
-    def _apply_options(self, request: APIRequest, given: RequestOptions, style: QueryStyle) -> None:
-        if "headers" in given:
-            request.call_headers = check_layer(given["headers"])
-            overlay(request.headers, request.call_headers)
-        request.body = build_body(
-            json=given.get("json", NOT_GIVEN),
-            data=given.get("data"),
-            content=given.get("content"),
-            extra_body=given.get("extra_body"),
-            style=style,
-            enc_hook=self._given["enc_hook"],
-        )
-        if "timeout" in given:
-            request.timeout = as_timeout(given["timeout"]).over(self._timeout)
-        if "auth" in given and given["auth"] is not None:
-            check_auth(given["auth"])
-            self._adopt(given["auth"])
-        request.settings = resolve_settings(self._settings, given)
-        request.idempotent = _checked_idempotent(given.get("idempotent"))
-        request.path_params = given.get("path_params") or {}
-        request.extensions = dict(given.get("extensions") or {})
-
-    def _apply_key(self, request: APIRequest, key: str | None) -> None:
-        """Give the request its idempotency key: the caller's, or a new one where the method needs one."""
-        name = self._given["idempotency_header"]
-        if request.call_sets(name):
-            request.idempotency_key = request.headers.get(name)
-        elif key is not None or request.method in _KEYED_METHODS:
-            request.idempotency_key = self._idempotency_key() if key is None else key
-            request.headers[name] = check_value(name, request.idempotency_key)
-
     # --- hooks for subclasses
+
+    _own_hooks: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        # Once per class, so that a call pays nothing for the hooks that nobody fills in.
+        super().__init_subclass__(**keywords)
+        cls._own_hooks = frozenset(
+            hook for hook in _HOOKS if getattr(cls, hook) is not getattr(AsyncAPIClient, hook)
+        )
 
     @property
     def user_agent(self) -> str:
         """The User-Agent: the SDK with its version, and this library (RFC 9110 §10.1.5)."""
-        return f"{type(self).__name__}/{self._given['version']} aioapiclient/{__version__}"
+        return f"{type(self).__name__}/{self._config.given['version']} aioapiclient/{__version__}"
 
     def platform_headers(self) -> Mapping[str, str]:
         """Headers of the lowest layer that tell of the platform; none, unless an SDK fills them in.
@@ -408,12 +366,12 @@ class AsyncAPIClient(Verbs):
     @property
     def default_headers(self) -> Mapping[str, str | Omit]:
         """The client's layer of headers; a subclass may add to it. Asked once, with the first call."""
-        return cast("Mapping[str, str | Omit]", self._given["default_headers"] or {})
+        return cast("Mapping[str, str | Omit]", self._config.given["default_headers"] or {})
 
     @property
     def default_params(self) -> Mapping[str, Any]:
         """The client's layer of query parameters; a subclass may add to it. Asked for every call."""
-        return cast("Mapping[str, Any]", self._given["default_params"] or {})
+        return cast("Mapping[str, Any]", self._config.given["default_params"] or {})
 
     @property
     def auth_headers(self) -> Mapping[str, str]:
@@ -471,60 +429,7 @@ class _HookAuth(Auth):
         request.set_headers(self._client.auth_headers)
 
 
-CLIENT_OPTIONS: Final = frozenset(ClientOptions.__annotations__)
-
-# These configure the default chain and nothing else: beside a chain of one's own they would be lost.
-_IN_CHAIN: Final = ("auth", "default_headers", "retry", "trusted_origins", "middlewares")
-_CHAIN_OPTIONS: Final = frozenset({*_IN_CHAIN, "chain", "version"})
-
-# The client's name for what a call's settings call otherwise.
-_SETTINGS: Final = {
-    "max_retries": "max_retries",
-    "error_types": "error_types",
-    "follow_redirects": "follow_redirects",
-    "max_body": "max_body",
-    "strict_response_validation": "strict",
-    "dec_hook": "dec_hook",
-    "request_id_header": "request_id_header",
-}
-_KEYED_METHODS: Final = frozenset({"POST", "PATCH"})
-
-
-def _is_overridden(client: AsyncAPIClient, hook: str) -> bool:
-    return getattr(type(client), hook) is not getattr(AsyncAPIClient, hook)
-
-
-def _merged(given: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """*changes* as they stand over what was *given* before."""
-    merged = dict(changes)
-    _check_combination(given, changes)
-    if changes.get("default_headers") and given["default_headers"]:
-        merged["default_headers"] = merge_headers(given["default_headers"], changes["default_headers"])
-    if changes.get("default_params") and given["default_params"]:
-        merged["default_params"] = merge_params(
-            given["default_params"], changes["default_params"], keep_omitted=True
-        )
-    if "timeout" in changes:
-        own = changes["timeout"]
-        own = Timeout() if isinstance(own, NotGiven) else as_timeout(own)
-        merged["timeout"] = own.over(given["timeout"] or Timeout())
-    for name in ("middlewares", "chain", "trusted_origins"):
-        # An iterator would be empty when a view asks for it again.
-        if changes.get(name) is not None and not isinstance(changes[name], str):
-            merged[name] = tuple(changes[name])
-    return merged
-
-
-def _check_combination(given: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
-    own_chain = changes["chain"] if "chain" in changes else given["chain"]
-    if own_chain is None:
-        return
-    lost = [name for name in _IN_CHAIN if changes.get(name)]
-    if lost:
-        raise TypeError(
-            f"{lost[0]} lives in the default chain, and chain= replaces it; "
-            f"give it to default_chain(...), and edit what that returns"
-        )
+_HOOKS: Final = ("_prepare_options", "_prepare_request", "auth_headers")
 
 
 def check_auth(auth: object) -> None:
@@ -541,24 +446,12 @@ def check_auth(auth: object) -> None:
         raise TypeError(f"auth {name} has no challenge_statuses; subclass aioapiclient.Auth")
 
 
-def _checked_response(response: Any) -> AsyncAPIResponse[Any]:
-    if not isinstance(response, AsyncAPIResponse):
-        raise TypeError(f"The chain gave a {type(response).__name__}, not a response: does a middleware return?")
+def _checked_response(response: AsyncAPIResponse[Any]) -> AsyncAPIResponse[Any]:
+    if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"The chain gave a {type(response).__name__}, not a response: does a middleware return?"
+        )
     return response
-
-
-def _checked_method(method: object) -> str:
-    if not isinstance(method, str):
-        raise TypeError(f"The method must be a str, not {type(method).__name__}")
-    if not (method.isascii() and method.isalpha()):
-        check_token(method, "The method")
-    return method.upper()
-
-
-def _checked_idempotent(value: object) -> bool | None:
-    if value is None or isinstance(value, bool):
-        return value
-    raise TypeError(f"idempotent must be a bool, not {type(value).__name__}")
 
 
 def status_message(response: AsyncAPIResponse[Any]) -> str:

@@ -5,7 +5,7 @@ takes for a custom type and gives to a ``dec_hook``, at any depth; `open_hook` m
 plain union costs nothing extra where nothing grew: where ``Open`` stands as a type argument
 (``Open[...]`` itself, ``list[Open[...]]``, ``Page[Open[...]]``) the body is first decoded as the
 closed union, straight from its bytes, and only what fails is decoded again. Only an ``Open`` in the
-fields of a Struct always goes through plain data and `msgspec.convert`, about 1 us an object.
+fields of a Struct always goes through plain data and `msgspec.convert`, about 1.5 us an object.
 """
 
 from __future__ import annotations

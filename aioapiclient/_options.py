@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
+from ._codecs import check_error_types
 from ._types import NOT_GIVEN, CallOptions, CallSettings, RequestOptions, check_max_retries
 from .errors import InvalidRequestError
 
@@ -86,26 +87,15 @@ def resolve_settings(base: CallSettings, given: Mapping[str, Any]) -> CallSettin
     if "ok_statuses" in changes:
         changes["ok_statuses"] = frozenset(changes["ok_statuses"])
     if "error_types" in changes:
-        changes["error_types"] = {**base.error_types, **check_error_types(changes["error_types"])}
+        added = changes["error_types"] or {}
+        check_error_types(added, base.dec_hook)
+        changes["error_types"] = {**base.error_types, **added}
     if "max_body" in changes:
         check_max_body(changes["max_body"])
     if "retry" in changes and "max_retries" not in changes:
         # A whole policy brings its own number: the client's must not cut into it.
         changes["max_retries"] = None
     return msgspec.structs.replace(base, **changes)
-
-
-def check_error_types(error_types: Mapping[Any, Any] | None) -> Mapping[Any, Any]:
-    """*error_types*, if its keys are statuses, ``"4XX"``-like, or ``"default"``."""
-    for key in error_types or ():
-        if isinstance(key, int) and not isinstance(key, bool) and 100 <= key <= 999:
-            continue
-        if key == "default" or (
-            isinstance(key, str) and len(key) == 3 and key[0].isdigit() and key[1:] == "XX"
-        ):
-            continue
-        raise InvalidRequestError(f"error_types has the key {key!r}; expected a status, '4XX' or 'default'")
-    return error_types or {}
 
 
 def check_max_body(value: object) -> int | None:

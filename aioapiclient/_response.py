@@ -406,7 +406,10 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         if not self._body:
             return None
         target = error_type_for(self.status, self.request.settings.error_types)
-        return decode_error_body(self._body, self.content_type, target)
+        settings = self.request.settings
+        return decode_error_body(
+            self._body, self.content_type, target, strict=settings.strict, dec_hook=settings.dec_hook
+        )
 
     def _decode(self, target: Any, content_type: str | None) -> Any:
         settings = self.request.settings
@@ -453,24 +456,31 @@ def _key(target: Any) -> Any:
 
 def is_response_type(cast_to: Any) -> bool:
     """Whether the caller asked for the response itself: `AsyncAPIResponse`, or one of some type."""
-    origin = get_origin(cast_to) or cast_to
-    return isinstance(origin, type) and issubclass(origin, AsyncAPIResponse)
-
-
-@lru_cache(maxsize=1024)
-def _result_type(cast_to: Any) -> Any:
-    if not is_response_type(cast_to):
-        return cast_to
-    for base in (cast_to, *getattr(cast_to, "__orig_bases__", ())):
-        arguments = get_args(base)
-        if arguments and is_response_type(get_origin(base)):
-            return arguments[0]
-    return Any
+    return _asked_for(cast_to)[0]
 
 
 def result_type(cast_to: Any) -> Any:
     """What the body is decoded to: T for `AsyncAPIResponse` of T, else *cast_to* itself."""
+    return _asked_for(cast_to)[1]
+
+
+def _asked_for(cast_to: Any) -> tuple[bool, Any]:
     try:
-        return _result_type(cast_to)
+        return _cached_asked_for(cast_to)
     except TypeError:  # not hashable, such as Annotated with a list: never a response type
-        return cast_to
+        return False, cast_to
+
+
+@lru_cache(maxsize=1024)
+def _cached_asked_for(cast_to: Any) -> tuple[bool, Any]:
+    if not _is_response(get_origin(cast_to) or cast_to):
+        return False, cast_to
+    for base in (cast_to, *getattr(cast_to, "__orig_bases__", ())):
+        arguments = get_args(base)
+        if arguments and _is_response(get_origin(base)):
+            return True, arguments[0]
+    return True, Any
+
+
+def _is_response(origin: Any) -> bool:
+    return isinstance(origin, type) and issubclass(origin, AsyncAPIResponse)

@@ -48,7 +48,8 @@ class AuthMiddleware:
         auth = request.settings.auth_or(self.auth)
         if auth is None or not request.is_trusted(self._trusted_origins):
             return await handler(request)
-        send = request.copy()
+        # A credential that is never renewed is sent once, and needs no copy to be sent again.
+        send = request.copy() if auth.challenge_statuses else request
         await _authenticate(auth, send)
         response = await handler(send)
         if response.status not in auth.challenge_statuses or _REFRESHED in request.extensions:
@@ -94,6 +95,7 @@ class BearerAuth(Auth):
         self._header = ""
         if isinstance(token, str):
             self._header = f"Bearer {_checked(token, 'token')}"
+            self.challenge_statuses = frozenset()
         elif callable(token):
             self._provider = token
         else:
@@ -126,6 +128,8 @@ class BearerAuth(Auth):
 class BasicAuth(Auth):
     """``Authorization: Basic ...`` with user and password, as UTF-8 (RFC 7617)."""
 
+    challenge_statuses: frozenset[int] = frozenset()
+
     def __init__(self, user: str, password: str) -> None:
         texts: list[tuple[str, object]] = [("user", user), ("password", password)]
         for name, value in texts:
@@ -151,6 +155,8 @@ class APIKeyAuth(Auth):
     A key in the query ends up in the logs of every proxy on the way; take the header where there is
     a choice.
     """
+
+    challenge_statuses: frozenset[int] = frozenset()
 
     def __init__(self, key: str, *, header: str | None = None, param: str | None = None) -> None:
         if header is not None and param is not None:

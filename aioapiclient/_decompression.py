@@ -1,0 +1,174 @@
+"""Content codings (RFC 9110 §8.4): bytes in, decompressed bytes out in bounded steps, and no I/O.
+
+A decoder is fed what arrives. Each step gives about as many bytes as it is asked for, so that a few
+kilobytes which unfold to gigabytes cost no more memory than one step; and at the end it says whether
+the data was whole, which zlib alone does not.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Any, Final, Protocol
+
+__all__ = ["ACCEPT_ENCODING", "CodingError", "Decoder", "TruncatedError", "decoder_for"]
+
+
+class CodingError(Exception):
+    """The content cannot be decoded: an unknown coding, or data that is not what its label says."""
+
+
+class TruncatedError(Exception):
+    """The compressed data ended before its end."""
+
+
+class Decoder(Protocol):
+    """Takes one coding off a body, step by step."""
+
+    pending: bool
+    """Whether more output waits, to be had without new input."""
+
+    def decode(self, data: bytes, most: int) -> bytes:
+        """Take *data* in, which is empty while output is pending; give about *most* bytes at most.
+
+        Raises `CodingError` for data that is not of this coding.
+        """
+        ...
+
+    def finish(self) -> None:
+        """Raise `TruncatedError` unless the data was whole; no data at all is an empty body, and whole."""
+        ...
+
+
+class _Zlib:
+    """gzip (RFC 1952), of one or several members, and deflate: zlib (RFC 1950) or raw (RFC 1951)."""
+
+    __slots__ = ("_name", "_rest", "_stream", "_whole", "pending")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._stream: Any = None
+        self._rest = b""
+        self._whole = True
+        self.pending = False
+
+    def decode(self, data: bytes, most: int) -> bytes:
+        if self._rest:
+            data = self._rest + data
+        if not data and not self.pending:
+            return b""
+        self._whole = False
+        if self._stream is None and not self._begin(data):
+            self._rest = data
+            return b""
+        stream = self._stream
+        try:
+            output: bytes = stream.decompress(data, most)
+        except zlib.error:
+            raise CodingError(f"the body is not valid {self._name}") from None
+        if stream.eof:
+            self._end_member(stream.unused_data)
+        else:
+            self._rest = stream.unconsumed_tail
+            # Input that was all taken in may still have output to give, held back by the bound.
+            self.pending = bool(self._rest) or len(output) == most
+        return output
+
+    def _begin(self, data: bytes) -> bool:
+        # 16 more than the window makes zlib expect gzip. A deflate is known by its first two bytes: the
+        # RFC's lies in a zlib envelope, where they check each other; old servers leave the envelope out.
+        if self._name == "gzip":
+            window = 31
+        elif len(data) < 2:
+            return False
+        else:
+            has_envelope = data[0] & 0x0F == 8 and data[0] >> 4 <= 7 and (data[0] << 8 | data[1]) % 31 == 0
+            window = 15 if has_envelope else -15
+        self._stream = zlib.decompressobj(window)
+        return True
+
+    def _end_member(self, rest: bytes) -> None:
+        self._whole = True
+        self._rest = rest
+        self.pending = bool(rest)
+        if self._name == "gzip":
+            self._stream = None
+        elif rest:
+            raise CodingError(f"bytes follow the end of the {self._name} data")
+
+    def finish(self) -> None:
+        if not self._whole:
+            raise TruncatedError(f"the {self._name} data ended early")
+
+
+class _Brotli:
+    """br (RFC 7932), by a brotli that can be bounded."""
+
+    __slots__ = ("_started", "_stream", "pending")
+
+    def __init__(self) -> None:
+        self._stream = _brotli.Decompressor()
+        self._started = False
+        self.pending = False
+
+    def decode(self, data: bytes, most: int) -> bytes:
+        if data and self._stream.is_finished():
+            raise CodingError("bytes follow the end of the br data")
+        self._started = self._started or bool(data)
+        try:
+            output: bytes = self._stream.process(data, output_buffer_limit=most)
+        except _brotli.error:
+            raise CodingError("the body is not valid br") from None
+        # Input that was all taken in may still have output to give, held back by the bound.
+        full = len(output) >= most or not self._stream.can_accept_more_data()
+        self.pending = full and not self._stream.is_finished()
+        return output
+
+    def finish(self) -> None:
+        if self._started and not self._stream.is_finished():
+            raise TruncatedError("the br data ended early")
+
+
+def _load_brotli() -> Any:
+    """Import brotli, or brotlicffi, if it can be bounded: from 1.2 on. Older ones give all there is at once."""
+    for name in ("brotli", "brotlicffi"):
+        try:
+            module: Any = import_module(name)
+            module.Decompressor().process(b"", output_buffer_limit=1)
+        except (ImportError, AttributeError, TypeError):
+            continue
+        return module
+    return None
+
+
+_brotli: Any = _load_brotli()
+
+ACCEPT_ENCODING: Final = "gzip, deflate" if _brotli is None else "gzip, deflate, br"
+"""What a body may come in. Not zstd: there the sender decides how much memory the window takes."""
+
+_DECODERS: Final[dict[str, Callable[[], Decoder]]] = {
+    "gzip": lambda: _Zlib("gzip"),
+    "x-gzip": lambda: _Zlib("gzip"),
+    "deflate": lambda: _Zlib("deflate"),
+}
+if _brotli is not None:
+    _DECODERS["br"] = _Brotli
+
+
+def decoder_for(content_encoding: Iterable[str]) -> Decoder | None:
+    """The decoder for the values of the Content-Encoding header, None where nothing is encoded.
+
+    Raises `CodingError` for a coding that cannot be decoded here, and for more than one: nobody asks
+    for two, and each may multiply a bomb by a thousand.
+    """
+    codings = [coding.strip().lower() for value in content_encoding for coding in value.split(",")]
+    codings = [coding for coding in codings if coding not in ("", "identity")]
+    if not codings:
+        return None
+    if len(codings) > 1:
+        raise CodingError(f"{len(codings)} content codings lie over each other, expected one at most")
+    make = _DECODERS.get(codings[0])
+    if make is None:
+        raise CodingError(f"content coding {codings[0][:20]!r} cannot be decoded, expected {ACCEPT_ENCODING}")
+    return make()

@@ -1,0 +1,352 @@
+"""Cancel scopes: what ends a wait, what it then raises, and what it must never be mistaken for."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from aioapiclient._scope import Scope, Timers
+
+
+class OutOfTime(Exception):
+    """What the tests fire scopes with."""
+
+
+class Outer(Exception):
+    """What they fire a second one with."""
+
+
+@pytest.fixture
+async def timers() -> Iterator[Timers]:
+    """Shared timers, gone after the test."""
+    queues = Timers()
+    yield queues
+    queues.cancel()
+
+
+def live_timers() -> int:
+    """How many timers wait in the loop."""
+    loop = asyncio.get_running_loop()
+    return sum(not handle.cancelled() for handle in loop._scheduled)  # type: ignore[attr-defined]
+
+
+async def test_a_scope_without_a_deadline_does_nothing() -> None:
+    """A scope that nobody fires changes nothing."""
+    with Scope() as scope:
+        await asyncio.sleep(0)
+    assert not scope.armed
+    assert scope.deadline is None
+
+
+async def test_a_fired_scope_raises_its_error() -> None:
+    """What the task waits for ends with the error that the scope was fired with."""
+    scope = Scope()
+    asyncio.get_running_loop().call_soon(scope.fire, OutOfTime)
+    with pytest.raises(OutOfTime), scope:
+        await asyncio.Event().wait()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_the_first_fire_counts() -> None:
+    """A scope fires once, and a second error is not heard."""
+    scope = Scope()
+    loop = asyncio.get_running_loop()
+    loop.call_soon(scope.fire, OutOfTime)
+    loop.call_soon(scope.fire, Outer)
+    with pytest.raises(OutOfTime), scope:
+        await asyncio.Event().wait()
+
+
+async def test_a_scope_that_was_left_is_deaf() -> None:
+    """Firing a scope after its end cancels nothing."""
+    with Scope() as scope:
+        pass
+    scope.fire(OutOfTime)
+    await asyncio.sleep(0)
+
+
+async def test_a_scope_belongs_to_a_task() -> None:
+    """Outside a task a scope says what is missing."""
+    failures: list[BaseException] = []
+
+    def callback() -> None:
+        try:
+            Scope().__enter__()
+        except RuntimeError as error:
+            failures.append(error)
+
+    asyncio.get_running_loop().call_soon(callback)
+    await asyncio.sleep(0)
+    assert "inside an asyncio task" in str(failures[0])
+
+
+async def test_the_scope_keeps_no_cause() -> None:
+    """The error that a scope raises does not drag the cancellation along."""
+    scope = Scope()
+    asyncio.get_running_loop().call_soon(scope.fire, OutOfTime)
+    with pytest.raises(OutOfTime) as caught, scope:
+        await asyncio.Event().wait()
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+async def test_another_error_of_the_work_is_not_replaced() -> None:
+    """Work that answers its cancellation with an error of its own has the last word."""
+    scope = Scope()
+    asyncio.get_running_loop().call_soon(scope.fire, OutOfTime)
+    with pytest.raises(LookupError), scope:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise LookupError from None
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_the_order_of_nested_scopes_does_not_matter() -> None:
+    """The error of the outer one comes up when the inner one had nothing to say."""
+    inner, outer = Scope(), Scope()
+    asyncio.get_running_loop().call_soon(outer.fire, Outer)
+    with pytest.raises(Outer), outer, inner:
+        await asyncio.Event().wait()
+
+
+async def test_in_the_same_tick_the_outer_scope_wins() -> None:
+    """Where both fire in one tick, in whichever order, the call ends with the outer one's error."""
+    for first, second in itertools.permutations((0, 1)):
+        outer, inner = Scope(), Scope()
+        fires = [(outer, Outer), (inner, OutOfTime)]
+        loop = asyncio.get_running_loop()
+        for number in (first, second):
+            scope, error = fires[number]
+            loop.call_soon(scope.fire, error)
+        with pytest.raises(Outer), outer, inner:
+            await asyncio.Event().wait()
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+
+@pytest.mark.parametrize("scope_first", [True, False])
+async def test_a_cancel_of_the_caller_in_the_same_tick_is_never_lost(scope_first: bool) -> None:
+    """A caller's cancel in the tick of the deadline is a `CancelledError`, 20 times of 20."""
+    for _ in range(20):
+        scope = Scope()
+
+        async def work(scope: Scope = scope) -> None:
+            with scope:
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        steps: list[Callable[[], object]] = [lambda s=scope: s.fire(OutOfTime), task.cancel]  # type: ignore[misc]
+        for step in steps if scope_first else reversed(steps):
+            step()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+
+@pytest.mark.parametrize("scope_first", [True, False])
+async def test_a_timeout_of_the_caller_in_the_same_tick_is_the_callers(scope_first: bool) -> None:
+    """The caller's ``asyncio.timeout`` in the tick of the deadline is their `TimeoutError`, 20 times of 20."""
+    loop = asyncio.get_running_loop()
+    for _ in range(20):
+        when = loop.time() + 0.001
+        scope = Scope()
+        if scope_first:
+            scope.expire_at(when, OutOfTime)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout_at(when):
+                with scope:
+                    if not scope_first:
+                        scope.expire_at(when, OutOfTime)
+                    await asyncio.Event().wait()
+
+
+async def test_a_task_that_was_cancelled_before_still_hears_a_scope() -> None:
+    """Cleanup after a cancel can have a limit of its own."""
+    ends: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            scope = Scope()
+            try:
+                with scope:
+                    scope.expire_after(0.001, OutOfTime, None)
+                    await asyncio.Event().wait()
+            except OutOfTime:
+                ends.append("out of time")
+            raise
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert ends == ["out of time"]
+    assert task.cancelled()
+
+
+async def test_a_settled_scope_is_settled_once() -> None:
+    """What was settled inside is not settled again at the scope's end."""
+    scope = Scope()
+    asyncio.get_running_loop().call_soon(scope.fire, OutOfTime)
+    with scope:
+        with pytest.raises(OutOfTime):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError as error:
+                scope.settle(error)
+                raise
+        await asyncio.sleep(0)
+
+
+async def test_a_disarmed_scope_does_not_expire() -> None:
+    """A deadline that was taken away ends nothing, and leaves no timer."""
+    before = live_timers()
+    with Scope() as scope:
+        scope.expire_after(0.001, OutOfTime, None)
+        assert scope.armed
+        scope.disarm()
+        await asyncio.sleep(0.01)
+    assert live_timers() == before
+
+
+# --- shared timers
+
+
+async def test_scopes_of_one_duration_share_one_timer(timers: Timers) -> None:
+    """A thousand scopes of one duration are one timer of the loop."""
+    before = live_timers()
+    scopes = [Scope() for _ in range(1000)]
+    for scope in scopes:
+        scope.expire_after(60, OutOfTime, timers)
+    assert live_timers() == before + 1
+    for scope in scopes:
+        scope.disarm()
+    assert live_timers() <= before + 1
+
+
+async def test_each_scope_of_a_queue_expires_at_its_own_time(timers: Timers) -> None:
+    """Scopes that share a timer expire one after the other, each as if it had its own."""
+    ends: list[int] = []
+
+    async def work(number: int) -> None:
+        scope = Scope()
+        with pytest.raises(OutOfTime), scope:
+            scope.expire_after(0.02, OutOfTime, timers)
+            await asyncio.Event().wait()
+        ends.append(number)
+
+    tasks: list[asyncio.Task[None]] = []
+    for number in range(5):
+        tasks.append(asyncio.create_task(work(number)))
+        await asyncio.sleep(0.003)
+    await asyncio.gather(*tasks)
+    assert ends == [0, 1, 2, 3, 4]
+
+
+async def test_one_that_leaves_does_not_keep_the_others_waiting(timers: Timers) -> None:
+    """The timer of a scope that ended early serves those that came after it."""
+    first = Scope()
+    first.expire_after(0.02, OutOfTime, timers)
+    second = Scope()
+    with pytest.raises(OutOfTime), second:
+        second.expire_after(0.02, OutOfTime, timers)
+        first.disarm()
+        await asyncio.Event().wait()
+
+
+async def test_no_timer_is_left_when_they_are_cancelled() -> None:
+    """Cancelled queues leave no timer in the loop."""
+    before = live_timers()
+    queues = Timers()
+    for number in range(20):
+        Scope().expire_after(60 + number, OutOfTime, queues)
+    assert live_timers() > before
+    queues.cancel()
+    # The durations beyond the bound have timers of their own, which live as long as their scopes.
+    assert live_timers() == before + 20 - Timers.MOST
+
+
+async def test_the_number_of_queues_is_bounded(timers: Timers) -> None:
+    """Durations that come once do not fill the memory: each scope of theirs has its own timer."""
+    before = live_timers()
+    for number in range(1000):
+        with Scope() as scope:
+            scope.expire_after(60 + number, OutOfTime, timers)
+    assert len(timers._queues) <= Timers.MOST
+    assert live_timers() <= before + Timers.MOST
+
+
+async def test_a_duration_that_comes_again_gets_a_queue_when_others_are_idle(timers: Timers) -> None:
+    """Idle queues make way for the durations that are in use."""
+    for number in range(Timers.MOST):
+        with Scope() as scope:
+            scope.expire_after(100 + number, OutOfTime, timers)
+    one, other = Scope(), Scope()
+    one.expire_after(7, OutOfTime, timers)
+    assert timers.queue(7, asyncio.get_running_loop()) is not None
+    before = live_timers()
+    other.expire_after(7, OutOfTime, timers)
+    assert live_timers() == before
+
+
+def test_the_timers_of_an_ended_loop_are_forgotten() -> None:
+    """Timers work in a second loop, after the first one has ended."""
+    queues = Timers()
+
+    async def expire() -> None:
+        scope = Scope()
+        with pytest.raises(OutOfTime), scope:
+            scope.expire_after(0.001, OutOfTime, queues)
+            await asyncio.Event().wait()
+        Scope().expire_after(60, OutOfTime, queues)
+
+    for _ in range(2):
+        asyncio.run(expire())
+    queues.cancel()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("cancel", [None, "before", "after"])
+async def test_deadline_and_attempt_in_one_tick(timers: Timers, shared: bool, cancel: str | None) -> None:
+    """Two limits that run out in one tick end as the outer one, and with a caller's cancel as that."""
+    for _ in range(20):
+        loop = asyncio.get_running_loop()
+
+        async def work() -> None:
+            outer, inner = Scope(), Scope()
+            with outer:
+                outer.expire_after(0.001, Outer, timers if shared else None)
+                with inner:
+                    inner.expire_after(0.001, OutOfTime, timers if shared else None)
+                    loop.call_later(0, blocking.set)
+                    await asyncio.Event().wait()
+
+        blocking = asyncio.Event()
+        task = asyncio.create_task(work())
+        await blocking.wait()
+        if cancel == "before":
+            loop.call_later(0.0005, task.cancel)
+        elif cancel == "after":
+            loop.call_later(0.002, task.cancel)
+        _block(loop, 0.003)  # everything above is due in the same tick
+        await asyncio.wait([task])
+        if cancel is None:
+            assert isinstance(task.exception(), Outer)
+        else:
+            assert task.cancelled()
+
+
+def _block(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    end = loop.time() + seconds
+    while loop.time() < end:
+        pass
