@@ -24,7 +24,7 @@ from ._request import APIRequest
 from ._url import redact_url
 from .errors import APIClientError, APIConnectionError, APITimeoutError, InvalidRequestError, TimeoutPhase
 
-__all__ = ["ConnectTimeout", "PoolTimeout", "map_error", "mark_unsent"]
+__all__ = ["ConnectTimeout", "PoolTimeout", "SentOnce", "is_from_below", "map_error", "mark_unsent"]
 
 
 class ConnectTimeout(aiohttp.ConnectionTimeoutError):
@@ -77,6 +77,14 @@ _AWAITED: Final[dict[str, str]] = {
     "read": "the server sent nothing",
 }
 
+class SentOnce(aiohttp.ClientConnectionError):
+    """Carries *error* past aiohttp, which would send the request again for it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
 Maker: TypeAlias = Callable[[Failure], APIClientError]
 
 _MARK = "_aioapiclient_unsent"
@@ -93,13 +101,15 @@ def map_error(error: Exception, request: APIRequest, *, proxy: URL | None = None
     What the user's code raises (an aiohttp middleware, a resolver, a connector) is never changed,
     unless it is one of aiohttp's own classes.
     """
+    if isinstance(error, SentOnce):
+        error = error.error
     if isinstance(error, APIClientError):
         return error
     cause = error.__cause__
     failure = Failure(error, request, proxy, hasattr(error, _MARK) or hasattr(cause, _MARK))
     if isinstance(cause, ConnectTimeout | PoolTimeout):
         return _make(cause, failure)
-    if not isinstance(error, WIRE_ERRORS) and not _is_from_below(error):
+    if not isinstance(error, WIRE_ERRORS) and not is_from_below(error):
         return error
     return _make(error, failure)
 
@@ -312,7 +322,7 @@ _BELOW: Final = frozenset(
 )
 
 
-def _is_from_below(error: BaseException) -> bool:
+def is_from_below(error: BaseException) -> bool:
     """Whether the innermost frame that *error* came through belongs to aiohttp, or to what it stands on."""
     traceback = error.__traceback__
     if traceback is None:

@@ -372,10 +372,10 @@ class FakeClock:
     def install(self) -> Generator[FakeClock, None, None]:
         """Let the timers of the running event loop follow this clock: ``with clock.install():``.
 
-        `asyncio.timeout`, deadlines and ``loop.call_later`` then wait for this clock, and fire in
-        the turn of the loop after `sleep` or `advance` has passed them; who waits for a timer that
-        nobody moves the clock to waits for ever. Timers from before it do not fire in it. Make the
-        client inside as well.
+        `asyncio.timeout`, deadlines and ``loop.call_later`` then wait for this clock, and fire when
+        other tasks run after `sleep` or `advance` has passed them. Who waits for a timer that nobody
+        moves the clock to waits for ever. Make the client inside as well: timers from before belong
+        to the real time.
 
         Raises `TypeError` for a loop that is not asyncio's own, such as uvloop's, and `RuntimeError`
         where a clock is installed already.

@@ -166,7 +166,8 @@ def documented_api(elsewhere: str) -> web.Application:
             web.get("/v1/download", _download),
             web.post("/v1/token", _token),
             web.get("/v1/flaky", _flaky(2, **{"retry-after-ms": "10"})),
-            web.post("/v1/orders", _flaky(1, 500)),
+            web.post("/v1/orders", _flaky(2, 500, **{"retry-after-ms": "10"})),
+            web.put("/v1/orders", _flaky(1)),
             web.get("/v1/busy", _flaky(1, **{"retry-after-ms": "20"})),
             web.route("*", "/v1/echo{rest:.*}", _echo),
         ]

@@ -191,7 +191,7 @@ def test_the_structured_ratelimit_fields_are_no_wish(case: dict[str, Any]) -> No
 def test_a_date_counts_from_the_servers_own() -> None:
     """However wrong the clock of server or client is, a date means the time after the response's Date."""
     assert wait("Sun, 06 Nov 1994 08:50:07 GMT", Date="Sun, 06 Nov 1994 08:49:37 GMT") == 30
-    assert wait("Fri, 06 Nov 2099 08:50:07 GMT", Date="Friday, 06-Nov-99 08:49:37 GMT") in {30, 0}
+    assert wait("Fri, 06 Nov 2099 08:50:07 GMT", Date="Fri, 06 Nov 2099 08:49:37 GMT") == 30
 
 
 def test_a_date_in_the_past_is_no_wait() -> None:

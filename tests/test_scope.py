@@ -29,8 +29,10 @@ async def timers() -> Iterator[Timers]:
 
 def live_timers() -> int:
     """How many timers wait in the loop."""
-    loop = asyncio.get_running_loop()
-    return sum(not handle.cancelled() for handle in loop._scheduled)  # type: ignore[attr-defined]
+    scheduled = getattr(asyncio.get_running_loop(), "_scheduled", None)
+    if scheduled is None:
+        pytest.skip("this loop does not show its timers")
+    return sum(not handle.cancelled() for handle in scheduled)
 
 
 async def test_a_scope_without_a_deadline_does_nothing() -> None:
@@ -320,25 +322,20 @@ def test_the_timers_of_an_ended_loop_are_forgotten() -> None:
 async def test_deadline_and_attempt_in_one_tick(timers: Timers, shared: bool, cancel: str | None) -> None:
     """Two limits that run out in one tick end as the outer one, and with a caller's cancel as that."""
     for _ in range(20):
-        loop = asyncio.get_running_loop()
 
         async def work() -> None:
+            loop = asyncio.get_running_loop()
             outer, inner = Scope(), Scope()
             with outer:
                 outer.expire_after(0.001, Outer, timers if shared else None)
                 with inner:
                     inner.expire_after(0.001, OutOfTime, timers if shared else None)
-                    loop.call_later(0, blocking.set)
+                    if cancel is not None:
+                        loop.call_later(0.0005 if cancel == "before" else 0.002, task.cancel)
+                    _block(loop, 0.003)  # everything above is due in the same tick
                     await asyncio.Event().wait()
 
-        blocking = asyncio.Event()
         task = asyncio.create_task(work())
-        await blocking.wait()
-        if cancel == "before":
-            loop.call_later(0.0005, task.cancel)
-        elif cancel == "after":
-            loop.call_later(0.002, task.cancel)
-        _block(loop, 0.003)  # everything above is due in the same tick
         await asyncio.wait([task])
         if cancel is None:
             assert isinstance(task.exception(), Outer)

@@ -23,6 +23,8 @@ class SlowCalls:
         self.threshold = threshold
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        # Taken now: once it is handed on, the request is the handler's, who may change it.
+        what = f"{request.method} {request.template}"
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
@@ -30,4 +32,4 @@ class SlowCalls:
         finally:
             seconds = clock() - began
             if seconds >= self.threshold:
-                logger.warning("%s %s took %.3f s", request.method, request.template, seconds)
+                logger.warning("%s took %.3f s", what, seconds)

@@ -1,0 +1,278 @@
+"""The pool of connections: aiohttp's, with what it lacks.
+
+All that is known here of aiohttp's insides is laid over a connector by `mend`, a user's own too: a
+class over its class, and a protocol of ours for the connections it makes. Each hook into what aiohttp
+does not document is named where it is used, and held by a test on every aiohttp of the matrix.
+
+* A connection is reused only if nothing came on it since its last response.
+* ``connect`` limits DNS, TCP and TLS together, ``pool`` the wait for a free connection, and the two
+  can be told apart; what fails there is known to be unsent.
+* Who reads from a connection that is closed is told so, and does not wait for ever.
+* A server that sends interim responses without end is broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+from aiohttp import http_exceptions
+from aiohttp.client_proto import ResponseHandler
+
+from ._wire_errors import ConnectTimeout, PoolTimeout, mark_unsent
+
+__all__ = ["Limits", "forget_session", "make_connector", "mend"]
+
+_CONNECTIONS: Final = 1000
+_KEEPALIVE: Final = 60  # seconds of silence before TCP asks whether the peer is there
+_MOST_INTERIM: Final = 100  # 1xx responses before one final one
+
+
+class _Protocol(ResponseHandler):
+    """aiohttp's client protocol, which parses the responses of one connection.
+
+    Hooks: `_payload`, `_waiter`, `_reschedule_timeout`, `_drop_timeout`, `_on_read_timeout`, `_read_timeout`.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._interim = 0
+        self._poll: Callable[[int], list[Any]] | None = None
+        self._silent_since: float | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Prepare to look at the socket, once for the life of the connection."""
+        super().connection_made(transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(sock.fileno(), select.POLLIN)
+            self._poll = poll.poll
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Leave no timer behind."""
+        self._stop_alarm()
+        super().connection_lost(exc)
+
+    def is_connected(self) -> bool:
+        """Whether the connection is open and, if it is idle, fit for the next request: aiohttp asks at reuse.
+
+        What came since the last response is no answer to the next request, but a stray response or
+        the end of the connection. The loop may not have read it yet, so the socket is asked. Without
+        `select.poll` only what was read is seen.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return False
+        body = self._payload
+        if self._waiter is not None or (body is not None and not body.is_eof()):
+            return True
+        return not self.should_close and (self._poll is None or not self._poll(0))
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """Take in one parsed response, unless it is one interim response too many."""
+        if data[0].code < 200:
+            self._interim += 1
+            if self._interim > _MOST_INTERIM:
+                if not self.is_eof():
+                    self.set_exception(http_exceptions.BadHttpMessage("Too many interim responses"))
+                return
+        elif self._interim:
+            self._interim = 0
+        super().feed_data(data, size)
+
+    def close(self) -> None:
+        """Close the connection, and tell who still reads from it: aiohttp would leave them waiting."""
+        self._end_reader()
+        super().close()
+
+    def abort(self) -> None:
+        """Close the connection at once; see `close`."""
+        self._end_reader()
+        super().abort()
+
+    def _end_reader(self) -> None:
+        body = self._payload
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(aiohttp.ClientConnectionError("Connection closed"))
+
+    # The read timeout. aiohttp makes one timer when a request was sent, and another whenever bytes come in.
+    # Here one timer stays for all: it looks, when it fires, how long the silence has lasted.
+
+    def _reschedule_timeout(self) -> None:
+        seconds = self._read_timeout
+        if not seconds:
+            self._silent_since = None
+            return
+        self._silent_since = now = self._loop.time()
+        if self._alarm is None or self._alarm_at > now + seconds:
+            self._set_alarm(now + seconds)
+
+    def _drop_timeout(self) -> None:
+        self._silent_since = None
+
+    def _set_alarm(self, when: float) -> None:
+        self._stop_alarm()
+        self._alarm_at = when
+        self._alarm = self._loop.call_at(when, self._look_at_silence)
+
+    def _stop_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _look_at_silence(self) -> None:
+        self._alarm = None
+        since, seconds = self._silent_since, self._read_timeout
+        if since is None or not seconds:
+            return
+        if self._loop.time() >= since + seconds:
+            self._on_read_timeout()
+        else:
+            self._set_alarm(since + seconds)
+
+
+class Limits(aiohttp.ClientTimeout):
+    """aiohttp's limits of one request, and the one that it has no name for."""
+
+    pool: float | None = None
+
+
+class _Traces(list[Any]):
+    """aiohttp's list of traces: it is all that a wait for a connection is given, so it carries the limit."""
+
+    pool: float | None = None
+
+
+if TYPE_CHECKING:
+    _Base = aiohttp.BaseConnector
+else:
+    _Base = object
+
+
+class _Connector(_Base):
+    """What `mend` lays over the class of a connector.
+
+    Hooks: `connect`, `_create_connection`, `_wait_for_available_connection`, `_release_waiter`.
+    """
+
+    def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
+        pool = timeout.pool
+        if pool is not None:
+            traces = _Traces(traces)
+            traces.pool = pool
+        return super().connect(req, traces, timeout)
+
+    async def _wait_for_available_connection(self, key: Any, traces: Any) -> None:
+        try:
+            async with asyncio.timeout(getattr(traces, "pool", None)):
+                await super()._wait_for_available_connection(key, traces)
+        except BaseException as error:
+            # The connection may have been given to this waiter in the moment it left: wake another.
+            self._release_waiter()
+            if isinstance(error, TimeoutError):
+                raise PoolTimeout from None
+            raise
+
+    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> ResponseHandler:
+        try:
+            async with asyncio.timeout(timeout.sock_connect):
+                return await super()._create_connection(req, traces, timeout)
+        except TimeoutError:
+            raise ConnectTimeout from None
+        except Exception as error:
+            mark_unsent(error)
+            raise
+
+
+@lru_cache(maxsize=16)
+def _mended_class(kind: Any) -> type[aiohttp.BaseConnector]:
+    return type(kind.__name__, (_Connector, kind), {"__module__": kind.__module__})
+
+
+def mend(connector: aiohttp.BaseConnector) -> None:
+    """Lay `_Connector` over the class of *connector*, and let it make our `_Protocol`. Hook: `_factory`."""
+    if not isinstance(connector, _Connector):
+        connector.__class__ = _mended_class(type(connector))
+        make: Any = partial(_Protocol, loop=connector._loop)
+        connector._factory = make
+
+
+def make_connector(ssl: Any) -> aiohttp.BaseConnector:
+    """A connector that probes silent connections, not yet mended."""
+    return aiohttp.TCPConnector(ssl=ssl, limit=_CONNECTIONS, limit_per_host=0, socket_factory=_probed_socket)
+
+
+def _probed_socket(address: Any) -> socket.socket:
+    """Make a socket that asks a silent peer whether it is still there."""
+    family, kind, protocol, *_ = address
+    sock = socket.socket(family, kind, protocol)
+    for level, option, value in _PROBES:
+        with suppress(OSError):
+            sock.setsockopt(level, option, value)
+    return sock
+
+
+_PROBES: Final = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
+    (socket.IPPROTO_TCP, getattr(socket, name), value)
+    for name, value in {
+        "TCP_KEEPIDLE": _KEEPALIVE,
+        "TCP_KEEPALIVE": _KEEPALIVE,  # macOS's name for the same
+        "TCP_KEEPINTVL": _KEEPALIVE // 4,
+        "TCP_KEEPCNT": 4,
+    }.items()
+    if hasattr(socket, name)
+]
+
+
+# --- after the end of the loop
+
+
+def forget_session(session: aiohttp.ClientSession) -> None:
+    """Close the sockets of a session whose loop has ended, which it cannot do itself any more.
+
+    Hooks: the connector's `_conns` and `_acquired`; asyncio's transports' `_sock` and `_ssl_protocol`.
+    """
+    connector: Any = session.connector
+    transports = list(_transports_of(connector))
+    # With the loop gone there is nothing to wait for: the coroutine ends at its first step.
+    closing = session.close()
+    with suppress(StopIteration, RuntimeError):
+        closing.send(None)
+    closing.close()
+    if connector is not None:
+        connector._conns.clear()
+    for transport in transports:
+        _close_transport(transport)
+
+
+def _transports_of(connector: Any) -> Iterator[Any]:
+    if connector is None:
+        return
+    for idle in connector._conns.values():
+        for protocol, *_ in idle:
+            yield protocol.transport
+    for protocol in connector._acquired:
+        yield protocol.transport
+
+
+def _close_transport(transport: Any) -> None:
+    if transport is None:
+        return
+    # It notes that it is closed, and fails to tell the loop.
+    with suppress(RuntimeError):
+        transport.abort()
+    tls = getattr(transport, "_ssl_protocol", None)
+    inner: Any = transport if tls is None else getattr(tls, "_transport", None)
+    sock = getattr(inner, "_sock", None)
+    if sock is not None:
+        sock.close()
+        inner._sock = None

@@ -1,0 +1,94 @@
+"""JSON lines without I/O: bytes in, the lines that are not blank out, each still as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ._sse import TooLargeError
+
+__all__ = ["JSONLDecoder"]
+
+MAX_LINE: Final = 8 << 20  # bytes; as much as one server-sent event may have
+
+
+class JSONLDecoder:
+    r"""The decoder of one stream of JSON lines: `feed` it what arrives, and it gives the lines that are whole.
+
+    A line ends with LF or CRLF and nothing else: U+2028, or an escaped ``\n`` in a string, is part of
+    it. Blank lines are skipped; a last line needs no end. *max_line* bounds one line, in bytes (8 MiB).
+    """
+
+    __slots__ = ("_buffer", "_max_line", "_seen", "failed", "numbers")
+
+    def __init__(self, *, max_line: int = MAX_LINE) -> None:
+        self.numbers: Sequence[int] = ()
+        """The numbers, from 1 and blank lines counted, of the lines that came last."""
+        self.failed = False
+        """Whether the next call raises: a line passed the bound after others that were whole."""
+        self._max_line = max_line
+        self._buffer = bytearray()  # of the line that is not whole yet
+        self._seen = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that *chunk* completes, without their ends.
+
+        Raises `ValueError` for a line above the bound, once those before it have been given.
+        """
+        if self.failed:
+            raise self._too_large()
+        buffer = self._buffer
+        end = chunk.rfind(b"\n")
+        lines: list[bytes] = []
+        if end >= 0:
+            text = chunk[:end]
+            if buffer:
+                buffer += text
+                text = bytes(buffer)
+                buffer.clear()
+            lines = self._split(text)
+            chunk = chunk[end + 1 :]
+        buffer += chunk
+        # One more for a CR that may turn out to be half of the line's end.
+        if len(buffer) > self._max_line + 1:
+            self._fail(later=bool(lines))
+        return lines
+
+    def flush(self) -> list[bytes]:
+        """The last line, if the stream ended without ending it."""
+        if self.failed:
+            raise self._too_large()
+        text = bytes(self._buffer)
+        self._buffer.clear()
+        return self._split(text) if text else []
+
+    def _split(self, text: bytes) -> list[bytes]:
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n").removesuffix(b"\r")
+        lines = text.split(b"\n")
+        first = self._seen + 1
+        self._seen += len(lines)
+        self.numbers = range(first, self._seen + 1)
+        if len(text) > self._max_line:
+            lines = self._within_bound(lines)
+        kept = [number for number, line in zip(self.numbers, lines, strict=False) if line.strip(b" \t\r")]
+        if len(kept) < len(lines):
+            lines = [lines[number - first] for number in kept]
+            self.numbers = kept
+        return lines
+
+    def _within_bound(self, lines: list[bytes]) -> list[bytes]:
+        for index, line in enumerate(lines):
+            if len(line) > self._max_line:
+                self._fail(later=index > 0)
+                return lines[:index]
+        return lines
+
+    def _fail(self, *, later: bool) -> None:
+        self.failed = True
+        self._buffer.clear()
+        if not later:
+            raise self._too_large()
+
+    def _too_large(self) -> TooLargeError:
+        return TooLargeError(f"a line has more than {self._max_line} bytes")

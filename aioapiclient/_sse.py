@@ -1,0 +1,243 @@
+"""Server-sent events without I/O: bytes in, events out, by the letter of the WHATWG standard.
+
+The standard reads line by line (HTML §9.2.6). Here the stream is first cut at its blank lines, with
+a search in C, and an event is parsed once it is whole; so an event costs the same however its bytes
+were cut. Lines are found before anything is decoded: U+2028 and the like end none.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["SSEDecoder", "ServerSentEvent", "TooLargeError", "single_lines"]
+
+MAX_EVENT: Final = 8 << 20  # bytes; above the 5 MiB that other clients' suites send in one event
+
+_BOM: Final = b"\xef\xbb\xbf"
+_LONGEST_RETRY: Final = 15  # digits; far beyond any wait, and far below where int() refuses
+# The names that a typed stream does not decode: see `single_lines`.
+_SPECIAL: Final = frozenset({b"error", b"ping"})
+
+
+class TooLargeError(ValueError):
+    """One event, or one line, passed the bound."""
+
+
+class ServerSentEvent:
+    """One event of a stream.
+
+    Of JSON lines, an event is a line, and only its `data` says something.
+    """
+
+    __slots__ = ("_text", "event", "has_id", "id", "raw", "retry")
+
+    def __init__(
+        self,
+        event: str = "message",
+        data: str | bytes = "",
+        id: str = "",
+        retry: int | None = None,
+        has_id: bool = False,
+    ) -> None:
+        self.event = event
+        """Its name; ``"message"`` if the stream gave none."""
+        self.raw = data if isinstance(data, bytes) else data.encode()
+        """`data` as the bytes that came."""
+        self.id = id
+        """The last event id of the stream so far, as the standard has it; "" when there is none."""
+        self.retry = retry
+        """Milliseconds to wait before a reconnect, where this event names them."""
+        self.has_id = has_id
+        """Whether the event itself named its id, and not one before it."""
+        self._text: str | None = None
+
+    @property
+    def data(self) -> str:
+        """The data lines, joined by line feeds; what is not UTF-8 became U+FFFD."""
+        if self._text is None:
+            self._text = self.raw.decode("utf-8", "replace")
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ServerSentEvent):
+            return NotImplemented
+        mine = (self.event, self.data, self.id, self.retry)
+        return mine == (other.event, other.data, other.id, other.retry)
+
+    def __hash__(self) -> int:
+        return hash((self.event, self.data, self.id, self.retry))
+
+    def __repr__(self) -> str:
+        return f"<ServerSentEvent {self.event[:40]!r}, {len(self.raw)} bytes>"
+
+
+class SSEDecoder:
+    """The decoder of one event stream: `feed` it what arrives, and it gives the events that are whole.
+
+    Follows the standard where SDKs differ: an event without data is not dispatched, and one that the
+    end of the stream cuts off is dropped. After a reconnect, make a new one with *last_event_id*:
+    the id goes on, as it does in browsers. *max_event* bounds one event, in bytes (8 MiB).
+    """
+
+    __slots__ = ("_after_cr", "_buffer", "_head", "_max_event", "_started", "failed", "last_event_id", "retry")
+
+    def __init__(self, *, last_event_id: str = "", max_event: int = MAX_EVENT) -> None:
+        self.last_event_id = last_event_id
+        """What a reconnect would send as Last-Event-ID; "" for nothing."""
+        self.retry: int | None = None
+        """Milliseconds before a reconnect, as the stream last named them; None if it did not."""
+        self.failed = False
+        """Whether the next call raises: an event passed the bound after others that were whole."""
+        self._max_event = max_event
+        self._buffer = bytearray()  # of the event that is not whole yet, with line feeds only
+        self._head = b""  # a byte order mark that is not whole yet
+        self._started = False
+        self._after_cr = False
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """The events that *chunk* completes.
+
+        Raises `ValueError` for an event above the bound, once those before it have been given.
+        """
+        text = self.complete(chunk)
+        return self.parse(text) if text else []
+
+    def flush(self) -> list[ServerSentEvent]:
+        """The end of the stream: never an event, since one without its blank line is dropped.
+
+        A ``retry`` in it counts all the same: the standard obeys it as soon as its line is whole.
+        """
+        if self.failed:
+            raise self._too_large()
+        *lines, _ = bytes(self._buffer).split(b"\n")
+        self._buffer.clear()
+        for line in lines:
+            name, _, value = line.partition(b":")
+            if name == b"retry":
+                self._take_retry(value.removeprefix(b" "))
+        return []
+
+    # --- in two steps, so that a stream can take a shorter way between them
+
+    def complete(self, chunk: bytes) -> bytes:
+        """The events that *chunk* completes as one text: line feeds only, without its last blank line."""
+        if self.failed:
+            raise self._too_large()
+        if not self._started:
+            chunk = self._without_bom(chunk)
+        if self._after_cr or b"\r" in chunk:
+            chunk = self._with_line_feeds(chunk)
+        buffer = self._buffer
+        text = b""
+        if b"\n" in chunk:
+            end = chunk.rfind(b"\n\n")
+            if end >= 0:
+                text = chunk[:end]
+                if buffer:
+                    buffer += text
+                    text = bytes(buffer)
+                    buffer.clear()
+                chunk = chunk[end + 2 :]
+            elif chunk[0] == 10 and buffer.endswith(b"\n"):
+                text = bytes(buffer[:-1])
+                buffer.clear()
+                chunk = chunk[1:]
+        if chunk:
+            buffer += chunk
+            # Its line feed, and one left over from the event before it, are not counted.
+            if len(buffer) > self._max_event + 2:
+                self._fail(later=bool(text))
+        return text
+
+    def parse(self, text: bytes) -> list[ServerSentEvent]:
+        """The events in a text of whole ones, as `complete` gives it."""
+        events: list[ServerSentEvent] = []
+        may_be_too_large = len(text) > self._max_event
+        for block in text.split(b"\n\n"):
+            if may_be_too_large and len(block.strip(b"\n")) > self._max_event:
+                self._fail(later=bool(events))
+                break
+            event = self._parse_one(block)
+            if event is not None:
+                events.append(event)
+        return events
+
+    def _parse_one(self, block: bytes) -> ServerSentEvent | None:
+        """The dispatch of one event (HTML §9.2.6); None when it has no data."""
+        name, retry, has_id = b"", None, False
+        data: list[bytes] = []
+        for line in block.split(b"\n"):
+            field, _, value = line.partition(b":")
+            if value[:1] == b" ":
+                value = value[1:]
+            if field == b"data":
+                data.append(value)
+            elif field == b"event":
+                name = value
+            elif field == b"id" and b"\0" not in value:
+                self.last_event_id = value.decode("utf-8", "replace")
+                has_id = True
+            elif field == b"retry":
+                retry = self.retry if self._take_retry(value) else retry
+        if not data:
+            return None
+        event = name.decode("utf-8", "replace") or "message"
+        return ServerSentEvent(event, b"\n".join(data), self.last_event_id, retry, has_id)
+
+    def _take_retry(self, value: bytes) -> bool:
+        # bytes.isdigit knows ASCII only, as the standard does.
+        if not value.isdigit():
+            return False
+        digits = value.lstrip(b"0")
+        self.retry = int(digits or b"0") if len(digits) <= _LONGEST_RETRY else 10**_LONGEST_RETRY
+        return True
+
+    def _without_bom(self, chunk: bytes) -> bytes:
+        chunk = self._head + chunk
+        if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
+            self._head = chunk
+            return b""
+        self._started = True
+        return chunk.removeprefix(_BOM)
+
+    def _with_line_feeds(self, chunk: bytes) -> bytes:
+        """*chunk* with every line end as a line feed; the other half of a CRLF is left out."""
+        if not chunk:
+            return chunk
+        if self._after_cr and chunk[0] == 10:
+            chunk = chunk[1:]
+        self._after_cr = chunk.endswith(b"\r")
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _fail(self, *, later: bool) -> None:
+        self.failed = True
+        self._buffer.clear()
+        if not later:
+            raise self._too_large()
+
+    def _too_large(self) -> TooLargeError:
+        return TooLargeError(f"an event has more than {self._max_event} bytes")
+
+
+def single_lines(text: bytes) -> list[bytes] | None:
+    """The data of each event in a text of whole ones, if all have one form: the common two.
+
+    That is ``data: ...`` alone, or after ``event: ...`` with a name that is not special; no data is
+    empty. None for every other text: `SSEDecoder.parse` knows them all, at four times the cost.
+    """
+    if text.startswith(b"data: "):
+        found = text[6:].split(b"\n\ndata: ")
+        return None if text.count(b"\n") != 2 * len(found) - 2 or b"" in found else found
+    if not text.startswith(b"event: "):
+        return None
+    blocks = text[7:].split(b"\n\nevent: ")
+    # As many line feeds as that form has; with one in each block, below, none has more than one.
+    if text.count(b"\n") != 3 * len(blocks) - 2:
+        return None
+    found = []
+    for block in blocks:
+        name, mark, data = block.partition(b"\ndata: ")
+        if not (mark and data) or name in _SPECIAL:
+            return None
+        found.append(data)
+    return found

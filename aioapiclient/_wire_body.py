@@ -1,0 +1,219 @@
+"""The body of one response on the wire: whole, decompressed and bounded, or an error."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import aiohttp
+
+from ._decompression import CodingError, Decoder, TruncatedError, decoder_for
+from ._request import APIRequest
+from .errors import APIConnectionError, APIResponseValidationError, BodyTooLargeError
+
+__all__ = ["WireBody"]
+
+_STEP: Final = 256 << 10  # bytes of one step of decompression: what a bomb may cost beyond the limit
+
+
+class WireBody:
+    """A `BodySource` on aiohttp's stream.
+
+    On any error, a cancellation too, the connection is closed: one that was read in part must not
+    go back to the pool. A body that was read to its end has given it back by itself.
+    """
+
+    # Most bodies need none of these; set once here, they cost nothing there.
+    _error: Exception | None = None
+    _decoder: Decoder | None = None
+    _coded = False
+    _plain = True
+    _lost: Callable[[], BaseException | None] | None = None
+    _tls: ssl.SSLObject | None = None
+
+    raw: aiohttp.ClientResponse | None = None
+    """aiohttp's response, where the caller asked for it: aiohttp decompresses it, and knows when it is whole."""
+
+    def __init__(
+        self,
+        raw: aiohttp.ClientResponse,
+        request: APIRequest,
+        failure: Callable[[Exception], BaseException],
+        is_framed: bool,
+    ) -> None:
+        self._raw = raw
+        self._content = raw.content
+        self._request = request
+        self._failure = failure
+        if request.cast_to is aiohttp.ClientResponse:
+            self.raw = raw
+        elif "Content-Encoding" in raw.headers:
+            self._coded = True
+            self._plain = False
+        if not is_framed:
+            self._watch_end()
+
+    def _watch_end(self) -> None:
+        """Keep at hand how the connection ends, whose end is the end of the body. Hook: ``raw._protocol``."""
+        protocol = getattr(self._raw, "_protocol", None)
+        if protocol is None or self._content is aiohttp.EMPTY_PAYLOAD:
+            return
+        self._plain = False
+        self._lost = protocol.exception
+        if protocol.transport is not None:
+            self._tls = protocol.transport.get_extra_info("ssl_object")
+
+    async def read(self, limit: int | None) -> bytes:
+        """The whole rest; `BodyTooLargeError` past *limit* bytes, decompressed."""
+        content = self._content
+        try:
+            if not self._plain or self._error is not None:
+                return await self._collect(limit)
+            if content.is_eof():
+                body = content.read_nowait()
+                if limit is not None and len(body) > limit:
+                    raise self._too_large(limit)
+                return body
+            length = self._raw.content_length
+            if limit is None or (length is not None and length <= limit):
+                return await content.read()
+            return await self._collect(limit)
+        except BaseException as error:
+            failure = self._fail(error)
+            if failure is error:
+                raise
+        raise failure
+
+    async def read_chunk(self) -> bytes:
+        """The next bytes, decompressed, as they come; empty at the end."""
+        try:
+            if self._plain and self._error is None:
+                return await self._content.readany()
+            return await self._next(_STEP)
+        except BaseException as error:
+            failure = self._fail(error)
+            if failure is error:
+                raise
+        raise failure
+
+    def close(self) -> None:
+        """Give the connection back if the body has ended, else close it. Safe to call again."""
+        if not self._content.is_eof():
+            self._drop()
+
+    def abort(self, error: Exception) -> None:
+        """Close the connection; who reads now, or later, gets *error*."""
+        self._error = error
+        # aiohttp would close the connection without a word to the reader.
+        self._content.set_exception(error)
+        self._drop()
+
+    async def _collect(self, limit: int | None) -> bytes:
+        length = None if self._coded else self._raw.content_length
+        if limit is not None and length is not None and length > limit:
+            raise self._too_large(limit)
+        pieces: list[bytes] = []
+        size = 0
+        while chunk := await self._next(_STEP if limit is None else min(_STEP, limit - size + 1)):
+            size += len(chunk)
+            if limit is not None and size > limit:
+                raise self._too_large(limit)
+            pieces.append(chunk)
+        return b"".join(pieces)
+
+    async def _next(self, most: int) -> bytes:
+        while True:
+            if self._error is not None:
+                raise self._error
+            decoder = self._decoder
+            if decoder is not None and decoder.pending:
+                # What was compressed well takes its time, but not all of it at once.
+                await asyncio.sleep(0)
+                data = b""
+            else:
+                data = await self._content.readany()
+                if not data:
+                    self._check_end()
+                    return b""
+            if self._coded and decoder is None:
+                decoder = self._choose_decoder()
+            output = data if decoder is None else decoder.decode(data, most)
+            if output:
+                return output
+
+    def _choose_decoder(self) -> Decoder | None:
+        # Not before there is a byte: a body without one needs no decoder, whatever the header says.
+        self._decoder = decoder_for(self._raw.headers.getall("Content-Encoding"))
+        self._coded = self._decoder is not None
+        return self._decoder
+
+    def _check_end(self) -> None:
+        """Make sure that the end is the end: what TCP and TLS call an end is one only if it was announced."""
+        if self._decoder is not None:
+            self._decoder.finish()
+        if self._lost is None:
+            return
+        lost = self._lost()
+        if lost is not None and not isinstance(lost, aiohttp.ServerDisconnectedError):
+            raise TruncatedError("the connection was reset before its end")
+        if self._tls is not None and not _was_closed_by_peer(self._tls):
+            raise TruncatedError("the TLS connection was cut before its end")
+
+    def _drop(self) -> None:
+        connection = self._raw.connection
+        self._raw.close()
+        if connection is not None and connection.protocol is not None:
+            # The loop has ended, and aiohttp leaves the connection alone, only to complain of it later.
+            with suppress(RuntimeError):
+                connection.release()
+
+    def _fail(self, error: BaseException) -> BaseException:
+        """Close the connection; what the caller gets for *error*, which may be *error* itself."""
+        self._drop()
+        if not isinstance(error, Exception):
+            return error
+        if self._error is not None:
+            return self._error
+        if isinstance(error, CodingError):
+            return self._invalid(str(error))
+        if isinstance(error, TruncatedError):
+            return self._truncated(str(error))
+        return self._failure(error)
+
+    def _truncated(self, reason: str) -> APIConnectionError:
+        request = self._request
+        message = f"{request.label}: the response body was truncated: {reason}"
+        return APIConnectionError(message, request=request, retries_taken=request.attempt)
+
+    def _invalid(self, reason: str) -> APIResponseValidationError:
+        request, raw = self._request, self._raw
+        return APIResponseValidationError(
+            f"{request.label}: status {raw.status}: {reason}",
+            request=request,
+            status=raw.status,
+            content_type=raw.headers.get("Content-Type"),
+            retries_taken=request.attempt,
+        )
+
+    def _too_large(self, limit: int) -> BodyTooLargeError:
+        request = self._request
+        return BodyTooLargeError(
+            f"{request.label}: the response body has more than {limit} bytes",
+            request=request,
+            limit=limit,
+            status=self._raw.status,
+            retries_taken=request.attempt,
+        )
+
+
+def _was_closed_by_peer(connection: ssl.SSLObject) -> bool:
+    """Whether the peer's close_notify has come (RFC 8446 §6.1): then reading meets an end, else nothing yet."""
+    try:
+        return connection.read(1) == b""
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:
+        return False

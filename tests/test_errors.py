@@ -1,0 +1,427 @@
+"""The tree of errors: its shape, what each knows, that it pickles and copies, and that it tells no secret."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import traceback
+from typing import Any
+
+import msgspec
+import pytest
+from helpers import BASE, Client, Script, reply, text
+
+import aioapiclient
+from aioapiclient import (
+    APIClientError,
+    APIConnectionError,
+    APIError,
+    APIRequest,
+    APIResponseValidationError,
+    APIStatusError,
+    APIStreamError,
+    APITimeoutError,
+    AsyncAPIResponse,
+    BasicAuth,
+    BearerAuth,
+    BodyTooLargeError,
+    ClientClosedError,
+    InternalServerError,
+    InvalidRequestError,
+    RateLimitError,
+    RequestNotReplayableError,
+    RetryableError,
+    StreamConsumedError,
+    TooManyRedirectsError,
+    errors,
+)
+from aioapiclient.errors import STATUS_ERRORS, status_error_class
+
+# The tree of DESIGN §9: name -> its parents.
+TREE = {
+    "APIClientError": ("Exception",),
+    "APIError": ("APIClientError",),
+    "APIConnectionError": ("APIError",),
+    "APITimeoutError": ("APIConnectionError",),
+    "APIStreamError": ("APIConnectionError",),
+    "APIStatusError": ("APIError",),
+    "BadRequestError": ("APIStatusError",),
+    "AuthenticationError": ("APIStatusError",),
+    "PermissionDeniedError": ("APIStatusError",),
+    "NotFoundError": ("APIStatusError",),
+    "RequestTimeoutError": ("APIStatusError",),
+    "ConflictError": ("APIStatusError",),
+    "GoneError": ("APIStatusError",),
+    "PreconditionFailedError": ("APIStatusError",),
+    "ContentTooLargeError": ("APIStatusError",),
+    "UnprocessableEntityError": ("APIStatusError",),
+    "RateLimitError": ("APIStatusError",),
+    "InternalServerError": ("APIStatusError",),
+    "ServerNotImplementedError": ("InternalServerError",),
+    "BadGatewayError": ("InternalServerError",),
+    "ServiceUnavailableError": ("InternalServerError",),
+    "GatewayTimeoutError": ("InternalServerError",),
+    "APIResponseValidationError": ("APIError",),
+    "BodyTooLargeError": ("APIError",),
+    "TooManyRedirectsError": ("APIError",),
+    "RequestNotReplayableError": ("APIError",),
+    "InvalidRequestError": ("APIClientError", "ValueError"),
+    "ClientClosedError": ("APIClientError",),
+    "RetryableError": ("APIClientError",),
+    "StreamConsumedError": ("APIClientError", "RuntimeError"),
+}
+CLASSES: dict[str, type[APIClientError]] = {name: getattr(errors, name) for name in TREE}
+STATUSES = {
+    400: "BadRequestError", 401: "AuthenticationError", 402: "APIStatusError", 403: "PermissionDeniedError",
+    404: "NotFoundError", 408: "RequestTimeoutError", 409: "ConflictError", 410: "GoneError",
+    412: "PreconditionFailedError", 413: "ContentTooLargeError", 418: "APIStatusError",
+    422: "UnprocessableEntityError", 429: "RateLimitError", 499: "APIStatusError", 500: "InternalServerError",
+    501: "ServerNotImplementedError", 502: "BadGatewayError", 503: "ServiceUnavailableError",
+    504: "GatewayTimeoutError", 505: "InternalServerError", 529: "InternalServerError",
+    599: "InternalServerError", 304: "APIStatusError", 301: "APIStatusError", 600: "APIStatusError",
+}  # fmt: skip
+
+
+class ErrorBody(msgspec.Struct):
+    code: str
+    type: str = "t"
+
+
+def status_error(body: Any = None, status: int = 400, **facts: Any) -> APIStatusError:
+    """A status error made by hand."""
+    return status_error_class(status)("made", status=status, body=body, **facts)
+
+
+# --- the tree
+
+
+def test_the_tree_is_that_of_the_design() -> None:
+    """The classes and their parents are exactly those of the design."""
+    found = {
+        name: tuple(base.__name__ for base in member.__bases__)
+        for name, member in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(member, Exception) and member.__module__ == errors.__name__
+    }
+
+    assert found == TREE
+
+
+def test_every_error_is_at_both_doors() -> None:
+    """Every error is exported by `aioapiclient.errors` and once more by `aioapiclient`, as the same class."""
+    assert set(TREE) <= set(errors.__all__)
+    assert all(getattr(aioapiclient, name) is cls for name, cls in CLASSES.items())
+
+
+@pytest.mark.parametrize("other", [TimeoutError, OSError, ConnectionError, KeyError])
+def test_no_error_is_mistaken_for_the_callers_own(other: type[Exception]) -> None:
+    """None of them is a builtin that a caller catches for another reason: `asyncio.timeout` raises TimeoutError."""
+    assert not [name for name, cls in CLASSES.items() if issubclass(cls, other)]
+
+
+@pytest.mark.parametrize(("status", "name"), STATUSES.items())
+async def test_the_class_of_a_status(status: int, name: str) -> None:
+    """Each status has the class of the design: its own, InternalServerError for any 5XX, else APIStatusError."""
+    async with Client(BASE, max_retries=0, transport=Script(reply(status))) as api:
+        with pytest.raises(APIStatusError) as raised:
+            await api.get("/x")
+
+    assert type(raised.value) is CLASSES[name]
+    assert raised.value.status == status
+
+
+def test_the_default_status_of_a_class() -> None:
+    """A status class made by hand without a status has its own."""
+    for status, cls in STATUS_ERRORS.items():
+        assert cls().status == status
+        assert str(cls()) == f"Status {status}"
+
+
+# --- made by hand, pickled, copied
+
+
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=TREE)
+def test_every_class_can_be_made_by_hand(cls: type[APIClientError]) -> None:
+    """Every class can be made with nothing but a message: users raise them in their tests."""
+    error = cls("made by hand")
+
+    assert str(error) == "made by hand"
+    assert error.args == ("made by hand",)
+    if isinstance(error, APIError):
+        assert error.message == "made by hand"
+        assert (error.request, error.body, error.retries_taken, error.retry_after) == (None, None, 0, None)
+
+
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=TREE)
+@pytest.mark.parametrize("twin", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
+def test_every_class_pickles_and_copies(cls: type[APIClientError], twin: Any) -> None:
+    """Every error pickles and copies, with its message, its facts and its notes."""
+    error = cls("made by hand")
+    error.add_note("a note")
+    if isinstance(error, APIError):
+        error.body, error.retries_taken, error.retry_after = {"code": "c"}, 2, 1.5
+    made = twin(error)
+    other = pickle.loads(made) if isinstance(made, bytes) else made
+
+    assert type(other) is cls
+    assert other is not error
+    assert str(other) == "made by hand"
+    assert vars(other) == {"request": None, "response": None, **vars(error)}
+
+
+async def test_a_pickled_error_keeps_its_facts_and_no_live_thing() -> None:
+    """A pickled error keeps status, code, request id, retry_after and body; request and response are gone."""
+    answer = reply(429, {"error": {"code": "slow", "type": "limit"}}, Retry_After="120", X_Request_Id="r1")
+    async with Client(BASE, transport=Script(answer)) as api:
+        with pytest.raises(RateLimitError) as raised:
+            await api.get("/x")
+    error = raised.value
+    assert isinstance(error.response, AsyncAPIResponse)
+    assert isinstance(error.request, APIRequest)
+    twin = pickle.loads(pickle.dumps(error))
+
+    assert (twin.status, twin.code, twin.type, twin.request_id, twin.retry_after, twin.retries_taken) == (
+        429, "slow", "limit", "r1", 120.0, 0,
+    )  # fmt: skip
+    assert twin.body == error.body
+    assert str(twin) == str(error)
+    assert (twin.request, twin.response) == (None, None)
+    assert copy.copy(error).response is error.response
+
+
+def test_a_body_that_does_not_pickle_is_left_behind() -> None:
+    """An error whose body cannot be pickled pickles without it, rather than kill the worker that raised it."""
+    twin = pickle.loads(pickle.dumps(status_error(body=lambda: None, status=404)))
+
+    assert (twin.status, twin.body) == (404, None)
+
+
+def test_a_subclass_of_a_user_pickles() -> None:
+    """A class of an SDK with a constructor of its own pickles like ours."""
+    error = SDKError("quota", left=3)
+    twin = pickle.loads(pickle.dumps(error))
+
+    assert (str(twin), twin.left, twin.status) == ("quota", 3, 402)
+
+
+class SDKError(APIStatusError):
+    """What an SDK may make of an error."""
+
+    default_status = 402
+
+    def __init__(self, message: str, *, left: int) -> None:
+        super().__init__(message)
+        self.left = left
+
+
+# --- what they know
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "kind"),
+    [
+        ({"code": "c", "type": "t"}, "c", "t"),
+        ({"error": {"code": "c", "type": "t"}}, "c", "t"),
+        ({"error": {"code": 7}, "code": "outer"}, "7", None),
+        ({"error": "text", "type": "t"}, None, "t"),
+        ({"code": True, "type": None}, None, None),
+        (ErrorBody("c"), "c", "t"),
+        ({"error": ErrorBody("c")}, "c", "t"),
+        (["code"], None, None),
+        ("text", None, None),
+        (None, None, None),
+        (5, None, None),
+    ],
+)
+def test_code_and_type_of_a_body(body: Any, code: str | None, kind: str | None) -> None:
+    """`.code` and `.type` are found in the body or in its `error`, and are None for a body of any other shape."""
+    error = status_error(body)
+
+    assert (error.code, error.type) == (code, kind)
+
+
+async def test_code_and_type_of_a_problem() -> None:
+    """Of an `application/problem+json` body `.type` is the problem's, and `.code` its extension member."""
+    body = '{"type":"https://h/quota","title":"Quota","status":403,"code":"q1"}'
+    async with Client(BASE, transport=Script(text(body, "application/problem+json", 403))) as api:
+        with pytest.raises(APIStatusError) as raised:
+            await api.get("/x")
+
+    assert raised.value.body.title == "Quota"
+    assert raised.value.type == "https://h/quota"
+    assert raised.value.code == "q1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (reply(400, {"a": 1}), {"a": 1}),
+        (reply(400, [1]), [1]),
+        (text('{"a":1}', "text/plain", 400), {"a": 1}),
+        (text("{broken", "application/json", 400), "{broken"),
+        (text(" no \n", "text/plain", 400), "no"),
+        (text("", "application/json", 400), None),
+    ],
+)
+async def test_the_body_of_an_error_is_decoded(answer: Any, body: Any) -> None:
+    """The body of an error is plain data where it is JSON, else its text, and None when it is empty."""
+    async with Client(BASE, transport=Script(answer)) as api:
+        with pytest.raises(APIStatusError) as raised:
+            await api.get("/x")
+
+    assert raised.value.body == body
+
+
+async def test_a_status_error_knows_its_call() -> None:
+    """A status error has the request as it was sent, the response with its body read, and how often it was tried."""
+    answer = reply(503, {"a": 1}, Retry_After="3", X_Request_Id="r9")
+    async with Client(BASE, max_retries=1, transport=Script(answer)) as api:
+        with pytest.raises(InternalServerError) as raised:
+            await api.get("/x", headers={"A": "b"})
+    error = raised.value
+
+    assert error.request is not None
+    assert error.response is not None
+    assert error.request.headers["A"] == "b"
+    assert error.response.body == b'{"a":1}'
+    assert (error.retries_taken, error.request_id, error.retry_after) == (1, "r9", 3.0)
+    assert error.__cause__ is None
+    assert error.__context__ is None
+
+
+async def test_the_request_id_header_is_the_clients_choice() -> None:
+    """The request id is read from the header that the client names."""
+    async with Client(BASE, request_id_header="X-Trace", transport=Script(reply(404, X_Trace="t1"))) as api:
+        with pytest.raises(APIStatusError, match=r"404 \(request id t1\)") as raised:
+            await api.get("/x")
+
+    assert raised.value.request_id == "t1"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry_After": "120"}, 120.0),
+        ({"retry_after_ms": "90000", "Retry_After": "1"}, 90.0),
+        ({"Retry_After": "soon"}, None),
+        ({}, None),
+    ],
+)
+async def test_retry_after_is_on_the_error(headers: dict[str, str], seconds: float | None) -> None:
+    """A wait that is too long to be taken is given to the caller, on the error."""
+    async with Client(BASE, max_retries=0, transport=Script(reply(429, **headers))) as api:
+        with pytest.raises(RateLimitError) as raised:
+            await api.get("/x")
+
+    assert raised.value.retry_after == seconds
+
+
+async def test_a_transport_error_comes_out_as_it_is() -> None:
+    """What the transport raises reaches the caller as the same object, with the number of retries."""
+    failure = APIConnectionError("lost", sent=None)
+    async with Client(BASE, max_retries=1, transport=Script(failure)) as api:
+        with pytest.raises(APIConnectionError) as raised:
+            await api.get("/x")
+
+    assert raised.value is failure
+    assert raised.value.retries_taken == 1
+
+
+async def test_a_validation_error_knows_where() -> None:
+    """An answer of the wrong shape says where, with status, content type and a bounded excerpt as attributes."""
+    answer = reply(201, {"code": 5, "pad": "x" * 500}, X_Request_Id="r1")
+    async with Client(BASE, transport=Script(answer)) as api:
+        with pytest.raises(APIResponseValidationError) as raised:
+            await api.get("/x", ErrorBody)
+    error = raised.value
+
+    assert (error.path, error.status, error.content_type) == ("$.code", 201, "application/json")
+    assert error.excerpt.startswith('{"code":5')
+    assert len(error.excerpt) == 200
+    assert str(error) == f"GET {BASE}/x: status 201, application/json: Expected `str`, got `int` at $.code"
+    assert error.response is not None
+
+
+# --- no secrets
+
+
+SECRET = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    ("answer", "cast_to"),
+    [
+        (reply(401, {"message": SECRET}, Set_Cookie=SECRET), Any),
+        (reply(500, {"error": {"message": SECRET}}), Any),
+        (reply(200, {"code": [SECRET]}), ErrorBody),
+        (reply(200, {SECRET: SECRET}), ErrorBody),
+        (text(f"<h1>{SECRET}</h1>", "text/html"), ErrorBody),
+        (text(f"{{{SECRET}", "application/json"), ErrorBody),
+        (reply(302, Location=f"ftp://{SECRET}@h/"), Any),
+        (APITimeoutError("slow", phase="read"), Any),
+    ],
+)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"auth": BearerAuth(SECRET)},
+        {"auth": BasicAuth("user", SECRET)},
+        {"headers": {"X-Key": SECRET}},
+        {"params": {"key": SECRET}},
+        {"json": {"password": SECRET}},
+    ],
+    ids=["bearer", "basic", "header", "query", "body"],
+)
+async def test_no_error_of_a_call_tells_a_secret(answer: Any, cast_to: Any, options: dict[str, Any]) -> None:
+    """No message, note, cause or repr of an error holds a header, query value, credential or piece of a body."""
+    async with Client(BASE, max_retries=0, transport=Script(answer)) as api:
+        with pytest.raises(APIClientError) as raised:
+            await api.post("/x", cast_to, **options)
+    error = raised.value
+    told = "".join(traceback.format_exception_only(error)) + repr(error) + repr(error.__cause__)
+
+    assert SECRET not in told
+    if isinstance(error, APIStatusError | APIResponseValidationError):
+        assert SECRET not in repr(error.response)
+        assert SECRET not in repr(error.request)
+
+
+@pytest.mark.parametrize("thing", ["auth", "client", "request", "response", "body"])
+async def test_no_repr_tells_a_secret(thing: str) -> None:
+    """The reprs of auths, clients, requests, responses and bodies hold no credential, header or query value."""
+    script = Script(reply(json={"a": SECRET}, X=SECRET))
+    async with Client(BASE, auth=BearerAuth(SECRET), default_headers={"A": SECRET}, transport=script) as api:
+        response = await api.post("/x", AsyncAPIResponse[Any], params={"q": SECRET}, json={"p": SECRET})
+        reprs = {
+            "auth": repr([BearerAuth(SECRET), BasicAuth(SECRET, SECRET)]),
+            "client": repr(api) + api.explain(),
+            "request": repr(script.last),
+            "response": repr(response),
+            "body": repr(script.last.body),
+        }
+
+    assert SECRET not in reprs[thing]
+
+
+async def test_a_request_id_that_is_no_id_is_not_in_the_message() -> None:
+    """A request id that is long or holds odd characters stays out of the message."""
+    async with Client(BASE, transport=Script(reply(404, X_Request_Id="x" * 200))) as api:
+        with pytest.raises(APIStatusError) as raised:
+            await api.get("/x")
+
+    assert str(raised.value) == f"GET {BASE}/x: 404"
+
+
+def test_the_special_errors_have_their_facts() -> None:
+    """The errors that know more than a message keep it as attributes."""
+    assert APIConnectionError(sent=False).sent is False
+    assert APITimeoutError(phase="pool").phase == "pool"
+    stream = APIStreamError(events_seen=2, bytes_seen=9, type="overloaded_error")
+    assert (stream.events_seen, stream.bytes_seen, stream.type) == (2, 9, "overloaded_error")
+    assert BodyTooLargeError(limit=5, status=200).limit == 5
+    assert RetryableError(retry_after=2).retry_after == 2
+    assert APIError(final=True).final is True
+    for cls in (ClientClosedError, TooManyRedirectsError, RequestNotReplayableError, StreamConsumedError):
+        assert str(cls("x")) == "x"
+    with pytest.raises(ValueError, match="x"):
+        raise InvalidRequestError("x")

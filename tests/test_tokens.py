@@ -1,0 +1,478 @@
+"""Tokens: fetched once however many wait, renewed ahead of their end, and never thrown away when newer."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aioapiclient import ClientClosedError, Token, TokenCache
+
+
+class Clock:
+    """A clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Provider:
+    """Gives token-1, token-2 ... and counts; `fail` makes it fail, `gate` makes it wait."""
+
+    def __init__(self, expires_in: float | None = 3600) -> None:
+        self.asked = 0
+        self.expires_in = expires_in
+        self.fail: Exception | None = None
+        self.gate: asyncio.Event | None = None
+
+    async def __call__(self) -> Token:
+        self.asked += 1
+        number = self.asked
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.fail is not None:
+            raise self.fail
+        return Token(f"token-{number}", self.expires_in)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that the test moves."""
+    return Clock()
+
+
+@pytest.fixture
+def cache(clock: Clock) -> TokenCache:
+    """A cache that lives by that clock."""
+    return TokenCache(clock=clock)
+
+
+async def landed() -> None:
+    """Let a flight that does not wait for anything land."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+# --- one flight
+
+
+async def test_a_thousand_waiters_ask_once(cache: TokenCache) -> None:
+    """However many calls wait for a token, its provider is asked once."""
+    provider = Provider()
+    tokens = await asyncio.gather(*(cache.get("k", provider) for _ in range(1000)))
+    assert provider.asked == 1
+    assert {token.value for token in tokens} == {"token-1"}
+
+
+async def test_a_token_is_kept(cache: TokenCache) -> None:
+    """A token that holds is not asked for again."""
+    provider = Provider()
+    for _ in range(3):
+        assert (await cache.get("k", provider)).value == "token-1"
+    assert provider.asked == 1
+
+
+async def test_each_key_has_its_token(cache: TokenCache) -> None:
+    """Keys have nothing to do with each other."""
+    one, other = Provider(), Provider()
+    await asyncio.gather(cache.get("a", one), cache.get("b", other), cache.get(("b", 1), other))
+    assert (one.asked, other.asked) == (1, 2)
+
+
+async def test_a_str_is_a_token_without_an_end(cache: TokenCache, clock: Clock) -> None:
+    """A provider may give a str, which is good until a server refuses it."""
+
+    async def provider() -> str:
+        return "plain"
+
+    assert await cache.get("k", provider) == Token("plain", None)
+    clock.now += 1e9
+    assert (await cache.get("k", Provider())).value == "plain"
+
+
+@pytest.mark.parametrize("given", [None, 7, b"bytes", ("token", 3600)])
+async def test_a_provider_that_gives_something_else_is_a_mistake(cache: TokenCache, given: Any) -> None:
+    """What is neither a str nor a `Token` raises a TypeError that does not show it."""
+
+    async def provider() -> Any:
+        return given
+
+    with pytest.raises(TypeError, match="a str or a Token") as caught:
+        await cache.get("k", provider)
+    assert repr(given) not in str(caught.value) or given is None
+
+
+# --- failure
+
+
+async def test_a_failure_goes_to_everyone_who_waits(cache: TokenCache) -> None:
+    """When no token holds, a failing provider is asked once for all who wait, and its error is everybody's."""
+    provider = Provider()
+    provider.fail = LookupError("down")
+    ends = await asyncio.gather(*(cache.get("k", provider) for _ in range(100)), return_exceptions=True)
+    assert provider.asked == 1
+    assert all(end is provider.fail for end in ends)
+
+
+async def test_after_a_failure_the_next_call_asks_again(cache: TokenCache) -> None:
+    """A failure is not kept: the next call asks the provider."""
+    provider = Provider()
+    provider.fail = LookupError("down")
+    with pytest.raises(LookupError):
+        await cache.get("k", provider)
+    provider.fail = None
+    assert (await cache.get("k", provider)).value == "token-2"
+
+
+async def test_a_failure_that_nobody_waits_for_is_silent(
+    cache: TokenCache, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A renewal that fails behind the calls leaves no "exception was never retrieved" in the log."""
+    provider = Provider(expires_in=600)
+    await cache.get("k", provider)
+    clock.now += 500
+    provider.fail = LookupError("down")
+    with caplog.at_level(logging.DEBUG):
+        await cache.get("k", provider)
+        await landed()
+        gc.collect()
+    assert provider.asked == 2
+    assert caplog.records == []
+
+
+# --- ahead of the end
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "left", "asked"),
+    [
+        (3600, 121, 1),  # good
+        (3600, 119, 2),  # its last two minutes: renewed behind the calls
+        (3600, 11, 2),
+        (60, 13, 1),  # a short-lived one: its last fifth
+        (60, 11, 2),
+    ],
+)
+async def test_a_token_is_renewed_ahead_of_its_end(
+    cache: TokenCache, clock: Clock, expires_in: float, left: float, asked: int
+) -> None:
+    """Ahead of its end a token is renewed behind the calls, which go on with the one that holds."""
+    provider = Provider(expires_in)
+    await cache.get("k", provider)
+    clock.now += expires_in - left
+    assert (await cache.get("k", provider)).value == "token-1"
+    await landed()
+    assert provider.asked == asked
+    assert (await cache.get("k", provider)).value == f"token-{asked}"
+
+
+@pytest.mark.parametrize(("expires_in", "left"), [(3600, 9), (3600, 0), (3600, -5), (60, 5), (60, -1)])
+async def test_at_its_very_end_the_calls_wait(
+    cache: TokenCache, clock: Clock, expires_in: float, left: float
+) -> None:
+    """A token that may expire on its way to the server is not used: the calls wait for the new one."""
+    provider = Provider(expires_in)
+    await cache.get("k", provider)
+    clock.now += expires_in - left
+    tokens = await asyncio.gather(*(cache.get("k", provider) for _ in range(10)))
+    assert {token.value for token in tokens} == {"token-2"}
+    assert provider.asked == 2
+
+
+async def test_a_renewal_ahead_is_one_flight(cache: TokenCache, clock: Clock) -> None:
+    """However many calls see the end coming, one of them has the token renewed."""
+    provider = Provider()
+    await cache.get("k", provider)
+    clock.now += 3500
+    provider.gate = asyncio.Event()
+    await asyncio.gather(*(cache.get("k", provider) for _ in range(100)))
+    await landed()
+    assert provider.asked == 2
+    provider.gate.set()
+    await landed()
+    assert (await cache.get("k", provider)).value == "token-2"
+
+
+async def test_calls_that_must_wait_join_the_renewal_under_way(cache: TokenCache, clock: Clock) -> None:
+    """A renewal that began behind the calls serves those that have to wait by now."""
+    provider = Provider()
+    await cache.get("k", provider)
+    clock.now += 3500
+    provider.gate = asyncio.Event()
+    await cache.get("k", provider)
+    clock.now += 95
+    waiting = asyncio.create_task(cache.get("k", provider))
+    await landed()
+    provider.gate.set()
+    assert (await waiting).value == "token-2"
+    assert provider.asked == 2
+
+
+async def test_a_failed_renewal_leaves_the_token_that_holds(cache: TokenCache, clock: Clock) -> None:
+    """A renewal ahead of the end that fails is no error, and is tried again after five seconds, not before."""
+    provider = Provider()
+    await cache.get("k", provider)
+    provider.fail = LookupError("down")
+    clock.now += 3500
+    for seconds, asked in ((0, 2), (1, 2), (3.9, 2), (0.2, 3), (5.1, 4)):
+        clock.now += seconds
+        assert (await cache.get("k", provider)).value == "token-1"
+        await landed()
+        assert provider.asked == asked
+    provider.fail = None
+    clock.now += 5.1
+    await cache.get("k", provider)
+    await landed()
+    assert (await cache.get("k", provider)).value == "token-5"
+
+
+async def test_a_failed_renewal_at_the_very_end_is_an_error(cache: TokenCache, clock: Clock) -> None:
+    """When the token that is left can no longer be used, the failure goes up, pause or not."""
+    provider = Provider()
+    await cache.get("k", provider)
+    provider.fail = LookupError("down")
+    clock.now += 3590
+    await asyncio.gather(cache.get("k", provider), return_exceptions=True)
+    clock.now += 20
+    with pytest.raises(LookupError):
+        await cache.get("k", provider)
+    assert provider.asked == 3
+
+
+async def test_the_time_of_a_token_counts_from_before_it_was_asked_for(clock: Clock, cache: TokenCache) -> None:
+    """What the provider takes is taken off: the server's clock began on the way."""
+    asked = 0
+
+    async def provider() -> Token:
+        nonlocal asked
+        asked += 1
+        clock.now += 30
+        return Token(f"token-{asked}", 600)
+
+    await cache.get("k", provider)
+    clock.now += 600 - 30 - 5
+    assert (await cache.get("k", provider)).value == "token-2"
+
+
+@pytest.mark.parametrize("expires_in", [0, -1, -3600])
+async def test_a_token_that_has_expired_on_arrival_serves_those_who_waited(
+    cache: TokenCache, expires_in: float
+) -> None:
+    """A token without time left is handed to who waits for it, and kept for nobody."""
+    provider = Provider(expires_in)
+    assert (await cache.get("k", provider)).value == "token-1"
+    assert (await cache.get("k", provider)).value == "token-2"
+
+
+# --- after a refusal
+
+
+async def test_a_refused_token_is_replaced(cache: TokenCache) -> None:
+    """After a refusal the provider is asked, though the token has time left."""
+    provider = Provider()
+    await cache.get("k", provider)
+    assert await cache.refresh("k", "token-1", provider)
+    assert (await cache.get("k", provider)).value == "token-2"
+    assert provider.asked == 2
+
+
+async def test_a_newer_token_is_never_thrown_away(cache: TokenCache) -> None:
+    """Who comes late with a token that was replaced gets the newer one, and nobody is asked."""
+    provider = Provider()
+    old = await cache.get("k", provider)
+    await cache.refresh("k", old, provider)
+    for _ in range(5):
+        assert await cache.refresh("k", old, provider)
+    assert provider.asked == 2
+    assert (await cache.get("k", provider)).value == "token-2"
+
+
+async def test_a_thousand_refusals_ask_once(cache: TokenCache) -> None:
+    """However many calls are refused with one token, it is replaced once."""
+    provider = Provider()
+    token = await cache.get("k", provider)
+    provider.gate = asyncio.Event()
+    waiting = [asyncio.create_task(cache.refresh("k", token, provider)) for _ in range(1000)]
+    await landed()
+    provider.gate.set()
+    assert all(await asyncio.gather(*waiting))
+    assert provider.asked == 2
+
+
+async def test_the_same_token_again_is_nothing_new(cache: TokenCache) -> None:
+    """A provider that gives the refused token again has nothing new to say."""
+
+    async def provider() -> str:
+        return "always"
+
+    token = await cache.get("k", provider)
+    assert not await cache.refresh("k", token, provider)
+
+
+async def test_a_refusal_of_an_unknown_token_asks(cache: TokenCache) -> None:
+    """A refresh with nothing kept asks the provider."""
+    provider = Provider()
+    assert await cache.refresh("k", "from before", provider)
+    assert provider.asked == 1
+
+
+async def test_a_refresh_that_fails_raises(cache: TokenCache) -> None:
+    """A provider that fails after a refusal fails everybody who was refused, and the refused token is gone."""
+    provider = Provider()
+    await cache.get("k", provider)
+    provider.fail = LookupError("down")
+    ends = await asyncio.gather(
+        *(cache.refresh("k", "token-1", provider) for _ in range(10)), return_exceptions=True
+    )
+    assert all(end is provider.fail for end in ends)
+    assert provider.asked == 2
+    provider.fail = None
+    assert (await cache.get("k", provider)).value == "token-3"
+
+
+async def test_a_refusal_joins_a_renewal_under_way(cache: TokenCache, clock: Clock) -> None:
+    """A refusal while the token is being renewed waits for that renewal, and asks for no second one."""
+    provider = Provider()
+    token = await cache.get("k", provider)
+    clock.now += 3500
+    provider.gate = asyncio.Event()
+    await cache.get("k", provider)
+    waiting = asyncio.create_task(cache.refresh("k", token, provider))
+    await landed()
+    provider.gate.set()
+    assert await waiting
+    assert provider.asked == 2
+
+
+# --- cancellation and the end
+
+
+async def test_a_waiters_cancel_does_not_end_the_flight(cache: TokenCache) -> None:
+    """The first waiter, whose call started the flight, can leave; the others get their token."""
+    provider = Provider()
+    provider.gate = asyncio.Event()
+    first, second = (asyncio.create_task(cache.get("k", provider)) for _ in range(2))
+    await landed()
+    first.cancel()
+    await asyncio.wait([first])
+    assert first.cancelled()
+    provider.gate.set()
+    assert (await second).value == "token-1"
+    assert provider.asked == 1
+
+
+async def test_when_all_waiters_leave_the_token_still_arrives(cache: TokenCache) -> None:
+    """A flight that everybody left lands, and serves the next call."""
+    provider = Provider()
+    provider.gate = asyncio.Event()
+    waiting = asyncio.create_task(cache.get("k", provider))
+    await landed()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    provider.gate.set()
+    assert (await cache.get("k", provider)).value == "token-1"
+    assert provider.asked == 1
+
+
+async def test_close_ends_the_flights_that_nobody_waits_for(cache: TokenCache) -> None:
+    """After `close` no task of the cache is left, and what it keeps is still there."""
+    provider = Provider()
+    await cache.get("kept", provider)
+    provider.gate = asyncio.Event()
+    waiting = asyncio.create_task(cache.get("k", provider))
+    await landed()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    before = asyncio.all_tasks()
+    await cache.close()
+    assert len(asyncio.all_tasks()) == len(before) - 1
+    assert (await cache.get("kept", provider)).value == "token-1"
+
+
+async def test_close_leaves_a_flight_that_somebody_waits_for(cache: TokenCache) -> None:
+    """A cache that two clients share goes on for the one that is still there."""
+    provider = Provider()
+    provider.gate = asyncio.Event()
+    waiting = asyncio.create_task(cache.get("k", provider))
+    await landed()
+    await cache.close()
+    provider.gate.set()
+    assert (await waiting).value == "token-1"
+
+
+async def test_a_provider_that_is_cancelled_cancels_nobody(cache: TokenCache) -> None:
+    """A flight that was cancelled from within is an error of the waiters, never their cancellation."""
+
+    async def provider() -> str:
+        raise asyncio.CancelledError
+
+    with pytest.raises(ClientClosedError):
+        await cache.get("k", provider)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+def test_a_cache_outlives_its_loop() -> None:
+    """A cache that a loop left in mid-flight works in the next loop."""
+    cache, provider = TokenCache(), Provider()
+
+    async def abandon() -> None:
+        provider.gate = asyncio.Event()
+        await asyncio.wait([asyncio.ensure_future(cache.get("k", provider))], timeout=0.001)
+
+    asyncio.run(abandon())
+    provider.gate = None
+    assert asyncio.run(_get(cache, provider)).value == "token-2"
+
+
+async def _get(cache: TokenCache, provider: Callable[[], Awaitable[Token]]) -> Token:
+    return await cache.get("k", provider)
+
+
+async def test_neither_a_token_nor_a_cache_shows_the_secret(cache: TokenCache) -> None:
+    """The repr of a token, and of a cache that holds it, keeps it."""
+    await cache.get("k", Provider())
+    assert "token-1" not in repr(await cache.get("k", Provider()))
+    assert "token-1" not in f"{cache!r} {cache}"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["get", "refuse", "pass", "fail", "mend"]), st.floats(0, 200)), max_size=40))
+def test_whatever_happens_no_call_gets_a_token_that_has_expired(steps: list[tuple[str, float]]) -> None:
+    """Over any sequence of calls, refusals and failures, every token handed out holds at that time."""
+
+    async def run() -> None:
+        clock = Clock()
+        cache, provider = TokenCache(clock=clock), Provider(expires_in=150)
+        got: dict[str, float] = {}
+        last = ""
+        for step, seconds in steps:
+            if step == "get":
+                try:
+                    last = (await cache.get("k", provider)).value
+                except LookupError:
+                    assert provider.fail is not None
+                    continue
+                assert clock.now < got.setdefault(last, clock.now + 150)
+            elif step == "refuse":
+                try:
+                    await cache.refresh("k", last, provider)
+                except LookupError:
+                    assert provider.fail is not None
+            elif step == "pass":
+                clock.now += seconds
+            else:
+                provider.fail = LookupError("down") if step == "fail" else None
+            await landed()
+        await cache.close()
+
+    asyncio.run(run())
