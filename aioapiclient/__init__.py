@@ -14,7 +14,16 @@ from ._request import APIRequest
 from ._resource import AsyncAPIResource
 from ._response import AsyncAPIResponse, BaseAPIResponse
 from ._transport import AiohttpTransport
-from ._types import NOT_GIVEN, OMIT, CallOptions, NotGiven, Omit, RequestOptions, Timeout
+from ._types import (
+    NOT_GIVEN,
+    OMIT,
+    CallOptions,
+    ClientOptions,
+    NotGiven,
+    Omit,
+    RequestOptions,
+    Timeout,
+)
 from ._version import __version__
 from .contract import Auth, Handler, Middleware, Token, TokenCache, per_attempt, per_send
 from .errors import (
@@ -79,6 +88,7 @@ __all__ = [
     "BodyTooLargeError",
     "CallOptions",
     "ClientClosedError",
+    "ClientOptions",
     "ConflictError",
     "ContentTooLargeError",
     "GatewayTimeoutError",

@@ -8,9 +8,11 @@ content                               size      sent again
 ====================================  ========  ==========================================
 bytes, str, `io.BytesIO`              known     yes
 a seekable file, a path               known     yes, from where the file stood at first
+a slice of either, a `FilePart`       known     yes
 an iterable that makes iterators      ``.size`` yes, each sending asks for a new iterator
 an iterator, a generator, a pipe,     ``.size`` no
 a file whose ``read`` is async
+parts, one after the other            the sum   if all of them can
 ====================================  ========  ==========================================
 
 A sending that ends short of the size, or of what an earlier sending gave, is an error: a size is a
@@ -25,6 +27,7 @@ import io
 import os
 import stat
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import (
     AsyncGenerator,
@@ -40,7 +43,9 @@ from contextlib import aclosing
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias, TypeVar
 
 from ._codecs import EncHook, encode_json
-from ._query import DEFAULT_STYLE, QueryStyle, QueryValues, encode_form
+from ._multipart import FilePart, Files, Part, boundary_of, field_parts, file_parts
+from ._progress import Meter, Progress
+from ._query import DEFAULT_STYLE, QueryStyle, QueryValues, encode_form, flatten
 from ._types import NOT_GIVEN, NotGiven, Omit
 from .errors import InvalidRequestError, RequestNotReplayableError
 
@@ -62,7 +67,14 @@ class _AsyncReadable(Protocol):
 _Chunk: TypeAlias = bytes | bytearray | memoryview
 
 Content: TypeAlias = (
-    _Chunk | str | os.PathLike[str] | _Readable | _AsyncReadable | AsyncIterable[_Chunk] | Iterable[_Chunk]
+    _Chunk
+    | str
+    | os.PathLike[str]
+    | FilePart
+    | _Readable
+    | _AsyncReadable
+    | AsyncIterable[_Chunk]
+    | Iterable[_Chunk]
 )
 """What a body can be made of."""
 
@@ -71,10 +83,10 @@ class Body:
     """What a request carries, as chunks of bytes.
 
     *content* is bytes, a str (sent as UTF-8, ``text/plain`` unless *content_type* says otherwise), a
-    binary file, a path (opened anew for each sending), or an iterable of bytes, async or not; another
-    `Body` is shared. An int attribute ``size`` of an iterable is its length in bytes. A file is read in
-    a worker thread and never closed, an iterable is iterated in the event loop, an iterator is not
-    touched before the sending begins, and a generator is closed when its sending ends.
+    binary file, a path (opened anew for each sending), a `FilePart`, or an iterable of bytes, async or
+    not; another `Body` is shared. An int attribute ``size`` of an iterable is its length in bytes. A
+    file is read in a worker thread and never closed, an iterable is iterated in the event loop, an
+    iterator is not touched before the sending begins, and a generator is closed when its sending ends.
 
     Raises `TypeError` for content of another type, a text file among them, and `InvalidRequestError`
     for a closed file, a path to something that is no regular file, or a negative ``size``.
@@ -112,14 +124,64 @@ class Body:
     @classmethod
     def from_form(cls, data: QueryValues, *, style: QueryStyle = DEFAULT_STYLE) -> Body:
         """Encode a mapping or pairs as a form, arrays and nesting in the style of the query."""
-        if isinstance(data, (str, bytes, bytearray, memoryview)) or hasattr(data, "read"):
-            raise TypeError(f"data is a form, a mapping or pairs; {type(data).__name__} is sent with content")
+        _check_form(data)
         return cls(encode_form(data, style), content_type="application/x-www-form-urlencoded")
+
+    @classmethod
+    def from_multipart(
+        cls,
+        files: Files,
+        data: QueryValues | None = None,
+        *,
+        style: QueryStyle = DEFAULT_STYLE,
+        content_type: str | None = None,
+    ) -> Body:
+        """Make a multipart form (RFC 7578): the fields of *data*, then *files*, in their order.
+
+        A file is whatever a body can be made of but a str, or a tuple ``(name, content[, content
+        type[, headers]])``. A name of None is taken from the file where it has one, `OMIT` sends
+        none. A list is many files, a mapping nests, both named in the *style* of the query. The type
+        is guessed from the name, else ``application/octet-stream``. A *content_type* that names a
+        boundary is kept word for word; one that names none gets ours.
+
+        Raises `TypeError` for what is no file, and `InvalidRequestError` for a name, header or
+        boundary that cannot be sent.
+        """
+        boundary, content_type = boundary_of(content_type)
+        _check_form(data)
+        parts = [*field_parts(flatten(data or (), style)), *file_parts(files, style)]
+        sources = [(part.head, cls._source_of_part(part)) for part in parts]
+        return cls._of(_joined(sources, boundary.encode()), content_type)
+
+    @staticmethod
+    def _source_of_part(part: Part) -> _Source:
+        content = part.content
+        return content._source if isinstance(content, Body) else _source_of(content, part.label)
+
+    @classmethod
+    def _of(cls, source: _Source, content_type: str | None) -> Body:
+        body = cls.__new__(cls)
+        body._source = source
+        body._content_type = content_type
+        return body
+
+    def with_progress(self, progress: Progress) -> Body:
+        """The same body, and each sending of it tells *progress* how many bytes the transport took.
+
+        A sending that begins again is counted from 0: by ``reset()``, where *progress* has one, else
+        by an ``update`` that takes back what was told. Raises `TypeError` without an ``update``.
+        """
+        return Body._of(_Watched(self._source, Meter(progress)), self._content_type)
 
     @property
     def content(self) -> bytes | None:
         """The bytes where they are in memory, to be signed or sent at once; None for files and iterables."""
         return self._source.content
+
+    @property
+    def whole(self) -> bytes | None:
+        """The bytes that may be sent without iterating: `content`, unless a progress counts them."""
+        return None if isinstance(self._source, _Watched) else self._source.content
 
     @property
     def content_type(self) -> str | None:
@@ -162,30 +224,54 @@ def build_body(
     json: object = NOT_GIVEN,
     data: QueryValues | NotGiven | Omit | None = None,
     content: Content | Body | NotGiven | Omit | None = None,
+    files: Files | NotGiven | Omit | None = None,
     extra_body: Mapping[str, Any] | NotGiven | Omit | None = None,
     style: QueryStyle = DEFAULT_STYLE,
     enc_hook: EncHook | None = None,
+    content_type: str | None = None,
+    progress: Progress | None = None,
 ) -> Body | None:
     """Make the body of a call from the one kind of it that was given, None where none was.
 
     ``json=None`` is given and sends ``null``; for the others None is absent, as the sentinels are for
-    all. *extra_body* alone makes a JSON object. Raises `TypeError` that names the two when two kinds
-    were given.
+    all. *extra_body* alone makes a JSON object; *files* takes *data* for its fields, and an empty
+    mapping makes a multipart form of those alone. *content_type* is what the caller's headers say, and
+    only matters with *files*. Raises `TypeError` that names the two when two kinds were given.
     """
     data = None if isinstance(data, (NotGiven, Omit)) else data
     content = None if isinstance(content, (NotGiven, Omit)) else content
+    files = None if isinstance(files, (NotGiven, Omit)) else files
     extra_body = None if isinstance(extra_body, (NotGiven, Omit)) else extra_body
     has_json = not isinstance(json, (NotGiven, Omit))
-    if data is not None or content is not None:
-        has_extra = extra_body is not None
-        _check_one(json=has_json, extra_body=has_extra, data=data is not None, content=content is not None)
-    if data is not None:
-        return Body.from_form(data, style=style)
-    if content is not None:
-        return content if isinstance(content, Body) else Body(content)
-    if has_json or extra_body is not None:
-        return Body.from_json(json, enc_hook=enc_hook, extra_body=extra_body)
-    return None
+    if data is not None or content is not None or files is not None:
+        _check_one(
+            json=has_json,
+            extra_body=extra_body is not None,
+            data=data is not None and files is None,
+            content=content is not None,
+            files=files is not None,
+        )
+    body: Body | None = None
+    if files is not None:
+        body = Body.from_multipart(files, data, style=style, content_type=content_type)
+    elif data is not None:
+        body = Body.from_form(data, style=style)
+    elif content is not None:
+        body = content if isinstance(content, Body) else Body(content)
+    elif has_json or extra_body is not None:
+        body = Body.from_json(json, enc_hook=enc_hook, extra_body=extra_body)
+    if progress is None:
+        return body
+    Meter(progress)
+    return None if body is None else body.with_progress(progress)
+
+
+_NO_FORM: Final[tuple[type[Any], ...]] = (str, bytes, bytearray, memoryview)
+
+
+def _check_form(data: object) -> None:
+    if issubclass(type(data), _NO_FORM) or hasattr(data, "read"):
+        raise TypeError(f"data is a form, a mapping or pairs; {type(data).__name__} is sent with content")
 
 
 def _check_one(**kinds: bool) -> None:
@@ -202,11 +288,15 @@ class _Source(ABC):
 
     content: bytes | None = None
     replayable: bool = True
-    spent: bool = False
 
     def __init__(self, size: int | None) -> None:
         self.size = size
         self._reached = 0
+
+    @property
+    def spent(self) -> bool:
+        """Whether its first byte may have left, and it cannot be sent again."""
+        return False
 
     @abstractmethod
     def open(self) -> AsyncIterator[object]:
@@ -258,7 +348,7 @@ class _Bytes(_Source):
 
 
 class _File(_Source):
-    """A seekable file that is open, from where it stands to its end as it is now."""
+    """A part of a seekable file that is open: from where it stands to its end as it is now, or a slice."""
 
     __slots__ = ("_end", "_file", "_lock", "_start")
 
@@ -267,35 +357,34 @@ class _File(_Source):
         self._file = file
         self._start = start
         self._end = end
-        self._lock = threading.Lock()
+        self._lock = _lock_of(file)
 
     def open(self) -> AsyncIterator[object]:
         return _read_range(self._read_at, self._start, self._end)
 
     def _read_at(self, position: int, length: int) -> object:
-        # A read that a cancelled sending left behind in its thread must not move the file under the next one.
+        # Another body may share the file, and a cancelled sending may have left a read behind in its thread:
+        # neither must move it under this one.
         with self._lock:
             self._file.seek(position)
             return self._file.read(length)
 
 
 class _Path(_Source):
-    """A regular file by its path, opened for each sending."""
+    """A part of a regular file by its path, opened for each sending."""
 
-    __slots__ = ("_end", "_path")
+    __slots__ = ("_end", "_path", "_start")
 
-    def __init__(self, path: os.PathLike[str]) -> None:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidRequestError(f"content is a path, and {os.fspath(path)!r} is no regular file")
-        super().__init__(status.st_size)
-        self._end = status.st_size
+    def __init__(self, path: str | os.PathLike[str], start: int, end: int) -> None:
+        super().__init__(end - start)
         self._path = path
+        self._start = start
+        self._end = end
 
     async def open(self) -> AsyncIterator[object]:
         file = _PathFile(self._path)
         try:
-            async with aclosing(_read_range(file.read_at, 0, self._end)) as chunks:
+            async with aclosing(_read_range(file.read_at, self._start, self._end)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         finally:
@@ -308,7 +397,7 @@ class _PathFile:
 
     __slots__ = ("_closed", "_file", "_lock", "_path")
 
-    def __init__(self, path: os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
         self._file: BinaryIO | None = None
         self._closed = False
@@ -357,85 +446,202 @@ class _Iterable(_Source):
 class _OneShot(_Source):
     """An iterator: whatever it gave is gone."""
 
-    __slots__ = ("_iterator", "spent")
+    __slots__ = ("_iterator", "_spent")
 
     replayable = False
 
     def __init__(self, iterator: AsyncIterable[object], size: int | None) -> None:
         super().__init__(size)
         self._iterator = iterator
-        self.spent = False
+        self._spent = False
+
+    @property
+    def spent(self) -> bool:
+        return self._spent
 
     def open(self) -> AsyncIterator[object]:
-        if self.spent:
-            raise RequestNotReplayableError(
-                "this body can be sent once, and its first byte may have left: give bytes, a seekable file,"
-                " or an iterable that makes a new iterator each time"
-            )
-        self.spent = True
+        _check_unspent(self)
+        self._spent = True
         return aiter(self._iterator)
 
 
-def _source_of(content: Content) -> _Source:
-    """Find the source for anything but bytes and bodies."""
+class _Joined(_Source):
+    """Sources one after the other."""
+
+    __slots__ = ("_sources", "replayable")
+
+    def __init__(self, sources: list[_Source]) -> None:
+        sizes = [source.size for source in sources]
+        super().__init__(None if None in sizes else sum(size or 0 for size in sizes))
+        self._sources = sources
+        self.replayable = all(source.replayable for source in sources)
+
+    @property
+    def spent(self) -> bool:
+        return any(source.spent for source in self._sources)
+
+    async def open(self) -> AsyncIterator[object]:
+        # All of it or nothing: the sources before a spent one must not leave either.
+        _check_unspent(self)
+        for source in self._sources:
+            async with aclosing(source.send()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+
+class _Watched(_Source):
+    """Another source, with somebody who counts its bytes."""
+
+    __slots__ = ("_meter", "_source", "content", "replayable")
+
+    def __init__(self, source: _Source, meter: Meter) -> None:
+        super().__init__(source.size)
+        self._source = source
+        self._meter = meter
+        self.content = source.content
+        self.replayable = source.replayable
+
+    @property
+    def spent(self) -> bool:
+        return self._source.spent
+
+    async def open(self) -> AsyncIterator[object]:
+        self._meter.restart()
+        async with aclosing(self._source.send()) as chunks:
+            async for chunk in chunks:
+                for start in range(0, len(chunk), _CHUNK):
+                    piece = chunk[start : start + _CHUNK]
+                    yield piece
+                    # Who asks for the next one has taken this one.
+                    self._meter.add(len(piece))
+
+
+def _check_unspent(source: _Source) -> None:
+    if source.spent:
+        raise RequestNotReplayableError(
+            "this body can be sent once, and its first byte may have left: give bytes, a seekable file,"
+            " or an iterable that makes a new iterator each time"
+        )
+
+
+def _joined(parts: list[tuple[bytes, _Source]], boundary: bytes) -> _Source:
+    """A multipart body (RFC 2046 §5.1.1); what is small and in memory is put together here and now."""
+    sources: list[_Source] = []
+    text = bytearray()
+    for head, source in parts:
+        text += b"--%b\r\n%b" % (boundary, head)
+        if source.content is not None and len(source.content) <= _CHUNK:
+            text += source.content
+        else:
+            sources += (_Bytes(bytes(text)), source)
+            text.clear()
+        text += b"\r\n"
+    text += b"--%b--\r\n" % boundary
+    sources.append(_Bytes(bytes(text)))
+    return sources[0] if len(sources) == 1 else _Joined(sources)
+
+
+def _source_of(content: Content, what: str = "content") -> _Source:
+    """Find the source for anything but a body; *what* is how messages call it."""
     kind = type(content).__name__
     if isinstance(content, str):
         return _Bytes(_encode(content))
-    if isinstance(content, (bytearray, memoryview)):
+    if isinstance(content, (bytes, bytearray, memoryview)):
         return _Bytes(bytes(content))
+    if isinstance(content, FilePart):
+        return _source_of_slice(content, what)
     if isinstance(content, os.PathLike):
-        return _Path(content)
+        return _Path(content, 0, _size_of_path(content, what))
     read = getattr(content, "read", None)
     if callable(read):
-        return _source_of_file(content, read)
-    size = _declared_size(content)
+        return _source_of_file(content, read, what)
+    size = _declared_size(content, what)
     if isinstance(content, AsyncIterable):
         return _OneShot(content, size) if isinstance(content, AsyncIterator) else _Iterable(content, size)
     if isinstance(content, Iterator):
         return _OneShot(_each(content), size)
     if isinstance(content, Iterable) and not isinstance(content, Mapping):
         return _Iterable(content, size)
-    raise TypeError(f"content is bytes, str, a binary file, a path or an iterable of bytes, not {kind}")
+    raise TypeError(f"{what} is bytes, str, a binary file, a path or an iterable of bytes, not {kind}")
 
 
-def _source_of_file(file: Any, read: Callable[..., Any]) -> _Source:
-    # ``encoding`` tells the wrappers (tempfile's, aiofiles') that are no TextIOBase themselves.
-    if isinstance(file, io.TextIOBase) or getattr(file, "encoding", None) is not None:
-        raise TypeError("content is a file in text mode, and a body is made of bytes: open it in binary mode")
-    if getattr(file, "closed", False) is True:
-        raise InvalidRequestError("content is a closed file")
+def _source_of_slice(part: FilePart, what: str) -> _Source:
+    file: Any = part.file
+    if part.is_path:
+        size = _size_of_path(file, what)
+    else:
+        _check_file(file, what)
+        span = None if inspect.iscoroutinefunction(file.read) else _span(file)
+        if span is None:
+            raise TypeError(f"{what} is a FilePart, whose file must be able to seek")
+        size = span[1]
+    end = max(size, part.offset) if part.length is None else part.offset + part.length
+    if end > size:
+        raise InvalidRequestError(f"{what} is a FilePart up to byte {end}, and its file has {size} bytes")
+    return _Path(file, part.offset, end) if part.is_path else _File(file, part.offset, end)
+
+
+def _size_of_path(path: str | os.PathLike[str], what: str) -> int:
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidRequestError(f"{what} is a path, and {os.fspath(path)!r} is no regular file")
+    return status.st_size
+
+
+def _source_of_file(file: Any, read: Callable[..., Any], what: str) -> _Source:
+    _check_file(file, what)
     if type(file) is io.BytesIO:
         return _Bytes(file.getvalue()[file.tell() :])
     if inspect.iscoroutinefunction(read):
-        return _OneShot(_read_async(read), _declared_size(file))
+        return _OneShot(_read_async(read), _declared_size(file, what))
     if hasattr(file, "__aiter__"):
         # A stream has a position: its iterators look new and go on where the last one stopped.
-        return _OneShot(file, _declared_size(file))
+        return _OneShot(file, _declared_size(file, what))
     span = _span(file)
     if span is not None:
-        return _File(file, *span)
+        return _File(file, span[0], max(span))
     # ``read1`` gives what a pipe has; ``read`` waits until the chunk is full.
-    return _OneShot(_read_on(getattr(file, "read1", read)), _declared_size(file))
+    return _OneShot(_read_on(getattr(file, "read1", read)), _declared_size(file, what))
+
+
+def _check_file(file: Any, what: str) -> None:
+    # ``encoding`` tells the wrappers (tempfile's, aiofiles') that are no TextIOBase themselves.
+    if isinstance(file, io.TextIOBase) or getattr(file, "encoding", None) is not None:
+        raise TypeError(f"{what} is a file in text mode, and a body is made of bytes: open it in binary mode")
+    if getattr(file, "closed", False) is True:
+        raise InvalidRequestError(f"{what} is a closed file")
 
 
 def _span(file: Any) -> tuple[int, int] | None:
     """Find where a file stands and where it ends; None for one that cannot seek."""
+    with _lock_of(file):
+        try:
+            start: int = file.tell()
+            file.seek(0, os.SEEK_END)
+            end: int = file.tell()
+            file.seek(start)
+        except (AttributeError, OSError):
+            return None
+    return start, end
+
+
+_locks: weakref.WeakKeyDictionary[Any, threading.Lock] = weakref.WeakKeyDictionary()
+
+
+def _lock_of(file: Any) -> threading.Lock:
+    """The lock of an open file, one for all bodies that read it."""
     try:
-        start: int = file.tell()
-        file.seek(0, os.SEEK_END)
-        end: int = file.tell()
-        file.seek(start)
-    except (AttributeError, OSError):
-        return None
-    return start, max(start, end)
+        return _locks.setdefault(file, threading.Lock())
+    except TypeError:  # it has no weak references, or no hash
+        return threading.Lock()
 
 
-def _declared_size(content: object) -> int | None:
+def _declared_size(content: object, what: str) -> int | None:
     size = getattr(content, "size", None)
     if not isinstance(size, int) or isinstance(size, bool):
         return None
     if size < 0:
-        raise InvalidRequestError(f"content has a size of {size} bytes, expected 0 or more")
+        raise InvalidRequestError(f"{what} has a size of {size} bytes, expected 0 or more")
     return size
 
 

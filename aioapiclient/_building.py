@@ -10,7 +10,7 @@ from yarl import URL
 from ._body import build_body
 from ._config import Config
 from ._headers import check_layer, check_token, check_value, overlay
-from ._options import resolve_settings
+from ._options import check_mapping, resolve_settings
 from ._request import APIRequest
 from ._types import NOT_GIVEN, RequestOptions, as_timeout
 from ._url import template_of
@@ -37,6 +37,8 @@ def build_request(
 
     Raises `InvalidRequestError` and `TypeError` for what cannot be sent.
     """
+    if given.get("path_params"):
+        check_mapping("path_params", given["path_params"])
     request = APIRequest(
         _checked_method(method),
         config.base.build(
@@ -82,7 +84,7 @@ def _apply_options(config: Config, request: APIRequest, given: RequestOptions) -
     request.settings = resolve_settings(config.settings, given)
     request.idempotent = _checked_idempotent(given.get("idempotent"))
     request.path_params = given.get("path_params") or {}
-    request.extensions = dict(given.get("extensions") or {})
+    request.extensions = dict(check_mapping("extensions", given.get("extensions") or {}))
 
 
 def _apply_key(request: APIRequest, name: str, key: str | None, make_key: Callable[[], str]) -> None:

@@ -107,11 +107,17 @@ def _check(middleware: object) -> None:
         raise TypeError(
             f"Middleware {name} is not callable; it must be an async function of (request, handler)"
         )
-    function: Any = middleware
+    if type(middleware).__call__ is Middleware.__call__:
+        raise TypeError(f"Middleware {name} does not override __call__ of Middleware, which does nothing")
+    if not is_async(middleware):
+        raise TypeError(f"Middleware {name} is not async; write it as 'async def' (request, handler)")
+
+
+def is_async(function: Any) -> bool:
+    """Whether calling *function* gives a coroutine: it is ``async def``, or its ``__call__`` is."""
     while isinstance(function, partial):
         function = function.func
-    if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)):
-        raise TypeError(f"Middleware {name} is not async; write it as 'async def' (request, handler)")
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def check_chain(chain: Iterable[Middleware | str]) -> tuple[Middleware, ...]:

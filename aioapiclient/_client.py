@@ -16,11 +16,11 @@ import msgspec
 from yarl import URL
 
 from ._building import build_request
-from ._chain import check_chain, default_chain, explain, fold, insert
+from ._chain import check_chain, default_chain, explain, fold, insert, is_async
 from ._codecs import check_cast_to
 from ._config import CHAIN_OPTIONS, CLIENT_OPTIONS, Config
 from ._lifecycle import Lifecycle
-from ._options import check_names, layer_options, resolve_settings
+from ._options import check_iterable, check_names, layer_options, resolve_settings
 from ._query import DEFAULT_STYLE, QueryStyle
 from ._request import APIRequest
 from ._response import AsyncAPIResponse, result_type
@@ -42,6 +42,7 @@ from ._verbs import Verbs
 from ._version import __version__
 from .contract import Auth, Handler, Middleware
 from .errors import APIStatusError, status_error_class
+from .middleware.auth import AuthMiddleware
 from .middleware.retry import RetryBudget, RetryPolicy
 
 __all__ = ["AsyncAPIClient"]
@@ -117,12 +118,12 @@ class AsyncAPIClient(Verbs):
         if session is not None and transport is not None:
             raise TypeError("Give session or transport, not both: AiohttpTransport(session=...) takes yours")
         self._config = Config(given)
-        self._budget = RetryBudget()
+        self._budget: RetryBudget | msgspec.UnsetType | None = RetryBudget()
         self._is_view = False
+        self._to_adopt: tuple[object, ...] = ()
         if transport is None:
             transport = AiohttpTransport(session=session)
-        elif not callable(transport):
-            raise TypeError(f"transport must be a handler, not {type(transport).__name__}")
+        check_transport(transport)
         self._shared = Lifecycle(repr(self), transport)
         self._set_up_chain(given)
 
@@ -136,11 +137,13 @@ class AsyncAPIClient(Verbs):
         if not CHAIN_OPTIONS.isdisjoint(changes):
             chain = self._config.given["chain"]
             self._chain = self._own_chain() if chain is None else check_chain(chain)
+            self._handler = fold(self._chain, self._innermost())
             for link in self._chain:
-                self._adopt(link)
-        elif "_prepare_request" not in self._own_hooks:
-            return
-        self._handler = fold(self._chain, self._innermost())
+                self._shared.adopt(_owned(link))
+            # Bound at the first call, and not here: a subclass may not have finished its __init__.
+            self._to_adopt = self._chain
+        elif "_prepare_request" in self._own_hooks:
+            self._handler = fold(self._chain, self._innermost())
 
     def _own_chain(self) -> tuple[Middleware, ...]:
         given = self._config.given
@@ -152,6 +155,8 @@ class AsyncAPIClient(Verbs):
         policy = given["retry"] or RetryPolicy()
         if policy.budget is msgspec.UNSET:
             policy = msgspec.structs.replace(policy, budget=self._budget)
+        else:
+            self._budget = policy.budget
         return tuple(
             default_chain(
                 auth=auth,
@@ -164,13 +169,14 @@ class AsyncAPIClient(Verbs):
             )
         )
 
-    def _adopt(self, link: object) -> None:
-        """Let a link of the chain, or an auth, make calls of its own, and close it with the client."""
-        bind = getattr(link, "bind", None)
-        if bind is not None:
-            bind(self._without_auth())
-        if getattr(link, "close", None) is not None:
-            self._shared.close_too(link)
+    def _adopt(self, things: Iterable[object]) -> None:
+        """Close links of the chain, and auths, with the client, and let them make calls of their own."""
+        for thing in things:
+            own = _owned(thing)
+            self._shared.adopt(own)
+            bind = getattr(own, "bind", None)
+            if bind is not None and self._shared.bind_once(own):
+                bind(self._without_auth())
 
     def _innermost(self) -> Handler:
         transport = self._shared.transport
@@ -271,7 +277,9 @@ class AsyncAPIClient(Verbs):
         options: CallOptions | None,
         keywords: RequestOptions,
     ) -> Any:
-        given = await self._prepare(keywords, options)
+        given = layer_options(keywords, options)
+        if given or self._own_hooks:
+            given = await self._prepare(given)
         raw = cast_to is aiohttp.ClientResponse
         if not raw:
             check_cast_to(result_type(cast_to), self._config.settings.dec_hook)
@@ -280,16 +288,17 @@ class AsyncAPIClient(Verbs):
         )
         request.stream = raw
         response = await self._run(request, self._handler_for(given))
+        if response.value is not NOT_GIVEN and "_process_response" not in self._own_hooks:
+            return response.value
         return await self._process_response(response, cast_to)
 
-    async def _prepare(self, keywords: RequestOptions, options: CallOptions | None) -> RequestOptions:
-        given = layer_options(keywords, options)
+    async def _prepare(self, given: RequestOptions) -> RequestOptions:
         if "_prepare_options" in self._own_hooks:
             given = await self._prepare_options(given)
         auth = given.get("auth")
         if auth is not None:
             check_auth(auth)
-            self._adopt(auth)
+            self._adopt([auth])
         return given
 
     def _build(
@@ -316,6 +325,9 @@ class AsyncAPIClient(Verbs):
 
     async def _run(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         """Send *request* down the chain, in a scope that the closing of the client can end."""
+        if self._to_adopt:
+            things, self._to_adopt = self._to_adopt, ()
+            self._adopt(things)
         shared = self._shared
         scope = Scope()
         request.started = shared.begin(scope).time()
@@ -338,7 +350,8 @@ class AsyncAPIClient(Verbs):
     def _handler_for(self, given: RequestOptions) -> Handler:
         if "middlewares" not in given:
             return self._handler
-        return fold(insert(self._chain, given["middlewares"]), self._innermost())
+        middlewares = check_iterable("middlewares", given["middlewares"])
+        return fold(insert(self._chain, middlewares), self._innermost())
 
     # --- hooks for subclasses
 
@@ -402,16 +415,7 @@ class AsyncAPIClient(Verbs):
 
     def _make_status_error(self, response: AsyncAPIResponse[Any], body: Any, /) -> APIStatusError:
         """The error for *response*, whose decoded body is *body*; an SDK may give classes of its own."""
-        return status_error_class(response.status)(
-            status_message(response),
-            status=response.status,
-            response=response,
-            body=body,
-            request=response.request,
-            request_id=response.request_id,
-            retry_after=response.retry_after,
-            retries_taken=response.retries_taken,
-        )
+        return status_error_class(response.status).from_response(response, body)
 
     def _idempotency_key(self) -> str:
         """A new key, with 122 random bits."""
@@ -429,7 +433,12 @@ class _HookAuth(Auth):
         request.set_headers(self._client.auth_headers)
 
 
-_HOOKS: Final = ("_prepare_options", "_prepare_request", "auth_headers")
+_HOOKS: Final = ("_prepare_options", "_prepare_request", "_process_response", "auth_headers")
+
+
+def _owned(link: object) -> object:
+    """What a link of the chain holds open, or makes calls with: itself, or its auth."""
+    return link.auth if isinstance(link, AuthMiddleware) else link
 
 
 def check_auth(auth: object) -> None:
@@ -437,27 +446,26 @@ def check_auth(auth: object) -> None:
     name = type(auth).__name__
     if isinstance(auth, type):
         raise TypeError(f"auth {auth.__name__} is a class; give an instance of it: {auth.__name__}(...)")
-    for method in ("authenticate", "refresh"):
-        if not inspect.iscoroutinefunction(getattr(auth, method, None)):
-            raise TypeError(
-                f"auth {name} has no async {method}(); subclass aioapiclient.Auth, or use BearerAuth"
-            )
-    if not hasattr(auth, "challenge_statuses"):
-        raise TypeError(f"auth {name} has no challenge_statuses; subclass aioapiclient.Auth")
+    own = getattr(type(auth), "authenticate", None) is not Auth.authenticate
+    if not own or not inspect.iscoroutinefunction(getattr(auth, "authenticate", None)):
+        raise TypeError(f"auth {name} has no async authenticate(); subclass aioapiclient.Auth, or use BearerAuth")
+    has_statuses = hasattr(auth, "challenge_statuses")
+    if not has_statuses or not inspect.iscoroutinefunction(getattr(auth, "refresh", None)):
+        raise TypeError(f"auth {name} has no async refresh(), or no challenge_statuses; subclass aioapiclient.Auth")
+
+
+def check_transport(transport: object) -> None:
+    """Raise `TypeError` for what is no handler."""
+    if isinstance(transport, type):
+        name = transport.__name__
+        raise TypeError(f"transport {name} is a class; give an instance of it: {name}(...)")
+    if not callable(transport) or not is_async(transport):
+        raise TypeError(
+            f"transport must be a handler, not {type(transport).__name__}: an async function of the request is one"
+        )
 
 
 def _checked_response(response: AsyncAPIResponse[Any]) -> AsyncAPIResponse[Any]:
     if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(
-            f"The chain gave a {type(response).__name__}, not a response: does a middleware return?"
-        )
+        raise TypeError(f"The chain gave a {type(response).__name__}, not a response: does a middleware return?")
     return response
-
-
-def status_message(response: AsyncAPIResponse[Any]) -> str:
-    """What the error for *response* says: the facts of its head, and nothing of its body."""
-    message = f"{response.request.label}: {response.status} {response.reason}".rstrip()
-    request_id = response.request_id
-    if request_id and len(request_id) <= 128 and request_id.isascii() and request_id.isprintable():
-        message += f" (request id {request_id})"
-    return message

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ._headers import check_layer
-from ._options import merge_headers, resolve_settings
+from ._options import check_iterable, check_mapping, check_retry, merge_headers, resolve_settings
 from ._query import QueryStyle, merge_params
 from ._types import (
     DEFAULT_TIMEOUT,
@@ -73,6 +73,9 @@ class Config:
     def __init__(self, changes: Mapping[str, Any], parent: Config | None = None) -> None:
         below: Mapping[str, Any] = {} if parent is None else parent.given
         _check_combination(below, changes)
+        if changes.get("retry") is not None and "max_retries" not in changes:
+            # A whole policy brings its own number: one from below must not cut into it.
+            changes = {**changes, "max_retries": NOT_GIVEN}
         self.given = {**below, **_merged(below, changes)}
         self.base = BaseURL(changes["base_url"]) if parent is None or "base_url" in changes else parent.base
         self.settings = CallSettings() if parent is None else parent.settings
@@ -129,21 +132,37 @@ class Config:
 def _merged(below: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """*changes* as they stand over what was given *below*."""
     merged = dict(changes)
-    if changes.get("default_headers") and below.get("default_headers"):
-        merged["default_headers"] = merge_headers(below["default_headers"], changes["default_headers"])
-    if changes.get("default_params") and below.get("default_params"):
-        merged["default_params"] = merge_params(
-            below["default_params"], changes["default_params"], keep_omitted=True
-        )
+    for name in _MERGED:
+        if changes.get(name) is not None:
+            own = check_mapping(name, changes[name])
+            if below.get(name):
+                own = _MERGED[name](below[name], own)
+            merged[name] = own
     if "timeout" in changes:
         timeout = changes["timeout"]
         own = Timeout() if isinstance(timeout, NotGiven) else as_timeout(timeout)
         merged["timeout"] = own.over(below.get("timeout", Timeout()))
     for name in ("middlewares", "chain", "trusted_origins"):
         # An iterator would be empty when a view asks for it again.
-        if changes.get(name) is not None and not isinstance(changes[name], str):
-            merged[name] = tuple(changes[name])
+        if changes.get(name) is not None:
+            merged[name] = check_iterable(name, changes[name])
     return merged
+
+
+def _over_params(below: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
+    return merge_params(below, own, keep_omitted=True)
+
+
+def _over(below: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**below, **own}
+
+
+# Mappings lie over those from below; None clears them.
+_MERGED: Final[Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Any]]] = {
+    "default_headers": merge_headers,
+    "default_params": _over_params,
+    "error_types": _over,
+}
 
 
 def _check_combination(below: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
@@ -154,8 +173,7 @@ def _check_combination(below: Mapping[str, Any], changes: Mapping[str, Any]) -> 
             f"{lost[0]} lives in the default chain, and chain= replaces that one; "
             "give it to default_chain(...), and edit what comes back"
         )
-    if isinstance(changes.get("middlewares"), str):
-        raise TypeError("middlewares must be an iterable of middlewares, not one str")
+    check_retry(changes.get("retry"))
     if changes.get("retry") is not None and changes.get("max_retries", NOT_GIVEN) is not NOT_GIVEN:
         raise TypeError(
             "max_retries is the shorthand of retry; give one of them: RetryPolicy(max_retries=...)"

@@ -13,7 +13,7 @@ MAX_LINE: Final = 8 << 20  # bytes; as much as one server-sent event may have
 
 
 class JSONLDecoder:
-    r"""The decoder of one stream of JSON lines: `feed` it what arrives, and it gives the lines that are whole.
+    r"""The decoder of one stream of JSON lines: `feed` it what arrives, and it gives whole lines.
 
     A line ends with LF or CRLF and nothing else: U+2028, or an escaped ``\n`` in a string, is part of
     it. Blank lines are skipped; a last line needs no end. *max_line* bounds one line, in bytes (8 MiB).

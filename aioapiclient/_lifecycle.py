@@ -6,6 +6,7 @@ import asyncio
 import os
 import warnings
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from ._response import AsyncAPIResponse
@@ -28,7 +29,8 @@ class Lifecycle:
         self._process = 0
         self._calls: set[Scope] = set()
         self._streams: set[AsyncAPIResponse[Any]] = set()
-        self._also: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._adopted: dict[int, Callable[[], Any]] = {}
+        self._bound: set[int] = set()
 
     def __del__(self) -> None:
         # No work here: the loop may be gone, and a task that nobody awaits would only hide the mistake.
@@ -47,7 +49,7 @@ class Lifecycle:
         """
         loop = asyncio.get_running_loop()
         if self.closed or loop is not self.loop or self._process != os.getpid():
-            self._adopt(loop)
+            self._move_to(loop)
         self._calls.add(scope)
         return loop
 
@@ -61,11 +63,28 @@ class Lifecycle:
             self._streams.add(response)
             response.on_close(lambda: self._streams.discard(response))
 
-    def close_too(self, thing: Any) -> None:
-        """Await ``thing.close()`` when the client closes, if it is still there then."""
-        self._also.add(thing)
+    def adopt(self, thing: Any) -> None:
+        """Await ``thing.close()``, where it has one, when the client closes."""
+        key = id(thing)
+        if key in self._adopted:
+            return
+        try:
+            # An auth of one call must not be kept for as long as the client lives.
+            self._adopted[key] = weakref.ref(thing, lambda _: self._forget(key))
+        except TypeError:
+            self._adopted[key] = lambda: thing
 
-    def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
+    def bind_once(self, thing: Any) -> bool:
+        """Whether *thing* has no view of this client yet; asked, it counts as having one."""
+        known = id(thing) in self._bound
+        self._bound.add(id(thing))
+        return not known
+
+    def _forget(self, key: int) -> None:
+        self._adopted.pop(key, None)
+        self._bound.discard(key)
+
+    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.closed:
             raise ClientClosedError(f"{self.name} is closed")
         if self.loop is not None and self._process != os.getpid():
@@ -112,11 +131,11 @@ class Lifecycle:
         self.timers.cancel()
         # One turn of the loop, in which the calls that were ended leave their connections.
         await asyncio.sleep(0)
-        for thing in list(self._also):
-            await thing.close()
-        close = getattr(self.transport, "close", None)
-        if close is not None:
-            await close()
+        try:
+            for thing in [find() for find in self._adopted.values()]:
+                await _close(thing)
+        finally:
+            await _close(self.transport)
 
     def _end_calls(self) -> None:
         own = asyncio.current_task()
@@ -126,3 +145,9 @@ class Lifecycle:
 
     def _error(self) -> ClientClosedError:
         return ClientClosedError(f"{self.name} was closed while this call was under way")
+
+
+async def _close(thing: Any) -> None:
+    close = getattr(thing, "close", None)
+    if close is not None:
+        await close()

@@ -11,6 +11,7 @@ import msgspec
 from ._codecs import check_error_types
 from ._types import NOT_GIVEN, CallOptions, CallSettings, RequestOptions, check_max_retries
 from .errors import InvalidRequestError
+from .middleware.retry import RetryPolicy
 
 __all__ = ["check_names", "layer_options", "resolve_settings"]
 
@@ -32,7 +33,7 @@ _SETTINGS = frozenset(
         "strict",
     }
 )
-_MERGED = frozenset({"params", "extra_body", "extensions", "error_types"})
+_LAYERED = frozenset({"headers", "params", "extra_body", "extensions", "error_types", "middlewares"})
 
 
 def check_names(given: Iterable[str], known: frozenset[str], what: str = "option") -> None:
@@ -50,19 +51,22 @@ def layer_options(keywords: RequestOptions, options: CallOptions | None) -> Requ
         check_names(keywords, REQUEST_OPTIONS)
     if not options:
         return keywords
-    check_names(options, CALL_OPTIONS, "option in options=")
+    check_names(check_mapping("options", options), CALL_OPTIONS, "option in options=")
     layered: dict[str, Any] = {**keywords}
     for name, value in options.items():
         below = layered.get(name)
-        if name == "headers" and below:
-            layered[name] = merge_headers(below, cast("Mapping[str, Any]", value))
-        elif name in _MERGED and below and value:
-            layered[name] = {**below, **cast("Mapping[str, Any]", value)}
-        elif name == "middlewares" and below:
-            layered[name] = (*below, *cast("Iterable[Any]", value))
-        else:
-            layered[name] = value
+        layered[name] = _lay_over(name, below, value) if below and name in _LAYERED else value
     return cast("RequestOptions", layered)
+
+
+def _lay_over(name: str, below: Any, value: Any) -> Any:
+    if not value:
+        return below
+    if name == "headers":
+        return merge_headers(below, check_mapping(name, value))
+    if name == "middlewares":
+        return (*check_iterable(name, below), *check_iterable(name, value))
+    return {**below, **check_mapping(name, value)}
 
 
 def merge_headers(*layers: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -85,13 +89,14 @@ def resolve_settings(base: CallSettings, given: Mapping[str, Any]) -> CallSettin
         given_retries = changes["max_retries"]
         changes["max_retries"] = None if given_retries is NOT_GIVEN else check_max_retries(given_retries)
     if "ok_statuses" in changes:
-        changes["ok_statuses"] = frozenset(changes["ok_statuses"])
+        changes["ok_statuses"] = check_statuses("ok_statuses", changes["ok_statuses"])
     if "error_types" in changes:
-        added = changes["error_types"] or {}
+        added = check_mapping("error_types", changes["error_types"] or {})
         check_error_types(added, base.dec_hook)
         changes["error_types"] = {**base.error_types, **added}
     if "max_body" in changes:
         check_max_body(changes["max_body"])
+    check_retry(changes.get("retry"))
     if "retry" in changes and "max_retries" not in changes:
         # A whole policy brings its own number: the client's must not cut into it.
         changes["max_retries"] = None
@@ -107,3 +112,39 @@ def check_max_body(value: object) -> int | None:
     if value < 0:
         raise InvalidRequestError(f"max_body must be 0 bytes or more, not {value}; None is no bound")
     return value
+
+
+def check_mapping(name: str, value: Any) -> Mapping[str, Any]:
+    """*value*, if it is a mapping."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping of names to values, not {type(value).__name__}")
+    return cast("Mapping[str, Any]", value)
+
+
+_ITEMS = {"middlewares": "middlewares", "chain": "middlewares", "trusted_origins": "patterns"}
+
+
+def check_iterable(name: str, value: Any) -> tuple[Any, ...]:
+    """*value* as a tuple, if it can be iterated and is no lone text."""
+    if isinstance(value, str):
+        raise TypeError(f"{name} must be an iterable of {_ITEMS[name]}, not one str")
+    if not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be an iterable of {_ITEMS[name]}, not {type(value).__name__}")
+    return tuple(cast("Iterable[Any]", value))
+
+
+def check_retry(value: object) -> None:
+    """Raise `TypeError` for what is neither a policy nor None."""
+    if value is not None and not isinstance(value, RetryPolicy):
+        raise TypeError(f"retry must be a RetryPolicy, not {type(value).__name__}")
+
+
+def check_statuses(name: str, value: object) -> frozenset[int]:
+    """*value* as a set of status codes."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be an iterable of statuses, not {type(value).__name__}")
+    statuses = frozenset(cast("Iterable[Any]", value))
+    for status in statuses:
+        if isinstance(status, bool) or not isinstance(status, int):
+            raise TypeError(f"{name} must hold ints, not {type(status).__name__}")
+    return statuses

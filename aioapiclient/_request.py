@@ -12,10 +12,10 @@ import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
-from ._body import Body
+from ._body import Body, Content
 from ._headers import Layer, check_layer, overlay
 from ._scope import Scope, Timers
-from ._types import DEFAULT_SETTINGS, DEFAULT_TIMEOUT, CallSettings, HeaderLayer, NotGiven, Timeout
+from ._types import DEFAULT_SETTINGS, DEFAULT_TIMEOUT, CallSettings, HeaderLayer, NotGiven, Omit, Timeout
 from ._url import BaseURL, TrustedOrigins, append_params, check_url, redact_url
 from .errors import APITimeoutError, TimeoutPhase
 
@@ -109,8 +109,36 @@ class APIRequest(msgspec.Struct, eq=False):
             overlay(self.headers, self.call_headers)
         if body is not None and type(body) is not Body:
             self.body = Body(body)
+        home: Any = self.home
+        if home is not None and type(home) is not BaseURL:
+            self.home = BaseURL(home)
 
     if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            method: str,
+            url: URL | str,
+            headers: Mapping[str, str | Omit] | CIMultiDict[str] = ...,
+            body: Body | Content | None = None,
+            template: str | None = None,
+            path_params: Mapping[str, Any] = ...,
+            cast_to: Any = ...,
+            stream: bool = False,
+            attempt: int = 0,
+            deadline: float | None = None,
+            timeout: Timeout = ...,
+            idempotent: bool | None = None,
+            idempotency_key: str | None = None,
+            extensions: dict[str, Any] = ...,
+            settings: CallSettings = ...,
+            accept: str = ...,
+            call_headers: Layer = (),
+            home: BaseURL | URL | str | None = None,
+            started: float | None = None,
+            scope: Scope | None = None,
+            timers: Timers | None = None,
+        ) -> None: ...
 
         def __copy__(self) -> APIRequest: ...
 

@@ -84,46 +84,37 @@ class BytesSource:
 class BaseAPIResponse:
     """What is known of a response once its head is in."""
 
-    __slots__ = (
-        "_elapsed",
-        "headers",
-        "history",
-        "http_version",
-        "reason",
-        "request",
-        "retries_taken",
-        "status",
-        "url",
-    )
+    history: tuple[BaseAPIResponse, ...] = ()
+    """The redirects that led here, oldest first; their bodies are gone."""
 
     def __init__(
         self,
         request: APIRequest,
         status: int,
         headers: CIMultiDictProxy[str],
-        *,
         reason: str = "",
         url: URL | None = None,
         http_version: str = "1.1",
         elapsed: float = 0.0,
     ) -> None:
-        self.request = request
+        self.request: APIRequest = request
         """The request as it was sent, with what every middleware added."""
-        self.status = status
+        self.status: int = status
         """The status code (RFC 9110 §15)."""
-        self.headers = headers
+        self.headers: CIMultiDictProxy[str] = headers
         """The headers, case-insensitive; a name may come more than once."""
-        self.reason = reason
+        self.reason: str = reason
         """The reason phrase; may be empty."""
-        self.url = request.url if url is None else url
+        self.url: URL = request.url if url is None else url
         """Where the response came from."""
-        self.http_version = http_version
+        self.http_version: str = http_version
         """``"1.1"`` or ``"1.0"``."""
-        self.retries_taken = request.attempt
-        """How many attempts of the call came before the one that gave this response."""
-        self.history: tuple[BaseAPIResponse, ...] = ()
-        """The redirects that led here, oldest first; their bodies are gone."""
         self._elapsed = elapsed
+
+    @property
+    def retries_taken(self) -> int:
+        """How many attempts of the call came before the one that gave this response."""
+        return self.request.attempt
 
     @property
     def method(self) -> str:
@@ -174,7 +165,16 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     drops a response that still streams closes it: ``await response.close()``, or ``async with``.
     """
 
-    __slots__ = ("__weakref__", "_body", "_on_close", "_parsed", "_source", "_taken", "_timer", "notes")
+    notes: tuple[str, ...] = ()
+    """What the error that is raised for this response says besides (PEP 678)."""
+
+    # Defaults of the class, so that a response which needs none of them does not pay for them.
+    _body: bytes | None = None
+    _taken: bool = False
+    _value: Any = NOT_GIVEN
+    _others: dict[Any, Any] | None = None
+    _on_close: list[Callable[[], object]] | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def __init__(
         self,
@@ -182,17 +182,13 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         status: int,
         headers: CIMultiDictProxy[str],
         source: BodySource,
-        **head: Any,
+        reason: str = "",
+        url: URL | None = None,
+        http_version: str = "1.1",
+        elapsed: float = 0.0,
     ) -> None:
-        super().__init__(request, status, headers, **head)
+        super().__init__(request, status, headers, reason, url, http_version, elapsed)
         self._source: BodySource | None = source
-        self._body: bytes | None = None
-        self._taken = False
-        self._parsed: dict[Any, Any] | None = None
-        self._on_close: list[Callable[[], object]] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self.notes: tuple[str, ...] = ()
-        """What the error that is raised for this response says besides (PEP 678)."""
 
     @classmethod
     def from_bytes(
@@ -387,16 +383,29 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
         Raises `APIResponseValidationError`, with the place, when the body does not fit.
         """
-        target = result_type(self.request.cast_to) if isinstance(to, NotGiven) else to
-        if self._parsed is None:
-            self._parsed = {}
-        key = _key(target)
-        if key in self._parsed:
-            return self._parsed[key]
-        if self._body is None:
-            await self.read()
-        value = self._parsed[key] = self._decode(target, self.headers.get("Content-Type"))
+        if not isinstance(to, NotGiven):
+            return await self._parse_as(to)
+        if self._value is NOT_GIVEN:
+            if self._body is None:
+                await self.read()
+            self._value = self._decode(result_type(self.request.cast_to), self.headers.get("Content-Type"))
+        return self._value
+
+    @property
+    def value(self) -> T_co | NotGiven:
+        """What `parse` gave; `NOT_GIVEN` before."""
+        value: T_co | NotGiven = self._value
         return value
+
+    async def _parse_as(self, target: Any) -> Any:
+        if _key(target) == _key(result_type(self.request.cast_to)):
+            return await self.parse()
+        others = self._others = {} if self._others is None else self._others
+        key = _key(target)
+        if key not in others:
+            await self.read()
+            others[key] = self._decode(target, self.headers.get("Content-Type"))
+        return others[key]
 
     def error_body(self) -> Any:
         """The body of an error, decoded: by ``error_types``, as problem details, as plain data, as text.

@@ -79,7 +79,7 @@ def parse_http_date(value: str) -> datetime | None:
 
 def _moment(match: re.Match[str]) -> datetime | None:
     year = int(match["year"])
-    if year < 100:
+    if len(match["year"]) == 2:
         # A two-digit year that looks more than 50 years ahead is in the past (RFC 9110 §5.6.7).
         this_year = datetime.now(UTC).year
         year += this_year - this_year % 100

@@ -7,6 +7,7 @@ were cut. Lines are found before anything is decoded: U+2028 and the like end no
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 __all__ = ["SSEDecoder", "ServerSentEvent", "TooLargeError", "single_lines"]
@@ -14,6 +15,7 @@ __all__ = ["SSEDecoder", "ServerSentEvent", "TooLargeError", "single_lines"]
 MAX_EVENT: Final = 8 << 20  # bytes; above the 5 MiB that other clients' suites send in one event
 
 _BOM: Final = b"\xef\xbb\xbf"
+_COMMENTS: Final = re.compile(rb"(?::[^\n]*\n)+")
 _LONGEST_RETRY: Final = 15  # digits; far beyond any wait, and far below where int() refuses
 # The names that a typed stream does not decode: see `single_lines`.
 _SPECIAL: Final = frozenset({b"error", b"ping"})
@@ -79,7 +81,18 @@ class SSEDecoder:
     the id goes on, as it does in browsers. *max_event* bounds one event, in bytes (8 MiB).
     """
 
-    __slots__ = ("_after_cr", "_buffer", "_head", "_max_event", "_started", "failed", "last_event_id", "retry")
+    __slots__ = (
+        "_after_cr",
+        "_between",
+        "_buffer",
+        "_head",
+        "_is_odd",
+        "_max_event",
+        "_started",
+        "failed",
+        "last_event_id",
+        "retry",
+    )
 
     def __init__(self, *, last_event_id: str = "", max_event: int = MAX_EVENT) -> None:
         self.last_event_id = last_event_id
@@ -93,6 +106,10 @@ class SSEDecoder:
         self._head = b""  # a byte order mark that is not whole yet
         self._started = False
         self._after_cr = False
+        # What the way through most chunks depends on: whether nothing is kept of what came before, and
+        # whether the next chunk takes a look at its beginning.
+        self._between = False
+        self._is_odd = True
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that *chunk* completes.
@@ -120,41 +137,49 @@ class SSEDecoder:
     # --- in two steps, so that a stream can take a shorter way between them
 
     def complete(self, chunk: bytes) -> bytes:
-        """The events that *chunk* completes as one text: line feeds only, without its last blank line."""
-        if self.failed:
-            raise self._too_large()
-        if not self._started:
-            chunk = self._without_bom(chunk)
-        if self._after_cr or b"\r" in chunk:
+        """The events that *chunk* completes as one text, with line feeds only."""
+        # Most servers write an event at a time, and it comes as it was written.
+        if self._between and chunk.endswith(b"\n\n") and b"\r" not in chunk:
+            return chunk
+        if self._is_odd or b"\r" in chunk:
             chunk = self._with_line_feeds(chunk)
         buffer = self._buffer
-        text = b""
-        if b"\n" in chunk:
-            end = chunk.rfind(b"\n\n")
-            if end >= 0:
-                text = chunk[:end]
-                if buffer:
-                    buffer += text
-                    text = bytes(buffer)
-                    buffer.clear()
-                chunk = chunk[end + 2 :]
-            elif chunk[0] == 10 and buffer.endswith(b"\n"):
-                text = bytes(buffer[:-1])
-                buffer.clear()
-                chunk = chunk[1:]
-        if chunk:
+        if b"\n" not in chunk:
+            text = b""
             buffer += chunk
-            # Its line feed, and one left over from the event before it, are not counted.
-            if len(buffer) > self._max_event + 2:
-                self._fail(later=bool(text))
+        else:
+            text, rest = self._cut(chunk)
+            # Servers keep a stream alive with comments, some without a blank line after them.
+            buffer += rest if buffer else _without_comments(rest)
+        self._between = not (buffer or self._is_odd)
+        # Its line feed, and one left over from the event before it, are not counted.
+        if len(buffer) > self._max_event + 2:
+            self._fail(later=bool(text))
         return text
+
+    def _cut(self, chunk: bytes) -> tuple[bytes, bytes]:
+        """What is whole, of the buffer and *chunk*, and the rest; the former leaves the buffer."""
+        buffer = self._buffer
+        end = chunk.rfind(b"\n\n")
+        if end >= 0:
+            text, rest = chunk[: end + 2], chunk[end + 2 :]
+            if buffer:
+                buffer += text
+                text = bytes(buffer)
+        elif chunk.startswith(b"\n") and buffer.endswith(b"\n"):
+            buffer += b"\n"
+            text, rest = bytes(buffer), chunk[1:]
+        else:
+            return b"", chunk
+        buffer.clear()
+        return text, rest
 
     def parse(self, text: bytes) -> list[ServerSentEvent]:
         """The events in a text of whole ones, as `complete` gives it."""
         events: list[ServerSentEvent] = []
         may_be_too_large = len(text) > self._max_event
         for block in text.split(b"\n\n"):
-            if may_be_too_large and len(block.strip(b"\n")) > self._max_event:
+            if may_be_too_large and len(_without_comments(block.strip(b"\n"))) > self._max_event:
                 self._fail(later=bool(events))
                 break
             event = self._parse_one(block)
@@ -192,6 +217,19 @@ class SSEDecoder:
         self.retry = int(digits or b"0") if len(digits) <= _LONGEST_RETRY else 10**_LONGEST_RETRY
         return True
 
+    def _with_line_feeds(self, chunk: bytes) -> bytes:
+        """*chunk* with every line end as a line feed, less a byte order mark and half of a CRLF."""
+        if self.failed:
+            raise self._too_large()
+        if not self._started:
+            chunk = self._without_bom(chunk)
+        if chunk:
+            if self._after_cr and chunk.startswith(b"\n"):
+                chunk = chunk[1:]
+            self._after_cr = chunk.endswith(b"\r")
+        self._is_odd = self._after_cr or not self._started
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
     def _without_bom(self, chunk: bytes) -> bytes:
         chunk = self._head + chunk
         if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
@@ -200,23 +238,21 @@ class SSEDecoder:
         self._started = True
         return chunk.removeprefix(_BOM)
 
-    def _with_line_feeds(self, chunk: bytes) -> bytes:
-        """*chunk* with every line end as a line feed; the other half of a CRLF is left out."""
-        if not chunk:
-            return chunk
-        if self._after_cr and chunk[0] == 10:
-            chunk = chunk[1:]
-        self._after_cr = chunk.endswith(b"\r")
-        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-
     def _fail(self, *, later: bool) -> None:
-        self.failed = True
+        self.failed = self._is_odd = True
+        self._between = False
         self._buffer.clear()
         if not later:
             raise self._too_large()
 
     def _too_large(self) -> TooLargeError:
         return TooLargeError(f"an event has more than {self._max_event} bytes")
+
+
+def _without_comments(text: bytes) -> bytes:
+    """*text*, which begins with an event, without the whole lines of comment that it begins with."""
+    found = _COMMENTS.match(text)
+    return text[found.end() :] if found else text
 
 
 def single_lines(text: bytes) -> list[bytes] | None:
@@ -226,15 +262,24 @@ def single_lines(text: bytes) -> list[bytes] | None:
     empty. None for every other text: `SSEDecoder.parse` knows them all, at four times the cost.
     """
     if text.startswith(b"data: "):
-        found = text[6:].split(b"\n\ndata: ")
-        return None if text.count(b"\n") != 2 * len(found) - 2 or b"" in found else found
-    if not text.startswith(b"event: "):
-        return None
-    blocks = text[7:].split(b"\n\nevent: ")
+        return _only_data(text)
+    return _named_data(text) if text.startswith(b"event: ") else None
+
+
+def _only_data(text: bytes) -> list[bytes] | None:
+    end = len(text) - 2
+    if text.find(b"\n") == end:
+        return [text[6:end]] if end > 6 else None
+    lines = text[6:end].split(b"\n\ndata: ")
+    return None if text.count(b"\n") != 2 * len(lines) or b"" in lines else lines
+
+
+def _named_data(text: bytes) -> list[bytes] | None:
+    blocks = text[7:-2].split(b"\n\nevent: ")
     # As many line feeds as that form has; with one in each block, below, none has more than one.
-    if text.count(b"\n") != 3 * len(blocks) - 2:
+    if text.count(b"\n") != 3 * len(blocks):
         return None
-    found = []
+    found: list[bytes] = []
     for block in blocks:
         name, mark, data = block.partition(b"\ndata: ")
         if not (mark and data) or name in _SPECIAL:

@@ -101,9 +101,8 @@ class TokenCache:
 
     async def close(self) -> None:
         """End the flights that nobody waits for; tokens stay."""
-        idle = [
-            entry.task for entry in self._entries.values() if entry.task is not None and not entry.waiters
-        ]
+        entries = self._entries.values()
+        idle = [entry.task for entry in entries if entry.task and not entry.waiters and _flying(entry)]
         for task in idle:
             task.cancel()
         await asyncio.gather(*idle, return_exceptions=True)
@@ -139,7 +138,10 @@ class TokenCache:
     async def _fetch(self, entry: _Entry, fetch: Fetch) -> Token:
         asked = self._clock()
         try:
-            fetched: object = await fetch()
+            flight: object = fetch()
+            if not isinstance(flight, Awaitable):
+                raise TypeError("A token provider must be an async function without arguments")
+            fetched: object = await flight
         except BaseException:
             entry.quiet_until = self._clock() + _PAUSE
             raise

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from .contract import Auth, Middleware
     from .middleware.retry import RetryPolicy
 
-__all__ = ["CallOptions", "CallSettings", "ClientOptions", "RequestOptions", "Timeout"]
+__all__ = [
+    "NOT_GIVEN",
+    "OMIT",
+    "CallOptions",
+    "CallSettings",
+    "ClientOptions",
+    "NotGiven",
+    "Omit",
+    "RequestOptions",
+    "Timeout",
+]
 
 
 class _Sentinel:

@@ -124,7 +124,8 @@ def _make(error: Exception, failure: Failure) -> Exception:
 
 
 def _harmless_cause(error: Exception) -> BaseException | None:
-    for candidate in (error, getattr(error, "os_error", None), error.__cause__):
+    certificate = getattr(error, "certificate_error", None)
+    for candidate in (error, certificate, getattr(error, "os_error", None), error.__cause__):
         if isinstance(candidate, OSError) and not isinstance(candidate, aiohttp.ClientError):
             return candidate
     return None

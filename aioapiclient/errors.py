@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, cast
 
 if TYPE_CHECKING:
     from ._request import APIRequest
@@ -231,6 +231,20 @@ class APIStatusError(APIError):
         self.response = response
         self.request_id = request_id
 
+    @classmethod
+    def from_response(cls, response: AsyncAPIResponse[Any], body: Any = None) -> Self:
+        """The error for *response*, with its facts; *body* is the decoded body."""
+        return cls(
+            _facts_of(response),
+            status=response.status,
+            response=response,
+            body=body,
+            request=response.request,
+            request_id=response.request_id,
+            retry_after=response.retry_after,
+            retries_taken=response.retries_taken,
+        )
+
     @property
     def code(self) -> str | None:
         """The machine-readable code in the body: its ``code``, or that of its ``error``."""
@@ -240,6 +254,14 @@ class APIStatusError(APIError):
     def type(self) -> str | None:
         """The type of the error in the body: its ``type``, or that of its ``error``."""
         return _find(self.body, "type")
+
+
+def _facts_of(response: AsyncAPIResponse[Any]) -> str:
+    message = f"{response.request.label}: {response.status} {response.reason}".rstrip()
+    request_id = response.request_id
+    if request_id and len(request_id) <= 128 and request_id.isascii() and request_id.isprintable():
+        message += f" (request id {request_id})"
+    return message
 
 
 def _find(body: Any, name: str) -> str | None:
@@ -253,7 +275,10 @@ def _find(body: Any, name: str) -> str | None:
 def _member(value: Any, name: str) -> Any:
     if isinstance(value, dict):
         return cast("dict[str, Any]", value).get(name)
-    return getattr(value, name, None) if hasattr(value, "__struct_fields__") else None
+    if not hasattr(value, "__struct_fields__"):
+        return None
+    extensions = getattr(value, "extensions", None)  # of problem details (RFC 9457 §3.2)
+    return getattr(value, name, None) or _member(extensions, name)
 
 
 class BadRequestError(APIStatusError):

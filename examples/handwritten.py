@@ -37,7 +37,7 @@ class UsersAPI:
                     if response.status not in (429, 500, 502, 503, 504) or attempt == 2:
                         response.raise_for_status()
                         return await response.json()
-            except (aiohttp.ClientConnectionError, asyncio.TimeoutError):
+            except (aiohttp.ClientConnectionError, TimeoutError):
                 if attempt == 2:
                     raise
             await asyncio.sleep(2**attempt * random.random() / 10)

@@ -21,6 +21,7 @@ import msgspec
 from misbehaving import MisbehavingAPI
 
 from aioapiclient import (
+    APIClientError,
     APIError,
     APIRequest,
     AsyncAPIClient,
@@ -162,20 +163,16 @@ async def misbehave() -> int:
 
 async def call_real_api(base_url: str, path: str) -> int:
     """GET *path* from a real API, and print what came back."""
-    async with AsyncAPIClient(base_url) as api:
-        try:
+    try:
+        async with AsyncAPIClient(base_url) as api:
             response = await api.get(path, AsyncAPIResponse[Any])
-        except APIError as error:
-            print(f"{type(error).__name__}: {error}")
-            return 1
-        print(f"{response.status} {response.reason} from {response.url.host}")
-        print(f"{response.content_type}, {len(response.body)} bytes, {response.retries_taken} retries")
-        try:
             value = await response.parse()
-        except APIError as error:
-            print(f"{type(error).__name__}: {error}")
-            return 1
-        print(value if isinstance(value, str) else json.dumps(value, indent=2, default=repr))
+    except APIClientError as error:
+        print(f"{type(error).__name__}: {error}")
+        return 1
+    print(f"{response.status} {response.reason} from {response.url.host}")
+    print(f"{response.content_type}, {len(response.body)} bytes, {response.retries_taken} retries")
+    print(value if isinstance(value, str) else json.dumps(value, indent=2, default=repr))
     return 0
 
 

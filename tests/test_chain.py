@@ -38,8 +38,8 @@ from aioapiclient.middleware import (
 )
 
 DEFAULT = [
-    DeadlineMiddleware, HeadersMiddleware, RedirectMiddleware, RetryMiddleware, AuthMiddleware, TimeoutMiddleware,
-    DecodingMiddleware,
+    DeadlineMiddleware, HeadersMiddleware, RedirectMiddleware, RetryMiddleware, AuthMiddleware,
+    TimeoutMiddleware, DecodingMiddleware,
 ]  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def test_explain_draws_the_picture() -> None:
     api = Client(
         BASE,
         middlewares=[
-            per_send(functools.partial(noting("s", notes))), per_attempt(noting("a", notes)), noting("c", notes),
+            per_send(noting("s", notes)), per_attempt(noting("a", notes)), noting("c", notes),
         ],
         transport=Script(),
     )  # fmt: skip
@@ -212,7 +212,7 @@ async def test_a_placed_middleware_can_be_called_itself() -> None:
     assert repr(placed).startswith("per_attempt(<function")
     assert isinstance(placed, Placed)
     assert repr(per_send("retry")) == "per_send('retry')"
-    with pytest.raises(TypeError, match="per_send\\('retry'\\) is a name"):
+    with pytest.raises(TypeError, match=r"per_send\('retry'\) is a name"):
         await per_send("retry")(APIRequest("GET", BASE), Script())  # type: ignore[arg-type]
 
 
@@ -226,11 +226,21 @@ def test_places_are_resolved_in_a_chain_of_ones_own() -> None:
 async def test_the_middlewares_of_a_call_stand_inside_the_clients() -> None:
     """The middlewares of one call come after the client's of the same kind, for that call only."""
     notes: list[str] = []
-    own = [noting("client", notes), per_attempt(noting("client attempt", notes)), per_send(noting("client send", notes))]
+    own = [
+        noting("client", notes),
+        per_attempt(noting("client attempt", notes)),
+        per_send(noting("client send", notes)),
+    ]
     async with Client(BASE, middlewares=own, transport=Script()) as api:
         await api.get(
             "/x",
-            middlewares=iter([per_send(noting("send", notes)), per_attempt(noting("attempt", notes)), noting("call", notes)]),
+            middlewares=iter(
+                [
+                    per_send(noting("send", notes)),
+                    per_attempt(noting("attempt", notes)),
+                    noting("call", notes),
+                ]
+            ),
         )
         first, notes[:] = [*notes], []
         await api.get("/x")
@@ -263,7 +273,9 @@ async def test_an_empty_chain_is_a_bare_transport() -> None:
 
 
 async def test_an_edited_default_chain_works() -> None:
-    """`default_chain(...)` can be edited and given back: here without retries, with a middleware outermost."""
+    """`default_chain(...)` can be edited and given back: here without retries, with a
+    middleware outermost.
+    """
     notes: list[str] = []
     chain = default_chain(auth=BearerAuth("t"), default_headers={"A": "b"})
     chain = [noting("first", notes), *(link for link in chain if not isinstance(link, RetryMiddleware))]
@@ -287,7 +299,7 @@ async def test_every_built_in_stands_alone(kind: Callable[[], Middleware]) -> No
 # --- what is a middleware
 
 
-class Callable_:
+class AsyncObject:
     """An object with an async ``__call__``."""
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
@@ -306,15 +318,17 @@ async def configured(flag: bool, request: APIRequest, handler: Handler) -> Async
     "middleware",
     [
         noting("function", []),
-        Callable_(),
-        Callable_().method,
+        AsyncObject(),
+        AsyncObject().method,
         functools.partial(configured, True),
         functools.partial(functools.partial(configured), True),
     ],
     ids=["function", "object", "method", "partial", "nested partial"],
 )
 async def test_what_is_async_is_a_middleware(middleware: Any) -> None:
-    """Async functions, methods and partials of them, and objects with an async `__call__`, are middlewares."""
+    """Async functions, methods and partials of them, and objects with an async
+    `__call__`, are middlewares.
+    """
     assert isinstance(middleware, Middleware)
     async with Client(BASE, middlewares=[middleware], transport=Script(reply(json=[1]))) as api:
         assert await api.get("/x") == [1]
@@ -336,10 +350,13 @@ def sync_function(request: Any, handler: Any) -> Any:
 @pytest.mark.parametrize(
     ("middleware", "message"),
     [
-        (sync_function, "Middleware sync_function is not async; write it as 'async def' \\(request, handler\\)"),
+        (
+            sync_function,
+            "Middleware sync_function is not async; write it as 'async def' \\(request, handler\\)",
+        ),
         (functools.partial(sync_function), "is not async"),
         (SyncCall(), "Middleware SyncCall is not async"),
-        (Callable_, "Middleware Callable_ is a class; give an instance of it: Callable_\\(...\\)"),
+        (AsyncObject, "Middleware AsyncObject is a class; give an instance of it: AsyncObject\\(...\\)"),
         (per_attempt(sync_function), "Middleware sync_function is not async"),
         (None, "Middleware NoneType is not callable; it must be an async function of \\(request, handler\\)"),
         (Passthrough(), "Passthrough"),
@@ -386,7 +403,9 @@ async def test_the_chain_is_folded_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_a_handler_can_be_called_twice() -> None:
-    """A folded chain keeps nothing of a call: a middleware may call its handler again, each with its own copy."""
+    """A folded chain keeps nothing of a call: a middleware may call its handler again, each with its own
+    copy.
+    """
     script = Script(reply(json=1), reply(json=2))
 
     async def twice(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -433,7 +452,9 @@ def test_a_name_that_nobody_has_is_refused() -> None:
 
 
 async def test_the_policy_of_a_chain_stays() -> None:
-    """A retry policy given to `default_chain` is the one that works, the client's default does not cut into it."""
+    """A retry policy given to `default_chain` is the one that works, the client's default does not cut into
+    it.
+    """
     script = Script(reply(500))
     policy = RetryPolicy(max_retries=3, jitter=lambda wait: 0.0)
     async with Client(BASE, chain=default_chain(retry=policy), transport=script) as api:

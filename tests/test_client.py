@@ -18,8 +18,8 @@ from aioapiclient import (
     APIRequest,
     APIStatusError,
     AsyncAPIClient,
-    AsyncAPIResponse,
     AsyncAPIResource,
+    AsyncAPIResponse,
     Auth,
     BadRequestError,
     BearerAuth,
@@ -100,7 +100,7 @@ def test_the_constructor_has_the_keywords_of_the_design() -> None:
         ({"max_retries": True}, TypeError, "max_retries must be an int of 0 or more, not bool"),
         ({"max_retries": "2"}, TypeError, "max_retries must be an int of 0 or more, not str"),
         ({"retry": 3}, TypeError, "retry must be a RetryPolicy, not int"),
-        ({"timeout": 0}, InvalidRequestError, "Timeout total must be above 0 seconds, not 0; None is no limit"),
+        ({"timeout": 0}, InvalidRequestError, "Timeout total must be above 0 seconds, not 0"),
         ({"timeout": -1.5}, InvalidRequestError, "Timeout total must be above 0 seconds, not -1.5"),
         ({"timeout": float("nan")}, InvalidRequestError, "Timeout total must be above 0 seconds, not nan"),
         ({"timeout": "5"}, TypeError, "Timeout total must be a number of seconds or None, not str"),
@@ -112,12 +112,12 @@ def test_the_constructor_has_the_keywords_of_the_design() -> None:
         ({"middlewares": Script()}, TypeError, "middlewares must be an iterable of middlewares, not Script"),
         ({"chain": [sync_middleware]}, TypeError, "Middleware sync_middleware is not async"),
         ({"chain": "retry"}, TypeError, "chain must be an iterable of middlewares, not one str"),
-        ({"auth": "s3cr3t"}, TypeError, "auth str has no async authenticate\\(\\); .* BearerAuth"),
+        ({"auth": "s3cr3t"}, TypeError, "auth str has no async authenticate"),
         ({"auth": BearerAuth}, TypeError, "auth BearerAuth is a class; give an instance of it"),
         ({"default_headers": {"Host": "h"}}, InvalidRequestError, "Header Host is not for a caller to set"),
         ({"default_headers": {"A B": ""}}, InvalidRequestError, "Header name 'A B' is not a token"),
         ({"default_headers": {"A": "s3cr3t\r\n"}}, InvalidRequestError, "header A holds a control character"),
-        ({"default_headers": [("A", "b")]}, TypeError, "headers must be a mapping .* not list"),
+        ({"default_headers": [("A", "b")]}, TypeError, "headers must be a mapping.* not list"),
         ({"trusted_origins": "https://h"}, TypeError, "trusted_origins must be an iterable of patterns"),
         ({"trusted_origins": ["h"]}, InvalidRequestError, "trusted origin 'h' must be http:// or https://"),
         ({"error_types": {"4xx": User}}, InvalidRequestError, "error_types: '4xx' is no status"),
@@ -125,19 +125,29 @@ def test_the_constructor_has_the_keywords_of_the_design() -> None:
         ({"max_body": -1}, InvalidRequestError, "max_body must be 0 bytes or more, not -1; None is no bound"),
         ({"max_body": "1"}, TypeError, "max_body must be a number of bytes or None, not str"),
         ({"transport": 5}, TypeError, "transport must be a handler, not int"),
+        ({"transport": sync_middleware}, TypeError, "transport must be a handler, not function"),
+        ({"transport": Script}, TypeError, "transport.* Script is a class"),
         ({"session": object()}, TypeError, "session must be an aiohttp.ClientSession, not a builtins.object"),
     ],
 )  # fmt: skip
 def test_a_bad_argument_is_refused_with_its_name(
     options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """A bad argument is refused when the client is made; the message says what was wrong and what is expected."""
+    """A bad argument is refused when the client is made; the message says what was wrong and what is
+    expected.
+    """
     given = {"base_url": BASE, **options}
 
     with pytest.raises(error, match=message) as raised:
         AsyncAPIClient(**given)
 
     assert "s3cr3t" not in str(raised.value)
+
+
+def test_retries_are_given_once() -> None:
+    """`max_retries` beside a whole policy is refused: one of them would be lost."""
+    with pytest.raises(TypeError, match="max_retries is the shorthand of retry; give one of them"):
+        AsyncAPIClient(BASE, max_retries=1, retry=RetryPolicy())
 
 
 def test_an_unknown_keyword_is_refused() -> None:
@@ -189,7 +199,9 @@ async def test_one_shot_iterables_are_kept() -> None:
         request.headers["X-Mark"] = "1"
         return await handler(request)  # type: ignore[no-any-return]
 
-    async with Client(BASE, middlewares=iter([mark]), trusted_origins=iter(["https://b"]), transport=script) as api:
+    async with Client(
+        BASE, middlewares=iter([mark]), trusted_origins=iter(["https://b"]), transport=script
+    ) as api:
         await api.with_options(version="2").get("/x")
         await api.with_options(version="2").get("https://b/x", headers={"A": "kept"})
 
@@ -225,7 +237,9 @@ async def test_head_gives_the_response() -> None:
 
 
 async def test_request_takes_any_method() -> None:
-    """`request` sends the method that it is given, in capitals, also one that this library has no verb for."""
+    """`request` sends the method that it is given, in capitals, also one that this
+    library has no verb for.
+    """
     script = Script()
     async with Client(BASE, transport=script) as api:
         assert await api.request("propfind", "/x") == {}
@@ -241,7 +255,7 @@ async def test_a_method_that_is_no_token_is_refused(method: Any, error: type[Exc
     """A method that is no token is refused before anything is sent."""
     script = Script()
     async with Client(BASE, transport=script) as api:
-        with pytest.raises(error, match="[Mm]ethod"):
+        with pytest.raises(error, match=r"[Mm]ethod"):
             await api.request(method, "/x")
 
     assert not script.requests
@@ -285,8 +299,17 @@ async def test_the_response_itself_can_be_asked_for() -> None:
 async def test_the_raw_response_is_what_the_transport_has() -> None:
     """`aiohttp.ClientResponse` as the type gives the transport's own; a transport without one says so."""
     async with Client(BASE, transport=Script(text("x"))) as api:
-        with pytest.raises(TypeError, match="There is no aiohttp.ClientResponse"):
+        with pytest.raises(TypeError, match=r"There is no aiohttp.ClientResponse"):
             await api.get("/x", aiohttp.ClientResponse)
+
+
+async def test_a_response_that_nobody_gets_is_closed() -> None:
+    """When an unread response cannot be handed out, its connection is given back all the same."""
+    script = Script(text("x"))
+    async with Client(BASE, transport=script) as api:
+        with pytest.raises(TypeError):
+            await api.get("/x", aiohttp.ClientResponse)
+        assert script.open_responses == 0
 
 
 async def test_a_type_that_cannot_be_decoded_is_refused_before_sending() -> None:
@@ -316,7 +339,9 @@ async def test_the_hooks_of_msgspec_are_used() -> None:
 
 
 async def test_lenient_validation_only_coerces() -> None:
-    """`strict_response_validation=False` turns "1" into 1, and refuses what is of another shape all the same."""
+    """`strict_response_validation=False` turns "1" into 1, and refuses what is of another shape all the
+    same.
+    """
     script = Script(reply(json={"id": "1"}), reply(json={"id": "x"}))
     async with Client(BASE, strict_response_validation=False, transport=script) as api:
         assert await api.get("/x", User) == User(1)
@@ -425,7 +450,7 @@ async def test_a_closed_client_refuses_a_call() -> None:
     api = Client(BASE, transport=Script())
     await api.close()
 
-    with pytest.raises(ClientClosedError, match="<Client https://api.example.com/v1> is closed"):
+    with pytest.raises(ClientClosedError, match=r"<Client https://api.example.com/v1> is closed"):
         await api.get("/x")
 
 
@@ -523,7 +548,9 @@ class Signed(Client):
 
 
 async def test_auth_headers_go_home_only() -> None:
-    """What `auth_headers` gives is a credential: it goes to trusted origins only, and `auth=None` sends none."""
+    """What `auth_headers` gives is a credential: it goes to trusted origins only, and `auth=None` sends
+    none.
+    """
     script = Script()
     async with Signed(BASE, transport=script) as api:
         await api.get("https://elsewhere.example/x")
@@ -642,7 +669,9 @@ class TokenEndpoint(Auth):
 
 
 async def test_an_auth_makes_calls_through_its_client() -> None:
-    """An auth with `bind` gets a view of the client without credential, and calls through it with the first send."""
+    """An auth with `bind` gets a view of the client without credential, and calls through it with the first
+    send.
+    """
     script = Script(text("t0k3n"), reply(json={"id": 1}))
     async with Client(BASE, auth=TokenEndpoint(), transport=script) as api:
         assert await api.get("/x", User) == User(1)

@@ -35,7 +35,8 @@ IDS = [page.name for page in PAGES]
 API, FILES = "https://api.example.com", "https://files.example.net"
 
 _FENCE = re.compile(
-    r"(?:^<!-- (?P<file>[\w./-]+) -->\n\n?)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"(?:^<!-- (?P<file>[\w./-]+) -->\n\n?)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 _LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\((?P<target>[^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
@@ -135,15 +136,15 @@ async def _token(request: web.Request) -> web.Response:
 ELSEWHERE = web.AppKey("elsewhere", str)
 
 
-def _flaky(failures: int, status: int = 503, **headers: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler that fails a few times first, and then says how often it was asked."""
+def _flaky(failures: int, status: int = 503) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler that fails a few times first, asking for 10 ms, and then says how often it was asked."""
     asked = 0
 
     async def handle(request: web.Request) -> web.Response:
         nonlocal asked
         asked += 1
         if asked <= failures:
-            return web.Response(status=status, headers=headers)
+            return web.Response(status=status, headers={"retry-after-ms": "10"})
         return web.json_response({"asked": asked})
 
     return handle
@@ -165,10 +166,10 @@ def documented_api(elsewhere: str) -> web.Application:
             web.get("/v1/limited", _limited),
             web.get("/v1/download", _download),
             web.post("/v1/token", _token),
-            web.get("/v1/flaky", _flaky(2, **{"retry-after-ms": "10"})),
-            web.post("/v1/orders", _flaky(2, 500, **{"retry-after-ms": "10"})),
+            web.get("/v1/flaky", _flaky(2)),
+            web.post("/v1/orders", _flaky(2, 500)),
             web.put("/v1/orders", _flaky(1)),
-            web.get("/v1/busy", _flaky(1, **{"retry-after-ms": "20"})),
+            web.get("/v1/busy", _flaky(1)),
             web.route("*", "/v1/echo{rest:.*}", _echo),
         ]
     )
@@ -250,6 +251,14 @@ class Page:
         if not doctest.OutputChecker().check_output(want, got, doctest.ELLIPSIS):
             pytest.fail(f"{self.path.name}:{line}\n\nexpected:\n{want}\ngot:\n{got}")
 
+    async def run_block(self, block: Block) -> None:
+        """Run a block of code; of another language there is nothing to run."""
+        if block.language == "python":
+            await self.run(block.text, block.line, "exec")
+        elif block.language == "pycon":
+            for example in doctest.DocTestParser().get_examples(block.text):
+                await self.compare(example, block.line + example.lineno)
+
     async def close(self) -> None:
         """Close the clients that the page has made."""
         for value in [*self.names.values()]:
@@ -263,7 +272,7 @@ def plain_display(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def display(value: object) -> None:
         if value is not None:
-            print(repr(value))
+            sys.stdout.write(f"{value!r}\n")
 
     monkeypatch.setattr(sys, "displayhook", display)
     yield
@@ -272,22 +281,22 @@ def plain_display(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("plain_display")
 @pytest.mark.parametrize("path", PAGES, ids=IDS)
-async def test_the_code_of_a_page_runs_and_prints_what_stands_there(path: Path) -> None:
+def test_the_code_of_a_page_runs_and_prints_what_stands_there(path: Path) -> None:
     """Each ``python`` and ``pycon`` block of a page does what the page says."""
-    async with serving_the_pages() as origins:
-        page = Page(path, origins)
-        sys.modules["page"] = page.module
-        try:
-            for block in blocks_of(path):
-                if block.file is not None:
-                    continue
-                if block.language == "python":
-                    await page.run(block.text, block.line, "exec")
-                elif block.language == "pycon":
-                    for example in doctest.DocTestParser().get_examples(block.text):
-                        await page.compare(example, block.line + example.lineno)
-        finally:
-            await page.close()
+
+    async def run() -> None:
+        async with serving_the_pages() as origins:
+            page = Page(path, origins)
+            sys.modules["page"] = page.module
+            try:
+                for block in blocks_of(path):
+                    if block.file is None:
+                        await page.run_block(block)
+            finally:
+                await page.close()
+
+    # On asyncio's own loop, whatever the matrix has: a FakeClock can move no other.
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("path", PAGES, ids=IDS)
@@ -375,7 +384,9 @@ def _explained() -> list[tuple[int, str]]:
     yours = [your_middlewares, per_attempt(your_per_attempt_middlewares), per_send(your_per_send_middlewares)]
     links, zone = [], 0
     for line in AsyncAPIClient(API, middlewares=yours).explain().splitlines():
-        links.append((zone, line.split()[0].replace("_middlewares", " middlewares").replace("your_", "your ")))
+        links.append(
+            (zone, line.split()[0].replace("_middlewares", " middlewares").replace("your_", "your "))
+        )
         zone += "below: once per" in line
     return links
 

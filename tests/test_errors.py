@@ -115,13 +115,17 @@ def test_every_error_is_at_both_doors() -> None:
 
 @pytest.mark.parametrize("other", [TimeoutError, OSError, ConnectionError, KeyError])
 def test_no_error_is_mistaken_for_the_callers_own(other: type[Exception]) -> None:
-    """None of them is a builtin that a caller catches for another reason: `asyncio.timeout` raises TimeoutError."""
+    """None of them is a builtin that a caller catches for another reason: `asyncio.timeout` raises
+    TimeoutError.
+    """
     assert not [name for name, cls in CLASSES.items() if issubclass(cls, other)]
 
 
 @pytest.mark.parametrize(("status", "name"), STATUSES.items())
 async def test_the_class_of_a_status(status: int, name: str) -> None:
-    """Each status has the class of the design: its own, InternalServerError for any 5XX, else APIStatusError."""
+    """Each status has the class of the design: its own, InternalServerError for any 5XX, else
+    APIStatusError.
+    """
     async with Client(BASE, max_retries=0, transport=Script(reply(status))) as api:
         with pytest.raises(APIStatusError) as raised:
             await api.get("/x")
@@ -190,7 +194,9 @@ async def test_a_pickled_error_keeps_its_facts_and_no_live_thing() -> None:
 
 
 def test_a_body_that_does_not_pickle_is_left_behind() -> None:
-    """An error whose body cannot be pickled pickles without it, rather than kill the worker that raised it."""
+    """An error whose body cannot be pickled pickles without it, rather than kill the
+    worker that raised it.
+    """
     twin = pickle.loads(pickle.dumps(status_error(body=lambda: None, status=404)))
 
     assert (twin.status, twin.body) == (404, None)
@@ -234,7 +240,9 @@ class SDKError(APIStatusError):
     ],
 )
 def test_code_and_type_of_a_body(body: Any, code: str | None, kind: str | None) -> None:
-    """`.code` and `.type` are found in the body or in its `error`, and are None for a body of any other shape."""
+    """`.code` and `.type` are found in the body or in its `error`, and are None for a body of any other
+    shape.
+    """
     error = status_error(body)
 
     assert (error.code, error.type) == (code, kind)
@@ -273,7 +281,9 @@ async def test_the_body_of_an_error_is_decoded(answer: Any, body: Any) -> None:
 
 
 async def test_a_status_error_knows_its_call() -> None:
-    """A status error has the request as it was sent, the response with its body read, and how often it was tried."""
+    """A status error has the request as it was sent, the response with its body read, and how often it was
+    tried.
+    """
     answer = reply(503, {"a": 1}, Retry_After="3", X_Request_Id="r9")
     async with Client(BASE, max_retries=1, transport=Script(answer)) as api:
         with pytest.raises(InternalServerError) as raised:
@@ -292,7 +302,7 @@ async def test_a_status_error_knows_its_call() -> None:
 async def test_the_request_id_header_is_the_clients_choice() -> None:
     """The request id is read from the header that the client names."""
     async with Client(BASE, request_id_header="X-Trace", transport=Script(reply(404, X_Trace="t1"))) as api:
-        with pytest.raises(APIStatusError, match=r"404 \(request id t1\)") as raised:
+        with pytest.raises(APIStatusError, match=r"404 Not Found \(request id t1\)") as raised:
             await api.get("/x")
 
     assert raised.value.request_id == "t1"
@@ -328,7 +338,9 @@ async def test_a_transport_error_comes_out_as_it_is() -> None:
 
 
 async def test_a_validation_error_knows_where() -> None:
-    """An answer of the wrong shape says where, with status, content type and a bounded excerpt as attributes."""
+    """An answer of the wrong shape says where, with status, content type and a bounded excerpt as
+    attributes.
+    """
     answer = reply(201, {"code": 5, "pad": "x" * 500}, X_Request_Id="r1")
     async with Client(BASE, transport=Script(answer)) as api:
         with pytest.raises(APIResponseValidationError) as raised:
@@ -373,7 +385,9 @@ SECRET = "s3cr3t"
     ids=["bearer", "basic", "header", "query", "body"],
 )
 async def test_no_error_of_a_call_tells_a_secret(answer: Any, cast_to: Any, options: dict[str, Any]) -> None:
-    """No message, note, cause or repr of an error holds a header, query value, credential or piece of a body."""
+    """No message, note, cause or repr of an error holds a header, query value, credential or piece of a
+    body.
+    """
     async with Client(BASE, max_retries=0, transport=Script(answer)) as api:
         with pytest.raises(APIClientError) as raised:
             await api.post("/x", cast_to, **options)
@@ -388,7 +402,9 @@ async def test_no_error_of_a_call_tells_a_secret(answer: Any, cast_to: Any, opti
 
 @pytest.mark.parametrize("thing", ["auth", "client", "request", "response", "body"])
 async def test_no_repr_tells_a_secret(thing: str) -> None:
-    """The reprs of auths, clients, requests, responses and bodies hold no credential, header or query value."""
+    """The reprs of auths, clients, requests, responses and bodies hold no credential, header or query
+    value.
+    """
     script = Script(reply(json={"a": SECRET}, X=SECRET))
     async with Client(BASE, auth=BearerAuth(SECRET), default_headers={"A": SECRET}, transport=script) as api:
         response = await api.post("/x", AsyncAPIResponse[Any], params={"q": SECRET}, json={"p": SECRET})
@@ -409,7 +425,7 @@ async def test_a_request_id_that_is_no_id_is_not_in_the_message() -> None:
         with pytest.raises(APIStatusError) as raised:
             await api.get("/x")
 
-    assert str(raised.value) == f"GET {BASE}/x: 404"
+    assert str(raised.value) == f"GET {BASE}/x: 404 Not Found"
 
 
 def test_the_special_errors_have_their_facts() -> None:

@@ -93,7 +93,9 @@ async def test_what_makes_the_request_is_no_option_of_the_user(name: str) -> Non
     ],
 )
 async def test_an_unknown_option_is_refused_with_a_hint(name: str, hint: str) -> None:
-    """Options are closed: an unknown one is a TypeError that names it, and the one that was probably meant."""
+    """Options are closed: an unknown one is a TypeError that names it, and the one that
+    was probably meant.
+    """
     script = Script()
     options: Any = {name: 1}
     async with Client(BASE, transport=script) as api:
@@ -213,7 +215,10 @@ async def test_a_timeout_of_a_call() -> None:
         await api.get("/x", timeout=Timeout(read=9, total=None))
         await api.get("/x", timeout=None)
 
-    read = [(request.limit("total"), request.limit("connect"), request.limit("read")) for request in script.requests]
+    read = [
+        (request.limit("total"), request.limit("connect"), request.limit("read"))
+        for request in script.requests
+    ]
     assert read == [(20, 5, 7), (3, 5, 7), (None, 5, 9), (None, None, None)]
     assert [request.deadline is None for request in script.requests] == [False, False, True, True]
 
@@ -241,7 +246,9 @@ async def test_a_retry_policy_of_a_call_brings_its_own_number() -> None:
 
 
 async def test_a_retry_policy_of_a_call_pays_from_the_budget_of_the_client() -> None:
-    """A policy that names no budget uses the client's, which all its calls share, also when a call brings it."""
+    """A policy that names no budget uses the client's, which all its calls share, also when a call brings
+    it.
+    """
     script = Script(reply(500))
     async with Client(BASE, transport=script) as api:
         with pytest.raises(InternalServerError):
@@ -255,7 +262,9 @@ async def test_a_retry_policy_of_a_call_pays_from_the_budget_of_the_client() -> 
 
 
 async def test_ok_statuses_are_no_errors() -> None:
-    """A status that the call names in `ok_statuses` is no error; every other one outside of 2xx is, 304 too."""
+    """A status that the call names in `ok_statuses` is no error; every other one outside of 2xx is, 304
+    too.
+    """
     script = Script(text("", status=304), reply(404), text("", status=304))
     async with Client(BASE, transport=script) as api:
         response = await api.get("/x", AsyncAPIResponse[Any], ok_statuses={304, 404})
@@ -266,7 +275,9 @@ async def test_ok_statuses_are_no_errors() -> None:
 
 
 async def test_error_types_of_a_call_merge_over_the_clients() -> None:
-    """Error bodies decode by exact status, then "4XX", then "default"; a call's types lie over the client's."""
+    """Error bodies decode by exact status, then "4XX", then "default"; a call's types lie over the
+    client's.
+    """
     script = Script(
         reply(404, {"what": "x"}), reply(409, {"code": "c"}), reply(500, {"a": 1}), reply(404, {"code": "n"})
     )
@@ -301,7 +312,9 @@ async def test_an_error_body_that_does_not_fit_masks_nothing() -> None:
 
 
 async def test_follow_redirects_of_a_call() -> None:
-    """`follow_redirects=False` on a call gives the redirect as the status error that it is, with its Location."""
+    """`follow_redirects=False` on a call gives the redirect as the status error that it is, with its
+    Location.
+    """
     script = Script(reply(302, Location="/v1/y"), reply(302, Location="/v1/y"), reply())
     async with Client(BASE, transport=script) as api:
         with pytest.raises(APIStatusError) as raised:
@@ -314,6 +327,7 @@ async def test_follow_redirects_of_a_call() -> None:
 
 async def test_max_body_of_a_call() -> None:
     """`max_body` bounds the body of a call in bytes; None is no bound."""
+
     async def unread(request: APIRequest) -> AsyncAPIResponse[Any]:
         head = CIMultiDictProxy(CIMultiDict({"Content-Type": "text/plain"}))
         return AsyncAPIResponse(request, 200, head, BytesSource(b"12345", request))

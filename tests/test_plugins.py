@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 from helpers import BASE, Client, Script, reply
 
-from aioapiclient import APIRequest, AsyncAPIResponse, Handler, InvalidRequestError, load_middleware, per_attempt
+from aioapiclient import (
+    APIRequest,
+    AsyncAPIResponse,
+    Handler,
+    InvalidRequestError,
+    load_middleware,
+    per_attempt,
+)
 
 GROUP = "aioapiclient.middleware"
 PLUGIN = '''
@@ -55,14 +62,15 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 async def test_an_installed_plugin_is_loaded_by_name(site: Path) -> None:
     """A plugin that is installed is loaded by its name, in `middlewares` and in the middlewares of a call."""
-    script = Script()
-    async with Client(BASE, middlewares=["marker-for-tests"], transport=script) as api:
+    first, second = Script(), Script()
+    async with Client(BASE, middlewares=["marker-for-tests"], transport=first) as api:
         await api.get("/x")
-    async with Client(BASE, transport=script) as api:
+    async with Client(BASE, transport=second) as api:
         await api.get("/x", middlewares=[per_attempt("marker-for-tests")])
         await api.get("/x")
 
-    assert [request.headers.get("X-Marker") for request in script.requests] == ["default", "default", None]
+    marks = [request.headers.get("X-Marker") for request in [*first.requests, *second.requests]]
+    assert marks == ["default", "default", None]
 
 
 async def test_a_plugin_takes_its_config(site: Path) -> None:
@@ -76,7 +84,9 @@ async def test_a_plugin_takes_its_config(site: Path) -> None:
 
 
 def test_a_config_that_the_factory_does_not_take(site: Path) -> None:
-    """A config that the factory does not take is its own TypeError, with a note that says which plugin it was."""
+    """A config that the factory does not take is its own TypeError, with a note that says which plugin it
+    was.
+    """
     with pytest.raises(TypeError, match="colour") as raised:
         load_middleware("marker-for-tests", colour="red")
 
@@ -96,12 +106,14 @@ def test_nothing_installed_inserts_itself(site: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("marker-for-test", "No installed distribution has a middleware 'marker-for-test'; did you mean 'marker-for-tests'"),
+        ("marker-for-test", "No .* has a middleware 'marker-for-test'; did you mean 'marker-for-tests'"),
         ("zzzzzz", "No installed distribution has a middleware 'zzzzzz'; installed are .*marker-for-tests"),
     ],
 )  # fmt: skip
 def test_an_unknown_name_is_refused_with_a_hint(site: Path, name: str, message: str) -> None:
-    """A name that nothing installed has is refused, with the one that was probably meant, or all there are."""
+    """A name that nothing installed has is refused, with the one that was probably meant,
+    or all there are.
+    """
     with pytest.raises(InvalidRequestError, match=message):
         load_middleware(name)
 
@@ -117,7 +129,9 @@ def test_a_name_that_two_distributions_have_is_refused(site: Path) -> None:
     """A name of more than one distribution is ambiguous: nothing is chosen."""
     install(site, "other", "marker-for-tests = other_plugin:Marker")
 
-    with pytest.raises(InvalidRequestError, match="More than one .* marking_plugin:Marker, other_plugin:Marker"):
+    with pytest.raises(
+        InvalidRequestError, match=r"More than one .* marking_plugin:Marker, other_plugin:Marker"
+    ):
         load_middleware("marker-for-tests")
 
 
@@ -138,7 +152,12 @@ def test_a_name_is_a_str(name: Any) -> None:
 
 def test_a_plugin_that_is_no_middleware_is_refused(site: Path) -> None:
     """What a factory makes is checked like any middleware: a sync one is refused by name."""
-    install(site, "bad", "sync-for-tests = bad_plugin:make", "def make():\n    def link(r, h): ...\n    return link\n")
+    install(
+        site,
+        "bad",
+        "sync-for-tests = bad_plugin:make",
+        "def make():\n    def link(r, h): ...\n    return link\n",
+    )
 
     with pytest.raises(TypeError, match="link is not async"):
         Client(BASE, middlewares=["sync-for-tests"])

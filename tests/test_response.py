@@ -109,7 +109,10 @@ async def test_the_history_of_a_response() -> None:
     async with Client(BASE, transport=script) as api:
         response = await api.get("/x", AsyncAPIResponse[Any])
 
-    assert [(hop.status, str(hop.url)) for hop in response.history] == [(301, f"{BASE}/x"), (302, f"{BASE}/y")]
+    assert [(hop.status, str(hop.url)) for hop in response.history] == [
+        (301, f"{BASE}/x"),
+        (302, f"{BASE}/y"),
+    ]
     assert str(response.url) == f"{BASE}/z"
 
 
@@ -117,7 +120,9 @@ def test_references_are_resolved() -> None:
     """Location and Link are resolved against the URL of the response."""
     response, _ = respond(
         headers=[
-            ("Location", "../y?a=1"), ("Link", '<?page=2>; rel="next", </z>; rel=last'), ("Link", "<w>; rel=next"),
+            ("Location", "../y?a=1"),
+            ("Link", '<?page=2>; rel="next", </z>; rel=last'),
+            ("Link", "<w>; rel=next"),
         ]
     )  # fmt: skip
 
@@ -131,7 +136,14 @@ def test_references_are_resolved() -> None:
 
 @pytest.mark.parametrize(
     ("status", "ok_statuses", "ok"),
-    [(200, (), True), (299, (), True), (300, (), False), (304, (304,), True), (199, (), False), (404, (304,), False)],
+    [
+        (200, (), True),
+        (299, (), True),
+        (300, (), False),
+        (304, (304,), True),
+        (199, (), False),
+        (404, (304,), False),
+    ],
 )
 async def test_what_is_ok(status: int, ok_statuses: tuple[int, ...], ok: bool) -> None:
     """2xx is a success, and what the call names; nothing else, 3xx neither."""
@@ -153,7 +165,12 @@ def test_an_answer_made_on_the_spot() -> None:
     request = APIRequest("GET", URL(BASE))
     response = AsyncAPIResponse.from_bytes(request, 404, {"X-A": "b"}, b"body")
 
-    assert (response.status, response.headers["x-a"], response.body, response.ok) == (404, "b", b"body", False)
+    assert (response.status, response.headers["x-a"], response.body, response.ok) == (
+        404,
+        "b",
+        b"body",
+        False,
+    )
     assert response.is_closed
     assert AsyncAPIResponse.from_bytes(request).status == 200
 
@@ -219,7 +236,9 @@ async def test_a_subclass_of_a_response_names_its_type() -> None:
 async def test_what_does_not_fit_says_where(
     body: bytes, content_type: str, to: Any, path: str, reason: str
 ) -> None:
-    """What does not fit raises with the place, the content type and the status; the excerpt is an attribute."""
+    """What does not fit raises with the place, the content type and the status; the excerpt is an
+    attribute.
+    """
     response, _ = respond(body, content_type=content_type)
     with pytest.raises(APIResponseValidationError) as raised:
         await response.parse(to=to)
@@ -244,7 +263,7 @@ async def test_json_reads_any_content_type() -> None:
 async def test_a_body_is_read_once_and_kept() -> None:
     """`read` gives the whole body, gives the connection back, and can be called again."""
     response, source = respond(b"ab", b"cd")
-    with pytest.raises(StreamConsumedError, match="the body was not read; await response.read\\(\\) first"):
+    with pytest.raises(StreamConsumedError, match=r"the body was not read; await response.read\(\) first"):
         _ = response.body
 
     assert await response.read() == b"abcd"
@@ -394,7 +413,9 @@ async def test_the_body_of_an_error_that_breaks_off_masks_nothing() -> None:
 
 
 async def test_on_close_is_called_once() -> None:
-    """A callback of `on_close` runs once the connection is free: at the end of the body, or at once if it is."""
+    """A callback of `on_close` runs once the connection is free: at the end of the body, or at once if it
+    is.
+    """
     called: list[int] = []
     response, _ = respond(b"ab")
     response.on_close(lambda: called.append(1))

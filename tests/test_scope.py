@@ -156,7 +156,7 @@ async def test_a_cancel_of_the_caller_in_the_same_tick_is_never_lost(scope_first
 
 @pytest.mark.parametrize("scope_first", [True, False])
 async def test_a_timeout_of_the_caller_in_the_same_tick_is_the_callers(scope_first: bool) -> None:
-    """The caller's ``asyncio.timeout`` in the tick of the deadline is their `TimeoutError`, 20 times of 20."""
+    """The caller's ``asyncio.timeout`` in the tick of the deadline is theirs, 20 times of 20."""
     loop = asyncio.get_running_loop()
     for _ in range(20):
         when = loop.time() + 0.001
@@ -324,14 +324,15 @@ async def test_deadline_and_attempt_in_one_tick(timers: Timers, shared: bool, ca
     for _ in range(20):
 
         async def work() -> None:
-            loop = asyncio.get_running_loop()
+            loop, own = asyncio.get_running_loop(), asyncio.current_task()
+            assert own is not None
             outer, inner = Scope(), Scope()
             with outer:
                 outer.expire_after(0.001, Outer, timers if shared else None)
                 with inner:
                     inner.expire_after(0.001, OutOfTime, timers if shared else None)
                     if cancel is not None:
-                        loop.call_later(0.0005 if cancel == "before" else 0.002, task.cancel)
+                        loop.call_later(0.0005 if cancel == "before" else 0.002, own.cancel)
                     _block(loop, 0.003)  # everything above is due in the same tick
                     await asyncio.Event().wait()
 

@@ -115,7 +115,7 @@ async def test_a_provider_that_gives_something_else_is_a_mistake(cache: TokenCac
 
 
 async def test_a_failure_goes_to_everyone_who_waits(cache: TokenCache) -> None:
-    """When no token holds, a failing provider is asked once for all who wait, and its error is everybody's."""
+    """When no token holds, a failing provider is asked once, and its error is everybody's."""
     provider = Provider()
     provider.fail = LookupError("down")
     ends = await asyncio.gather(*(cache.get("k", provider) for _ in range(100)), return_exceptions=True)
@@ -218,7 +218,7 @@ async def test_calls_that_must_wait_join_the_renewal_under_way(cache: TokenCache
 
 
 async def test_a_failed_renewal_leaves_the_token_that_holds(cache: TokenCache, clock: Clock) -> None:
-    """A renewal ahead of the end that fails is no error, and is tried again after five seconds, not before."""
+    """A renewal ahead of the end that fails is no error, and is tried again after five seconds."""
     provider = Provider()
     await cache.get("k", provider)
     provider.fail = LookupError("down")
@@ -248,7 +248,9 @@ async def test_a_failed_renewal_at_the_very_end_is_an_error(cache: TokenCache, c
     assert provider.asked == 3
 
 
-async def test_the_time_of_a_token_counts_from_before_it_was_asked_for(clock: Clock, cache: TokenCache) -> None:
+async def test_the_time_of_a_token_counts_from_before_it_was_asked_for(
+    clock: Clock, cache: TokenCache
+) -> None:
     """What the provider takes is taken off: the server's clock began on the way."""
     asked = 0
 
@@ -326,7 +328,7 @@ async def test_a_refusal_of_an_unknown_token_asks(cache: TokenCache) -> None:
 
 
 async def test_a_refresh_that_fails_raises(cache: TokenCache) -> None:
-    """A provider that fails after a refusal fails everybody who was refused, and the refused token is gone."""
+    """A provider that fails after a refusal fails all who were refused, and the refused token is gone."""
     provider = Provider()
     await cache.get("k", provider)
     provider.fail = LookupError("down")
@@ -446,7 +448,11 @@ async def test_neither_a_token_nor_a_cache_shows_the_secret(cache: TokenCache) -
     assert "token-1" not in f"{cache!r} {cache}"
 
 
-@given(st.lists(st.tuples(st.sampled_from(["get", "refuse", "pass", "fail", "mend"]), st.floats(0, 200)), max_size=40))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["get", "refuse", "pass", "fail", "mend"]), st.floats(0, 200)), max_size=40
+    )
+)
 def test_whatever_happens_no_call_gets_a_token_that_has_expired(steps: list[tuple[str, float]]) -> None:
     """Over any sequence of calls, refusals and failures, every token handed out holds at that time."""
 

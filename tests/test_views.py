@@ -113,7 +113,9 @@ async def test_a_view_does_not_run_init_again() -> None:
 
 
 async def test_mappings_merge_and_the_rest_replaces() -> None:
-    """Headers and parameters of a view lie over the client's; `OMIT` removes one, also for views of the view."""
+    """Headers and parameters of a view lie over the client's; `OMIT` removes one, also for views of the
+    view.
+    """
     script = Script()
     async with Client(
         BASE, default_headers={"A": "1", "B": "2"}, default_params={"p": 1, "q": 2}, transport=script
@@ -124,7 +126,8 @@ async def test_mappings_merge_and_the_rest_replaces() -> None:
         await api.get("/x")
 
     assert [
-        {name: request.headers[name] for name in "ABCD" if name in request.headers} for request in script.requests
+        {name: request.headers[name] for name in "ABCD" if name in request.headers}
+        for request in script.requests
     ] == [{"B": "2", "C": "3"}, {"B": "2", "C": "3", "D": "4"}, {"A": "1", "B": "2"}]
     assert [request.url.raw_query_string for request in script.requests] == ["q=2&r=3", "q=2&r=3", "p=1&q=2"]
 
@@ -235,7 +238,9 @@ async def test_a_view_with_another_base_url() -> None:
 
 
 async def test_middlewares_of_a_view() -> None:
-    """`middlewares` of a view replace the client's; an empty list and None clear them; left out, they stay."""
+    """`middlewares` of a view replace the client's; an empty list and None clear them;
+    left out, they stay.
+    """
     async with Client(BASE, middlewares=[stops], transport=Script(reply(json="sent"))) as api:
         assert await api.get("/x") == "stopped"
         assert await api.with_options(max_retries=0).get("/x") == "stopped"
@@ -288,7 +293,9 @@ async def test_what_is_resolved_onto_the_request_works_with_any_chain() -> None:
 
 
 async def test_closing_a_view_closes_nothing() -> None:
-    """Closing a view, or leaving its `async with`, leaves the client open; closing the client closes its views."""
+    """Closing a view, or leaving its `async with`, leaves the client open; closing the client closes its
+    views.
+    """
     script = Script()
     async with Client(BASE, transport=script) as api:
         view = api.with_options(max_retries=0)
@@ -363,13 +370,15 @@ class Bound(Auth):
         request.headers["Authorization"] = "x"
 
 
-def test_a_view_does_not_take_the_auth_of_its_client_away() -> None:
-    """A view that keeps its client's auth leaves it bound to the client: its own calls go where they went."""
+@pytest.mark.parametrize("first", ["view", "client"])
+async def test_a_view_does_not_take_the_auth_of_its_client_away(first: str) -> None:
+    """A view that keeps its client's auth leaves it bound to the client, whoever calls first."""
     auth = Bound()
-    api = Client(BASE, auth=auth)
-    api.with_options(base_url="https://b.example", default_headers={"a": "b"})
-
-    assert str(auth.client.base_url) == BASE
+    async with Client(BASE, auth=auth, transport=Script()) as api:
+        view = api.with_options(base_url="https://b.example", default_headers={"a": "b"})
+        for caller in (view, api) if first == "view" else (api, view):
+            await caller.get("/x")
+            assert str(auth.client.base_url) == BASE
 
 
 def test_the_chain_of_a_view_is_made_anew_only_where_it_differs() -> None:

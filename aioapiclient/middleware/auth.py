@@ -28,20 +28,9 @@ class AuthMiddleware:
     """
 
     def __init__(self, auth: Auth | None = None, *, trusted_origins: tuple[str, ...] = ()) -> None:
-        self.auth = auth
+        self.auth: Auth | None = auth
+        """The credential; the client binds and closes it."""
         self._trusted_origins = tuple(trusted_origins)
-
-    def bind(self, client: Any) -> None:
-        """Hand the auth a view of the client that sends no credential, for calls of its own."""
-        bind = getattr(self.auth, "bind", None)
-        if bind is not None:
-            bind(client)
-
-    async def close(self) -> None:
-        """Close what the auth holds open."""
-        close = getattr(self.auth, "close", None)
-        if close is not None:
-            await close()
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* with its credential."""
@@ -49,9 +38,12 @@ class AuthMiddleware:
         if auth is None or not request.is_trusted(self._trusted_origins):
             return await handler(request)
         # A credential that is never renewed is sent once, and needs no copy to be sent again.
-        send = request.copy() if auth.challenge_statuses else request
+        if not auth.challenge_statuses:
+            await _authenticate(auth, request)
+            return await handler(request)
+        send = request.copy()
         await _authenticate(auth, send)
-        response = await handler(send)
+        response = await handler(send.copy())
         if response.status not in auth.challenge_statuses or _REFRESHED in request.extensions:
             return response
         await response.read_error()
@@ -162,8 +154,11 @@ class APIKeyAuth(Auth):
         if header is not None and param is not None:
             raise TypeError("APIKeyAuth takes a header or a param, not both")
         self._key = _checked(key, "key")
-        self._header = header or "X-API-Key"
+        self._header = "X-API-Key" if header is None else header
         self._param = param
+        if param is None:
+            # Refused here, where the name is written, and not at the first call.
+            APIRequest("GET", "http://localhost", headers={self._header: self._key})  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         place = f"header={self._header!r}" if self._param is None else f"param={self._param!r}"

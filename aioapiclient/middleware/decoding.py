@@ -18,11 +18,13 @@ class DecodingMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* and decode what comes back."""
+        stream = request.stream
         response = await handler(request)
         if not response.ok:
             await response.read_error()
-        elif not request.stream:
-            await response.read()
-            if not response.parses_later:
+        elif not stream:
+            if response.parses_later:
+                await response.read()
+            else:
                 await response.parse()
         return response

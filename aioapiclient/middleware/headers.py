@@ -30,19 +30,19 @@ class HeadersMiddleware:
         self._headers = headers or {}
         self._library = library or {}
         self._trusted_origins = tuple(trusted_origins)
-        self._ready = False
-        self._home: CIMultiDict[str] = CIMultiDict()
-        self._foreign: CIMultiDict[str] = CIMultiDict()
+        self._home: _Layers | None = None
+        self._foreign = _Layers(CIMultiDict())
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* with the client's headers under its own."""
-        if not self._ready:
-            self._lay_out(request)
-        headers = (self._home if request.is_trusted(self._trusted_origins) else self._foreign).copy()
-        if "Accept" not in headers:
+        if self._home is None:
+            self._home = self._lay_out(request)
+        layers = self._home if request.is_trusted(self._trusted_origins) else self._foreign
+        headers = layers.headers.copy()
+        if layers.takes_accept:
             headers["Accept"] = request.accept
         body = request.body
-        if body is not None and body.content_type and "Content-Type" not in headers:
+        if body is not None and body.content_type and layers.takes_content_type:
             headers["Content-Type"] = body.content_type
         if request.headers:
             headers.update(request.headers)
@@ -52,19 +52,40 @@ class HeadersMiddleware:
         request.headers = headers
         return await handler(request)
 
-    def _lay_out(self, request: APIRequest) -> None:
+    def _lay_out(self, request: APIRequest) -> _Layers:
         # Asked for here and not in __init__: a client's hooks may need what its subclass sets up later.
         headers = self._headers() if callable(self._headers) else self._headers
         library = self._library() if callable(self._library) else self._library
-        draft = request.copy()
-        draft.headers = CIMultiDict()
-        draft.set_headers(library)
-        self._foreign = draft.headers.copy()
-        draft.set_headers(headers)
-        self._home = draft.headers
-        draft.headers = self._foreign
-        draft.set_headers({name: value for name, value in headers.items() if _is_neutral(name)})
-        self._ready = True
+        self._foreign = _laid_out(request, library, {n: v for n, v in headers.items() if _is_neutral(n)})
+        return _laid_out(request, library, headers)
+
+
+class _Layers:
+    """The headers below those of a call, and what the library may still fill in for each request."""
+
+    def __init__(self, headers: CIMultiDict[str]) -> None:
+        self.headers = headers
+        self.takes_accept = _take_out(headers, "Accept")
+        self.takes_content_type = _take_out(headers, "Content-Type")
+
+
+# Stands for what the library fills in, until a layer says otherwise or omits it.
+_FILLED_IN = "filled in"
+
+
+def _laid_out(request: APIRequest, library: Mapping[str, str], headers: Mapping[str, Any]) -> _Layers:
+    draft = request.copy()
+    draft.headers = CIMultiDict({"Accept": _FILLED_IN, "Content-Type": _FILLED_IN})
+    draft.set_headers(library)
+    draft.set_headers(headers)
+    return _Layers(draft.headers)
+
+
+def _take_out(headers: CIMultiDict[str], name: str) -> bool:
+    if headers.get(name) is not _FILLED_IN:
+        return False
+    del headers[name]
+    return True
 
 
 def _is_neutral(name: str) -> bool:

@@ -107,6 +107,7 @@ def _drop_body(request: APIRequest) -> None:
     request.body = None
     for name in [name for name in request.headers if name.lower().startswith("content-")]:
         request.headers.popall(name, None)
+    request.call_headers = tuple(own for own in request.call_headers if not own[0].lower().startswith("content-"))
 
 
 def _target(response: AsyncAPIResponse[Any]) -> URL:
@@ -117,7 +118,7 @@ def _target(response: AsyncAPIResponse[Any]) -> URL:
     if url is None or url.scheme not in {"http", "https"} or not url.raw_host:
         raise _refused(response, "its Location is not an http or https URL")
     # What a server writes there must not become a credential (userinfo), and is never sent (fragment).
-    return url.with_user(None).with_fragment(None) if url.raw_user or url.raw_fragment else url
+    return url.with_user(None).with_fragment(None) if "@" in url.raw_authority or url.raw_fragment else url
 
 
 def _refused(response: AsyncAPIResponse[Any], why: str) -> TooManyRedirectsError:

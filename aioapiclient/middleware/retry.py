@@ -9,8 +9,8 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable
+from typing import Any, TypeAlias, cast
 
 import backoff
 import msgspec
@@ -53,13 +53,10 @@ class RetryBudget:
     def __init__(
         self, *, capacity: int = 500, price: int = 14, throttled_price: int = 5, refund: int = 1
     ) -> None:
-        for name, value in (("capacity", capacity), ("price", price), ("throttled_price", throttled_price)):
-            if value < 0:
-                raise InvalidRequestError(f"RetryBudget {name} must be 0 or more, not {value}")
-        self.capacity = capacity
-        self.price = price
-        self.throttled_price = throttled_price
-        self.refund = refund
+        self.capacity: int = _whole("capacity", capacity)
+        self.price: int = _whole("price", price)
+        self.throttled_price: int = _whole("throttled_price", throttled_price)
+        self.refund: int = _whole("refund", refund)
         # Only origins that lack something are kept, and of those a bounded number.
         self._missing: OrderedDict[str, int] = OrderedDict()
 
@@ -69,6 +66,11 @@ class RetryBudget:
     def tokens(self, origin: str) -> int:
         """What is left for *origin*, such as ``https://api.example.com``."""
         return self.capacity - self._missing.get(origin, 0)
+
+    @property
+    def is_drawn_on(self) -> bool:
+        """Whether any origin lacks tokens."""
+        return bool(self._missing)
 
     def take(self, origin: str, price: int) -> bool:
         """Pay for a retry; False when there is not enough."""
@@ -91,6 +93,14 @@ class RetryBudget:
             del self._missing[origin]
 
 
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"RetryBudget {name} must be an int, not {type(value).__name__}")
+    if value < 0:
+        raise InvalidRequestError(f"RetryBudget {name} must be 0 or more, not {value}")
+    return value
+
+
 _MOST_ORIGINS = 1000  # of one client: redirects could otherwise make a server grow our memory
 
 
@@ -107,7 +117,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_retries: int = 2
     """Attempts beyond the first: 2, as the SDKs of this kind have it."""
 
-    statuses: frozenset[int] = RETRIED_STATUSES
+    statuses: Collection[int] = RETRIED_STATUSES
     """Statuses that are tried again when doing it twice is as good as once."""
 
     wait: Waits = _default_waits
@@ -125,7 +135,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     budget: RetryBudget | None | msgspec.UnsetType = msgspec.UNSET
     """Left out: the client's own, shared by all its calls. None: no bound."""
 
-    retry_unsafe: bool | frozenset[int] = False
+    retry_unsafe: bool | Collection[int] = False
     """Whether POST and PATCH without a key may be done twice: False, True, or after these statuses."""
 
     verdict: Verdict | None = None
@@ -143,16 +153,29 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
             if not (value >= 0 and math.isfinite(value)):
                 raise InvalidRequestError(f"{name} must be 0 seconds or more, not {value}")
+        for name in ("wait", "jitter", "verdict"):
+            value = getattr(self, name)
+            if not callable(value) and not (value is None and name == "verdict"):
+                raise TypeError(f"{name} must be a function, not {type(value).__name__}")
         for name in ("statuses", "retry_unsafe"):
             value = getattr(self, name)
-            if not isinstance(value, frozenset | bool):
-                msgspec.structs.force_setattr(self, name, frozenset(value))
+            if not isinstance(value, bool) or name == "statuses":
+                msgspec.structs.force_setattr(self, name, _statuses(name, value))
 
     def allows_unsafe(self, status: int | None) -> bool:
         """Whether what may not be done twice is tried again all the same; *status* None: no answer came."""
         if isinstance(self.retry_unsafe, bool):
             return self.retry_unsafe
         return status in self.retry_unsafe
+
+
+def _statuses(name: str, value: Any) -> frozenset[int]:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be an iterable of statuses, not {type(value).__name__}")
+    statuses = frozenset(cast("Iterable[Any]", value))
+    if not all(isinstance(status, int) and not isinstance(status, bool) for status in statuses):
+        raise TypeError(f"{name} must hold ints")
+    return statuses
 
 
 class RetryMiddleware:
@@ -172,7 +195,8 @@ class RetryMiddleware:
     ) -> None:
         self.policy = policy or RetryPolicy()
         self._sleep = sleep
-        self._budget = RetryBudget()
+        # For policies of a call that bring none: theirs is the client's, so that no call escapes it.
+        self._budget = RetryBudget() if self.policy.budget is msgspec.UNSET else self.policy.budget
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, as often as it takes and the policy allows."""
@@ -180,14 +204,25 @@ class RetryMiddleware:
         budget = self._budget if policy.budget is msgspec.UNSET else policy.budget
         retries: _Retries | None = None
         while True:
-            outcome = await _attempt(request, handler)
-            if retries is None:
-                if policy.verdict is None and isinstance(outcome, AsyncAPIResponse) and outcome.status < 400:
-                    if budget is not None:
+            outcome: Outcome
+            try:
+                outcome = await handler(request.copy())
+            except Exception as error:
+                if not isinstance(error, APIError | RetryableError) and _asks_for_retry(error) is None:
+                    raise
+                outcome = error
+            else:
+                if retries is None and outcome.status < 400 and policy.verdict is None:
+                    if budget is not None and budget.is_drawn_on:
                         budget.put_back(_origin(request), budget.refund)
                     return outcome
+            if retries is None:
                 retries = _Retries(request, policy, budget)
-            wait = await retries.next_wait(outcome)
+            try:
+                wait = await retries.next_wait(outcome)
+            except BaseException:
+                await _close(outcome)
+                raise
             if wait is None:
                 return retries.end(outcome)
             await _close(outcome)
@@ -195,15 +230,6 @@ class RetryMiddleware:
             del outcome
             await self._sleep(wait)
             request.attempt += 1
-
-
-async def _attempt(request: APIRequest, handler: Handler) -> Outcome:
-    try:
-        return await handler(request.copy())
-    except Exception as error:
-        if isinstance(error, APIError | RetryableError) or _asks_for_retry(error) is not None:
-            return error
-        raise
 
 
 class _Retries:
@@ -216,6 +242,7 @@ class _Retries:
         self.limit = policy.max_retries if limit is None else limit
         self.budget = budget
         self.paid = 0
+        self.failed = True
         self.waits = policy.wait()
         next(self.waits)  # the first value of backoff's generators is None
 
@@ -224,36 +251,41 @@ class _Retries:
         asked = await self._verdict(outcome)
         if asked is None:
             asked = _is_retryable(self.request, outcome, self.policy)
-        if asked is False or self.request.attempt >= self.limit:
+        self.failed = asked is not False
+        if not self.failed or self.request.attempt >= self.limit:
             return None
         if not self.request.can_be_sent:
             _note(outcome, "Not tried again: the body can be sent only once, and had begun to leave")
             return None
         wait = self._seconds(outcome) if asked is True else float(asked)
+        if wait is None:
+            return None
         left = self.request.time_left()
-        if wait is None or (left is not None and wait >= left):
+        if left is not None and wait >= left:
+            _note(outcome, f"Not tried again: a wait of {wait:.2f} s would pass the deadline")
             return None
         return wait if self._pay(outcome) else None
 
     def end(self, outcome: Outcome) -> AsyncAPIResponse[Any]:
         """Give or raise what the call ends with."""
-        if isinstance(outcome, AsyncAPIResponse):
-            if outcome.status < 400 and self.budget is not None:
-                self.budget.put_back(_origin(self.request), self.paid)
-            return outcome
-        if isinstance(outcome, RetryableError):
-            if outcome.response is not None:
-                return outcome.response
-            if isinstance(outcome.__cause__, Exception):
-                outcome = outcome.__cause__
-        if isinstance(outcome, APIError):
-            outcome.retries_taken = self.request.attempt
-        raise outcome
+        end = _what_goes_up(outcome)
+        if isinstance(end, AsyncAPIResponse):
+            if not self.failed and end.status < 400 and self.budget is not None:
+                self.budget.put_back(_origin(self.request), self.paid or self.budget.refund)
+            return end
+        if isinstance(end, APIError):
+            end.retries_taken = self.request.attempt
+            if end.retry_after is None:
+                end.retry_after = _hint(outcome)
+        raise end
 
     async def _verdict(self, outcome: Outcome) -> bool | float | None:
         if self.policy.verdict is None or _is_final(outcome):
             return None
-        answer = await self.policy.verdict(self.request, outcome)
+        asked: object = self.policy.verdict(self.request, outcome)
+        if not isinstance(asked, Awaitable):
+            raise TypeError("A retry verdict must be an async function of (request, outcome)")
+        answer: Any = await asked
         if answer is None or isinstance(answer, bool):
             return answer
         seconds: Any = answer
@@ -263,11 +295,15 @@ class _Retries:
 
     def _seconds(self, outcome: Outcome) -> float | None:
         hint = _hint(outcome)
-        if hint is not None and hint > self.policy.max_retry_after:
+        limit = self.policy.max_retry_after
+        if hint is not None and hint > limit:
+            _note(outcome, f"Not tried again: the server asks for {hint:g} s, above max_retry_after ({limit:g} s)")
             return None
-        wait = min(self.policy.jitter(min(next(self.waits), self.policy.max_wait)), self.policy.max_wait)
+        own = next(self.waits, None)
+        if own is None:
+            return None
         # Zero is no wish: it would only bring everybody back at once.
-        return hint or max(0.0, wait)
+        return hint or max(0.0, min(self.policy.jitter(min(own, self.policy.max_wait)), self.policy.max_wait))
 
     def _pay(self, outcome: Outcome) -> bool:
         if self.budget is None:
@@ -314,9 +350,10 @@ def _is_final(outcome: Outcome) -> bool:
 
 
 def _is_throttled(outcome: Outcome) -> bool:
-    if not isinstance(outcome, AsyncAPIResponse):
+    response = _response_of(outcome)
+    if response is None:
         return False
-    return outcome.status == 429 or (outcome.status == 503 and outcome.retry_after is not None)
+    return response.status == 429 or (response.status == 503 and response.retry_after is not None)
 
 
 def _asks_for_retry(error: BaseException | None) -> RetryableError | None:
@@ -328,28 +365,45 @@ def _asks_for_retry(error: BaseException | None) -> RetryableError | None:
     return None
 
 
-def _hint(outcome: Outcome) -> float | None:
+def _response_of(outcome: Outcome) -> AsyncAPIResponse[Any] | None:
     if isinstance(outcome, AsyncAPIResponse):
-        return outcome.retry_after
+        return outcome
     asking = _asks_for_retry(outcome)
-    if asking is None:
-        return None
-    if asking.retry_after is None and asking.response is not None:
-        return asking.response.retry_after
-    return asking.retry_after
+    return None if asking is None else asking.response
+
+
+def _what_goes_up(outcome: Outcome) -> Outcome:
+    """What the call ends with, when *outcome* is not tried again."""
+    if isinstance(outcome, RetryableError):
+        if outcome.response is not None:
+            return outcome.response
+        if isinstance(outcome.__cause__, Exception):
+            return outcome.__cause__
+    return outcome
+
+
+def _hint(outcome: Outcome) -> float | None:
+    """Seconds that the server, or a middleware, asks to wait; None for none, and for nonsense."""
+    asking = None if isinstance(outcome, AsyncAPIResponse) else _asks_for_retry(outcome)
+    if asking is not None and asking.retry_after is not None:
+        seconds = asking.retry_after
+        return seconds if seconds >= 0 and math.isfinite(seconds) else None
+    response = _response_of(outcome)
+    return None if response is None else response.retry_after
 
 
 async def _close(outcome: Outcome) -> None:
-    response = getattr(outcome, "response", None) if isinstance(outcome, RetryableError) else outcome
-    if isinstance(response, AsyncAPIResponse):
+    response = _response_of(outcome)
+    if response is not None:
         await response.close()
 
 
 def _note(outcome: Outcome, text: str) -> None:
-    if isinstance(outcome, AsyncAPIResponse):
-        outcome.notes += (text,)
+    end = _what_goes_up(outcome)
+    if isinstance(end, AsyncAPIResponse):
+        end.notes += (text,)
     else:
-        outcome.add_note(text)
+        end.add_note(text)
 
 
 def _named(outcome: Outcome) -> str:

@@ -24,14 +24,16 @@ class DeadlineMiddleware:
         if seconds is None:
             return await handler(request)
         timed_out = request.timed_out("total", seconds)
-        scope = request.scope
+        if seconds <= 0:
+            raise timed_out()
+        stream, scope = request.stream, request.scope
         if scope is None or scope.armed:
             with request.time_limit(seconds, "total") as limit:
-                request.deadline = limit.deadline
+                deadline = request.deadline = limit.deadline
                 response = await handler(request)
         else:
             # The client's own scope is around the call anyway: one scope serves both, for half the price.
-            request.deadline = scope.expire_after(seconds, timed_out, request.timers)
+            deadline = request.deadline = scope.expire_after(seconds, timed_out, request.timers)
             try:
                 response = await handler(request)
             except asyncio.CancelledError as error:
@@ -39,8 +41,8 @@ class DeadlineMiddleware:
                 raise
             finally:
                 scope.disarm()
-        if request.stream and request.deadline is not None:
-            response.abort_at(request.deadline, timed_out)
+        if stream and deadline is not None:
+            response.abort_at(deadline, timed_out)
         return response
 
 
@@ -65,6 +67,8 @@ class TimeoutMiddleware:
             return await handler(request)
         left = request.time_left()
         if left is not None and left < seconds:
+            if left <= 0:
+                raise request.timed_out("total", left)()
             limit = request.time_limit(left, "total")
         else:
             limit = request.time_limit(seconds, "attempt")

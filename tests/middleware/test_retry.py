@@ -55,7 +55,9 @@ def request(method: str = "GET", **fields: Any) -> APIRequest:
     return APIRequest(method, f"{ORIGIN}/v1/things", **fields)
 
 
-def answer(status: int = 200, body: bytes = b"", **headers: str) -> Callable[[APIRequest], AsyncAPIResponse[Any]]:
+def answer(
+    status: int = 200, body: bytes = b"", **headers: str
+) -> Callable[[APIRequest], AsyncAPIResponse[Any]]:
     """Make an answer; ``Retry_After="1"`` is the header Retry-After."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda request: AsyncAPIResponse.from_bytes(request, status, named, body)
@@ -119,7 +121,12 @@ async def run(
 
 
 def attempts_of_status(
-    status: int, method: str, key: str | None, idempotent: bool | None, unsafe: bool | set[int], wish: str | None
+    status: int,
+    method: str,
+    key: str | None,
+    idempotent: bool | None,
+    unsafe: bool | set[int],
+    wish: str | None,
 ) -> int:
     """The table of DESIGN §10, written once more."""
     if wish is not None:
@@ -142,7 +149,7 @@ STATUSES += [500, 501, 502, 503, 504, 505, 507, 511, 529, 599]
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("status", STATUSES)
 async def test_every_status_follows_the_table(status: int, method: str) -> None:
-    """Status, method, key, ``idempotent``, ``retry_unsafe`` and x-should-retry decide together, as the table says."""
+    """Status, method, key, ``idempotent``, ``retry_unsafe`` and x-should-retry decide as the table says."""
     combinations = itertools.product(
         (None, "key-1"), (None, True, False), (False, True, {503}), (None, "true", "false")
     )
@@ -167,9 +174,12 @@ async def test_below_400_nothing_is_tried_again(status: int, method: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "attempts"), [("0", 3), ("1", 3), ("Sun, 06 Nov 1994 08:49:37 GMT", 3), ("soon", 1), ("", 1)]
+    ("retry_after", "attempts"),
+    [("0", 3), ("1", 3), ("Sun, 06 Nov 1994 08:49:37 GMT", 3), ("soon", 1), ("", 1)],
 )
-async def test_a_503_with_retry_after_was_refused_before_it_was_acted_on(retry_after: str, attempts: int) -> None:
+async def test_a_503_with_retry_after_was_refused_before_it_was_acted_on(
+    retry_after: str, attempts: int
+) -> None:
     """A POST is tried again after a 503 with a Retry-After that means something, and not after another."""
     wire = Wire(answer(503, Retry_After=retry_after))
     await run(wire, None, request("POST"))
@@ -221,7 +231,15 @@ def classified(sent: bool) -> list[tuple[Exception, str]]:
         kind = getattr(aioapiclient.errors, name)
         if isinstance(kind, type) and kind not in seen:
             rows.append((kind("no"), "never"))
-    own = (TypeError, ValueError, RuntimeError, OSError, TimeoutError, ConnectionResetError, StopAsyncIteration)
+    own = (
+        TypeError,
+        ValueError,
+        RuntimeError,
+        OSError,
+        TimeoutError,
+        ConnectionResetError,
+        StopAsyncIteration,
+    )
     rows += [(kind("a bug"), "never") for kind in own]
     return rows
 
@@ -245,7 +263,7 @@ def bodies(folder: str) -> Iterator[tuple[str, Callable[[], Body | None]]]:
 @pytest.mark.parametrize("sent", [True, False])
 @pytest.mark.parametrize("method", METHODS)
 async def test_every_error_follows_the_table(method: str, sent: bool) -> None:
-    """An error is tried again by its class, ``.sent``, ``.final``, phase, method and body, as the table says."""
+    """Class, ``.sent``, ``.final``, phase, method and body decide as the table says."""
     with tempfile.TemporaryDirectory() as folder:
         for (error, rule), (kind, make) in itertools.product(classified(sent), bodies(folder)):
             received: list[bytes] = []
@@ -545,7 +563,7 @@ async def test_a_server_names_the_wait(headers: dict[str, str], waited: float) -
 
 @pytest.mark.parametrize("value", ["61", "3600", "4294967295", "Fri, 31 Dec 9999 23:59:59 GMT"])
 async def test_too_long_a_wait_ends_the_call_at_once(value: str) -> None:
-    """A server that asks for more than ``max_retry_after`` gets no second attempt, and the error says how long."""
+    """Asked for more than ``max_retry_after`` the call ends at once, and the error says how long."""
     script = Script(reply(429, Retry_After=value))
     async with Client(BASE, transport=script) as api:
         with pytest.raises(RateLimitError) as caught:
@@ -591,7 +609,9 @@ async def test_no_wait_begins_that_the_deadline_cannot_cover() -> None:
 
 async def test_a_wait_within_the_deadline_is_taken() -> None:
     """A wait that ends before the deadline is taken."""
-    _, naps = await run(Wire(answer(503, Retry_After="20"), 200), None, request(deadline=await deadline_in(30)))
+    _, naps = await run(
+        Wire(answer(503, Retry_After="20"), 200), None, request(deadline=await deadline_in(30))
+    )
     assert naps == [20]
 
 
@@ -639,7 +659,7 @@ def says(value: Any) -> Callable[[APIRequest, Any], Awaitable[Any]]:
 async def test_a_verdict_has_the_first_word(
     status: int, method: str, verdict: Any, attempts: int, waits: list[float]
 ) -> None:
-    """A verdict says None (the table decides), True, False, or seconds; zero seconds are no wait of one's own."""
+    """A verdict says None (the table decides), True, False or seconds; zero leaves the wait to the policy."""
     wire = Wire(status)
     _, naps = await run(wire, unbounded(verdict=says(verdict), jitter=same), request(method))
     assert wire.attempts == attempts
@@ -790,7 +810,7 @@ async def test_a_retryable_error_ends_as_its_cause() -> None:
 
 
 async def test_a_cause_counts_the_retries() -> None:
-    """A cause that is one of our errors says how often it was tried again, and how long it was asked to wait."""
+    """A cause that is one of our errors says how often it was tried again."""
 
     async def middleware(request: APIRequest) -> AsyncAPIResponse[Any]:
         raise RetryableError(retry_after=1) from APIConnectionError("lost")
@@ -960,6 +980,16 @@ async def test_a_verdict_changes_nothing_about_the_token_of_a_first_success() ->
     assert budget.tokens(ORIGIN) == 401
 
 
+async def test_what_a_verdict_calls_a_failure_gives_no_token_back() -> None:
+    """A 200 that the verdict wants tried again is no success, neither the first nor the last one."""
+    budget = RetryBudget(capacity=28)
+    policy = RetryPolicy(max_retries=1, budget=budget, verdict=says(True))
+    for attempts, left in ((2, 14), (2, 0), (1, 0), (1, 0)):
+        wire = Wire(200)
+        await run(wire, policy)
+        assert (wire.attempts, budget.tokens(ORIGIN)) == (attempts, left)
+
+
 async def test_throttling_behind_a_retryable_error_has_its_own_price() -> None:
     """A 429 that a middleware found wanting costs what throttling costs."""
     budget = RetryBudget()
@@ -975,7 +1005,12 @@ async def test_each_origin_has_a_budget_of_its_own() -> None:
     """An outage of one host leaves the others their retries; ports and schemes are origins of their own."""
     budget = RetryBudget(capacity=14)
     policy = RetryPolicy(max_retries=1, budget=budget, jitter=same)
-    for url in ("https://a.example/x", "https://b.example/y", "http://a.example/x", "https://a.example:8443/x"):
+    for url in (
+        "https://a.example/x",
+        "https://b.example/y",
+        "http://a.example/x",
+        "https://a.example:8443/x",
+    ):
         for attempts in (2, 1):
             wire = Wire(500)
             await run(wire, policy, APIRequest("GET", url))
@@ -1135,8 +1170,15 @@ async def test_a_bad_number_of_a_call_is_refused_before_anything_is_sent() -> No
 
 @pytest.mark.parametrize("name", ["max_wait", "max_retry_after"])
 @pytest.mark.parametrize(
-    ("value", "kind"), [(-1, InvalidRequestError), (math.nan, InvalidRequestError), (math.inf, InvalidRequestError)]
-    + [("1", TypeError), (None, TypeError), (True, TypeError)],
+    ("value", "kind"),
+    [
+        (-1, InvalidRequestError),
+        (math.nan, InvalidRequestError),
+        (math.inf, InvalidRequestError),
+        ("1", TypeError),
+        (None, TypeError),
+        (True, TypeError),
+    ],
 )
 def test_a_limit_of_a_policy_is_a_number_of_seconds(name: str, value: Any, kind: type[Exception]) -> None:
     """Negative, infinite and other limits are refused, by name."""
@@ -1181,13 +1223,23 @@ class RetryMachine(RuleBasedStateMachine):
         retry_after=st.none() | st.sampled_from(["0", "3", "59", "61", "1e9", "garbage"]),
     )
     def call(
-        self, outcomes: list[Any], method: str, max_retries: int, seconds: float | None, retry_after: str | None
+        self,
+        outcomes: list[Any],
+        method: str,
+        max_retries: int,
+        seconds: float | None,
+        retry_after: str | None,
     ) -> None:
         """Make one call, and look at everything that it did."""
         self.runner.run(self._call(outcomes, method, max_retries, seconds, retry_after))
 
     async def _call(
-        self, outcomes: list[Any], method: str, max_retries: int, seconds: float | None, retry_after: str | None
+        self,
+        outcomes: list[Any],
+        method: str,
+        max_retries: int,
+        seconds: float | None,
+        retry_after: str | None,
     ) -> None:
         deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
         handed = request(method, deadline=deadline)

@@ -1,0 +1,437 @@
+"""Downloads: a body into a file, whole or not at all, resumed where its connection broke.
+
+The bytes go into a file of an unguessable name beside the target, which takes the target's place when
+all of them are there and on the disk. Whatever else happens, a cancel included, nothing is left.
+
+A broken body is resumed by ``Range`` and ``If-Range`` (RFC 9110 §13.1.5, §14.2), so only where the
+server named the representation by a strong validator, and never where it was content-coded: ranges
+count coded bytes. A 206 is taken for what it says it is (§14.4), a 200 means that the content has
+changed and begins anew, and anything else ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import errno
+import hashlib
+import os
+import re
+import secrets
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeAlias
+
+from ._progress import Meter, Progress
+from ._retry_after import parse_http_date
+from .errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APIStatusError,
+    APITimeoutError,
+    InvalidRequestError,
+    RequestNotReplayableError,
+)
+
+if TYPE_CHECKING:
+    from ._response import AsyncAPIResponse
+
+__all__ = ["Digest", "write_to_file"]
+
+Digest: TypeAlias = "str | bool | Callable[[AsyncAPIResponse[Any]], str] | None"
+"""What a download must come to: ``"sha256:<hex>"``, what a function makes of the response, or its own header."""
+
+_BATCH: Final = 256 << 10  # bytes of one write: a trip to a thread costs as much as 50 kB of it
+
+
+async def write_to_file(
+    response: AsyncAPIResponse[Any],
+    path: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    digest: Digest = None,
+    resume: bool = True,
+    max_resumes: int = 5,
+) -> int:
+    """Write the body to *path*, and give the number of its bytes; all of it is there, or nothing.
+
+    *progress* is told of the bytes as they come. *digest* is ``"sha256:<hex>"`` with any fixed-length
+    algorithm of hashlib, a function of the response that gives such a text, or True for the response's
+    own ``Repr-Digest`` or ``Content-Digest`` (RFC 9530), which must be there then. A body that breaks
+    is resumed up to *max_resumes* times, 5 by default, where its server says how to.
+
+    The file is made like any other, by the umask, and replaces the one that is there. Disk and digest
+    are worked on in a thread.
+
+    Raises what breaks the body where it cannot be resumed, what the resumed call raises,
+    `APIResponseValidationError` for another digest or a wrong part, and `OSError` as the system has it.
+    """
+    _check_arguments(digest, max_resumes)
+    part = _PartFile(path)
+    download = _Download(response, part, Meter(progress), digest, max_resumes if resume else 0)
+    try:
+        await asyncio.to_thread(part.open)
+        await download.run()
+        await asyncio.to_thread(part.commit)
+    except BaseException:
+        # In a thread, since it may have to wait for a write there; shielded, since a cancel would leak it.
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, part.discard))
+        raise
+    return download.size
+
+
+def _check_arguments(digest: object, max_resumes: object) -> None:
+    if isinstance(max_resumes, bool) or not isinstance(max_resumes, int):
+        raise TypeError(f"max_resumes must be an int, not {type(max_resumes).__name__}")
+    if max_resumes < 0:
+        raise InvalidRequestError(f"max_resumes must be 0 or more, not {max_resumes}")
+    if isinstance(digest, str):
+        _parse_digest(digest)
+    elif digest is not None and not isinstance(digest, bool) and not callable(digest):
+        raise TypeError(f"digest must be a str such as 'sha256:...', not {type(digest).__name__}")
+
+
+class _Download:
+    """One body on its way into a file, over as many responses as it takes."""
+
+    def __init__(
+        self,
+        response: AsyncAPIResponse[Any],
+        part: _PartFile,
+        meter: Meter,
+        digest: Digest,
+        resumes: int,
+    ) -> None:
+        self.size = 0
+        """Bytes so far."""
+        self._first = response
+        self._again: Callable[[Mapping[str, str]], Awaitable[AsyncAPIResponse[Any]]] | None
+        self._again = getattr(response, "again", None)
+        self._part = part
+        self._meter = meter
+        self._digest = digest
+        self._resumes = resumes
+        self._pending: list[bytes] = []
+        self._waiting = 0
+        self._begin(response)
+
+    def _begin(self, response: AsyncAPIResponse[Any]) -> None:
+        """Learn from the head of *response* what is to come: the first one, or one that begins anew."""
+        span = parse_content_range(response.headers.get("Content-Range")) if response.status == 206 else None
+        is_plain = response.method == "GET" and not _is_coded(response)
+        self._is_whole = response.status != 206
+        self._headers = response.headers
+        # Where the file begins in the representation, and where it ends.
+        self._start = 0 if span is None else span.first
+        self._end = None if span is None else span.last + 1
+        if is_plain and response.status == 200:
+            self._end = _length(response)
+        # Where the body that is read now ends.
+        self._stop = self._end
+        self._validator = None
+        if is_plain and (response.status == 200 or span is not None):
+            self._validator = _strong_validator(response.headers)
+        self._expected = _expected_digest(self._digest, response)
+        self._hash = None if self._expected is None else hashlib.new(self._expected.algorithm)
+        self._pending.clear()
+        self._waiting = self.size = 0
+
+    @property
+    def _position(self) -> int:
+        return self._start + self.size
+
+    async def run(self) -> None:
+        """Write it all, and check it."""
+        response: AsyncAPIResponse[Any] | None = self._first
+        while response is not None:
+            response = await self._receive(response)
+        await self._flush()
+        if self._expected is not None and self._hash is not None:
+            found = self._hash.digest()
+            if found != self._expected.value:
+                raise self._first.validation_error(
+                    f"the {self._expected.algorithm} of the body is {found.hex()},"
+                    f" and {self._expected.value.hex()} was expected"
+                )
+
+    async def _receive(self, response: AsyncAPIResponse[Any]) -> AsyncAPIResponse[Any] | None:
+        """Take the body of *response*; what gives the rest of it is another response, or None is missing."""
+        chunks: Any = response.iter_bytes()
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    await self._take(chunk)
+        except APIConnectionError as error:
+            broken = error
+        else:
+            if self._stop is not None and self._position != self._stop:
+                raise response.validation_error(f"the body ends at {self._position}, not at {self._stop}")
+            if self._end is None or self._position >= self._end:
+                return None
+            broken = APIConnectionError(f"{response.request.label}: only a part of the rest came")
+        return await self._resume(broken)
+
+    async def _take(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        self._waiting += len(chunk)
+        self._pending.append(chunk)
+        self._meter.add(len(chunk))
+        if self._waiting >= _BATCH:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        chunks, self._pending, self._waiting = self._pending, [], 0
+        await asyncio.to_thread(self._part.write, chunks, self._hash)
+
+    # --- going on after a break
+
+    async def _resume(self, broken: APIConnectionError) -> AsyncAPIResponse[Any] | None:
+        """Ask for the rest; None when there is none. Raises *broken* where that makes no sense."""
+        if self._resumes == 0 or self._validator is None or self._again is None or _is_final(broken):
+            raise broken
+        self._resumes -= 1
+        last = "" if self._is_whole or self._end is None else self._end - 1
+        headers = {"Range": f"bytes={self._position}-{last}", "If-Range": self._validator}
+        response: AsyncAPIResponse[Any] | None
+        try:
+            response = await self._again(headers)
+        except RequestNotReplayableError:
+            response = None
+        except APIStatusError as refusal:
+            if self._has_all(refusal):
+                return None
+            refusal.add_note(f"This answered the attempt to resume a download at byte {self._position}")
+            raise
+        if response is None:
+            raise broken
+        try:
+            return await self._continue_with(response, broken)
+        except BaseException:
+            await response.close()
+            raise
+
+    async def _continue_with(
+        self, response: AsyncAPIResponse[Any], broken: APIConnectionError
+    ) -> AsyncAPIResponse[Any]:
+        if response.status == 206:
+            wrong = self._take_part(response)
+            if wrong is not None:
+                raise response.validation_error(f"the download cannot go on with this part: {wrong}")
+        elif response.status == 200 and self._is_whole:
+            self._meter.restart()
+            await asyncio.to_thread(self._part.restart)
+            self._begin(response)
+        else:
+            broken.add_note(f"It could not be resumed: the answer was status {response.status}")
+            raise broken
+        return response
+
+    def _take_part(self, response: AsyncAPIResponse[Any]) -> str | None:
+        """Go on with a 206, if it is the rest of what there is; else say what is wrong with it."""
+        span = parse_content_range(response.headers.get("Content-Range"))
+        if span is None:
+            return "it has no Content-Range that makes sense"
+        if span.first != self._position:
+            return f"it begins at byte {span.first}, and {self._position} was asked for"
+        if _is_coded(response):
+            return "it is content-coded"
+        total = span.total if self._is_whole else self._end
+        if self._end is not None and total is not None and total != self._end:
+            return f"it is of {total} bytes, and not of {self._end}"
+        end = self._end if total is None else total
+        if end is not None and span.last >= end:
+            return f"it ends at byte {span.last} of {end}"
+        for name in ("ETag", "Last-Modified"):
+            if name in response.headers and response.headers[name] != self._headers.get(name, ""):
+                return f"its {name} is another"
+        self._end = end
+        self._stop = span.last + 1
+        return None
+
+    def _has_all(self, refusal: APIStatusError) -> bool:
+        """Whether a 416 says that there is nothing after what is here (RFC 9110 §15.5.17)."""
+        response = refusal.response
+        if refusal.status != 416 or response is None or not self._is_whole:
+            return False
+        return response.headers.get("Content-Range", "").strip() == f"bytes */{self._position}"
+
+
+def _is_final(error: APIConnectionError) -> bool:
+    return error.final or (isinstance(error, APITimeoutError) and error.phase == "total")
+
+
+# --- what the headers say
+
+
+class ContentRange(NamedTuple):
+    """Which bytes a 206 has; *last* is one of them (RFC 9110 §14.4)."""
+
+    first: int
+    last: int
+    total: int | None
+
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(?:(\d{1,18})|\*)", re.ASCII | re.IGNORECASE)
+
+
+def parse_content_range(value: str | None) -> ContentRange | None:
+    """The range that a Content-Range names; None for one that names none, or makes no sense."""
+    match = _CONTENT_RANGE.fullmatch((value or "").strip())
+    if match is None:
+        return None
+    first, last, total = int(match[1]), int(match[2]), None if match[3] is None else int(match[3])
+    if last < first or (total is not None and total <= last):
+        return None
+    return ContentRange(first, last, total)
+
+
+# Visible ASCII between quotes; a weak one has W/ before them (RFC 9110 §8.8.3).
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
+_SETTLED: Final = 60  # seconds that a file must be unchanged for its date to name one content
+
+
+def _strong_validator(headers: Mapping[str, str]) -> str | None:
+    """What names this very content, for If-Range: a strong ETag, or a date that nothing can share.
+
+    A date only where there is no ETag at all (RFC 9110 §13.1.5), and only a strong one (§8.8.2.2):
+    what changed within the last minute may change again within the same second, on clocks that differ.
+    """
+    if headers.get("Accept-Ranges", "").strip().lower() == "none":
+        return None
+    etag = headers.get("ETag")
+    if etag is not None:
+        return etag if _STRONG_ETAG.fullmatch(etag) else None
+    modified = headers.get("Last-Modified", "")
+    then, now = parse_http_date(modified), parse_http_date(headers.get("Date", ""))
+    if then is None or now is None or (now - then).total_seconds() < _SETTLED:
+        return None
+    return modified
+
+
+def _is_coded(response: AsyncAPIResponse[Any]) -> bool:
+    return response.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
+
+
+def _length(response: AsyncAPIResponse[Any]) -> int | None:
+    value = response.headers.get("Content-Length", "")
+    return int(value) if value.isascii() and value.isdigit() else None
+
+
+# --- digests
+
+
+class _Expected(NamedTuple):
+    algorithm: str
+    value: bytes
+
+
+_ALGORITHMS: Final = {"sha-512": "sha512", "sha-256": "sha256"}  # RFC 9530 §5: the others are insecure
+_MEMBER = re.compile(r"(?:^|,)[ \t]*([a-z0-9-]+)=:([A-Za-z0-9+/=]*):")
+
+
+def _expected_digest(digest: Digest, response: AsyncAPIResponse[Any]) -> _Expected | None:
+    """What the body of *response* must come to."""
+    if digest is None or digest is False:
+        return None
+    if digest is True:
+        return _own_digest(response)
+    text: Any = digest if isinstance(digest, str) else digest(response)
+    if not isinstance(text, str):
+        raise TypeError(f"digest gave a {type(text).__name__}, and not a str such as 'sha256:...'")
+    return _parse_digest(text)
+
+
+def _own_digest(response: AsyncAPIResponse[Any]) -> _Expected:
+    """The digest that the response came with; it is of the bytes that were sent, so not of decoded ones."""
+    # Repr-Digest is of the whole representation, and a 206 has only a part of it.
+    names = ("Content-Digest",) if response.status == 206 else ("Repr-Digest", "Content-Digest")
+    if not _is_coded(response):
+        for name in names:
+            members = dict(_MEMBER.findall(",".join(response.headers.getall(name, ()))))
+            for theirs, ours in _ALGORITHMS.items():
+                with suppress(binascii.Error, KeyError):
+                    return _Expected(ours, base64.b64decode(members[theirs], validate=True))
+    raise response.validation_error(f"there is no {' or '.join(names)} that its content can be checked by")
+
+
+def _parse_digest(text: str) -> _Expected:
+    algorithm, _, value = text.partition(":")
+    algorithm = algorithm.strip().lower()
+    try:
+        size = hashlib.new(algorithm).digest_size
+        expected = bytes.fromhex(value)
+    except ValueError:
+        size, expected = 0, b""
+    if size == 0 or len(expected) != size:
+        raise InvalidRequestError(
+            f"digest must be an algorithm of hashlib, a colon and its digest in hex, not {text[:200]!r}"
+        )
+    return _Expected(algorithm, expected)
+
+
+# --- the file
+
+
+class _PartFile:
+    """The file beside the target, for worker threads: a wait for one that is cancelled leaves nothing behind."""
+
+    def __init__(self, target: str | os.PathLike[str]) -> None:
+        name = os.fspath(target)
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"path must be a str or an os.PathLike of str, not {type(target).__name__}")
+        self._target = name
+        directory, name = os.path.split(name)
+        self._path = os.path.join(directory, f".{name[:40]}.{secrets.token_hex(8)}.part")
+        self._file: BinaryIO | None = None
+        self._is_over = False
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Make the file; it must not be there yet, as anything, a link included."""
+        with self._lock:
+            if self._is_over:
+                return
+            # Before the body came, and not after.
+            if os.path.isdir(self._target):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self._target)
+            if not self._target:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._target)
+            self._file = open(self._path, "xb")  # noqa: SIM115 (closed by commit and discard)
+
+    def write(self, chunks: list[bytes], checksum: Any) -> None:
+        """Append *chunks*, and count them into *checksum*."""
+        with self._lock:
+            if self._file is not None:
+                self._file.writelines(chunks)
+                for chunk in chunks if checksum is not None else ():
+                    checksum.update(chunk)
+
+    def restart(self) -> None:
+        """Begin again with an empty file."""
+        with self._lock:
+            if self._file is not None:
+                self._file.seek(0)
+                self._file.truncate()
+
+    def commit(self) -> None:
+        """Let the file take the target's place, once it is on the disk: a crash must not leave half of it."""
+        with self._lock:
+            if self._file is not None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
+                os.replace(self._path, self._target)
+                self._file = None
+
+    def discard(self) -> None:
+        """Close the file and remove it, unless it was committed; whatever comes later finds nothing to do."""
+        with self._lock:
+            self._is_over = True
+            file, self._file = self._file, None
+            if file is not None:
+                # What could not be written cannot be written now either.
+                with suppress(OSError):
+                    file.close()
+                os.unlink(self._path)

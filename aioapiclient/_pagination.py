@@ -1,0 +1,835 @@
+"""Pages: a list that a server gives out in pieces, walked item by item or page by page.
+
+`AsyncPaginator` walks; a page class knows what comes next. The two meet in `PageInfo`, which says
+what differs in the request for the next page. Of the client this module needs one function, which
+sends the request for a page; so every page passes the whole chain, with its own retries and
+deadline, and a link to another origin meets what any absolute URL meets there.
+
+A page is a msgspec Struct, decoded straight from the body. Where it came from (the response, the
+request, the walk) lies in its ``__dict__``, which Structs with ``dict=True`` have and msgspec itself
+never looks at: it is no part of the wire format, of ``==``, ``repr`` and ``asdict``, it goes with
+the page, and it costs 24 bytes and 0.2 us a page. A table beside the pages would need them to hash,
+and a wrapper would not be the Struct that people asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
+from functools import lru_cache
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    get_origin,
+)
+from urllib.parse import unquote_plus
+
+import msgspec
+from yarl import URL
+
+from ._body import Body
+from ._codecs import DecodeError, decode_body
+from ._query import iter_items, merge_params
+from ._response import AsyncAPIResponse
+from ._types import NotGiven, Omit, RequestOptions
+from ._url import check_url, origin_of, resolve_reference, template_of, without_userinfo
+from .errors import InvalidRequestError
+
+__all__ = [
+    "AsyncPage",
+    "AsyncPaginator",
+    "CursorPage",
+    "LinkHeaderPage",
+    "NextURLPage",
+    "NumberedPage",
+    "OffsetPage",
+    "PageInfo",
+    "PageMaker",
+]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+PageT = TypeVar("PageT", bound="AsyncPage[Any]")
+PageT_co = TypeVar("PageT_co", bound="AsyncPage[Any]", covariant=True)
+
+FetchPage: TypeAlias = Callable[[str, str | URL, Any, RequestOptions], Awaitable[AsyncAPIResponse[Any]]]
+"""Sends the request for one page: method, path, what to decode to, options."""
+
+_RESPONSE: Any = AsyncAPIResponse  # subscripted with types that are made at run time
+
+
+class PageMaker(Protocol[T, PageT_co]):
+    """A page class, as checkers see it: ``NumberedPage`` with a model of T is ``NumberedPage[T]``.
+
+    Python's types cannot say "this class, of that"; a generic class is a generic function too, though,
+    and a function's result may depend on its argument. Every page class takes ``data``, a list of T.
+    """
+
+    def __call__(self, *, data: list[T]) -> PageT_co:
+        """Make a page."""
+        ...
+
+
+class PageInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs in the request for the next page; all else stays as it was asked for."""
+
+    params: Mapping[str, Any] = {}
+    """Query parameters, laid over the request's; `OMIT` removes one."""
+
+    url: str | URL | None = None
+    """In place of the path, resolved against the response's URL (RFC 3986 §5.2), sent byte for byte.
+
+    Of the request's own parameters those that it does not name are appended, if it leads to the same
+    origin. Where it leads elsewhere, nothing of the first call goes along that is personal.
+    """
+
+    json: Mapping[str, Any] = {}
+    """Members, laid over the JSON object that is sent; `OMIT` removes one."""
+
+
+# --- the walk
+
+
+class _Walk(Generic[PageT]):
+    """One way through a list, from its first page on: how to ask for a page, and which were seen."""
+
+    __slots__ = ("_fetch", "_method", "_page", "_seen", "_type", "limit", "prefetch")
+
+    def __init__(
+        self,
+        fetch: FetchPage,
+        method: str,
+        page: type[PageT],
+        wire_type: Any,
+        limit: int | None,
+        prefetch: bool,
+    ) -> None:
+        self._fetch = fetch
+        self._method = method
+        self._page = page
+        self._type = wire_type
+        self._seen: dict[str, int] = {}
+        self.limit = limit
+        self.prefetch = prefetch
+
+    async def load(self, path: str | URL, options: RequestOptions, number: int, before: int) -> PageT:
+        """Ask for page *number*, counted from 0, with *before* items on the pages before it."""
+        response = await self._fetch(self._method, path, _RESPONSE[self._type], options.copy())
+        await response.read()
+        # Two spellings of one URL are two requests before they are sent, and one as it was sent.
+        self._see(_sent_key(response, options), number, response)
+        page = self._decode(response)
+        vars(page)["_link"] = _Link(self, path, options, response, number, before)
+        return page
+
+    async def follow(self, page: PageT) -> PageT | None:
+        """The page after *page*; None after the last."""
+        info = _next_info(page)
+        if info is None:
+            return None
+        link = _link_of(page)
+        path, options = _next_request(link, info)
+        self._see(_key(str(path), options.get("params"), options), link.number + 1, link.response)
+        return await self.load(path, options, link.number + 1, link.before + len(_items(page)))
+
+    def see_first(self, path: str | URL, options: RequestOptions) -> None:
+        """Remember the request for the first page."""
+        self._seen[_key(str(path), options.get("params"), options)] = 0
+
+    def _see(self, key: str, number: int, response: AsyncAPIResponse[Any]) -> None:
+        # A page that is asked for twice, by hand, keeps its number; one that comes up later is a loop.
+        if self._seen.setdefault(key, number) < number and not self._page.may_repeat:
+            raise response.validation_error("the next page is this one, or one that was seen before")
+
+    def _decode(self, response: AsyncAPIResponse[Any]) -> PageT:
+        # Not by response.parse(): it keeps what it makes, and page and response would hold each other.
+        settings = response.request.settings
+        try:
+            value = decode_body(
+                response.body,
+                self._type,
+                response.content_type,
+                strict=settings.strict,
+                dec_hook=settings.dec_hook,
+            )
+        except DecodeError as error:
+            reason, path = error.reason, error.path
+        else:
+            if value.__class__ is list:  # an array, of a page that may be one
+                return self._page(**{self._page.items_field: value})
+            return cast("PageT", value)
+        raise response.validation_error(reason, path)
+
+
+class _Link:
+    """Where a page came from."""
+
+    __slots__ = ("before", "number", "options", "path", "response", "walk")
+
+    def __init__(
+        self,
+        walk: _Walk[Any],
+        path: str | URL,
+        options: RequestOptions,
+        response: AsyncAPIResponse[Any],
+        number: int,
+        before: int,
+    ) -> None:
+        self.walk = walk
+        self.path = path
+        self.options = options
+        self.response = response
+        self.number = number
+        self.before = before
+
+
+class _Pass(Generic[PageT]):
+    """One pass over the pages of a walk, with at most one page asked for ahead."""
+
+    def __init__(self, walk: _Walk[PageT], first: Callable[[], Awaitable[PageT]]) -> None:
+        self._walk = walk
+        self._first = first
+        self._page: PageT | None = None
+        self._ahead: asyncio.Task[PageT | None] | None = None
+
+    async def next(self) -> PageT | None:
+        """The next page; None after the last."""
+        if self._ahead is not None:
+            page = await self._ahead
+            self._ahead = None
+        elif self._page is not None:
+            page = await self._walk.follow(self._page)
+        else:
+            page = None if self._walk.limit == 0 else await self._first()
+        self._page = page
+        if page is not None and self._walk.prefetch:
+            # All of it in the task: what is wrong with the next page must not cost the items of this one.
+            self._ahead = asyncio.create_task(self._walk.follow(page))
+        return page
+
+    async def close(self) -> None:
+        """Give up what was asked for ahead, and wait until it has ended."""
+        if self._ahead is not None:
+            self._ahead.cancel()
+            await asyncio.wait([self._ahead])
+            if not self._ahead.cancelled():
+                self._ahead.exception()  # looked at: nobody is left who would want it
+
+
+async def _pages_of(steps: _Pass[PageT]) -> AsyncGenerator[PageT, None]:
+    try:
+        while (page := await steps.next()) is not None:
+            yield page
+    finally:
+        await steps.close()
+
+
+async def _items_of(steps: _Pass[Any], limit: int | None) -> AsyncGenerator[Any, None]:
+    # Not over _pages_of: of two generators, one in the other, a `break` closes only the outer one at once.
+    try:
+        while (page := await steps.next()) is not None:
+            items = _items(page)
+            for item in items if limit is None else items[: limit - _link_of(page).before]:
+                yield item
+    finally:
+        await steps.close()
+
+
+def _items(page: AsyncPage[Any]) -> list[Any]:
+    # One leading underscore, as in the SDKs that this follows: for subclasses to fill in, and for here.
+    return page._get_page_items()  # pyright: ignore[reportPrivateUsage]
+
+
+# --- the request for the next page
+
+
+def _next_info(page: AsyncPage[Any]) -> PageInfo | None:
+    link = _link_of(page)
+    count = len(_items(page))
+    if page.empty_page_ends and not count:
+        return None
+    if link.walk.limit is not None and link.before + count >= link.walk.limit:
+        return None
+    info: Any = page.next_page_info(link.response)
+    if info is None or isinstance(info, PageInfo):
+        return info
+    raise TypeError(
+        f"next_page_info of {type(page).__name__} gave a {type(info).__name__}, not a PageInfo or None"
+    )
+
+
+def _next_request(link: _Link, info: PageInfo) -> tuple[str | URL, RequestOptions]:
+    """Path and options of the request that *info* makes of the one behind *link*."""
+    path, options = link.path, link.options.copy()
+    # A key stands for one request, and the next page is another one.
+    options.pop("idempotency_key", None)
+    if info.url is not None:
+        path = _target(link.response, info.url)
+        options.pop("path_params", None)
+        if origin_of(path) == origin_of(_asked_url(link.response)):
+            named = [unquote_plus(pair.partition("=")[0]) for pair in path.raw_query_string.split("&")]
+            params = options.get("params", {})
+            options["params"] = {
+                name: params[name] for name in params if not any(_is_of(one, name) for one in named)
+            }
+        else:
+            _leave_home(link, options, info)
+    if info.params:
+        if template_of(path) is None and not options.get("path_params"):
+            path = _without(check_url(path), info.params)
+        options["params"] = _mapping(merge_params(options.get("params"), info.params, keep_omitted=True))
+    if info.json:
+        options["extra_body"] = {**(options.get("extra_body") or {}), **info.json}
+    return path, options
+
+
+def _leave_home(link: _Link, options: RequestOptions, info: PageInfo) -> None:
+    """Take out of *options* what another origin is not to see; the headers the chain takes off."""
+    options.pop("params", None)
+    if info.json or not options.keys().isdisjoint(("content", "data", "extra_body", "files", "json")):
+        raise link.response.validation_error(
+            "the next page lies on another origin, and the body would go there"
+        )
+
+
+def _target(response: AsyncAPIResponse[Any], reference: str | URL) -> URL:
+    try:
+        # What a server writes there must not become a credential.
+        url = check_url(without_userinfo(resolve_reference(response.url, str(reference))))
+    except ValueError:
+        url = None
+    if url is None:
+        raise response.validation_error("the link to the next page is no http or https URL")
+    if url.scheme != "https" and response.url.scheme == "https":
+        raise response.validation_error("the link to the next page leads from https to http")
+    return url
+
+
+def _asked_url(response: AsyncAPIResponse[Any]) -> URL:
+    """The URL before any redirect."""
+    return response.history[0].url if response.history else response.url
+
+
+def _is_of(name: str, param: str) -> bool:
+    """Whether *name*, of a pair in a query, belongs to *param*: the array and nested forms do too."""
+    return name == param or name.startswith((f"{param}[", f"{param}."))
+
+
+def _without(url: URL, params: Mapping[str, Any]) -> URL:
+    """*url* without the pairs of *params* in its query; the others stay byte for byte."""
+    pairs = [
+        pair
+        for pair in url.raw_query_string.split("&")
+        if not any(_is_of(unquote_plus(pair.partition("=")[0]), str(param)) for param in params)
+    ]
+    return URL.build(
+        scheme=url.scheme,
+        authority=url.raw_authority,
+        path=url.raw_path,
+        query_string="&".join(pairs),
+        encoded=True,
+    )
+
+
+def _key(target: str, params: Any, options: RequestOptions) -> str:
+    body = options.get("extra_body")
+    return repr(
+        (target, sorted(map(repr, iter_items(params or ()))), sorted(map(repr, iter_items(body or ()))))
+    )
+
+
+def _sent_key(response: AsyncAPIResponse[Any], options: RequestOptions) -> str:
+    url = _asked_url(response)
+    pairs = sorted(url.raw_query_string.split("&"))
+    return _key(f"sent {url.scheme}://{url.raw_authority}{url.raw_path}?{'&'.join(pairs)}", None, options)
+
+
+# --- what is asked for, prepared once for all pages
+
+_DEEPEST = 100  # levels; what is deeper, or contains itself, the encoders refuse by name
+
+
+def _prepared(options: RequestOptions) -> RequestOptions:
+    """*options* that can be sent for every page: what can be iterated only once is kept in a list."""
+    prepared = cast("dict[str, Any]", options.copy())
+    for name in ("json", "extra_body", "data"):
+        if name in prepared:
+            prepared[name] = _held(prepared[name])
+    if prepared.get("params"):
+        prepared["params"] = {name: _held(value) for name, value in _mapping(prepared["params"]).items()}
+    for name in ("ok_statuses", "middlewares"):
+        if isinstance(prepared.get(name), Iterator):
+            prepared[name] = tuple(prepared[name])
+    content = prepared.get("content")
+    if content is not None and not isinstance(content, NotGiven | Omit):
+        # One body for all pages: it knows whether it is spent, where a second one would send nothing.
+        prepared["content"] = Body(content)
+    return cast("RequestOptions", prepared)
+
+
+def _held(value: Any, depth: int = 0) -> Any:
+    if depth >= _DEEPEST:
+        return value
+    if value.__class__ is dict:
+        return {key: _held(member, depth + 1) for key, member in value.items()}
+    if value.__class__ in (list, tuple) or isinstance(value, Iterator):
+        return [_held(item, depth + 1) for item in cast("Iterator[Any]", value)]
+    return value
+
+
+def _mapping(params: Any) -> dict[str, Any]:
+    """*params* as a dict; the values of a name that repeats are a list."""
+    found: dict[str, Any] = {}
+    repeated: set[str] = set()
+    for name, value in iter_items(params):
+        if name not in found:
+            found[name] = value
+        elif name in repeated:
+            found[name].append(value)
+        else:
+            repeated.add(name)
+            found[name] = [found[name], value]
+    return found
+
+
+# --- pages
+
+
+def _link_of(page: AsyncPage[Any]) -> _Link:
+    link: _Link | None = vars(page).get("_link")
+    if link is None:
+        raise InvalidRequestError(
+            f"This {type(page).__name__} is made by hand, or a copy: only what get_api_list gives knows "
+            "its response, and the page after it"
+        )
+    return link
+
+
+class AsyncPage(msgspec.Struct, Generic[T], dict=True, kw_only=True, repr_omit_defaults=True):
+    """One page of a list, to subclass: its fields are the members of the body, its items lie in ``data``.
+
+    ::
+
+        class Search(AsyncPage[T]):
+            results: list[T]
+            bookmark: str | None = None
+
+            items_field: ClassVar[str] = "results"
+
+            def next_page_info(self, response: AsyncAPIResponse[Any]) -> PageInfo | None:
+                return PageInfo(params={"bookmark": self.bookmark}) if self.bookmark else None
+
+    The kinds below need no method. What they read is named by class attributes that end in
+    ``_field``: attributes of the page, with dots to go deeper (``meta.next``, ``data.-1.id``).
+    ``async for`` over a page gives its items and those of all pages after it.
+    """
+
+    data: list[T] = cast("Any", msgspec.UNSET)
+    """The items, unless ``items_field`` says otherwise."""
+
+    items_field: ClassVar[str] = "data"
+    """Where the items are."""
+
+    empty_page_ends: ClassVar[bool] = False
+    """Whether a page without items is the last, whatever else it says."""
+
+    takes_array: ClassVar[bool] = False
+    """Whether the body may be a bare JSON array of the items."""
+
+    may_repeat: ClassVar[bool] = False
+    """Whether one request may lead to the next page again: the server keeps the position.
+
+    Otherwise that is a loop, and raises `APIResponseValidationError`: the response is not what was
+    asked for.
+    """
+
+    def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
+        """What differs in the request for the next page; None when this one is the last.
+
+        *response* is the one that the page came in. Asked once a step; no I/O.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what comes after a page")
+
+    def _get_page_items(self) -> list[T]:
+        """The items of this page; null counts as none.
+
+        Raises `APIResponseValidationError` when there is no such member.
+        """
+        items = _look_up(self, self.items_field)
+        if items is msgspec.UNSET:
+            raise _link_of(self).response.validation_error(
+                f"Object missing required field `{self.items_field}`, which has the items of a page"
+            )
+        return cast("list[T]", [] if items is None else items)
+
+    @property
+    def response(self) -> AsyncAPIResponse[Any]:
+        """The response that the page came in.
+
+        Raises `InvalidRequestError` for a page made by hand, and for a copy.
+        """
+        return _link_of(self).response
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The query parameters that this page was asked for with, those of its URL as text.
+
+        Without the client's defaults. Raises like ``response``.
+        """
+        link = _link_of(self)
+        query = str(link.path).partition("?")[2]
+        pairs = [pair.partition("=") for pair in query.split("&") if pair]
+        own = _mapping([(unquote_plus(name), unquote_plus(value)) for name, _, value in pairs])
+        return _mapping(merge_params(own, link.options.get("params")))
+
+    def has_next_page(self) -> bool:
+        """Whether there is one after this; False, too, once ``limit`` items are there."""
+        return _next_info(self) is not None
+
+    async def get_next_page(self) -> Self:
+        """The page after this one: one call.
+
+        Raises `InvalidRequestError` when `has_next_page` is False, `APIResponseValidationError` when
+        the next page is one that was seen before, and what any call raises.
+        """
+        page = await _link_of(self).walk.follow(self)
+        if page is None:
+            raise InvalidRequestError("There is no next page; ask has_next_page() first")
+        return cast("Self", page)
+
+    def iter_pages(self) -> AsyncGenerator[Self, None]:
+        """This page, and all after it."""
+        return _pages_of(self._from_here())
+
+    def __aiter__(self) -> AsyncGenerator[T, None]:
+        return _items_of(self._from_here(), _link_of(self).walk.limit)
+
+    def _from_here(self) -> _Pass[Self]:
+        async def itself() -> Self:
+            return self
+
+        return _Pass(_link_of(self).walk, itself)
+
+
+def _look_up(page: AsyncPage[Any], field: str) -> Any:
+    """What *field* names in *page*; None for what is not there, ``UNSET`` where the body left it out."""
+    value: Any = page
+    for name in field.split("."):
+        value = _member(value, name)
+    return value
+
+
+def _member(value: Any, name: str) -> Any:
+    if isinstance(value, Mapping):
+        return cast("Mapping[str, Any]", value).get(name)
+    if isinstance(value, list | tuple):
+        items = cast("list[Any]", value)
+        index = int(name) if name.removeprefix("-").isdecimal() else len(items)
+        return items[index] if -len(items) <= index < len(items) else None
+    return getattr(value, name, None)
+
+
+def _look_up_number(page: AsyncPage[Any], field: str) -> int | None:
+    value = _look_up(page, field)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+SendIn: TypeAlias = Literal["params", "json"]
+
+
+def _asked(page: AsyncPage[Any], name: str, send_in: SendIn) -> Any:
+    """The value of *name* in the request for *page*; None when it had none."""
+    if send_in == "params":
+        return page.params.get(name)
+    options = _link_of(page).options
+    body = options.get("json")
+    if not _is_object(body):
+        return None
+    return _mapping(merge_params(body, options.get("extra_body"))).get(name)
+
+
+def _is_object(body: object) -> bool:
+    return body is None or isinstance(body, Mapping | msgspec.Struct)
+
+
+def _asked_number(page: AsyncPage[Any], name: str, send_in: SendIn) -> int | None:
+    value = _asked(page, name, send_in)
+    try:
+        return None if value is None else int(value)
+    except (TypeError, ValueError):
+        pass
+    raise InvalidRequestError(
+        f"The parameter {name!r} is no number, and {type(page).__name__} counts with it"
+    )
+
+
+def _info(send_in: SendIn, values: Mapping[str, Any]) -> PageInfo:
+    return PageInfo(params=values) if send_in == "params" else PageInfo(json=values)
+
+
+class NumberedPage(AsyncPage[T], kw_only=True):
+    """Pages with numbers: ``?page=2`` follows ``?page=1``, until a page is empty.
+
+    Declare ``total_pages`` in a subclass, and the empty page is not asked for. A field ``page``, if
+    you declare it, is believed above the number that was asked for.
+    """
+
+    has_more: bool | None = None
+    """False ends the list."""
+
+    page_param: ClassVar[str] = "page"
+    """The parameter that has the number."""
+
+    first_page: ClassVar[int] = 1
+    """The number of the first page, when the call names none."""
+
+    send_in: ClassVar[SendIn] = "params"
+    """Where the parameter goes: the query, or the JSON body."""
+
+    page_field: ClassVar[str] = "page"
+    total_pages_field: ClassVar[str] = "total_pages"
+    has_more_field: ClassVar[str] = "has_more"
+    empty_page_ends: ClassVar[bool] = True
+    takes_array: ClassVar[bool] = True
+
+    def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
+        """The next number."""
+        if _look_up(self, self.has_more_field) is False:
+            return None
+        number = _look_up_number(self, self.page_field)
+        if number is None:
+            number = _asked_number(self, self.page_param, self.send_in)
+        if number is None:
+            number = self.first_page
+        total = _look_up_number(self, self.total_pages_field)
+        if total is not None and number >= total + self.first_page - 1:
+            return None
+        return _info(self.send_in, {self.page_param: number + 1})
+
+
+class OffsetPage(AsyncPage[T], kw_only=True):
+    """Pages by offset: ``?offset=`` counts on by as many items as came, until a page is empty.
+
+    Declare ``total`` in a subclass, and the empty page is not asked for. A field ``offset``, if you
+    declare it, is believed above the offset that was asked for. A page shorter than what was asked for
+    ends nothing: servers cap what one may ask for.
+    """
+
+    has_more: bool | None = None
+    """False ends the list."""
+
+    offset_param: ClassVar[str] = "offset"
+    """The parameter that has the offset; 0 when the call names none."""
+
+    send_in: ClassVar[SendIn] = "params"
+    """Where the parameter goes: the query, or the JSON body."""
+
+    offset_field: ClassVar[str] = "offset"
+    total_field: ClassVar[str] = "total"
+    has_more_field: ClassVar[str] = "has_more"
+    empty_page_ends: ClassVar[bool] = True
+    takes_array: ClassVar[bool] = True
+
+    def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
+        """The next offset."""
+        if _look_up(self, self.has_more_field) is False:
+            return None
+        offset = _look_up_number(self, self.offset_field)
+        if offset is None:
+            offset = _asked_number(self, self.offset_param, self.send_in) or 0
+        offset += len(self._get_page_items())
+        total = _look_up_number(self, self.total_field)
+        if total is not None and offset >= total:
+            return None
+        return _info(self.send_in, {self.offset_param: offset})
+
+
+class CursorPage(AsyncPage[T], kw_only=True):
+    """Pages by cursor: ``next_cursor`` of one is the parameter ``cursor`` of the next; null or "" ends.
+
+    ``has_more`` is believed above the cursor; true without a cursor raises
+    `APIResponseValidationError`, for the rest of the list would be lost. With ``back_param`` and
+    ``back_field`` a call that gives the former (``before_id``) is walked backwards. An empty page with
+    a cursor is no end: servers that filter give such pages.
+    """
+
+    next_cursor: str | None = None
+    """What to ask the next page with."""
+
+    has_more: bool | None = None
+    """False ends the list, whatever the cursor."""
+
+    cursor_param: ClassVar[str] = "cursor"
+    """The parameter that takes the cursor."""
+
+    back_param: ClassVar[str | None] = None
+    """The parameter that takes it when walking backwards."""
+
+    back_field: ClassVar[str | None] = None
+    """Where the cursor for that is."""
+
+    send_in: ClassVar[SendIn] = "params"
+    """Where the parameter goes: the query, or the JSON body."""
+
+    cursor_field: ClassVar[str] = "next_cursor"
+    has_more_field: ClassVar[str] = "has_more"
+
+    def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
+        """The next cursor."""
+        has_more = _look_up(self, self.has_more_field)
+        if has_more is False:
+            return None
+        param, field = self.cursor_param, self.cursor_field
+        if self.back_param and self.back_field and _asked(self, self.back_param, self.send_in) is not None:
+            param, field = self.back_param, self.back_field
+        cursor = _look_up(self, field)
+        if cursor is None or cursor is msgspec.UNSET or cursor == "":
+            if has_more is True:
+                raise response.validation_error(
+                    f"there is more, but `{field}` has no cursor to ask for it with"
+                )
+            return None
+        return _info(self.send_in, {param: cursor})
+
+
+class NextURLPage(AsyncPage[T], kw_only=True):
+    """Pages that name the URL of the next: ``next``, absolute or relative; null or "" ends."""
+
+    next: str | None = None
+    """Where the next page is."""
+
+    next_field: ClassVar[str] = "next"
+
+    def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
+        """The next URL."""
+        url = _look_up(self, self.next_field)
+        return PageInfo(url=url) if url and url is not msgspec.UNSET else None
+
+
+class LinkHeaderPage(AsyncPage[T], kw_only=True):
+    """Pages whose response has the next in a Link header with ``rel="next"`` (RFC 8288).
+
+    The body may be a bare array of the items, which ``data`` has then.
+    """
+
+    relation: ClassVar[str] = "next"
+    """The relation of the link that leads on."""
+
+    takes_array: ClassVar[bool] = True
+
+    def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
+        """The target of the link."""
+        url = response.links.get(self.relation)
+        return None if url is None else PageInfo(url=url)
+
+
+# --- the paginator
+
+
+class AsyncPaginator(Generic[T_co, PageT_co]):
+    """A list in pages: ``async for`` gives its items, ``await`` its first page. Made by ``get_api_list``.
+
+    ::
+
+        users = api.get_api_list("/users", model=User, page=NumberedPage)
+        async for user in users: ...
+        async for page in users.iter_pages(): ...
+        first = await users
+
+    Nothing is sent before that, and each of them begins anew with the first page. Every page is a
+    call of its own: with its own retries, and a ``timeout`` for each. What fails on the third page
+    raises there: the items of the first two have been handed over.
+    """
+
+    def __init__(
+        self,
+        fetch: FetchPage,
+        path: str | URL,
+        *,
+        model: Any,
+        page: Any,
+        method: str = "get",
+        limit: int | None = None,
+        prefetch: bool = False,
+        options: RequestOptions | None = None,
+    ) -> None:
+        self._fetch = fetch
+        self._path = path
+        self._method = method
+        self._page, self._type = _check_page(page, model)
+        self._limit = _check_limit(limit)
+        self._prefetch = prefetch
+        self._options = _prepared(options or {})
+
+    def __repr__(self) -> str:
+        return f"<AsyncPaginator of {self._page.__name__}>"
+
+    def __await__(self) -> Generator[Any, Any, PageT_co]:
+        return self._load_first(self._walk()).__await__()
+
+    def __aiter__(self) -> AsyncGenerator[T_co, None]:
+        return _items_of(self._pass(), self._limit)
+
+    def iter_pages(self) -> AsyncGenerator[PageT_co, None]:
+        """The pages, whole; with a limit, as many as hold that many items."""
+        return _pages_of(self._pass())
+
+    def _walk(self) -> _Walk[Any]:
+        return _Walk(self._fetch, self._method, self._page, self._type, self._limit, self._prefetch)
+
+    def _pass(self) -> _Pass[Any]:
+        walk = self._walk()
+        return _Pass(walk, lambda: self._load_first(walk))
+
+    def _load_first(self, walk: _Walk[Any]) -> Coroutine[Any, Any, Any]:
+        walk.see_first(self._path, self._options)
+        return walk.load(self._path, self._options, 0, 0)
+
+
+def _check_limit(limit: object) -> int | None:
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise TypeError(f"limit must be a number of items or None, not {type(limit).__name__}")
+    if limit < 0:
+        raise InvalidRequestError(f"limit must be 0 items or more, not {limit}; None is no limit")
+    return limit
+
+
+def _check_page(page: Any, model: Any) -> tuple[type[AsyncPage[Any]], Any]:
+    """The page class, and what a body is decoded to: the class with its model, or an array too."""
+    cls = _page_class(page)
+    if cls is None:
+        raise TypeError(f"page must be a subclass of AsyncPage, such as NumberedPage, not {page!r}")
+    base: Any = AsyncPage
+    if cls.next_page_info is base.next_page_info:
+        raise TypeError(f"page {cls.__name__} has no next_page_info(response); use a kind: NumberedPage ...")
+    own_items = cls._get_page_items is not base._get_page_items  # pyright: ignore[reportPrivateUsage]
+    if not own_items and cls.items_field.partition(".")[0] not in cls.__struct_fields__:
+        raise TypeError(f"page {cls.__name__}: items_field is {cls.items_field!r}, and there is no such")
+    wire_type: Any = page[model] if getattr(page, "__parameters__", ()) else page
+    if _accepts_array(cls):
+        wire_type = Union[wire_type, list[model]]  # noqa: UP007  (a union made of values)
+    return cls, wire_type
+
+
+def _page_class(page: Any) -> type[AsyncPage[Any]] | None:
+    cls: Any = get_origin(page) or page
+    return cast("type[AsyncPage[Any]]", cls) if inspect.isclass(cls) and AsyncPage in cls.__mro__ else None
+
+
+@lru_cache(maxsize=256)
+def _accepts_array(cls: type[AsyncPage[Any]]) -> bool:
+    """Whether a page can be made of nothing but its items."""
+    if not cls.takes_array or cls.items_field not in cls.__struct_fields__:
+        return False
+    return all(field.name == cls.items_field or not field.required for field in msgspec.structs.fields(cls))

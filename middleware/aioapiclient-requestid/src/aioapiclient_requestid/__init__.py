@@ -1,0 +1,129 @@
+"""One id for a request on its way through services: sent on, put on errors, and in every log record."""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, TypeGuard
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.errors import APIClientError, InvalidRequestError
+
+__all__ = ["RequestId", "RequestIdFilter", "accept_id", "new_id", "request_id"]
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the request that is being answered; None where there is none."""
+
+# Visible ASCII: no line end that would forge a header or a line of a log, no space that would forge a
+# field of one. 128 characters hold every kind of id in use several times, and do not fill a log.
+_ID = re.compile(r"[!-~]{1,128}")
+
+
+def new_id() -> str:
+    """A new id, 32 hexadecimal digits of which 122 bits are random."""
+    return uuid.uuid4().hex
+
+
+def accept_id(value: str | None, make: Callable[[], str] = new_id) -> str:
+    """*value*, if it is fit to be an id, else one that *make* makes.
+
+    An id has 1 to 128 characters of visible ASCII. What comes from outside and is anything else is
+    replaced, never repaired. Raises `InvalidRequestError` when what *make* gives is no id either.
+    """
+    if _is_id(value):
+        return value
+    made = make()
+    if not _is_id(made):
+        raise InvalidRequestError("make gave no id: expected a str of 1 to 128 visible ASCII characters")
+    return made
+
+
+def _is_id(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+class RequestId:
+    """Sends one id with every attempt and every redirect of a call, in *header*.
+
+    It is the one in *variable*, where a server put it for the request it is answering; where there
+    is none, or one that is not fit to be sent, *make* makes one for this call. A *header* that the
+    call itself sets or omits stays as it is. During the call the id is in *variable*, so that what
+    is logged below it carries the id too.
+
+    An error of this library that ends the call gets the id as a note, and, where no answer came, as
+    ``.request_id``. The ``.request_id`` of a status error is the server's own word for the request.
+
+    It belongs where it stands by default, once per call: as ``per_attempt``, each attempt of a call
+    without an inbound id would make one of its own.
+    """
+
+    def __init__(
+        self,
+        header: str = "X-Request-Id",
+        *,
+        variable: ContextVar[str | None] = request_id,
+        make: Callable[[], str] = new_id,
+    ) -> None:
+        self._header = header
+        self._variable = variable
+        self._make = make
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request* under its id."""
+        value = self._identify(request)
+        before = self._variable.set(value)
+        try:
+            response = await handler(request)
+        except APIClientError as error:
+            _mark(error, value)
+            raise
+        finally:
+            self._variable.reset(before)
+        if not response.ok and _note(value) not in response.notes:
+            # The client raises for the status after the chain, and adds these notes to the error.
+            response.notes += (_note(value),)
+        return response
+
+    def _identify(self, request: APIRequest) -> str:
+        """Give *request* its id."""
+        if request.call_sets(self._header):
+            own = request.headers.get(self._header)
+            return own or accept_id(self._variable.get(None), self._make)
+        value = accept_id(self._variable.get(None), self._make)
+        request.set_headers({self._header: value})
+        return value
+
+
+def _mark(error: APIClientError, value: str) -> None:
+    if _note(value) not in getattr(error, "__notes__", ()):
+        error.add_note(_note(value))
+    if getattr(error, "request_id", None) is None:
+        vars(error)["request_id"] = value
+
+
+def _note(value: str) -> str:
+    return f"request id: {value}"
+
+
+class RequestIdFilter(logging.Filter):
+    """Puts the id in *variable* on every log record, as ``record.request_id``; *missing* where there is none.
+
+    Add it to a handler: a filter on a logger does not see what its children log. With a queue
+    between, add it to the `logging.handlers.QueueHandler`, for the id is known where the record is
+    made. A record that has a ``request_id`` of its own keeps it.
+    """
+
+    def __init__(self, variable: ContextVar[str | None] = request_id, *, missing: str = "-") -> None:
+        super().__init__()
+        self._variable = variable
+        self._missing = missing
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the id; every record passes."""
+        if not hasattr(record, "request_id"):
+            value = self._variable.get(None)
+            record.request_id = value if _is_id(value) else self._missing
+        return True

@@ -1,0 +1,152 @@
+"""Reading and decoding inside the attempt: what is read, when, and what a broken body becomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from helpers import BASE, Client, Script, reply
+
+from aioapiclient import (
+    APIConnectionError,
+    APIRequest,
+    APIResponseValidationError,
+    AsyncAPIResponse,
+    BodyTooLargeError,
+    InternalServerError,
+    NotFoundError,
+)
+from aioapiclient._types import CallSettings
+from aioapiclient.middleware import DecodingMiddleware
+from aioapiclient.testing import respond
+
+
+class Thing(msgspec.Struct):
+    id: int
+
+
+async def decode(answer: Any, **fields: Any) -> AsyncAPIResponse[Any]:
+    """What `DecodingMiddleware` makes of *answer*."""
+    return await DecodingMiddleware()(APIRequest("GET", f"{BASE}/things", **fields), Script(answer))
+
+
+async def test_a_body_is_read_and_decoded() -> None:
+    """A response comes out with its body read, and decoded to what was asked for, once."""
+    response = await decode(reply(200, {"id": 7}), cast_to=Thing)
+    assert response.is_closed
+    assert response.body == b'{"id":7}'
+    assert await response.parse() == Thing(7)
+    assert await response.parse() is await response.parse()
+
+
+async def test_the_value_that_a_middleware_sees_is_the_callers() -> None:
+    """What a middleware parses is the object that the caller gets."""
+    seen: list[Any] = []
+
+    async def middleware(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:
+        response: AsyncAPIResponse[Any] = await handler(request)
+        seen.append(await response.parse())
+        return response
+
+    async with Client(BASE, transport=Script(reply(200, {"id": 7})), middlewares=[middleware]) as api:
+        assert await api.get("/things", Thing) is seen[0]
+
+
+async def test_a_stream_is_not_read() -> None:
+    """A streamed response comes out unread."""
+    script = Script(reply(200, {"id": 7}))
+    response = await DecodingMiddleware()(APIRequest("GET", f"{BASE}/things", stream=True), script)
+    assert not response.is_closed
+    assert script.open_responses == 1
+    await response.close()
+
+
+@pytest.mark.parametrize("status", [302, 304, 404, 500])
+async def test_the_body_of_an_error_is_read_on_a_stream_too(status: int) -> None:
+    """An error holds no connection, and has its body."""
+    response = await decode(reply(status, {"error": 1}), stream=True)
+    assert response.is_closed
+    assert response.body == b'{"error":1}'
+
+
+async def test_the_body_of_an_error_is_not_decoded_to_the_type() -> None:
+    """An error body that is no `Thing` is no error of its own."""
+    async with Client(BASE, transport=Script(reply(404, {"error": "none"}))) as api:
+        with pytest.raises(NotFoundError) as caught:
+            await api.get("/things", Thing)
+    assert caught.value.body == {"error": "none"}
+
+
+async def test_an_error_body_that_breaks_off_does_not_hide_the_status() -> None:
+    """The status is known, and says more than the failure to read what came with it; a note has that."""
+    async with Client(
+        BASE, transport=Script(respond(500, body=b"0123456789", cut_after=3)), max_retries=0
+    ) as api:
+        with pytest.raises(InternalServerError) as caught:
+            await api.get("/things")
+    assert any("could not be read" in note for note in caught.value.__notes__)
+
+
+async def test_a_body_cut_short_is_a_failed_attempt() -> None:
+    """A truncated body is tried again like any lost answer, on GET and not on POST."""
+    script = Script(respond(200, body=b'{"id":7}', cut_after=3), reply(200, {"id": 7}))
+    async with Client(BASE, transport=script) as api:
+        assert await api.get("/things", Thing) == Thing(7)
+    assert len(script.requests) == 2
+    script = Script(respond(200, body=b'{"id":7}', cut_after=3), reply(200, {"id": 7}))
+    async with Client(BASE, transport=script) as api:
+        with pytest.raises(APIConnectionError):
+            await api.post("/things", Thing)
+    assert len(script.requests) == 1
+
+
+async def test_a_body_of_the_wrong_shape_is_not_tried_again() -> None:
+    """A whole body that does not fit would be the same again."""
+    script = Script(reply(200, {"id": "seven"}))
+    async with Client(BASE, transport=script) as api:
+        with pytest.raises(APIResponseValidationError) as caught:
+            await api.get("/things", Thing)
+    assert caught.value.path == "$.id"
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize("status", [200, 404])
+async def test_a_body_is_bounded(status: int) -> None:
+    """A body above ``max_body`` is an error that names the status and is not tried again, an error's too."""
+    script = Script(respond(status, body=b"x" * 11))
+    async with Client(BASE, transport=script, max_body=10) as api:
+        with pytest.raises(BodyTooLargeError) as caught:
+            await api.get("/things", bytes)
+    assert (caught.value.limit, caught.value.status) == (10, status)
+    assert len(script.requests) == 1
+    assert (
+        await decode(respond(200, body=b"x" * 10), cast_to=bytes, settings=CallSettings(max_body=10))
+    ).body
+
+
+async def test_a_response_that_was_asked_for_is_parsed_by_the_caller() -> None:
+    """A call that asks for the response itself gets it read, and parses it when it likes."""
+    async with Client(BASE, transport=Script(reply(200, {"id": "seven"}))) as api:
+        response = await api.get("/things", AsyncAPIResponse[Thing])
+        assert response.is_closed
+        with pytest.raises(APIResponseValidationError):
+            await response.parse()
+
+
+async def test_a_status_that_is_wanted_is_decoded() -> None:
+    """A status named in ``ok_statuses`` is decoded like a success."""
+    async with Client(BASE, transport=Script(reply(404, {"id": 7}))) as api:
+        assert await api.get("/things", Thing, ok_statuses={404}) == Thing(7)
+
+
+async def test_a_response_read_by_a_middleware_below_is_decoded() -> None:
+    """A body that was read before is not read again."""
+
+    async def reads(request: APIRequest) -> AsyncAPIResponse[Any]:
+        response = await Script(reply(200, {"id": 7}))(request)
+        await response.read()
+        return response
+
+    response = await DecodingMiddleware()(APIRequest("GET", f"{BASE}/things", cast_to=Thing), reads)
+    assert await response.parse() == Thing(7)

@@ -1,0 +1,502 @@
+"""Redirects: what becomes of method, body, headers and attempts, and what is never followed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from helpers import BASE, Client, Script, reply
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from aioapiclient import (
+    APIConnectionError,
+    APIKeyAuth,
+    APIRequest,
+    APIStatusError,
+    AsyncAPIResponse,
+    BearerAuth,
+    Body,
+    BodyTooLargeError,
+    InternalServerError,
+    RequestNotReplayableError,
+    RetryPolicy,
+    TooManyRedirectsError,
+    default_chain,
+)
+from aioapiclient._chain import fold
+from aioapiclient._url import BaseURL
+from aioapiclient.middleware import RedirectMiddleware
+from aioapiclient.testing import respond
+
+HOME = "https://api.example.com"
+AWAY = "https://evil.example.net"
+REDIRECTS = [301, 302, 303, 307, 308]
+METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
+
+
+def to(location: str, status: int = 302, **headers: str) -> Any:
+    """A redirect."""
+    return reply(status, Location=location, **headers)
+
+
+def request(method: str = "GET", path: str = "/v1/things", **fields: Any) -> APIRequest:
+    """A request of a client whose home is `HOME`."""
+    return APIRequest(method, path if "://" in path else HOME + path, home=BaseURL(BASE), **fields)
+
+
+async def follow(script: Script, handed: APIRequest, **options: Any) -> AsyncAPIResponse[Any]:
+    """Send *handed* through a `RedirectMiddleware` that stands alone."""
+    return await RedirectMiddleware(**options)(handed, script)
+
+
+def calls(script: Script) -> list[str]:
+    """Method and URL of each request."""
+    return [f"{sent.method} {sent.url}" for sent in script.requests]
+
+
+# --- method and body
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("status", REDIRECTS)
+async def test_each_status_has_its_method(status: int, method: str) -> None:
+    """303 becomes GET, POST on 301 and 302 too; everything else keeps method and body (RFC 9110 §15.4)."""
+    body = None if method in {"GET", "HEAD", "OPTIONS"} else Body(b"content", content_type="text/plain")
+    headers = {} if body is None else {"Content-Type": "text/plain", "Content-Language": "en", "X-Mine": "1"}
+    script = Script(to("/v1/other", status), reply(200))
+    await follow(script, request(method, headers=CIMultiDict(headers), body=body))
+    becomes_get = (status == 303 and method != "HEAD") or (status in {301, 302} and method == "POST")
+    assert calls(script) == [f"{method} {BASE}/things", f"{'GET' if becomes_get else method} {BASE}/other"]
+    last = script.last
+    if becomes_get:
+        assert last.body is None
+        assert not [name for name in last.headers if name.lower().startswith("content-")]
+    else:
+        assert script.bodies[1] == (b"" if body is None else b"content")
+        assert dict(last.headers) == headers
+    assert last.headers.get("X-Mine") == headers.get("X-Mine")
+
+
+async def test_no_content_header_comes_back_on_a_get() -> None:
+    """The call's own Content-Type does not come back with the credential, once the body is gone."""
+    script = Script(to("/v1/other", 303), reply(200))
+    async with Client(BASE, transport=script, auth=BearerAuth("abc")) as api:
+        await api.post("/things", content=b"x", headers={"Content-Type": "text/x", "X-Mine": "1"})
+    assert script.last.method == "GET"
+    assert "Content-Type" not in script.last.headers
+    assert script.last.headers["X-Mine"] == "1"
+
+
+@pytest.mark.parametrize("status", [300, 304, 305, 306, 399])
+async def test_other_statuses_are_not_followed(status: int) -> None:
+    """Only 301, 302, 303, 307 and 308 are followed."""
+    script = Script(to("/v1/other", status))
+    response = await follow(script, request())
+    assert response.status == status
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_body_that_is_gone_is_an_error(status: int) -> None:
+    """A one-shot body cannot follow a 307 or 308: an error says so, and nothing empty goes."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"once"
+
+    script = Script(to("/v1/other", status), reply(200))
+    async with Client(BASE, transport=script) as api:
+        with pytest.raises(RequestNotReplayableError, match=str(status)):
+            await api.put("/things", content=chunks())
+    assert script.bodies == [b"once"]
+
+
+async def test_a_body_that_is_gone_does_not_matter_to_a_get() -> None:
+    """A 303 after a one-shot body is followed: a GET needs none."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"once"
+
+    script = Script(to("/v1/other", 303), reply(200))
+    async with Client(BASE, transport=script) as api:
+        await api.post("/things", content=chunks())
+    assert calls(script)[1] == f"GET {BASE}/other"
+
+
+# --- whether
+
+
+async def test_redirects_can_be_switched_off() -> None:
+    """``follow_redirects=False``, of client, view and call, gives the status error with its Location."""
+    for client, view, call in ((False, {}, {}), (True, {"follow_redirects": False}, {}),
+                               (True, {}, {"follow_redirects": False})):  # fmt: skip
+        script = Script(to("/v1/other"))
+        async with Client(BASE, transport=script, follow_redirects=client) as api:
+            with pytest.raises(APIStatusError) as caught:
+                await api.with_options(**view).get("/things", **call)
+        assert caught.value.response is not None
+        assert str(caught.value.response.location) == f"{BASE}/other"
+        assert len(script.requests) == 1
+
+
+async def test_a_redirect_that_is_wanted_is_the_answer() -> None:
+    """A redirect that ``ok_statuses`` names is not followed."""
+    script = Script(to("/v1/other"))
+    async with Client(BASE, transport=script) as api:
+        response = await api.get("/things", AsyncAPIResponse[Any], ok_statuses={302})
+    assert response.status == 302
+    assert len(script.requests) == 1
+
+
+async def test_a_redirect_without_a_location_is_a_status_error() -> None:
+    """A 302 without Location leads nowhere: it is the answer."""
+    async with Client(BASE, transport=Script(reply(302))) as api:
+        with pytest.raises(APIStatusError) as caught:
+            await api.get("/things")
+    assert caught.value.status == 302
+
+
+# --- Location
+
+
+@pytest.mark.parametrize(
+    ("location", "url"),
+    [
+        ("/other", f"{HOME}/other"),
+        ("other", f"{HOME}/v1/other"),
+        ("../other", f"{HOME}/other"),
+        ("./", f"{HOME}/v1/"),
+        ("?page=2", f"{HOME}/v1/things?page=2"),
+        ("", f"{HOME}/v1/things?x=1"),
+        ("//api.example.com/z", f"{HOME}/z"),
+        (f"{HOME}/a%2Fb?c=%20d", f"{HOME}/a%2Fb?c=%20d"),
+        ("/other#fragment", f"{HOME}/other"),
+        ("/a b/ü", f"{HOME}/a%20b/%C3%BC"),
+        ("  /other\t", f"{HOME}/other"),
+        ("https://user:hunter2@api.example.com/z", f"{HOME}/z"),
+        ("https://:hunter2@api.example.com/z", f"{HOME}/z"),
+        ("https://user@api.example.com/z#x", f"{HOME}/z"),
+    ],
+)
+async def test_a_location_is_resolved(location: str, url: str) -> None:
+    """Every form of a reference is resolved against the response's URL; userinfo and fragment are dropped."""
+    script = Script(to(location), reply(200))
+    await follow(script, request(path="/v1/things?x=1"))
+    assert script.urls[1] == url
+    assert script.last.url.raw_user is None
+    assert script.last.url.raw_password is None
+
+
+JUNK = [
+    "file:///etc/passwd",
+    "javascript:alert(1)",
+    "data:text/plain,x",
+    "ftp://api.example.com/x",
+    "ws://api.example.com/x",
+    "mailto:a@b",
+    "https://",
+    "https:///path",
+    "http://[::1",
+    "https://api.example.com:99999/",
+    "https://api.example.com:abc/",
+    "https://a\\b/",
+    "https:api.example.com/x",
+    "//",
+]
+
+
+@pytest.mark.parametrize("location", JUNK)
+async def test_a_location_that_leads_nowhere_is_refused(location: str) -> None:
+    """Another scheme than http, no host, a bad port: refused by an error that does not repeat it."""
+    script = Script(to(location), reply(200))
+    async with Client(BASE, transport=script) as api:
+        with pytest.raises(TooManyRedirectsError) as caught:
+            await api.get("/things")
+        assert api.waits == []
+    assert len(script.requests) == 1
+    assert location not in str(caught.value).replace("https", "", 1) or location == "//"
+
+
+@given(
+    location=st.text(max_size=60)
+    | st.from_regex(r"(https?|file)?:?//?[a-z@:\[\]%\\?#./0-9]{0,30}", fullmatch=True)
+)
+def test_no_location_breaks_a_call(location: str) -> None:
+    """Whatever Location says, the call ends with a response or an error of ours, and two requests at most."""
+    script = Script(
+        lambda request: AsyncAPIResponse.from_bytes(request, 302, {"Location": location}), reply(200)
+    )
+    try:
+        asyncio.run(follow(script, request()))
+    except TooManyRedirectsError:
+        assert len(script.requests) == 1
+    else:
+        assert len(script.requests) == 2
+        url = script.last.url
+        assert url.scheme == "https"
+        assert url.raw_host
+        assert not url.raw_fragment
+        assert url.raw_user is None
+        assert url.raw_password is None
+
+
+async def test_https_to_http_is_refused() -> None:
+    """From https to http nothing is followed, not even home, unless it is allowed."""
+    script = Script(to("http://api.example.com/v1/other"), reply(200))
+    with pytest.raises(TooManyRedirectsError, match="from https to http"):
+        await follow(script, request())
+    script = Script(to("http://api.example.com/v1/other"), reply(200))
+    response = await follow(script, request(), allow_insecure=True)
+    assert response.status == 200
+
+
+async def test_http_to_https_is_followed() -> None:
+    """From http to https is followed; it is another origin all the same."""
+    script = Script(to("https://plain.example/x"), reply(200))
+    handed = APIRequest("GET", "http://plain.example/x", {"X-Key": "1"}, home=BaseURL("http://plain.example"))
+    await follow(script, handed)
+    assert script.urls[1] == "https://plain.example/x"
+    assert "X-Key" not in script.last.headers
+
+
+# --- how often
+
+
+async def test_a_loop_costs_eleven_requests() -> None:
+    """Ten hops are followed and the eleventh redirect is an error, which is not tried again."""
+    script = Script(to("/v1/things"))
+    async with Client(BASE, transport=script, max_retries=5) as api:
+        with pytest.raises(TooManyRedirectsError, match="10"):
+            await api.get("/things")
+        assert api.waits == []
+    assert len(script.requests) == 11
+
+
+@pytest.mark.parametrize("most", [0, 1, 3])
+async def test_the_number_of_hops_can_be_set(most: int) -> None:
+    """``max_redirects`` hops are followed, and 0 follows none."""
+    script = Script(*[to(f"/v1/{number}") for number in range(most)], reply(200))
+    response = await follow(script, request(), max_redirects=most)
+    assert len(response.history) == most
+    script = Script(to("/v1/again"))
+    with pytest.raises(TooManyRedirectsError):
+        await follow(script, request(), max_redirects=most)
+    assert len(script.requests) == most + 1
+
+
+async def test_attempts_are_counted_over_all_hops() -> None:
+    """A hop goes on counting attempts where the last one stopped."""
+    script = Script(reply(500), to("/v1/b"), reply(503), to("/v1/c"), reply(500))
+    async with Client(
+        BASE, transport=script, retry=RetryPolicy(max_retries=2, jitter=lambda wait: wait)
+    ) as api:
+        with pytest.raises(InternalServerError) as caught:
+            await api.get("/a")
+        assert len(api.waits) == 2
+    assert [sent.attempt for sent in script.requests] == [0, 1, 1, 2, 2]
+    assert caught.value.retries_taken == 2
+
+
+async def test_a_lost_hop_is_tried_again_from_that_hop() -> None:
+    """A failure at a hop repeats that hop, not the way to it."""
+    script = Script(to("/v1/b"), APIConnectionError("lost"), reply(200))
+    async with Client(BASE, transport=script) as api:
+        await api.get("/a")
+    assert [sent.url.path for sent in script.requests] == ["/v1/a", "/v1/b", "/v1/b"]
+
+
+async def test_the_history_has_the_hops() -> None:
+    """``response.history`` has every redirect, oldest first, closed."""
+    script = Script(to("/v1/b", 301), to("/v1/c", 307), reply(200))
+    async with Client(BASE, transport=script) as api:
+        response = await api.get("/a", AsyncAPIResponse[Any])
+    assert [(hop.status, hop.url.path) for hop in response.history] == [(301, "/v1/a"), (307, "/v1/b")]
+    assert all(hop.is_closed for hop in response.history if isinstance(hop, AsyncAPIResponse))
+    assert response.url.path == "/v1/c"
+    assert response.request.url.path == "/v1/c"
+
+
+async def test_a_redirect_is_closed_before_the_next_hop() -> None:
+    """No connection is held by a response that was followed, a stream's too."""
+    script = Script(to("/v1/b"), to("/v1/c"), reply(200))
+    response = await fold(default_chain(), script)(request(stream=True))
+    assert script.open_responses == 1
+    await response.close()
+    assert script.open_responses == 0
+
+
+async def test_the_body_of_a_redirect_is_bounded() -> None:
+    """A redirect with a body above ``max_body`` is an error, and not followed."""
+    script = Script(respond(302, body=b"x" * 100, headers={"Location": "/v1/b"}), reply(200))
+    async with Client(BASE, transport=script, max_body=50) as api:
+        with pytest.raises(BodyTooLargeError):
+            await api.get("/a")
+    assert len(script.requests) == 1
+
+
+# --- what crosses origins
+
+
+KEPT = {"Accept": "text/x", "Accept-Language": "de", "User-Agent": "me/1", "Content-Type": "text/plain"}
+PERSONAL = {
+    "Authorization": "s",
+    "Cookie": "s",
+    "Proxy-Authorization": "s",
+    "X-API-Key": "s",
+    "Private-Token": "s",
+    "Ocp-Apim-Subscription-Key": "s",
+    "Idempotency-Key": "s",
+    "X-Amz-Security-Token": "s",
+    "Referer": "s",
+    "Origin": "s",
+    "Host-Header": "s",
+    "Acceptor": "s",
+    "User-Agent-Token": "s",
+    "X-Content-Key": "s",
+}
+
+
+async def test_only_neutral_headers_cross_origins() -> None:
+    """A hop to another origin keeps Accept, User-Agent and Content headers, and nothing else."""
+    script = Script(to(f"{AWAY}/x"), reply(200))
+    await follow(script, request(headers=CIMultiDict({**KEPT, **PERSONAL})))
+    assert dict(script.last.headers) == KEPT
+
+
+def mixed(name: str) -> st.SearchStrategy[str]:
+    """*name* in any case."""
+    return st.tuples(*[st.sampled_from([letter.lower(), letter.upper()]) for letter in name]).map("".join)
+
+
+@given(
+    names=st.lists(st.sampled_from(sorted(PERSONAL)).flatmap(mixed), min_size=1, max_size=6),
+    own=st.booleans(),
+    by_redirect=st.booleans(),
+)
+def test_nothing_personal_crosses_in_any_case_and_number(
+    names: list[str], own: bool, by_redirect: bool
+) -> None:
+    """Whatever the case of a header, and however often it is there, it does not reach another origin."""
+    headers: CIMultiDict[str] = CIMultiDict([(name, "hunter2") for name in (*names, *names)])
+    handed = request(path="/v1/things" if by_redirect else f"{AWAY}/x", headers=headers)
+    if own:  # as headers of the call itself, which auth would lay over the others again
+        handed.call_headers = tuple((name, ("hunter2",)) for name in names)
+    script = Script(to(f"{AWAY}/x"), reply(200)) if by_redirect else Script(reply(200))
+    auth = APIKeyAuth("hunter2", param="key")
+    chain = default_chain(auth=auth, default_headers={"X-Default": "hunter2"})
+    asyncio.run(_run(chain, script, handed))
+    assert str(script.last.url) == f"{AWAY}/x"
+    assert "hunter2" not in str(script.last.headers)
+
+
+async def _run(chain: Any, script: Script, handed: APIRequest) -> None:
+    await fold(chain, script)(handed)
+
+
+async def test_the_way_back_home_has_everything_again() -> None:
+    """A hop that leads back to the own origin has the headers that the stranger did not see."""
+    script = Script(to(f"{AWAY}/x"), to(f"{BASE}/back"), reply(200))
+    async with Client(BASE, transport=script, auth=BearerAuth("abc"), default_headers={"X-D": "1"}) as api:
+        await api.get("/things", headers={"X-Mine": "2"})
+    names = [{"Authorization", "X-D", "X-Mine"} & set(sent.headers) for sent in script.requests]
+    assert names == [{"Authorization", "X-D", "X-Mine"}, set(), {"Authorization", "X-D", "X-Mine"}]
+
+
+async def test_trusted_origins_see_everything() -> None:
+    """A hop to a trusted origin keeps headers and body."""
+    script = Script(to("https://a.example.org/x", 307), reply(200))
+    trusted = ["https://*.example.org"]
+    async with Client(BASE, transport=script, auth=BearerAuth("abc"), trusted_origins=trusted) as api:
+        await api.put("/things", content=b"x", headers={"X-Mine": "1"})
+    assert script.last.headers["Authorization"] == "Bearer abc"
+    assert script.last.headers["X-Mine"] == "1"
+    assert script.bodies == [b"x", b"x"]
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_body_does_not_go_to_another_origin(status: int) -> None:
+    """A 307 or 308 that would take the body to a stranger is refused, and the error names the way out."""
+    script = Script(to(f"{AWAY}/x", status), reply(200))
+    async with Client(BASE, transport=script) as api:
+        with pytest.raises(TooManyRedirectsError, match="trusted_origins"):
+            await api.post("/things", json={"secret": "hunter2"})
+    assert len(script.requests) == 1
+
+
+async def test_a_get_goes_to_another_origin_without_the_body() -> None:
+    """A POST that becomes a GET may lead to a stranger: nothing of it goes along."""
+    script = Script(to(f"{AWAY}/x", 303), reply(200))
+    async with Client(BASE, transport=script, idempotency_header="Idempotency-Key") as api:
+        await api.post("/things", json={"secret": "hunter2"})
+    assert calls(script)[1] == f"GET {AWAY}/x"
+    assert script.bodies[1] == b""
+    assert not {"Idempotency-Key", "Content-Type"} & set(script.last.headers)
+
+
+async def test_a_conflict_of_a_stranger_is_not_tried_again() -> None:
+    """The key of a call counts only where it is sent: a stranger's 409 is not tried again for it."""
+    script = Script(to(f"{AWAY}/x", 307), reply(409))
+    async with Client(BASE, transport=script, idempotency_header="Idempotency-Key") as api:
+        with pytest.raises(APIStatusError):
+            await api.post("/things")
+        assert api.waits == []
+
+
+async def test_an_absolute_url_is_a_stranger_from_the_start() -> None:
+    """An absolute URL of another origin goes without what is personal, the call's own headers too."""
+    script = Script()
+    async with Client(
+        BASE, transport=script, auth=BearerAuth("abc"),
+        default_headers={"X-D": "1", "Accept-Language": "de"}, default_params={"tenant": "7"},
+    ) as api:  # fmt: skip
+        await api.get(f"{AWAY}/x", headers={"Authorization": "Mine", "X-Mine": "2", "Accept": "text/x"})
+    assert script.urls == [f"{AWAY}/x"]
+    names = {name for name in script.last.headers if name not in {"User-Agent", "Accept-Encoding"}}
+    assert names == {"Accept", "Accept-Language"}
+    assert script.last.headers["Accept"] == "text/x"
+
+
+async def test_a_stranger_is_protected_from_without_following_too() -> None:
+    """With redirects switched off an absolute URL goes without what is personal all the same."""
+    script = Script()
+    async with Client(BASE, transport=script, follow_redirects=False, default_headers={"X-D": "1"}) as api:
+        await api.get(f"{AWAY}/x", headers={"X-Mine": "2"})
+    assert not {"X-D", "X-Mine"} & set(script.last.headers)
+
+
+async def test_another_port_and_another_scheme_are_strangers() -> None:
+    """An origin is scheme, host and port."""
+    for url in ("https://api.example.com:8443/x", "http://api.example.com/x", "https://example.com/x"):
+        script = Script()
+        await follow(script, request(path=url, headers=CIMultiDict({"X-Mine": "1"})))
+        assert "X-Mine" not in script.last.headers, url
+
+
+async def test_the_request_that_was_handed_in_is_the_hops_own() -> None:
+    """What the stranger's hop loses is not lost on the request that other middlewares hold."""
+    seen: list[APIRequest] = []
+
+    async def outer(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:
+        seen.append(request.copy())
+        response: AsyncAPIResponse[Any] = await handler(request.copy())
+        seen.append(request)
+        return response
+
+    script = Script(to(f"{AWAY}/x"), reply(200))
+    async with Client(BASE, transport=script, middlewares=[outer]) as api:
+        await api.get("/things", headers={"X-Mine": "1"})
+    assert seen[0].headers == seen[1].headers
+    assert seen[0].url == seen[1].url
+
+
+async def test_an_error_about_a_redirect_names_no_secret() -> None:
+    """The message has method and place, and neither the Location nor a query."""
+    script = Script(to("file:///hunter2"))
+    with pytest.raises(TooManyRedirectsError) as caught:
+        await follow(script, request(path="/v1/things?token=hunter2"))
+    assert "hunter2" not in str(caught.value)
+    assert "GET https://api.example.com/v1/things" in str(caught.value)
+    assert caught.value.request is not None

@@ -1,0 +1,624 @@
+"""The pool: which connections are used again, how long is waited for one, and what is left in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import select
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+from servers import (
+    Exchange,
+    RawServer,
+    Script,
+    client_tls,
+    close,
+    drip,
+    hang,
+    in_turn,
+    ok,
+    raw_server,
+    respond,
+    response,
+    turns,
+    until,
+)
+
+from aioapiclient._connector import _Protocol
+from aioapiclient._request import APIRequest
+from aioapiclient._transport import AiohttpTransport
+from aioapiclient._types import DEFAULT_TIMEOUT, Timeout
+from aioapiclient.errors import APIConnectionError, APITimeoutError, ClientClosedError
+
+LOOPS: list[Any] = [asyncio.new_event_loop]
+if os.environ.get("AIOAPICLIENT_TEST_LOOP") == "uvloop":
+    import uvloop
+
+    LOOPS = [uvloop.new_event_loop]
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[AiohttpTransport]:
+    """A transport that trusts the tests' certificate, closed in the end."""
+    transport = AiohttpTransport(ssl=client_tls())
+    yield transport
+    await transport.close()
+
+
+def request(url: str, method: str = "GET", **limits: float | None) -> APIRequest:
+    """A request with the limits that a test sets."""
+    return APIRequest(method, url, timeout=Timeout(**limits).over(DEFAULT_TIMEOUT))  # type: ignore[arg-type]
+
+
+async def fetch(transport: AiohttpTransport, url: str, method: str = "GET", **limits: float | None) -> bytes:
+    """The body of an answer."""
+    return await (await transport(request(url, method, **limits))).read()
+
+
+def limited(limit: int = 1, **options: Any) -> Callable[[], aiohttp.TCPConnector]:
+    """A factory of connectors with so many connections."""
+    return lambda: aiohttp.TCPConnector(limit=limit, **options)
+
+
+class Told:
+    """A script that answers with what the test puts in place, and hands the connection to it."""
+
+    def __init__(self) -> None:
+        self.exchange: Exchange | None = None
+
+    async def __call__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        await exchange.send(ok(b'"%d"' % exchange.index))
+
+    def send_unread(self, data: bytes) -> None:
+        """Put *data* into the client's socket; the loop did not run since, so nobody has read it."""
+        assert self.exchange is not None
+        with self._socket() as sock:
+            sock.send(data)
+
+    def end_unread(self) -> None:
+        """Put a FIN into the client's socket, likewise."""
+        with self._socket() as sock:
+            sock.shutdown(socket.SHUT_WR)
+
+    def _socket(self) -> socket.socket:
+        assert self.exchange is not None
+        return socket.socket(fileno=os.dup(self.exchange.writer.get_extra_info("socket").fileno()))
+
+
+# --- reuse
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_reuse(transport: AiohttpTransport, tls: bool) -> None:
+    """A silent connection is used again, also with TLS, whose tickets are no stray response."""
+    async with raw_server(respond(ok()), tls=tls) as server:
+        for _ in range(5):
+            await fetch(transport, server.url)
+            await asyncio.sleep(0)
+        assert server.connections == 1
+
+
+STRAY = {"a response": ok(b'"stray"'), "a 408": response("408 Request Timeout"), "garbage": b"garbage\r\n\r\n"}
+
+
+@pytest.mark.parametrize("stray", STRAY.values(), ids=STRAY.keys())
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_stray_response_that_was_read(transport: AiohttpTransport, stray: bytes, method: str) -> None:
+    """What comes on an idle connection is not the answer to the next request."""
+    told = Told()
+    async with raw_server(told) as server:
+        assert await fetch(transport, server.url, method) == b'"0"'
+        told.send_unread(stray)
+        await turns()
+        assert await fetch(transport, server.url, method) == b'"1"'
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("stray", STRAY.values(), ids=STRAY.keys())
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_stray_response_that_was_not_read(transport: AiohttpTransport, stray: bytes, method: str) -> None:
+    """That holds for what the loop has not read yet: a busy loop may be late."""
+    told = Told()
+    async with raw_server(told) as server:
+        assert await fetch(transport, server.url, method) == b'"0"'
+        told.send_unread(stray)
+        assert await fetch(transport, server.url, method) == b'"1"'
+        assert server.connections == 2
+
+
+async def test_end_that_was_not_read(transport: AiohttpTransport) -> None:
+    """A connection that the server has closed is not used again, though the loop has not seen it: no POST is lost."""
+    told = Told()
+    async with raw_server(told) as server:
+        for index in range(5):
+            assert await fetch(transport, server.url, "POST") == b'"%d"' % index
+            told.end_unread()
+        assert server.connections == 5
+
+
+async def test_stray_response_without_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no poll, what the loop has read is seen all the same."""
+    monkeypatch.delattr(select, "poll")
+    transport, told = AiohttpTransport(), Told()
+    async with raw_server(told) as server:
+        assert await fetch(transport, server.url) == b'"0"'
+        assert await fetch(transport, server.url) == b'"1"'
+        assert server.connections == 1
+        told.send_unread(ok(b'"stray"'))
+        await turns()
+        assert await fetch(transport, server.url) == b'"2"'
+        assert server.connections == 2
+        await transport.close()
+
+
+async def test_no_double_answer_under_load(transport: AiohttpTransport) -> None:
+    """A server that answers everything twice never gives one caller's answer to another."""
+
+    async def script(exchange: Exchange) -> None:
+        answer = ok(exchange.request.target.encode())
+        await exchange.send(answer)
+        await asyncio.sleep(0)
+        await exchange.send(answer)
+
+    async with raw_server(script) as server:
+
+        async def caller(name: int) -> None:
+            for turn in range(10):
+                target = f"/{name}/{turn}"
+                assert await fetch(transport, server.url + target, "POST") == target.encode()
+
+        await asyncio.gather(*(caller(name) for name in range(10)))
+
+
+async def test_connection_in_use_is_connected(transport: AiohttpTransport) -> None:
+    """aiohttp's own question whether a connection is closed has its usual answer while a response comes in."""
+    async with raw_server(hang(response("200 OK", None, Content_Length="9") + b"a")) as server:
+        answer = await transport(APIRequest("GET", server.url, cast_to=aiohttp.ClientResponse))  # type: ignore[arg-type]
+        await turns()
+        assert not answer.raw.connection.closed
+        answer.raw.close()
+
+
+async def test_probes(transport: AiohttpTransport) -> None:
+    """TCP asks a peer that is silent for a minute whether it is there."""
+    async with raw_server(hang(response("200 OK", None, Content_Length="9") + b"a")) as server:
+        answer = await transport(APIRequest("GET", server.url, cast_to=aiohttp.ClientResponse))  # type: ignore[arg-type]
+        sock = answer.raw.connection.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+        await answer.close()
+
+
+# --- limits
+
+
+class SlowResolver(AbstractResolver):
+    """A resolver that never answers."""
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        await asyncio.sleep(3600)
+        return []
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def test_connect_limits_dns() -> None:
+    """``connect`` counts DNS."""
+    transport = AiohttpTransport(connector=lambda: aiohttp.TCPConnector(resolver=SlowResolver()))
+    with pytest.raises(APITimeoutError, match=r"no connection within 0\.05 s \(connect\)") as caught:
+        await fetch(transport, "http://api.example.com", connect=0.05)
+    assert (caught.value.phase, caught.value.sent) == ("connect", False)
+    await transport.close()
+
+
+async def test_connect_limits_tls(transport: AiohttpTransport) -> None:
+    """``connect`` counts the TLS handshake."""
+    async with raw_server(hang()) as server:
+        with pytest.raises(APITimeoutError) as caught:
+            await fetch(transport, server.url.replace("http:", "https:"), connect=0.05)
+    assert (caught.value.phase, caught.value.sent) == ("connect", False)
+
+
+async def test_connect_limits_tcp(transport: AiohttpTransport) -> None:
+    """``connect`` counts TCP: a host that does not answer at all."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        # A full backlog drops what comes, as a black hole does.
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        try:
+            with pytest.raises(APITimeoutError) as caught:
+                await fetch(transport, f"http://127.0.0.1:{port}", connect=0.05)
+        finally:
+            for filler in fillers:
+                filler.close()
+    assert (caught.value.phase, caught.value.sent) == ("connect", False)
+
+
+async def test_connect_does_not_limit_the_rest(transport: AiohttpTransport) -> None:
+    """``connect`` ends with the connection: an answer may take longer."""
+
+    async def late(exchange: Exchange) -> None:
+        await asyncio.sleep(0.35)
+        await exchange.send(ok())
+
+    async with raw_server(late) as server:
+        assert await fetch(transport, server.url, connect=0.3) == b"{}"
+
+
+async def test_caller_cancels_while_connecting() -> None:
+    """A caller's cancel, or timeout, while a connection is made stays theirs."""
+    transport = AiohttpTransport(connector=lambda: aiohttp.TCPConnector(resolver=SlowResolver()))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await fetch(transport, "http://api.example.com", connect=5)
+    await transport.close()
+
+
+async def test_pool_limit() -> None:
+    """``pool`` limits the wait for a free connection, by an error of its own that nothing was sent for."""
+    transport = AiohttpTransport(connector=limited(1))
+    async with raw_server(hang()) as server:
+        holder = asyncio.create_task(fetch(transport, server.url))
+        await until(lambda: server.requests)
+        with pytest.raises(APITimeoutError, match=r"no connection became free within 0\.05 s \(pool\)") as caught:
+            await fetch(transport, server.url, pool=0.05)
+        assert (caught.value.phase, caught.value.sent) == ("pool", False)
+        holder.cancel()
+        await transport.close()
+    assert len(server.requests) == 1
+
+
+async def test_no_pool_limit() -> None:
+    """Without a limit a call waits for a free connection, and ``connect`` does not count the wait."""
+    transport = AiohttpTransport(connector=limited(1))
+
+    async def late(exchange: Exchange) -> None:
+        await asyncio.sleep(0.12)
+        await exchange.send(ok(Connection="close"))
+        exchange.close()
+
+    async with raw_server(late) as server:
+        calls = [fetch(transport, server.url, connect=0.3) for _ in range(4)]
+        assert await asyncio.gather(*calls) == [b"{}"] * 4
+        assert server.connections == 4
+    await transport.close()
+
+
+async def test_granted_and_cancelled() -> None:
+    """A connection that was granted to a call in the moment it was cancelled goes to the next in the queue."""
+    transport = AiohttpTransport(connector=limited(1))
+    async with raw_server(respond(ok())) as server:
+        holder = await transport(request(server.url))
+        await holder.read()
+        session: Any = transport._session
+        connector = session.connector
+        # The one connection is taken, and two calls queue for it.
+        key, idle = next(iter(connector._conns.items()))
+        protocol, _ = idle[0]
+        connector._conns.clear()
+        connector._acquired.add(protocol)
+        first, second = (asyncio.create_task(fetch(transport, server.url)) for _ in range(2))
+        await turns()
+        connector._release(key, protocol)
+        first.cancel()
+        assert await asyncio.wait_for(second, 10) == b"{}"
+        with pytest.raises(asyncio.CancelledError):
+            await first
+    await transport.close()
+
+
+async def test_silence_before_the_head(transport: AiohttpTransport) -> None:
+    """``read`` limits the wait for the head."""
+    async with raw_server(hang()) as server:
+        with pytest.raises(APITimeoutError, match=r"the server sent nothing within 0\.05 s \(read\)") as caught:
+            await fetch(transport, server.url, "POST", read=0.05)
+        assert (caught.value.phase, caught.value.sent) == ("read", None)
+        assert len(server.requests) == 1
+
+
+async def test_read_limits_on_one_connection(transport: AiohttpTransport) -> None:
+    """Every request on a connection has its own ``read``, a shorter one after a longer one too."""
+    async with raw_server(in_turn(respond(ok()), respond(ok()), hang())) as server:
+        await fetch(transport, server.url, read=60)
+        await fetch(transport, server.url, read=None)
+        with pytest.raises(APITimeoutError):
+            await fetch(transport, server.url, read=0.05)
+        assert server.connections == 1
+
+
+class Clock:
+    """The part of an event loop that tells the time and sets timers."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.timers: dict[float, Callable[[], None]] = {}
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Clock.Handle:
+        self.timers[when] = callback
+        return Clock.Handle(self, when)
+
+    def get_debug(self) -> bool:
+        return False
+
+    class Handle:
+        def __init__(self, clock: Clock, when: float) -> None:
+            self.clock, self.when = clock, when
+
+        def cancel(self) -> None:
+            self.clock.timers.pop(self.when, None)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, timers firing in order."""
+        end = self.now + seconds
+        while due := [when for when in self.timers if when <= end]:
+            self.now = min(due)
+            self.timers.pop(self.now)()
+        self.now = end
+
+
+def silent(clock: Clock, read_timeout: float | None) -> _Protocol:
+    """A protocol on a clock, waiting for an answer."""
+    protocol = _Protocol(clock)  # type: ignore[arg-type]
+    protocol.read_timeout = read_timeout
+    protocol.start_timeout()
+    return protocol
+
+
+def test_read_timer() -> None:
+    """Silence is counted from the last byte, by one timer, however many bytes came."""
+    clock = Clock()
+    protocol = silent(clock, 60)
+    for _ in range(100):
+        clock.advance(59)
+        protocol.start_timeout()
+        assert len(clock.timers) == 1
+    clock.advance(59.9)
+    assert protocol.exception() is None
+    clock.advance(0.1)
+    assert isinstance(protocol.exception(), aiohttp.SocketTimeoutError)
+    assert not clock.timers
+
+
+def test_read_timer_is_idle_between_requests() -> None:
+    """The time that a connection lies idle is not counted against anybody, and its timer ends by itself."""
+    clock = Clock()
+    protocol = silent(clock, 60)
+    protocol._drop_timeout()
+    clock.advance(1000)
+    assert protocol.exception() is None
+    assert not clock.timers
+
+
+def test_read_timer_gets_shorter() -> None:
+    """A shorter limit after a longer one holds at once; no limit is none."""
+    clock = Clock()
+    protocol = silent(clock, 60)
+    protocol.read_timeout = None
+    protocol.start_timeout()
+    clock.advance(1000)
+    assert protocol.exception() is None
+    protocol = silent(clock, 60)
+    protocol.read_timeout = 0.1
+    protocol.start_timeout()
+    clock.advance(0.1)
+    assert isinstance(protocol.exception(), aiohttp.SocketTimeoutError)
+    assert not clock.timers
+
+
+async def test_no_timer_is_left(transport: AiohttpTransport) -> None:
+    """A connection that is gone leaves no timer behind."""
+    async with raw_server(close(ok())) as server:
+        await fetch(transport, server.url)
+        await until(lambda: server.open_connections == 0)
+        await turns()
+    loop: Any = asyncio.get_running_loop()
+    if isinstance(loop, asyncio.BaseEventLoop):
+        timers = [handle for handle in vars(loop)["_scheduled"] if not handle.cancelled()]
+        assert not [handle for handle in timers if "_Protocol" in repr(handle)]
+
+
+# --- interim responses
+
+
+async def test_interim_responses(transport: AiohttpTransport) -> None:
+    """Interim responses before the final one are passed over, however they come."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    for script in (respond(hints * 99 + ok(b"1")), drip(hints * 9 + ok(b"1"), size=7, every=0)):
+        async with raw_server(script) as server:
+            for _ in range(3):
+                assert await fetch(transport, server.url) == b"1"
+            assert server.connections == 1
+
+
+async def test_endless_interim_responses(transport: AiohttpTransport) -> None:
+    """A server that sends interim responses for ever is broken, however small the pieces."""
+
+    async def script(exchange: Exchange) -> None:
+        while True:
+            await exchange.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+            await asyncio.sleep(0)
+
+    async with raw_server(script) as server:
+        with pytest.raises(APIConnectionError, match="Too many interim responses"):
+            await fetch(transport, server.url, read=None)
+    async with raw_server(respond(b"HTTP/1.1 102 Processing\r\n\r\n" * 5000)) as server:
+        with pytest.raises(APIConnectionError, match="Too many interim responses"):
+            await fetch(transport, server.url)
+
+
+# --- the end of the session
+
+
+WAITS: dict[str, Script] = {
+    "the head": hang(),
+    "the rest of the head": hang(b"HTTP/1.1 200 OK\r\nX: "),
+    "the body": hang(response("200 OK", None, Content_Length="9") + b"a"),
+    "an unframed body": hang(response("200 OK", None) + b"a"),
+}
+
+
+@pytest.mark.parametrize("script", WAITS.values(), ids=WAITS.keys())
+@pytest.mark.parametrize("tls", [False, True])
+async def test_close_ends_who_waits(script: Script, tls: bool) -> None:
+    """Whatever a call waits for, the closing of the transport ends it, and the connection."""
+    transport = AiohttpTransport(ssl=client_tls())
+    async with raw_server(script, tls=tls) as server:
+        call = asyncio.create_task(fetch(transport, server.url))
+        await until(lambda: server.requests)
+        await asyncio.sleep(0.02)
+        await asyncio.wait_for(transport.close(), 10)
+        with pytest.raises(ClientClosedError):
+            await asyncio.wait_for(call, 10)
+        await until(lambda: server.open_connections == 0)
+
+
+async def test_close_ends_the_queue() -> None:
+    """A call that queues for a connection is ended as closed, not as cancelled."""
+    transport = AiohttpTransport(connector=limited(1))
+    async with raw_server(hang()) as server:
+        calls = [asyncio.create_task(fetch(transport, server.url, pool=limit)) for limit in (None, None, 5)]
+        await until(lambda: server.requests)
+        await transport.close()
+        for call in calls:
+            with pytest.raises(ClientClosedError):
+                await asyncio.wait_for(call, 10)
+
+
+async def test_close_while_a_waiter_is_cancelled() -> None:
+    """A caller's cancel in the tick of the closing stays a cancel."""
+    transport = AiohttpTransport(connector=limited(1))
+    async with raw_server(hang()) as server:
+        calls = [asyncio.create_task(fetch(transport, server.url)) for _ in range(2)]
+        await until(lambda: server.requests)
+        for call in calls:
+            call.cancel()
+        await transport.close()
+        for call in calls:
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(call, 10)
+
+
+async def test_close_during_dns() -> None:
+    """A call that waits for DNS is ended as closed, or by its own limit."""
+    transport = AiohttpTransport(connector=lambda: aiohttp.TCPConnector(resolver=SlowResolver()))
+    calls = [asyncio.create_task(fetch(transport, "http://api.example.com", connect=None)) for _ in range(2)]
+    await turns()
+    await transport.close()
+    for call in calls:
+        with pytest.raises(ClientClosedError):
+            await asyncio.wait_for(call, 10)
+
+
+# --- a connector of the user's
+
+
+async def test_unix_socket() -> None:
+    """A connector of any kind is mended: one for Unix sockets has limits and drops what is stray."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "socket"))
+        told, server = Told(), RawServer(hang())
+        server.script = told
+        listener = await asyncio.start_unix_server(server._serve, path)
+        transport = AiohttpTransport(connector=lambda: aiohttp.UnixConnector(path, limit=1))
+        assert await fetch(transport, "http://localhost/") == b'"0"'
+        assert await fetch(transport, "http://localhost/") == b'"1"'
+        assert server.connections == 1
+        told.send_unread(ok(b'"stray"'))
+        assert await fetch(transport, "http://localhost/") == b'"2"'
+        assert server.connections == 2
+        server.script = hang()
+        holder = asyncio.create_task(fetch(transport, "http://localhost/"))
+        await until(lambda: len(server.requests) == 4)
+        with pytest.raises(APITimeoutError, match="pool"):
+            await fetch(transport, "http://localhost/", pool=0.02)
+        holder.cancel()
+        await transport.close()
+        listener.close()
+        await server._stop()
+        await listener.wait_closed()
+
+
+async def test_subclass_of_a_connector() -> None:
+    """A user's subclass keeps its name and what it overrides."""
+
+    class Counting(aiohttp.TCPConnector):
+        made = 0
+
+        async def _create_connection(self, *args: Any) -> Any:
+            type(self).made += 1
+            return await super()._create_connection(*args)
+
+    transport = AiohttpTransport(connector=Counting)
+    async with raw_server(close(ok())) as server:
+        await fetch(transport, server.url)
+        await fetch(transport, server.url)
+    session: Any = transport._session
+    assert isinstance(session.connector, Counting)
+    assert type(session.connector).__name__ == "Counting"
+    assert type(session.connector).made == 2
+    await transport.close()
+
+
+async def test_factory_that_makes_no_connector() -> None:
+    """What a factory makes must be a connector."""
+    transport = AiohttpTransport(connector=lambda: "connector")  # type: ignore[arg-type,return-value]
+    with pytest.raises(TypeError, match="connector made a str"):
+        await fetch(transport, "http://127.0.0.1")
+
+
+# --- after the end of the loop
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("in_flight", [False, True])
+def test_second_loop(make_loop: Any, tls: bool, in_flight: bool) -> None:
+    """A transport whose loop has ended closes what it had there, and opens a new session on the next loop."""
+    transport = AiohttpTransport(ssl=client_tls())
+    sockets: list[int] = []
+    kept: list[Any] = []
+
+    async def use() -> None:
+        script = in_turn(respond(ok()), hang(response("200 OK", None, Content_Length="9") + b"a"))
+        async with raw_server(script, tls=tls) as server:
+            assert await fetch(transport, server.url) == b"{}"
+            session: Any = transport._session
+            idle = [protocol for queue in session.connector._conns.values() for protocol, _ in queue]
+            sockets.extend(protocol.transport.get_extra_info("socket").fileno() for protocol in idle)
+            if in_flight:
+                kept.append(await transport(request(server.url)))
+
+    for _ in range(2):
+        with asyncio.Runner(loop_factory=make_loop) as runner:
+            runner.run(use())
+            # As at the end of a program that forgot to close: the connections are open still.
+            loop = runner.get_loop()
+            assert not loop.is_closed()
+    transport.forget_session()
+    for response_left in kept:
+        with asyncio.Runner() as runner:
+            runner.run(response_left.close())
+    kept.clear()
+    gc.collect()
+    for number in sockets:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(number)

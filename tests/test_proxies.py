@@ -1,0 +1,121 @@
+"""Proxies: which one a URL goes through, and that their credentials go nowhere else."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from yarl import URL
+
+from aioapiclient._proxies import EnvironmentProxies, Proxy
+from aioapiclient.errors import InvalidRequestError
+
+
+@pytest.mark.parametrize(
+    ("url", "userinfo"),
+    [
+        ("http://proxy.example:3128", None),
+        ("http://user:secret@proxy.example:3128", "user:secret"),
+        ("https://user@proxy.example:3128/", "user:"),
+        ("http://us%40er:p%3Aw%2F%C3%A9@proxy.example:3128", "us@er:p:w/é"),
+        (URL("http://user:secret@proxy.example:3128"), "user:secret"),
+    ],
+)
+def test_parse(url: str | URL, userinfo: str | None) -> None:
+    """The credentials are taken out of the URL, decoded, and put into a header (RFC 7617)."""
+    proxy = Proxy.parse(url)
+    assert (proxy.url.host, proxy.url.port, proxy.url.user, proxy.url.password) == ("proxy.example", 3128, None, None)
+    if userinfo is None:
+        assert proxy.authorization is None
+    else:
+        assert proxy.authorization == "Basic " + base64.b64encode(userinfo.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "url", ["socks5://user:secret@h", "user:secret@h:1", "http://", "", "h:3128", "http://[user:secret@h", "ftp://h"]
+)
+def test_no_proxy_url(url: str) -> None:
+    """What is no HTTP proxy's URL is refused, without its credentials in the message."""
+    with pytest.raises(InvalidRequestError) as caught:
+        Proxy.parse(url)
+    assert "secret" not in str(caught.value)
+    assert "user" not in str(caught.value)
+
+
+def test_repr() -> None:
+    """A proxy never shows its credentials."""
+    assert repr(Proxy.parse("http://user:secret@h:1")) == "<Proxy http://h:1/>"
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "url", "is_bypassed"),
+    [
+        ("", "http://api.example.com", False),
+        ("api.example.com", "http://api.example.com", True),
+        ("other.example.com", "http://api.example.com", False),
+        (" other.example.com ,\tapi.example.com\n", "http://api.example.com", True),
+        ("other.example.com api.example.com", "http://api.example.com", True),
+        ("example.com", "http://api.example.com", True),
+        (".example.com", "http://api.example.com", True),
+        (" .example.com ", "http://api.example.com", True),
+        ("ample.com", "http://api.example.com", False),
+        ("API.Example.com", "http://api.example.com", True),
+        (" * ", "http://api.example.com", True),
+        ("api.example.com:8080", "http://api.example.com:8080", True),
+        ("api.example.com:8080", "http://api.example.com", False),
+        ("127.0.0.1", "http://127.0.0.1:9999", True),
+    ],
+)
+def test_no_proxy(monkeypatch: pytest.MonkeyPatch, no_proxy: str, url: str, is_bypassed: bool) -> None:
+    """``no_proxy`` has the meaning that urllib gives it, and white space does no harm."""
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", no_proxy)
+    proxies = EnvironmentProxies()
+    for _ in range(2):
+        assert (proxies.find(URL(url)) is None) is is_bypassed
+
+
+def test_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each scheme has a proxy of its own, or none."""
+    monkeypatch.setenv("https_proxy", " http://secure.example:1 \n")
+    proxies = EnvironmentProxies()
+    assert proxies.find(URL("http://h")) is None
+    proxy = proxies.find(URL("https://h"))
+    assert proxy is not None
+    assert proxy.url == URL("http://secure.example:1/")
+
+
+def test_no_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy without a scheme is an HTTP proxy, as it is for curl."""
+    monkeypatch.setenv("http_proxy", "proxy.example:3128")
+    proxy = EnvironmentProxies().find(URL("http://h"))
+    assert proxy is not None
+    assert proxy.url == URL("http://proxy.example:3128/")
+
+
+def test_socks_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that cannot be spoken to is refused when it would be used, not passed by."""
+    monkeypatch.setenv("http_proxy", "socks5://proxy.example:1080")
+    proxies = EnvironmentProxies()
+    assert proxies.find(URL("https://h")) is None
+    with pytest.raises(InvalidRequestError, match="SOCKS"):
+        proxies.find(URL("http://h"))
+
+
+def test_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the environment names no proxy, the system's own are used, with its own exceptions."""
+    monkeypatch.setattr("urllib.request.getproxies_environment", dict)
+    monkeypatch.setattr("urllib.request.getproxies", lambda: {"http": "http://system.example:1"})
+    monkeypatch.setattr("urllib.request.proxy_bypass", lambda host: host == "inside.example")
+    proxies = EnvironmentProxies()
+    assert proxies.find(URL("http://outside.example")) is not None
+    assert proxies.find(URL("http://inside.example")) is None
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers are remembered by origin, a thousand at most."""
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    proxies = EnvironmentProxies()
+    for number in range(2500):
+        assert proxies.find(URL(f"http://h{number}.example")) is not None
+    assert len(proxies._known) <= 1000

@@ -1,0 +1,267 @@
+"""The public names: which there are, at which door, in which home, and what an import does."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+import typing
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import aioapiclient
+
+PACKAGE = Path(aioapiclient.__file__).parent
+
+ERRORS = {
+    "APIClientError", "APIConnectionError", "APIError", "APIResponseValidationError", "APIStatusError",
+    "APIStreamError", "APITimeoutError", "AuthenticationError", "BadGatewayError", "BadRequestError",
+    "BodyTooLargeError", "ClientClosedError", "ConflictError", "ContentTooLargeError", "GatewayTimeoutError",
+    "GoneError", "InternalServerError", "InvalidRequestError", "NotFoundError", "PermissionDeniedError",
+    "PreconditionFailedError", "RateLimitError", "RequestNotReplayableError", "RequestTimeoutError",
+    "RetryableError", "ServerNotImplementedError", "ServiceUnavailableError", "StreamConsumedError",
+    "TooManyRedirectsError", "UnprocessableEntityError",
+}  # fmt: skip
+
+# What DESIGN §4 names and a later issue brings; a name moves to DOORS when it exists.
+LATER = {
+    "aioapiclient": {
+        "AsyncPage", "AsyncPaginator", "AsyncStream", "CursorPage", "FilePart", "JSONLStream",
+        "LinkHeaderPage", "NextURLPage", "NumberedPage", "OffsetPage", "PageInfo", "SSEStream",
+        "raw_response", "streaming_response",
+    },
+    "aioapiclient.testing": set[str](),
+}  # fmt: skip
+
+# The doors of DESIGN §4, and what each has by now.
+DOORS = {
+    "aioapiclient": ERRORS
+    | {
+        "APIKeyAuth", "APIRequest", "AiohttpTransport", "AsyncAPIClient", "AsyncAPIResource",
+        "AsyncAPIResponse", "Auth",
+        "BaseAPIResponse", "BasicAuth", "BearerAuth", "Body", "CallOptions", "ClientOptions", "Handler",
+        "Middleware", "NOT_GIVEN", "NotGiven", "OMIT", "Omit", "Open", "QueryStyle", "RequestOptions",
+        "RetryBudget",
+        "RetryPolicy", "Timeout", "Token", "TokenCache", "Unknown", "__version__", "default_chain",
+        "load_middleware", "per_attempt", "per_send",
+    },
+    "aioapiclient.contract": {
+        "APIRequest", "AsyncAPIResponse", "Auth", "Body", "Handler", "Middleware", "Token", "TokenCache",
+        "per_attempt", "per_send",
+    },
+    "aioapiclient.errors": ERRORS | {"TimeoutPhase"},
+    "aioapiclient.middleware": {
+        "AuthMiddleware", "DeadlineMiddleware", "DecodingMiddleware", "HeadersMiddleware",
+        "RedirectMiddleware", "RetryMiddleware", "TimeoutMiddleware",
+    },
+    "aioapiclient.testing": {"Answer", "FakeClock", "FakeTransport", "check_middleware", "respond"},
+}  # fmt: skip
+
+# Names at the users' door that have another door too: they are re-exported once.
+OTHER_DOORS = (
+    "aioapiclient.contract",
+    "aioapiclient.errors",
+    "aioapiclient.middleware",
+    "aioapiclient.testing",
+)
+
+
+def modules() -> list[str]:
+    """Every module of the package."""
+    return ["aioapiclient", *(found.name for found in pkgutil.walk_packages([str(PACKAGE)], "aioapiclient."))]
+
+
+def source_of(name: str) -> ast.Module:
+    """The source of a module, parsed."""
+    path = importlib.import_module(name).__file__
+    assert path is not None
+    return ast.parse(Path(path).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_has_the_names_of_the_design(door: str) -> None:
+    """Each door exports exactly the names of DESIGN §4, and what a later issue brings as soon as it is
+    there.
+    """
+    exported = set(importlib.import_module(door).__all__)
+
+    assert exported - LATER.get(door, set()) == DOORS[door]
+
+
+@pytest.mark.parametrize("module", modules())
+def test_all_is_sorted_and_true(module: str) -> None:
+    """`__all__` of every module is sorted, names nothing twice, and every name in it is there."""
+    imported = importlib.import_module(module)
+    names: list[str] = getattr(imported, "__all__", [])
+
+    assert len(names) == len(set(names))
+    assert sorted(names) == sorted(set(names) & set(dir(imported)))
+    assert names == sorted(names, key=isort_key)
+
+
+def isort_key(name: str) -> tuple[int, str]:
+    """The order that ruff gives `__all__`: constants, then classes, then the rest, each by name."""
+    kind = 0 if name.isupper() else 1 if name[:1].isupper() else 2
+    return kind, name
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_name_is_the_same_at_every_door(door: str) -> None:
+    """A name that two doors have is one and the same object."""
+    other = importlib.import_module(door)
+    shared = set(other.__all__) & set(aioapiclient.__all__)
+
+    assert all(getattr(other, name) is getattr(aioapiclient, name) for name in shared)
+
+
+def test_a_name_has_one_home() -> None:
+    """Every class and function at the users' door is defined in one module, which exports it itself."""
+    for name in aioapiclient.__all__:
+        thing: Any = getattr(aioapiclient, name)
+        if not (inspect.isclass(thing) or inspect.isfunction(thing)) or typing.get_origin(thing) is not None:
+            continue
+        home = sys.modules[thing.__module__]
+        assert getattr(home, name) is thing, name
+        assert name in getattr(home, "__all__", [name]), f"{name} is not in the __all__ of {home.__name__}"
+
+
+def test_a_name_is_reexported_at_most_once() -> None:
+    """Beside its home and the users' door, a name stands at one other door at most."""
+    for name in aioapiclient.__all__:
+        doors = [door for door in OTHER_DOORS if name in importlib.import_module(door).__all__]
+        assert len(doors) <= 1, (name, doors)
+
+
+def test_the_door_only_opens() -> None:
+    """`aioapiclient/__init__.py` has imports and `__all__`, and nothing else."""
+    kinds = {type(node) for node in source_of("aioapiclient").body}
+
+    assert kinds == {ast.Expr, ast.ImportFrom, ast.Assign}
+
+
+def test_all_and_the_imports_of_the_door_agree() -> None:
+    """What the users' door imports is what it exports."""
+    imported = {
+        alias.asname or alias.name
+        for node in source_of("aioapiclient").body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+    assert imported == set(aioapiclient.__all__)
+
+
+def test_the_types_are_marked() -> None:
+    """`py.typed` lies in the package."""
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_the_version_is_a_release_number() -> None:
+    """`__version__` is the version of the distribution."""
+    assert all(part.isdigit() for part in aioapiclient.__version__.split("."))
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_everything_public_is_documented(door: str) -> None:
+    """Every public class and function has a docstring of its own, its public methods too."""
+    module = importlib.import_module(door)
+    missing = [name for name in module.__all__ for name in undocumented(name, getattr(module, name))]
+
+    assert not missing
+
+
+def undocumented(name: str, thing: Any) -> list[str]:
+    """What of a public thing has no docstring."""
+    if inspect.isfunction(thing):
+        return [] if thing.__doc__ else [name]
+    if not inspect.isclass(thing) or not thing.__module__.startswith("aioapiclient"):
+        return []
+    own = {f"{name}.{member}": value for member, value in vars(thing).items() if not member.startswith("_")}
+    methods = {
+        path: value for path, value in own.items() if inspect.isfunction(value) or isinstance(value, property)
+    }
+    return [path for path, value in {name: thing, **methods}.items() if not value.__doc__]
+
+
+@pytest.mark.parametrize("module", modules())
+def test_every_module_says_what_it_is(module: str) -> None:
+    """Every module opens with a docstring, and defines `__all__` where others may import from it."""
+    imported: ModuleType = importlib.import_module(module)
+
+    assert imported.__doc__
+    assert imported.__doc__.splitlines()[0].strip()
+
+
+# --- importing
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter, in which every warning is an error."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_opens_alone(door: str) -> None:
+    """Each door can be imported first, in a fresh interpreter, without a warning."""
+    result = run(f"import {door}")
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+ALONE = """
+import importlib, os, sys
+import aiohttp, backoff, msgspec, yarl
+for name in sys.argv[1:] or {names!r}:
+    if os.fork() == 0:
+        # Without the door, which would import the rest first.
+        package = type(sys)("aioapiclient")
+        package.__path__ = [{path!r}]
+        sys.modules["aioapiclient"] = package
+        importlib.import_module(name)
+        os._exit(0)
+    if os.wait()[1]:
+        sys.exit(name)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_every_module_can_be_imported_alone() -> None:
+    """Each module imports what it needs itself: none depends on another having been imported first."""
+    names = [name for name in modules() if name != "aioapiclient"]
+    result = run(ALONE.format(names=names, path=str(PACKAGE)))
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_import_has_no_side_effect() -> None:
+    """Importing configures no logging, starts no loop or thread, reads no variable, and registers nothing."""
+    result = run(
+        "import logging, os, sys, threading, warnings\n"
+        "before = dict(os.environ), list(warnings.filters), threading.active_count()\n"
+        "import aioapiclient, aioapiclient.testing\n"
+        "assert before == (dict(os.environ), list(warnings.filters), threading.active_count())\n"
+        "assert not logging.root.handlers and logging.root.level == logging.WARNING\n"
+        "ours = [logging.getLogger(name) for name in logging.root.manager.loggerDict if 'aioapi' in name]\n"
+        "assert all(logger.level == 0 and logger.propagate for logger in ours)\n"
+    )
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_optional_packages_are_not_imported() -> None:
+    """Importing needs aiohttp, yarl, msgspec and backoff, and no package that may be missing."""
+    result = run(
+        "import sys, aioapiclient\n"
+        "print(sorted({'yaml', 'brotli', 'opentelemetry', 'pydantic', 'uvloop', 'httpx'} & set(sys.modules)))"
+    )
+
+    assert result.stderr == ""
+    # aiohttp itself takes a brotli that is installed.
+    assert result.stdout.strip() in ("[]", "['brotli']")

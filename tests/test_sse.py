@@ -1,0 +1,329 @@
+"""Server-sent events without I/O: the WHATWG algorithm, whatever the chunking, and its bound."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aioapiclient._sse import single_lines
+from aioapiclient.streaming import ServerSentEvent, SSEDecoder
+
+CASES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "cases" / "sse.json").read_text())["cases"]
+
+# What streams are made of, so that random ones hit every rule: fields, line ends, halves of characters.
+PIECES = st.sampled_from(
+    [
+        *(
+            b"data: x",
+            b"data:",
+            b"data",
+            b"data:  y",
+            b"data: [1]\n\n",
+            b"event: e",
+            b"event:",
+            b"event: error",
+        ),
+        *(
+            b"id: 7",
+            b"id",
+            b"id: a\0b",
+            b"id: \xc3\xa9",
+            b"retry: 10",
+            b"retry: 1x",
+            b"retry:",
+            b"retry: 007",
+        ),
+        *(
+            b":",
+            b": note",
+            b"other: z",
+            b" data: no",
+            b"\n",
+            b"\n",
+            b"\n",
+            b"\n\n",
+            b"\r",
+            b"\r\n",
+            b"\r\n\r\n",
+        ),
+        *(
+            b"\xef\xbb\xbf",
+            b"\xef",
+            b"\xbb",
+            b"\xe2\x80\xa8",
+            b"\xe2\x80",
+            b"\xc3",
+            b"\xa9",
+            b"\xff",
+            b"\x0b",
+            b" ",
+        ),
+        *(b"event: e\ndata: 1\n\n", b"event: ping\ndata: 2\n\n", b"data: 3\n\ndata: 4\n\n"),
+    ]
+)
+STREAMS = st.lists(PIECES, max_size=40).map(b"".join)
+
+
+class Seen(NamedTuple):
+    """What one stream came to."""
+
+    events: list[tuple[str, str, str]]
+    last_event_id: str
+    retry: int | None
+
+
+def decode(chunks: Iterable[bytes]) -> Seen:
+    """The events of *chunks*, by `SSEDecoder`."""
+    decoder = SSEDecoder()
+    events = [event for chunk in chunks for event in decoder.feed(chunk)]
+    events += decoder.flush()
+    found = [(event.event, event.data, event.id) for event in events]
+    return Seen(found, decoder.last_event_id, decoder.retry)
+
+
+def by_the_letter(stream: bytes) -> Seen:
+    """HTML §9.2.6 as it is written: decode all, then line by line, with its three buffers."""
+    text = stream.decode("utf-8", "replace").removeprefix("\ufeff")
+    events: list[tuple[str, str, str]] = []
+    data, name, id_buffer, last_event_id, retry = "", "", "", "", None
+    *lines, _ = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for line in lines:
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line:
+            last_event_id = id_buffer
+            if data:
+                events.append((name or "message", data[:-1], last_event_id))
+            data = name = ""
+        elif field == "event":
+            name = value
+        elif field == "data":
+            data += value + "\n"
+        elif field == "id" and "\0" not in value:
+            id_buffer = value
+        elif field == "retry" and value and all(digit in "0123456789" for digit in value):
+            retry = int(value)
+    return Seen(events, last_event_id, retry)
+
+
+def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
+    """*stream* in pieces, cut at *places*."""
+    bounds = [0, *sorted(places), len(stream)]
+    return [stream[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_streams_of_other_suites(case: dict[str, Any]) -> None:
+    """The streams that other implementations test with give the events of the standard, however cut."""
+    stream = base64.b64decode(case["stream_base64"])
+    events = [(event["event"], event["data"], event["id"]) for event in case["expected_events"]]
+    expected = Seen(events, case["expected_last_event_id"], case["retry"])
+
+    assert decode([stream]) == expected
+    assert decode(cut(stream, range(len(stream)))) == expected
+    for chunks in [cut(stream, [place]) for place in range(0, len(stream), 1 + len(stream) // 300)]:
+        assert decode(chunks) == expected
+    if "chunks_base64" in case:
+        assert decode(base64.b64decode(chunk) for chunk in case["chunks_base64"]) == expected
+
+
+@given(stream=STREAMS, data=st.data())
+def test_any_split_gives_what_the_standard_says(stream: bytes, data: st.DataObject) -> None:
+    """Whatever the bytes, and wherever they are cut, the events are those of the algorithm as written."""
+    places = data.draw(st.lists(st.integers(0, len(stream)), max_size=20))
+
+    assert decode(cut(stream, places)) == by_the_letter(stream)
+    assert decode(cut(stream, range(len(stream)))) == by_the_letter(stream)
+
+
+@given(stream=STREAMS, data=st.data())
+def test_the_short_way_gives_what_the_long_way_gives(stream: bytes, data: st.DataObject) -> None:
+    """Where a text of whole events is taken the short way, its data are those of its parsed events."""
+    places = data.draw(st.lists(st.integers(0, len(stream)), max_size=20))
+    short, long = SSEDecoder(), SSEDecoder()
+    for chunk in cut(stream, places):
+        text = short.complete(chunk)
+        found = single_lines(text)
+        events = long.feed(chunk)
+        if found is not None:
+            assert found == [event.raw for event in events]
+            assert not any(event.has_id or event.event in ("error", "ping") for event in events)
+            assert all(found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"data: 1\n\n",
+        b"data: 1\n\ndata: 2\n\n",
+        b"event: a\ndata: 1\n\n",
+        b"event: a\ndata: 1\n\nevent: \ndata: 2\n\n",
+    ],
+)
+def test_the_common_forms_take_the_short_way(text: bytes) -> None:
+    """One line of data, alone or after a name, is recognised without a look at each event's fields."""
+    found = single_lines(SSEDecoder().complete(text))
+
+    assert found == [b"1", b"2"][: text.count(b"data")]
+
+
+def test_a_byte_order_mark_is_dropped_once() -> None:
+    """A BOM is no part of the first field, though it comes in three pieces; a second one is."""
+    assert decode([b"\xef", b"\xbb", b"\xbfdata: 1\n\n"]).events == [("message", "1", "")]
+    assert decode([b"\xef\xbb\xbf\xef\xbb\xbfdata: 1\n\n"]).events == []
+
+
+def test_an_event_is_given_as_soon_as_it_is_whole() -> None:
+    """With CR as the line end, an event does not wait for the LF that may follow."""
+    decoder = SSEDecoder()
+
+    assert decoder.feed(b"data: 1\r") == []
+    assert decoder.feed(b"\r") == [ServerSentEvent(data="1")]
+    assert decoder.feed(b"\ndata: 2\r\n\r") == [ServerSentEvent(data="2")]
+    assert decoder.feed(b"\n") == []
+
+
+def test_what_is_not_utf_8_becomes_replacement_characters() -> None:
+    """A byte that is no UTF-8 costs one character of its event, and no other event anything."""
+    decoder = SSEDecoder()
+
+    (event,) = decoder.feed(b"event: caf\xe9\nid: \xff\ndata: a\xffb\n\n")
+
+    assert (event.event, event.id, event.data) == ("caf\ufffd", "\ufffd", "a\ufffdb")
+    assert event.raw == b"a\xffb"
+
+
+def test_the_id_stays_until_another_is_named() -> None:
+    """An event without an id has the last one; an empty id takes it away, and NUL voids the field."""
+    decoder = SSEDecoder()
+
+    events = decoder.feed(b"id: 1\ndata: a\n\ndata: b\n\nid: x\0y\ndata: c\n\nid\ndata: d\n\n")
+
+    assert [(event.id, event.has_id) for event in events] == [
+        ("1", True),
+        ("1", False),
+        ("1", False),
+        ("", True),
+    ]
+
+
+def test_a_decoder_goes_on_with_the_id_of_the_one_before() -> None:
+    """After a reconnect the last event id holds until the new connection names one."""
+    decoder = SSEDecoder(last_event_id="41")
+
+    (event,) = decoder.feed(b"data: a\n\n")
+
+    assert (event.id, event.has_id) == ("41", False)
+    assert decoder.last_event_id == "41"
+
+
+def test_the_end_drops_an_event_but_keeps_its_retry() -> None:
+    """An event that was cut off gives nothing, not even its id; a whole retry line is obeyed."""
+    decoder = SSEDecoder()
+    decoder.feed(b"id: 1\nretry: 20\nretry: 3")
+
+    assert decoder.flush() == []
+    assert (decoder.last_event_id, decoder.retry) == ("", 20)
+
+
+@pytest.mark.parametrize(
+    ("line", "retry"),
+    [
+        (b"retry: 0", 0),
+        (b"retry:15", 15),
+        (b"retry: " + b"0" * 5000 + b"7", 7),
+        (b"retry: " + b"9" * 5000, 10**15),
+        ("retry: \u0661".encode(), None),
+        (b"retry: -5", None),
+        (b"retry: 1_0", None),
+        (b"retry: 1.5", None),
+        (b"retry: 10 ", None),
+        (b"retry", None),
+    ],
+)
+def test_retry_is_ascii_digits_and_nothing_else(line: bytes, retry: int | None) -> None:
+    """A retry of ASCII digits counts, one beyond all reason is cut down, and any other is ignored."""
+    decoder = SSEDecoder()
+
+    (event,) = decoder.feed(b"data: x\n" + line + b"\n\n")
+
+    assert (event.retry, decoder.retry) == (retry, retry)
+
+
+def test_a_line_feed_of_unicode_ends_no_line() -> None:
+    """U+2028, U+0085, VT and FF are part of the data."""
+    text = "a\u2028b\u0085c\x0bd\x0ce"
+
+    assert decode([f"data: {text}\n\n".encode()]).events == [("message", text, "")]
+
+
+def test_4_mb_in_small_chunks_are_one_event() -> None:
+    """An event of 4 MB in chunks of 1 kB is whole, as is one in two chunks."""
+    stream = b"data: " + b"x" * (4 << 20) + b"\n\n"
+
+    for size in (1 << 10, 3 << 20):
+        (event,) = [
+            event for decoder in [SSEDecoder()] for chunk in cut(stream, range(0, len(stream), size))
+            for event in decoder.feed(chunk)
+        ]  # fmt: skip
+        assert len(event.data) == 4 << 20
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_an_event_above_the_bound_is_refused(size: int) -> None:
+    """An event of more than max_event bytes raises, after those before it; one that just fits does not."""
+    fits = b"data: " + b"x" * 94 + b"\n\n"
+    stream = fits + b"\n" + fits + b"data: " + b"x" * 95 + b"\n\n" + fits
+    decoder = SSEDecoder(max_event=100)
+    events: list[ServerSentEvent] = []
+
+    with pytest.raises(ValueError, match="an event has more than 100 bytes"):  # noqa: PT012
+        for chunk in cut(stream, range(0, len(stream), size)):
+            events += decoder.feed(chunk)
+        decoder.flush()
+
+    assert [event.data for event in events] == ["x" * 94] * 2
+    with pytest.raises(ValueError, match="more than 100 bytes"):
+        decoder.feed(b"data: 1\n\n")
+
+
+def test_an_endless_line_is_refused_while_it_comes() -> None:
+    """Bytes without an end are not kept beyond the bound."""
+    decoder = SSEDecoder(max_event=1000)
+
+    with pytest.raises(ValueError, match="more than 1000 bytes"):  # noqa: PT012
+        for _ in range(20):
+            decoder.feed(b"data" * 25)
+
+
+@pytest.mark.parametrize("comment", [b":\n", b": ping\r\n", b": ping\r"])
+def test_comments_without_end_are_not_kept(comment: bytes) -> None:
+    """A server may keep a stream alive with comment lines alone, for as long as it likes."""
+    decoder = SSEDecoder(max_event=100)
+
+    for _ in range(1000):
+        assert decoder.feed(comment) == []
+    assert decoder.feed(b"data: 1\n\n") == [ServerSentEvent(data="1")]
+
+
+def test_an_event_can_be_made_by_hand() -> None:
+    """Users make events for their tests, from text or bytes; they compare by what they say."""
+    event = ServerSentEvent("error", "\u00e9", "7", 5)
+
+    assert event == ServerSentEvent(event="error", data="\u00e9".encode(), id="7", retry=5)
+    assert hash(event) == hash(ServerSentEvent("error", "\u00e9", "7", 5))
+    assert event != ServerSentEvent("error", "e", "7", 5)
+    assert event != "\u00e9"
+    assert ServerSentEvent().event == "message"
+
+
+def test_the_repr_of_an_event_keeps_its_data_to_itself() -> None:
+    """Data may be a secret, and is megabytes at times."""
+    assert repr(ServerSentEvent("e" * 99, "secret")) == f"<ServerSentEvent {'e' * 40!r}, 6 bytes>"

@@ -1,0 +1,1249 @@
+"""Typed streams: from bytes to values, what ends them, what breaks them, and how they are resumed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+from servers import Exchange, RawServer, Script, close, hang, in_turn, raw_server, reset
+from servers import respond as reply
+
+from aioapiclient import APIRequest, AsyncAPIResponse, Open, Timeout, Unknown
+from aioapiclient._response import BodySource
+from aioapiclient._transport import AiohttpTransport
+from aioapiclient._types import CallSettings
+from aioapiclient.errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APIStatusError,
+    APIStreamError,
+    APITimeoutError,
+    BadRequestError,
+    BodyTooLargeError,
+    ClientClosedError,
+    InternalServerError,
+    InvalidRequestError,
+    RateLimitError,
+    RequestNotReplayableError,
+    StreamConsumedError,
+)
+from aioapiclient.streaming import (
+    AsyncStream,
+    JSONLStream,
+    ReconnectPolicy,
+    ServerSentEvent,
+    SSEStream,
+)
+
+URL = "http://127.0.0.1/events"
+EVENT_STREAM = "text/event-stream"
+HTTP_CASES: dict[str, dict[str, Any]] = {
+    case["name"]: case
+    for case in json.loads((Path(__file__).parent / "cases" / "sse.json").read_text())["http_cases"]
+}
+
+
+class Text(msgspec.Struct, tag="text"):
+    text: str
+
+
+class Stop(msgspec.Struct, tag="stop"):
+    reason: str = ""
+
+
+class Item(msgspec.Struct):
+    id: int
+
+
+Part = bytes | Exception | Callable[[], Awaitable[object]]
+
+
+class Parts:
+    """A body of given parts: bytes come, an error is raised, and a function is waited for."""
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self._parts = list(parts)
+        self._aborted: asyncio.Future[bytes] | None = None
+        self.state = "open"
+
+    async def read(self, limit: int | None) -> bytes:
+        raise AssertionError("a stream is not read whole")
+
+    async def read_chunk(self) -> bytes:
+        self._aborted = asyncio.get_running_loop().create_future()
+        while self._parts:
+            part = self._parts.pop(0)
+            if isinstance(part, bytes):
+                return part
+            if isinstance(part, Exception):
+                raise part
+            waiting = asyncio.ensure_future(part())
+            try:
+                await asyncio.wait([waiting, self._aborted], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+            if self._aborted.done():
+                return self._aborted.result()
+        self.state = "ended"
+        return b""
+
+    def close(self) -> None:
+        if self.state == "open":
+            self.state = "closed"
+
+    def abort(self, error: Exception) -> None:
+        self.state = "aborted"
+        if self._aborted is not None and not self._aborted.done():
+            self._aborted.set_exception(error)
+
+
+async def for_ever() -> None:
+    """Wait for nothing."""
+    await asyncio.Event().wait()
+
+
+class Opened(AsyncAPIResponse[Any]):
+    """A response as a client opens it for streaming: it can be asked for again."""
+
+    __slots__ = ("_others", "asked", "parts")
+
+    def __init__(
+        self, source: BodySource, others: Sequence[object], asked: list[dict[str, str]], **head: Any
+    ) -> None:
+        super().__init__(head["request"], head["status"], head["headers"], source)
+        self._others = iter(others)
+        self.asked = asked
+        self.parts = source
+
+    async def again(self, headers: Mapping[str, str]) -> AsyncAPIResponse[Any]:
+        self.asked.append(dict(headers))
+        answer = next(self._others)
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, AsyncAPIResponse)
+        return answer
+
+
+def answer(
+    *parts: Part,
+    then: Sequence[object] = (),
+    status: int = 200,
+    content_type: str | None = EVENT_STREAM,
+    settings: CallSettings | None = None,
+) -> Opened:
+    """A response whose body has these *parts*; asked for again, it gives those of *then* in turn."""
+    request = APIRequest("GET", URL, stream=True, settings=settings or CallSettings())
+    headers = CIMultiDictProxy(CIMultiDict({} if content_type is None else {"Content-Type": content_type}))
+    return Opened(Parts(parts), then, [], request=request, status=status, headers=headers)
+
+
+def lines(*parts: Part, content_type: str = "application/x-ndjson") -> Opened:
+    """A response of JSON lines."""
+    return answer(*parts, content_type=content_type)
+
+
+def state(response: AsyncAPIResponse[Any]) -> str:
+    """What became of the body: open, ended, closed, aborted."""
+    assert isinstance(response, Opened)
+    parts = response.parts
+    assert isinstance(parts, Parts)
+    return parts.state
+
+
+async def collect(stream: AsyncIterator[Any] | AsyncStream[Any]) -> list[Any]:
+    """All that comes."""
+    return [value async for value in stream]
+
+
+async def gather(stream: AsyncIterator[Any] | AsyncStream[Any]) -> tuple[list[Any], Exception]:
+    """All that comes before an error, and the error."""
+    found: list[Any] = []
+    try:
+        async for value in stream:
+            found.append(value)  # noqa: PERF401
+    except Exception as error:
+        return found, error
+    raise AssertionError("nothing was raised")
+
+
+def data(*payloads: str) -> bytes:
+    """Events that have nothing but data."""
+    return b"".join(b"data: %b\n\n" % payload.encode() for payload in payloads)
+
+
+# --- from events to values
+
+
+@pytest.mark.parametrize(
+    ("cast_to", "expected"),
+    [
+        (Item, [Item(1), Item(2)]),
+        (Any, [{"id": 1}, {"id": 2}]),
+        (dict[str, int], [{"id": 1}, {"id": 2}]),
+        (Item | None, [Item(1), Item(2)]),
+        (str, ['{"id":1}', '{"id":2}']),
+        (bytes, [b'{"id":1}', b'{"id":2}']),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 5, 1000])
+async def test_events_become_what_was_asked_for(cast_to: Any, expected: list[Any], size: int) -> None:
+    """Each event comes as the type of the stream, however its bytes were cut."""
+    for body in (data('{"id":1}', '{"id":2}'), b'event: a\ndata: {"id":1}\n\nid: 2\ndata: {"id":2}\n\n'):
+        chunks = [body[start : start + size] for start in range(0, len(body), size)]
+
+        assert await collect(SSEStream[Any](answer(*chunks), cast_to)) == expected
+
+
+async def test_a_stream_of_events_gives_them_whole() -> None:
+    """With ServerSentEvent as its type a stream gives all but its end, undecoded."""
+    stream = SSEStream[ServerSentEvent](
+        answer(b"event: a\ndata: 1\n\nevent: ping\ndata: 2\n\n"), ServerSentEvent
+    )
+
+    assert await collect(stream) == [ServerSentEvent("a", "1"), ServerSentEvent("ping", "2")]
+
+
+async def test_several_data_lines_are_one_value() -> None:
+    """JSON may be written over several data lines."""
+    assert await collect(SSEStream[Item](answer(b'data: {"id":\ndata: 7}\n\n'), Item)) == [Item(7)]
+
+
+async def test_text_that_is_not_utf_8_is_mended() -> None:
+    """A byte that is no UTF-8 becomes U+FFFD in typed values too, as the standard has it."""
+    body = b'data: {"type":"text","text":"caf\xe9"}\n\n'
+
+    assert await collect(SSEStream[Text](answer(body), Text)) == [Text("caf\ufffd")]
+    assert await collect(SSEStream[str](answer(b"data: \xff\n\n"), str)) == ["\ufffd"]
+    with pytest.raises(APIResponseValidationError, match="event 1: Expected `int`"):
+        await collect(SSEStream[Item](answer(b'data: {"id":"\xe9"}\n\n'), Item))
+
+
+async def test_signs_of_life_are_passed_over() -> None:
+    """Comments, pings and events without data keep a stream alive, and are no values."""
+    body = b': hi\n\nevent: ping\ndata: {}\n\ndata:\n\ndata: {"id":1}\n\ndata: \n\n'
+    stream = SSEStream[Item | None](answer(body), Item | None)
+
+    assert await collect(stream) == [Item(1)]
+    assert stream.skipped == 0
+
+
+async def test_empty_data_is_text_where_text_is_asked_for() -> None:
+    """A stream of text has empty lines too."""
+    assert await collect(SSEStream[str](answer(data("a", "", "b")), str)) == ["a", "", "b"]
+
+
+async def test_events_of_unknown_tags_are_skipped_and_counted() -> None:
+    """An API may add events: a stream of a tagged union skips them, and `events` shows them."""
+    body = data('{"type":"text","text":"a"}', '{"type":"new","x":[1]}', '{"type":"stop"}')
+    stream = SSEStream[Text | Stop](answer(body), Text | Stop)
+
+    assert await collect(stream) == [Text("a"), Stop()]
+    assert stream.skipped == 1
+    raw = await collect(SSEStream[Text](answer(body), Text).events())
+    assert [json.loads(event.data)["type"] for event in raw] == ["text", "new", "stop"]
+
+
+async def test_open_hands_unknown_tags_over() -> None:
+    """Whoever asks for Open[...] gets what it does not know as Unknown."""
+    body = data('{"type":"new","x":1}')
+    stream: SSEStream[Any] = SSEStream(answer(body), Open[Text | Stop])
+
+    assert await collect(stream) == [Unknown({"type": "new", "x": 1}, "new")]
+    assert stream.skipped == 0
+
+
+class Row(msgspec.Struct, tag=1, array_like=True):
+    name: str
+
+
+class Other(msgspec.Struct, tag=2, array_like=True):
+    name: str
+
+
+async def test_tags_of_arrays_are_tags() -> None:
+    """A union of array-like Structs skips arrays with a new first member, and nothing else."""
+    stream = SSEStream[Row | Other](answer(data('[1,"a"]', '[3,"b"]', '[2,"c"]')), Row | Other)
+
+    assert await collect(stream) == [Row("a"), Other("c")]
+    for broken in ("[]", '["1","a"]', '{"type":1}'):
+        with pytest.raises(APIResponseValidationError):
+            await collect(SSEStream[Row](answer(data(broken)), Row | Other))
+
+
+@pytest.mark.parametrize(
+    "broken", ['{"type":"text","text":1}', '{"text":"a"}', '{"type":1}', '{"type":["x"]}', "[", "1"]
+)
+async def test_a_mistake_in_a_known_variant_raises(broken: str) -> None:
+    """What is not of an unknown tag but wrong raises, and what came before it has been given."""
+    stream = SSEStream[Text | Stop](
+        answer(data('{"type":"text","text":"a"}', broken, '{"type":"stop"}')), Text | Stop
+    )
+
+    found, error = await gather(stream)
+
+    assert found == [Text("a")]
+    assert isinstance(error, APIResponseValidationError)
+    assert "event 2: " in str(error)
+
+
+async def test_a_validation_error_says_where_and_keeps_the_data_to_itself() -> None:
+    """The error has the number of the event, the JSON path, status and type, and the data as an attribute."""
+    response = answer(data('{"id":1}', '{"id":"secret"}'))
+    found, error = await gather(SSEStream[Item](response, Item))
+
+    assert found == [Item(1)]
+    assert isinstance(error, APIResponseValidationError)
+    assert str(error) == (
+        f"GET {URL}: status 200, text/event-stream: event 2: Expected `int`, got `str` at $.id"
+    )
+    assert (error.path, error.status, error.excerpt) == ("$.id", 200, '{"id":"secret"}')
+    assert error.response is response
+    assert error.__cause__ is None
+    assert state(response) == "closed"
+
+
+async def test_strictness_and_hooks_are_those_of_the_call() -> None:
+    """A stream decodes with the settings of its call."""
+    loose = CallSettings(strict=False)
+
+    assert await collect(SSEStream[Item](answer(data('{"id":"1"}'), settings=loose), Item)) == [Item(1)]
+
+    def hook(wanted: type, value: Any) -> Any:
+        return complex(value)
+
+    hooked = CallSettings(dec_hook=hook)
+    assert await collect(SSEStream[Any](answer(data('"1j"'), settings=hooked), complex)) == [1j]
+
+
+async def test_a_type_that_cannot_be_decoded_is_refused_at_once() -> None:
+    """A wrong type is a mistake of the program, found before anything is read."""
+    with pytest.raises(TypeError, match="cannot be decoded"):
+        SSEStream[Any](answer(), set[list[int]] | int | str | bool | complex)
+
+
+# --- the end
+
+
+@pytest.mark.parametrize("cast_to", [Item, Any, str, bytes, ServerSentEvent, None, msgspec.Raw])
+async def test_done_ends_a_stream(cast_to: Any) -> None:
+    """The data [DONE] ends a stream of any type, and is not handed over; nor is what comes after it."""
+    response = answer(data('{"id":1}', "[DONE]", '{"id":2}'))
+
+    assert len(await collect(SSEStream[Any](response, cast_to))) == 1
+
+
+async def test_until_ends_a_stream() -> None:
+    """The event that until recognises ends the stream, and is not handed over."""
+    body = data('{"id":1}') + b"event: end\ndata: bye\n\n" + data('{"id":2}')
+    stream = SSEStream[Item](answer(body), Item, until=lambda event: event.event == "end")
+
+    assert await collect(stream) == [Item(1)]
+
+
+async def test_done_ends_a_stream_with_until_too() -> None:
+    """An end of one's own is one more, not another."""
+    stream = SSEStream[Item](answer(data('{"id":1}', "[DONE]", "!")), Item, until=lambda event: False)
+
+    assert await collect(stream) == [Item(1)]
+
+
+async def test_events_shows_everything_up_to_the_end() -> None:
+    """The raw events have names, signs of life, errors and the end itself, and stop there."""
+    body = b"event: ping\ndata: 1\n\nevent: error\ndata: 2\n\ndata: [DONE]\n\ndata: 3\n\n"
+    raw = await collect(SSEStream[Item](answer(body), Item).events())
+
+    assert [(event.event, event.data) for event in raw] == [
+        ("ping", "1"),
+        ("error", "2"),
+        ("message", "[DONE]"),
+    ]
+
+
+async def test_a_stream_without_an_end_mark_ends_with_its_body() -> None:
+    """Few servers mark the end; a last event without its blank line is dropped."""
+    response = answer(data('{"id":1}'), b'data: {"id":2}\n')
+
+    assert await collect(SSEStream[Item](response, Item)) == [Item(1)]
+    assert state(response) == "ended"
+
+
+async def test_after_the_end_mark_the_body_is_drained() -> None:
+    """The few bytes after [DONE] are read, so that the connection can be used again."""
+    response = answer(data('{"id":1}', "[DONE]"), lambda: asyncio.sleep(0), b": bye\n\n")
+
+    await collect(SSEStream[Item](response, Item))
+
+    assert state(response) == "ended"
+
+
+async def test_the_drain_is_bounded_in_time() -> None:
+    """A server that keeps the connection after [DONE] keeps nobody waiting: it is closed."""
+    response = answer(data('{"id":1}', "[DONE]"), for_ever)
+
+    assert await collect(SSEStream[Item](response, Item)) == [Item(1)]
+    assert state(response) == "aborted"
+
+
+async def test_the_drain_is_bounded_in_bytes() -> None:
+    """A server that goes on after [DONE] is not listened to for ever."""
+    response = answer(data("[DONE]"), *[b"x" * (16 << 10)] * 100)
+
+    await collect(SSEStream[Item](response, Item))
+
+    assert state(response) == "closed"
+
+
+async def test_a_break_after_the_end_mark_is_no_error() -> None:
+    """Once the end has come, nothing is missing."""
+    response = answer(data('{"id":1}', "[DONE]"), APIConnectionError("cut"))
+
+    assert await collect(SSEStream[Item](response, Item)) == [Item(1)]
+
+
+# --- the life of the connection
+
+
+async def test_break_closes_at_once() -> None:
+    """A loop that is left closes the connection, though stream and response live on."""
+    response = answer(data('{"id":1}', '{"id":2}'), for_ever)
+    stream = SSEStream[Item](response, Item)
+
+    async for _ in stream:
+        break
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    assert state(response) == "closed"
+    assert response.is_closed
+
+
+@pytest.mark.parametrize("way", ["async with", "aclosing", "close"])
+async def test_a_stream_is_closed_by_name(way: str) -> None:
+    """Leaving `async with` closes, and so do close() and aclose(); twice is once."""
+    response = answer(data('{"id":1}'), for_ever)
+    stream = SSEStream[Item](response, Item)
+    if way == "async with":
+        async with stream as same:
+            assert same is stream
+    elif way == "aclosing":
+        async with aclosing(stream):
+            pass
+    await stream.close()
+
+    assert state(response) == "closed"
+    with pytest.raises(StreamConsumedError, match="closed"):
+        await collect(stream)
+
+
+async def test_close_in_the_loop_ends_it() -> None:
+    """A stream that is closed while it is iterated gives no further event."""
+    stream = SSEStream[Item](answer(data('{"id":1}'), data('{"id":2}')), Item)
+    seen: list[Item] = []
+    async for item in stream:
+        seen.append(item)
+        await stream.close()
+
+    assert seen == [Item(1)]
+
+
+async def test_close_wakes_who_waits() -> None:
+    """A task that waits for the next event hears at once that the stream was closed."""
+    response = answer(for_ever)
+    stream = SSEStream[Item](response, Item)
+    task = asyncio.create_task(collect(stream))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    await stream.close()
+
+    with pytest.raises(StreamConsumedError, match="closed"):
+        await task
+    assert response.is_closed
+
+
+async def test_a_stream_is_iterated_once() -> None:
+    """A second loop would find nothing, which looks like an empty answer: it raises."""
+    stream = SSEStream[Item](answer(data('{"id":1}')), Item)
+    await collect(stream)
+
+    with pytest.raises(StreamConsumedError, match="iterated before"):
+        await collect(stream)
+    with pytest.raises(StreamConsumedError):
+        await collect(stream.events())
+
+
+async def test_an_iterator_that_has_ended_stays_ended() -> None:
+    """After its last event an iterator ends, as often as it is asked."""
+    iterator = aiter(SSEStream[Item](answer(data('{"id":1}')), Item))
+
+    assert await anext(iterator) == Item(1)
+    for _ in range(3):
+        assert await anext(iterator, None) is None
+
+
+async def test_a_cancelled_reader_closes() -> None:
+    """A cancellation stays one, and the connection is closed."""
+    response = answer(data('{"id":1}'), for_ever)
+    task = asyncio.create_task(collect(SSEStream[Item](response, Item)))
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert state(response) == "closed"
+
+
+async def test_the_response_is_at_hand() -> None:
+    """Headers and request id of a stream are those of its response."""
+    response = answer()
+    stream = SSEStream[Item](response, Item)
+
+    assert stream.response is response
+    assert repr(stream) == f"<SSEStream of <AsyncAPIResponse 200 GET {URL}>>"
+
+
+# --- what breaks a stream
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        APIConnectionError("cut"),
+        APITimeoutError("silent", phase="read"),
+        BodyTooLargeError("much"),
+        APIResponseValidationError("not gzip"),
+    ],
+)
+async def test_a_break_is_a_stream_error(broken: Exception) -> None:
+    """Whatever the wire does mid-stream is one error, which says how far the stream got, from its cause."""
+    response = answer(data('{"id":1}', '{"id":2}'), b"data: ", broken)
+    response.request.attempt = 2
+
+    found, error = await gather(SSEStream[Item](response, Item))
+
+    assert found == [Item(1), Item(2)]
+    assert type(error) is APIStreamError
+    assert (error.events_seen, error.bytes_seen, error.retries_taken) == (2, 38, 2)
+    assert (error.type, error.body, error.request) == (None, None, response.request)
+    assert error.__cause__ is broken
+    assert str(error) == f"GET {URL}: the stream broke after 2 events"
+    assert response.is_closed
+    assert pickle.loads(pickle.dumps(error)).events_seen == 2
+
+
+@pytest.mark.parametrize("broken", [APITimeoutError("late", phase="total"), ClientClosedError("closed")])
+async def test_what_ends_a_call_ends_a_stream_as_it_is(broken: Exception) -> None:
+    """The end of the call's time, and of its client, are no fault of the stream."""
+    _, error = await gather(SSEStream[Item](answer(data('{"id":1}'), broken), Item))
+
+    assert error is broken
+
+
+async def test_an_error_event_raises() -> None:
+    """An event named error raises, with its type and body, once what came before has been given."""
+    payload = '{"type":"error","error":{"type":"overloaded_error","message":"secret"}}'
+    body = data('{"id":1}') + f"event: error\ndata: {payload}\n\n".encode()
+    response = answer(body, for_ever)
+
+    found, error = await gather(SSEStream[Item](response, Item))
+
+    assert found == [Item(1)]
+    assert type(error) is APIStreamError
+    assert (error.type, error.events_seen, error.bytes_seen) == ("overloaded_error", 1, len(body))
+    assert error.body == json.loads(payload)
+    assert str(error) == f"GET {URL}: the stream reported an error"
+    assert state(response) == "closed"
+
+
+@pytest.mark.parametrize(
+    ("payload", "kind", "body"),
+    [
+        ('{"type":"overloaded"}', "overloaded", {"type": "overloaded"}),
+        ('{"type":"error"}', None, {"type": "error"}),
+        ('{"type":"error","error":"x"}', None, {"type": "error", "error": "x"}),
+        ('{"error":{"type":"error"}}', "error", {"error": {"type": "error"}}),
+        ('{"error":{"type":7}}', None, {"error": {"type": 7}}),
+        ("[1]", None, [1]),
+        ("out of cheese", None, "out of cheese"),
+        ("", None, None),
+    ],
+)
+async def test_the_body_of_an_error_event_may_be_anything(payload: str, kind: str | None, body: Any) -> None:
+    """The type is looked up where servers put it, and a body that is no JSON is text."""
+    _, error = await gather(SSEStream[Item](answer(f"event: error\ndata: {payload}\n\n".encode()), Item))
+
+    assert isinstance(error, APIStreamError)
+    assert (error.type, error.body) == (kind, body)
+
+
+async def test_an_sdk_makes_its_own_error() -> None:
+    """An overload in the stream may have the class of one in the status."""
+
+    def make_error(event: ServerSentEvent, response: AsyncAPIResponse[Any]) -> Exception:
+        assert (event.event, event.data, response.status) == ("error", "busy", 200)
+        return RateLimitError("busy", response=response)
+
+    body = b"event: error\ndata: busy\n\n"
+    _, error = await gather(SSEStream[Item](answer(body), Item, make_error=make_error))
+
+    assert type(error) is RateLimitError
+
+
+@pytest.mark.parametrize(
+    "payload", ['{"error":{"type":"rate_limit","message":"m"}}', '{"error":"rate_limit"}']
+)
+async def test_an_error_without_a_name_is_recognised_where_it_does_not_fit(payload: str) -> None:
+    """Servers that name no events send {"error": ...} alone; where that is no T, it is an error event."""
+    for stream in (
+        SSEStream[Item](answer(data(payload)), Item),
+        JSONLStream[Item](lines(payload.encode()), Item),
+    ):
+        _, error = await gather(stream)
+
+        assert type(error) is APIStreamError
+        assert error.body == json.loads(payload)
+    assert await collect(SSEStream[Any](answer(data(payload)))) == [json.loads(payload)]
+    with pytest.raises(APIResponseValidationError):
+        await collect(SSEStream[Item](answer(data('{"error":{},"id":"x"}')), Item))
+
+
+class Small(SSEStream[Any]):
+    """A stream with a bound of its own."""
+
+    max_event = 20
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+async def test_an_event_above_the_bound_breaks_the_stream(size: int) -> None:
+    """One event may have so many bytes and no more; those before it are handed over."""
+    body = data('"fits"', '"' + "x" * 20 + '"')
+    chunks = [body[start : start + size] for start in range(0, len(body), size)]
+
+    found, error = await gather(Small(answer(*chunks)))
+
+    assert found == ["fits"]
+    assert type(error) is APIStreamError
+    assert "an event has more than 20 bytes, after 1 events" in str(error)
+    assert (error.events_seen, error.final) == (1, True)
+
+
+# --- what is no stream
+
+
+@pytest.mark.parametrize("name", [name for name, case in HTTP_CASES.items() if "content_type" in case])
+async def test_content_types_of_the_standard(name: str) -> None:
+    """text/event-stream is one with any parameter, always UTF-8; every other type raises."""
+    case = HTTP_CASES[name]
+    response = answer("data: é\n\n".encode(), content_type=case["content_type"])
+    stream = SSEStream[str](response, str)
+
+    if case["expect"] == "accept":
+        assert await collect(stream) == ["é"]
+    else:
+        with pytest.raises(APIResponseValidationError, match="a stream of text/event-stream was expected"):
+            await collect(stream)
+        assert state(response) == "closed"
+
+
+async def test_html_is_no_stream() -> None:
+    """A page in place of a stream raises before the first event, with the beginning of the page."""
+    response = answer(b"<html>" + b"x" * 300, content_type="text/html")
+
+    with pytest.raises(APIResponseValidationError) as caught:
+        await collect(SSEStream[Item](response, Item))
+
+    assert caught.value.content_type == "text/html"
+    assert caught.value.excerpt == "<html>" + "x" * 194
+
+
+async def test_a_page_that_does_not_come_keeps_nobody_waiting() -> None:
+    """The excerpt of a wrong answer is only what is there."""
+    with pytest.raises(APIResponseValidationError) as caught:
+        await collect(SSEStream[Item](answer(for_ever, content_type="text/html"), Item))
+
+    assert caught.value.excerpt == ""
+
+
+async def test_a_response_without_a_content_type_is_taken_for_a_stream() -> None:
+    """Nothing was claimed, so nothing is contradicted."""
+    assert await collect(SSEStream[Item](answer(data('{"id":1}'), content_type=None), Item)) == [Item(1)]
+
+
+@pytest.mark.parametrize("status", [204, 205])
+async def test_no_content_is_a_stream_that_is_over(status: int) -> None:
+    """A 204 ends a stream before it began, whatever its type, and nothing reconnects."""
+    response = answer(status=status, content_type=None)
+
+    assert await collect(SSEStream[Item](response, Item, reconnect=True)) == []
+    assert response.asked == []
+    assert response.is_closed
+
+
+# --- JSON lines
+
+
+async def test_json_lines_are_typed() -> None:
+    """Each line is a value; blank ones are skipped, and the last one needs no end."""
+    body = b'{"id":1}\r\n\n{"id":2}\n{"id":3}'
+
+    for size in (1, 4, 100):
+        chunks = [body[start : start + size] for start in range(0, len(body), size)]
+        assert await collect(JSONLStream[Item](lines(*chunks), Item)) == [Item(1), Item(2), Item(3)]
+
+
+async def test_json_lines_of_unknown_tags_are_skipped() -> None:
+    """Unions, ends and raw events are the same as for server-sent events."""
+    body = b'{"type":"text","text":"a"}\n{"type":"new"}\n{"type":"stop"}\n{"type":"text","text":"b"}\n'
+
+    def is_stop(event: ServerSentEvent) -> bool:
+        return b"stop" in event.raw
+
+    stream = JSONLStream[Text | Stop](lines(body), Text | Stop, until=is_stop)
+    assert await collect(stream) == [Text("a")]
+    assert stream.skipped == 1
+    raw = await collect(JSONLStream[Any](lines(body)).events())
+    assert [event.raw for event in raw] == body.splitlines()
+    assert await collect(JSONLStream[str](lines(b" a\n"), str)) == [" a"]
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+async def test_a_bad_line_is_named(size: int) -> None:
+    """The error of a line has its number, blank and skipped lines counted, and the stream is closed."""
+    body = b'{"type":"stop"}\n\n{"type":"new"}\n  \n{"type":"stop","reason":1}\n{"type":"stop"}\n'
+    response = lines(*[body[start : start + size] for start in range(0, len(body), size)])
+
+    found, error = await gather(JSONLStream[Text | Stop](response, Text | Stop))
+
+    assert found == [Stop()]
+    assert isinstance(error, APIResponseValidationError)
+    assert "line 5: Expected `str`, got `int` at $.reason" in str(error)
+    assert response.is_closed
+
+
+async def test_a_last_line_that_is_cut_is_named() -> None:
+    """A body that ends in the middle of a value is no shorter stream."""
+    with pytest.raises(APIResponseValidationError, match="line 2: Input data was truncated"):
+        await collect(JSONLStream[Item](lines(b'{"id":1}\n{"id":'), Item))
+
+
+async def test_a_broken_stream_of_lines_gives_no_half_line() -> None:
+    """When the wire breaks in a line, the line is not mistaken for a whole one."""
+    found, error = await gather(JSONLStream[int](lines(b"1\n23", APIConnectionError("cut")), int))
+
+    assert found == [1]
+    assert isinstance(error, APIStreamError)
+
+
+class ShortLines(JSONLStream[Any]):
+    """A stream with a bound of its own."""
+
+    max_line = 4
+
+
+async def test_a_line_above_the_bound_breaks_the_stream() -> None:
+    """One line may have so many bytes and no more."""
+    found, error = await gather(ShortLines(lines(b"1234\n12345\n")))
+
+    assert found == [1234]
+    assert "a line has more than 4 bytes, after 1 events" in str(error)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "application/json;stream=watch", "application/x-ndjson", "text/plain; charset=utf-8"]
+    + ["application/vnd.example+json", "application/octet-stream", "application/jsonl"],
+)
+async def test_json_lines_have_many_names(content_type: str) -> None:
+    """Servers call streams of JSON lines by many types; the class says what they are."""
+    assert await collect(JSONLStream[Item](lines(b'{"id":1}\n', content_type=content_type), Item)) == [
+        Item(1)
+    ]
+
+
+@pytest.mark.parametrize("content_type", ["text/html", EVENT_STREAM, "application/json-seq", "image/png"])
+async def test_other_types_are_no_json_lines(content_type: str) -> None:
+    """A page or a stream of another framing is refused before its first line."""
+    with pytest.raises(APIResponseValidationError, match="was expected"):
+        await collect(JSONLStream[Item](lines(b'{"id":1}\n', content_type=content_type), Item))
+
+
+async def test_json_lines_cannot_reconnect() -> None:
+    """Lines have no ids to resume from."""
+    with pytest.raises(TypeError, match="no event ids"):
+        JSONLStream[Item](lines(), Item, reconnect=True)
+
+
+# --- a framing of one's own
+
+
+class Words(AsyncStream[Any]):
+    """Words between blanks, each an event."""
+
+    accept = "text/words"
+    media_types = frozenset({"text/words"})
+
+    def _feed(self, chunk: bytes) -> Sequence[ServerSentEvent]:
+        return [ServerSentEvent(data=word) for word in chunk.split()]
+
+
+async def test_a_framing_of_ones_own() -> None:
+    """A subclass says what it accepts and how bytes become events; the rest is there."""
+    stream = Words(answer(b"1 2 x", content_type="text/words"), int)
+
+    found, error = await gather(stream)
+
+    assert found == [1, 2]
+    assert "event 3" in str(error)
+    with pytest.raises(NotImplementedError):
+        await collect(AsyncStream[Any](answer(b"1", content_type=None)))
+
+
+# --- reconnecting
+
+
+class Naps:
+    """A sleep that takes no time, and knows how long it would have taken."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+
+    async def __call__(self, seconds: float, /) -> None:
+        self.taken.append(seconds)
+
+
+EXACT = ReconnectPolicy(jitter=lambda seconds: 0)
+CUT = APIConnectionError("cut")
+
+
+def numbered(*numbers: int) -> bytes:
+    """Events with their number as id and data."""
+    return b"".join(b"id: %d\ndata: %d\n\n" % (number, number) for number in numbers)
+
+
+async def test_a_broken_stream_is_resumed_where_it_broke() -> None:
+    """The next connection names the last event that came, and nothing is lost or repeated."""
+    naps = Naps()
+    response = answer(
+        numbered(1, 2),
+        b"id: 3\ndata: 3\n",
+        CUT,
+        then=[answer(numbered(3, 4), CUT), answer(numbered(5), data("[DONE]"))],
+    )
+    stream = SSEStream[int](response, int, reconnect=EXACT, sleep=naps)
+
+    assert await collect(stream) == [1, 2, 3, 4, 5]
+    assert response.asked == [{"Last-Event-ID": "2"}, {"Last-Event-ID": "4"}]
+    assert naps.taken == [1, 1]
+    assert stream.last_event_id == "5"
+    assert stream.response is not response
+
+
+async def test_a_stream_that_ends_is_opened_again() -> None:
+    """As in browsers, the end of a connection is not the end of the stream; a 204 is."""
+    over = answer(status=204, content_type=None)
+    response = answer(data("1"), then=[answer(data("2")), over])
+    stream = SSEStream[int](response, int, reconnect=EXACT, sleep=Naps())
+
+    assert await collect(stream) == [1, 2]
+    assert response.asked == [{}, {}]
+    assert over.is_closed
+
+
+async def test_an_event_that_comes_again_is_dropped() -> None:
+    """A server may start with the event it was told; that one is not handed over twice."""
+    response = answer(
+        numbered(1, 2),
+        b"id: 2\ndata: 22\n\n",
+        then=[
+            answer(b"id: 2\ndata: 2\n\nid: 2\ndata: 22\n\nid: 2\ndata: 222\n\ndata: 3\n\n", data("[DONE]"))
+        ],
+    )
+    stream = SSEStream[int](response, int, reconnect=EXACT, sleep=Naps())
+
+    assert await collect(stream) == [1, 2, 22, 222, 3]
+
+
+async def test_events_that_only_share_an_id_are_kept() -> None:
+    """An event that names no id of its own is new, though the last id is still that of the one before."""
+    response = answer(numbered(1), then=[answer(b"data: 2\n\nid: 1\ndata: 3\n\n", data("[DONE]"))])
+    stream = SSEStream[int](response, int, reconnect=EXACT, sleep=Naps())
+
+    assert await collect(stream) == [1, 2, 3]
+
+
+async def test_the_server_names_the_wait() -> None:
+    """The server's retry is the first wait, doubled while nothing comes; without it, it is a second."""
+    naps = Naps()
+    response = answer(
+        b"retry: 4000\n", CUT, then=[CUT, answer(CUT), answer(data("1")), answer(data("[DONE]"))]
+    )
+    stream = SSEStream[int](response, int, reconnect=EXACT, sleep=naps)
+
+    assert await collect(stream) == [1]
+    assert naps.taken == [4, 8, 16, 4]
+
+
+@pytest.mark.parametrize(
+    ("retry", "wait"), [(b"0", 0.1), (b"99999999999999999999", 30), (b"1500", 1.5), (b"x", 1)]
+)
+async def test_the_wait_is_never_nothing_and_never_for_ever(retry: bytes, wait: float) -> None:
+    """A server's wait is taken between a tenth of a second and max_wait."""
+    naps = Naps()
+    response = answer(b"retry: " + retry + b"\n\n", then=[answer(data("[DONE]"))])
+
+    await collect(SSEStream[int](response, int, reconnect=EXACT, sleep=naps))
+
+    assert naps.taken == [wait]
+
+
+async def test_waits_are_jittered_upwards() -> None:
+    """Clients do not come back all at once, and none before the time that the server named."""
+    naps = Naps()
+    response = answer(b"retry: 2000\n", then=[CUT, CUT, CUT, answer(data("[DONE]"))])
+
+    await collect(SSEStream[int](response, int, reconnect=True, sleep=naps))
+
+    assert [low <= wait <= 2 * low for low, wait in zip([2, 4, 8, 16], naps.taken, strict=True)] == [True] * 4
+
+
+async def test_a_retry_after_is_waited_for() -> None:
+    """An overloaded server that names a time when asked again gets it."""
+    naps = Naps()
+    busy = RateLimitError("busy", retry_after=7)
+    response = answer(CUT, then=[busy, InternalServerError("down"), answer(data("[DONE]"))])
+
+    await collect(SSEStream[int](response, int, reconnect=EXACT, sleep=naps))
+
+    assert naps.taken == [1, 7, 4]
+
+
+async def test_attempts_without_a_new_event_are_bounded() -> None:
+    """After five reconnects in a row that brought nothing new the stream is given up, with how far it got."""
+    naps = Naps()
+    again = [answer(numbered(2), CUT), CUT, answer(), answer(b": hi\n\n", CUT), APIConnectionError("last")]
+    response = answer(numbered(1, 2), CUT, then=again)
+    stream = SSEStream[int](response, int, reconnect=EXACT, sleep=naps)
+
+    found, error = await gather(stream)
+
+    assert found == [1, 2]
+    assert naps.taken == [1, 2, 4, 8, 16]
+    assert type(error) is APIStreamError
+    assert (error.events_seen, error.final) == (2, True)
+    assert "lost after 2 events, and 5 reconnects in a row brought no more" in str(error)
+    assert error.__notes__ == ["Last event id: 2"]
+    assert error.__cause__ is again[-1]
+    assert stream.last_event_id == "2"
+
+
+async def test_a_new_event_makes_attempts_start_anew() -> None:
+    """A stream that goes on may break as often as it likes."""
+    rounds = [step for number in range(2, 9) for step in (CUT, answer(numbered(number), CUT))]
+    response = answer(numbered(1), CUT, then=[*rounds, answer(data("[DONE]"))])
+    policy = ReconnectPolicy(max_attempts=2, jitter=lambda seconds: 0)
+
+    found = await collect(SSEStream[int](response, int, reconnect=policy, sleep=Naps()))
+
+    assert found == [*range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    "final",
+    [
+        BadRequestError("no"),
+        RequestNotReplayableError("once"),
+        InvalidRequestError("id"),
+        APIStatusError("?"),
+    ],
+)
+async def test_an_answer_that_is_final_ends_the_reconnects(final: Exception) -> None:
+    """What would fail again is not tried again, and the error comes from it."""
+    naps = Naps()
+    response = answer(numbered(1), CUT, then=[final])
+
+    found, error = await gather(SSEStream[int](response, int, reconnect=EXACT, sleep=naps))
+
+    assert found == [1]
+    assert type(error) is APIStreamError
+    assert error.__cause__ is final
+    assert len(naps.taken) == 1
+
+
+async def test_an_answer_that_is_no_stream_ends_the_reconnects() -> None:
+    """A page in place of the next connection is an error, and is not asked for again."""
+    page = answer(b"<html>", content_type="text/html")
+    response = answer(numbered(1), CUT, then=[page])
+
+    found, error = await gather(SSEStream[int](response, int, reconnect=EXACT, sleep=Naps()))
+
+    assert found == [1]
+    assert type(error) is APIStreamError
+    assert isinstance(error.__cause__, APIResponseValidationError)
+    assert page.is_closed
+
+
+@pytest.mark.parametrize("broken", [APITimeoutError("late", phase="total"), ClientClosedError("closed")])
+async def test_what_ends_a_call_ends_its_reconnects(broken: Exception) -> None:
+    """The end of the call's time, or of the client, while the stream reconnects, goes up as it is."""
+    _, error = await gather(SSEStream[int](answer(CUT, then=[broken]), int, reconnect=EXACT, sleep=Naps()))
+
+    assert error is broken
+
+
+async def test_no_wait_begins_that_the_deadline_cannot_cover() -> None:
+    """A reconnect that would come after the call's time has run out is not waited for."""
+    naps = Naps()
+    response = answer(numbered(1), CUT)
+    response.request.deadline = asyncio.get_running_loop().time() + 0.5
+    response.request.timeout = Timeout(total=9).over(response.request.timeout)
+
+    found, error = await gather(SSEStream[int](response, int, reconnect=EXACT, sleep=naps))
+
+    assert found == [1]
+    assert isinstance(error, APITimeoutError)
+    assert (error.phase, naps.taken) == ("total", [])
+
+
+async def test_an_error_event_is_not_reconnected() -> None:
+    """What the server reports in the stream is an answer, and the end of it."""
+    response = answer(b"event: error\ndata: no\n\n")
+
+    _, error = await gather(SSEStream[int](response, int, reconnect=EXACT, sleep=Naps()))
+
+    assert isinstance(error, APIStreamError)
+    assert response.asked == []
+
+
+async def test_what_cannot_be_decompressed_is_not_reconnected() -> None:
+    """A body that is not what its headers say would be so again."""
+    response = answer(numbered(1), APIResponseValidationError("not gzip"))
+
+    _, error = await gather(SSEStream[int](response, int, reconnect=EXACT, sleep=Naps()))
+
+    assert isinstance(error, APIStreamError)
+    assert response.asked == []
+
+
+async def test_close_while_reconnecting_ends_it() -> None:
+    """A stream that is closed while it waits to reconnect does not come back."""
+    naps: list[float] = []
+    response = answer(numbered(1), CUT)
+    stream: SSEStream[int]
+
+    async def nap(seconds: float) -> None:
+        naps.append(seconds)
+        await stream.close()
+
+    stream = SSEStream[int](response, int, reconnect=EXACT, sleep=nap)
+    found, error = await gather(stream)
+
+    assert (found, len(naps), response.asked) == ([1], 1, [])
+    assert isinstance(error, StreamConsumedError)
+
+
+async def test_raw_events_survive_too() -> None:
+    """The raw events of a stream that reconnects are those of all its connections."""
+    response = answer(numbered(1), CUT, then=[answer(numbered(1, 2), data("[DONE]"))])
+    stream = SSEStream[int](response, int, reconnect=EXACT, sleep=Naps())
+
+    assert [event.data async for event in stream.events()] == ["1", "2", "[DONE]"]
+
+
+async def test_reconnect_needs_a_response_to_ask_for_again() -> None:
+    """A response made by hand cannot be asked for again, which is said at once."""
+    request = APIRequest("GET", URL, stream=True)
+    response = AsyncAPIResponse.from_bytes(request, 200, {"Content-Type": EVENT_STREAM}, data("1"))
+    if getattr(response, "again", None) is None:
+        with pytest.raises(TypeError, match="a response that a client opened"):
+            SSEStream[int](response, int, reconnect=True)
+
+    assert await collect(SSEStream[int](response, int)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"max_attempts": 0}, InvalidRequestError),
+        ({"max_attempts": True}, TypeError),
+        ({"wait": -1}, InvalidRequestError),
+        ({"max_wait": float("inf")}, InvalidRequestError),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(options: dict[str, Any], error: type[Exception]) -> None:
+    """A policy says at once what is wrong with it."""
+    with pytest.raises(error):
+        ReconnectPolicy(**options)
+
+
+# --- on the wire
+
+
+def head(content_type: str = EVENT_STREAM) -> bytes:
+    """The head of a chunked response."""
+    return f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+
+
+def chunk(body: bytes) -> bytes:
+    """One chunk; an empty one ends the body."""
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+@asynccontextmanager
+async def wire(
+    script: Script,
+) -> AsyncIterator[tuple[RawServer, Callable[..., Awaitable[AsyncAPIResponse[Any]]]]]:
+    """A server that follows *script*, and what opens a streaming response from it."""
+    transport = AiohttpTransport()
+    async with raw_server(script) as server:
+
+        async def open_stream(**options: Any) -> AsyncAPIResponse[Any]:
+            return await transport(APIRequest("GET", server.url, stream=True, **options))
+
+        try:
+            yield server, open_stream
+        finally:
+            await transport.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [chunk(data("1", "2")), chunk(b"")],
+        [chunk(data("1")), chunk(data("2", "[DONE]")), chunk(b"")],
+        [chunk(data("1", "2", "[DONE]") + b": bye\n\n"), chunk(b"")],
+    ],
+)
+async def test_a_finished_stream_gives_its_connection_back(body: list[bytes]) -> None:
+    """After a stream has ended, by its body or by [DONE], the next call uses its connection."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(head())
+        for piece in body:
+            await exchange.send(piece)
+            await asyncio.sleep(0.002)
+
+    async with wire(script) as (server, open_stream):
+        for _ in range(3):
+            assert await collect(SSEStream[int](await open_stream(), int)) == [1, 2]
+
+        assert (len(server.requests), server.connections) == (3, 1)
+
+
+async def test_an_abandoned_stream_closes_its_connection() -> None:
+    """The server sees the end of the connection soon after the loop is left."""
+    gone = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(head() + chunk(data("1")))
+        while await exchange.reader.read(100):
+            pass
+        gone.set()
+
+    async with wire(script) as (server, open_stream):
+        stream = SSEStream[int](await open_stream(), int)
+        async for value in stream:
+            assert value == 1
+            break
+        await asyncio.wait_for(gone.wait(), 5)
+
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("end", [close, reset])
+async def test_a_stream_that_is_cut_says_how_far_it_got(end: Callable[[bytes], Script]) -> None:
+    """A FIN or a RST in the middle of a chunked body is a stream error, after what came before it."""
+    async with wire(end(head() + chunk(data("1", "2")))) as (_, open_stream):
+        found, error = await gather(SSEStream[int](await open_stream(), int))
+
+    assert found == [1, 2]
+    assert type(error) is APIStreamError
+    assert (error.events_seen, error.bytes_seen) == (2, 18)
+    assert isinstance(error.__cause__, APIConnectionError)
+
+
+async def test_silence_is_a_stream_error() -> None:
+    """A stream that is silent for longer than the read timeout breaks, from a timeout of that phase."""
+    quiet = Timeout(total=None, attempt=None, connect=5, read=0.05, write=5, pool=None)
+
+    async with wire(hang(head() + chunk(data("1")))) as (_, open_stream):
+        found, error = await gather(SSEStream[int](await open_stream(timeout=quiet), int))
+
+    assert found == [1]
+    assert type(error) is APIStreamError
+    assert isinstance(error.__cause__, APITimeoutError)
+    assert error.__cause__.phase == "read"
+
+
+async def test_crlf_and_characters_cut_on_the_wire() -> None:
+    """An event that arrives byte by byte, with CRLF and characters of several bytes, is the same event."""
+    body = 'event: é\r\ndata: {"type":"text","text":"\u2028日本"}\r\n\r\n'.encode()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(head())
+        for byte in body:
+            await exchange.send(chunk(bytes([byte])))
+        await exchange.send(chunk(b""))
+
+    async with wire(script) as (_, open_stream):
+        assert await collect(SSEStream[Text](await open_stream(), Text)) == [Text("\u2028日本")]
+
+
+async def test_a_line_of_two_megabytes_is_no_trouble() -> None:
+    """A line is bounded by the stream's own bound, and by none below it."""
+    line = b'{"id":1}' + b" " * (2 << 20)
+
+    async with wire(reply(head("application/x-ndjson") + chunk(line + b"\n") + chunk(b""))) as (
+        _,
+        open_stream,
+    ):
+        assert await collect(JSONLStream[Item](await open_stream(), Item)) == [Item(1)]
+
+
+async def test_a_resumed_stream_over_the_wire() -> None:
+    """Over three connections, two of them cut, every event comes once and in order."""
+    script = in_turn(
+        close(head() + chunk(numbered(1, 2)) + chunk(b"id: 3\nda")),
+        close(head() + chunk(numbered(3))),
+        reply(head() + chunk(numbered(3, 4) + data("[DONE]")) + chunk(b"")),
+    )
+    async with wire(script) as (server, open_stream):
+        first = await open_stream()
+
+        async def again(headers: Mapping[str, str]) -> AsyncAPIResponse[Any]:
+            return await open_stream(headers=headers)
+
+        class Wired(AsyncAPIResponse[Any]):
+            __slots__ = ("again",)
+
+        opened = Wired(first.request, first.status, first.headers, first._source)  # type: ignore[arg-type]
+        opened.again = again
+        stream = SSEStream[int](opened, int, reconnect=EXACT, sleep=Naps())
+
+        assert await collect(stream) == [1, 2, 3, 4]
+        assert [request.headers.get("Last-Event-ID") for request in server.requests] == [None, "2", "3"]
+
+
+def test_what_a_stream_asks_for() -> None:
+    """An event stream is asked for by name and past every cache; JSON lines by their names."""
+    assert SSEStream.accept == "text/event-stream"
+    assert SSEStream.request_headers == {"Cache-Control": "no-cache"}
+    assert "application/x-ndjson" in JSONLStream.accept
+
+
+Kind = Literal["a", "b"]
+
+
+async def test_a_literal_that_grew_is_a_mistake() -> None:
+    """Only tags say that an event is of a new kind; a new word in a closed list is wrong."""
+    with pytest.raises(APIResponseValidationError, match="event 2"):
+        await collect(SSEStream[Kind](answer(data('"a"', '"c"')), Literal["a", "b"]))

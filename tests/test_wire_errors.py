@@ -1,0 +1,372 @@
+"""What aiohttp raises, as our errors: every class of it, what they say, and what they must not say."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import importlib
+import pickle
+import pkgutil
+import socket
+import ssl
+import traceback
+from collections.abc import Iterator
+from http.cookies import CookieError
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import http_exceptions
+from aiohttp.client_reqrep import ConnectionKey, RequestInfo
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from aioapiclient._request import APIRequest
+from aioapiclient._types import Timeout
+from aioapiclient._wire_errors import TABLE, ConnectTimeout, PoolTimeout, SentOnce, map_error, mark_unsent
+from aioapiclient.errors import APIClientError, APIConnectionError, APITimeoutError, InvalidRequestError
+
+REQUEST = APIRequest(
+    "GET",
+    URL("http://user:SECRET@api.example.com/things?key=SECRET"),
+    headers={"Authorization": "Bearer SECRET"},  # type: ignore[arg-type]
+    timeout=Timeout(connect=5, read=60, write=60, pool=2, total=None, attempt=None),
+    attempt=1,
+)
+PROXY = URL("http://proxy.example:3128")
+KEY = ConnectionKey("api.example.com", 443, True, True, URL("http://user:SECRET@proxy.example"), None, None)
+INFO = RequestInfo(
+    REQUEST.url, "GET", CIMultiDictProxy(CIMultiDict({"Authorization": "Bearer SECRET"})), REQUEST.url
+)
+
+
+def certificate_error() -> ssl.SSLCertVerificationError:
+    """What OpenSSL says of a certificate that it does not trust."""
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = "self-signed certificate"
+    error.reason = "CERTIFICATE_VERIFY_FAILED"
+    return error
+
+
+def tls_error(reason: str) -> ssl.SSLError:
+    """What OpenSSL says of a handshake that fails."""
+    error = ssl.SSLError(1, reason)
+    error.reason = reason
+    return error
+
+
+def caused(error: Exception, cause: BaseException) -> Exception:
+    """*error*, raised from *cause*."""
+    error.__cause__ = cause
+    return error
+
+
+def unsent(error: Exception) -> Exception:
+    """*error*, as it comes out of the making of a connection."""
+    mark_unsent(error)
+    return error
+
+
+def dressed(error: http_exceptions.HttpProcessingError) -> Exception:
+    """A protocol error in aiohttp's dress: a response with status 400."""
+    plain = http_exceptions.HttpProcessingError(code=error.code, message=error.message)
+    plain.__cause__ = error
+    return caused(aiohttp.ClientResponseError(INFO, (), status=400, message=error.message), plain)
+
+
+def connector_error(number: int) -> Exception:
+    """An error of aiohttp's connector around one of the system's."""
+    return aiohttp.ClientConnectorError(KEY, OSError(number, "said by the system"))
+
+
+# error -> class, what the message ends with, sent, final, class of the cause
+CONNECTING: dict[str, tuple[Exception, str, bool, type[BaseException] | None]] = {
+    "refused": (connector_error(errno.ECONNREFUSED), "connection refused (ECONNREFUSED)", False, ConnectionRefusedError),
+    "no route": (connector_error(errno.EHOSTUNREACH), "no route to host (EHOSTUNREACH)", False, OSError),
+    "no file": (connector_error(errno.EMFILE), "too many open files (EMFILE)", False, OSError),
+    "handshake cut": (
+        aiohttp.ClientConnectorError(KEY, ConnectionResetError()),
+        "connection reset by peer (ECONNRESET)",
+        False,
+        ConnectionResetError,
+    ),
+    "nothing known": (aiohttp.ClientConnectorError(KEY, OSError("x")), "the connection failed", False, OSError),
+    "no name": (
+        aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(socket.EAI_NONAME, "x")),
+        "the name was not resolved (EAI_NONAME)",
+        False,
+        socket.gaierror,
+    ),
+    "no name now": (
+        aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(socket.EAI_AGAIN, "x")),
+        "the name was not resolved (EAI_AGAIN)",
+        False,
+        socket.gaierror,
+    ),
+    "certificate": (
+        aiohttp.ClientConnectorCertificateError(KEY, certificate_error()),
+        "the server's certificate is not accepted (self-signed certificate)",
+        True,
+        ssl.SSLCertVerificationError,
+    ),
+    "fingerprint": (
+        aiohttp.ServerFingerprintMismatch(b"expected", b"got", "h", 443),
+        "the server's certificate is not the pinned one",
+        True,
+        None,
+    ),
+    "tls": (aiohttp.ClientConnectorSSLError(KEY, tls_error("INTERNAL")), "TLS failed (INTERNAL)", False, ssl.SSLError),
+    "no tls": (
+        aiohttp.ClientConnectorSSLError(KEY, tls_error("WRONG_VERSION_NUMBER")),
+        "TLS failed (WRONG_VERSION_NUMBER)",
+        True,
+        ssl.SSLError,
+    ),
+    "unix": (
+        aiohttp.client_exceptions.UnixClientConnectorError("/socket", KEY, FileNotFoundError(errno.ENOENT, "x")),
+        "no such file or directory (ENOENT)",
+        False,
+        FileNotFoundError,
+    ),
+    "proxy": (
+        aiohttp.ClientProxyConnectionError(KEY, OSError(errno.ECONNREFUSED, "x")),
+        "the proxy http://proxy.example:3128: connection refused (ECONNREFUSED)",
+        False,
+        ConnectionRefusedError,
+    ),
+    "proxy refuses": (
+        aiohttp.ClientHttpProxyError(INFO, (), status=407, message="SECRET"),
+        "the proxy http://proxy.example:3128 answered status 407 to CONNECT",
+        True,
+        None,
+    ),
+    "proxy is busy": (
+        aiohttp.ClientHttpProxyError(INFO, (), status=502, message="SECRET"),
+        "the proxy http://proxy.example:3128 answered status 502 to CONNECT",
+        False,
+        None,
+    ),
+    "proxy leaves": (
+        unsent(aiohttp.ServerDisconnectedError()),
+        "the server closed the connection before it had answered",
+        False,
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("error", "reason", "final", "cause"), CONNECTING.values(), ids=CONNECTING.keys())
+def test_while_connecting(error: Exception, reason: str, final: bool, cause: type[BaseException] | None) -> None:
+    """What goes wrong before a connection stands was surely not sent, and the reason is named."""
+    mapped = map_error(error, REQUEST, proxy=PROXY)
+    assert type(mapped) is APIConnectionError
+    assert str(mapped) == f"GET http://api.example.com/things?...: {reason}"
+    assert (mapped.sent, mapped.final, mapped.retries_taken) == (False, final, 1)
+    assert mapped.request is REQUEST
+    assert (None if mapped.__cause__ is None else type(mapped.__cause__)) is cause
+
+
+ON_THE_WIRE: dict[str, tuple[Exception, str]] = {
+    "reset": (aiohttp.ClientOSError(errno.ECONNRESET, "x"), "connection reset by peer (ECONNRESET)"),
+    "pipe": (BrokenPipeError(errno.EPIPE, "x"), "broken pipe (EPIPE)"),
+    "timeout of the system": (TimeoutError(errno.ETIMEDOUT, "x"), "connection timed out (ETIMEDOUT)"),
+    "no answer": (aiohttp.ServerDisconnectedError(), "the server closed the connection before it had answered"),
+    "half a head": (
+        aiohttp.ServerDisconnectedError("<RawResponseMessage headers='SECRET'>"),
+        "the server closed the connection before it had answered",
+    ),
+    "while sending": (
+        aiohttp.ClientConnectionResetError("x"),
+        "the connection was closed while the request was sent",
+    ),
+    "truncated": (aiohttp.ClientPayloadError("SECRET"), "the response body was truncated"),
+    "incomplete": (asyncio.IncompleteReadError(b"", 1), "the response was truncated"),
+    "tls": (tls_error("BAD_RECORD"), "TLS failed (BAD_RECORD)"),
+    "closed": (aiohttp.ClientConnectionError("Connection closed"), "the connection was closed"),
+    "status line": (dressed(http_exceptions.BadStatusLine("SECRET")), "the response is not valid HTTP: bad status line"),
+    "header": (dressed(http_exceptions.InvalidHeader(b"SECRET")), "the response is not valid HTTP: bad header"),
+    "long line": (
+        dressed(http_exceptions.LineTooLong(b"SECRET", 10)),
+        "the response is not valid HTTP: a line is too long",
+    ),
+    "chunk": (
+        http_exceptions.TransferEncodingError("SECRET"),
+        "the response is not valid HTTP: bad chunk",
+    ),
+    "many headers": (
+        dressed(http_exceptions.BadHttpMessage("Too many headers received")),
+        "the response is not valid HTTP: Too many headers received",
+    ),
+    "llhttp": (
+        dressed(http_exceptions.BadHttpMessage("Invalid header token:\n\n  b'SECRET: a'\n     ^")),
+        "the response is not valid HTTP: Invalid header token",
+    ),
+    "words that are not ours": (
+        dressed(http_exceptions.BadHttpMessage("SECRET: b'SECRET'")),
+        "the response is not valid HTTP: it could not be parsed",
+    ),
+    "a real 400": (
+        aiohttp.ClientResponseError(INFO, (), status=400, message="SECRET"),
+        "aiohttp raised ClientResponseError (status 400)",
+    ),
+    "unknown": (aiohttp.ClientError("SECRET"), "aiohttp raised ClientError"),
+    "undecodable": (UnicodeDecodeError("utf-8", b"SECRET", 0, 1, "x"), "the response could not be decoded"),
+    "recursion": (RecursionError("SECRET"), "aiohttp raised RecursionError"),
+    "lookup": (LookupError("SECRET"), "aiohttp raised LookupError"),
+    "cookie": (CookieError("SECRET"), "aiohttp raised CookieError"),
+    "runtime": (RuntimeError("SECRET"), "aiohttp raised RuntimeError"),
+    "sent once": (SentOnce(aiohttp.ClientOSError(errno.ECONNRESET, "x")), "connection reset by peer (ECONNRESET)"),
+}
+
+
+@pytest.mark.parametrize(("error", "reason"), ON_THE_WIRE.values(), ids=ON_THE_WIRE.keys())
+def test_on_the_wire(error: Exception, reason: str) -> None:
+    """What goes wrong later may have been sent, and the reason is named without a piece of the response."""
+    mapped = map_error(error, REQUEST)
+    assert type(mapped) is APIConnectionError
+    assert str(mapped) == f"GET http://api.example.com/things?...: {reason}"
+    assert (mapped.sent, mapped.final) == (None, False)
+
+
+TIMEOUTS: dict[str, tuple[Exception, str, bool | None]] = {
+    "connect": (caused(aiohttp.ConnectionTimeoutError("x"), ConnectTimeout()), "no connection within 5 s", False),
+    "pool": (caused(aiohttp.ConnectionTimeoutError("x"), PoolTimeout()), "no connection became free within 2 s", False),
+    "connect, borrowed": (aiohttp.ConnectionTimeoutError("x"), "no connection within 5 s", False),
+    "read": (aiohttp.SocketTimeoutError("x"), "the server sent nothing within 60 s", None),
+    "read, bare": (TimeoutError(), "the server sent nothing within 60 s", None),
+}
+
+
+@pytest.mark.parametrize(("error", "reason", "sent"), TIMEOUTS.values(), ids=TIMEOUTS.keys())
+def test_timeouts(error: Exception, reason: str, sent: bool | None, request: pytest.FixtureRequest) -> None:
+    """A limit that ran out is an `APITimeoutError` that names it, and is no `TimeoutError`."""
+    phase = request.node.callspec.id.split(",")[0]
+    mapped = map_error(error, REQUEST)
+    assert isinstance(mapped, APITimeoutError)
+    assert str(mapped) == f"GET http://api.example.com/things?...: {reason} ({phase})"
+    assert (mapped.phase, mapped.sent) == (phase, sent)
+    assert not isinstance(mapped, TimeoutError)
+
+
+REFUSED = [
+    aiohttp.InvalidURL("http://user:SECRET@h"),
+    aiohttp.InvalidUrlClientError("http://user:SECRET@h", "is not a canonical IPv4 address"),
+    aiohttp.NonHttpUrlClientError("ftp://SECRET"),
+    aiohttp.InvalidUrlRedirectClientError("SECRET"),
+    ValueError("Cannot combine AUTHORIZATION header with SECRET"),
+    UnicodeError("label SECRET too long"),
+    UnicodeEncodeError("utf-8", "SECRET", 0, 1, "x"),
+]
+
+
+@pytest.mark.parametrize("error", REFUSED, ids=lambda error: type(error).__name__)
+def test_refused(error: Exception) -> None:
+    """What aiohttp refuses to send is an `InvalidRequestError`."""
+    mapped = map_error(error, REQUEST)
+    assert type(mapped) is InvalidRequestError
+    assert str(mapped).startswith("GET http://api.example.com/things?...: ")
+    assert mapped.__cause__ is None
+
+
+# --- every class
+
+
+def aiohttp_exceptions() -> Iterator[type[Exception]]:
+    """Every exception class of aiohttp's client side, whatever module it stands in."""
+    for module in pkgutil.iter_modules(aiohttp.__path__, "aiohttp."):
+        # Servers, their workers and test tools: nothing of a client.
+        if module.name.startswith(("aiohttp.web", "aiohttp.worker", "aiohttp.test_utils", "aiohttp.pytest_plugin")):
+            continue
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, type) and issubclass(value, Exception) and value.__module__ == module.name:
+                yield value
+    ssl_errors = (aiohttp.ClientConnectorSSLError, aiohttp.ClientConnectorCertificateError)
+    yield from ssl_errors
+
+
+def test_every_class_is_mapped() -> None:
+    """No exception class of this aiohttp is missing from the table."""
+    classes = {cls for cls in aiohttp_exceptions() if not issubclass(cls, Warning)}
+    assert len(classes) > 40
+    missing = [cls for cls in classes if not issubclass(cls, tuple(kind for kind, _ in TABLE))]
+    assert missing == []
+
+
+def test_no_row_is_dead() -> None:
+    """A class stands above those that it derives from, so that every row of the table can be met."""
+    for index, (kind, _) in enumerate(TABLE):
+        assert not [above for above, _ in TABLE[:index] if issubclass(kind, above)], kind
+
+
+def test_every_row_maps() -> None:
+    """Every row makes one of our errors, from an error that knows nothing."""
+    for kind, _ in TABLE:
+        error = kind.__new__(kind)
+        for name in ("status", "message", "history", "request_info"):
+            if issubclass(kind, aiohttp.ClientResponseError):
+                setattr(error, name, 0)
+        if issubclass(kind, aiohttp.ClientConnectorError):
+            error.__dict__.update(_os_error=OSError(), _conn_key=KEY, _certificate_error=OSError())
+        mapped = map_error(error, REQUEST)
+        assert isinstance(mapped, APIClientError), kind
+
+
+# --- what is not aiohttp's
+
+
+class Own(Exception):
+    """What a user's code raises."""
+
+
+@pytest.mark.parametrize("error", [Own(), ValueError("own"), KeyError("own"), TypeError("own"), OSError(5, "own")])
+def test_error_of_the_user(error: Exception) -> None:
+    """What the user's own code raised comes out as it is: a bug is not an error of the wire."""
+    try:
+        raise error
+    except Exception as raised:
+        assert map_error(raised, REQUEST) is error
+
+
+def test_our_own_error() -> None:
+    """What is ours already stays as it is."""
+    error = APIConnectionError("x")
+    assert map_error(error, REQUEST) is error
+
+
+def test_bug_below() -> None:
+    """A `TypeError` is nobody's error of the wire, wherever it comes from."""
+    error = TypeError("x")
+    assert map_error(error, REQUEST) is error
+
+
+def test_error_from_below() -> None:
+    """An error of Python's own that comes out of a library below aiohttp is mapped."""
+    try:
+        URL("http://h:99999999")
+    except ValueError as error:
+        assert isinstance(map_error(error, REQUEST), InvalidRequestError)
+    else:
+        pytest.fail("yarl takes any port")
+
+
+# --- secrets
+
+
+ALL = [row[0] for table in (CONNECTING, ON_THE_WIRE, TIMEOUTS) for row in table.values()] + REFUSED
+
+
+@pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
+def test_secrets(error: Exception) -> None:
+    """No secret of request, response or proxy is in the message, the traceback, the cause or the pickle."""
+    try:
+        mapped = map_error(error, REQUEST, proxy=PROXY)
+        raise mapped
+    except APIClientError as caught:
+        shown = "".join(traceback.format_exception(caught)) + repr(caught) + repr(vars(caught))
+        assert b"SECRET" not in pickle.dumps(caught)
+    chain: Any = mapped.__cause__
+    while chain is not None:
+        assert not isinstance(chain, aiohttp.ClientError)
+        shown += repr(chain.args)
+        chain = chain.__cause__ or chain.__context__
+    assert "SECRET" not in shown

@@ -1,0 +1,189 @@
+"""What checkers see of pages and paginators, asserted; not meant to be executed."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, assert_type, overload
+
+import msgspec
+from yarl import URL
+
+from aioapiclient import AsyncAPIClient, AsyncAPIResponse, CallOptions, RequestOptions
+from aioapiclient._options import layer_options
+from aioapiclient._pagination import (
+    AsyncPage,
+    AsyncPaginator,
+    CursorPage,
+    LinkHeaderPage,
+    NextURLPage,
+    NumberedPage,
+    OffsetPage,
+    PageInfo,
+    PageMaker,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+T = TypeVar("T")
+PageT = TypeVar("PageT", bound=AsyncPage[Any])
+
+
+class User(msgspec.Struct):
+    id: int
+
+
+class Group(msgspec.Struct):
+    id: int
+
+
+class Counted(NumberedPage[T]):
+    """Adds a field that has a default."""
+
+    total_pages: int | None = None
+
+
+class Strict(NumberedPage[T]):
+    """Adds a field that every page must have."""
+
+    total_pages: int
+
+
+class UserPage(OffsetPage[User]):
+    """Is of one model."""
+
+    total: int
+
+
+class Search(AsyncPage[T], Generic[T]):
+    """Says itself what comes next."""
+
+    bookmark: str | None = None
+
+    def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
+        return PageInfo(params={"bookmark": self.bookmark}) if self.bookmark else None
+
+
+class Api(AsyncAPIClient):
+    """A client with the method, as the client is to have it."""
+
+    @overload
+    def get_api_list(
+        self,
+        path: str | URL,
+        model: TypeForm[T],
+        page: PageMaker[T, PageT],
+        *,
+        method: str = "get",
+        limit: int | None = None,
+        prefetch: bool = False,
+        options: CallOptions | None = None,
+        **request_options: Unpack[RequestOptions],
+    ) -> AsyncPaginator[T, PageT]: ...
+    @overload
+    def get_api_list(  # pyright: ignore[reportOverlappingOverload]  (a page class with required fields)
+        self,
+        path: str | URL,
+        model: TypeForm[T],
+        page: type[PageT],
+        *,
+        method: str = "get",
+        limit: int | None = None,
+        prefetch: bool = False,
+        options: CallOptions | None = None,
+        **request_options: Unpack[RequestOptions],
+    ) -> AsyncPaginator[T, PageT]: ...
+    def get_api_list(
+        self,
+        path: str | URL,
+        model: Any,
+        page: Any,
+        *,
+        method: str = "get",
+        limit: int | None = None,
+        prefetch: bool = False,
+        options: CallOptions | None = None,
+        **request_options: Unpack[RequestOptions],
+    ) -> AsyncPaginator[Any, Any]:
+        return AsyncPaginator(
+            self._request_api_list,
+            path,
+            model=model,
+            page=page,
+            method=method,
+            limit=limit,
+            prefetch=prefetch,
+            options=layer_options(request_options, options),
+        )
+
+    async def _request_api_list(
+        self, method: str, path: str | URL, cast_to: Any, options: RequestOptions, /
+    ) -> AsyncAPIResponse[Any]:
+        response: AsyncAPIResponse[Any] = await self._call(method, path, cast_to, None, options)
+        return response
+
+
+def kinds(api: Api) -> None:
+    """``model=`` is what a page class given bare is of."""
+    numbered = api.get_api_list("/users", model=User, page=NumberedPage)
+    assert_type(numbered, AsyncPaginator[User, NumberedPage[User]])
+    offset = api.get_api_list("/users", model=User, page=OffsetPage)
+    assert_type(offset, AsyncPaginator[User, OffsetPage[User]])
+    cursor = api.get_api_list("/users", model=User, page=CursorPage)
+    assert_type(cursor, AsyncPaginator[User, CursorPage[User]])
+    url = api.get_api_list("/users", model=User, page=NextURLPage)
+    assert_type(url, AsyncPaginator[User, NextURLPage[User]])
+    link = api.get_api_list("/users", model=User, page=LinkHeaderPage)
+    assert_type(link, AsyncPaginator[User, LinkHeaderPage[User]])
+
+
+def models(api: Api) -> None:
+    """A model may be any type."""
+    either = api.get_api_list("/users", model=User | Group, page=CursorPage)
+    assert_type(either, AsyncPaginator[User | Group, CursorPage[User | Group]])
+    plain = api.get_api_list("/users", model=dict[str, int], page=CursorPage)
+    assert_type(plain, AsyncPaginator[dict[str, int], CursorPage[dict[str, int]]])
+    anything = api.get_api_list("/users", model=Any, page=CursorPage)
+    assert_type(anything, AsyncPaginator[Any, CursorPage[Any]])
+
+
+def own_pages(api: Api) -> None:
+    """A page class of one's own keeps its type, and one with required fields names its model."""
+    counted = api.get_api_list("/users", model=User, page=Counted)
+    assert_type(counted, AsyncPaginator[User, Counted[User]])
+    search = api.get_api_list("/users", model=User, page=Search)
+    assert_type(search, AsyncPaginator[User, Search[User]])
+    named = api.get_api_list("/users", model=User, page=Counted[User])
+    assert_type(named, AsyncPaginator[User, Counted[User]])
+    strict = api.get_api_list("/users", model=User, page=Strict[User])
+    assert_type(strict, AsyncPaginator[User, Strict[User]])
+    of_one = api.get_api_list("/users", model=User, page=UserPage)
+    assert_type(of_one, AsyncPaginator[User, UserPage])
+
+
+async def walks(api: Api) -> None:
+    """Awaiting gives a page, ``async for`` items, ``iter_pages`` pages."""
+    users = api.get_api_list("/users", User, Counted, limit=7, prefetch=True, params={"a": 1}, timeout=3)
+    page = await users
+    assert_type(page, Counted[User])
+    assert_type(page.data, list[User])
+    assert_type(page.total_pages, int | None)
+    assert_type(page.response, AsyncAPIResponse[Any])
+    assert_type(await page.get_next_page(), Counted[User])
+    assert_type(page.next_page_info(page.response), PageInfo | None)
+    async for user in users:
+        assert_type(user, User)
+    async for one in users.iter_pages():
+        assert_type(one, Counted[User])
+    async for user in page:
+        assert_type(user, User)
+    async for one in page.iter_pages():
+        assert_type(one, Counted[User])
+    async with aclosing(aiter(users)) as items:
+        assert_type(await anext(items), User)
+
+
+def wrong(api: Api) -> None:
+    """What is no page class is refused; the ignores would be unused if it were not."""
+    api.get_api_list("/users", model=User, page=User)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    api.get_api_list("/users", model=User, page=CursorPage, limits=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
