@@ -10,6 +10,7 @@ from ._client import AsyncAPIClient
 from ._open import Open, Unknown
 from ._plugins import load_middleware
 from ._query import QueryStyle
+from ._raw import raw_response, streaming_response
 from ._request import APIRequest
 from ._resource import AsyncAPIResource
 from ._response import AsyncAPIResponse, BaseAPIResponse
@@ -60,6 +61,7 @@ from .errors import (
 )
 from .middleware.auth import APIKeyAuth, BasicAuth, BearerAuth
 from .middleware.retry import RetryBudget, RetryPolicy
+from .streaming import AsyncStream, JSONLStream, SSEStream
 
 __all__ = [
     "NOT_GIVEN",
@@ -77,6 +79,7 @@ __all__ = [
     "AsyncAPIClient",
     "AsyncAPIResource",
     "AsyncAPIResponse",
+    "AsyncStream",
     "Auth",
     "AuthenticationError",
     "BadGatewayError",
@@ -96,6 +99,7 @@ __all__ = [
     "Handler",
     "InternalServerError",
     "InvalidRequestError",
+    "JSONLStream",
     "Middleware",
     "NotFoundError",
     "NotGiven",
@@ -111,6 +115,7 @@ __all__ = [
     "RetryBudget",
     "RetryPolicy",
     "RetryableError",
+    "SSEStream",
     "ServerNotImplementedError",
     "ServiceUnavailableError",
     "StreamConsumedError",
@@ -125,4 +130,6 @@ __all__ = [
     "load_middleware",
     "per_attempt",
     "per_send",
+    "raw_response",
+    "streaming_response",
 ]

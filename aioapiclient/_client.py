@@ -7,9 +7,10 @@ import copy
 import functools
 import inspect
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, Unpack, cast, overload
 
 import aiohttp
 import msgspec
@@ -22,9 +23,13 @@ from ._config import CHAIN_OPTIONS, CLIENT_OPTIONS, Config
 from ._lifecycle import Lifecycle
 from ._options import check_iterable, check_names, layer_options, resolve_settings
 from ._query import DEFAULT_STYLE, QueryStyle
+from ._raw import take_wanted
 from ._request import APIRequest
 from ._response import AsyncAPIResponse, result_type
+from ._resume import ReconnectPolicy
 from ._scope import Scope
+from ._sse import ServerSentEvent
+from ._stream import AsyncStream, Until, stream_error
 from ._transport import AiohttpTransport
 from ._types import (
     NOT_GIVEN,
@@ -41,11 +46,17 @@ from ._types import (
 from ._verbs import Verbs
 from ._version import __version__
 from .contract import Auth, Handler, Middleware
-from .errors import APIStatusError, status_error_class
+from .errors import APIStatusError, RequestNotReplayableError, status_error_class
 from .middleware.auth import AuthMiddleware
 from .middleware.retry import RetryBudget, RetryPolicy
+from .streaming import SSEStream
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 __all__ = ["AsyncAPIClient"]
+
+T = TypeVar("T")
 
 
 class AsyncAPIClient(Verbs):
@@ -120,7 +131,6 @@ class AsyncAPIClient(Verbs):
         self._config = Config(given)
         self._budget: RetryBudget | msgspec.UnsetType | None = RetryBudget()
         self._is_view = False
-        self._to_adopt: tuple[object, ...] = ()
         if transport is None:
             transport = AiohttpTransport(session=session)
         check_transport(transport)
@@ -139,9 +149,7 @@ class AsyncAPIClient(Verbs):
             self._chain = self._own_chain() if chain is None else check_chain(chain)
             self._handler = fold(self._chain, self._innermost())
             for link in self._chain:
-                self._shared.adopt(_owned(link))
-            # Bound at the first call, and not here: a subclass may not have finished its __init__.
-            self._to_adopt = self._chain
+                self._adopt(_owned(link))
         elif "_prepare_request" in self._own_hooks:
             self._handler = fold(self._chain, self._innermost())
 
@@ -169,14 +177,9 @@ class AsyncAPIClient(Verbs):
             )
         )
 
-    def _adopt(self, things: Iterable[object]) -> None:
-        """Close links of the chain, and auths, with the client, and let them make calls of their own."""
-        for thing in things:
-            own = _owned(thing)
-            self._shared.adopt(own)
-            bind = getattr(own, "bind", None)
-            if bind is not None and self._shared.bind_once(own):
-                bind(self._without_auth())
+    def _adopt(self, thing: object) -> None:
+        """Let a link of the chain, or an auth, make calls of its own, and close it with the client."""
+        self._shared.adopt(thing, lambda own: own.bind(self._without_auth()))
 
     def _innermost(self) -> Handler:
         transport = self._shared.transport
@@ -274,23 +277,167 @@ class AsyncAPIClient(Verbs):
         method: str,
         path: str | URL,
         cast_to: Any,
+        stream: bool,
         options: CallOptions | None,
         keywords: RequestOptions,
     ) -> Any:
+        if stream:
+            return await self._open_stream(method, path, cast_to, SSEStream, options, keywords)
         given = layer_options(keywords, options)
         if given or self._own_hooks:
             given = await self._prepare(given)
-        raw = cast_to is aiohttp.ClientResponse
-        if not raw:
-            check_cast_to(result_type(cast_to), self._config.settings.dec_hook)
+        if cast_to is aiohttp.ClientResponse:
+            return await self._call_raw(method, path, given)
+        check_cast_to(result_type(cast_to), self._config.settings.dec_hook)
+        wanted = take_wanted()
         request = self._build(
-            method, path, cast_to, given, accept="*/*" if raw or cast_to is bytes else "application/json"
+            method,
+            path,
+            cast_to,
+            given,
+            stream=wanted == "unread response",
+            accept="*/*" if cast_to is bytes else "application/json",
         )
-        request.stream = raw
-        response = await self._run(request, self._handler_for(given))
+        response = await self._send(request, self._handler_for(given))
+        if wanted != "value":
+            return response
         if response.value is not NOT_GIVEN and "_process_response" not in self._own_hooks:
             return response.value
-        return await self._process_response(response, cast_to)
+        return await self._processed(response, cast_to)
+
+    async def _call_raw(self, method: str, path: str | URL, given: RequestOptions) -> aiohttp.ClientResponse:
+        request = self._build(method, path, aiohttp.ClientResponse, given, stream=True, accept="*/*")
+        response = await self._run(request, self._handler_for(given))
+        return cast("aiohttp.ClientResponse", await self._processed(response, aiohttp.ClientResponse))
+
+    async def _processed(self, response: AsyncAPIResponse[Any], cast_to: Any) -> Any:
+        try:
+            return await self._process_response(response, cast_to)
+        except BaseException:
+            await response.close()
+            raise
+
+    async def _open_stream(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any,
+        stream_cls: type[AsyncStream[Any]],
+        options: CallOptions | None,
+        keywords: RequestOptions,
+        **stream_options: Any,
+    ) -> Any:
+        given = await self._prepare(layer_options(keywords, options))
+        wanted = take_wanted()
+        request = self._build(method, path, cast_to, given, stream=True, accept=stream_cls.accept)
+        for name, value in stream_cls.request_headers.items():
+            if not request.call_sets(name):
+                request.headers.setdefault(name, value)
+        response = await self._send(request, self._handler_for(given))
+        if wanted != "value":
+            return response
+        return stream_cls(
+            response,
+            cast_to,
+            make_error=self._make_stream_error,
+            sleep=self._sleep_for_retry,
+            **stream_options,
+        )
+
+    async def _send(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        """Send *request*; an unread response is tracked, and can be asked for again."""
+        if not request.stream:
+            return await self._run(request, handler)
+        pristine = request.copy()
+        response = await self._run(request, handler)
+        self._shared.track(response)
+        pristine.deadline = response.request.deadline
+        response.again = functools.partial(self._send_again, pristine, handler)
+        return response
+
+    async def _send_again(
+        self, request: APIRequest, handler: Handler, headers: Mapping[str, str]
+    ) -> AsyncAPIResponse[Any]:
+        """Send the same call once more, with *headers* over its own, through the whole chain."""
+        if not request.can_be_sent:
+            raise RequestNotReplayableError(
+                f"{request.label}: cannot be sent again, its body can be sent only once", request=request
+            )
+        again = request.copy()
+        again.add_call_headers(headers)
+        return await self._send(again, handler)
+
+    # --- unread responses and streams
+
+    @overload
+    def stream(
+        self,
+        method: str,
+        path: str | URL,
+        *,
+        stream_cls: type[AsyncStream[Any]] = ...,
+        until: Until | None = None,
+        reconnect: bool | ReconnectPolicy = False,
+        options: CallOptions | None = None,
+        **request_options: Unpack[RequestOptions],
+    ) -> AbstractAsyncContextManager[AsyncStream[Any]]: ...
+    @overload
+    def stream(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: TypeForm[T],
+        *,
+        stream_cls: type[AsyncStream[Any]] = ...,
+        until: Until | None = None,
+        reconnect: bool | ReconnectPolicy = False,
+        options: CallOptions | None = None,
+        **request_options: Unpack[RequestOptions],
+    ) -> AbstractAsyncContextManager[AsyncStream[T]]: ...
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any = Any,
+        *,
+        stream_cls: type[AsyncStream[Any]] = SSEStream,
+        until: Until | None = None,
+        reconnect: bool | ReconnectPolicy = False,
+        options: CallOptions | None = None,
+        **request_options: Unpack[RequestOptions],
+    ) -> AsyncGenerator[Any]:
+        """A stream of events, each as *cast_to*: ``async with api.stream("POST", path, Event) as events``.
+
+        *stream_cls* decides the framing: `SSEStream`, or `JSONLStream`. *until* recognises the event
+        that ends it; *reconnect* opens a broken SSE stream again, as browsers do. Leaving the block
+        closes it. Raises what `request` raises, and while iterating what `AsyncStream` says.
+        """
+        events = await self._open_stream(
+            method, path, cast_to, stream_cls, options, request_options, until=until, reconnect=reconnect
+        )
+        try:
+            yield events
+        finally:
+            await events.close()
+
+    @asynccontextmanager
+    async def open(
+        self,
+        method: str,
+        path: str | URL,
+        *,
+        options: CallOptions | None = None,
+        **request_options: Unpack[RequestOptions],
+    ) -> AsyncGenerator[AsyncAPIResponse[Any]]:
+        """An unread response, to read in pieces or to write to a file; leaving the block closes it.
+
+        Raises what `request` raises.
+        """
+        given = await self._prepare(layer_options(request_options, options))
+        request = self._build(method, path, Any, given, stream=True, accept="*/*")
+        async with await self._send(request, self._handler_for(given)) as response:
+            yield response
 
     async def _prepare(self, given: RequestOptions) -> RequestOptions:
         if "_prepare_options" in self._own_hooks:
@@ -298,7 +445,7 @@ class AsyncAPIClient(Verbs):
         auth = given.get("auth")
         if auth is not None:
             check_auth(auth)
-            self._adopt([auth])
+            self._adopt(auth)
         return given
 
     def _build(
@@ -325,9 +472,6 @@ class AsyncAPIClient(Verbs):
 
     async def _run(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         """Send *request* down the chain, in a scope that the closing of the client can end."""
-        if self._to_adopt:
-            things, self._to_adopt = self._to_adopt, ()
-            self._adopt(things)
         shared = self._shared
         scope = Scope()
         request.started = shared.begin(scope).time()
@@ -406,7 +550,7 @@ class AsyncAPIClient(Verbs):
         if response.parses_later:
             return response
         if cast_to is aiohttp.ClientResponse:
-            return response.raw
+            return response.take_raw()
         return await response.parse()
 
     async def _sleep_for_retry(self, seconds: float, /) -> None:
@@ -416,6 +560,10 @@ class AsyncAPIClient(Verbs):
     def _make_status_error(self, response: AsyncAPIResponse[Any], body: Any, /) -> APIStatusError:
         """The error for *response*, whose decoded body is *body*; an SDK may give classes of its own."""
         return status_error_class(response.status).from_response(response, body)
+
+    def _make_stream_error(self, event: ServerSentEvent, response: AsyncAPIResponse[Any], /) -> Exception:
+        """The error for an ``error`` event in a stream; an SDK may give the class that a status would."""
+        return stream_error(event, response)
 
     def _idempotency_key(self) -> str:
         """A new key, with 122 random bits."""
@@ -448,10 +596,14 @@ def check_auth(auth: object) -> None:
         raise TypeError(f"auth {auth.__name__} is a class; give an instance of it: {auth.__name__}(...)")
     own = getattr(type(auth), "authenticate", None) is not Auth.authenticate
     if not own or not inspect.iscoroutinefunction(getattr(auth, "authenticate", None)):
-        raise TypeError(f"auth {name} has no async authenticate(); subclass aioapiclient.Auth, or use BearerAuth")
+        raise TypeError(
+            f"auth {name} has no async authenticate(); subclass aioapiclient.Auth, or use BearerAuth"
+        )
     has_statuses = hasattr(auth, "challenge_statuses")
     if not has_statuses or not inspect.iscoroutinefunction(getattr(auth, "refresh", None)):
-        raise TypeError(f"auth {name} has no async refresh(), or no challenge_statuses; subclass aioapiclient.Auth")
+        raise TypeError(
+            f"auth {name} has no async refresh(), or no challenge_statuses; subclass aioapiclient.Auth"
+        )
 
 
 def check_transport(transport: object) -> None:
@@ -467,5 +619,7 @@ def check_transport(transport: object) -> None:
 
 def _checked_response(response: AsyncAPIResponse[Any]) -> AsyncAPIResponse[Any]:
     if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"The chain gave a {type(response).__name__}, not a response: does a middleware return?")
+        raise TypeError(
+            f"The chain gave a {type(response).__name__}, not a response: does a middleware return?"
+        )
     return response

@@ -12,8 +12,6 @@ changed and begins anew, and anything else ends it.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import errno
 import hashlib
 import os
@@ -22,13 +20,13 @@ import secrets
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
+from ._digest import Digest, check_digest, expected_digest, is_coded
 from ._progress import Meter, Progress
 from ._retry_after import parse_http_date
 from .errors import (
     APIConnectionError,
-    APIResponseValidationError,
     APIStatusError,
     APITimeoutError,
     InvalidRequestError,
@@ -38,10 +36,7 @@ from .errors import (
 if TYPE_CHECKING:
     from ._response import AsyncAPIResponse
 
-__all__ = ["Digest", "write_to_file"]
-
-Digest: TypeAlias = "str | bool | Callable[[AsyncAPIResponse[Any]], str] | None"
-"""What a download must come to: ``"sha256:<hex>"``, what a function makes of the response, or its own header."""
+__all__ = ["ContentRange", "parse_content_range", "write_to_file"]
 
 _BATCH: Final = 256 << 10  # bytes of one write: a trip to a thread costs as much as 50 kB of it
 
@@ -87,10 +82,7 @@ def _check_arguments(digest: object, max_resumes: object) -> None:
         raise TypeError(f"max_resumes must be an int, not {type(max_resumes).__name__}")
     if max_resumes < 0:
         raise InvalidRequestError(f"max_resumes must be 0 or more, not {max_resumes}")
-    if isinstance(digest, str):
-        _parse_digest(digest)
-    elif digest is not None and not isinstance(digest, bool) and not callable(digest):
-        raise TypeError(f"digest must be a str such as 'sha256:...', not {type(digest).__name__}")
+    check_digest(digest)
 
 
 class _Download:
@@ -120,7 +112,7 @@ class _Download:
     def _begin(self, response: AsyncAPIResponse[Any]) -> None:
         """Learn from the head of *response* what is to come: the first one, or one that begins anew."""
         span = parse_content_range(response.headers.get("Content-Range")) if response.status == 206 else None
-        is_plain = response.method == "GET" and not _is_coded(response)
+        is_plain = response.method == "GET" and not is_coded(response)
         self._is_whole = response.status != 206
         self._headers = response.headers
         # Where the file begins in the representation, and where it ends.
@@ -133,7 +125,7 @@ class _Download:
         self._validator = None
         if is_plain and (response.status == 200 or span is not None):
             self._validator = _strong_validator(response.headers)
-        self._expected = _expected_digest(self._digest, response)
+        self._expected = expected_digest(self._digest, response)
         self._hash = None if self._expected is None else hashlib.new(self._expected.algorithm)
         self._pending.clear()
         self._waiting = self.size = 0
@@ -235,7 +227,7 @@ class _Download:
             return "it has no Content-Range that makes sense"
         if span.first != self._position:
             return f"it begins at byte {span.first}, and {self._position} was asked for"
-        if _is_coded(response):
+        if is_coded(response):
             return "it is content-coded"
         total = span.total if self._is_whole else self._end
         if self._end is not None and total is not None and total != self._end:
@@ -310,72 +302,16 @@ def _strong_validator(headers: Mapping[str, str]) -> str | None:
     return modified
 
 
-def _is_coded(response: AsyncAPIResponse[Any]) -> bool:
-    return response.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
-
-
 def _length(response: AsyncAPIResponse[Any]) -> int | None:
     value = response.headers.get("Content-Length", "")
     return int(value) if value.isascii() and value.isdigit() else None
-
-
-# --- digests
-
-
-class _Expected(NamedTuple):
-    algorithm: str
-    value: bytes
-
-
-_ALGORITHMS: Final = {"sha-512": "sha512", "sha-256": "sha256"}  # RFC 9530 §5: the others are insecure
-_MEMBER = re.compile(r"(?:^|,)[ \t]*([a-z0-9-]+)=:([A-Za-z0-9+/=]*):")
-
-
-def _expected_digest(digest: Digest, response: AsyncAPIResponse[Any]) -> _Expected | None:
-    """What the body of *response* must come to."""
-    if digest is None or digest is False:
-        return None
-    if digest is True:
-        return _own_digest(response)
-    text: Any = digest if isinstance(digest, str) else digest(response)
-    if not isinstance(text, str):
-        raise TypeError(f"digest gave a {type(text).__name__}, and not a str such as 'sha256:...'")
-    return _parse_digest(text)
-
-
-def _own_digest(response: AsyncAPIResponse[Any]) -> _Expected:
-    """The digest that the response came with; it is of the bytes that were sent, so not of decoded ones."""
-    # Repr-Digest is of the whole representation, and a 206 has only a part of it.
-    names = ("Content-Digest",) if response.status == 206 else ("Repr-Digest", "Content-Digest")
-    if not _is_coded(response):
-        for name in names:
-            members = dict(_MEMBER.findall(",".join(response.headers.getall(name, ()))))
-            for theirs, ours in _ALGORITHMS.items():
-                with suppress(binascii.Error, KeyError):
-                    return _Expected(ours, base64.b64decode(members[theirs], validate=True))
-    raise response.validation_error(f"there is no {' or '.join(names)} that its content can be checked by")
-
-
-def _parse_digest(text: str) -> _Expected:
-    algorithm, _, value = text.partition(":")
-    algorithm = algorithm.strip().lower()
-    try:
-        size = hashlib.new(algorithm).digest_size
-        expected = bytes.fromhex(value)
-    except ValueError:
-        size, expected = 0, b""
-    if size == 0 or len(expected) != size:
-        raise InvalidRequestError(
-            f"digest must be an algorithm of hashlib, a colon and its digest in hex, not {text[:200]!r}"
-        )
-    return _Expected(algorithm, expected)
 
 
 # --- the file
 
 
 class _PartFile:
-    """The file beside the target, for worker threads: a wait for one that is cancelled leaves nothing behind."""
+    """The file beside the target, for worker threads: a wait that is cancelled leaves nothing behind."""
 
     def __init__(self, target: str | os.PathLike[str]) -> None:
         name = os.fspath(target)
@@ -405,8 +341,8 @@ class _PartFile:
         with self._lock:
             if self._file is not None:
                 self._file.writelines(chunks)
-                for chunk in chunks if checksum is not None else ():
-                    checksum.update(chunk)
+                if checksum is not None:
+                    checksum.update(b"".join(chunks))
 
     def restart(self) -> None:
         """Begin again with an empty file."""

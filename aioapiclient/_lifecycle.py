@@ -30,7 +30,7 @@ class Lifecycle:
         self._calls: set[Scope] = set()
         self._streams: set[AsyncAPIResponse[Any]] = set()
         self._adopted: dict[int, Callable[[], Any]] = {}
-        self._bound: set[int] = set()
+        self._to_bind: list[tuple[Any, Callable[[Any], object]]] = []
 
     def __del__(self) -> None:
         # No work here: the loop may be gone, and a task that nobody awaits would only hide the mistake.
@@ -47,6 +47,8 @@ class Lifecycle:
 
         Raises `ClientClosedError` when the client was closed, or lives on another loop or process.
         """
+        if self._to_bind:
+            self.bind()
         loop = asyncio.get_running_loop()
         if self.closed or loop is not self.loop or self._process != os.getpid():
             self._move_to(loop)
@@ -63,26 +65,24 @@ class Lifecycle:
             self._streams.add(response)
             response.on_close(lambda: self._streams.discard(response))
 
-    def adopt(self, thing: Any) -> None:
-        """Await ``thing.close()``, where it has one, when the client closes."""
+    def adopt(self, thing: Any, bind: Callable[[Any], object]) -> None:
+        """Await ``thing.close()`` when the client closes, and *bind* it before the next call; once per thing."""
         key = id(thing)
         if key in self._adopted:
             return
         try:
             # An auth of one call must not be kept for as long as the client lives.
-            self._adopted[key] = weakref.ref(thing, lambda _: self._forget(key))
+            self._adopted[key] = weakref.ref(thing, lambda _: self._adopted.pop(key, None))
         except TypeError:
             self._adopted[key] = lambda: thing
+        if hasattr(thing, "bind"):
+            self._to_bind.append((thing, bind))
 
-    def bind_once(self, thing: Any) -> bool:
-        """Whether *thing* has no view of this client yet; asked, it counts as having one."""
-        known = id(thing) in self._bound
-        self._bound.add(id(thing))
-        return not known
-
-    def _forget(self, key: int) -> None:
-        self._adopted.pop(key, None)
-        self._bound.discard(key)
+    def bind(self) -> None:
+        """Bind what was adopted; at a call and not before: a subclass may not have finished its ``__init__``."""
+        while self._to_bind:
+            thing, bind = self._to_bind.pop()
+            bind(thing)
 
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.closed:
@@ -131,11 +131,14 @@ class Lifecycle:
         self.timers.cancel()
         # One turn of the loop, in which the calls that were ended leave their connections.
         await asyncio.sleep(0)
-        try:
-            for thing in [find() for find in self._adopted.values()]:
+        failures: list[BaseException] = []
+        for thing in [*(find() for find in self._adopted.values()), self.transport]:
+            try:
                 await _close(thing)
-        finally:
-            await _close(self.transport)
+            except BaseException as failure:  # the others are closed all the same
+                failures.append(failure)
+        if failures:
+            raise failures[0]
 
     def _end_calls(self) -> None:
         own = asyncio.current_task()

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from yarl import URL
 
-from ._url import redact_url, without_userinfo
+from ._url import redact_url
 from .errors import InvalidRequestError
 
 __all__ = ["EnvironmentProxies", "Proxy"]
@@ -41,7 +41,7 @@ class Proxy(NamedTuple):
             raise InvalidRequestError(
                 "proxy must be an http:// or https:// URL with a host; for SOCKS give a connector factory"
             )
-        return cls(without_userinfo(url).with_path("/"), _authorization(url))
+        return cls(url.origin(), _authorization(url))
 
 
 def _authorization(url: URL) -> str | None:

@@ -182,6 +182,13 @@ class APIRequest(msgspec.Struct, eq=False):
         """Lay *headers* over those it has, `OMIT` removing, checked."""
         overlay(self.headers, check_layer(headers))
 
+    def add_call_headers(self, headers: HeaderLayer) -> None:
+        """Lay *headers* over those of the call itself."""
+        layer = check_layer(headers)
+        names = {name.lower() for name, _ in layer}
+        self.call_headers = (*(own for own in self.call_headers if own[0].lower() not in names), *layer)
+        overlay(self.headers, layer)
+
     def restore_call_headers(self) -> None:
         """Give the headers of the call itself the last word again."""
         if self.call_headers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import lru_cache
 from types import TracebackType
@@ -168,6 +168,9 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     notes: tuple[str, ...] = ()
     """What the error that is raised for this response says besides (PEP 678)."""
 
+    again: Callable[[Mapping[str, str]], Awaitable[AsyncAPIResponse[Any]]] | None = None
+    """Sends the same call once more, with these headers over its own; of an unread response of a client."""
+
     # Defaults of the class, so that a response which needs none of them does not pay for them.
     _body: bytes | None = None
     _taken: bool = False
@@ -224,17 +227,18 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         """Whether the caller asked for the response itself, to parse it when they like."""
         return is_response_type(self.request.cast_to)
 
-    @property
-    def raw(self) -> Any:
-        """The `aiohttp.ClientResponse` behind it, of a call that asked for that type.
+    def take_raw(self) -> Any:
+        """The `aiohttp.ClientResponse` behind it, of a call that asked for that type; it is the caller's now.
 
         Raises `TypeError` when the transport has none to give.
         """
         raw = getattr(self._source, "raw", None)
         if raw is None:
             raise TypeError(
-                "There is no aiohttp.ClientResponse: it takes an AiohttpTransport, and a call that asks"
+                "There is no aiohttp.ClientResponse here: it takes an AiohttpTransport, and a call that asks for it"
             )
+        if self._timer is not None:
+            self._timer.cancel()
         return raw
 
     @property

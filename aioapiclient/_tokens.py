@@ -39,6 +39,9 @@ _LAST = 10.0
 _PAUSE = 5.0
 
 
+_MOST_KEYS = 1000  # an Auth made for every call, each with a key of its own, must not grow it for ever
+
+
 class _Entry:
     """What is known under one key."""
 
@@ -73,9 +76,7 @@ class TokenCache:
 
     async def get(self, key: Hashable, fetch: Fetch) -> Token:
         """The token under *key*; *fetch* gets one when there is none that holds."""
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entries[key] = _Entry()
+        entry = self._entry(key)
         if entry.token is not None:
             left = self._left(entry)
             if left is None or left > _ahead(entry.token):
@@ -91,9 +92,7 @@ class TokenCache:
         Asks *fetch* only if *rejected* is still what is kept: a newer token is never thrown away.
         """
         value = rejected.value if isinstance(rejected, Token) else rejected
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entries[key] = _Entry()
+        entry = self._entry(key)
         if entry.token is not None and entry.token.value != value:
             return True
         entry.token = None
@@ -106,6 +105,14 @@ class TokenCache:
         for task in idle:
             task.cancel()
         await asyncio.gather(*idle, return_exceptions=True)
+
+    def _entry(self, key: Hashable) -> _Entry:
+        entry = self._entries.get(key)
+        if entry is None:
+            if len(self._entries) >= _MOST_KEYS:
+                del self._entries[next(iter(self._entries))]  # the oldest; whoever waits for it still gets it
+            entry = self._entries[key] = _Entry()
+        return entry
 
     def _left(self, entry: _Entry) -> float | None:
         return None if entry.expires is None else entry.expires - self._clock()

@@ -95,7 +95,9 @@ class AiohttpTransport:
         if session is not None:
             _check_session(session)
             if ssl is not True or proxy is not None or trust_env or connector is not None or middlewares:
-                raise TypeError("A session brings ssl, proxy, trust_env, connector and middlewares: give none besides")
+                raise TypeError(
+                    "A session brings ssl, proxy, trust_env, connector and middlewares: give none besides"
+                )
         self.home = None
         self._ssl = ssl
         self._proxy = None if proxy is None else Proxy.parse(proxy)
@@ -239,7 +241,9 @@ class AiohttpTransport:
         """
         if self._loop is not None and self._loop is not asyncio.get_running_loop():
             if not self._loop.is_closed():
-                raise ClientClosedError("The transport's session belongs to another event loop: close it there")
+                raise ClientClosedError(
+                    "The transport's session belongs to another event loop: close it there"
+                )
             self.forget_session()
         session, self._session, self._loop = self._session, None, None
         self._closed = True
@@ -259,7 +263,9 @@ class AiohttpTransport:
 def _check_session(session: object) -> None:
     if not isinstance(session, aiohttp.ClientSession):
         kind = type(session)
-        raise TypeError(f"session must be an aiohttp.ClientSession, not a {kind.__module__}.{kind.__qualname__}")
+        raise TypeError(
+            f"session must be an aiohttp.ClientSession, not a {kind.__module__}.{kind.__qualname__}"
+        )
 
 
 def _check_ssl(ssl: object) -> None:
@@ -269,7 +275,9 @@ def _check_ssl(ssl: object) -> None:
             " ssl=ssl.create_default_context(cafile=...), for one certificate ssl=aiohttp.Fingerprint(...)"
         )
     if ssl is not True and not isinstance(ssl, tls.SSLContext | aiohttp.Fingerprint):
-        raise TypeError(f"ssl must be True, an ssl.SSLContext or an aiohttp.Fingerprint, not {type(ssl).__name__}")
+        raise TypeError(
+            f"ssl must be True, an ssl.SSLContext or an aiohttp.Fingerprint, not {type(ssl).__name__}"
+        )
 
 
 def _check_connector(connector: object) -> None:

@@ -43,7 +43,9 @@ class Failure(NamedTuple):
     proxy: URL | None
     unsent: bool
 
-    def connection(self, reason: str, *, sent: Literal[False] | None = None, final: bool = False) -> APIConnectionError:
+    def connection(
+        self, reason: str, *, sent: Literal[False] | None = None, final: bool = False
+    ) -> APIConnectionError:
         """An `APIConnectionError` that says *reason*; one while connecting was never sent, whatever it is."""
         return APIConnectionError(
             f"{self.request.label}: {reason}",
@@ -76,6 +78,7 @@ _AWAITED: Final[dict[str, str]] = {
     "pool": "no connection became free",
     "read": "the server sent nothing",
 }
+
 
 class SentOnce(aiohttp.ClientConnectionError):
     """Carries *error* past aiohttp, which would send the request again for it."""
@@ -185,7 +188,9 @@ def _certificate(failure: Failure) -> APIConnectionError:
     error = getattr(failure.error, "certificate_error", failure.error)
     reason = getattr(error, "verify_message", None) or "no reason given"
     return failure.connection(
-        f"the server's certificate is not accepted ({reason.rstrip('.')})", sent=_connecting(failure), final=True
+        f"the server's certificate is not accepted ({reason.rstrip('.')})",
+        sent=_connecting(failure),
+        final=True,
     )
 
 
@@ -260,7 +265,9 @@ TABLE: Final[tuple[tuple[type[Exception], Maker], ...]] = (
     (aiohttp.ClientConnectorSSLError, _tls),
     (
         aiohttp.ServerFingerprintMismatch,
-        lambda failure: failure.connection("the server's certificate is not the pinned one", sent=False, final=True),
+        lambda failure: failure.connection(
+            "the server's certificate is not the pinned one", sent=False, final=True
+        ),
     ),
     (
         aiohttp.ClientProxyConnectionError,

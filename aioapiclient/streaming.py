@@ -13,8 +13,8 @@ gives its connection back when it has ended, and closes it when it is left befor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, TypeAlias, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final, TypeVar
 
 from ._codecs import DecodeError
 from ._jsonl import MAX_LINE, JSONLDecoder
@@ -45,8 +45,6 @@ __all__ = [
 ]
 
 T_co = TypeVar("T_co", covariant=True)
-
-Again: TypeAlias = Callable[[Mapping[str, str]], Awaitable[AsyncAPIResponse[Any]]]
 
 _LONGEST_ID: Final = 100  # characters of an event id that a note repeats
 # What a reconnect may meet and try again; the call's own retries are used up by then.
@@ -83,7 +81,7 @@ class SSEStream(AsyncStream[T_co]):
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         super().__init__(response, cast_to, make_error=make_error, until=until, sleep=sleep)
-        self._again: Again | None = getattr(response, "again", None)
+        self._again = response.again
         self._resumption: Resumption | None = None
         if reconnect:
             if self._again is None:

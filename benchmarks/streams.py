@@ -13,6 +13,8 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -21,12 +23,17 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from aioapiclient import APIRequest, AsyncAPIResponse
 from aioapiclient.streaming import SSEDecoder, SSEStream
 
-try:
-    import httpx2 as httpx
-    import openai
-    from openai.types.chat import ChatCompletionChunk
-except ImportError:
-    openai = None  # type: ignore[assignment,unused-ignore]
+
+def optional(*names: str) -> Any:
+    """The first of these modules that is installed."""
+    for name in names:
+        with suppress(ImportError):
+            return import_module(name)
+    return None
+
+
+openai = optional("openai")
+HTTPX = optional("httpx2", "httpx")  # the SDK's own, under its newer name or its older one
 
 EVENTS = 2000
 ROUNDS = 15
@@ -107,15 +114,15 @@ async def by_hand(chunks: Sequence[bytes]) -> int:
 async def by_openai(chunks: Sequence[bytes]) -> int:
     """The typed stream of the openai SDK."""
 
-    class Stream(httpx.AsyncByteStream):
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            for chunk in chunks:
-                yield chunk
+    async def body() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
 
-    request = httpx.Request("GET", "http://localhost/events")
-    response = httpx.Response(200, headers=dict(HEADERS), stream=Stream(), request=request)
+    request = HTTPX.Request("GET", "http://localhost/events")
+    response = HTTPX.Response(200, headers=dict(HEADERS), content=body(), request=request)
+    kind = openai.types.chat.ChatCompletionChunk
     seen = 0
-    async for _ in openai.AsyncStream(cast_to=ChatCompletionChunk, response=response, client=CLIENT):
+    async for _ in openai.AsyncStream(cast_to=kind, response=response, client=CLIENT):
         seen += 1
     return seen
 

@@ -74,7 +74,9 @@ class RawRequest(NamedTuple):
     def headers(self) -> CIMultiDict[str]:
         """The headers."""
         lines = self.head.decode().split("\r\n")[1:]
-        return CIMultiDict((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))
+        return CIMultiDict(
+            (name, value.strip()) for name, _, value in (line.partition(":") for line in lines)
+        )
 
 
 class Exchange:
@@ -165,7 +167,9 @@ class RawServer:
 
 
 @asynccontextmanager
-async def raw_server(script: Script, *, tls: bool = False, reads_bodies: bool = True) -> AsyncIterator[RawServer]:
+async def raw_server(
+    script: Script, *, tls: bool = False, reads_bodies: bool = True
+) -> AsyncIterator[RawServer]:
     """Run *script* for every request to a free port of 127.0.0.1.
 
     With *tls* the server speaks TLS, with a certificate that `client_tls` trusts. Without

@@ -107,7 +107,11 @@ async def test_reuse(transport: AiohttpTransport, tls: bool) -> None:
         assert server.connections == 1
 
 
-STRAY = {"a response": ok(b'"stray"'), "a 408": response("408 Request Timeout"), "garbage": b"garbage\r\n\r\n"}
+STRAY = {
+    "a response": ok(b'"stray"'),
+    "a 408": response("408 Request Timeout"),
+    "garbage": b"garbage\r\n\r\n",
+}
 
 
 @pytest.mark.parametrize("stray", STRAY.values(), ids=STRAY.keys())
@@ -125,7 +129,9 @@ async def test_stray_response_that_was_read(transport: AiohttpTransport, stray: 
 
 @pytest.mark.parametrize("stray", STRAY.values(), ids=STRAY.keys())
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_stray_response_that_was_not_read(transport: AiohttpTransport, stray: bytes, method: str) -> None:
+async def test_stray_response_that_was_not_read(
+    transport: AiohttpTransport, stray: bytes, method: str
+) -> None:
     """That holds for what the loop has not read yet: a busy loop may be late."""
     told = Told()
     async with raw_server(told) as server:
@@ -276,7 +282,9 @@ async def test_pool_limit() -> None:
     async with raw_server(hang()) as server:
         holder = asyncio.create_task(fetch(transport, server.url))
         await until(lambda: server.requests)
-        with pytest.raises(APITimeoutError, match=r"no connection became free within 0\.05 s \(pool\)") as caught:
+        with pytest.raises(
+            APITimeoutError, match=r"no connection became free within 0\.05 s \(pool\)"
+        ) as caught:
             await fetch(transport, server.url, pool=0.05)
         assert (caught.value.phase, caught.value.sent) == ("pool", False)
         holder.cancel()
@@ -326,7 +334,9 @@ async def test_granted_and_cancelled() -> None:
 async def test_silence_before_the_head(transport: AiohttpTransport) -> None:
     """``read`` limits the wait for the head."""
     async with raw_server(hang()) as server:
-        with pytest.raises(APITimeoutError, match=r"the server sent nothing within 0\.05 s \(read\)") as caught:
+        with pytest.raises(
+            APITimeoutError, match=r"the server sent nothing within 0\.05 s \(read\)"
+        ) as caught:
             await fetch(transport, server.url, "POST", read=0.05)
         assert (caught.value.phase, caught.value.sent) == ("read", None)
         assert len(server.requests) == 1

@@ -24,7 +24,12 @@ from aioapiclient.errors import InvalidRequestError
 def test_parse(url: str | URL, userinfo: str | None) -> None:
     """The credentials are taken out of the URL, decoded, and put into a header (RFC 7617)."""
     proxy = Proxy.parse(url)
-    assert (proxy.url.host, proxy.url.port, proxy.url.user, proxy.url.password) == ("proxy.example", 3128, None, None)
+    assert (proxy.url.host, proxy.url.port, proxy.url.user, proxy.url.password) == (
+        "proxy.example",
+        3128,
+        None,
+        None,
+    )
     if userinfo is None:
         assert proxy.authorization is None
     else:
@@ -32,7 +37,16 @@ def test_parse(url: str | URL, userinfo: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["socks5://user:secret@h", "user:secret@h:1", "http://", "", "h:3128", "http://[user:secret@h", "ftp://h"]
+    "url",
+    [
+        "socks5://user:secret@h",
+        "user:secret@h:1",
+        "http://",
+        "",
+        "h:3128",
+        "http://[user:secret@h",
+        "ftp://h",
+    ],
 )
 def test_no_proxy_url(url: str) -> None:
     """What is no HTTP proxy's URL is refused, without its credentials in the message."""
@@ -44,7 +58,7 @@ def test_no_proxy_url(url: str) -> None:
 
 def test_repr() -> None:
     """A proxy never shows its credentials."""
-    assert repr(Proxy.parse("http://user:secret@h:1")) == "<Proxy http://h:1/>"
+    assert repr(Proxy.parse("http://user:secret@h:1")) == "<Proxy http://h:1>"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +96,7 @@ def test_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
     assert proxies.find(URL("http://h")) is None
     proxy = proxies.find(URL("https://h"))
     assert proxy is not None
-    assert proxy.url == URL("http://secure.example:1/")
+    assert proxy.url == URL("http://secure.example:1")
 
 
 def test_no_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +104,7 @@ def test_no_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "proxy.example:3128")
     proxy = EnvironmentProxies().find(URL("http://h"))
     assert proxy is not None
-    assert proxy.url == URL("http://proxy.example:3128/")
+    assert proxy.url == URL("http://proxy.example:3128")
 
 
 def test_socks_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -63,7 +72,7 @@ class Item(msgspec.Struct):
     id: int
 
 
-Part = bytes | Exception | Callable[[], Awaitable[object]]
+Part = bytes | Exception | Callable[[], Coroutine[Any, Any, object]]
 
 
 class Parts:
@@ -87,7 +96,8 @@ class Parts:
                 raise part
             waiting = asyncio.ensure_future(part())
             try:
-                await asyncio.wait([waiting, self._aborted], return_when=asyncio.FIRST_COMPLETED)
+                either: list[asyncio.Future[Any]] = [waiting, self._aborted]
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 waiting.cancel()
             if self._aborted.done():
@@ -113,22 +123,23 @@ async def for_ever() -> None:
 class Opened(AsyncAPIResponse[Any]):
     """A response as a client opens it for streaming: it can be asked for again."""
 
-    __slots__ = ("_others", "asked", "parts")
+    __slots__ = ("answers", "asked", "parts")
 
     def __init__(
         self, source: BodySource, others: Sequence[object], asked: list[dict[str, str]], **head: Any
     ) -> None:
         super().__init__(head["request"], head["status"], head["headers"], source)
-        self._others = iter(others)
+        self.answers = iter(others)
         self.asked = asked
         self.parts = source
+        self.again = self._answer_again
 
-    async def again(self, headers: Mapping[str, str]) -> AsyncAPIResponse[Any]:
+    async def _answer_again(self, headers: Mapping[str, str]) -> AsyncAPIResponse[Any]:
         self.asked.append(dict(headers))
-        answer = next(self._others)
+        answer = next(self.answers)
         if isinstance(answer, Exception):
             raise answer
-        assert isinstance(answer, AsyncAPIResponse)
+        assert isinstance(answer, Opened)
         return answer
 
 
@@ -254,7 +265,8 @@ async def test_events_of_unknown_tags_are_skipped_and_counted() -> None:
 async def test_open_hands_unknown_tags_over() -> None:
     """Whoever asks for Open[...] gets what it does not know as Unknown."""
     body = data('{"type":"new","x":1}')
-    stream: SSEStream[Any] = SSEStream(answer(body), Open[Text | Stop])
+    opened: Any = Open
+    stream: SSEStream[Any] = SSEStream(answer(body), opened[Text | Stop])
 
     assert await collect(stream) == [Unknown({"type": "new", "x": 1}, "new")]
     assert stream.skipped == 0
@@ -760,8 +772,15 @@ async def test_a_line_above_the_bound_breaks_the_stream() -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/json", "application/json;stream=watch", "application/x-ndjson", "text/plain; charset=utf-8"]
-    + ["application/vnd.example+json", "application/octet-stream", "application/jsonl"],
+    [
+        "application/json",
+        "application/json;stream=watch",
+        "application/x-ndjson",
+        "text/plain; charset=utf-8",
+        "application/vnd.example+json",
+        "application/octet-stream",
+        "application/jsonl",
+    ],
 )
 async def test_json_lines_have_many_names(content_type: str) -> None:
     """Servers call streams of JSON lines by many types; the class says what they are."""
@@ -1063,9 +1082,9 @@ async def test_reconnect_needs_a_response_to_ask_for_again() -> None:
     """A response made by hand cannot be asked for again, which is said at once."""
     request = APIRequest("GET", URL, stream=True)
     response = AsyncAPIResponse.from_bytes(request, 200, {"Content-Type": EVENT_STREAM}, data("1"))
-    if getattr(response, "again", None) is None:
-        with pytest.raises(TypeError, match="a response that a client opened"):
-            SSEStream[int](response, int, reconnect=True)
+
+    with pytest.raises(TypeError, match="a response that a client opened"):
+        SSEStream[int](response, int, reconnect=True)
 
     assert await collect(SSEStream[int](response, int)) == [1]
 
@@ -1101,7 +1120,7 @@ def chunk(body: bytes) -> bytes:
 @asynccontextmanager
 async def wire(
     script: Script,
-) -> AsyncIterator[tuple[RawServer, Callable[..., Awaitable[AsyncAPIResponse[Any]]]]]:
+) -> AsyncGenerator[tuple[RawServer, Callable[..., Awaitable[AsyncAPIResponse[Any]]]], None]:
     """A server that follows *script*, and what opens a streaming response from it."""
     transport = AiohttpTransport()
     async with raw_server(script) as server:
@@ -1222,12 +1241,8 @@ async def test_a_resumed_stream_over_the_wire() -> None:
         async def again(headers: Mapping[str, str]) -> AsyncAPIResponse[Any]:
             return await open_stream(headers=headers)
 
-        class Wired(AsyncAPIResponse[Any]):
-            __slots__ = ("again",)
-
-        opened = Wired(first.request, first.status, first.headers, first._source)  # type: ignore[arg-type]
-        opened.again = again
-        stream = SSEStream[int](opened, int, reconnect=EXACT, sleep=Naps())
+        first.again = again
+        stream = SSEStream[int](first, int, reconnect=EXACT, sleep=Naps())
 
         assert await collect(stream) == [1, 2, 3, 4]
         assert [request.headers.get("Last-Event-ID") for request in server.requests] == [None, "2", "3"]

@@ -88,7 +88,11 @@ async def fetch(transport: AiohttpTransport, url: str | URL, method: str = "GET"
     [
         ({"session": object()}, TypeError, "must be an aiohttp.ClientSession, not a builtins.object"),
         ({"ssl": False}, InvalidRequestError, r"ssl=ssl.create_default_context\(cafile="),
-        ({"ssl": None}, TypeError, "ssl must be True, an ssl.SSLContext or an aiohttp.Fingerprint, not NoneType"),
+        (
+            {"ssl": None},
+            TypeError,
+            "ssl must be True, an ssl.SSLContext or an aiohttp.Fingerprint, not NoneType",
+        ),
         ({"ssl": "cert.pem"}, TypeError, "not str"),
         ({"connector": 1}, TypeError, "connector must be a factory"),
         ({"connector": aiohttp.TCPConnector, "ssl": client_tls()}, TypeError, "Give ssl to the connector"),
@@ -191,7 +195,9 @@ async def test_stream_asks_for_no_compression(any_transport: AiohttpTransport) -
         ({"Proxy-Authorization": "x"}, "not for a caller to set"),
     ],
 )
-async def test_headers_of_a_middleware(any_transport: AiohttpTransport, headers: dict[str, str], message: str) -> None:
+async def test_headers_of_a_middleware(
+    any_transport: AiohttpTransport, headers: dict[str, str], message: str
+) -> None:
     """What a middleware put into the headers is looked at once more; what HTTP refuses is not sent."""
     async with raw_server(respond(ok())) as server:
         await fetch(any_transport, server.url)
@@ -223,7 +229,9 @@ async def test_known_names_are_bounded(any_transport: AiohttpTransport) -> None:
     """Names that were found good are remembered, but not without end."""
     async with raw_server(respond(ok())) as server:
         for start in range(0, 1200, 100):
-            await fetch(any_transport, server.url, headers={f"X-{start + number}": "" for number in range(100)})
+            await fetch(
+                any_transport, server.url, headers={f"X-{start + number}": "" for number in range(100)}
+            )
     assert len(_transport._checked_names) < 700
 
 
@@ -645,7 +653,8 @@ async def test_tls_by_proxy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "final"), [("407 Proxy Authentication Required", True), ("502 Bad Gateway", False), ("403 No", True)]
+    ("status", "final"),
+    [("407 Proxy Authentication Required", True), ("502 Bad Gateway", False), ("403 No", True)],
 )
 async def test_proxy_that_refuses(status: str, final: bool) -> None:
     """A tunnel that is refused is surely unsent; the message names the proxy, without its credentials."""
@@ -679,7 +688,9 @@ async def test_proxy_that_hangs() -> None:
     async with raw_server(hang()) as proxy:
         transport = AiohttpTransport(proxy=proxy.url, ssl=client_tls())
         with pytest.raises(APITimeoutError, match="connect") as caught:
-            await fetch(transport, "https://api.example.com/", timeout=Timeout(connect=0.05).over(DEFAULT_TIMEOUT))
+            await fetch(
+                transport, "https://api.example.com/", timeout=Timeout(connect=0.05).over(DEFAULT_TIMEOUT)
+            )
         assert caught.value.sent is False
         await transport.close()
 
@@ -689,7 +700,9 @@ async def test_proxy_that_is_not_there() -> None:
     port = unused_port()
     transport = AiohttpTransport(proxy=f"http://user:SECRET@127.0.0.1:{port}")
     for url in ("http://api.example.com", "https://api.example.com"):
-        with pytest.raises(APIConnectionError, match=f"the proxy http://127.0.0.1:{port}.*ECONNREFUSED") as caught:
+        with pytest.raises(
+            APIConnectionError, match=f"the proxy http://127.0.0.1:{port}.*ECONNREFUSED"
+        ) as caught:
             await fetch(transport, url)
         assert caught.value.sent is False
         assert "SECRET" not in "".join(traceback.format_exception(caught.value))
@@ -791,10 +804,15 @@ async def test_borrowed_session_is_left_as_it_was() -> None:
         assert dict(session.headers) == {"X-Session": "s"}
 
 
-@pytest.mark.parametrize("options", [{"raise_for_status": True}, {"auto_decompress": True}, {"read_bufsize": 1}])
+@pytest.mark.parametrize(
+    "options", [{"raise_for_status": True}, {"auto_decompress": True}, {"read_bufsize": 1}]
+)
 async def test_options_of_a_borrowed_session(options: dict[str, Any]) -> None:
     """What a borrowed session does to responses it does not do to ours."""
-    async with aiohttp.ClientSession(**options) as session, raw_server(respond(response("500 Oops", b"x"))) as server:
+    async with (
+        aiohttp.ClientSession(**options) as session,
+        raw_server(respond(response("500 Oops", b"x"))) as server,
+    ):
         got = await AiohttpTransport(session=session)(make(server.url))
         assert (got.status, await got.read()) == (500, b"x")
 

@@ -202,7 +202,9 @@ async def test_stall() -> None:
     for content in (b"x" * (16 << 20), Sized(*[b"x" * 65536] * 256), generate(*[b"x" * 65536] * 256)):
         transport = AiohttpTransport()
         async with raw_server(_deaf, reads_bodies=False) as server:
-            with pytest.raises(APITimeoutError, match=r"took no byte of the body within 0\.1 s \(write\)") as caught:
+            with pytest.raises(
+                APITimeoutError, match=r"took no byte of the body within 0\.1 s \(write\)"
+            ) as caught:
                 await transport(put(server.url, content, write=0.1, read=60))
             assert (caught.value.phase, caught.value.sent) == ("write", None)
             assert server.connections == 1

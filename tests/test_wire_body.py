@@ -12,7 +12,20 @@ from typing import Any
 import aiohttp
 import brotli
 import pytest
-from servers import Exchange, Script, client_tls, close, hang, ok, raw_server, reset, respond, response, turns, until
+from servers import (
+    Exchange,
+    Script,
+    client_tls,
+    close,
+    hang,
+    ok,
+    raw_server,
+    reset,
+    respond,
+    response,
+    turns,
+    until,
+)
 
 from aioapiclient._request import APIRequest
 from aioapiclient._response import AsyncAPIResponse
@@ -172,9 +185,7 @@ async def test_coding_in_drops(transport: AiohttpTransport) -> None:
     ],
     ids=["empty", "204", "304", "HEAD", "HEAD without length"],
 )
-async def test_nothing_is_whole(
-    transport: AiohttpTransport, method: str, answer: bytes, coding: str
-) -> None:
+async def test_nothing_is_whole(transport: AiohttpTransport, method: str, answer: bytes, coding: str) -> None:
     """No byte is a whole body, whatever Content-Encoding says of it."""
     async with raw_server(respond(answer.replace(b"@", coding.encode()))) as server:
         for read in (AsyncAPIResponse[Any].read, chunks):
@@ -210,7 +221,9 @@ async def test_cut(transport: AiohttpTransport, script: Script, way: str) -> Non
             await (chunks(answer) if way == "stream" else answer.read())
         assert caught.value.sent is None
         assert not caught.value.final
-        assert caught.value.__context__ is None or not isinstance(caught.value.__context__, aiohttp.ClientError)
+        assert caught.value.__context__ is None or not isinstance(
+            caught.value.__context__, aiohttp.ClientError
+        )
 
 
 @pytest.mark.parametrize("way", ["read", "stream"])
@@ -373,7 +386,9 @@ async def test_silence(transport: AiohttpTransport) -> None:
                 assert (caught.value.phase, caught.value.sent) == ("read", None)
 
 
-@pytest.mark.parametrize("answer", [response("200 OK", None, Content_Length="9") + b"a", response("200 OK", None)])
+@pytest.mark.parametrize(
+    "answer", [response("200 OK", None, Content_Length="9") + b"a", response("200 OK", None)]
+)
 async def test_cancelled_read(transport: AiohttpTransport, answer: bytes) -> None:
     """A read that is cancelled stays cancelled, and closes its connection."""
     async with raw_server(hang(answer)) as server:

@@ -81,7 +81,12 @@ def connector_error(number: int) -> Exception:
 
 # error -> class, what the message ends with, sent, final, class of the cause
 CONNECTING: dict[str, tuple[Exception, str, bool, type[BaseException] | None]] = {
-    "refused": (connector_error(errno.ECONNREFUSED), "connection refused (ECONNREFUSED)", False, ConnectionRefusedError),
+    "refused": (
+        connector_error(errno.ECONNREFUSED),
+        "connection refused (ECONNREFUSED)",
+        False,
+        ConnectionRefusedError,
+    ),
     "no route": (connector_error(errno.EHOSTUNREACH), "no route to host (EHOSTUNREACH)", False, OSError),
     "no file": (connector_error(errno.EMFILE), "too many open files (EMFILE)", False, OSError),
     "handshake cut": (
@@ -90,7 +95,12 @@ CONNECTING: dict[str, tuple[Exception, str, bool, type[BaseException] | None]] =
         False,
         ConnectionResetError,
     ),
-    "nothing known": (aiohttp.ClientConnectorError(KEY, OSError("x")), "the connection failed", False, OSError),
+    "nothing known": (
+        aiohttp.ClientConnectorError(KEY, OSError("x")),
+        "the connection failed",
+        False,
+        OSError,
+    ),
     "no name": (
         aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(socket.EAI_NONAME, "x")),
         "the name was not resolved (EAI_NONAME)",
@@ -115,7 +125,12 @@ CONNECTING: dict[str, tuple[Exception, str, bool, type[BaseException] | None]] =
         True,
         None,
     ),
-    "tls": (aiohttp.ClientConnectorSSLError(KEY, tls_error("INTERNAL")), "TLS failed (INTERNAL)", False, ssl.SSLError),
+    "tls": (
+        aiohttp.ClientConnectorSSLError(KEY, tls_error("INTERNAL")),
+        "TLS failed (INTERNAL)",
+        False,
+        ssl.SSLError,
+    ),
     "no tls": (
         aiohttp.ClientConnectorSSLError(KEY, tls_error("WRONG_VERSION_NUMBER")),
         "TLS failed (WRONG_VERSION_NUMBER)",
@@ -123,7 +138,9 @@ CONNECTING: dict[str, tuple[Exception, str, bool, type[BaseException] | None]] =
         ssl.SSLError,
     ),
     "unix": (
-        aiohttp.client_exceptions.UnixClientConnectorError("/socket", KEY, FileNotFoundError(errno.ENOENT, "x")),
+        aiohttp.client_exceptions.UnixClientConnectorError(
+            "/socket", KEY, FileNotFoundError(errno.ENOENT, "x")
+        ),
         "no such file or directory (ENOENT)",
         False,
         FileNotFoundError,
@@ -156,7 +173,9 @@ CONNECTING: dict[str, tuple[Exception, str, bool, type[BaseException] | None]] =
 
 
 @pytest.mark.parametrize(("error", "reason", "final", "cause"), CONNECTING.values(), ids=CONNECTING.keys())
-def test_while_connecting(error: Exception, reason: str, final: bool, cause: type[BaseException] | None) -> None:
+def test_while_connecting(
+    error: Exception, reason: str, final: bool, cause: type[BaseException] | None
+) -> None:
     """What goes wrong before a connection stands was surely not sent, and the reason is named."""
     mapped = map_error(error, REQUEST, proxy=PROXY)
     assert type(mapped) is APIConnectionError
@@ -170,7 +189,10 @@ ON_THE_WIRE: dict[str, tuple[Exception, str]] = {
     "reset": (aiohttp.ClientOSError(errno.ECONNRESET, "x"), "connection reset by peer (ECONNRESET)"),
     "pipe": (BrokenPipeError(errno.EPIPE, "x"), "broken pipe (EPIPE)"),
     "timeout of the system": (TimeoutError(errno.ETIMEDOUT, "x"), "connection timed out (ETIMEDOUT)"),
-    "no answer": (aiohttp.ServerDisconnectedError(), "the server closed the connection before it had answered"),
+    "no answer": (
+        aiohttp.ServerDisconnectedError(),
+        "the server closed the connection before it had answered",
+    ),
     "half a head": (
         aiohttp.ServerDisconnectedError("<RawResponseMessage headers='SECRET'>"),
         "the server closed the connection before it had answered",
@@ -183,8 +205,14 @@ ON_THE_WIRE: dict[str, tuple[Exception, str]] = {
     "incomplete": (asyncio.IncompleteReadError(b"", 1), "the response was truncated"),
     "tls": (tls_error("BAD_RECORD"), "TLS failed (BAD_RECORD)"),
     "closed": (aiohttp.ClientConnectionError("Connection closed"), "the connection was closed"),
-    "status line": (dressed(http_exceptions.BadStatusLine("SECRET")), "the response is not valid HTTP: bad status line"),
-    "header": (dressed(http_exceptions.InvalidHeader(b"SECRET")), "the response is not valid HTTP: bad header"),
+    "status line": (
+        dressed(http_exceptions.BadStatusLine("SECRET")),
+        "the response is not valid HTTP: bad status line",
+    ),
+    "header": (
+        dressed(http_exceptions.InvalidHeader(b"SECRET")),
+        "the response is not valid HTTP: bad header",
+    ),
     "long line": (
         dressed(http_exceptions.LineTooLong(b"SECRET", 10)),
         "the response is not valid HTTP: a line is too long",
@@ -215,7 +243,10 @@ ON_THE_WIRE: dict[str, tuple[Exception, str]] = {
     "lookup": (LookupError("SECRET"), "aiohttp raised LookupError"),
     "cookie": (CookieError("SECRET"), "aiohttp raised CookieError"),
     "runtime": (RuntimeError("SECRET"), "aiohttp raised RuntimeError"),
-    "sent once": (SentOnce(aiohttp.ClientOSError(errno.ECONNRESET, "x")), "connection reset by peer (ECONNRESET)"),
+    "sent once": (
+        SentOnce(aiohttp.ClientOSError(errno.ECONNRESET, "x")),
+        "connection reset by peer (ECONNRESET)",
+    ),
 }
 
 
@@ -229,8 +260,16 @@ def test_on_the_wire(error: Exception, reason: str) -> None:
 
 
 TIMEOUTS: dict[str, tuple[Exception, str, bool | None]] = {
-    "connect": (caused(aiohttp.ConnectionTimeoutError("x"), ConnectTimeout()), "no connection within 5 s", False),
-    "pool": (caused(aiohttp.ConnectionTimeoutError("x"), PoolTimeout()), "no connection became free within 2 s", False),
+    "connect": (
+        caused(aiohttp.ConnectionTimeoutError("x"), ConnectTimeout()),
+        "no connection within 5 s",
+        False,
+    ),
+    "pool": (
+        caused(aiohttp.ConnectionTimeoutError("x"), PoolTimeout()),
+        "no connection became free within 2 s",
+        False,
+    ),
     "connect, borrowed": (aiohttp.ConnectionTimeoutError("x"), "no connection within 5 s", False),
     "read": (aiohttp.SocketTimeoutError("x"), "the server sent nothing within 60 s", None),
     "read, bare": (TimeoutError(), "the server sent nothing within 60 s", None),
@@ -275,7 +314,9 @@ def aiohttp_exceptions() -> Iterator[type[Exception]]:
     """Every exception class of aiohttp's client side, whatever module it stands in."""
     for module in pkgutil.iter_modules(aiohttp.__path__, "aiohttp."):
         # Servers, their workers and test tools: nothing of a client.
-        if module.name.startswith(("aiohttp.web", "aiohttp.worker", "aiohttp.test_utils", "aiohttp.pytest_plugin")):
+        if module.name.startswith(
+            ("aiohttp.web", "aiohttp.worker", "aiohttp.test_utils", "aiohttp.pytest_plugin")
+        ):
             continue
         for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, type) and issubclass(value, Exception) and value.__module__ == module.name:
@@ -318,7 +359,9 @@ class Own(Exception):
     """What a user's code raises."""
 
 
-@pytest.mark.parametrize("error", [Own(), ValueError("own"), KeyError("own"), TypeError("own"), OSError(5, "own")])
+@pytest.mark.parametrize(
+    "error", [Own(), ValueError("own"), KeyError("own"), TypeError("own"), OSError(5, "own")]
+)
 def test_error_of_the_user(error: Exception) -> None:
     """What the user's own code raised comes out as it is: a bug is not an error of the wire."""
     try:

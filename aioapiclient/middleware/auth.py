@@ -37,8 +37,7 @@ class AuthMiddleware:
         auth = request.settings.auth_or(self.auth)
         if auth is None or not request.is_trusted(self._trusted_origins):
             return await handler(request)
-        # A credential that is never renewed is sent once, and needs no copy to be sent again.
-        if not auth.challenge_statuses:
+        if not _is_renewable(auth):  # sent once, it needs no copy to be sent again
             await _authenticate(auth, request)
             return await handler(request)
         send = request.copy()
@@ -55,6 +54,10 @@ class AuthMiddleware:
         await response.close()
         await _authenticate(auth, request)
         return await handler(request)
+
+
+def _is_renewable(auth: Auth) -> bool:
+    return type(auth).refresh is not Auth.refresh and bool(auth.challenge_statuses)
 
 
 async def _authenticate(auth: Auth, request: APIRequest) -> None:
@@ -120,8 +123,6 @@ class BearerAuth(Auth):
 class BasicAuth(Auth):
     """``Authorization: Basic ...`` with user and password, as UTF-8 (RFC 7617)."""
 
-    challenge_statuses: frozenset[int] = frozenset()
-
     def __init__(self, user: str, password: str) -> None:
         texts: list[tuple[str, object]] = [("user", user), ("password", password)]
         for name, value in texts:
@@ -147,8 +148,6 @@ class APIKeyAuth(Auth):
     A key in the query ends up in the logs of every proxy on the way; take the header where there is
     a choice.
     """
-
-    challenge_statuses: frozenset[int] = frozenset()
 
     def __init__(self, key: str, *, header: str | None = None, param: str | None = None) -> None:
         if header is not None and param is not None:

@@ -77,7 +77,9 @@ class RedirectMiddleware:
         request.attempt = response.retries_taken
         hop = request.copy()
         self._protect(hop)
-        if hop.body is not None and not hop.is_trusted(self._trusted_origins):
+        if hop.body is not None and not (
+            hop.is_trusted(self._trusted_origins) or _same_origin(url, response.url)
+        ):
             raise _refused(
                 response, "the body would go to another origin; name it in trusted_origins to allow that"
             )
@@ -90,6 +92,10 @@ class RedirectMiddleware:
         hop.headers = CIMultiDict((name, value) for name, value in hop.headers.items() if _is_neutral(name))
         hop.call_headers = tuple(entry for entry in hop.call_headers if _is_neutral(entry[0]))
         hop.idempotency_key = None
+
+
+def _same_origin(url: URL, other: URL) -> bool:
+    return (url.scheme, url.raw_host, url.port) == (other.scheme, other.raw_host, other.port)
 
 
 def _is_neutral(name: str) -> bool:
@@ -107,7 +113,9 @@ def _drop_body(request: APIRequest) -> None:
     request.body = None
     for name in [name for name in request.headers if name.lower().startswith("content-")]:
         request.headers.popall(name, None)
-    request.call_headers = tuple(own for own in request.call_headers if not own[0].lower().startswith("content-"))
+    request.call_headers = tuple(
+        own for own in request.call_headers if not own[0].lower().startswith("content-")
+    )
 
 
 def _target(response: AsyncAPIResponse[Any]) -> URL:

@@ -277,7 +277,10 @@ class _Retries:
             end.retries_taken = self.request.attempt
             if end.retry_after is None:
                 end.retry_after = _hint(outcome)
-        raise end
+        try:
+            raise end
+        finally:
+            del end, outcome  # the frame that an error was raised in must not hold it
 
     async def _verdict(self, outcome: Outcome) -> bool | float | None:
         if self.policy.verdict is None or _is_final(outcome):
@@ -297,7 +300,10 @@ class _Retries:
         hint = _hint(outcome)
         limit = self.policy.max_retry_after
         if hint is not None and hint > limit:
-            _note(outcome, f"Not tried again: the server asks for {hint:g} s, above max_retry_after ({limit:g} s)")
+            _note(
+                outcome,
+                f"Not tried again: the server asks for {hint:g} s, above max_retry_after ({limit:g} s)",
+            )
             return None
         own = next(self.waits, None)
         if own is None:

@@ -119,7 +119,7 @@ class Api(AsyncAPIClient):
     async def _request_api_list(
         self, method: str, path: str | URL, cast_to: Any, options: RequestOptions, /
     ) -> AsyncAPIResponse[Any]:
-        response: AsyncAPIResponse[Any] = await self._call(method, path, cast_to, None, options)
+        response: AsyncAPIResponse[Any] = await self.request(method, path, cast_to, **options)
         return response
 
 
