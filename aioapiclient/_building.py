@@ -37,13 +37,12 @@ def build_request(
 
     Raises `InvalidRequestError` and `TypeError` for what cannot be sent.
     """
-    if given.get("path_params"):
-        check_mapping("path_params", given["path_params"])
+    path_params = check_mapping("path_params", given.get("path_params") or {})
     request = APIRequest(
         _checked_method(method),
         config.base.build(
             path,
-            given.get("path_params"),
+            path_params,
             given.get("params"),
             default_params=default_params,
             style=config.query_style,
@@ -55,6 +54,7 @@ def build_request(
         settings=config.settings,
         accept=accept,
         home=config.base,
+        path_params=path_params,
     )
     if given:
         _apply_options(config, request, given)
@@ -83,7 +83,6 @@ def _apply_options(config: Config, request: APIRequest, given: RequestOptions) -
         request.timeout = as_timeout(given["timeout"]).over(request.timeout)
     request.settings = resolve_settings(config.settings, given)
     request.idempotent = _checked_idempotent(given.get("idempotent"))
-    request.path_params = given.get("path_params") or {}
     request.extensions = dict(check_mapping("extensions", given.get("extensions") or {}))
 
 

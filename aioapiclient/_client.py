@@ -340,7 +340,7 @@ class AsyncAPIClient(Verbs):
             response,
             cast_to,
             make_error=self._make_stream_error,
-            sleep=self._sleep_for_retry,
+            sleep=self._pause,
             **stream_options,
         )
 
@@ -354,6 +354,16 @@ class AsyncAPIClient(Verbs):
         pristine.deadline = response.request.deadline
         response.again = functools.partial(self._send_again, pristine, handler)
         return response
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait between calls, in a scope that the closing of the client can end."""
+        scope = Scope()
+        self._shared.begin(scope)
+        try:
+            with scope:
+                await self._sleep_for_retry(seconds)
+        finally:
+            self._shared.end(scope)
 
     async def _send_again(
         self, request: APIRequest, handler: Handler, headers: Mapping[str, str]

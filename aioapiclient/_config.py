@@ -140,8 +140,8 @@ def _merged(below: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
             merged[name] = own
     if "timeout" in changes:
         timeout = changes["timeout"]
-        own = Timeout() if isinstance(timeout, NotGiven) else as_timeout(timeout)
-        merged["timeout"] = own.over(below.get("timeout", Timeout()))
+        limits = Timeout() if isinstance(timeout, NotGiven) else as_timeout(timeout)
+        merged["timeout"] = limits.over(below.get("timeout", Timeout()))
     for name in ("middlewares", "chain", "trusted_origins"):
         # An iterator would be empty when a view asks for it again.
         if changes.get(name) is not None:

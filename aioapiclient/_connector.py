@@ -7,7 +7,7 @@ does not document is named where it is used, and held by a test on every aiohttp
 * A connection is reused only if nothing came on it since its last response.
 * ``connect`` limits DNS, TCP and TLS together, ``pool`` the wait for a free connection, and the two
   can be told apart; what fails there is known to be unsent.
-* Who reads from a connection that is closed is told so, and does not wait for ever.
+* Who reads from a connection that is closed, or broken, is told so, and does not wait for ever.
 * A server that sends interim responses without end is broken.
 """
 
@@ -89,20 +89,26 @@ class _Protocol(ResponseHandler):
             self._interim = 0
         super().feed_data(data, size)
 
+    def set_exception(self, exc: Any, *cause: Any) -> None:
+        """Note that the connection is broken; who reads the body of what is no HTTP any more is told as well."""
+        super().set_exception(exc, *cause)
+        if isinstance(exc, http_exceptions.HttpProcessingError):
+            self._end_reader(exc)
+
     def close(self) -> None:
         """Close the connection, and tell who still reads from it: aiohttp would leave them waiting."""
-        self._end_reader()
+        self._end_reader(aiohttp.ClientConnectionError("Connection closed"))
         super().close()
 
     def abort(self) -> None:
         """Close the connection at once; see `close`."""
-        self._end_reader()
+        self._end_reader(aiohttp.ClientConnectionError("Connection closed"))
         super().abort()
 
-    def _end_reader(self) -> None:
+    def _end_reader(self, error: Exception) -> None:
         body = self._payload
         if body is not None and not body.is_eof() and body.exception() is None:
-            body.set_exception(aiohttp.ClientConnectionError("Connection closed"))
+            body.set_exception(error)
 
     # The read timeout. aiohttp makes one timer when a request was sent, and another whenever bytes come in.
     # Here one timer stays for all: it looks, when it fires, how long the silence has lasted.

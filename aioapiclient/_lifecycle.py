@@ -66,7 +66,7 @@ class Lifecycle:
             response.on_close(lambda: self._streams.discard(response))
 
     def adopt(self, thing: Any, bind: Callable[[Any], object]) -> None:
-        """Await ``thing.close()`` when the client closes, and *bind* it before the next call; once per thing."""
+        """Await ``thing.close()`` when the client closes, and *bind* it before the next call."""
         key = id(thing)
         if key in self._adopted:
             return
@@ -79,7 +79,7 @@ class Lifecycle:
             self._to_bind.append((thing, bind))
 
     def bind(self) -> None:
-        """Bind what was adopted; at a call and not before: a subclass may not have finished its ``__init__``."""
+        """Bind what was adopted: at a call, for a subclass may not have finished its ``__init__`` before."""
         while self._to_bind:
             thing, bind = self._to_bind.pop()
             bind(thing)

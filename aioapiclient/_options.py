@@ -91,7 +91,7 @@ def resolve_settings(base: CallSettings, given: Mapping[str, Any]) -> CallSettin
     if "ok_statuses" in changes:
         changes["ok_statuses"] = check_statuses("ok_statuses", changes["ok_statuses"])
     if "error_types" in changes:
-        added = check_mapping("error_types", changes["error_types"] or {})
+        added: Any = check_mapping("error_types", changes["error_types"] or {})
         check_error_types(added, base.dec_hook)
         changes["error_types"] = {**base.error_types, **added}
     if "max_body" in changes:
@@ -128,9 +128,9 @@ def check_iterable(name: str, value: Any) -> tuple[Any, ...]:
     """*value* as a tuple, if it can be iterated and is no lone text."""
     if isinstance(value, str):
         raise TypeError(f"{name} must be an iterable of {_ITEMS[name]}, not one str")
-    if not isinstance(value, Iterable):
+    if not hasattr(value, "__iter__"):
         raise TypeError(f"{name} must be an iterable of {_ITEMS[name]}, not {type(value).__name__}")
-    return tuple(cast("Iterable[Any]", value))
+    return tuple(value)
 
 
 def check_retry(value: object) -> None:
@@ -139,11 +139,11 @@ def check_retry(value: object) -> None:
         raise TypeError(f"retry must be a RetryPolicy, not {type(value).__name__}")
 
 
-def check_statuses(name: str, value: object) -> frozenset[int]:
+def check_statuses(name: str, value: Any) -> frozenset[int]:
     """*value* as a set of status codes."""
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
         raise TypeError(f"{name} must be an iterable of statuses, not {type(value).__name__}")
-    statuses = frozenset(cast("Iterable[Any]", value))
+    statuses: frozenset[Any] = frozenset(value)
     for status in statuses:
         if isinstance(status, bool) or not isinstance(status, int):
             raise TypeError(f"{name} must hold ints, not {type(status).__name__}")

@@ -145,10 +145,10 @@ class TokenCache:
     async def _fetch(self, entry: _Entry, fetch: Fetch) -> Token:
         asked = self._clock()
         try:
-            flight: object = fetch()
-            if not isinstance(flight, Awaitable):
+            flight: Any = fetch()
+            if not hasattr(flight, "__await__"):
                 raise TypeError("A token provider must be an async function without arguments")
-            fetched: object = await flight
+            fetched: Any = await flight
         except BaseException:
             entry.quiet_until = self._clock() + _PAUSE
             raise

@@ -41,6 +41,13 @@ OLD, NOW = "Mon, 05 Jan 2026 10:00:00 GMT", "Mon, 05 Jan 2026 10:01:00 GMT"
 JUST_BEFORE = "Mon, 05 Jan 2026 10:00:01 GMT"
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what nothing tells of."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 (a thread, or the client's socket, makes it true)
+            await asyncio.sleep(0.001)
+
+
 class Cut:
     """Sends what it is given, and ends the connection once the client has taken so many bytes of the body.
 
@@ -61,13 +68,11 @@ class Cut:
         exchange.close()
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(10):
-            while self.taken < count:
-                await asyncio.sleep(0.001)
+        await until(lambda: self.taken >= count)
 
 
 class Ranges(Cut):
-    """Serves one content, whole or from the byte that is asked for; its answers break off where it was told."""
+    """Serves one content, whole or from the byte that is asked for; its answers break off where told."""
 
     def __init__(self, *breaks: int | None, content: bytes = CONTENT, **headers: str) -> None:
         super().__init__()
@@ -148,7 +153,7 @@ async def test_body_becomes_a_file(tmp_path: Path) -> None:
 
 async def test_body_that_was_read(tmp_path: Path) -> None:
     """A response whose body was read already is written all the same."""
-    answer = AsyncAPIResponse.from_bytes(APIRequest("GET", "https://api.example.com/"), body=b"abc")  # type: ignore[arg-type]
+    answer = AsyncAPIResponse.from_bytes(APIRequest("GET", "https://api.example.com/"), body=b"abc")
 
     assert await write_to_file(answer, str(tmp_path / "file"), digest=sha256(b"abc")) == 3
     assert (tmp_path / "file").read_bytes() == b"abc"
@@ -206,9 +211,7 @@ async def test_file_that_is_there_is_replaced_at_the_end(tmp_path: Path) -> None
     async with raw_server(script) as server, calls(server) as call:
         writing = asyncio.create_task(write_to_file(await call(), target))
         await arrived.wait()
-        async with asyncio.timeout(5):
-            while len(os.listdir(tmp_path)) < 2:
-                await asyncio.sleep(0.001)
+        await until(lambda: len(os.listdir(tmp_path)) == 2)
         names = sorted(os.listdir(tmp_path))
         assert target.read_bytes() == b"old"
         go_on.set()
@@ -308,10 +311,12 @@ async def test_target_that_no_file_can_have(
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("arguments", [{"path": b"x"}, {"max_resumes": 1.5}, {"digest": 7}, {"progress": object()}])
+@pytest.mark.parametrize(
+    "arguments", [{"path": b"x"}, {"max_resumes": 1.5}, {"digest": 7}, {"progress": object()}]
+)
 async def test_argument_of_another_type(arguments: dict[str, Any], tmp_path: Path) -> None:
     """An argument of a type that makes no sense is a TypeError, before anything is made."""
-    answer = AsyncAPIResponse.from_bytes(APIRequest("GET", "https://api.example.com/"), body=b"abc")  # type: ignore[arg-type]
+    answer = AsyncAPIResponse.from_bytes(APIRequest("GET", "https://api.example.com/"), body=b"abc")
     with pytest.raises(TypeError):
         await write_to_file(answer, **{"path": tmp_path / "file", **arguments})
 
@@ -320,7 +325,7 @@ async def test_argument_of_another_type(arguments: dict[str, Any], tmp_path: Pat
 
 async def test_resumes_below_zero(tmp_path: Path) -> None:
     """Fewer than no resumes are refused."""
-    answer = AsyncAPIResponse.from_bytes(APIRequest("GET", "https://api.example.com/"), body=b"abc")  # type: ignore[arg-type]
+    answer = AsyncAPIResponse.from_bytes(APIRequest("GET", "https://api.example.com/"), body=b"abc")
     with pytest.raises(InvalidRequestError, match="0 or more, not -1"):
         await write_to_file(answer, tmp_path / "file", max_resumes=-1)
 
@@ -368,9 +373,7 @@ async def test_cancel(tmp_path: Path) -> None:
         answer = await call()
         writing = asyncio.create_task(write_to_file(answer, tmp_path / "file"))
         await arrived.wait()
-        async with asyncio.timeout(5):
-            while not os.listdir(tmp_path):
-                await asyncio.sleep(0.001)
+        await until(lambda: os.listdir(tmp_path))
         writing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await writing
@@ -407,7 +410,7 @@ async def test_cancel_while_a_thread_is_at_work(
         # The thread that was left behind ends when it likes.
         await asyncio.get_running_loop().shutdown_default_executor()
 
-    left = [path.read_bytes() for path in tmp_path.iterdir()]
+    left = [(tmp_path / name).read_bytes() for name in os.listdir(tmp_path)]
     assert left in ([], [CONTENT]) if step == "commit" else left == []
     assert open_files() == []
 
@@ -453,7 +456,7 @@ async def test_bound_on_resumes(options: dict[str, Any], requests: int, tmp_path
 
 
 async def test_resume_by_date(tmp_path: Path) -> None:
-    """Where there is no ETag, a date names the content, if nothing changed in the minute before the answer."""
+    """Without an ETag a date names the content, if nothing changed in the minute before the answer."""
     script = Ranges(10, Last_Modified=OLD, Date=NOW)
     async with raw_server(script) as server, calls(server) as call:
         await write_to_file(await call(), tmp_path / "file", progress=script)
@@ -477,7 +480,7 @@ async def test_resume_by_date(tmp_path: Path) -> None:
 )
 async def test_content_that_has_no_sure_name(headers: dict[str, str], tmp_path: Path) -> None:
     """Without a strong validator no range is asked for: its bytes might be those of another content."""
-    script = Ranges(10, **headers)
+    script = Ranges(10, content=CONTENT, **headers)
     async with raw_server(script) as server, calls(server) as call:
         with pytest.raises(APIConnectionError):
             await write_to_file(await call(), tmp_path / "file", progress=script)
@@ -516,7 +519,7 @@ async def test_response_that_cannot_be_asked_for_again(tmp_path: Path) -> None:
     async with raw_server(script) as server, calls(server) as call:
         answer: Any = await call()
         answer.again = again
-        with pytest.raises(APIConnectionError, match="truncated|closed|lost|end"):
+        with pytest.raises(APIConnectionError, match=r"truncated|closed|lost|end"):
             await write_to_file(answer, tmp_path / "file", progress=script)
 
     assert len(server.requests) == 1
@@ -551,7 +554,7 @@ async def test_silence_is_resumed(tmp_path: Path) -> None:
 
 
 async def test_content_that_has_changed(tmp_path: Path) -> None:
-    """A 200 to a range says that the content is another: the file begins anew, and resumes by the new name."""
+    """A 200 to a range says that the content is another: the file begins anew, under the new name."""
     new = CONTENT[::-1]
     first = Ranges(300_000)
     second = Cut(response("200 OK", new, ETag='"v2"')[:-50])
@@ -629,7 +632,10 @@ async def test_part_of_the_rest(tmp_path: Path) -> None:
 async def test_refusal_of_the_rest(tmp_path: Path) -> None:
     """An error status to the attempt to resume is raised, and says what it answered."""
     first = Ranges(10)
-    async with raw_server(in_turn(first, respond(response("404 Not Found")))) as server, calls(server) as call:
+    async with (
+        raw_server(in_turn(first, respond(response("404 Not Found")))) as server,
+        calls(server) as call,
+    ):
         with pytest.raises(NotFoundError) as caught:
             await write_to_file(await call(), tmp_path / "file", progress=first)
 
@@ -700,7 +706,9 @@ async def test_range_of_the_caller(tmp_path: Path) -> None:
 
 async def test_whole_content_instead_of_the_callers_range(tmp_path: Path) -> None:
     """When a part that the caller asked for breaks, and the content has changed, that is the end of it."""
-    script = in_turn(close(part("bytes 100-199/409600", CONTENT[100:200], ETag=ETAG)[:-60]), respond(ok(b"all")))
+    script = in_turn(
+        close(part("bytes 100-199/409600", CONTENT[100:200], ETag=ETAG)[:-60]), respond(ok(b"all"))
+    )
     async with raw_server(script) as server, calls(server) as call:
         answer = await call(headers={"Range": "bytes=100-199"})
         with pytest.raises(APIConnectionError) as caught:
@@ -712,7 +720,9 @@ async def test_whole_content_instead_of_the_callers_range(tmp_path: Path) -> Non
 
 async def test_parts_of_several_ranges_are_not_resumed(tmp_path: Path) -> None:
     """A 206 of several ranges is written as it came, and not resumed."""
-    answer = response("206 Partial Content", b"--x", Content_Type="multipart/byteranges; boundary=x", ETag=ETAG)
+    answer = response(
+        "206 Partial Content", b"--x", Content_Type="multipart/byteranges; boundary=x", ETag=ETAG
+    )
     async with raw_server(in_turn(respond(answer), close(answer[:-1]))) as server, calls(server) as call:
         assert await write_to_file(await call(), tmp_path / "file") == 3
         with pytest.raises(APIConnectionError):
@@ -843,7 +853,8 @@ async def test_another_digest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "digest", ["", "sha256", "sha256:", "sha256:abc", "sha256:zz", "crc99:00", "shake_128:00", "sha256:" + "00" * 31]
+    "digest",
+    ["", "sha256", "sha256:", "sha256:abc", "sha256:zz", "crc99:00", "shake_128:00", "sha256:" + "00" * 31],
 )
 async def test_digest_that_is_none(digest: str, tmp_path: Path) -> None:
     """What is no digest is refused before the body is touched."""
@@ -859,13 +870,11 @@ async def test_digest_by_a_function(tmp_path: Path) -> None:
     def named(answer: AsyncAPIResponse[Any]) -> str:
         return answer.headers["Docker-Content-Digest"]
 
-    async with raw_server(respond(ok(b"abc", Docker_Content_Digest=sha256(b"abc")))) as server:
-        async with calls(server) as call:
-            await write_to_file(await call(), tmp_path / "right", digest=named)
-    async with raw_server(respond(ok(b"abd", Docker_Content_Digest=sha256(b"abc")))) as server:
-        async with calls(server) as call:
-            with pytest.raises(APIResponseValidationError):
-                await write_to_file(await call(), tmp_path / "wrong", digest=named)
+    right, wrong = (ok(body, Docker_Content_Digest=sha256(b"abc")) for body in (b"abc", b"abd"))
+    async with raw_server(in_turn(respond(right), respond(wrong))) as server, calls(server) as call:
+        await write_to_file(await call(), tmp_path / "right", digest=named)
+        with pytest.raises(APIResponseValidationError):
+            await write_to_file(await call(), tmp_path / "wrong", digest=named)
 
     assert os.listdir(tmp_path) == ["right"]
 
@@ -873,7 +882,7 @@ async def test_digest_by_a_function(tmp_path: Path) -> None:
 async def test_function_that_gives_no_digest(tmp_path: Path) -> None:
     """A function that gives something else than a text is a TypeError."""
     function: Any = len
-    answer = AsyncAPIResponse.from_bytes(APIRequest("GET", "https://api.example.com/"), body=b"abc")  # type: ignore[arg-type]
+    answer = AsyncAPIResponse.from_bytes(APIRequest("GET", "https://api.example.com/"), body=b"abc")
     with pytest.raises(TypeError, match="digest gave a int"):
         await write_to_file(answer, tmp_path / "file", digest=lambda _: function("abc"))
 
@@ -897,11 +906,11 @@ def of(algorithm: str, content: bytes) -> str:
 )
 async def test_digest_of_the_response(headers: dict[str, str], tmp_path: Path) -> None:
     """With digest=True the response's own header is what counts, by the strongest algorithm it names."""
-    async with raw_server(in_turn(respond(ok(b"abc", **headers)), respond(ok(b"abd", **headers)))) as server:
-        async with calls(server) as call:
-            await write_to_file(await call(), tmp_path / "right", digest=True)
-            with pytest.raises(APIResponseValidationError, match="was expected"):
-                await write_to_file(await call(), tmp_path / "wrong", digest=True)
+    script = in_turn(respond(ok(b"abc", **headers)), respond(ok(b"abd", **headers)))
+    async with raw_server(script) as server, calls(server) as call:
+        await write_to_file(await call(), tmp_path / "right", digest=True)
+        with pytest.raises(APIResponseValidationError, match="was expected"):
+            await write_to_file(await call(), tmp_path / "wrong", digest=True)
 
     assert os.listdir(tmp_path) == ["right"]
 
@@ -917,7 +926,11 @@ async def test_digest_of_the_response(headers: dict[str, str], tmp_path: Path) -
 )
 async def test_digest_that_the_response_lacks(headers: dict[str, str], tmp_path: Path) -> None:
     """A response that was to name its digest, and names none that can be checked, is an error."""
-    async with raw_server(respond(ok(b"abc", **headers))) as server, calls(server) as call, await call() as answer:
+    async with (
+        raw_server(respond(ok(b"abc", **headers))) as server,
+        calls(server) as call,
+        await call() as answer,
+    ):
         with pytest.raises(APIResponseValidationError, match="no Repr-Digest or Content-Digest"):
             await write_to_file(answer, tmp_path / "file", digest=True)
 
@@ -952,7 +965,7 @@ async def test_digest_of_content_that_has_changed(tmp_path: Path) -> None:
         ("bytes 42-41/1234", None),
         ("bytes 42-1234/1234", None),
         ("bytes 42-1233", None),
-        ("bytes ٤-٥/٦", None),
+        ("bytes \u0664-\u0665/\u0666", None),
         ("bytes 0-" + "9" * 5000 + "/*", None),
         ("", None),
         (None, None),
@@ -1008,7 +1021,7 @@ def broken_response(
     sent = rest[:length] if is_broken else rest
     pieces = [sent[start : start + 7] for start in range(0, len(sent), 7)]
     answer: Any = AsyncAPIResponse(
-        APIRequest("GET", "https://api.example.com/", stream=True),  # type: ignore[arg-type]
+        APIRequest("GET", "https://api.example.com/", stream=True),
         status,
         CIMultiDictProxy(head),
         Broken(pieces, is_broken=is_broken),

@@ -1077,12 +1077,11 @@ async def test_a_cancelled_walk_cancels_what_is_ahead() -> None:
 
 async def test_a_failure_ahead_waits_for_its_turn() -> None:
     """A page asked for ahead that fails raises only when the items before it are handed over."""
-    api, _ = client(*bodies({"data": items(1, 2), "next_cursor": "c"}), respond(500), max_retries=0)
+    api, transport = client(*bodies({"data": items(1, 2), "next_cursor": "c"}), respond(500), max_retries=0)
     found: list[int] = []
     with pytest.raises(InternalServerError):
         async for item in api.get_api_list("/users", Item, CursorPage, prefetch=True):
-            for _ in range(20):
-                await asyncio.sleep(0)
+            await turns(lambda: len(transport.requests) == 2 and len(asyncio.all_tasks()) == 1)
             found.append(item.id)
     assert found == [1, 2]
 
@@ -1091,12 +1090,11 @@ async def test_a_failure_ahead_that_nobody_waits_for_is_silent() -> None:
     """A page asked for ahead that failed is no unretrieved exception when the walk stops before it."""
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
-    api, _ = client(*bodies({"data": items(1, 2), "next_cursor": "c"}), respond(500), max_retries=0)
+    api, transport = client(*bodies({"data": items(1, 2), "next_cursor": "c"}), respond(500), max_retries=0)
     async with aclosing(aiter(api.get_api_list("/users", Item, CursorPage, prefetch=True))) as walk:
         await anext(walk)
-        for _ in range(20):
-            await asyncio.sleep(0)
-    await turns(lambda: len(asyncio.all_tasks()) == 1)
+        await turns(lambda: len(transport.requests) == 2 and len(asyncio.all_tasks()) == 1)
+    transport.requests.clear()  # they know the task that sent them
     del walk
     gc.collect()
     assert complaints == []
@@ -1233,6 +1231,21 @@ async def test_hooks_and_middlewares_see_every_page() -> None:
     api = Hooked(BASE, transport=transport, middlewares=[note])
     await all_ids(api.get_api_list("/users", Item, CursorPage))
     assert seen == ["signed0=yes", "cursor=a&signed1=yes"]
+
+
+async def test_a_subclass_may_send_pages_its_own_way() -> None:
+    """_request_api_list sends each page, and may change the options: they are that page's own."""
+
+    class Signed(Client):
+        async def _request_api_list(
+            self, method: str, path: str | URL, cast_to: Any, options: RequestOptions, /
+        ) -> AsyncAPIResponse[Any]:
+            options["params"] = {**options.get("params", {}), f"signed{len(transport.requests)}": "yes"}
+            return await super()._request_api_list(method, path, cast_to, options)
+
+    transport = FakeTransport(*bodies({"data": items(1), "next_cursor": "a"}, {"data": items(2)}))
+    await all_ids(Signed(BASE, transport=transport).get_api_list("/users", Item, CursorPage))
+    assert targets(transport) == ["/users?signed0=yes", "/users?cursor=a&signed1=yes"]
 
 
 async def test_an_idempotency_key_is_for_one_page() -> None:

@@ -157,7 +157,7 @@ class APIKeyAuth(Auth):
         self._param = param
         if param is None:
             # Refused here, where the name is written, and not at the first call.
-            APIRequest("GET", "http://localhost", headers={self._header: self._key})  # type: ignore[arg-type]
+            APIRequest("GET", "http://localhost", headers={self._header: self._key})
 
     def __repr__(self) -> str:
         place = f"header={self._header!r}" if self._param is None else f"param={self._param!r}"

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Generator, Iterable
-from typing import Any, TypeAlias, cast
+from collections.abc import Awaitable, Callable, Collection, Generator
+from typing import Any, TypeAlias
 
 import backoff
 import msgspec
@@ -170,9 +170,9 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _statuses(name: str, value: Any) -> frozenset[int]:
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
         raise TypeError(f"{name} must be an iterable of statuses, not {type(value).__name__}")
-    statuses = frozenset(cast("Iterable[Any]", value))
+    statuses: frozenset[Any] = frozenset(value)
     if not all(isinstance(status, int) and not isinstance(status, bool) for status in statuses):
         raise TypeError(f"{name} must hold ints")
     return statuses
@@ -285,8 +285,8 @@ class _Retries:
     async def _verdict(self, outcome: Outcome) -> bool | float | None:
         if self.policy.verdict is None or _is_final(outcome):
             return None
-        asked: object = self.policy.verdict(self.request, outcome)
-        if not isinstance(asked, Awaitable):
+        asked: Any = self.policy.verdict(self.request, outcome)
+        if not hasattr(asked, "__await__"):
             raise TypeError("A retry verdict must be an async function of (request, outcome)")
         answer: Any = await asked
         if answer is None or isinstance(answer, bool):

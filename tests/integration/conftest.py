@@ -1,0 +1,147 @@
+"""The servers of the integration tests: each is started once, by the first test that needs it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from helpers import Client
+from integration.processes import announced, find, find_file, listening
+
+
+class Origins(NamedTuple):
+    """One server under two origins: two ports of 127.0.0.1."""
+
+    home: str
+    other: str
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the servers write."""
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def httpbin(folder: Path) -> Iterator[Origins]:
+    """The httpbin from the registry, under gunicorn: that one reads chunked bodies and keeps connections."""
+    command = [
+        find("gunicorn"),
+        *("--no-control-socket", "--worker-class", "gthread", "--threads", "32", "--graceful-timeout", "1"),
+        *("--bind", "127.0.0.1:0", "--bind", "127.0.0.1:0", "httpbin:app"),
+    ]
+    with announced(command, folder / "httpbin", r"Listening at: (\S+),(\S+) ") as (home, other):
+        yield Origins(home, other)
+
+
+@pytest.fixture
+async def api(httpbin: Origins) -> AsyncIterator[Client]:
+    """A client of httpbin with the whole default chain, whose waits between attempts take no time."""
+    async with Client(httpbin.home) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def datasette(folder: Path) -> Iterator[str]:
+    """A datasette that serves a table of 250 things, and lets the database itself be downloaded."""
+    database = folder / "shop.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("create table thing (id integer primary key, name text, price real)")
+        rows = [(number, f"thing {number}", number / 2) for number in range(1, 251)]
+        connection.executemany("insert into thing values (?, ?, ?)", rows)
+    command = [find("datasette"), "serve", "--port", "0", "--immutable", str(database)]
+    with announced(command, folder / "datasette", r"running on (\S+)") as (url,):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def pypiserver(folder: Path) -> Iterator[str]:
+    """A pypiserver that takes uploads from anybody, and asks no index of others for what it lacks."""
+    packages = folder / "packages"
+    packages.mkdir()
+    program = find("pypi-server")
+
+    def command(port: int) -> list[str]:
+        options = ["--interface", "127.0.0.1", "--port", str(port), "--disable-fallback"]
+        return [program, "run", *options, "--passwords", ".", "--authenticate", ".", str(packages)]
+
+    with listening(command, folder / "pypiserver") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mcp_proxy(folder: Path) -> Iterator[str]:
+    """An mcp-proxy, which puts mcp-server-time on the web: answers come as server-sent events."""
+    command = [find("mcp-proxy"), "--host", "127.0.0.1", "--port", "0", find("mcp-server-time")]
+    with announced(command, folder / "mcp", r"running on (\S+)") as (url,):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def etcd(folder: Path) -> Iterator[str]:
+    """An etcd, alone, whose JSON gateway watches keys by JSON lines."""
+    program = find("etcd")
+
+    def command(port: int) -> list[str]:
+        # Its peers' socket is a file: it has none, and needs no second port.
+        own, peers = f"http://127.0.0.1:{port}", "unix://peers:0"
+        return [
+            program,
+            *("--data-dir", "data", "--initial-cluster", f"default={peers}"),
+            *("--listen-client-urls", own, "--advertise-client-urls", own),
+            *("--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers),
+        ]
+
+    with listening(command, folder / "etcd") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def docker_registry(folder: Path) -> Iterator[str]:
+    """A docker-registry with an empty store."""
+    program = find("docker-registry")
+    settings = folder / "registry.yml"
+
+    def command(port: int) -> list[str]:
+        settings.write_text(
+            "version: 0.1\n"
+            f"storage: {{filesystem: {{rootdirectory: {folder / 'registry'}/store}}}}\n"
+            f"http: {{addr: '127.0.0.1:{port}'}}\n"
+        )
+        return [program, "serve", str(settings)]
+
+    with listening(command, folder / "registry") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def nchan(folder: Path) -> Iterator[str]:
+    """An nginx with the nchan module: server-sent events with ids, which start again where one left."""
+    program, original = find("nginx"), find_file("usr/lib/nginx/modules/ngx_nchan_module.so")
+    own = folder / "nchan"
+    own.mkdir()
+    # Debian builds a folder for long messages into the module, and nginx makes it: in its own folder, here.
+    module = own / "nchan.so"
+    module.write_bytes(original.read_bytes().replace(b"/var/lib/nginx/body\0", b"nchan_message_files\0"))
+
+    def command(port: int) -> list[str]:
+        temporary = "; ".join(
+            f"{kind}_temp_path {own}/{kind}" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (own / "nginx.conf").write_text(
+            f"load_module {module}; daemon off; master_process off; pid {own}/pid; error_log stderr;\n"
+            "events {}\n"
+            f"http {{ access_log off; {temporary};\n"
+            f"  server {{ listen 127.0.0.1:{port}; nchan_channel_id $arg_channel;\n"
+            "    location = /publish { nchan_publisher; }\n"
+            "    location = /events { nchan_subscriber eventsource; }\n"
+            "}}\n"
+        )
+        return [program, "-p", str(own), "-e", "stderr", "-c", str(own / "nginx.conf")]
+
+    with listening(command, own) as url:
+        yield url

@@ -1,0 +1,150 @@
+"""Servers of other people, each in a process of its own, on free ports of 127.0.0.1, ended with the tests.
+
+::
+
+    with announced([find("gunicorn"), "-b", "127.0.0.1:0", "app"], folder, r"at: (\\S+)") as (url,):
+        ...
+
+A process has a folder of its own for what it writes, its home and its log included.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import pytest
+from servers import unused_port
+
+__all__ = ["announced", "find", "find_file", "listening"]
+
+T = TypeVar("T")
+
+_START_SECONDS = 30.0  # of a machine that runs a whole matrix beside it; they need one or two
+_STOP_SECONDS = 1.0
+
+# What `tox -e integration` itself installs: there nothing of it may be missing.
+_FROM_TOX = frozenset({"datasette", "gunicorn", "mcp-proxy", "mcp-server-time", "pypi-server"})
+
+
+def find(name: str) -> str:
+    """The program *name*: of this environment, unpacked by `.ci/run`, or installed; the test is skipped without."""
+    servers = _unpacked()
+    folders = [Path(sys.executable).parent, *(servers / f"usr/{kind}" for kind in ("bin", "sbin"))]
+    path = os.pathsep.join([*map(str, folders), os.environ.get("PATH", os.defpath), "/usr/sbin"])
+    return shutil.which(name, path=path) or _missing(name)
+
+
+def find_file(name: str) -> Path:
+    """The file *name*, relative to the root of the system or of what `.ci/run` unpacked."""
+    for root in (_unpacked(), Path("/")):
+        if (root / name).is_file():
+            return root / name
+    _missing(name)
+
+
+def _unpacked() -> Path:
+    return Path(os.environ.get("AIOAPICLIENT_TEST_SERVERS", "/nonexistent"))
+
+
+def _missing(name: str) -> NoReturn:
+    if name in _FROM_TOX and os.environ.get("TOX_ENV_NAME") == "integration":
+        pytest.fail(f"{name} is missing: `tox -e integration` installs it", pytrace=False)
+    pytest.skip(f"{name} is not installed: `tox -e integration` brings some servers, `.ci/run` all")
+
+
+@contextmanager
+def announced(command: Sequence[str], folder: Path, pattern: str) -> Iterator[tuple[str, ...]]:
+    """Run *command*, which chooses its ports; gives what *pattern* finds in its log."""
+    with _running(command, folder) as process:
+        log = folder / "log"
+
+        def look() -> tuple[str, ...] | None:
+            found = re.search(pattern, log.read_text(errors="replace"))
+            return found.groups() if found else None
+
+        found = _wait_for(look, process)
+        if found is None:
+            raise RuntimeError(_complaint(command, log))
+        yield found
+
+
+@contextmanager
+def listening(command_for: Callable[[int], Sequence[str]], folder: Path) -> Iterator[str]:
+    """Run *command_for* a free port until something listens there; gives its URL."""
+    for _ in range(3):  # somebody else may have taken the port in between
+        port = unused_port()
+        command = command_for(port)
+        with _running(command, folder) as process:
+            if _wait_for(lambda port=port: _is_open(port), process):  # type: ignore[misc]
+                yield f"http://127.0.0.1:{port}"
+                return
+    raise RuntimeError(_complaint(command, folder / "log"))
+
+
+@contextmanager
+def _running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST", "PYTHON"))},
+        "HOME": str(folder),
+        "PYTHONUNBUFFERED": "1",
+    }
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the process and its children: asked first, then made to."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
+
+
+def _wait_for(look: Callable[[], T], process: subprocess.Popen[bytes]) -> T | None:
+    """What *look* sees, once it sees something; None when the process has ended, or takes too long."""
+    give_up = time.monotonic() + _START_SECONDS
+    while time.monotonic() < give_up:
+        ended = process.poll() is not None
+        if seen := look():
+            return seen
+        if ended:
+            break
+        time.sleep(0.02)
+    return None
+
+
+def _is_open(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _complaint(command: Sequence[str], log: Path) -> str:
+    return f"{Path(command[0]).name} did not start; the end of its log:\n{log.read_text(errors='replace')[-2000:]}"
