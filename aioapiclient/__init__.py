@@ -8,6 +8,16 @@ from ._body import Body
 from ._chain import default_chain
 from ._client import AsyncAPIClient
 from ._open import Open, Unknown
+from ._pagination import (
+    AsyncPage,
+    AsyncPaginator,
+    CursorPage,
+    LinkHeaderPage,
+    NextURLPage,
+    NumberedPage,
+    OffsetPage,
+    PageInfo,
+)
 from ._plugins import load_middleware
 from ._query import QueryStyle
 from ._raw import raw_response, streaming_response
@@ -79,6 +89,8 @@ __all__ = [
     "AsyncAPIClient",
     "AsyncAPIResource",
     "AsyncAPIResponse",
+    "AsyncPage",
+    "AsyncPaginator",
     "AsyncStream",
     "Auth",
     "AuthenticationError",
@@ -94,17 +106,23 @@ __all__ = [
     "ClientOptions",
     "ConflictError",
     "ContentTooLargeError",
+    "CursorPage",
     "GatewayTimeoutError",
     "GoneError",
     "Handler",
     "InternalServerError",
     "InvalidRequestError",
     "JSONLStream",
+    "LinkHeaderPage",
     "Middleware",
+    "NextURLPage",
     "NotFoundError",
     "NotGiven",
+    "NumberedPage",
+    "OffsetPage",
     "Omit",
     "Open",
+    "PageInfo",
     "PermissionDeniedError",
     "PreconditionFailedError",
     "QueryStyle",

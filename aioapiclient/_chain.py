@@ -113,6 +113,23 @@ def _check(middleware: object) -> None:
         raise TypeError(f"Middleware {name} is not async; write it as 'async def' (request, handler)")
 
 
+def check_auth(auth: object) -> None:
+    """Raise `TypeError` for what is no `Auth`."""
+    name = type(auth).__name__
+    if isinstance(auth, type):
+        raise TypeError(f"auth {auth.__name__} is a class; give an instance of it: {auth.__name__}(...)")
+    own = getattr(type(auth), "authenticate", None) is not Auth.authenticate
+    if not own or not inspect.iscoroutinefunction(getattr(auth, "authenticate", None)):
+        raise TypeError(
+            f"auth {name} has no async authenticate(); subclass aioapiclient.Auth, or use BearerAuth"
+        )
+    has_statuses = hasattr(auth, "challenge_statuses")
+    if not has_statuses or not inspect.iscoroutinefunction(getattr(auth, "refresh", None)):
+        raise TypeError(
+            f"auth {name} has no async refresh(), or no challenge_statuses; subclass aioapiclient.Auth"
+        )
+
+
 def is_async(function: Any) -> bool:
     """Whether calling *function* gives a coroutine: it is ``async def``, or its ``__call__`` is."""
     while isinstance(function, partial):

@@ -1,65 +1,37 @@
-"""`AsyncAPIClient`: makes the request, sends it down the chain, and gives its result to the caller."""
+"""`AsyncAPIClient`: what it is made of, its views, and its life."""
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import functools
-import inspect
-import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-import aiohttp
 import msgspec
 from yarl import URL
 
-from ._building import build_request
-from ._chain import check_chain, default_chain, explain, fold, insert, is_async
-from ._codecs import check_cast_to
+from ._calls import Calls
+from ._chain import check_auth, check_chain, default_chain, explain, fold, is_async
 from ._config import CHAIN_OPTIONS, CLIENT_OPTIONS, Config
 from ._lifecycle import Lifecycle
-from ._options import check_iterable, check_names, layer_options, resolve_settings
+from ._options import check_names, resolve_settings
 from ._query import DEFAULT_STYLE, QueryStyle
-from ._raw import take_wanted
 from ._request import APIRequest
-from ._response import AsyncAPIResponse, result_type
-from ._resume import ReconnectPolicy
-from ._scope import Scope
-from ._sse import ServerSentEvent
-from ._stream import AsyncStream, Until, stream_error
+from ._response import AsyncAPIResponse
 from ._transport import AiohttpTransport
-from ._types import (
-    NOT_GIVEN,
-    CallOptions,
-    ClientOptions,
-    HeaderLayer,
-    NotGiven,
-    Omit,
-    Params,
-    RequestOptions,
-    StatusKey,
-    Timeout,
-)
-from ._verbs import Verbs
-from ._version import __version__
+from ._types import NOT_GIVEN, ClientOptions, HeaderLayer, NotGiven, Params, StatusKey, Timeout
 from .contract import Auth, Handler, Middleware
-from .errors import APIStatusError, RequestNotReplayableError, status_error_class
 from .middleware.auth import AuthMiddleware
 from .middleware.retry import RetryBudget, RetryPolicy
-from .streaming import SSEStream
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeForm
+    import aiohttp
 
 __all__ = ["AsyncAPIClient"]
 
-T = TypeVar("T")
 
-
-class AsyncAPIClient(Verbs):
+class AsyncAPIClient(Calls):
     """An API, typed: owns one session, passes each call through an ordered chain, ends in msgspec objects.
 
     ::
@@ -270,315 +242,6 @@ class AsyncAPIClient(Verbs):
         """Whether the client, or the one that this is a view of, was closed."""
         return self._shared.closed
 
-    # --- a call
-
-    async def _call(
-        self,
-        method: str,
-        path: str | URL,
-        cast_to: Any,
-        stream: bool,
-        options: CallOptions | None,
-        keywords: RequestOptions,
-    ) -> Any:
-        if stream:
-            return await self._open_stream(method, path, cast_to, SSEStream, options, keywords)
-        given = layer_options(keywords, options)
-        if given or self._own_hooks:
-            given = await self._prepare(given)
-        if cast_to is aiohttp.ClientResponse:
-            return await self._call_raw(method, path, given)
-        check_cast_to(result_type(cast_to), self._config.settings.dec_hook)
-        wanted = take_wanted()
-        request = self._build(
-            method,
-            path,
-            cast_to,
-            given,
-            stream=wanted == "unread response",
-            accept="*/*" if cast_to is bytes else "application/json",
-        )
-        response = await self._send(request, self._handler_for(given))
-        if wanted != "value":
-            return response
-        if response.value is not NOT_GIVEN and "_process_response" not in self._own_hooks:
-            return response.value
-        return await self._processed(response, cast_to)
-
-    async def _call_raw(self, method: str, path: str | URL, given: RequestOptions) -> aiohttp.ClientResponse:
-        request = self._build(method, path, aiohttp.ClientResponse, given, stream=True, accept="*/*")
-        response = await self._run(request, self._handler_for(given))
-        return cast("aiohttp.ClientResponse", await self._processed(response, aiohttp.ClientResponse))
-
-    async def _processed(self, response: AsyncAPIResponse[Any], cast_to: Any) -> Any:
-        try:
-            return await self._process_response(response, cast_to)
-        except BaseException:
-            await response.close()
-            raise
-
-    async def _open_stream(
-        self,
-        method: str,
-        path: str | URL,
-        cast_to: Any,
-        stream_cls: type[AsyncStream[Any]],
-        options: CallOptions | None,
-        keywords: RequestOptions,
-        **stream_options: Any,
-    ) -> Any:
-        given = await self._prepare(layer_options(keywords, options))
-        wanted = take_wanted()
-        request = self._build(method, path, cast_to, given, stream=True, accept=stream_cls.accept)
-        for name, value in stream_cls.request_headers.items():
-            if not request.call_sets(name):
-                request.headers.setdefault(name, value)
-        response = await self._send(request, self._handler_for(given))
-        if wanted != "value":
-            return response
-        return stream_cls(
-            response,
-            cast_to,
-            make_error=self._make_stream_error,
-            sleep=self._pause,
-            **stream_options,
-        )
-
-    async def _send(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-        """Send *request*; an unread response is tracked, and can be asked for again."""
-        if not request.stream:
-            return await self._run(request, handler)
-        pristine = request.copy()
-        response = await self._run(request, handler)
-        self._shared.track(response)
-        pristine.deadline = response.request.deadline
-        response.again = functools.partial(self._send_again, pristine, handler)
-        return response
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait between calls, in a scope that the closing of the client can end."""
-        scope = Scope()
-        self._shared.begin(scope)
-        try:
-            with scope:
-                await self._sleep_for_retry(seconds)
-        finally:
-            self._shared.end(scope)
-
-    async def _send_again(
-        self, request: APIRequest, handler: Handler, headers: Mapping[str, str]
-    ) -> AsyncAPIResponse[Any]:
-        """Send the same call once more, with *headers* over its own, through the whole chain."""
-        if not request.can_be_sent:
-            raise RequestNotReplayableError(
-                f"{request.label}: cannot be sent again, its body can be sent only once", request=request
-            )
-        again = request.copy()
-        again.add_call_headers(headers)
-        return await self._send(again, handler)
-
-    # --- unread responses and streams
-
-    @overload
-    def stream(
-        self,
-        method: str,
-        path: str | URL,
-        *,
-        stream_cls: type[AsyncStream[Any]] = ...,
-        until: Until | None = None,
-        reconnect: bool | ReconnectPolicy = False,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AbstractAsyncContextManager[AsyncStream[Any]]: ...
-    @overload
-    def stream(
-        self,
-        method: str,
-        path: str | URL,
-        cast_to: TypeForm[T],
-        *,
-        stream_cls: type[AsyncStream[Any]] = ...,
-        until: Until | None = None,
-        reconnect: bool | ReconnectPolicy = False,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AbstractAsyncContextManager[AsyncStream[T]]: ...
-    @asynccontextmanager
-    async def stream(
-        self,
-        method: str,
-        path: str | URL,
-        cast_to: Any = Any,
-        *,
-        stream_cls: type[AsyncStream[Any]] = SSEStream,
-        until: Until | None = None,
-        reconnect: bool | ReconnectPolicy = False,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AsyncGenerator[Any]:
-        """A stream of events, each as *cast_to*: ``async with api.stream("POST", path, Event) as events``.
-
-        *stream_cls* decides the framing: `SSEStream`, or `JSONLStream`. *until* recognises the event
-        that ends it; *reconnect* opens a broken SSE stream again, as browsers do. Leaving the block
-        closes it. Raises what `request` raises, and while iterating what `AsyncStream` says.
-        """
-        events = await self._open_stream(
-            method, path, cast_to, stream_cls, options, request_options, until=until, reconnect=reconnect
-        )
-        try:
-            yield events
-        finally:
-            await events.close()
-
-    @asynccontextmanager
-    async def open(
-        self,
-        method: str,
-        path: str | URL,
-        *,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AsyncGenerator[AsyncAPIResponse[Any]]:
-        """An unread response, to read in pieces or to write to a file; leaving the block closes it.
-
-        Raises what `request` raises.
-        """
-        given = await self._prepare(layer_options(request_options, options))
-        request = self._build(method, path, Any, given, stream=True, accept="*/*")
-        async with await self._send(request, self._handler_for(given)) as response:
-            yield response
-
-    async def _prepare(self, given: RequestOptions) -> RequestOptions:
-        if "_prepare_options" in self._own_hooks:
-            given = await self._prepare_options(given)
-        auth = given.get("auth")
-        if auth is not None:
-            check_auth(auth)
-            self._adopt(auth)
-        return given
-
-    def _build(
-        self,
-        method: str,
-        path: str | URL,
-        cast_to: Any,
-        given: RequestOptions,
-        *,
-        stream: bool = False,
-        accept: str = "application/json",
-    ) -> APIRequest:
-        return build_request(
-            self._config,
-            method,
-            path,
-            cast_to,
-            given,
-            stream=stream,
-            accept=accept,
-            default_params=self.default_params,
-            make_key=self._idempotency_key,
-        )
-
-    async def _run(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-        """Send *request* down the chain, in a scope that the closing of the client can end."""
-        shared = self._shared
-        scope = Scope()
-        request.started = shared.begin(scope).time()
-        request.scope = scope
-        request.timers = shared.timers
-        try:
-            with scope:
-                response = _checked_response(await handler(request))
-                if not response.ok:
-                    await response.read_error()
-        finally:
-            shared.end(scope)
-        if not response.ok:
-            error = self._make_status_error(response, response.error_body())
-            for note in response.notes:
-                error.add_note(note)
-            raise error
-        return response
-
-    def _handler_for(self, given: RequestOptions) -> Handler:
-        if "middlewares" not in given:
-            return self._handler
-        middlewares = check_iterable("middlewares", given["middlewares"])
-        return fold(insert(self._chain, middlewares), self._innermost())
-
-    # --- hooks for subclasses
-
-    _own_hooks: ClassVar[frozenset[str]] = frozenset()
-
-    def __init_subclass__(cls, **keywords: Any) -> None:
-        # Once per class, so that a call pays nothing for the hooks that nobody fills in.
-        super().__init_subclass__(**keywords)
-        cls._own_hooks = frozenset(
-            hook for hook in _HOOKS if getattr(cls, hook) is not getattr(AsyncAPIClient, hook)
-        )
-
-    @property
-    def user_agent(self) -> str:
-        """The User-Agent: the SDK with its version, and this library (RFC 9110 §10.1.5)."""
-        return f"{type(self).__name__}/{self._config.given['version']} aioapiclient/{__version__}"
-
-    def platform_headers(self) -> Mapping[str, str]:
-        """Headers of the lowest layer that tell of the platform; none, unless an SDK fills them in.
-
-        Asked once, with the first call.
-        """
-        return {}
-
-    @property
-    def default_headers(self) -> Mapping[str, str | Omit]:
-        """The client's layer of headers; a subclass may add to it. Asked once, with the first call."""
-        return cast("Mapping[str, str | Omit]", self._config.given["default_headers"] or {})
-
-    @property
-    def default_params(self) -> Mapping[str, Any]:
-        """The client's layer of query parameters; a subclass may add to it. Asked for every call."""
-        return cast("Mapping[str, Any]", self._config.given["default_params"] or {})
-
-    @property
-    def auth_headers(self) -> Mapping[str, str]:
-        """Headers that are a credential, for a subclass to fill in; used when ``auth`` is None.
-
-        Asked for every attempt, and sent to trusted origins only.
-        """
-        return {}
-
-    async def _prepare_options(self, options: RequestOptions, /) -> RequestOptions:
-        """Once per call, before the request is built: the options of the call, to change or to replace."""
-        return options
-
-    async def _prepare_request(self, request: APIRequest, /) -> None:
-        """Once per send, innermost: final URL, headers and body, to be changed in place."""
-
-    async def _process_response(self, response: AsyncAPIResponse[Any], cast_to: Any, /) -> Any:
-        """Once per call, after the chain: what the caller gets for *response*."""
-        if response.parses_later:
-            return response
-        if cast_to is aiohttp.ClientResponse:
-            return response.take_raw()
-        return await response.parse()
-
-    async def _sleep_for_retry(self, seconds: float, /) -> None:
-        """Wait before another attempt."""
-        await asyncio.sleep(seconds)
-
-    def _make_status_error(self, response: AsyncAPIResponse[Any], body: Any, /) -> APIStatusError:
-        """The error for *response*, whose decoded body is *body*; an SDK may give classes of its own."""
-        return status_error_class(response.status).from_response(response, body)
-
-    def _make_stream_error(self, event: ServerSentEvent, response: AsyncAPIResponse[Any], /) -> Exception:
-        """The error for an ``error`` event in a stream; an SDK may give the class that a status would."""
-        return stream_error(event, response)
-
-    def _idempotency_key(self) -> str:
-        """A new key, with 122 random bits."""
-        return str(uuid.uuid4())
-
 
 class _HookAuth(Auth):
     """The credential of a subclass that fills in ``auth_headers``."""
@@ -591,29 +254,9 @@ class _HookAuth(Auth):
         request.set_headers(self._client.auth_headers)
 
 
-_HOOKS: Final = ("_prepare_options", "_prepare_request", "_process_response", "auth_headers")
-
-
 def _owned(link: object) -> object:
     """What a link of the chain holds open, or makes calls with: itself, or its auth."""
     return link.auth if isinstance(link, AuthMiddleware) else link
-
-
-def check_auth(auth: object) -> None:
-    """Raise `TypeError` for what is no `Auth`."""
-    name = type(auth).__name__
-    if isinstance(auth, type):
-        raise TypeError(f"auth {auth.__name__} is a class; give an instance of it: {auth.__name__}(...)")
-    own = getattr(type(auth), "authenticate", None) is not Auth.authenticate
-    if not own or not inspect.iscoroutinefunction(getattr(auth, "authenticate", None)):
-        raise TypeError(
-            f"auth {name} has no async authenticate(); subclass aioapiclient.Auth, or use BearerAuth"
-        )
-    has_statuses = hasattr(auth, "challenge_statuses")
-    if not has_statuses or not inspect.iscoroutinefunction(getattr(auth, "refresh", None)):
-        raise TypeError(
-            f"auth {name} has no async refresh(), or no challenge_statuses; subclass aioapiclient.Auth"
-        )
 
 
 def check_transport(transport: object) -> None:
@@ -623,13 +266,6 @@ def check_transport(transport: object) -> None:
         raise TypeError(f"transport {name} is a class; give an instance of it: {name}(...)")
     if not callable(transport) or not is_async(transport):
         raise TypeError(
-            f"transport must be a handler, not {type(transport).__name__}: an async function of the request is one"
+            f"transport must be a handler, not {type(transport).__name__}: "
+            "an async function of the request is one"
         )
-
-
-def _checked_response(response: AsyncAPIResponse[Any]) -> AsyncAPIResponse[Any]:
-    if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(
-            f"The chain gave a {type(response).__name__}, not a response: does a middleware return?"
-        )
-    return response

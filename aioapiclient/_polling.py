@@ -1,9 +1,9 @@
 """Long-running operations: a server says "later" and where to ask; `poll` asks until it is done.
 
-`first_step` and `next_step` decide without I/O what a response means: ask again, fetch the result
-from somewhere, or take it from here. There are two ways to tell. Without a status field it is the
-HTTP status: 202 is "not yet" (RFC 9110 §15.3.3), anything else is the result. With one, the word in
-it decides; an answer that came by a 303 is the result all the same (RFC 9110 §15.4.4).
+`first_step` and `next_step` decide, without I/O, what a response means: ask again, fetch the result
+elsewhere, or take it from here. Without a status field the HTTP status tells: 202 is "not yet" (RFC
+9110 §15.3.3), any other success the result. With one the word in it does, and an answer that came by
+a 303 is the result all the same (RFC 9110 §15.4.4).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar, cast, overload
 
 import msgspec
@@ -19,46 +19,65 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from ._codecs import check_cast_to, encode_json
+from ._options import layer_options
 from ._response import AsyncAPIResponse, is_response_type, result_type
-from ._scope import Scope
-from ._types import NOT_GIVEN, CallOptions, NotGiven, RequestOptions, as_timeout
+from ._types import NOT_GIVEN, CallOptions, NotGiven, RequestOptions, Timeout, as_timeout
 from ._url import check_url, resolve_reference, without_userinfo
 from ._verbs import Verbs
-from .errors import APITimeoutError, InvalidRequestError, OperationFailedError
+from .errors import APIError, APIResponseValidationError, APITimeoutError, InvalidRequestError
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from ._config import Config
-    from ._lifecycle import Lifecycle
 
-__all__ = ["Polling"]
+__all__ = ["OperationFailedError", "Polling"]
 
 T = TypeVar("T")
 
 Pick: TypeAlias = str | Callable[[Any], Any]
 """The name of a member of the body, or a function of the body as plain data."""
 
-DONE: Final = frozenset({"succeeded", "completed"})
-FAILED: Final = frozenset({"failed", "canceled", "cancelled", "expired"})
-
-# Azure has both, in its newer and its older services; others took over the first.
+# The first is Azure's newer one, which others took over.
 _MONITORS: Final = ("Operation-Location", "Azure-AsyncOperation")
 _GROWTH: Final = 1.5
-_LONGEST_WISH: Final = 3600.0  # seconds; asking once an hour harms nobody, whatever Retry-After says
+_NO_TIME: Final = 1e-6  # seconds: 0 would be refused, as no limit
+_LONGEST_WISH: Final = 3600.0  # seconds: asking once an hour harms nobody, whatever Retry-After says
+
+
+class OperationFailedError(APIError):
+    """A long-running operation ended without a result: it failed, or was cancelled."""
+
+    status: str
+    """The word of the operation's status, in lower case, such as ``failed``."""
+
+    response: AsyncAPIResponse[Any] | None
+    """The response that told, its body read; None after pickling."""
+
+    def __init__(
+        self,
+        message: str = "The operation failed",
+        *,
+        status: str = "failed",
+        response: AsyncAPIResponse[Any] | None = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, **facts)
+        self.status = status
+        self.response = response
 
 
 class Rules(NamedTuple):
-    """How one operation is told: where its status is, what the words mean, where the result is."""
+    """What the caller says of an operation; the words are case-folded."""
 
-    status_of: Pick | None = None
-    done: Collection[str] = DONE
-    failed: Collection[str] = FAILED
-    result: Pick | None = None
+    status_of: Pick | None
+    done: frozenset[str]
+    failed: frozenset[str]
+    result: Pick | None
 
 
 class Ask(NamedTuple):
-    """Not yet: wait, and ask there. *wish* is the wait that the server names, in seconds."""
+    """Not yet: wait, and ask there. *final* is where the result will be, *wish* the server's Retry-After."""
 
     url: str | URL
     final: URL | None = None
@@ -73,80 +92,360 @@ class Fetch(NamedTuple):
 
 
 class Done(NamedTuple):
-    """Done: the result is this response, or *part* of it, encoded, if that is not None."""
+    """Done: the result is the body of this response, a *member* of it, or *value*."""
 
     response: AsyncAPIResponse[Any]
-    part: bytes | None = None
-    content_type: str | None = None
+    member: str | None = None
+    value: Any = NOT_GIVEN
 
 
 Step: TypeAlias = Ask | Fetch | Done
 
 
 def first_step(response: AsyncAPIResponse[Any], body: Any, rules: Rules) -> Step:
-    """What to do after the response that started the operation; *body* is it as plain data, or None."""
-    monitor = _header_url(response, *_MONITORS)
-    location = _header_url(response, "Location")
+    """What the response that started the operation asks for; *body* is its plain data, or None."""
+    monitor, location = _header_url(response, *_MONITORS), _header_url(response, "Location")
     updates = response.method in {"PUT", "PATCH"}
     if monitor is not None:
         final = response.url if updates else location
         return Ask(monitor, final, is_monitor=True, wish=response.retry_after)
-    place = location or (response.url if updates or response.method in {"GET", "HEAD"} else None)
-    step: Step
-    if response.status == 202:
-        step = Ask(place or "", wish=response.retry_after)
-    else:
-        step = _step(response, body, Ask(place or ""), rules)
+    own = response.url if updates or response.method == "GET" else None
+    asked = Ask(location or own or "", wish=response.retry_after)
+    step = asked if response.status == 202 else _step(response, body, asked, rules)
     if isinstance(step, Ask) and not step.url:
         raise response.validation_error("the operation goes on, and no header says where to ask for it")
     return step
 
 
 def next_step(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) -> Step:
-    """What to do after a response to *asked*."""
+    """What the response to *asked* means; *body* is its plain data, or None."""
     if response.status != 202 and any(hop.status == 303 for hop in response.history):
         return Done(response)
     return _step(response, body, asked, rules)
 
 
 def _step(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) -> Step:
-    word: str | None = None
-    status_of = "status" if rules.status_of is None and asked.is_monitor else rules.status_of
-    if status_of is not None and (body is not None or response.status != 202):
-        word = _word(response, body, status_of)
-        if word is None and response.status != 202:
-            raise response.validation_error("the operation has no status")
-    if word is None:
-        return _again(response, asked) if response.status == 202 else _result(response, body, asked, rules)
+    where = "status" if rules.status_of is None and asked.is_monitor else rules.status_of
+    if where is None:
+        return _again(response, asked) if response.status == 202 else _done(response, body, asked, rules)
+    word = None if body is None else _pick(body, where)
+    if word is None and response.status == 202:
+        return _again(response, asked)
+    if not isinstance(word, str):
+        raise response.validation_error(
+            f"the status of the operation is of type {type(word).__name__}, not str"
+        )
+    word = word.casefold()
     if word in rules.failed:
-        raise _failed(response, body, word)
-    return _result(response, body, asked, rules) if word in rules.done else _again(response, asked)
+        raise OperationFailedError(
+            f"{response.request.label}: the operation ended as {word!r}",
+            status=word,
+            response=response,
+            request=response.request,
+            body=body,
+            retries_taken=response.retries_taken,
+        )
+    return _done(response, body, asked, rules) if word in rules.done else _again(response, asked)
 
 
 def _again(response: AsyncAPIResponse[Any], asked: Ask) -> Ask:
-    """The same again, but for what the server moved."""
-    moved = _header_url(response, *_MONITORS)
-    location = _header_url(response, "Location")
-    if moved is None and response.status == 202 and not asked.is_monitor:
-        moved, location = location, None
-    final = asked.final or (location if asked.is_monitor else None)
-    return Ask(moved or asked.url, final, asked.is_monitor, response.retry_after)
+    """The same question, at the place that the server names now."""
+    moved, location = _header_url(response, *_MONITORS), _header_url(response, "Location")
+    if asked.is_monitor:
+        return Ask(moved or asked.url, asked.final or location, is_monitor=True, wish=response.retry_after)
+    moved = moved or (location if response.status == 202 else None)
+    return asked._replace(url=moved or asked.url, wish=response.retry_after)
 
 
-def _result(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) -> Step:
-    if callable(rules.result):
-        picked = rules.result(body)
-        if isinstance(picked, URL):
-            return Fetch(picked)
-        return Done(response, encode_json(picked), "application/json")
+def _done(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) -> Step:
+    """Where the result is: as the caller says, ``resourceLocation``, the final place, or right here."""
+    if isinstance(rules.result, str):
+        return Done(response, member=rules.result)
     if rules.result is not None:
-        members = response.parse_now(dict[str, msgspec.Raw])
-        if rules.result not in members:
-            raise response.validation_error(f"the operation is done, and has no {rules.result!r}")
-        return Done(response, bytes(members[rules.result]), response.content_type)
-    if not asked.is_monitor:
-        return Done(response)
-    there = _pick(body, "resourceLocation")
+        value = rules.result(body)
+        return Fetch(value) if isinstance(value, URL) else Done(response, value=value)
+    there = _pick(body, "resourceLocation") if asked.is_monitor else None
     if isinstance(there, str):
         return Fetch(_target(response, there))
     return Done(response) if asked.final is None else Fetch(asked.final)
+
+
+def _pick(body: Any, pick: Pick) -> Any:
+    if not isinstance(pick, str):
+        return pick(body)
+    return cast("dict[str, Any]", body).get(pick) if isinstance(body, dict) else None
+
+
+def _header_url(response: AsyncAPIResponse[Any], *names: str) -> URL | None:
+    for name in names:
+        if value := response.headers.get(name, "").strip():
+            return _target(response, value)
+    return None
+
+
+def _target(response: AsyncAPIResponse[Any], reference: str) -> URL:
+    try:
+        # What a server writes there must not become a credential.
+        url = check_url(without_userinfo(resolve_reference(response.url, reference)))
+    except ValueError:
+        raise response.validation_error("the link to the operation is no http or https URL") from None
+    if url.scheme != "https" and response.url.scheme == "https":
+        raise response.validation_error("the link to the operation leads from https to http")
+    return url
+
+
+class _Poll:
+    """One `poll` under way: its pace, its deadline, and where it stands."""
+
+    def __init__(
+        self,
+        ask: Callable[[str | URL, Any, RequestOptions], Awaitable[Any]],
+        pause: Callable[[float], Awaitable[object]],
+        rules: Rules,
+        *,
+        interval: float,
+        max_interval: float,
+        timeout: float | None,
+        each: Timeout,
+    ) -> None:
+        self._ask = ask
+        self._pause = pause
+        self._rules = rules
+        self._interval = self._own_wait = interval
+        self._max_interval = max_interval
+        self._timeout = timeout
+        self._each = each
+        self._loop = asyncio.get_running_loop()
+        self._deadline = math.inf if timeout is None else self._loop.time() + timeout
+        self._requests = 0
+        self._body: Any = None
+
+    async def run(
+        self, started: AsyncAPIResponse[Any] | str | URL, cast_to: Any, options: RequestOptions
+    ) -> Any:
+        """Ask until it is done; *options* go along, their parameters to *started* only."""
+        wire = cast_to if is_response_type(cast_to) else AsyncAPIResponse
+        elsewhere = options.copy()
+        elsewhere.pop("params", None)
+        elsewhere.pop("path_params", None)
+        if isinstance(started, AsyncAPIResponse):
+            response: AsyncAPIResponse[Any] = started
+            step = first_step(response, await self._data(response, None), self._rules)
+        else:
+            response = await self._get(started, wire, options)
+            asked = Ask(started)
+            step = next_step(response, await self._data(response, asked), asked, self._rules)
+        while isinstance(step, Ask):
+            asked = step
+            await self._wait(response, asked.wish)
+            response = await self._get(asked.url, wire, options if asked.url is started else elsewhere)
+            step = next_step(response, await self._data(response, asked), asked, self._rules)
+        if cast_to is None:
+            return None
+        if isinstance(step, Fetch):
+            return await self._get(step.url, cast_to, elsewhere)
+        return await _decoded(step, cast_to)
+
+    async def _data(self, response: AsyncAPIResponse[Any], asked: Ask | None) -> Any:
+        """Its body as plain data; None where nobody looks at it, or there is none."""
+        self._body = None
+        is_looked_at = self._rules.status_of is not None or callable(self._rules.result)
+        if await response.read() and (is_looked_at or (asked is not None and asked.is_monitor)):
+            try:
+                self._body = await response.parse(to=Any)
+            except APIResponseValidationError:
+                # "Accepted" may come with any text; what is no longer 202 has to make sense.
+                if response.status != 202:
+                    raise
+        return self._body
+
+    async def _get(self, url: str | URL, cast_to: Any, options: RequestOptions) -> Any:
+        timeout, left = self._each, self._deadline - self._loop.time()
+        if left < math.inf:
+            total = timeout.total if isinstance(timeout.total, float | int) else math.inf
+            timeout = msgspec.structs.replace(timeout, total=max(min(left, total), _NO_TIME))
+        self._requests += 1
+        try:
+            return await self._ask(url, cast_to, {**options, "timeout": timeout})
+        except APITimeoutError as error:
+            if error.phase == "total":
+                error.body = self._body
+                error.add_note(f"This was request {self._requests} of a poll")
+            raise
+
+    async def _wait(self, response: AsyncAPIResponse[Any], wish: float | None) -> None:
+        left = self._deadline - self._loop.time()
+        if wish:  # zero is no wish: it would only keep the server busy
+            seconds = min(wish, _LONGEST_WISH)
+        else:
+            # Smaller steps toward the end: one long wait would leave much of the time unused.
+            most = min(self._own_wait, max(self._interval, left / 2))
+            seconds = random.uniform(most / 2, most)
+            self._own_wait = min(self._own_wait * _GROWTH, self._max_interval)
+        if seconds >= left:
+            raise APITimeoutError(
+                f"{response.request.label}: not done within {self._timeout:g} s (total): "
+                f"a wait of {seconds:.2f} s after request {self._requests} would pass it",
+                phase="total",
+                request=response.request,
+                body=self._body,
+                retry_after=wish,
+            )
+        await self._pause(seconds)
+
+
+async def _decoded(step: Done, cast_to: Any) -> Any:
+    """What *step* holds, as *cast_to*."""
+    response = step.response
+    is_part = step.member is not None or step.value is not NOT_GIVEN
+    is_asked = is_response_type(cast_to)
+    if not is_part and not (is_asked and response.request.cast_to != cast_to):
+        return response if is_asked else await response.parse(to=cast_to)
+    headers, body = CIMultiDict(response.headers), response.body
+    if step.member is not None:
+        # Raw: its very bytes, so that a Decimal keeps its digits and the codec stays the same.
+        members = await response.parse(to=dict[str, msgspec.Raw])
+        if step.member not in members:
+            raise response.validation_error(f"the operation is done, and has no member {step.member!r}")
+        body = bytes(members[step.member])
+    elif is_part:
+        headers["Content-Type"] = "application/json"
+        body = encode_json(step.value)
+    request = response.request.copy()
+    request.cast_to, request.stream = cast_to, False
+    part = AsyncAPIResponse.from_bytes(request, response.status, headers, body)
+    return part if is_asked else await part.parse()
+
+
+def _rules(
+    status_of: Pick | None, done: Collection[str], failed: Collection[str], result: Pick | None
+) -> Rules:
+    for name, pick in (("status_of", status_of), ("result", result)):
+        if not (pick is None or isinstance(pick, str) or callable(pick)):
+            raise TypeError(f"{name} must be the name of a member or a function, not {type(pick).__name__}")
+    ends = _words("done", done), _words("failed", failed)
+    if not ends[0]:
+        raise InvalidRequestError("done must name at least one word, or no operation would ever be")
+    if both := ends[0] & ends[1]:
+        raise InvalidRequestError(f"done and failed both name {', '.join(sorted(both))}")
+    return Rules(status_of, *ends, result)
+
+
+def _words(name: str, words: Any) -> frozenset[str]:
+    if isinstance(words, str) or not isinstance(words, Iterable):
+        raise TypeError(f"{name} must be a collection of words, not {type(words).__name__}")
+    listed: list[Any] = [*words]
+    if not all(isinstance(word, str) for word in listed):
+        raise TypeError(f"{name} must hold str")
+    return frozenset(word.casefold() for word in listed)
+
+
+def _seconds(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+    if not (value > 0 and math.isfinite(value)):
+        raise InvalidRequestError(f"{name} must be above 0 seconds, not {value}")
+    return value
+
+
+class Polling(Verbs):
+    """`poll`, on top of GET."""
+
+    if TYPE_CHECKING:
+        _config: Config
+
+        async def _pause(self, seconds: float) -> None: ...
+
+    @overload
+    async def poll(
+        self,
+        started: AsyncAPIResponse[Any] | str | URL,
+        *,
+        path_params: Mapping[str, Any] | None = None,
+        status_of: Pick | None = None,
+        done: Collection[str] = ...,
+        failed: Collection[str] = ...,
+        result: Pick | None = None,
+        interval: float = 1.0,
+        max_interval: float = 30.0,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+        options: CallOptions | None = None,
+    ) -> Any: ...
+    @overload
+    async def poll(
+        self,
+        started: AsyncAPIResponse[Any] | str | URL,
+        cast_to: TypeForm[T],
+        *,
+        path_params: Mapping[str, Any] | None = None,
+        status_of: Pick | None = None,
+        done: Collection[str] = ...,
+        failed: Collection[str] = ...,
+        result: Pick | None = None,
+        interval: float = 1.0,
+        max_interval: float = 30.0,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+        options: CallOptions | None = None,
+    ) -> T: ...
+    async def poll(
+        self,
+        started: AsyncAPIResponse[Any] | str | URL,
+        cast_to: Any = Any,
+        *,
+        path_params: Mapping[str, Any] | None = None,
+        status_of: Pick | None = None,
+        done: Collection[str] = ("succeeded", "completed"),
+        failed: Collection[str] = ("failed", "canceled", "cancelled", "expired"),
+        result: Pick | None = None,
+        interval: float = 1.0,
+        max_interval: float = 30.0,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+        options: CallOptions | None = None,
+    ) -> Any:
+        """Ask until a long-running operation is done, and give its result as *cast_to*.
+
+        *started* is the response that began it, which says where to ask (``Operation-Location``,
+        ``Azure-AsyncOperation`` or ``Location``), or else the path or URL to ask. Without a status
+        field 202 means "not yet"; *status_of* names the member of the body that is one, or finds it
+        in the plain data, and *done* and *failed* are its last words, in any case. Behind
+        ``Operation-Location`` it is ``status``.
+
+        The result is *result*, the name of a member of the last body or a function of it, whose `URL`
+        would be fetched; else what ``resourceLocation``, the resource that was put, or ``Location``
+        leads to; else the last response itself. None as *cast_to* fetches nothing.
+
+        It waits as long as ``Retry-After`` says, at most an hour, else from *interval* seconds, growing
+        by half up to *max_interval* (or *interval*, if that is longer), with jitter. *timeout* is in seconds, over everything; left out it
+        is the client's ``total``, and None is no limit. Every request is a GET down the whole chain,
+        with *options*; their ``params`` go to *started* alone, and credentials to trusted origins alone.
+
+        Raises `OperationFailedError` for a *failed* one, `APITimeoutError` with phase ``total``, whose
+        ``body`` says where it stood, `APIResponseValidationError` for an answer that says neither
+        status nor place, and what `get` raises; `InvalidRequestError` and `TypeError` at once.
+        """
+        if not isinstance(started, AsyncAPIResponse | str | URL):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"started must be a response, a path or a URL, not {type(started).__name__}: "
+                "ask the call that starts it for AsyncAPIResponse"
+            )
+        if isinstance(started, AsyncAPIResponse) and path_params is not None:
+            raise TypeError("path_params fill a path, and started is a response")
+        check_cast_to(result_type(cast_to), self._config.settings.dec_hook)
+        given = layer_options({} if path_params is None else {"path_params": path_params}, options)
+        each = self._config.timeout
+        if "timeout" in given:
+            each = as_timeout(given["timeout"]).over(each)
+        total = self._config.timeout.total if isinstance(timeout, NotGiven) else Timeout(total=timeout).total
+        poll = _Poll(
+            self._ask,
+            self._pause,
+            _rules(status_of, done, failed, result),
+            interval=_seconds("interval", interval),
+            max_interval=max(interval, _seconds("max_interval", max_interval)),
+            timeout=None if isinstance(total, NotGiven) else total,
+            each=each,
+        )
+        return await poll.run(started, cast_to, given)
+
+    async def _ask(self, url: str | URL, cast_to: Any, options: RequestOptions) -> Any:
+        return await self._call("GET", url, cast_to, False, None, options)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from datetime import timedelta
 from functools import lru_cache
 from types import TracebackType
@@ -235,7 +236,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         raw = getattr(self._source, "raw", None)
         if raw is None:
             raise TypeError(
-                "There is no aiohttp.ClientResponse here: it takes an AiohttpTransport, and a call that asks for it"
+                "There is no aiohttp.ClientResponse here: it takes an AiohttpTransport, and a call that asks"
             )
         if self._timer is not None:
             self._timer.cancel()
@@ -327,7 +328,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
     # --- the body in pieces
 
-    async def iter_bytes(self) -> AsyncIterator[bytes]:
+    async def iter_bytes(self) -> AsyncGenerator[bytes, None]:
         """The body, decompressed, in pieces as they come; no piece is empty."""
         if self._body is not None:
             if self._body:
@@ -340,27 +341,29 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         finally:
             self._release()
 
-    async def iter_text(self) -> AsyncIterator[str]:
+    async def iter_text(self) -> AsyncGenerator[str, None]:
         """The body as text, in pieces as they come; what is no text becomes U+FFFD."""
         decoder = codecs.getincrementaldecoder(charset_of(self.content_type))("replace")
-        async for chunk in self.iter_bytes():
-            if text := decoder.decode(chunk):
-                yield text
+        async with aclosing(self.iter_bytes()) as chunks:
+            async for chunk in chunks:
+                if text := decoder.decode(chunk):
+                    yield text
         if text := decoder.decode(b"", final=True):
             yield text
 
-    async def iter_lines(self) -> AsyncIterator[str]:
+    async def iter_lines(self) -> AsyncGenerator[str, None]:
         """The lines of the body without their ends, which are CRLF, LF or CR."""
         pending = ""
         parts: list[str] = []
-        async for text in self.iter_text():
-            *lines, rest = _split_lines(pending + text)
-            for line in lines:
-                yield "".join((*parts, line))
-                parts.clear()
-            # A CR at the very end may be half of a CRLF: it waits for what comes next.
-            pending = "\r" if rest.endswith("\r") else ""
-            parts.append(rest[: len(rest) - len(pending)])
+        async with aclosing(self.iter_text()) as texts:
+            async for text in texts:
+                *lines, rest = _split_lines(pending + text)
+                for line in lines:
+                    yield "".join((*parts, line))
+                    parts.clear()
+                # A CR at the very end may be half of a CRLF: it waits for what comes next.
+                pending = "\r" if rest.endswith("\r") else ""
+                parts.append(rest[: len(rest) - len(pending)])
         last = "".join(parts)
         if last or pending:
             yield last

@@ -138,7 +138,7 @@ class AiohttpTransport:
             if failure is error:
                 raise
         else:
-            return _respond(raw, request, partial(_failure, request, session, options))
+            return _respond(raw, request, partial(_failure, request, session, options), self._borrowed)
         raise failure
 
     # --- what aiohttp is told of a request
@@ -392,6 +392,8 @@ def _failure(
     request: APIRequest, session: aiohttp.ClientSession, options: dict[str, Any], error: Exception
 ) -> BaseException:
     """What the caller gets for what aiohttp raised; a reason that is known goes before its consequences."""
+    if isinstance(error, SentOnce):
+        error = error.error
     upload = options.get("data")
     if isinstance(upload, Upload) and upload.error is not None:
         return upload.error
@@ -404,21 +406,28 @@ def _failure(
 
 
 def _respond(
-    raw: aiohttp.ClientResponse, request: APIRequest, failure: Callable[[Exception], BaseException]
+    raw: aiohttp.ClientResponse,
+    request: APIRequest,
+    failure: Callable[[Exception], BaseException],
+    borrowed: aiohttp.ClientSession | None,
 ) -> AsyncAPIResponse[Any]:
-    headers = raw.headers
-    is_framed = "Content-Length" in headers or "Transfer-Encoding" in headers
+    """The response behind aiohttp's. Hook: ``raw._protocol``."""
     broken = _what_is_broken(raw)
     if broken is not None:
         raw.close()
+        # What seemed to end with its head has given its connection back already.
+        raw._protocol.close()
         message = f"{request.label}: the response is not valid HTTP: {broken}"
         raise APIConnectionError(message, request=request, retries_taken=request.attempt)
     started = request.started
+    body = WireBody(raw, request, failure)
+    if borrowed is not None:
+        body.watch_connection(borrowed)
     return AsyncAPIResponse(
         request,
         raw.status,
-        headers,
-        WireBody(raw, request, failure, is_framed),
+        raw.headers,
+        body,
         reason=raw.reason or "",
         elapsed=0.0 if started is None else asyncio.get_running_loop().time() - started,
         http_version="1.0" if raw.version == (1, 0) else "1.1",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
+from ._hooks import Hooks
 from ._response import AsyncAPIResponse
 from ._types import CallOptions, RequestOptions
 
@@ -22,7 +23,7 @@ __all__ = ["Verbs"]
 T = TypeVar("T")
 
 
-class Verbs:
+class Verbs(Hooks):
     """GET, POST and the others, on top of `request`."""
 
     @overload
@@ -90,17 +91,6 @@ class Verbs:
         `InvalidRequestError` and `TypeError` before anything is sent; `ClientClosedError`.
         """
         return await self._call(method, path, cast_to, stream, options, request_options)
-
-    async def _call(
-        self,
-        method: str,
-        path: str | URL,
-        cast_to: Any,
-        stream: bool,
-        options: CallOptions | None,
-        keywords: RequestOptions,
-    ) -> Any:
-        raise NotImplementedError
 
     async def head(
         self,

@@ -6,13 +6,14 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import aiohttp
 
 from ._decompression import CodingError, Decoder, TruncatedError, decoder_for
 from ._request import APIRequest
-from .errors import APIConnectionError, APIResponseValidationError, BodyTooLargeError
+from .errors import APIConnectionError, APIResponseValidationError, BodyTooLargeError, ClientClosedError
 
 __all__ = ["WireBody"]
 
@@ -33,6 +34,7 @@ class WireBody:
     _plain = True
     _lost: Callable[[], BaseException | None] | None = None
     _tls: ssl.SSLObject | None = None
+    _borrowed: aiohttp.ClientSession | None = None
 
     raw: aiohttp.ClientResponse | None = None
     """aiohttp's response, where the caller asked for it: aiohttp decompresses it, and knows when it is whole."""
@@ -42,18 +44,18 @@ class WireBody:
         raw: aiohttp.ClientResponse,
         request: APIRequest,
         failure: Callable[[Exception], BaseException],
-        is_framed: bool,
     ) -> None:
+        headers = raw.headers
         self._raw = raw
         self._content = raw.content
         self._request = request
         self._failure = failure
         if request.cast_to is aiohttp.ClientResponse:
             self.raw = raw
-        elif "Content-Encoding" in raw.headers:
+        elif "Content-Encoding" in headers:
             self._coded = True
             self._plain = False
-        if not is_framed:
+        if "Content-Length" not in headers and "Transfer-Encoding" not in headers:
             self._watch_end()
 
     def _watch_end(self) -> None:
@@ -65,6 +67,29 @@ class WireBody:
         self._lost = protocol.exception
         if protocol.transport is not None:
             self._tls = protocol.transport.get_extra_info("ssl_object")
+
+    def watch_connection(self, session: aiohttp.ClientSession) -> None:
+        """Wake the reader when a connection of a borrowed *session* is lost: aiohttp does not always do so.
+
+        It forgets them when a session closes, and when a chunk turns out to be broken. Ours do it themselves.
+        """
+        self._borrowed = session
+        content, connection = self._content, self._raw.connection
+        if content.is_eof() or connection is None or connection.protocol is None:
+            return
+        lost: asyncio.Future[None] | None = connection.protocol.closed
+        if lost is None:
+            return
+
+        def wake(lost: asyncio.Future[None]) -> None:
+            if not content.is_eof() and content.exception() is None:
+                content.set_exception(aiohttp.ClientConnectionError("Connection lost"))
+
+        lost.add_done_callback(wake)
+        content.on_eof(partial(lost.remove_done_callback, wake))
+        # Asked for, the future wants its exception to be looked at, also when the body has long ended.
+        lost.remove_done_callback(_look)
+        lost.add_done_callback(_look)
 
     async def read(self, limit: int | None) -> bytes:
         """The whole rest; `BodyTooLargeError` past *limit* bytes, decompressed."""
@@ -161,6 +186,8 @@ class WireBody:
             raise TruncatedError("the connection was reset before its end")
         if self._tls is not None and not _was_closed_by_peer(self._tls):
             raise TruncatedError("the TLS connection was cut before its end")
+        if self._borrowed is not None and self._borrowed.closed:
+            raise ClientClosedError(f"{self._request.label}: the session was closed")
 
     def _drop(self) -> None:
         connection = self._raw.connection
@@ -207,6 +234,11 @@ class WireBody:
             status=self._raw.status,
             retries_taken=request.attempt,
         )
+
+
+def _look(lost: asyncio.Future[None]) -> None:
+    if not lost.cancelled():
+        lost.exception()
 
 
 def _was_closed_by_peer(connection: ssl.SSLObject) -> bool:

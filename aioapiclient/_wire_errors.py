@@ -104,8 +104,6 @@ def map_error(error: Exception, request: APIRequest, *, proxy: URL | None = None
     What the user's code raises (an aiohttp middleware, a resolver, a connector) is never changed,
     unless it is one of aiohttp's own classes.
     """
-    if isinstance(error, SentOnce):
-        error = error.error
     if isinstance(error, APIClientError):
         return error
     cause = error.__cause__

@@ -476,8 +476,9 @@ async def test_raw(transport: AiohttpTransport) -> None:
     """Who asks for aiohttp's response gets it, decompressed by aiohttp, which says what it accepts."""
     async with raw_server(respond(encoded(gzip.compress(BODY), "gzip"))) as server:
         answer = await transport(get(server.url, cast_to=aiohttp.ClientResponse))
-        assert isinstance(answer.raw, aiohttp.ClientResponse)
-        assert await answer.raw.read() == BODY
+        raw = answer.take_raw()
+        assert isinstance(raw, aiohttp.ClientResponse)
+        assert await raw.read() == BODY
         offered = aiohttp.ClientRequest.DEFAULT_HEADERS
         assert server.requests[0].headers["Accept-Encoding"] in offered.values()
 
@@ -495,5 +496,5 @@ async def test_no_raw(transport: AiohttpTransport) -> None:
     async with raw_server(respond(ok())) as server:
         answer = await transport(get(server.url))
         with pytest.raises(TypeError):
-            _ = answer.raw
+            answer.take_raw()
         await answer.close()

@@ -23,7 +23,7 @@ from yarl import URL
 
 from aioapiclient._request import APIRequest
 from aioapiclient._types import Timeout
-from aioapiclient._wire_errors import TABLE, ConnectTimeout, PoolTimeout, SentOnce, map_error, mark_unsent
+from aioapiclient._wire_errors import TABLE, ConnectTimeout, PoolTimeout, map_error, mark_unsent
 from aioapiclient.errors import APIClientError, APIConnectionError, APITimeoutError, InvalidRequestError
 
 REQUEST = APIRequest(
@@ -243,10 +243,6 @@ ON_THE_WIRE: dict[str, tuple[Exception, str]] = {
     "lookup": (LookupError("SECRET"), "aiohttp raised LookupError"),
     "cookie": (CookieError("SECRET"), "aiohttp raised CookieError"),
     "runtime": (RuntimeError("SECRET"), "aiohttp raised RuntimeError"),
-    "sent once": (
-        SentOnce(aiohttp.ClientOSError(errno.ECONNRESET, "x")),
-        "connection reset by peer (ECONNRESET)",
-    ),
 }
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, assert_type, overload
+from typing import Any, Generic, TypeVar, assert_type
 
 import msgspec
-from yarl import URL
 
-from aioapiclient import AsyncAPIClient, AsyncAPIResponse, CallOptions, RequestOptions
-from aioapiclient._options import layer_options
+from aioapiclient import AsyncAPIClient, AsyncAPIResponse
 from aioapiclient._pagination import (
     AsyncPage,
     AsyncPaginator,
@@ -19,14 +17,9 @@ from aioapiclient._pagination import (
     NumberedPage,
     OffsetPage,
     PageInfo,
-    PageMaker,
 )
 
-if TYPE_CHECKING:
-    from typing_extensions import TypeForm
-
 T = TypeVar("T")
-PageT = TypeVar("PageT", bound=AsyncPage[Any])
 
 
 class User(msgspec.Struct):
@@ -64,66 +57,7 @@ class Search(AsyncPage[T], Generic[T]):
         return PageInfo(params={"bookmark": self.bookmark}) if self.bookmark else None
 
 
-class Api(AsyncAPIClient):
-    """A client with the method, as the client is to have it."""
-
-    @overload
-    def get_api_list(
-        self,
-        path: str | URL,
-        model: TypeForm[T],
-        page: PageMaker[T, PageT],
-        *,
-        method: str = "get",
-        limit: int | None = None,
-        prefetch: bool = False,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AsyncPaginator[T, PageT]: ...
-    @overload
-    def get_api_list(  # pyright: ignore[reportOverlappingOverload]  (a page class with required fields)
-        self,
-        path: str | URL,
-        model: TypeForm[T],
-        page: type[PageT],
-        *,
-        method: str = "get",
-        limit: int | None = None,
-        prefetch: bool = False,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AsyncPaginator[T, PageT]: ...
-    def get_api_list(
-        self,
-        path: str | URL,
-        model: Any,
-        page: Any,
-        *,
-        method: str = "get",
-        limit: int | None = None,
-        prefetch: bool = False,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AsyncPaginator[Any, Any]:
-        return AsyncPaginator(
-            self._request_api_list,
-            path,
-            model=model,
-            page=page,
-            method=method,
-            limit=limit,
-            prefetch=prefetch,
-            options=layer_options(request_options, options),
-        )
-
-    async def _request_api_list(
-        self, method: str, path: str | URL, cast_to: Any, options: RequestOptions, /
-    ) -> AsyncAPIResponse[Any]:
-        response: AsyncAPIResponse[Any] = await self.request(method, path, cast_to, **options)
-        return response
-
-
-def kinds(api: Api) -> None:
+def kinds(api: AsyncAPIClient) -> None:
     """``model=`` is what a page class given bare is of."""
     numbered = api.get_api_list("/users", model=User, page=NumberedPage)
     assert_type(numbered, AsyncPaginator[User, NumberedPage[User]])
@@ -137,7 +71,7 @@ def kinds(api: Api) -> None:
     assert_type(link, AsyncPaginator[User, LinkHeaderPage[User]])
 
 
-def models(api: Api) -> None:
+def models(api: AsyncAPIClient) -> None:
     """A model may be any type."""
     either = api.get_api_list("/users", model=User | Group, page=CursorPage)
     assert_type(either, AsyncPaginator[User | Group, CursorPage[User | Group]])
@@ -147,7 +81,7 @@ def models(api: Api) -> None:
     assert_type(anything, AsyncPaginator[Any, CursorPage[Any]])
 
 
-def own_pages(api: Api) -> None:
+def own_pages(api: AsyncAPIClient) -> None:
     """A page class of one's own keeps its type, and one with required fields names its model."""
     counted = api.get_api_list("/users", model=User, page=Counted)
     assert_type(counted, AsyncPaginator[User, Counted[User]])
@@ -161,7 +95,7 @@ def own_pages(api: Api) -> None:
     assert_type(of_one, AsyncPaginator[User, UserPage])
 
 
-async def walks(api: Api) -> None:
+async def walks(api: AsyncAPIClient) -> None:
     """Awaiting gives a page, ``async for`` items, ``iter_pages`` pages."""
     users = api.get_api_list("/users", User, Counted, limit=7, prefetch=True, params={"a": 1}, timeout=3)
     page = await users
@@ -183,7 +117,7 @@ async def walks(api: Api) -> None:
         assert_type(await anext(items), User)
 
 
-def wrong(api: Api) -> None:
+def wrong(api: AsyncAPIClient) -> None:
     """What is no page class is refused; the ignores would be unused if it were not."""
     api.get_api_list("/users", model=User, page=User)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
     api.get_api_list("/users", model=User, page=CursorPage, limits=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]

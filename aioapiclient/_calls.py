@@ -1,0 +1,354 @@
+"""How a call runs: built, sent down the chain in its scope, and made into what the caller asked for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
+
+import aiohttp
+from yarl import URL
+
+from ._building import build_request
+from ._chain import check_auth, fold, insert
+from ._codecs import check_cast_to
+from ._lifecycle import Lifecycle
+from ._options import check_iterable, layer_options
+from ._pagination import AsyncPage, AsyncPaginator, PageMaker
+from ._raw import take_wanted
+from ._request import APIRequest
+from ._response import AsyncAPIResponse, result_type
+from ._resume import ReconnectPolicy
+from ._scope import Scope
+from ._stream import AsyncStream, Until
+from ._types import NOT_GIVEN, CallOptions, RequestOptions
+from ._verbs import Verbs
+from .contract import Handler, Middleware
+from .errors import RequestNotReplayableError
+from .streaming import SSEStream
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+__all__ = ["Calls"]
+
+T = TypeVar("T")
+PageT = TypeVar("PageT", bound=AsyncPage[Any])
+
+
+class Calls(Verbs):
+    """Every way to make a call: values, streams, unread responses and pages."""
+
+    _shared: Lifecycle
+    _chain: tuple[Middleware, ...]
+    _handler: Handler
+
+    def _innermost(self) -> Handler:
+        raise NotImplementedError
+
+    def _adopt(self, thing: object) -> None:
+        raise NotImplementedError
+
+    async def _call(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any,
+        stream: bool,
+        options: CallOptions | None,
+        keywords: RequestOptions,
+    ) -> Any:
+        if stream:
+            return await self._open_stream(method, path, cast_to, SSEStream, options, keywords)
+        given = layer_options(keywords, options)
+        if given or self._own_hooks:
+            given = await self._prepare(given)
+        if cast_to is aiohttp.ClientResponse:
+            return await self._call_raw(method, path, given)
+        check_cast_to(result_type(cast_to), self._config.settings.dec_hook)
+        wanted = take_wanted()
+        request = self._build(
+            method,
+            path,
+            cast_to,
+            given,
+            stream=wanted == "unread response",
+            accept="*/*" if cast_to is bytes else "application/json",
+        )
+        response = await self._send(request, self._handler_for(given))
+        if wanted != "value":
+            return response
+        if response.value is not NOT_GIVEN and "_process_response" not in self._own_hooks:
+            return response.value
+        return await self._processed(response, cast_to)
+
+    async def _call_raw(self, method: str, path: str | URL, given: RequestOptions) -> aiohttp.ClientResponse:
+        request = self._build(method, path, aiohttp.ClientResponse, given, stream=True, accept="*/*")
+        response = await self._run(request, self._handler_for(given))
+        return cast("aiohttp.ClientResponse", await self._processed(response, aiohttp.ClientResponse))
+
+    async def _processed(self, response: AsyncAPIResponse[Any], cast_to: Any) -> Any:
+        try:
+            return await self._process_response(response, cast_to)
+        except BaseException:
+            await response.close()
+            raise
+
+    async def _open_stream(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any,
+        stream_cls: type[AsyncStream[Any]],
+        options: CallOptions | None,
+        keywords: RequestOptions,
+        **stream_options: Any,
+    ) -> Any:
+        given = await self._prepare(layer_options(keywords, options))
+        wanted = take_wanted()
+        request = self._build(method, path, cast_to, given, stream=True, accept=stream_cls.accept)
+        for name, value in stream_cls.request_headers.items():
+            if not request.call_sets(name):
+                request.headers.setdefault(name, value)
+        response = await self._send(request, self._handler_for(given))
+        if wanted != "value":
+            return response
+        return stream_cls(
+            response,
+            cast_to,
+            make_error=self._make_stream_error,
+            sleep=self._pause,
+            **stream_options,
+        )
+
+    async def _send(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        """Send *request*; an unread response is tracked, and can be asked for again."""
+        if not request.stream:
+            return await self._run(request, handler)
+        pristine = request.copy()
+        response = await self._run(request, handler)
+        self._shared.track(response)
+        pristine.deadline = response.request.deadline
+        response.again = functools.partial(self._send_again, pristine, handler)
+        return response
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait between calls, in a scope that the closing of the client can end."""
+        scope = Scope()
+        self._shared.begin(scope)
+        try:
+            with scope:
+                await self._sleep_for_retry(seconds)
+        finally:
+            self._shared.end(scope)
+
+    async def _send_again(
+        self, request: APIRequest, handler: Handler, headers: Mapping[str, str]
+    ) -> AsyncAPIResponse[Any]:
+        """Send the same call once more, with *headers* over its own, through the whole chain."""
+        if not request.can_be_sent:
+            raise RequestNotReplayableError(
+                f"{request.label}: cannot be sent again, its body can be sent only once", request=request
+            )
+        again = request.copy()
+        again.add_call_headers(headers)
+        return await self._send(again, handler)
+
+    # --- unread responses and streams
+
+    @overload
+    def stream(
+        self,
+        method: str,
+        path: str | URL,
+        *,
+        stream_cls: type[AsyncStream[Any]] = ...,
+        until: Until | None = None,
+        reconnect: bool | ReconnectPolicy = False,
+        options: CallOptions | None = None,
+        **request_options: Unpack[RequestOptions],
+    ) -> AbstractAsyncContextManager[AsyncStream[Any]]: ...
+    @overload
+    def stream(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: TypeForm[T],
+        *,
+        stream_cls: type[AsyncStream[Any]] = ...,
+        until: Until | None = None,
+        reconnect: bool | ReconnectPolicy = False,
+        options: CallOptions | None = None,
+        **request_options: Unpack[RequestOptions],
+    ) -> AbstractAsyncContextManager[AsyncStream[T]]: ...
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any = Any,
+        *,
+        stream_cls: type[AsyncStream[Any]] = SSEStream,
+        until: Until | None = None,
+        reconnect: bool | ReconnectPolicy = False,
+        options: CallOptions | None = None,
+        **request_options: Unpack[RequestOptions],
+    ) -> AsyncGenerator[Any, None]:
+        """A stream of events, each as *cast_to*: ``async with api.stream("POST", path, Event) as events``.
+
+        *stream_cls* decides the framing: `SSEStream`, or `JSONLStream`. *until* recognises the event
+        that ends it; *reconnect* opens a broken SSE stream again, as browsers do. Leaving the block
+        closes it. Raises what `request` raises, and while iterating what `AsyncStream` says.
+        """
+        events = await self._open_stream(
+            method, path, cast_to, stream_cls, options, request_options, until=until, reconnect=reconnect
+        )
+        try:
+            yield events
+        finally:
+            await events.close()
+
+    @asynccontextmanager
+    async def open(
+        self,
+        method: str,
+        path: str | URL,
+        *,
+        options: CallOptions | None = None,
+        **request_options: Unpack[RequestOptions],
+    ) -> AsyncGenerator[AsyncAPIResponse[Any], None]:
+        """An unread response, to read in pieces or to write to a file; leaving the block closes it.
+
+        Raises what `request` raises.
+        """
+        given = await self._prepare(layer_options(request_options, options))
+        request = self._build(method, path, Any, given, stream=True, accept="*/*")
+        async with await self._send(request, self._handler_for(given)) as response:
+            yield response
+
+    async def _prepare(self, given: RequestOptions) -> RequestOptions:
+        if "_prepare_options" in self._own_hooks:
+            given = await self._prepare_options(given)
+        auth = given.get("auth")
+        if auth is not None:
+            check_auth(auth)
+            self._adopt(auth)
+        return given
+
+    def _build(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any,
+        given: RequestOptions,
+        *,
+        stream: bool = False,
+        accept: str = "application/json",
+    ) -> APIRequest:
+        return build_request(
+            self._config,
+            method,
+            path,
+            cast_to,
+            given,
+            stream=stream,
+            accept=accept,
+            default_params=self.default_params,
+            make_key=self._idempotency_key,
+        )
+
+    async def _run(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        """Send *request* down the chain, in a scope that the closing of the client can end."""
+        shared = self._shared
+        scope = Scope()
+        request.started = shared.begin(scope).time()
+        request.scope = scope
+        request.timers = shared.timers
+        try:
+            with scope:
+                response = _checked_response(await handler(request))
+                if not response.ok:
+                    await response.read_error()
+        finally:
+            shared.end(scope)
+        if not response.ok:
+            error = self._make_status_error(response, response.error_body())
+            for note in response.notes:
+                error.add_note(note)
+            raise error
+        return response
+
+    def _handler_for(self, given: RequestOptions) -> Handler:
+        if "middlewares" not in given:
+            return self._handler
+        middlewares = check_iterable("middlewares", given["middlewares"])
+        return fold(insert(self._chain, middlewares), self._innermost())
+
+    # --- pages
+
+    @overload
+    def get_api_list(
+        self,
+        path: str | URL,
+        model: TypeForm[T],
+        page: PageMaker[T, PageT],
+        *,
+        method: str = "get",
+        limit: int | None = None,
+        prefetch: bool = False,
+        options: CallOptions | None = None,
+        **request_options: Unpack[RequestOptions],
+    ) -> AsyncPaginator[T, PageT]: ...
+    @overload
+    def get_api_list(  # pyright: ignore[reportOverlappingOverload]  (a page class with required fields)
+        self,
+        path: str | URL,
+        model: TypeForm[T],
+        page: type[PageT],
+        *,
+        method: str = "get",
+        limit: int | None = None,
+        prefetch: bool = False,
+        options: CallOptions | None = None,
+        **request_options: Unpack[RequestOptions],
+    ) -> AsyncPaginator[T, PageT]: ...
+    def get_api_list(
+        self,
+        path: str | URL,
+        model: Any,
+        page: Any,
+        *,
+        method: str = "get",
+        limit: int | None = None,
+        prefetch: bool = False,
+        options: CallOptions | None = None,
+        **request_options: Unpack[RequestOptions],
+    ) -> AsyncPaginator[Any, Any]:
+        """The items of a list that comes in pages: ``async for user in api.get_api_list(...)``.
+
+        *page* is the kind of page, *model* the type of an item. Awaiting it gives the first page.
+        *limit* is how many items there will be at most; *prefetch* asks for the next page while the
+        items of one are handed out. Each page is a call of its own, with the same options.
+
+        Raises what `request` raises, and `APIResponseValidationError` for a page that leads back to
+        one that was there.
+        """
+        return AsyncPaginator(
+            self._request_api_list,
+            path,
+            model=model,
+            page=page,
+            method=method,
+            limit=limit,
+            prefetch=prefetch,
+            options=layer_options(request_options, options),
+        )
+
+
+def _checked_response(response: AsyncAPIResponse[Any]) -> AsyncAPIResponse[Any]:
+    if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"The chain gave a {type(response).__name__}, not a response: does a middleware return?"
+        )
+    return response

@@ -1,0 +1,81 @@
+"""`relay`: a way to a server that can be cut, as networks do it, while the server knows nothing of that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+
+from yarl import URL
+
+__all__ = ["Relay", "relay"]
+
+
+class Relay:
+    """Passes bytes on in both directions, and counts connections."""
+
+    def __init__(self, target: str, cuts: Iterable[int]) -> None:
+        self.url = ""
+        self.connections = 0
+        self._target = URL(target)
+        self._cuts = iter(cuts)
+        self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def cut(self) -> None:
+        """Cut every connection that is open now."""
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Handle one connection: cut after as many bytes to the client as its turn says."""
+        self.connections += 1
+        there, back = await asyncio.open_connection(self._target.host, self._target.port)
+        self._open |= {writer, back}
+        try:
+            # The first that ends, ends both.
+            async with asyncio.TaskGroup() as group:
+                for task in (self._pass(reader, back, None), self._pass(there, writer, next(self._cuts, None))):
+                    own = group.create_task(task)
+                    self._tasks.add(own)
+                    own.add_done_callback(lambda _: (writer.transport.abort(), back.transport.abort()))
+        except asyncio.CancelledError:
+            pass  # the end of the test
+        finally:
+            self._open -= {writer, back}
+
+    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, limit: int | None) -> None:
+        passed = 0
+        with suppress(ConnectionError):
+            while data := await source.read(1 << 16):
+                if limit is not None and passed + len(data) > limit:
+                    sink.write(data[: limit - passed])
+                    await sink.drain()
+                    await asyncio.sleep(0.02)  # for the client to read what a reset would throw away
+                    return
+                passed += len(data)
+                sink.write(data)
+                await sink.drain()
+
+    async def stop(self) -> None:
+        """Cut everything, and wait until nothing runs."""
+        self.cut()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+@asynccontextmanager
+async def relay(target: str, *, cuts: Iterable[int] = ()) -> AsyncIterator[Relay]:
+    """A `Relay` to *target*; the first connection is cut after so many bytes as *cuts* says first, and so on."""
+    own = Relay(target, cuts)
+    listener = await asyncio.start_server(own.serve, "127.0.0.1", 0)
+    own.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    try:
+        yield own
+    finally:
+        listener.close()
+        await own.stop()
+        await listener.wait_closed()
+        await asyncio.sleep(0)
