@@ -7,6 +7,7 @@ catching errors `aioapiclient.errors`, and testing `aioapiclient.testing`.
 from ._body import Body
 from ._chain import default_chain
 from ._client import AsyncAPIClient
+from ._error_bodies import ProblemDetails
 from ._open import Open, Unknown
 from ._pagination import (
     AsyncPage,
@@ -125,6 +126,7 @@ __all__ = [
     "PageInfo",
     "PermissionDeniedError",
     "PreconditionFailedError",
+    "ProblemDetails",
     "QueryStyle",
     "RateLimitError",
     "RequestNotReplayableError",

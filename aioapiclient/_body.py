@@ -42,7 +42,7 @@ from collections.abc import (
 from contextlib import aclosing
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias, TypeVar
 
-from ._codecs import EncHook, encode_json
+from ._encoding import EncHook, encode_json
 from ._multipart import FilePart, Files, Part, boundary_of, field_parts, file_parts
 from ._progress import Meter, Progress
 from ._query import DEFAULT_STYLE, QueryStyle, QueryValues, encode_form, flatten

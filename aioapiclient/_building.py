@@ -12,8 +12,8 @@ from ._config import Config
 from ._headers import check_layer, check_token, check_value, overlay
 from ._options import check_mapping, resolve_settings
 from ._request import APIRequest
+from ._template import template_of
 from ._types import NOT_GIVEN, RequestOptions, as_timeout
-from ._url import template_of
 from .errors import InvalidRequestError
 
 __all__ = ["build_request"]

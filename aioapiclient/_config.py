@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ._headers import check_layer
 from ._options import check_iterable, check_mapping, check_retry, merge_headers, resolve_settings
+from ._origins import TrustedOrigins
 from ._query import QueryStyle, merge_params
 from ._types import (
     DEFAULT_TIMEOUT,
@@ -18,7 +19,7 @@ from ._types import (
     Timeout,
     as_timeout,
 )
-from ._url import BaseURL, TrustedOrigins
+from ._url import BaseURL
 from .errors import InvalidRequestError
 
 __all__ = ["CLIENT_OPTIONS", "Config"]

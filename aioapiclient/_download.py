@@ -18,7 +18,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
@@ -27,6 +27,7 @@ from ._progress import Meter, Progress
 from ._retry_after import parse_http_date
 from .errors import (
     APIConnectionError,
+    APIError,
     APIStatusError,
     APITimeoutError,
     InvalidRequestError,
@@ -99,8 +100,7 @@ class _Download:
         self.size = 0
         """Bytes so far."""
         self._first = response
-        self._again: Callable[[Mapping[str, str]], Awaitable[AsyncAPIResponse[Any]]] | None
-        self._again = getattr(response, "again", None)
+        self._again = response.again
         self._part = part
         self._meter = meter
         self._digest = digest
@@ -111,8 +111,10 @@ class _Download:
 
     def _begin(self, response: AsyncAPIResponse[Any]) -> None:
         """Learn from the head of *response* what is to come: the first one, or one that begins anew."""
-        span = parse_content_range(response.headers.get("Content-Range")) if response.status == 206 else None
         is_plain = response.method == "GET" and not is_coded(response)
+        span = None
+        if is_plain and response.status == 206:
+            span = parse_content_range(response.headers.get("Content-Range"))
         self._is_whole = response.status != 206
         self._headers = response.headers
         # Where the file begins in the representation, and where it ends.
@@ -123,7 +125,7 @@ class _Download:
         # Where the body that is read now ends.
         self._stop = self._end
         self._validator = None
-        if is_plain and (response.status == 200 or span is not None):
+        if span is not None or (is_plain and response.status == 200):
             self._validator = _strong_validator(response.headers)
         self._expected = expected_digest(self._digest, response)
         self._hash = None if self._expected is None else hashlib.new(self._expected.algorithm)
@@ -191,10 +193,10 @@ class _Download:
             response = await self._again(headers)
         except RequestNotReplayableError:
             response = None
-        except APIStatusError as refusal:
-            if self._has_all(refusal):
+        except APIError as failure:
+            if self._has_all(failure):
                 return None
-            refusal.add_note(f"This answered the attempt to resume a download at byte {self._position}")
+            failure.add_note(f"This ended the attempt to resume a download at byte {self._position}")
             raise
         if response is None:
             raise broken
@@ -235,17 +237,17 @@ class _Download:
         end = self._end if total is None else total
         if end is not None and span.last >= end:
             return f"it ends at byte {span.last} of {end}"
-        for name in ("ETag", "Last-Modified"):
-            if name in response.headers and response.headers[name] != self._headers.get(name, ""):
-                return f"its {name} is another"
+        name = "ETag" if "ETag" in self._headers else "Last-Modified"
+        if response.headers.get(name, self._validator) != self._validator:
+            return f"its {name} is another"
         self._end = end
         self._stop = span.last + 1
         return None
 
-    def _has_all(self, refusal: APIStatusError) -> bool:
-        """Whether a 416 says that there is nothing after what is here (RFC 9110 §15.5.17)."""
-        response = refusal.response
-        if refusal.status != 416 or response is None or not self._is_whole:
+    def _has_all(self, failure: APIError) -> bool:
+        """Whether it is a 416 that says that nothing follows what is here (RFC 9110 §15.5.17)."""
+        response = failure.response if isinstance(failure, APIStatusError) else None
+        if response is None or response.status != 416 or not self._is_whole:
             return False
         return response.headers.get("Content-Range", "").strip() == f"bytes */{self._position}"
 

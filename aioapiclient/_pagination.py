@@ -38,10 +38,12 @@ from yarl import URL
 
 from ._body import Body
 from ._codecs import DecodeError, decode_body
+from ._origins import origin_of
 from ._query import iter_items, merge_params
 from ._response import AsyncAPIResponse
+from ._template import template_of
 from ._types import NotGiven, Omit, RequestOptions
-from ._url import check_url, origin_of, resolve_reference, template_of, without_userinfo
+from ._url import check_url, resolve_reference, without_userinfo
 from .errors import InvalidRequestError
 
 __all__ = [

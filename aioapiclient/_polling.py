@@ -18,7 +18,8 @@ import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
-from ._codecs import check_cast_to, encode_json
+from ._codecs import check_cast_to
+from ._encoding import encode_json
 from ._options import layer_options
 from ._response import AsyncAPIResponse, is_response_type, result_type
 from ._types import NOT_GIVEN, CallOptions, NotGiven, RequestOptions, Timeout, as_timeout

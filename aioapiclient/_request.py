@@ -14,9 +14,10 @@ from yarl import URL
 
 from ._body import Body, Content
 from ._headers import Layer, check_layer, overlay
+from ._origins import TrustedOrigins
 from ._scope import Scope, Timers
 from ._types import DEFAULT_SETTINGS, DEFAULT_TIMEOUT, CallSettings, HeaderLayer, NotGiven, Omit, Timeout
-from ._url import BaseURL, TrustedOrigins, append_params, check_url, redact_url
+from ._url import BaseURL, append_params, check_url, redact_url
 from .errors import APITimeoutError, TimeoutPhase
 
 __all__ = ["APIRequest"]

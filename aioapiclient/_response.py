@@ -14,11 +14,14 @@ from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin, overlo
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from ._codecs import DecodeError, charset_of, decode_body, decode_error_body, error_type_for
+from ._codecs import DecodeError, decode_body
+from ._content_type import charset_of
+from ._error_bodies import decode_error_body, error_type_for
+from ._links import parse_links
 from ._request import APIRequest
 from ._retry_after import retry_after
 from ._types import NOT_GIVEN, NotGiven
-from ._url import parse_links, resolve_reference
+from ._url import resolve_reference
 from .errors import APIConnectionError, APIResponseValidationError, BodyTooLargeError, StreamConsumedError
 
 __all__ = ["AsyncAPIResponse", "BaseAPIResponse", "BodySource", "BytesSource"]

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeAlias
 
 import msgspec
 
-from ._codecs import DecodeError, decode_error_body, decoder_for, media_type
+from ._codecs import DecodeError, decoder_for
+from ._content_type import media_type
+from ._error_bodies import decode_error_body
 from ._open import members
 from ._response import AsyncAPIResponse
 from ._sse import ServerSentEvent, TooLargeError

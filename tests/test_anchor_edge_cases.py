@@ -4,7 +4,7 @@ Where another file has a number, the client adds nothing to it, or its part is n
 
 * 1 to 4, 12 to 16: tests/test_url.py; 5 to 11: tests/test_query.py (``test_edge_...`` there)
 * 28: also tests/test_views.py, by reflection
-* 33 to 47: bodies: tests/test_body.py and tests/test_codecs.py; multipart comes with its issue
+* 33 to 47: bodies: tests/test_body.py and tests/test_encoding.py; multipart comes with its issue
 * 49 to 52: the parser has its own tables in tests/test_retry_after.py
 * 60: tests/test_tokens.py
 * 75 to 82, and 94 on a stream: come with the streams

@@ -599,7 +599,6 @@ TOTAL = len(CONTENT)
         (part("bytes 10-409599/409601"), "of 409601 bytes, and not of 409600"),
         (part("bytes 10-409600/*", CONTENT[9:]), "ends at byte 409600 of 409600"),
         (part("bytes 10-409599/409600", ETag='"v2"'), "its ETag is another"),
-        (part("bytes 10-409599/409600", Last_Modified=OLD), "its Last-Modified is another"),
         (part("bytes 10-409599/409600", Content_Encoding="gzip"), "content-coded"),
         (part("bytes 10-409599/409600", CONTENT[10:-1]), "ends at 409599, not at 409600"),
     ],
@@ -613,6 +612,47 @@ async def test_part_that_is_not_the_rest(answer: bytes, message: str, tmp_path: 
 
     assert caught.value.status == 206
     assert os.listdir(tmp_path) == []
+
+
+async def test_part_of_another_date(tmp_path: Path) -> None:
+    """Where a date names the content, a part of another date is of another content."""
+    first = Ranges(10, Last_Modified=OLD, Date=NOW)
+    answer = part("bytes 10-409599/409600", Last_Modified=JUST_BEFORE)
+    async with raw_server(in_turn(first, respond(answer))) as server, calls(server) as call:
+        with pytest.raises(APIResponseValidationError, match="its Last-Modified is another"):
+            await write_to_file(await call(), tmp_path / "file", progress=first)
+
+
+async def test_part_with_the_same_name_and_another_date(tmp_path: Path) -> None:
+    """A strong ETag names the content, whatever a date beside it says."""
+    first = Ranges(10)
+    answer = part("bytes 10-409599/409600", ETag=ETAG, Last_Modified=JUST_BEFORE)
+    async with raw_server(in_turn(first, respond(answer))) as server, calls(server) as call:
+        await write_to_file(await call(), tmp_path / "file", progress=first, digest=sha256())
+
+
+async def test_server_that_is_gone(tmp_path: Path) -> None:
+    """A server that cannot be reached any more ends the download, with a note of what it was for."""
+
+    async def again(headers: Mapping[str, str]) -> AsyncAPIResponse[Any]:
+        raise APIConnectionError("refused", sent=False)
+
+    async with raw_server(Ranges(0)) as server, calls(server) as call:
+        answer: Any = await call()
+        answer.again = again
+        with pytest.raises(APIConnectionError, match="refused") as caught:
+            await write_to_file(answer, tmp_path / "file")
+
+    assert caught.value.__notes__ == ["This ended the attempt to resume a download at byte 0"]
+    assert os.listdir(tmp_path) == []
+
+
+async def test_compressed_part(tmp_path: Path) -> None:
+    """A part that came compressed is written as it decodes: its range counts other bytes."""
+    body = gzip.compress(CONTENT)
+    answer = part(f"bytes 0-{len(body) - 1}/{len(body)}", body, ETag=ETAG, Content_Encoding="gzip")
+    async with raw_server(respond(answer)) as server, calls(server) as call:
+        assert await write_to_file(await call(), tmp_path / "file") == len(CONTENT)
 
 
 async def test_part_of_the_rest(tmp_path: Path) -> None:
@@ -639,7 +679,7 @@ async def test_refusal_of_the_rest(tmp_path: Path) -> None:
         with pytest.raises(NotFoundError) as caught:
             await write_to_file(await call(), tmp_path / "file", progress=first)
 
-    assert caught.value.__notes__ == ["This answered the attempt to resume a download at byte 10"]
+    assert caught.value.__notes__ == ["This ended the attempt to resume a download at byte 10"]
     assert len(server.requests) == 2
     assert os.listdir(tmp_path) == []
 

@@ -46,7 +46,7 @@ DOORS = {
         "LinkHeaderPage", "NextURLPage", "NumberedPage", "OffsetPage", "PageInfo",
         "BaseAPIResponse", "BasicAuth", "BearerAuth", "Body", "CallOptions", "ClientOptions", "Handler",
         "JSONLStream", "Middleware", "NOT_GIVEN", "NotGiven", "OMIT", "Omit", "Open", "QueryStyle", "RequestOptions",
-        "RetryBudget", "RetryPolicy", "SSEStream", "Timeout", "Token", "TokenCache", "Unknown", "__version__", "default_chain",
+        "ProblemDetails", "RetryBudget", "RetryPolicy", "SSEStream", "Timeout", "Token", "TokenCache", "Unknown", "__version__", "default_chain",
         "load_middleware", "per_attempt", "per_send",
         "raw_response", "streaming_response",
     },

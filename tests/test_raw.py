@@ -20,10 +20,12 @@ from aioapiclient import (
     AsyncAPIClient,
     AsyncAPIResource,
     AsyncAPIResponse,
+    AsyncPaginator,
     AsyncStream,
     Auth,
     CallOptions,
     NotFoundError,
+    NumberedPage,
     RequestOptions,
     StreamConsumedError,
     Token,
@@ -31,8 +33,6 @@ from aioapiclient import (
     raw_response,
     streaming_response,
 )
-from aioapiclient._raw import handed_out
-from aioapiclient._response import is_response_type
 from aioapiclient.contract import APIRequest, Handler
 from aioapiclient.testing import FakeTransport, respond
 
@@ -112,6 +112,10 @@ class API(AsyncAPIClient):
 
     async def raw(self) -> aiohttp.ClientResponse:
         return await self.get("/raw", aiohttp.ClientResponse)
+
+    def list_users(self) -> AsyncPaginator[User, NumberedPage[User]]:
+        """Gives a paginator, which makes its calls when it is awaited or iterated."""
+        return self.get_api_list("/users", User, NumberedPage)
 
     @classmethod
     async def of(cls, transport: FakeTransport) -> User:
@@ -227,9 +231,8 @@ async def test_a_status_error_is_an_error_here_too() -> None:
     """A 404 raises as it does without the wrapper, with its response on it."""
     transport = FakeTransport(reply(404, json={"code": "gone"}))
     async with API(BASE, transport=transport) as api:
-        for wrap in (raw_response,):
-            with pytest.raises(NotFoundError) as caught:
-                await wrap(api.user)()
+        with pytest.raises(NotFoundError) as caught:
+            await raw_response(api.user)()
 
     assert caught.value.code == "gone"
     assert caught.value.response is not None
@@ -266,7 +269,9 @@ async def test_the_body_of_another_shape_is_handed_over() -> None:
 async def test_a_method_that_looks_into_the_value() -> None:
     """A method that reads an attribute of the value cannot be given a response: a TypeError says so."""
     async with API(BASE, transport=FakeTransport(default=reply(json={"id": 7}))) as api:
-        with pytest.raises(TypeError, match=r"makes something of the value of its call \(it looks for .login\)"):
+        with pytest.raises(
+            TypeError, match=r"makes something of the value of its call \(it looks for .login\)"
+        ):
             await raw_response(api.name)()
 
 
@@ -292,7 +297,7 @@ async def test_a_method_that_calls_nothing() -> None:
 
 async def test_a_method_with_two_calls() -> None:
     """Of two calls the first hands out its response, so a method that returns the second's value fails."""
-    transport = FakeTransport(reply(), reply(json={"id": 7}))
+    transport = FakeTransport(default=reply(json={"id": 7}))
     async with API(BASE, transport=transport) as api:
         with pytest.raises(TypeError, match="gave a User"):
             await raw_response(api.log_in_and_get)()
@@ -323,7 +328,9 @@ async def test_a_method_that_asks_for_the_response_itself() -> None:
 async def test_what_is_no_method() -> None:
     """What cannot be called, such as the coroutine of a call, is refused when it is given."""
     async with API(BASE, transport=FakeTransport()) as api:
-        with pytest.raises(TypeError, match=r"raw_response takes a method, .* not a coroutine; call what it gives"):
+        with pytest.raises(
+            TypeError, match=r"raw_response takes a method, .* not a coroutine; call what it gives"
+        ):
             raw_response(cast("Any", api.user()))
         with pytest.raises(TypeError, match="streaming_response takes a method"):
             streaming_response(cast("Any", 7))
@@ -573,6 +580,19 @@ async def test_a_method_that_streams() -> None:
             stream = await response.parse()
             assert [event async for event in stream] == [Event(1), Event(2)]
         assert transport.open_responses == 0
+
+
+async def test_a_paginator() -> None:
+    """A method that gives a paginator gives the response of its first page, and parse() that page."""
+    pages = [{"data": [{"id": 1}]}, {"data": [{"id": 2}]}, {"data": []}]
+    transport = FakeTransport(*(reply(json=page) for page in [*pages, *pages[:1]]))
+    async with API(BASE, transport=transport) as api:
+        response = await raw_response(api.list_users)()
+        page = await response.parse()
+        assert (response.status, page.data) == (200, [User(1)])
+        assert [user.id async for page in page.iter_pages() for user in page.data] == [1, 2]
+        async with streaming_response(api.list_users)() as response:
+            assert (await response.parse()).data == [User(1)]
 
 
 # --- AsyncAPIResponse as cast_to

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -18,6 +19,14 @@ class Origins(NamedTuple):
 
     home: str
     other: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ended_in_order() -> Iterator[None]:
+    """SIGTERM ends a run like Ctrl-C does, so that no server outlives it."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")
@@ -137,8 +146,8 @@ def nchan(folder: Path) -> Iterator[str]:
             "events {}\n"
             f"http {{ access_log off; {temporary};\n"
             f"  server {{ listen 127.0.0.1:{port}; nchan_channel_id $arg_channel;\n"
-            "    location = /publish { nchan_publisher; }\n"
-            "    location = /events { nchan_subscriber eventsource; }\n"
+            "    location = /publish { nchan_publisher; nchan_message_buffer_length 100; }\n"
+            "    location = /events { nchan_subscriber eventsource; nchan_eventsource_ping_interval 0; }\n"
             "}}\n"
         )
         return [program, "-p", str(own), "-e", "stderr", "-c", str(own / "nginx.conf")]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from helpers import Client
 
-from aioapiclient import AsyncAPIResponse, BadRequestError, ClientClosedError
+from aioapiclient import AsyncAPIResponse, BadRequestError, ClientClosedError, Timeout
 from aioapiclient.streaming import ServerSentEvent
 
 
@@ -35,7 +35,7 @@ def message(method: str, number: int | None = None, **params: Any) -> dict[str, 
 @pytest.fixture
 async def mcp(mcp_proxy: str) -> AsyncIterator[Client]:
     """A client of the mcp-proxy."""
-    async with Client(mcp_proxy) as client:
+    async with Client(mcp_proxy, timeout=Timeout(read=10)) as client:
         yield client
 
 

@@ -11,7 +11,7 @@ import pytest
 from helpers import Client
 from integration.relays import relay
 
-from aioapiclient import AsyncStream, PermissionDeniedError
+from aioapiclient import AsyncStream, PermissionDeniedError, Timeout
 from aioapiclient.streaming import ServerSentEvent
 
 
@@ -20,10 +20,16 @@ class Tick(msgspec.Struct):
     text: str = ""
 
 
+def connect(url: str, channel: str = "") -> Client:
+    """A client of one channel, a new one without *channel*. What does not come within 10 s never does."""
+    params = {"channel": channel or uuid.uuid4().hex}
+    return Client(url, default_params=params, timeout=Timeout(read=10))
+
+
 @pytest.fixture
 async def hub(nchan: str) -> AsyncIterator[Client]:
     """A client of the nchan, of a channel that no other test has."""
-    async with Client(nchan, default_params={"channel": uuid.uuid4().hex}) as client:
+    async with connect(nchan) as client:
         yield client
 
 
@@ -94,10 +100,9 @@ async def test_a_large_event_comes_whole(hub: Client) -> None:
 
 async def test_nothing_is_lost_over_a_break(hub: Client, nchan: str) -> None:
     """A stream whose connection is cut goes on from its last event: nothing is lost, and nothing comes twice."""
-    channel = {"channel": uuid.uuid4().hex}
-    async with relay(nchan) as way, Client(way.url, default_params=channel) as client:
-        publisher = hub.with_options(default_params=channel)
-        await publish(publisher, *map(Tick, range(5)))
+    channel = hub.default_params["channel"]
+    async with relay(nchan) as way, connect(way.url, channel) as client:
+        await publish(hub, *map(Tick, range(5)))
         numbers = []
         async with client.stream("GET", "/events", Tick, reconnect=True) as ticks:
             async for tick in ticks:
@@ -105,7 +110,7 @@ async def test_nothing_is_lost_over_a_break(hub: Client, nchan: str) -> None:
                 if tick.number in {4, 9}:
                     way.cut()
                     # While nobody listens.
-                    await publish(publisher, *map(Tick, range(tick.number + 1, tick.number + 6)))
+                    await publish(hub, *map(Tick, range(tick.number + 1, tick.number + 6)))
                 if tick.number == 14:
                     break
 
@@ -116,11 +121,10 @@ async def test_nothing_is_lost_over_a_break(hub: Client, nchan: str) -> None:
 
 async def test_nothing_is_lost_in_the_middle_of_an_event(hub: Client, nchan: str) -> None:
     """A connection that breaks within an event costs nothing: the event comes again, whole."""
-    channel = {"channel": uuid.uuid4().hex}
-    await publish(hub.with_options(default_params=channel), *(Tick(number, "x" * 10_000) for number in range(20)))
+    await publish(hub, *(Tick(number, "x" * 10_000) for number in range(20)))
 
     async with relay(nchan, cuts=[50_000, 70_000, 30_000]) as way:
-        async with Client(way.url, default_params=channel) as client:
+        async with connect(way.url, hub.default_params["channel"]) as client:
             async with client.stream("GET", "/events", Tick, reconnect=True) as ticks:
                 numbers = await take(ticks, 20)
 

@@ -1,0 +1,329 @@
+"""What values encode to, and what cannot be said in JSON."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import io
+import json
+import math
+import types
+import uuid
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import pytest
+from bodies import JSON, Cat, Color, Plain, Point, Song, User, plain_data, short, steady
+from hypothesis import given
+
+from aioapiclient import _encoding
+from aioapiclient._codecs import decode_body
+from aioapiclient._encoding import encode_json
+from aioapiclient._open import Unknown
+from aioapiclient._types import NOT_GIVEN, OMIT
+from aioapiclient.errors import InvalidRequestError
+
+
+class Renamed(msgspec.Struct, rename="camel", omit_defaults=True):
+    first_name: str
+    last_name: str | None = "none"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"key": "value", "number": 42}, b'{"key":"value","number":42}'),
+        ({"é": "ü"}, '{"é":"ü"}'.encode()),
+        (None, b"null"),
+        ({"baz": None}, b'{"baz":null}'),
+        ({1: 2, 1.5: 3}, b'{"1":2,"1.5":3}'),
+        (2**70, b"1180591620717411303424"),
+        (decimal.Decimal("1.10"), b'"1.10"'),
+        (datetime.datetime(2020, 1, 2, 3, 4, 5, tzinfo=datetime.UTC), b'"2020-01-02T03:04:05Z"'),
+        (datetime.date(2020, 1, 2), b'"2020-01-02"'),
+        (uuid.UUID(int=1), b'"00000000-0000-0000-0000-000000000001"'),
+        (Color.RED, b'"red"'),
+        (b"x", b'"eA=="'),
+        (User(1), b'{"id":1,"name":""}'),
+        (Song(1.5), b'{"length":1.5}'),
+        (Point(1, 2), b"[1,2]"),
+        (Cat(9), b'{"kind":"cat","lives":9}'),
+        ({"s": {1}}, b'{"s":[1]}'),
+        (msgspec.Raw(b'{"a":1.10}'), b'{"a":1.10}'),
+    ],
+)
+def test_encoding(value: Any, expected: bytes) -> None:
+    """JSON is compact UTF-8, and everything that msgspec knows is encoded (anchor 48)."""
+    assert encode_json(value) == expected
+
+
+def test_structs_say_what_they_send() -> None:
+    """Aliases are used, defaults left out where the Struct says so, an explicit None is kept (anchor 45)."""
+    assert encode_json(Renamed("a")) == b'{"firstName":"a"}'
+    assert encode_json([Renamed("a", None)]) == b'[{"firstName":"a","lastName":null}]'
+    assert encode_json({"u": Renamed("a", None), "x": OMIT}) == b'{"u":{"firstName":"a","lastName":null}}'
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "something else"
+
+
+class Number(float):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: (n for n in (1, 2)), b"[1,2]"),
+        (lambda: {"g": iter([1]), "m": map(str, [1]), "none": None}, b'{"g":[1],"m":["1"],"none":null}'),
+        (lambda: {"g": (n for n in (1, None)), "x": OMIT}, b'{"g":[1,null]}'),
+        (lambda: range(3), b"[0,1,2]"),
+        (lambda: deque([1, {"x": deque()}]), b'[1,{"x":[]}]'),
+        (lambda: {"a": 1}.keys(), b'["a"]'),
+        (lambda: {"a": 1}.values(), b"[1]"),
+        (lambda: {"a": 1}.items(), b'[["a",1]]'),
+        (lambda: types.MappingProxyType({"a": 1}), b'{"a":1}'),
+        (lambda: OrderedDict(b=1, a=2), b'{"b":1,"a":2}'),
+        (lambda: Text("plain"), b'"plain"'),
+        (lambda: Number(1.5), b"1.5"),
+        (lambda: Unknown({"type": "new"}, "new"), b'{"type":"new"}'),
+        (lambda: {"r": msgspec.Raw(b"1.10"), "x": OMIT}, b'{"r":1.10}'),
+    ],
+)
+def test_encoding_what_msgspec_does_not_know(make: Any, expected: bytes) -> None:
+    """Iterators become lists, once; other mappings, sequences, views are what they look like (anchor 46)."""
+    assert encode_json(make()) == expected
+
+
+def test_values_are_not_changed() -> None:
+    """Encoding changes nothing of the caller's, also where sentinels are dropped (anchor 46)."""
+    numbers = [1, 2]
+    value = {"a": OMIT, "b": {"c": NOT_GIVEN, "n": numbers}}
+    extra = {"b": {"d": OMIT}}
+    assert encode_json(value) == b'{"b":{"n":[1,2]}}'
+    assert encode_json(value, extra_body=extra) == b'{"b":{}}'
+    assert value == {"a": OMIT, "b": {"c": NOT_GIVEN, "n": [1, 2]}}
+    assert value["b"]["n"] is numbers  # type: ignore[index]
+    assert extra == {"b": {"d": OMIT}}
+
+
+class Patch(msgspec.Struct):
+    name: Any = OMIT
+    size: int | msgspec.UnsetType = msgspec.UNSET
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"a": OMIT, "b": 1}, b'{"b":1}'),
+        ({"a": {"b": NOT_GIVEN, "c": [{"d": OMIT}]}}, b'{"a":{"c":[{}]}}'),
+        ({"a": msgspec.UNSET}, b"{}"),
+        (Patch(), b"{}"),
+        (Patch(name=None), b'{"name":null}'),
+        ([Patch(size=1)], b'[{"size":1}]'),
+    ],
+)
+def test_sentinels_leave_members_out(value: Any, expected: bytes) -> None:
+    """OMIT, NOT_GIVEN and UNSET leave a member of an object out, in dicts and Structs at any depth."""
+    assert encode_json(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [(OMIT, "$"), ([1, OMIT], "$[1]"), ({"a": (NOT_GIVEN,)}, "$.a[0]"), ({"a": {OMIT}}, "$.a[0]")],
+)
+def test_sentinels_elsewhere_are_refused(value: Any, path: str) -> None:
+    """A sentinel in a list, or as the whole body, would shift or lose values: refused, with its path."""
+    with pytest.raises(InvalidRequestError) as caught:
+        encode_json(value)
+    assert f"at {path};" in str(caught.value)
+
+
+def value_of(value: object) -> Any:
+    """An enc_hook for `Plain`."""
+    if isinstance(value, Plain):
+        return value.value
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, Number("nan")])
+@pytest.mark.parametrize(
+    ("wrap", "path"),
+    [
+        (lambda n: n, "$"),
+        (lambda n: {"a": None, "b": [0, n]}, "$.b[1]"),
+        (lambda n: ({"x": {"y": n}},), "$[0].x.y"),
+        (lambda n: [Song(n)], "$[0].length"),
+        (lambda n: {"g": (value for value in (1.0, n))}, "$.g[1]"),
+        (lambda n: {"big": 2**70, "n": n}, "$.n"),
+        (lambda n: {"plain": Plain(n)}, "$.plain"),
+    ],
+)
+def test_nan_is_refused(number: float, wrap: Any, path: str) -> None:
+    """NaN and infinity are refused wherever they stand, with the path, and never sent as null."""
+    with pytest.raises(InvalidRequestError) as caught:
+        encode_json(wrap(number), value_of)
+    assert f"at {path};" in str(caught.value)
+
+
+def test_null_without_nan() -> None:
+    """None, and text that says null, are encoded as they are."""
+    value = {"a": None, "b": "null", "c": "\x7f\xf8", "d": b"\xcb\x7f\xf8" * 3, "e": 2**70}
+    assert decode_body(encode_json(value), Any, JSON)["b"] == "null"
+
+
+def test_cycles_are_refused() -> None:
+    """A value that contains itself, or is nested too deep, is refused before anything is sent."""
+    ring: list[Any] = []
+    ring.append({"again": ring})
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (ring, {"x": OMIT, "ring": ring}, deep, (Plain(), ring)):
+        with pytest.raises(InvalidRequestError, match="refers to itself"):
+            encode_json(value, lambda value: value)
+
+
+@pytest.mark.parametrize(
+    "value", ["\ud800", {"a": None, "b": ["\udfff"]}, 10**5000, {"a": OMIT, "b": 10**5000}], ids=short
+)
+def test_what_json_cannot_say(value: Any) -> None:
+    """A lone surrogate and an integer of 5000 digits are refused, without the value in the error."""
+    with pytest.raises(InvalidRequestError) as caught:
+        encode_json(value)
+    assert caught.value.__context__ is None
+
+
+class Twice(Mapping[str, int]):
+    """A multidict: one name, two values."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("a", "a"))
+
+    def __getitem__(self, name: str) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "path"),
+    [
+        (Plain(), "Plain", "$"),
+        ({"a": [1, {"b": Plain()}]}, "Plain", "$.a[1].b"),
+        ({"c": 1j}, "complex", "$.c"),
+        ([Song(Plain())], "Plain", "$[0].length"),  # type: ignore[arg-type]
+        ({"f": io.BytesIO(b"x")}, "BytesIO", "$.f"),
+        ({"f": io.StringIO("x")}, "StringIO", "$.f"),
+        ({"m": Twice()}, "Twice", "$.m"),
+        ({"a": {Plain(): 1}}, "Plain", "$.a"),
+        ({"a": {OMIT: 1}}, "sentinel", "$.a"),
+    ],
+)
+def test_what_cannot_be_encoded(value: Any, kind: str, path: str) -> None:
+    """A type that nothing encodes, a file too, is a TypeError that names type and path (anchor 47)."""
+    with pytest.raises(TypeError) as caught:
+        encode_json(value)
+    assert f"{kind} at {path} " in str(caught.value)
+    with pytest.raises(TypeError, match="keys"):
+        encode_json({(1, 2): value})
+
+
+def test_enc_hook() -> None:
+    """An enc_hook encodes its types; with NotImplementedError it leaves a value to us."""
+
+    def hook(value: Any) -> Any:
+        if isinstance(value, Plain):
+            return {"plain": value.value}
+        raise NotImplementedError
+
+    assert encode_json([Plain(1), deque([Plain(None)])], hook) == b'[{"plain":1},[{"plain":null}]]'
+    assert encode_json({"p": Plain(OMIT), "o": OMIT}, hook) == b'{"p":{}}'
+    with pytest.raises(TypeError, match=r"complex at \$\[0\]"):
+        encode_json([1j], hook)
+
+
+@pytest.mark.parametrize("kind", [TypeError, ValueError, KeyError])
+def test_what_a_hook_raises_is_the_users(kind: type[Exception]) -> None:
+    """What an enc_hook raises, NotImplementedError aside, leaves as it is."""
+
+    def hook(value: Any) -> Any:
+        raise kind("mine")
+
+    with pytest.raises(kind, match="mine"):
+        encode_json({"p": Plain(), "n": None}, hook)
+
+
+class UnhashableHook:
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, value: Any) -> Any:
+        return "made"
+
+
+def test_a_hook_need_not_be_hashable() -> None:
+    """A callable object that cannot be hashed is a hook like any other."""
+    assert encode_json([Plain()], UnhashableHook()) == b'["made"]'
+
+
+@pytest.mark.parametrize(
+    ("value", "extra", "expected"),
+    [
+        ({"a": 1, "b": 2}, {"b": 3, "c": 4}, {"a": 1, "b": 3, "c": 4}),
+        ({"baz": 1}, {"baz": None}, {"baz": None}),
+        (NOT_GIVEN, {"a": 1}, {"a": 1}),
+        ({}, {"a": {"b": 1}}, {"a": {"b": 1}}),
+        ({"a": {"x": 1}}, {"a": {"y": 2}}, {"a": {"y": 2}}),
+        ({"a": 1}, {"a": OMIT}, {}),
+        ({"a": 1}, {"a": NOT_GIVEN, "b": OMIT}, {"a": 1}),
+        ({"a": 1}, {}, {"a": 1}),
+        (Renamed("x"), {"firstName": "y"}, {"firstName": "y"}),
+        (types.MappingProxyType({"a": 1}), types.MappingProxyType({"b": deque([1])}), {"a": 1, "b": [1]}),
+        ({"a": decimal.Decimal("1.10")}, {"b": {"c": OMIT}}, {"a": "1.10", "b": {}}),
+    ],
+)
+def test_extra_body(value: Any, extra: Mapping[str, Any], expected: Any) -> None:
+    """extra_body wins at the top level, may set null or remove, and works alone (anchor 43, 44)."""
+    assert json.loads(encode_json(value, extra_body=extra)) == expected
+
+
+@pytest.mark.parametrize("value", [[1], None, "text", 5, Point(1, 2)])
+def test_extra_body_needs_an_object(value: Any) -> None:
+    """extra_body over JSON that is no object is a TypeError, an empty one too."""
+    for extra in ({"a": 1}, {}):
+        with pytest.raises(TypeError, match="merged over a JSON object"):
+            encode_json(value, extra_body=extra)
+
+
+def test_extra_body_is_checked_too() -> None:
+    """extra_body must be a mapping, and is held to the same rules as json."""
+    with pytest.raises(TypeError, match="must be a mapping, not list"):
+        encode_json({}, extra_body=[("a", 1)])  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequestError, match=r"at \$\.a"):
+        encode_json({}, extra_body={"a": math.nan})
+
+
+# --- Properties
+
+
+@steady
+@given(plain_data)
+def test_json_round_trip(value: Any) -> None:
+    """Plain data comes back as it was, and is encoded as Python's own json would, compactly."""
+    encoded = encode_json(value)
+    assert decode_body(encoded, Any, JSON) == value
+    assert json.loads(encoded) == value
+
+
+@steady
+@given(plain_data)
+def test_both_ways_to_encode_agree(value: Any) -> None:
+    """The slow way, which sentinels and NaN take, writes the same bytes as the fast one."""
+    assert _encoding._encode_slowly(value, None) == encode_json(value)

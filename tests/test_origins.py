@@ -1,0 +1,115 @@
+"""Origins: which ones are trusted with credentials, and which URLs have none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from urls import BASE
+from yarl import URL
+
+from aioapiclient._origins import TrustedOrigins, origin_of
+from aioapiclient._url import BaseURL
+from aioapiclient.errors import InvalidRequestError
+
+
+def trusts(url: str, *patterns: str, base: str = "https://api.example.com/v1") -> bool:
+    """Whether *url* is trusted by a client of *base* and *patterns*."""
+    return TrustedOrigins(BaseURL(base), patterns).trusts(URL(url, encoded=True))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.example.com/v1",
+        "https://api.example.com/other?x",
+        "https://api.example.com:443/",
+        "https://API.Example.COM/",
+    ],
+)
+def test_base_origin_is_trusted(url: str) -> None:
+    """The base URL's own origin is trusted, in every spelling."""
+    assert trusts(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.example.com/",
+        "https://api.example.com:444/",
+        "https://api.example.com./",
+        "https://example.com/",
+        "https://api.example.com.evil/",
+        "https://evil/?https://api.example.com/",
+        "https://api.example.com@evil/",
+        "https://a%70i.example.com/",
+        "https://api.example.com:x/",
+        "/v1",
+        "",
+        "mailto:x@api.example.com",
+    ],
+)
+def test_other_origins_are_not_trusted(url: str) -> None:
+    """Another scheme, host or port is another origin; a URL without one is never trusted."""
+    assert not trusts(url)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "url", "expected"),
+    [
+        ("https://*.example.org", "https://a.example.org/", True),
+        ("https://*.example.org", "https://a.b.example.org:443/", True),
+        ("https://*.example.org", "https://A.EXAMPLE.org/", True),
+        ("https://*.Example.ORG", "https://a.example.org/", True),
+        ("https://*.example.org", "https://example.org/", False),
+        ("https://*.example.org", "https://.example.org/", False),
+        ("https://*.example.org", "https://evilexample.org/", False),
+        ("https://*.example.org", "https://a.example.org.evil/", False),
+        ("https://*.example.org", "https://a.example.org./", False),
+        ("https://*.example.org", "http://a.example.org/", False),
+        ("https://*.example.org", "https://a.example.org:8443/", False),
+        ("https://*.example.org:8443", "https://a.example.org:8443/", True),
+        ("https://api.other.com:8443", "https://api.other.com:8443/", True),
+        ("https://api.other.com:8443", "https://api.other.com/", False),
+        ("https://api.other.com:443", "https://api.other.com/", True),
+        ("http://localhost", "http://localhost:80/", True),
+        ("http://[::1]:8080", "http://[::1]:8080/", True),
+        ("https://*.müller.example", "https://a.xn--mller-kva.example/", True),
+        ("https://müller.example", "https://xn--mller-kva.example/", True),
+    ],
+)
+def test_patterns(pattern: str, url: str, expected: bool) -> None:
+    """A pattern matches its scheme and port, and `*.` one or more whole labels."""
+    assert trusts(url, "https://unrelated.example", pattern) is expected
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*", "*.example.com", "example.com", "//h", "", "ftp://h", "https://", "https://*", "https://*.",
+        "https://*.*.com", "https://a.*.com", "https://a*.com", "https://**.com", "https://h/",
+        "https://h/path", "https://h?x", "https://h#x", "https://u:hunter2@h", "https://h:x", "https://h:*",
+        "https://h:0", "https://h h", "https://h\n", "https://mü\nller.example",
+    ],
+)  # fmt: skip
+def test_patterns_refused(pattern: str) -> None:
+    """What is no origin, or has a `*` elsewhere, is refused when the client is made."""
+    with pytest.raises(InvalidRequestError, match="trusted origin") as caught:
+        TrustedOrigins(BASE, [pattern])
+    assert "hunter2" not in str(caught.value)
+
+
+def test_pattern_types() -> None:
+    """A lone str, whose characters would be patterns, and a pattern of another type are TypeErrors."""
+    with pytest.raises(TypeError, match="iterable"):
+        TrustedOrigins(BASE, "https://h")
+    patterns: Any = [URL("https://h")]
+    with pytest.raises(TypeError, match="URL"):
+        TrustedOrigins(BASE, patterns)
+
+
+@pytest.mark.parametrize("url", ["/x", "", "mailto:a@b", "https://h:x/", "https:///x"])
+def test_no_origin(url: str) -> None:
+    """A URL without host or port has no origin."""
+    with pytest.raises(InvalidRequestError, match="origin"):
+        origin_of(URL(url, encoded=True))
