@@ -8,6 +8,7 @@ from ._body import Body
 from ._chain import default_chain
 from ._client import AsyncAPIClient
 from ._error_bodies import ProblemDetails
+from ._multipart import FilePart
 from ._open import Open, Unknown
 from ._pagination import (
     AsyncPage,
@@ -108,6 +109,7 @@ __all__ = [
     "ConflictError",
     "ContentTooLargeError",
     "CursorPage",
+    "FilePart",
     "GatewayTimeoutError",
     "GoneError",
     "Handler",

@@ -75,9 +75,12 @@ def _apply_options(config: Config, request: APIRequest, given: RequestOptions) -
         json=given.get("json", NOT_GIVEN),
         data=given.get("data"),
         content=given.get("content"),
+        files=given.get("files"),
         extra_body=given.get("extra_body"),
         style=config.query_style,
         enc_hook=config.enc_hook,
+        content_type=request.headers.get("Content-Type"),
+        progress=given.get("progress"),
     )
     if "timeout" in given:
         request.timeout = as_timeout(given["timeout"]).over(request.timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from datetime import timedelta
@@ -16,8 +17,11 @@ from yarl import URL
 
 from ._codecs import DecodeError, decode_body
 from ._content_type import charset_of
+from ._digest import Digest
+from ._download import write_to_file
 from ._error_bodies import decode_error_body, error_type_for
 from ._links import parse_links
+from ._progress import Progress
 from ._request import APIRequest
 from ._retry_after import retry_after
 from ._types import NOT_GIVEN, NotGiven
@@ -370,6 +374,30 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         last = "".join(parts)
         if last or pending:
             yield last
+
+    async def write_to_file(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        progress: Progress | None = None,
+        digest: Digest = None,
+        resume: bool = True,
+        max_resumes: int = 5,
+    ) -> int:
+        """Write the body to *path*, and give the number of its bytes; all of it is there, or nothing.
+
+        It is written beside the target, which it replaces when it is whole. A body that breaks is
+        resumed where it broke, up to *max_resumes* times (5), if its server gave a strong ETag or a
+        Last-Modified and the response is an unread one of a client (RFC 9110 §14). *progress* is
+        told of the bytes as they come. *digest* is ``"sha256:<hex>"``, a function of the response
+        that gives such a text, or True for its own ``Repr-Digest`` or ``Content-Digest`` (RFC 9530).
+
+        Raises what breaks the body where it cannot be resumed, `APIResponseValidationError` for
+        another digest or a wrong part, and `OSError` as the system has it.
+        """
+        return await write_to_file(
+            self, path, progress=progress, digest=digest, resume=resume, max_resumes=max_resumes
+        )
 
     # --- the body as something
 

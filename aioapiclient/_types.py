@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from ._body import Body, Content
+    from ._multipart import Files
+    from ._progress import Progress
     from ._query import QueryStyle
     from .contract import Auth, Middleware
     from .middleware.retry import RetryPolicy
@@ -199,6 +201,9 @@ class CallOptions(TypedDict, total=False):
     middlewares: Iterable[Middleware | str]
     """Middlewares for this call, inside the client's of the same kind."""
 
+    progress: Progress
+    """Told of the bytes of the body as they are sent: anything with ``update(n)``, a bar of tqdm for one."""
+
     extensions: Mapping[str, Any]
     """Settings of your own, for your middlewares; merged over what an SDK set."""
 
@@ -214,6 +219,9 @@ class RequestOptions(CallOptions, total=False):
 
     data: Mapping[str, Any] | Iterable[tuple[str, Any]]
     """Sent as a form."""
+
+    files: Files
+    """Sent as multipart/form-data, with ``data`` for its fields."""
 
     content: Content | Body
     """Sent as it is: bytes, text, a path, a binary file, or an iterable of bytes, async or not."""

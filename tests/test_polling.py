@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from helpers import BASE, Client, reply
-from servers import Exchange, ok, raw_server, response
+from servers import Exchange, ok, raw_server, response, turns
 from yarl import URL
 
 from aioapiclient import (
@@ -696,8 +696,8 @@ async def test_a_cancelled_poll() -> None:
     transport = FakeTransport(accepted(Retry_After="50"))
     async with AsyncAPIClient(BASE, transport=transport) as api:
         task = asyncio.create_task(api.poll("/operations/7"))
-        while not transport.requests or transport.open_responses:
-            await asyncio.sleep(0)
+        await turns(20)
+        assert not transport.open_responses
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -709,8 +709,7 @@ async def test_a_client_that_closes() -> None:
     transport = FakeTransport(accepted(Retry_After="50"))
     api = AsyncAPIClient(BASE, transport=transport)
     task = asyncio.create_task(api.poll("/operations/7"))
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await turns(20)
     await api.close()
     with pytest.raises(ClientClosedError):
         await task

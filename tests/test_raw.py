@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from helpers import BASE, reply
 from servers import RawServer, drip, ok, raw_server
+from servers import respond as serve
 
 from aioapiclient import (
     APIResponseValidationError,
@@ -193,11 +194,10 @@ async def test_names_are_kept() -> None:
 
 async def test_the_wire_sees_no_difference() -> None:
     """A raw call sends, byte for byte, what the plain call sends, on a real server."""
-    async with raw_server(lambda exchange: exchange.send(ok(b'{"id": 7}'))) as server:
-        async with API(server.url) as api:
-            await api.user()
-            await raw_response(api.user)()
-            plain, raw = heads_of(server)
+    async with raw_server(serve(ok(b'{"id": 7}'))) as server, API(server.url) as api:
+        await api.user()
+        await raw_response(api.user)()
+        plain, raw = heads_of(server)
 
     assert raw == plain
 
@@ -317,7 +317,7 @@ async def test_two_calls_in_tasks() -> None:
 
 
 async def test_a_method_that_asks_for_the_response_itself() -> None:
-    """A method that makes its value of a response it asked for gives that response, and parse() that value."""
+    """A method that makes its value of a response gives that response, and parse() gives that value."""
     async with API(BASE, transport=FakeTransport(reply(json={"id": 7}, X_Login="ada"))) as api:
         response = await raw_response(api.checked)()
 
@@ -429,9 +429,9 @@ async def test_a_token_fetched_for_the_call_is_a_value() -> None:
             return Token(grant["token"], 60)
 
     transport = FakeTransport(reply(json={"token": "t1"}), reply(json={"id": 7}))
-    async with API(BASE, transport=transport, auth=Fetched()) as api:
-        async with streaming_response(api.user)() as response:
-            assert await response.parse() == User(7)
+    api = API(BASE, transport=transport, auth=Fetched())
+    async with api, streaming_response(api.user)() as response:
+        assert await response.parse() == User(7)
     assert transport.requests[1].headers["Authorization"] == "Bearer t1"
 
 
@@ -533,9 +533,9 @@ async def test_an_unread_response_that_is_left_early() -> None:
 
 async def test_parse_reads_first() -> None:
     """parse() of an unread response reads the body, and gives the value."""
-    async with API(BASE, transport=FakeTransport(reply(json={"id": 7}))) as api:
-        async with streaming_response(api.user)() as response:
-            assert await response.parse() == User(7)
+    api = API(BASE, transport=FakeTransport(reply(json={"id": 7})))
+    async with api, streaming_response(api.user)() as response:
+        assert await response.parse() == User(7)
 
 
 async def test_an_unread_status_error() -> None:
@@ -561,10 +561,9 @@ async def test_an_unread_response_dies_with_its_client() -> None:
 async def test_a_method_that_gives_the_response_streams_too() -> None:
     """A method that returns AsyncAPIResponse gives it unread, when it is asked to."""
     transport = FakeTransport(reply(json={"id": 7}))
-    async with API(BASE, transport=transport) as api:
-        async with streaming_response(api.answered)() as response:
-            assert not response.is_closed
-            assert await response.parse() == User(7)
+    async with API(BASE, transport=transport) as api, streaming_response(api.answered)() as response:
+        assert not response.is_closed
+        assert await response.parse() == User(7)
 
 
 async def test_a_method_that_streams() -> None:

@@ -1,10 +1,5 @@
 """Servers of other people, each in a process of its own, on free ports of 127.0.0.1, ended with the tests.
 
-::
-
-    with announced([find("gunicorn"), "-b", "127.0.0.1:0", "app"], folder, r"at: (\\S+)") as (url,):
-        ...
-
 A process has a folder of its own for what it writes, its home and its log included.
 """
 
@@ -38,7 +33,10 @@ _FROM_TOX = frozenset({"datasette", "gunicorn", "mcp-proxy", "mcp-server-time", 
 
 
 def find(name: str) -> str:
-    """The program *name*: of this environment, unpacked by `.ci/run`, or installed; the test is skipped without."""
+    """The program *name*: of this environment, unpacked by `.ci/run`, or installed.
+
+    The test that needs it is skipped without.
+    """
     servers = _unpacked()
     folders = [Path(sys.executable).parent, *(servers / f"usr/{kind}" for kind in ("bin", "sbin"))]
     path = os.pathsep.join([*map(str, folders), os.environ.get("PATH", os.defpath), "/usr/sbin"])
@@ -50,7 +48,7 @@ def find_file(name: str) -> Path:
     for root in (_unpacked(), Path("/")):
         if (root / name).is_file():
             return root / name
-    _missing(name)
+    return _missing(name)
 
 
 def _unpacked() -> Path:
@@ -96,7 +94,11 @@ def listening(command_for: Callable[[int], Sequence[str]], folder: Path) -> Iter
 def _running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     folder.mkdir(parents=True, exist_ok=True)
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST", "PYTHON"))},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("COV", "PYTEST", "PYTHON"))
+        },
         "HOME": str(folder),
         "PYTHONUNBUFFERED": "1",
     }
@@ -147,4 +149,5 @@ def _is_open(port: int) -> bool:
 
 
 def _complaint(command: Sequence[str], log: Path) -> str:
-    return f"{Path(command[0]).name} did not start; the end of its log:\n{log.read_text(errors='replace')[-2000:]}"
+    end = log.read_text(errors="replace")[-2000:]
+    return f"{Path(command[0]).name} did not start; the end of its log:\n{end}"

@@ -35,7 +35,10 @@ class Relay:
         try:
             # The first that ends, ends both.
             async with asyncio.TaskGroup() as group:
-                for task in (self._pass(reader, back, None), self._pass(there, writer, next(self._cuts, None))):
+                for task in (
+                    self._pass(reader, back, None),
+                    self._pass(there, writer, next(self._cuts, None)),
+                ):
                     own = group.create_task(task)
                     self._tasks.add(own)
                     own.add_done_callback(lambda _: (writer.transport.abort(), back.transport.abort()))
@@ -44,7 +47,9 @@ class Relay:
         finally:
             self._open -= {writer, back}
 
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, limit: int | None) -> None:
+    async def _pass(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, limit: int | None
+    ) -> None:
         passed = 0
         with suppress(ConnectionError):
             while data := await source.read(1 << 16):
@@ -68,7 +73,7 @@ class Relay:
 
 @asynccontextmanager
 async def relay(target: str, *, cuts: Iterable[int] = ()) -> AsyncIterator[Relay]:
-    """A `Relay` to *target*; the first connection is cut after so many bytes as *cuts* says first, and so on."""
+    """A `Relay` to *target*; *cuts* says after how many bytes it cuts the first connection, the second, ..."""
     own = Relay(target, cuts)
     listener = await asyncio.start_server(own.serve, "127.0.0.1", 0)
     own.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -128,15 +129,20 @@ async def test_layers_go_up_at_once(registry: Client) -> None:
     assert [head.headers["Content-Length"] for head in sizes] == ["200000"] * 8
 
 
-async def test_a_download_outlives_its_connection(registry: Client, docker_registry: str, tmp_path: Path) -> None:
+async def test_a_download_outlives_its_connection(
+    registry: Client, docker_registry: str, tmp_path: Path
+) -> None:
     """A download whose connection breaks twice goes on where it was, and is whole."""
     path = layer(tmp_path, 2_000_000)
     digest = digest_of(path.read_bytes())
     await push(registry, "broken", path, digest)
 
-    async with relay(docker_registry, cuts=[500_000, 700_000]) as way, Client(way.url) as client:
-        async with client.open("GET", f"/v2/broken/blobs/{digest}") as response:
-            size = await response.write_to_file(tmp_path / "copy", digest=digest)
+    async with (
+        relay(docker_registry, cuts=[500_000, 700_000]) as way,
+        Client(way.url) as client,
+        client.open("GET", f"/v2/broken/blobs/{digest}") as response,
+    ):
+        size = await response.write_to_file(tmp_path / "copy", digest=digest)
 
     assert size == 2_000_000
     assert way.connections == 3
@@ -152,7 +158,7 @@ async def test_another_digest_leaves_no_file(registry: Client, tmp_path: Path) -
         with pytest.raises(APIResponseValidationError):
             await response.write_to_file(tmp_path / "copy", digest=digest_of(b"another layer"))
 
-    assert list(tmp_path.iterdir()) == []
+    assert os.listdir(tmp_path) == []
 
 
 async def test_a_manifest_is_typed_both_ways(registry: Client) -> None:
@@ -162,9 +168,7 @@ async def test_a_manifest_is_typed_both_ways(registry: Client) -> None:
     blob = Blob("application/vnd.docker.container.image.v1+json", len(content), digest_of(content))
     manifest = Manifest(2, MANIFEST, blob, [])
 
-    await registry.put(
-        "/v2/typed/manifests/latest", None, json=manifest, headers={"Content-Type": MANIFEST}
-    )
+    await registry.put("/v2/typed/manifests/latest", None, json=manifest, headers={"Content-Type": MANIFEST})
     found = await registry.get("/v2/typed/manifests/latest", Manifest, headers={"Accept": MANIFEST})
     tags = await registry.get("/v2/typed/tags/list", dict[str, Any])
 

@@ -56,7 +56,7 @@ class Written(msgspec.Struct):
 class Range(AsyncPage[Any]):
     """A range of keys; the next one begins after its last."""
 
-    kvs: list[Pair] = []
+    kvs: list[Pair] = msgspec.field(default_factory=list)
     more: bool = False
 
     items_field: ClassVar[str] = "kvs"

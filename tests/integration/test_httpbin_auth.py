@@ -108,7 +108,7 @@ async def test_a_server_that_hides_says_404(api: Client) -> None:
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256", "SHA-512"])
 @pytest.mark.parametrize("quality", ["auth", "auth-int"])
 async def test_digest_passes_through_to_the_session(httpbin: Origins, quality: str, algorithm: str) -> None:
-    """aiohttp's own middleware for digest works in the session, under the whole chain."""
+    """Digest by aiohttp's own middleware works in the session, under the whole chain."""
     digest = aiohttp.DigestAuthMiddleware("joe", "secret")
 
     async with Client(httpbin.home, transport=AiohttpTransport(session_middlewares=[digest])) as api:

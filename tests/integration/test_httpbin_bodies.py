@@ -62,7 +62,9 @@ class Line(msgspec.Struct):
 # --- what comes back
 
 
-@pytest.mark.parametrize(("coding", "field"), [("gzip", "gzipped"), ("deflate", "deflated"), ("brotli", "brotli")])
+@pytest.mark.parametrize(
+    ("coding", "field"), [("gzip", "gzipped"), ("deflate", "deflated"), ("brotli", "brotli")]
+)
 async def test_codings_are_undone(api: Client, coding: str, field: str) -> None:
     """gzip, deflate and brotli are undone before the body is decoded."""
     response = await api.get(f"/{coding}", AsyncAPIResponse[Coded])
@@ -352,7 +354,9 @@ async def test_raw_bytes(api: Client) -> None:
 
 async def test_text(api: Client) -> None:
     """Text goes as UTF-8."""
-    echo = await api.post("/post", Echo, content="grüße", headers={"Content-Type": "text/plain; charset=utf-8"})
+    echo = await api.post(
+        "/post", Echo, content="grüße", headers={"Content-Type": "text/plain; charset=utf-8"}
+    )
 
     assert echo.data == "grüße"
 
