@@ -93,7 +93,9 @@ def _decoder(cast_to: Any, kind: Format, charset: str, strict: bool, dec_hook: D
         only = choices[0] if len(choices) == 1 else None
         read = _text_reader(only, kind, charset)
         if read is None:
-            decode = _refuse_html if kind == "html" else _structured(cast_to, kind, strict, dec_hook)
+            if kind == "html":
+                return _unless_empty(_refuse_html) if optional else _refuse_html
+            decode = _structured(cast_to, kind, strict, dec_hook)
             return _guarded(decode, optional, bom=kind != "msgpack")
         if cast_to is not only:  # Annotated may hold constraints, on text too
             read = _then_convert(read, cast_to, strict, dec_hook)

@@ -89,9 +89,9 @@ class _Protocol(ResponseHandler):
             self._interim = 0
         super().feed_data(data, size)
 
-    def set_exception(self, exc: Any, *cause: Any) -> None:
+    def set_exception(self, exc: BaseException, *args: Any, **options: Any) -> None:
         """Note that the connection is broken; who reads the body of what is no HTTP any more is told as well."""
-        super().set_exception(exc, *cause)
+        super().set_exception(exc, *args, **options)
         if isinstance(exc, http_exceptions.HttpProcessingError):
             self._end_reader(exc)
 
@@ -204,12 +204,12 @@ def _mended_class(kind: Any) -> type[aiohttp.BaseConnector]:
     return type(kind.__name__, (_Connector, kind), {"__module__": kind.__module__})
 
 
-def mend(connector: aiohttp.BaseConnector) -> None:
-    """Lay `_Connector` over the class of *connector*, and let it make our `_Protocol`. Hook: `_factory`."""
-    if not isinstance(connector, _Connector):
-        connector.__class__ = _mended_class(type(connector))
-        make: Any = partial(_Protocol, loop=connector._loop)
-        connector._factory = make
+def mend(connector: Any) -> None:
+    """Lay `_Connector` over the class of *connector*, and let it make our `_Protocol`. Hooks: `_factory`, `_loop`."""
+    kind = type(connector)
+    if not issubclass(kind, _Connector):
+        connector.__class__ = _mended_class(kind)
+        connector._factory = partial(_Protocol, loop=connector._loop)
 
 
 def make_connector(ssl: Any) -> aiohttp.BaseConnector:

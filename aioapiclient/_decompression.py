@@ -62,7 +62,7 @@ class _Zlib:
         if self._stream is None and not self._begin(data):
             self._rest = data
             return b""
-        stream = self._stream
+        stream: Any = self._stream
         try:
             output: bytes = stream.decompress(data, most)
         except zlib.error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib import request as environment
 from urllib.parse import unquote
 
@@ -88,5 +88,6 @@ class EnvironmentProxies:
     def _is_bypassed(self, host: str, port: int | None) -> bool:
         if not self._from_environment:
             return bool(environment.proxy_bypass(host))
-        place = f"{host}:{port}"
-        return bool(environment.proxy_bypass_environment(place, {"no": self._bypassed}))
+        # What the stubs do not know, urllib has had for as long as there was Python 3.
+        is_bypassed: Any = vars(environment)["proxy_bypass_environment"]
+        return bool(is_bypassed(f"{host}:{port}", {"no": self._bypassed}))

@@ -103,7 +103,7 @@ class AiohttpTransport:
         self._proxy = None if proxy is None else Proxy.parse(proxy)
         self._trust_env = trust_env
         self._environment: EnvironmentProxies | None = None
-        self._make_connector = connector or partial(make_connector, ssl)
+        self._make_connector: Callable[[], object] = connector or partial(make_connector, ssl)
         self._middlewares = middlewares
         self._borrowed = session
         self._session: aiohttp.ClientSession | None = None
@@ -180,7 +180,7 @@ class AiohttpTransport:
             # aiohttp 3.12 and 3.13 would leave them out on a connection that is used again.
             options["headers"] = CIMultiDict(request.headers, **credentials)
 
-    def _borrow(self, request: APIRequest, session: aiohttp.ClientSession, options: dict[str, Any]) -> None:
+    def _borrow(self, request: APIRequest, session: Any, options: dict[str, Any]) -> None:
         """Have a borrowed session do for this request what one of ours does for all. Hook: `_middlewares`."""
         if (session.headers or session.auth is not None) and not self._is_home(request):
             raise InvalidRequestError(
@@ -220,7 +220,7 @@ class AiohttpTransport:
         if not isinstance(connector, aiohttp.BaseConnector):
             raise TypeError(f"connector made a {type(connector).__name__}, not an aiohttp connector")
         mend(connector)
-        session = aiohttp.ClientSession(
+        session: Any = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=Limits(total=None),
@@ -232,7 +232,8 @@ class AiohttpTransport:
             middlewares=self._middlewares,
         )
         session._retry_connection = False
-        return session
+        opened: aiohttp.ClientSession = session
+        return opened
 
     async def close(self) -> None:
         """Close the session and all its connections; a borrowed one is left alone. Safe to call again.
@@ -354,7 +355,7 @@ def _add_body(request: APIRequest, body: Body, options: dict[str, Any]) -> None:
             options["skip_auto_headers"] = _CONTENT_TYPE
         else:
             headers["Content-Type"] = body.content_type
-    content = body.content
+    content = body.whole
     options["data"] = content if content is not None and len(content) <= SLICE else Upload(body, request)
 
 
@@ -416,7 +417,8 @@ def _respond(
     if broken is not None:
         raw.close()
         # What seemed to end with its head has given its connection back already.
-        raw._protocol.close()
+        if raw._protocol is not None:
+            raw._protocol.close()
         message = f"{request.label}: the response is not valid HTTP: {broken}"
         raise APIConnectionError(message, request=request, retries_taken=request.attempt)
     started = request.started

@@ -70,7 +70,7 @@ class Upload(Payload):
         """Send the body; its own length is the one that was announced."""
         self.error = None
         watch = _Watch(self, writer)
-        content = self._body.content
+        content = self._body.whole
         try:
             if content is not None:
                 await watch.write(content)

@@ -6,7 +6,6 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Final
 
 import aiohttp
@@ -77,16 +76,20 @@ class WireBody:
         content, connection = self._content, self._raw.connection
         if content.is_eof() or connection is None or connection.protocol is None:
             return
-        lost: asyncio.Future[None] | None = connection.protocol.closed
+        lost = connection.protocol.closed
         if lost is None:
             return
 
-        def wake(lost: asyncio.Future[None]) -> None:
+        def wake(_: asyncio.Future[None]) -> None:
             if not content.is_eof() and content.exception() is None:
                 content.set_exception(aiohttp.ClientConnectionError("Connection lost"))
 
         lost.add_done_callback(wake)
-        content.on_eof(partial(lost.remove_done_callback, wake))
+
+        def forget() -> None:
+            lost.remove_done_callback(wake)
+
+        content.on_eof(forget)
         # Asked for, the future wants its exception to be looked at, also when the body has long ended.
         lost.remove_done_callback(_look)
         lost.add_done_callback(_look)

@@ -270,6 +270,19 @@ async def test_file_is_written_in_threads(tmp_path: Path, monkeypatch: pytest.Mo
     assert threading.main_thread() not in threads
 
 
+async def test_method_of_the_response(tmp_path: Path) -> None:
+    """`AsyncAPIResponse.write_to_file` does all of this, with the same words."""
+    script = Ranges(200_000)
+    async with raw_server(script) as server, calls(server) as call:
+        body = await call()
+        count = await body.write_to_file(
+            tmp_path / "file", progress=script, digest=sha256(), resume=True, max_resumes=1
+        )
+
+    assert count == script.taken == len(CONTENT)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
 # Failing
 
 

@@ -512,6 +512,49 @@ def test_content_type_that_cannot_be(content_type: str) -> None:
         build_body(files={"f": b"x"}, content_type=content_type)
 
 
+@pytest.mark.parametrize(
+    ("headers", "start"),
+    [
+        ({}, "multipart/form-data; boundary="),
+        ({"content-type": "multipart/form-data"}, "multipart/form-data; boundary="),
+        ({"Content-Type": "multipart/form-data; boundary=abc"}, "multipart/form-data; boundary=abc"),
+        ({"Content-Type": OMIT}, "multipart/form-data; boundary="),
+    ],
+)
+async def test_content_type_on_the_wire(headers: dict[str, Any], start: str) -> None:
+    """The Content-Type names the boundary of the body, whatever the client's own headers say."""
+    defaults = {"Content-Type": "application/json"}
+    async with (
+        raw_server(respond(ok())) as server,
+        AsyncAPIClient(server.url, default_headers=defaults) as api,
+    ):
+        await api.post("/", files={"f": b"x"}, headers=headers)
+
+    (request,) = server.requests
+    (content_type,) = request.headers.getall("Content-Type")
+    assert content_type.startswith(start)
+    boundary = content_type.partition("boundary=")[2]
+    assert request.body.startswith(f"--{boundary}\r\n".encode())
+
+
+async def test_content_type_of_another_kind_with_files() -> None:
+    """A call that says its form is JSON sends nothing."""
+    async with raw_server(respond(ok())) as server, AsyncAPIClient(server.url) as api:
+        with pytest.raises(InvalidRequestError, match="not multipart"):
+            await api.post("/", files={"f": b"x"}, headers={"Content-Type": "application/json"})
+
+    assert server.connections == 0
+
+
+async def test_style_of_the_client() -> None:
+    """Files and fields of a call are named in the client's query style."""
+    async with raw_server(respond(ok())) as server, AsyncAPIClient(server.url, query_style=BRACKETS) as api:
+        await api.post("/", files={"f": [b"x"]}, data={"a": [1]})
+
+    body = server.requests[0].body
+    assert [name in body for name in (b'name="a[]"', b'name="f[]"')] == [True, True]
+
+
 # Size and replay
 
 

@@ -556,7 +556,7 @@ async def test_a_retry_that_the_time_cannot_cover() -> None:
     """A wait between attempts that would pass the end of the poll is not begun."""
     clock = FakeClock()
     with clock.install():
-        async with Paced(clock, accepted(), reply(503, Retry_After="20")) as api:
+        async with Paced(clock, accepted(), reply(503, Retry_After="25")) as api:
             with pytest.raises(InternalServerError):
                 await api.poll("/operations/7", interval=15, timeout=30)
     assert len(clock.sleeps) == 1

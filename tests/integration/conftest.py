@@ -7,18 +7,11 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from helpers import Client
+from integration.echoes import Origins
 from integration.processes import announced, find, find_file, listening
-
-
-class Origins(NamedTuple):
-    """One server under two origins: two ports of 127.0.0.1."""
-
-    home: str
-    other: str
 
 
 @pytest.fixture(scope="session", autouse=True)

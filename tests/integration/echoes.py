@@ -1,12 +1,19 @@
-"""What httpbin says of a request: the shape of its answers, shared by the tests."""
+"""Where httpbin is, and what it says of a request: the shape of its answers, shared by the tests."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-__all__ = ["Echo", "Headers"]
+__all__ = ["Echo", "Headers", "Origins"]
+
+
+class Origins(NamedTuple):
+    """One server under two origins: two ports of 127.0.0.1."""
+
+    home: str
+    other: str
 
 
 class Headers(msgspec.Struct):

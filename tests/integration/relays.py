@@ -73,7 +73,7 @@ class Relay:
 
 @asynccontextmanager
 async def relay(target: str, *, cuts: Iterable[int] = ()) -> AsyncIterator[Relay]:
-    """A `Relay` to *target*; *cuts* says after how many bytes it cuts the first connection, the second, ..."""
+    """A `Relay` to *target*; *cuts* says after how many bytes to the client each connection ends."""
     own = Relay(target, cuts)
     listener = await asyncio.start_server(own.serve, "127.0.0.1", 0)
     own.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"

@@ -179,9 +179,9 @@ async def test_an_error_comes_typed(shop: Client) -> None:
 async def test_a_bad_query_is_a_bad_request(shop: Client) -> None:
     """What is wrong with a query is told by the server, and kept."""
     with pytest.raises(BadRequestError) as raised:
-        await shop.get("/shop.json", params={"sql": "select nothing from thing"})
+        await shop.get("/shop.json", params={"sql": "select missing from thing"})
 
-    assert raised.value.body == Refusal(ok=False, error="no such column: nothing")
+    assert raised.value.body == Refusal(ok=False, error="no such column: missing")
 
 
 async def test_the_database_is_downloaded(shop: Client, folder: Path, tmp_path: Path) -> None:

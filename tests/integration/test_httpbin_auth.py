@@ -8,8 +8,7 @@ import aiohttp
 import msgspec
 import pytest
 from helpers import Client
-from integration.conftest import Origins
-from integration.echoes import Echo, Headers
+from integration.echoes import Echo, Headers, Origins
 
 from aioapiclient import (
     AiohttpTransport,

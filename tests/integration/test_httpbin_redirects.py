@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 from helpers import Client
-from integration.conftest import Origins
-from integration.echoes import Echo, Headers
+from integration.echoes import Echo, Headers, Origins
 
 from aioapiclient import (
     APIKeyAuth,

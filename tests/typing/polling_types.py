@@ -24,7 +24,7 @@ class Success(msgspec.Struct, tag="success"):
 
 async def results(api: AsyncAPIClient) -> None:
     """The result is what cast_to names, exactly."""
-    started = await api.post("/jobs", AsyncAPIResponse)
+    started = await api.post("/jobs", AsyncAPIResponse[None])
     assert_type(await api.poll(started, Job), Job)
     assert_type(await api.poll(started, Job | None), Job | None)
     assert_type(await api.poll(started, Success | Failure), Success | Failure)

@@ -140,20 +140,21 @@ async def streaming(api: API) -> None:
         assert_type(events, AsyncAPIResponse[AsyncStream[Event]])
 
 
-def callables(api: API) -> None:
+def raw_function() -> Callable[[API, float], Awaitable[AsyncAPIResponse[int]]]:
     """What is given back is a function of the same parameters."""
-    call: Callable[[API, float], Awaitable[AsyncAPIResponse[int]]] = raw_response(count)
-    opened: Callable[[API, float], AbstractAsyncContextManager[AsyncAPIResponse[int]]]
-    opened = streaming_response(count)
-    assert call
-    assert opened
+    return raw_response(count)
+
+
+def streaming_function() -> Callable[[API, float], AbstractAsyncContextManager[AsyncAPIResponse[int]]]:
+    """For the context manager too."""
+    return streaming_response(count)
 
 
 async def mistakes(api: API) -> None:
     """Wrong parameters, and what is no async method, are errors."""
     raw_response(api.messages.get)(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportUnusedCoroutine]
     raw_response(api.messages.get)("m1", loud=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportUnusedCoroutine]
-    raw_response(len)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    raw_response(len)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
     raw_response(api.messages.get("m1"))  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
@@ -168,6 +169,6 @@ async def cast_to(api: API, anything: Any) -> None:
     assert_type(await response.parse(), Message | None)
     assert_type(await response.parse(to=list[str]), list[str])
     assert_type(await (await api.get("/", Binary)).parse(), bytes)
-    plain: AsyncAPIResponse[Any] = await api.get("/", AsyncAPIResponse)
+    plain = await api.get("/", AsyncAPIResponse[Any])
     assert_type(await plain.parse(), Any)
     assert_type(await raw_response(api.messages.fetch)("/", anything), AsyncAPIResponse[Any])
