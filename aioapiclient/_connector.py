@@ -90,7 +90,7 @@ class _Protocol(ResponseHandler):
         super().feed_data(data, size)
 
     def set_exception(self, exc: BaseException, *args: Any, **options: Any) -> None:
-        """Note that the connection is broken; who reads the body of what is no HTTP any more is told as well."""
+        """Note that the connection is broken, and tell who reads the body of what is no HTTP any more."""
         super().set_exception(exc, *args, **options)
         if isinstance(exc, http_exceptions.HttpProcessingError):
             self._end_reader(exc)
@@ -205,8 +205,11 @@ def _mended_class(kind: Any) -> type[aiohttp.BaseConnector]:
 
 
 def mend(connector: Any) -> None:
-    """Lay `_Connector` over the class of *connector*, and let it make our `_Protocol`. Hooks: `_factory`, `_loop`."""
-    kind = type(connector)
+    """Lay `_Connector` over the class of *connector*, and let it make our `_Protocol`.
+
+    Hooks: `_factory`, `_loop`.
+    """
+    kind: Any = connector.__class__
     if not issubclass(kind, _Connector):
         connector.__class__ = _mended_class(kind)
         connector._factory = partial(_Protocol, loop=connector._loop)

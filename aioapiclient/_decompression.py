@@ -131,7 +131,7 @@ class _Brotli:
 
 
 def _load_brotli() -> Any:
-    """Import brotli, or brotlicffi, if it can be bounded: from 1.2 on. Older ones give all there is at once."""
+    """Import brotli, or brotlicffi, if it can be bounded: from 1.2 on. Older ones give all at once."""
     for name in ("brotli", "brotlicffi"):
         try:
             module: Any = import_module(name)

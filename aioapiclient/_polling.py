@@ -416,9 +416,10 @@ class Polling(Verbs):
         leads to; else the last response itself. None as *cast_to* fetches nothing.
 
         It waits as long as ``Retry-After`` says, at most an hour, else from *interval* seconds, growing
-        by half up to *max_interval* (or *interval*, if that is longer), with jitter. *timeout* is in seconds, over everything; left out it
-        is the client's ``total``, and None is no limit. Every request is a GET down the whole chain,
-        with *options*; their ``params`` go to *started* alone, and credentials to trusted origins alone.
+        by half up to *max_interval* (or *interval*, if that is longer), with jitter. *timeout* is in
+        seconds, over everything; left out it is the client's ``total``, and None is no limit. Every
+        request is a GET down the whole chain, with *options*; their ``params`` go to *started* alone,
+        and credentials to trusted origins alone.
 
         Raises `OperationFailedError` for a *failed* one, `APITimeoutError` with phase ``total``, whose
         ``body`` says where it stood, `APIResponseValidationError` for an answer that says neither

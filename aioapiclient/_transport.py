@@ -57,6 +57,9 @@ class AiohttpTransport:
     It can be made anywhere: the session opens with the first request, inside the running loop, and
     belongs to that loop. When the loop has ended, the next request opens another.
 
+    Raises `TypeError` for wrong types and combinations, and `InvalidRequestError` for ``ssl=False``
+    and a URL that is no HTTP proxy's.
+
     Args:
         ssl: True for the system's certificates; an `ssl.SSLContext` for a private CA or a client
             certificate; an `aiohttp.Fingerprint` to pin one certificate.
@@ -69,8 +72,6 @@ class AiohttpTransport:
         session_middlewares: aiohttp's own client middlewares, for digest auth and the like.
         session: A session of yours: used, never closed and never changed. It brings its own of the above.
 
-    Raises `TypeError` for wrong types and combinations, and `InvalidRequestError` for ``ssl=False``
-    and a URL that is no HTTP proxy's.
     """
 
     home: Callable[[URL], bool] | None
@@ -220,7 +221,7 @@ class AiohttpTransport:
         if not isinstance(connector, aiohttp.BaseConnector):
             raise TypeError(f"connector made a {type(connector).__name__}, not an aiohttp connector")
         mend(connector)
-        session: Any = aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=Limits(total=None),
@@ -231,9 +232,8 @@ class AiohttpTransport:
             request_class=_ExactRequest,
             middlewares=self._middlewares,
         )
-        session._retry_connection = False
-        opened: aiohttp.ClientSession = session
-        return opened
+        vars(session)["_retry_connection"] = False
+        return session
 
     async def close(self) -> None:
         """Close the session and all its connections; a borrowed one is left alone. Safe to call again.
@@ -252,7 +252,7 @@ class AiohttpTransport:
             await session.close()
 
     def forget_session(self) -> None:
-        """Drop the session of a loop that has ended, and close its sockets; the next request opens another."""
+        """Drop the session of a loop that has ended, with its sockets; the next request opens another."""
         session, self._session, self._loop = self._session, None, None
         if session is not None and self._borrowed is None:
             forget_session(session)
@@ -417,8 +417,9 @@ def _respond(
     if broken is not None:
         raw.close()
         # What seemed to end with its head has given its connection back already.
-        if raw._protocol is not None:
-            raw._protocol.close()
+        protocol = getattr(raw, "_protocol", None)
+        if protocol is not None:
+            protocol.close()
         message = f"{request.label}: the response is not valid HTTP: {broken}"
         raise APIConnectionError(message, request=request, retries_taken=request.attempt)
     started = request.started

@@ -26,7 +26,7 @@ class Upload(Payload):
     """
 
     error: BaseException | None
-    """What ended the sending and is for the caller: what their own iterable raised, or the time that ran out."""
+    """What ended the sending, for the caller: what their own iterable raised, or the time that ran out."""
 
     def __init__(self, body: Body, request: APIRequest) -> None:
         super().__init__(body)
@@ -76,7 +76,7 @@ class Upload(Payload):
                 await watch.write(content)
             else:
                 await self._write_chunks(watch)
-            # aiohttp does it next, in the background; here the last bytes are watched too, and a failure is seen.
+            # aiohttp does it next; done here, the last bytes are watched too, and a failure is seen.
             await watch.finish()
         finally:
             watch.stop()

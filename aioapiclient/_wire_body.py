@@ -36,7 +36,7 @@ class WireBody:
     _borrowed: aiohttp.ClientSession | None = None
 
     raw: aiohttp.ClientResponse | None = None
-    """aiohttp's response, where the caller asked for it: aiohttp decompresses it, and knows when it is whole."""
+    """aiohttp's response, where the caller asked for it: aiohttp decompresses it."""
 
     def __init__(
         self,
@@ -245,7 +245,7 @@ def _look(lost: asyncio.Future[None]) -> None:
 
 
 def _was_closed_by_peer(connection: ssl.SSLObject) -> bool:
-    """Whether the peer's close_notify has come (RFC 8446 §6.1): then reading meets an end, else nothing yet."""
+    """Whether the peer's close_notify has come (RFC 8446 §6.1), which is what ends a reading."""
     try:
         return connection.read(1) == b""
     except ssl.SSLZeroReturnError:

@@ -204,7 +204,7 @@ async def _read_body(reader: asyncio.StreamReader, head: bytes) -> bytes:
 
 
 def response(status: str = "200 OK", body: bytes | None = b"", **headers: str) -> bytes:
-    """A response as bytes; underscores in the names of *headers* are hyphens. A body of None has no length."""
+    """A response as bytes, with hyphens for the underscores of *headers*. A body of None has no length."""
     lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
@@ -287,7 +287,7 @@ def in_turn(*scripts: Script) -> Script:
 async def until(condition: Callable[[], object]) -> None:
     """Wait for what must come, however busy the machine is: no test sleeps and hopes."""
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for is outside of asyncio
             await asyncio.sleep(0.001)
 
 

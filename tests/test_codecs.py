@@ -392,7 +392,7 @@ def test_any(body: bytes, content_type: str | None, expected: Any) -> None:
         (bool | None, None),
     ],
 )
-@pytest.mark.parametrize("content_type", [JSON, "text/plain", MSGPACK, None])
+@pytest.mark.parametrize("content_type", [JSON, "text/plain", "text/html", MSGPACK, None])
 def test_empty_body(cast_to: Any, expected: Any, content_type: str | None) -> None:
     """An empty body, of a 204 too, is None where the type admits None, and empty bytes or text (fault 76)."""
     assert decode_body(b"", cast_to, content_type) == expected

@@ -55,7 +55,7 @@ async def transport() -> AsyncIterator[AiohttpTransport]:
 
 def request(url: str, method: str = "GET", **limits: float | None) -> APIRequest:
     """A request with the limits that a test sets."""
-    return APIRequest(method, url, timeout=Timeout(**limits).over(DEFAULT_TIMEOUT))  # type: ignore[arg-type]
+    return APIRequest(method, url, timeout=Timeout(**limits).over(DEFAULT_TIMEOUT))
 
 
 async def fetch(transport: AiohttpTransport, url: str, method: str = "GET", **limits: float | None) -> bytes:
@@ -142,7 +142,7 @@ async def test_stray_response_that_was_not_read(
 
 
 async def test_end_that_was_not_read(transport: AiohttpTransport) -> None:
-    """A connection that the server has closed is not used again, though the loop has not seen it: no POST is lost."""
+    """A connection that the server has closed is not used again, though the loop has not seen it yet."""
     told = Told()
     async with raw_server(told) as server:
         for index in range(5):
@@ -186,9 +186,9 @@ async def test_no_double_answer_under_load(transport: AiohttpTransport) -> None:
 
 
 async def test_connection_in_use_is_connected(transport: AiohttpTransport) -> None:
-    """aiohttp's own question whether a connection is closed has its usual answer while a response comes in."""
+    """While a response comes in, its connection is not closed for who asks aiohttp."""
     async with raw_server(hang(response("200 OK", None, Content_Length="9") + b"a")) as server:
-        answer = await transport(APIRequest("GET", server.url, cast_to=aiohttp.ClientResponse))  # type: ignore[arg-type]
+        answer = await transport(APIRequest("GET", server.url, cast_to=aiohttp.ClientResponse))
         await turns()
         raw = answer.take_raw()
         assert not raw.connection.closed
@@ -198,7 +198,7 @@ async def test_connection_in_use_is_connected(transport: AiohttpTransport) -> No
 async def test_probes(transport: AiohttpTransport) -> None:
     """TCP asks a peer that is silent for a minute whether it is there."""
     async with raw_server(hang(response("200 OK", None, Content_Length="9") + b"a")) as server:
-        answer = await transport(APIRequest("GET", server.url, cast_to=aiohttp.ClientResponse))  # type: ignore[arg-type]
+        answer = await transport(APIRequest("GET", server.url, cast_to=aiohttp.ClientResponse))
         raw = answer.take_raw()
         sock = raw.connection.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
@@ -311,7 +311,7 @@ async def test_no_pool_limit() -> None:
 
 
 async def test_granted_and_cancelled() -> None:
-    """A connection that was granted to a call in the moment it was cancelled goes to the next in the queue."""
+    """A connection that is granted to a call in the moment of its cancel goes to the next in the queue."""
     transport = AiohttpTransport(connector=limited(1))
     async with raw_server(respond(ok())) as server:
         holder = await transport(request(server.url))
@@ -354,6 +354,16 @@ async def test_read_limits_on_one_connection(transport: AiohttpTransport) -> Non
         assert server.connections == 1
 
 
+class Handle:
+    """A timer of a `Clock`."""
+
+    def __init__(self, clock: Clock, when: float) -> None:
+        self.clock, self.when = clock, when
+
+    def cancel(self) -> None:
+        self.clock.timers.pop(self.when, None)
+
+
 class Clock:
     """The part of an event loop that tells the time and sets timers."""
 
@@ -364,19 +374,12 @@ class Clock:
     def time(self) -> float:
         return self.now
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> Clock.Handle:
+    def call_at(self, when: float, callback: Callable[[], None]) -> Handle:
         self.timers[when] = callback
-        return Clock.Handle(self, when)
+        return Handle(self, when)
 
     def get_debug(self) -> bool:
         return False
-
-    class Handle:
-        def __init__(self, clock: Clock, when: float) -> None:
-            self.clock, self.when = clock, when
-
-        def cancel(self) -> None:
-            self.clock.timers.pop(self.when, None)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, timers firing in order."""

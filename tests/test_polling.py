@@ -25,6 +25,7 @@ from aioapiclient import (
     AsyncAPIClient,
     AsyncAPIResponse,
     BearerAuth,
+    CallOptions,
     ClientClosedError,
     InternalServerError,
     InvalidRequestError,
@@ -127,6 +128,18 @@ async def test_a_303_is_the_result_whatever_its_body_says() -> None:
         accepted(Operation_Location=MONITOR),
         reply(303, Location="/v1/jobs/7"),
         reply(json={"id": 7, "status": "running"}),
+    )
+    async with api:
+        assert await api.poll(await start(api), Job) == Job(7)
+
+
+async def test_a_303_to_what_is_not_there_yet() -> None:
+    """A 303 that leads to a 202 is no result yet: it is asked again."""
+    api, _ = client(
+        accepted(Location="/operations/7"),
+        reply(303, Location="/v1/jobs/7"),
+        accepted(),
+        reply(json={"id": 7}),
     )
     async with api:
         assert await api.poll(await start(api), Job) == Job(7)
@@ -360,6 +373,17 @@ async def test_a_status_is_not_needed_while_it_is_202() -> None:
         assert await api.poll(await start(api), Job) == Job(7)
 
 
+async def test_a_status_that_cannot_be_read() -> None:
+    """A body that is no JSON is an error once it is no longer 202."""
+    api, _ = client(
+        accepted(Operation_Location=MONITOR),
+        respond(200, body=b"{", headers={"Content-Type": "application/json"}),
+    )
+    async with api:
+        with pytest.raises(APIResponseValidationError, match=r"malformed|truncated"):
+            await api.poll(await start(api), Job)
+
+
 async def test_what_a_function_raises_passes() -> None:
     """An error in the caller's own function is the caller's, and is not wrapped."""
     api, _ = client(reply(json={}))
@@ -549,6 +573,24 @@ async def test_a_request_that_hangs() -> None:
                 await api.poll(await start(api), Job, timeout=30)
     assert caught.value.phase == "total"
     assert caught.value.__notes__ == ["This was request 1 of a poll"]
+
+
+@moves_time
+async def test_a_request_that_is_out_of_its_own_time() -> None:
+    """A request may run into a limit of its own, of another phase, and that is the error then."""
+    clock = FakeClock()
+
+    async def hang(request: APIRequest) -> AsyncAPIResponse[Any]:
+        clock.advance(3)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    options: CallOptions = {"timeout": Timeout(attempt=2), "max_retries": 0}
+    with clock.install():
+        async with Paced(clock, accepted(), hang) as api:
+            with pytest.raises(APITimeoutError) as caught:
+                await api.poll("/operations/7", options=options)
+    assert caught.value.phase == "attempt"
 
 
 @moves_time

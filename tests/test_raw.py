@@ -227,6 +227,22 @@ async def test_no_marker_reaches_a_middleware() -> None:
     assert [stream for _, _, stream in seen] == [False, False, True]
 
 
+async def test_what_a_middleware_parsed_is_what_the_caller_gets() -> None:
+    """A value that a middleware parsed is the very object that parse() gives, raw or not."""
+    parsed: list[Any] = []
+
+    async def look(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        response = await handler(request)
+        parsed.append(await response.parse())
+        return response
+
+    transport = FakeTransport(default=reply(json={"id": 7}))
+    async with API(BASE, transport=transport, middlewares=[look]) as api:
+        values = [await api.user(), await (await raw_response(api.user)()).parse()]
+
+    assert [value is seen for value, seen in zip(values, parsed, strict=True)] == [True, True]
+
+
 async def test_a_status_error_is_an_error_here_too() -> None:
     """A 404 raises as it does without the wrapper, with its response on it."""
     transport = FakeTransport(reply(404, json={"code": "gone"}))
@@ -273,6 +289,32 @@ async def test_a_method_that_looks_into_the_value() -> None:
             TypeError, match=r"makes something of the value of its call \(it looks for .login\)"
         ):
             await raw_response(api.name)()
+
+
+async def test_a_mistake_in_the_method() -> None:
+    """An AttributeError that has nothing to do with the response passes as it is."""
+
+    async def mistaken(api: API) -> User:
+        await api.user()
+        return cast("Any", api).nobody
+
+    async with API(BASE, transport=FakeTransport(reply(json={"id": 7}))) as api:
+        with pytest.raises(AttributeError, match="nobody"):
+            await raw_response(mistaken)(api)
+
+
+async def test_a_wrapped_call_inside_a_wrapped_method() -> None:
+    """A method may wrap calls itself; the response that it is asked for is that of its own call."""
+
+    async def looks_first(api: API) -> User:
+        head = await raw_response(api.plain)()
+        assert await head.parse() == {"id": 1}
+        return await api.user()
+
+    async with API(BASE, transport=FakeTransport(reply(json={"id": 1}), reply(json={"id": 7}))) as api:
+        response = await raw_response(looks_first)(api)
+
+        assert await response.parse() == User(7)
 
 
 async def test_a_method_that_gives_something_else() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import os
 import socket
 import ssl
 import traceback
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -30,8 +32,8 @@ from servers import (
     respond,
     response,
     server_tls,
-    unused_port,
     until,
+    unused_port,
 )
 from yarl import URL
 
@@ -48,7 +50,6 @@ from aioapiclient.errors import (
     ClientClosedError,
     InvalidRequestError,
 )
-
 
 # Not to be found anywhere but on the wire; tracebacks show source lines, so it never stands in one.
 KEY = base64.b16encode(b"a secret").decode()
@@ -76,7 +77,7 @@ async def any_transport(request: pytest.FixtureRequest) -> AsyncIterator[Aiohttp
 
 def make(url: str | URL, method: str = "GET", **facts: Any) -> APIRequest:
     """A request."""
-    return APIRequest(method, url, **facts)  # type: ignore[arg-type]
+    return APIRequest(method, url, **facts)
 
 
 async def fetch(transport: AiohttpTransport, url: str | URL, method: str = "GET", **facts: Any) -> bytes:
@@ -113,7 +114,7 @@ def test_refused_arguments(options: dict[str, Any], error: type[Exception], mess
 async def test_refused_connector() -> None:
     """A connector is made in the running loop, so a factory is asked for, not a connector."""
     async with aiohttp.TCPConnector() as connector:
-        with pytest.raises(TypeError, match="connector must be a factory.*not a TCPConnector"):
+        with pytest.raises(TypeError, match=r"connector must be a factory.*not a TCPConnector"):
             AiohttpTransport(connector=connector)  # type: ignore[arg-type]
 
 
@@ -147,7 +148,7 @@ def test_made_outside_a_loop() -> None:
 
 
 async def test_exactly_these_headers(any_transport: AiohttpTransport) -> None:
-    """The wire has the request's headers, Host, Accept-Encoding and what frames the body: none of aiohttp's own."""
+    """The wire has the request's headers, Host, Accept-Encoding and what frames the body, and no other."""
     async with raw_server(respond(ok())) as server:
         headers = CIMultiDict([("X-One", "1"), ("X-Many", "a"), ("X-Many", "b"), ("X-Word", "h\u00e9")])
         await fetch(any_transport, server.url + "/a?b=c", headers=headers)
@@ -345,7 +346,7 @@ BROKEN = {
 @pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN.keys())
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_broken_response(any_transport: AiohttpTransport, answer: bytes, method: str) -> None:
-    """What is not HTTP is an error of the connection, and no status 400; it is not sent again, nor its connection used."""
+    """What is not HTTP is an error of the connection, no status 400, and its connection is not used again."""
     async with raw_server(in_turn(respond(answer), respond(ok()))) as server:
         with pytest.raises(APIConnectionError, match="not valid HTTP") as caught:
             await fetch(any_transport, server.url, method)
@@ -448,11 +449,9 @@ async def test_certificate_of_another_host() -> None:
         async def resolve(self, host: str, *args: Any, **options: Any) -> Any:
             return await super().resolve("127.0.0.1", *args, **options)
 
-    transport = AiohttpTransport(
-        connector=lambda: aiohttp.TCPConnector(resolver=Here(), ssl=client_tls())
-    )
+    transport = AiohttpTransport(connector=lambda: aiohttp.TCPConnector(resolver=Here(), ssl=client_tls()))
     async with raw_server(respond(ok()), tls=True) as server:
-        with pytest.raises(APIConnectionError, match="[Mm]ismatch") as caught:
+        with pytest.raises(APIConnectionError, match=r"[Mm]ismatch") as caught:
             await fetch(transport, f"https://other.example:{server.port}")
         assert (caught.value.sent, caught.value.final) == (False, True)
         assert server.requests == []
@@ -461,8 +460,6 @@ async def test_certificate_of_another_host() -> None:
 
 async def test_fingerprint() -> None:
     """A pinned certificate is the only one that is taken."""
-    import hashlib
-
     der = ssl.PEM_cert_to_DER_cert(CERTIFICATE)
     async with raw_server(respond(ok()), tls=True) as server:
         good = AiohttpTransport(ssl=aiohttp.Fingerprint(hashlib.sha256(der).digest()))
@@ -579,7 +576,7 @@ async def test_cancels_at_any_point(transport: AiohttpTransport) -> None:
         await exchange.send(b"def")
 
     async with raw_server(script) as server:
-        outcomes = set()
+        outcomes: set[object] = set()
         for steps in range(40):
             call = asyncio.create_task(fetch(transport, server.url))
             for _ in range(steps):
@@ -756,7 +753,7 @@ async def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 async def test_session_middlewares() -> None:
-    """aiohttp's client middlewares run around the send; what they raise comes out as it is."""
+    """The client middlewares of aiohttp run around the send; what they raise comes out as it is."""
 
     class Own(Exception):
         pass
@@ -778,7 +775,7 @@ async def test_session_middlewares() -> None:
 
 
 async def test_digest() -> None:
-    """aiohttp's digest auth works, with a body too."""
+    """The digest auth of aiohttp works, with a body too."""
     challenge = 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'
     refusal = response("401 Unauthorized", b"", WWW_Authenticate=challenge)
     digest = aiohttp.DigestAuthMiddleware("user", KEY)
@@ -836,7 +833,7 @@ FOREIGN: list[dict[str, Any]] = [{"headers": {"X-Key": KEY}}, {"auth": "auth"}]
 @pytest.mark.parametrize("options", FOREIGN, ids=["headers", "auth"])
 @pytest.mark.filterwarnings("ignore:.*auth.*:DeprecationWarning")
 async def test_foreign_origin(options: dict[str, Any]) -> None:
-    """What a borrowed session adds by itself goes to the client's own origin only; a call to another is refused."""
+    """What a borrowed session adds goes to the client's own origin only; a call to another is refused."""
     if "auth" in options:
         options = {"auth": aiohttp.BasicAuth("user", KEY)}
     async with aiohttp.ClientSession(**options) as session, raw_server(respond(ok())) as server:
@@ -1074,7 +1071,7 @@ MUTATIONS: list[Callable[[bytes, int], bytes]] = [
 
 @pytest.mark.parametrize("mutate", MUTATIONS)
 async def test_mutated_responses(transport: AiohttpTransport, mutate: Callable[[bytes, int], bytes]) -> None:
-    """Whatever a server sends, a call ends with a value or with one of our errors, and the next call is good."""
+    """Whatever a server sends, a call ends with a value or with one of our errors; the next is good."""
     good = response("200 OK", b"0123456789", Content_Type="text/plain", ETag='"x"', Connection="close")
     chunks = response("200 OK", None, Transfer_Encoding="chunked") + b"3\r\nabc\r\n0\r\n\r\n"
     data = b""
@@ -1087,9 +1084,7 @@ async def test_mutated_responses(transport: AiohttpTransport, mutate: Callable[[
         for original in (good, chunks):
             for place in range(0, len(original), 3):
                 data = mutate(original, place)
-                try:
+                with suppress(APIClientError):
                     await fetch(transport, server.url)
-                except APIClientError:
-                    pass
         data = good
         assert await fetch(transport, server.url) == b"0123456789"

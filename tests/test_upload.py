@@ -36,7 +36,7 @@ def put(url: str, content: Any, method: str = "PUT", **limits: float | None) -> 
     """A request with a body, and the limits that a test sets."""
     timeout = Timeout(**limits).over(DEFAULT_TIMEOUT)
     body = content if isinstance(content, Body) else Body(content)
-    return APIRequest(method, url, body=body, timeout=timeout)  # type: ignore[arg-type]
+    return APIRequest(method, url, body=body, timeout=timeout)
 
 
 class Sized:
@@ -63,7 +63,7 @@ async def generate(*chunks: bytes) -> AsyncIterator[bytes]:
 @pytest.mark.parametrize("size", [0, 1, 65536, 65537, 3_000_000])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
 async def test_bytes(transport: AiohttpTransport, size: int, method: str) -> None:
-    """Bytes of any size are sent with their length, without a Content-Type that nobody gave, and without a warning."""
+    """Bytes of any size are sent with their length, and without a Content-Type that nobody gave."""
     content = bytes(range(256)) * (size // 256 + 1)
     async with raw_server(respond(ok())) as server:
         await (await transport(put(server.url, content[:size], method))).read()
@@ -113,7 +113,7 @@ async def test_no_body(transport: AiohttpTransport) -> None:
     """Without a body a method that expects one says that it has none."""
     async with raw_server(respond(ok())) as server:
         for method in ("POST", "GET"):
-            await (await transport(APIRequest(method, server.url))).read()  # type: ignore[arg-type]
+            await (await transport(APIRequest(method, server.url))).read()
         assert server.requests[0].headers["Content-Length"] == "0"
         assert "Content-Length" not in server.requests[1].headers
         assert all("Content-Type" not in request.headers for request in server.requests)
@@ -147,7 +147,7 @@ async def break_off() -> AsyncIterator[bytes]:
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 @pytest.mark.parametrize("error", [Broken("own"), OSError(5, "own"), ValueError("own"), TimeoutError("own")])
 async def test_error_of_the_iterable(transport: AiohttpTransport, method: str, error: Exception) -> None:
-    """What the user's iterable raises comes out as it is; the request is not sent again, nor its connection used."""
+    """What the user's iterable raises comes out as it is, and the request is not sent again."""
 
     async def fail() -> AsyncIterator[bytes]:
         yield b"x" * 10
@@ -299,7 +299,7 @@ async def test_early_answer(transport: AiohttpTransport) -> None:
 
 
 async def test_server_that_leaves(transport: AiohttpTransport) -> None:
-    """A server that goes away while the body is sent is an error that may be tried again, and is not by aiohttp."""
+    """A server that goes away while the body is sent is an error, and aiohttp does not try again."""
 
     async def leave(exchange: Exchange) -> None:
         await exchange.reader.read(1000)

@@ -53,7 +53,7 @@ async def transport() -> AsyncIterator[AiohttpTransport]:
 def get(url: str, *, max_body: int | None = None, method: str = "GET", **facts: Any) -> APIRequest:
     """A request with the limits that a test sets."""
     settings = DEFAULT_SETTINGS if max_body is None else CallSettings(max_body=max_body)
-    return APIRequest(method, url, settings=settings, **facts)  # type: ignore[arg-type]
+    return APIRequest(method, url, settings=settings, **facts)
 
 
 def read_timeout(seconds: float) -> Timeout:
@@ -138,7 +138,7 @@ def deflate(body: bytes) -> bytes:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_codings(transport: AiohttpTransport, coding: str, data: bytes) -> None:
-    """Every coding that is asked for is taken off, however the body is framed and read, and the connection reused."""
+    """Every coding that is asked for is taken off, however the body is framed and read."""
     for answer in (ok(data, Content_Encoding=coding), chunked(data, Content_Encoding=coding)):
         async with raw_server(respond(answer)) as server:
             assert await (await transport(get(server.url))).read() == BODY
