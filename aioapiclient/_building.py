@@ -82,6 +82,9 @@ def _apply_options(config: Config, request: APIRequest, given: RequestOptions) -
         content_type=request.headers.get("Content-Type"),
         progress=given.get("progress"),
     )
+    if given.get("files") is not None and request.body is not None and request.body.content_type:
+        # It names the boundary: no lower layer may say otherwise.
+        request.add_call_headers({"Content-Type": request.body.content_type})
     if "timeout" in given:
         request.timeout = as_timeout(given["timeout"]).over(request.timeout)
     request.settings = resolve_settings(config.settings, given)

@@ -16,14 +16,14 @@ from ._codecs import check_cast_to
 from ._lifecycle import Lifecycle
 from ._options import check_iterable, layer_options
 from ._pagination import AsyncPage, AsyncPaginator, PageMaker
-from ._raw import take_wanted
+from ._polling import Polling
+from ._raw import handed_out, take_wanted
 from ._request import APIRequest
-from ._response import AsyncAPIResponse, result_type
+from ._response import AsyncAPIResponse, is_response_type, result_type
 from ._resume import ReconnectPolicy
 from ._scope import Scope
 from ._stream import AsyncStream, Until
 from ._types import NOT_GIVEN, CallOptions, RequestOptions
-from ._verbs import Verbs
 from .contract import Handler, Middleware
 from .errors import RequestNotReplayableError
 from .streaming import SSEStream
@@ -36,8 +36,10 @@ __all__ = ["Calls"]
 T = TypeVar("T")
 PageT = TypeVar("PageT", bound=AsyncPage[Any])
 
+_RESPONSE: Any = AsyncAPIResponse  # subscripted with types that are known at run time only
 
-class Calls(Verbs):
+
+class Calls(Polling):
     """Every way to make a call: values, streams, unread responses and pages."""
 
     _shared: Lifecycle
@@ -61,22 +63,25 @@ class Calls(Verbs):
     ) -> Any:
         if stream:
             return await self._open_stream(method, path, cast_to, SSEStream, options, keywords)
+        # Before the hooks: what they send is not what a wrapped method was asked for.
+        wanted, asked = take_wanted(), is_response_type(cast_to)
         given = layer_options(keywords, options)
         if given or self._own_hooks:
             given = await self._prepare(given)
         if cast_to is aiohttp.ClientResponse:
             return await self._call_raw(method, path, given)
         check_cast_to(result_type(cast_to), self._config.settings.dec_hook)
-        wanted = take_wanted()
         request = self._build(
             method,
             path,
-            cast_to,
+            cast_to if asked or wanted == "value" else _RESPONSE[cast_to],
             given,
             stream=wanted == "unread response",
             accept="*/*" if cast_to is bytes else "application/json",
         )
         response = await self._send(request, self._handler_for(given))
+        if wanted != "value" or asked:
+            handed_out(response, asked=asked)
         if wanted != "value":
             return response
         if response.value is not NOT_GIVEN and "_process_response" not in self._own_hooks:
@@ -105,22 +110,24 @@ class Calls(Verbs):
         keywords: RequestOptions,
         **stream_options: Any,
     ) -> Any:
-        given = await self._prepare(layer_options(keywords, options))
         wanted = take_wanted()
+        given = await self._prepare(layer_options(keywords, options))
         request = self._build(method, path, cast_to, given, stream=True, accept=stream_cls.accept)
         for name, value in stream_cls.request_headers.items():
             if not request.call_sets(name):
                 request.headers.setdefault(name, value)
         response = await self._send(request, self._handler_for(given))
-        if wanted != "value":
-            return response
-        return stream_cls(
+        events = stream_cls(
             response,
             cast_to,
             make_error=self._make_stream_error,
             sleep=self._pause,
             **stream_options,
         )
+        if wanted == "value":
+            return events
+        response.keep_value(events)
+        return handed_out(response, asked=False)
 
     async def _send(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         """Send *request*; an unread response is tracked, and can be asked for again."""

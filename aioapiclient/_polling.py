@@ -25,14 +25,19 @@ from ._response import AsyncAPIResponse, is_response_type, result_type
 from ._types import NOT_GIVEN, CallOptions, NotGiven, RequestOptions, Timeout, as_timeout
 from ._url import check_url, resolve_reference, without_userinfo
 from ._verbs import Verbs
-from .errors import APIError, APIResponseValidationError, APITimeoutError, InvalidRequestError
+from .errors import (
+    APIResponseValidationError,
+    APITimeoutError,
+    InvalidRequestError,
+    OperationFailedError,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from ._config import Config
 
-__all__ = ["OperationFailedError", "Polling"]
+__all__ = ["Polling"]
 
 T = TypeVar("T")
 
@@ -44,28 +49,6 @@ _MONITORS: Final = ("Operation-Location", "Azure-AsyncOperation")
 _GROWTH: Final = 1.5
 _NO_TIME: Final = 1e-6  # seconds: 0 would be refused, as no limit
 _LONGEST_WISH: Final = 3600.0  # seconds: asking once an hour harms nobody, whatever Retry-After says
-
-
-class OperationFailedError(APIError):
-    """A long-running operation ended without a result: it failed, or was cancelled."""
-
-    status: str
-    """The word of the operation's status, in lower case, such as ``failed``."""
-
-    response: AsyncAPIResponse[Any] | None
-    """The response that told, its body read; None after pickling."""
-
-    def __init__(
-        self,
-        message: str = "The operation failed",
-        *,
-        status: str = "failed",
-        response: AsyncAPIResponse[Any] | None = None,
-        **facts: Any,
-    ) -> None:
-        super().__init__(message, **facts)
-        self.status = status
-        self.response = response
 
 
 class Rules(NamedTuple):

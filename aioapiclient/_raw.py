@@ -52,7 +52,7 @@ class _Wish:
         if self.responses and not self.replaced:
             # The method asked for responses itself, as a paginator does: its result is the value.
             response = self.responses[-1]
-            vars(response)["_value"] = result
+            response.keep_value(result)
             return response
         raise TypeError(
             f"The method gave a {type(result).__name__}, not the response of its call: "

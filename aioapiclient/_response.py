@@ -435,6 +435,10 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         value: T_co | NotGiven = self._value
         return value
 
+    def keep_value(self, value: Any) -> None:
+        """From here on `parse` gives *value*: what a wrapped method, or a stream, made of the response."""
+        self._value = value
+
     async def _parse_as(self, target: Any) -> Any:
         if _key(target) == _key(result_type(self.request.cast_to)):
             return await self.parse()
@@ -514,8 +518,8 @@ def result_type(cast_to: Any) -> Any:
 def _asked_for(cast_to: Any) -> tuple[bool, Any]:
     try:
         return _cached_asked_for(cast_to)
-    except TypeError:  # not hashable, such as Annotated with a list: never a response type
-        return False, cast_to
+    except TypeError:  # not hashable, such as Annotated with a list
+        return _cached_asked_for.__wrapped__(cast_to)
 
 
 @lru_cache(maxsize=1024)

@@ -201,7 +201,7 @@ class CallOptions(TypedDict, total=False):
     middlewares: Iterable[Middleware | str]
     """Middlewares for this call, inside the client's of the same kind."""
 
-    progress: Progress
+    progress: Progress | None
     """Told of the bytes of the body as they are sent: anything with ``update(n)``, a bar of tqdm for one."""
 
     extensions: Mapping[str, Any]

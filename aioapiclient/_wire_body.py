@@ -119,13 +119,22 @@ class WireBody:
         """The next bytes, decompressed, as they come; empty at the end."""
         try:
             if self._plain and self._error is None:
-                return await self._content.readany()
+                return await self._read_some()
             return await self._next(_STEP)
         except BaseException as error:
             failure = self._fail(error)
             if failure is error:
                 raise
         raise failure
+
+    async def _read_some(self) -> bytes:
+        """The next bytes. Hook: ``_read_nowait``: aiohttp drops what came before a break, if nobody had read it."""
+        content = self._content
+        if content.exception() is not None:
+            rest: bytes = content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]
+            if rest:
+                return rest
+        return await content.readany()
 
     def close(self) -> None:
         """Give the connection back if the body has ended, else close it. Safe to call again."""
@@ -162,7 +171,7 @@ class WireBody:
                 await asyncio.sleep(0)
                 data = b""
             else:
-                data = await self._content.readany()
+                data = await self._read_some()
                 if not data:
                     self._check_end()
                     return b""

@@ -16,6 +16,7 @@
             ServerNotImplementedError 501   BadGatewayError 502
             ServiceUnavailableError 503     GatewayTimeoutError 504
         APIResponseValidationError   a response came that is not what was asked for; .path .response
+        OperationFailedError         a long-running operation failed, or was cancelled; .status .response
         BodyTooLargeError            a body passed ``max_body``
         TooManyRedirectsError        more hops than allowed, or a hop that is refused
         RequestNotReplayableError    a body that can be sent once would have to be sent again
@@ -59,6 +60,7 @@ __all__ = [
     "InternalServerError",
     "InvalidRequestError",
     "NotFoundError",
+    "OperationFailedError",
     "PermissionDeniedError",
     "PreconditionFailedError",
     "RateLimitError",
@@ -441,6 +443,33 @@ class APIResponseValidationError(APIError):
         self.status = status
         self.content_type = content_type
         self.excerpt = excerpt
+
+
+class OperationFailedError(APIError):
+    """A long-running operation ended without a result: it failed, or was cancelled."""
+
+    status: str
+    """The word of the operation's status, in lower case, such as ``failed``."""
+
+    response: AsyncAPIResponse[Any] | None
+    """The response that told, its body read; None after pickling."""
+
+    def __init__(
+        self,
+        message: str = "The operation failed",
+        *,
+        status: str = "failed",
+        response: AsyncAPIResponse[Any] | None = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, **facts)
+        self.status = status
+        self.response = response
+
+    @property
+    def code(self) -> str | None:
+        """The machine-readable code in the body: its ``code``, or that of its ``error``."""
+        return _find(self.body, "code")
 
 
 class BodyTooLargeError(APIError):

@@ -45,6 +45,7 @@ TREE = {
     "APIConnectionError": ("APIError",),
     "APITimeoutError": ("APIConnectionError",),
     "APIStreamError": ("APIConnectionError",),
+    "OperationFailedError": ("APIError",),
     "APIStatusError": ("APIError",),
     "BadRequestError": ("APIStatusError",),
     "AuthenticationError": ("APIStatusError",),

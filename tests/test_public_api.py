@@ -23,7 +23,7 @@ ERRORS = {
     "APIClientError", "APIConnectionError", "APIError", "APIResponseValidationError", "APIStatusError",
     "APIStreamError", "APITimeoutError", "AuthenticationError", "BadGatewayError", "BadRequestError",
     "BodyTooLargeError", "ClientClosedError", "ConflictError", "ContentTooLargeError", "GatewayTimeoutError",
-    "GoneError", "InternalServerError", "InvalidRequestError", "NotFoundError", "PermissionDeniedError",
+    "GoneError", "InternalServerError", "InvalidRequestError", "NotFoundError", "OperationFailedError", "PermissionDeniedError",
     "PreconditionFailedError", "RateLimitError", "RequestNotReplayableError", "RequestTimeoutError",
     "RetryableError", "ServerNotImplementedError", "ServiceUnavailableError", "StreamConsumedError",
     "TooManyRedirectsError", "UnprocessableEntityError",
