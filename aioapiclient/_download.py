@@ -72,6 +72,7 @@ async def write_to_file(
         await download.run()
         await asyncio.to_thread(part.commit)
     except BaseException:
+        await response.close()  # a cancel may have come before the first byte was asked for
         # In a thread, since it may have to wait for a write there; shielded, since a cancel would leak it.
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, part.discard))
         raise

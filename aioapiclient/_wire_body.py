@@ -128,7 +128,7 @@ class WireBody:
         raise failure
 
     async def _read_some(self) -> bytes:
-        """The next bytes. Hook: ``_read_nowait``: aiohttp drops what came before a break, if nobody had read it."""
+        """The next bytes. Hook: `_read_nowait`: aiohttp drops what came before a break and was not read."""
         content = self._content
         if content.exception() is not None:
             rest: bytes = content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]

@@ -60,8 +60,8 @@ class Auth(Protocol):
 
     Subclass it and override what you need; ``authenticate`` is the one that must be there. An auth
     that needs calls of its own adds ``bind(client)``: before the first call it is handed a view of
-    the client that sends no credential, so that one pool and one ``close`` serve both. One that holds something open adds
-    ``async close()``; the client's own ``close`` calls it.
+    the client that sends no credential, so that one pool and one ``close`` serve both. One that holds
+    something open adds ``async close()``; the client's own ``close`` calls it.
 
     What it raises ends the call: it is never tried again.
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, BinaryIO, Literal, TypedDict, Unpack, TypeAlias, assert_type
+from typing import Annotated, Any, BinaryIO, Literal, TypeAlias, TypedDict, Unpack, assert_type
 
 import aiohttp
 import msgspec
