@@ -71,8 +71,9 @@ async def write_to_file(
         await asyncio.to_thread(part.open)
         await download.run()
         await asyncio.to_thread(part.commit)
-    except BaseException:
-        await response.close()  # a cancel may have come before the first byte was asked for
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError):
+            await response.close()  # it may have come before the first byte was asked for
         # In a thread, since it may have to wait for a write there; shielded, since a cancel would leak it.
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, part.discard))
         raise

@@ -24,7 +24,7 @@ class JSONLDecoder:
     def __init__(self, *, max_line: int = MAX_LINE) -> None:
         self.numbers: Sequence[int] = ()
         """The numbers, from 1 and blank lines counted, of the lines that came last."""
-        self.failed = False
+        self.failed: bool = False
         """Whether the next call raises: a line passed the bound after others that were whole."""
         self._max_line = max_line
         self._buffer = bytearray()  # of the line that is not whole yet

@@ -42,9 +42,9 @@ class FilePart:
             _check_bytes("length", length)
         self.file: Any = file
         """The path or the open file."""
-        self.offset = offset
+        self.offset: int = offset
         """The first byte, counted from the start of the file, wherever an open one stands."""
-        self.length = length
+        self.length: int | None = length
         """How many bytes; None for all that follow."""
 
     @property

@@ -237,9 +237,9 @@ class TimedOut:
     __slots__ = ("phase", "request", "seconds")
 
     def __init__(self, request: APIRequest, phase: TimeoutPhase, seconds: float) -> None:
-        self.request = request
+        self.request: APIRequest = request
         self.phase: TimeoutPhase = phase
-        self.seconds = seconds
+        self.seconds: float = seconds
 
     def __call__(self) -> APITimeoutError:
         request = self.request

@@ -41,15 +41,15 @@ class ServerSentEvent:
         retry: int | None = None,
         has_id: bool = False,
     ) -> None:
-        self.event = event
+        self.event: str = event
         """Its name; ``"message"`` if the stream gave none."""
-        self.raw = data if isinstance(data, bytes) else data.encode()
+        self.raw: bytes = data if isinstance(data, bytes) else data.encode()
         """`data` as the bytes that came."""
-        self.id = id
+        self.id: str = id
         """The last event id of the stream so far, as the standard has it; "" when there is none."""
-        self.retry = retry
+        self.retry: int | None = retry
         """Milliseconds to wait before a reconnect, where this event names them."""
-        self.has_id = has_id
+        self.has_id: bool = has_id
         """Whether the event itself named its id, and not one before it."""
         self._text: str | None = None
 
@@ -95,11 +95,11 @@ class SSEDecoder:
     )
 
     def __init__(self, *, last_event_id: str = "", max_event: int = MAX_EVENT) -> None:
-        self.last_event_id = last_event_id
+        self.last_event_id: str = last_event_id
         """What a reconnect would send as Last-Event-ID; "" for nothing."""
         self.retry: int | None = None
         """Milliseconds before a reconnect, as the stream last named them; None if it did not."""
-        self.failed = False
+        self.failed: bool = False
         """Whether the next call raises: an event passed the bound after others that were whole."""
         self._max_event = max_event
         self._buffer = bytearray()  # of the event that is not whole yet, with line feeds only

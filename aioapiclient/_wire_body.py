@@ -144,8 +144,6 @@ class WireBody:
     def abort(self, error: Exception) -> None:
         """Close the connection; who reads now, or later, gets *error*."""
         self._error = error
-        # aiohttp would close the connection without a word to the reader.
-        self._content.set_exception(error)
         self._drop()
 
     async def _collect(self, limit: int | None) -> bytes:

@@ -88,8 +88,8 @@ class Placed:
     __slots__ = ("middleware", "stage")
 
     def __init__(self, middleware: Middleware | str, stage: str) -> None:
-        self.middleware = middleware
-        self.stage = stage
+        self.middleware: Middleware | str = middleware
+        self.stage: str = stage
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* as the middleware does."""

@@ -3,18 +3,14 @@
     python benchmarks/streams.py
 
 The bytes come from memory, so that nothing but the way from bytes to values is measured: both sides
-of a ratio read the same chunks in the same process, in turns, and the best round of each counts.
-The row against the openai SDK needs it: ``pip install openai``.
+of a ratio read the same chunks in the same process, in turns. The row against the openai SDK needs it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -22,21 +18,13 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from aioapiclient import APIRequest, AsyncAPIResponse
 from aioapiclient.streaming import SSEDecoder, SSEStream
-
-
-def optional(*names: str) -> Any:
-    """The first of these modules that is installed."""
-    for name in names:
-        with suppress(ImportError):
-            return import_module(name)
-    return None
-
+from measure import ROUNDS, Row, compare, optional, table
 
 openai = optional("openai")
 HTTPX = optional("httpx2", "httpx")  # the SDK's own, under its newer name or its older one
 
 EVENTS = 2000
-ROUNDS = 15
+FEW_ROUNDS = max(ROUNDS // 4, 5)  # each of them is long
 PAYLOAD = (
     b'{"id":"chatcmpl-8a1","object":"chat.completion.chunk","created":1694268190,"model":"gpt-4o-mini",'
     b'"system_fingerprint":"fp_44709d6fcb","choices":[{"index":0,"delta":{"content":" hello"},'
@@ -140,24 +128,21 @@ async def decoded(chunks: Sequence[bytes]) -> int:
     return sum(len(event.data) > 0 for chunk in chunks for event in decoder.feed(chunk))
 
 
-async def best(
+async def in_turns(
     one: Callable[[], Awaitable[int]], other: Callable[[], Awaitable[int]], rounds: int
-) -> tuple[float, float]:
-    """CPU seconds of the best round of each, the rounds in turns."""
+) -> tuple[list[float], list[float]]:
+    """CPU seconds of each, round by round, in turns."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         for run, spent in zip((one, other), times, strict=True):
             start = time.process_time()
             await run()
             spent.append(time.process_time() - start)
-    return min(times[0]), min(times[1])
+    return times
 
 
-def report(name: str, ratio: float, limit: str) -> None:
-    print(f"{name:<66} {ratio:6.2f}  ({limit})")
-
-
-async def main() -> None:
+async def over_bytes() -> list[Row]:
+    """A typed event over what one would write by hand, for several shapes of streams."""
     data = b"".join(b"data: %b\n\n" % PAYLOAD for _ in range(EVENTS))
     named = b"".join(b"event: chunk\ndata: %b\n\n" % PAYLOAD for _ in range(EVENTS))
     shapes = {
@@ -167,23 +152,48 @@ async def main() -> None:
         "named, in chunks of 16 KiB": cut(named, 16 << 10),
         "named, an event a chunk": cut(named, len(named) // EVENTS),
     }
-    print(f"Python {sys.version.split()[0]}, CPU time, best of {ROUNDS}, {EVENTS} events")
+    rows: list[Row] = []
     for name, chunks in shapes.items():
         assert await typed(chunks) == await by_hand(chunks) == EVENTS
-        ours, bare = await best(lambda c=chunks: typed(c), lambda c=chunks: by_hand(c), ROUNDS)  # type: ignore[misc]
-        report(f"typed over splitting and decoding: {name}", ours / bare, "must 2.0, goal 1.3")
-    if openai is not None:
-        chunks = cut(data, 16 << 10)
-        assert await by_openai(chunks) == EVENTS
-        theirs, ours = await best(lambda: by_openai(chunks), lambda: typed(chunks), 5)
-        report(f"openai {openai.__version__} over typed", theirs / ours, "must 15, goal 30")
+        times = await in_turns(lambda c=chunks: typed(c), lambda c=chunks: by_hand(c), FEW_ROUNDS)  # type: ignore[misc]
+        rows.append(
+            compare(f"a typed SSE event, over splitting and decoding; {name}", *times, must=2.0, goal=1.3)
+        )
+    return rows
+
+
+async def over_ours() -> list[Row]:
+    """The typed stream of the openai SDK over ours."""
+    if openai is None:
+        return []
+    chunks = cut(b"".join(b"data: %b\n\n" % PAYLOAD for _ in range(EVENTS)), 16 << 10)
+    assert await by_openai(chunks) == EVENTS
+    times = await in_turns(lambda: by_openai(chunks), lambda: typed(chunks), 5)
+    what = f"a typed SSE event by openai {openai.__version__}, over ours"
+    return [compare(what, *times, must=15, goal=30, at_least=True)]
+
+
+async def over_one_piece() -> list[Row]:
+    """4 MB in one event: in small chunks over in one."""
     big = b'data: {"text":"%b"}\n\n' % (b"x" * (4 << 20))
     small, whole = cut(big, 1 << 10), [big]
-    many, one = await best(lambda: typed(small, Big), lambda: typed(whole, Big), ROUNDS)
-    report("4 MB in one event, in chunks of 1 KiB over one: typed", many / one, "must 1.5, goal 1.1")
-    many, one = await best(lambda: decoded(small), lambda: decoded(whole), ROUNDS)
-    report("4 MB in one event, in chunks of 1 KiB over one: decoder", many / one, "must 1.5, goal 1.1")
+    what = "4 MB in one SSE event, in chunks of 1 KiB over in one"
+    as_types = await in_turns(lambda: typed(small, Big), lambda: typed(whole, Big), FEW_ROUNDS)
+    as_text = await in_turns(lambda: decoded(small), lambda: decoded(whole), FEW_ROUNDS)
+    return [
+        compare(f"{what}; typed", *as_types, must=1.5, goal=1.1),
+        compare(f"{what}; the decoder alone", *as_text, must=1.5, goal=1.1),
+    ]
+
+
+async def measure() -> list[Row]:
+    return [*await over_bytes(), *await over_ours(), *await over_one_piece()]
+
+
+def rows() -> list[Row]:
+    """The rows of this module."""
+    return asyncio.run(measure())
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    print(table(rows()))

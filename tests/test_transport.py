@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import hashlib
 import os
 import socket
@@ -825,6 +826,17 @@ async def test_options_of_a_borrowed_session(options: dict[str, Any]) -> None:
     ):
         got = await AiohttpTransport(session=session)(make(server.url))
         assert (got.status, await got.read()) == (500, b"x")
+
+
+async def test_compression_on_a_borrowed_session() -> None:
+    """What is compressed is decompressed by us, so that a short body is found there too."""
+    async with aiohttp.ClientSession() as session:
+        transport, data = AiohttpTransport(session=session), gzip.compress(b"abc" * 100)
+        async with raw_server(respond(ok(data, Content_Encoding="gzip"))) as server:
+            assert await fetch(transport, server.url) == b"abc" * 100
+        async with raw_server(respond(ok(data[:-1], Content_Encoding="gzip"))) as server:
+            with pytest.raises(APIConnectionError, match="truncated"):
+                await fetch(transport, server.url)
 
 
 FOREIGN: list[dict[str, Any]] = [{"headers": {"X-Key": KEY}}, {"auth": "auth"}]

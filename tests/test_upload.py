@@ -191,7 +191,9 @@ async def test_spent_body(transport: AiohttpTransport) -> None:
         await (await transport(request)).read()
         with pytest.raises(RequestNotReplayableError):
             await transport(request)
-        assert len(server.requests) == 1
+        await (await transport(put(server.url, b"x"))).read()
+        assert len(server.requests) == 2
+        assert server.connections == 1
 
 
 # --- what the server does
@@ -273,6 +275,42 @@ async def test_progress_is_no_stall() -> None:
     pipe.taken.set()
     await writing
     watch.stop()
+
+
+async def test_stall_at_the_end() -> None:
+    """The last wait, when the user's iterable is through with its part, is watched like any other."""
+
+    class Full(Pipe):
+        def abort(self) -> None:
+            self.taken.set()
+
+        async def write(self, data: memoryview) -> None:
+            self.left += len(data)
+
+        async def write_eof(self) -> None:
+            await self.taken.wait()
+
+    writer: Any = Full()
+    upload = Upload(Body(Sized(b"abc")), put("http://127.0.0.1", b"x", write=0.05))
+    await asyncio.wait_for(upload.write_with_length(writer, 3), 10)
+    assert isinstance(upload.error, APITimeoutError)
+
+
+async def test_end_of_the_call_is_no_error_of_the_user() -> None:
+    """When aiohttp cancels the sending, since the call has ended, that is no error of the user's iterable."""
+
+    async def waiting() -> AsyncIterator[bytes]:
+        await asyncio.sleep(3600)
+        yield b""
+
+    writer: Any = Pipe()
+    upload = Upload(Body(waiting()), put("http://127.0.0.1", b"x"))
+    sending = asyncio.create_task(upload.write_with_length(writer, None))
+    await asyncio.sleep(0)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert upload.error is None
 
 
 async def test_early_answer(transport: AiohttpTransport) -> None:

@@ -323,6 +323,15 @@ async def test_limit(transport: AiohttpTransport, answer: bytes) -> None:
         assert (caught.value.limit, caught.value.status) == (1000, 200)
 
 
+async def test_read_error_closes(transport: AiohttpTransport) -> None:
+    """A body that is refused closes its connection, though somebody still holds the response."""
+    async with raw_server(hang(response("200 OK", None, Content_Length="9000") + b"a")) as server:
+        source: Any = (await transport(get(server.url)))._source
+        with pytest.raises(BodyTooLargeError):
+            await source.read(10)
+        await until(lambda: server.open_connections == 0)
+
+
 async def test_limit_while_it_comes(transport: AiohttpTransport) -> None:
     """The limit holds while the body comes: an endless one ends there."""
 
@@ -386,19 +395,42 @@ async def test_silence(transport: AiohttpTransport) -> None:
                 assert (caught.value.phase, caught.value.sent) == ("read", None)
 
 
-@pytest.mark.parametrize(
-    "answer", [response("200 OK", None, Content_Length="9") + b"a", response("200 OK", None)]
-)
+PENDING = {
+    "length": response("200 OK", None, Content_Length="9") + b"a",
+    "unframed": response("200 OK", None) + b"a",
+    "gzip": response("200 OK", None, Content_Length="99", Content_Encoding="gzip") + gzip.compress(BODY)[:12],
+}
+
+
+@pytest.mark.parametrize("answer", PENDING.values(), ids=PENDING.keys())
 async def test_cancelled_read(transport: AiohttpTransport, answer: bytes) -> None:
-    """A read that is cancelled stays cancelled, and closes its connection."""
+    """A read that is cancelled stays cancelled, and closes its connection at once."""
     async with raw_server(hang(answer)) as server:
-        reading = asyncio.create_task((await transport(get(server.url))).read())
-        await turns()
-        assert server.open_connections == 1
-        reading.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await reading
-        await until(lambda: server.open_connections == 0)
+        for read in (AsyncAPIResponse[Any].read, chunks):
+            held = await transport(get(server.url))
+            source: Any = held._source
+            held._source = _Held(source)
+            reading = asyncio.create_task(read(held))
+            await turns()
+            assert server.open_connections == 1
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            await until(lambda: server.open_connections == 0)
+
+
+class _Held:
+    """A source that nobody closes: what is closed then, it has closed itself."""
+
+    def __init__(self, source: Any) -> None:
+        self.read = source.read
+        self.read_chunk = source.read_chunk
+
+    def close(self) -> None:
+        pass
+
+    def abort(self, error: Exception) -> None:
+        pass
 
 
 async def test_abort_wakes_the_reader(transport: AiohttpTransport) -> None:
@@ -417,6 +449,16 @@ async def test_abort_wakes_the_reader(transport: AiohttpTransport) -> None:
             with pytest.raises(ClientClosedError):
                 await later
         await until(lambda: server.open_connections == 0)
+
+
+async def test_abort_before_reading(transport: AiohttpTransport) -> None:
+    """What had come before a body was aborted is not handed out any more."""
+    for answer in PENDING.values():
+        async with raw_server(hang(answer)) as server:
+            source: Any = (await transport(get(server.url)))._source
+            source.abort(ClientClosedError("closed by the test"))
+            with pytest.raises(ClientClosedError):
+                await source.read_chunk()
 
 
 async def test_abort_of_a_whole_body(transport: AiohttpTransport) -> None:
@@ -438,6 +480,8 @@ async def test_abort_in_a_bomb(transport: AiohttpTransport) -> None:
         reading = asyncio.create_task(source.read(None))
         await turns(3)
         source.abort(ClientClosedError("closed by the test"))
+        await turns(2)
+        assert reading.done()
         with pytest.raises(ClientClosedError):
             await reading
 

@@ -90,7 +90,7 @@ class BearerAuth(Auth):
         self._header = ""
         if isinstance(token, str):
             self._header = f"Bearer {_checked(token, 'token')}"
-            self.challenge_statuses = frozenset()
+            self.challenge_statuses: frozenset[int] = frozenset()
         elif callable(token):
             self._provider = token
         else:

@@ -25,7 +25,7 @@ from aioapiclient.errors import (
 
 __all__ = ["RetryBudget", "RetryMiddleware", "RetryPolicy"]
 
-logger = logging.getLogger("aioapiclient.retry")
+_logger = logging.getLogger("aioapiclient.retry")
 
 Outcome: TypeAlias = AsyncAPIResponse[Any] | Exception
 """How an attempt ended."""
@@ -193,7 +193,7 @@ class RetryMiddleware:
         *,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self.policy = policy or RetryPolicy()
+        self.policy: RetryPolicy = policy or RetryPolicy()
         self._sleep = sleep
         # For policies of a call that bring none: theirs is the client's, so that no call escapes it.
         self._budget = RetryBudget() if self.policy.budget is msgspec.UNSET else self.policy.budget
@@ -226,7 +226,7 @@ class RetryMiddleware:
             if wait is None:
                 return retries.end(outcome)
             await _close(outcome)
-            logger.info("%s: %s, again in %.2f s", request.label, _named(outcome), wait)
+            _logger.info("%s: %s, again in %.2f s", request.label, _named(outcome), wait)
             del outcome
             await self._sleep(wait)
             request.attempt += 1

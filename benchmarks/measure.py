@@ -1,0 +1,161 @@
+"""What the benchmarks share: rows with their bars, batches of calls in turns, and the server's process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+Call = Callable[[], Awaitable[object]]
+
+ROUNDS = int(os.environ.get("BENCHMARK_ROUNDS", "60"))
+"""Rounds of each row; more of them where the machine is noisy."""
+
+AT_ONCE = 32
+
+
+class Item(msgspec.Struct):
+    id: int
+    name: str
+    email: str
+
+
+class Page(msgspec.Struct):
+    items: list[Item]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a ratio (or a count) and its bars, which it must not pass."""
+
+    what: str
+    measured: float
+    must: float | None = None
+    goal: float | None = None
+    least: float | None = None
+    """The ratio of the least that was measured of each: what the noise of the machine can only add to."""
+    spread: tuple[float, float] | None = None
+    """The quartiles of the ratios of all rounds."""
+    at_least: bool = False
+    """Whether the bars are to be reached, and not to be kept below."""
+    note: str = ""
+
+    def reaches(self, bar: float) -> bool:
+        """Whether *bar* is met; the measure is rounded as it is printed."""
+        measured = round(self.measured, 2)
+        return measured >= bar if self.at_least else measured <= bar
+
+    @property
+    def failed(self) -> bool:
+        """Whether the bar that must be met is not."""
+        return self.must is not None and not self.reaches(self.must)
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        if self.must is None:
+            return ""
+        if self.failed:
+            return "**missed**"
+        return "goal" if self.goal is not None and self.reaches(self.goal) else "must"
+
+
+def compare(what: str, times: Sequence[float], base: Sequence[float], **bars: Any) -> Row:
+    """*times* over *base*, which were measured in turns: the median of the ratios of the rounds."""
+    ratios = [one / other for one, other in zip(times, base, strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4)
+    return Row(what, statistics.median(ratios), least=min(times) / min(base), spread=(low, high), **bars)
+
+
+def in_turns(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """What each of *runs* measures, round by round, in an order that changes: no neighbour is always the same."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    order = list(runs)
+    for _ in range(rounds):
+        random.shuffle(order)
+        for name in order:
+            times[name].append(runs[name]())
+    return times
+
+
+async def batch(call: Call, calls: int, at_once: int = AT_ONCE) -> float:
+    """CPU seconds, of this process, of one of *calls* calls, *at_once* at a time."""
+
+    async def worker() -> None:
+        for _ in range(calls // at_once):
+            await call()
+
+    start = time.process_time()
+    await asyncio.gather(*(worker() for _ in range(at_once)))
+    return (time.process_time() - start) / calls
+
+
+async def batches(calls: Mapping[str, tuple[Call, int]], rounds: int) -> dict[str, list[float]]:
+    """CPU seconds a call of each of *calls* (with its size of a batch), round by round, in turns."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for call, size in calls.values():
+        await batch(call, size)  # connections are opened, caches filled
+    order = list(calls)
+    for _ in range(rounds):
+        random.shuffle(order)
+        for name in order:
+            call, size = calls[name]
+            times[name].append(await batch(call, size))
+    return times
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    """The server, in a process of its own; gives its base URL."""
+    command = [sys.executable, str(Path(__file__).with_name("server.py"))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def optional(*names: str) -> Any:
+    """The first of these modules that is installed; None if there is none."""
+    for name in names:
+        with suppress(ImportError):
+            return import_module(name)
+    return None
+
+
+def microseconds(times: Sequence[float]) -> str:
+    """The least and the median, for notes."""
+    return f"{min(times) * 1e6:.0f} us at least, {statistics.median(times) * 1e6:.0f} in the median"
+
+
+_HEAD = ("What", "Measured", "Quartiles", "Least over least", "Must", "Goal", "Meets")
+
+
+def table(rows: Sequence[Row]) -> str:
+    """*rows* as a table in Markdown."""
+    lines = [_HEAD, tuple("---" for _ in _HEAD), *(_cells(row) for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    quartiles = "" if row.spread is None else f"{row.spread[0]:.2f} to {row.spread[1]:.2f}"
+    sign = ">= " if row.at_least else "<= "
+    bars = ["" if bar is None else f"{sign}{bar:g}" for bar in (row.must, row.goal)]
+    least = "" if row.least is None else f"{row.least:.2f}"
+    what = f"{row.what} ({row.note})" if row.note else row.what
+    return (what, f"{row.measured:.2f}", quartiles, least, *bars, row.verdict)

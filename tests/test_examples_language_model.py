@@ -1,0 +1,43 @@
+"""examples/language_model.py, a complete SDK, runs in a process of its own, and prints what it shows."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "language_model.py"
+
+
+async def test_the_example_of_a_language_model() -> None:
+    """Each trait of the SDK shows in what its program prints."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-B", str(EXAMPLE)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+
+    assert process.returncode == 0, output.decode()
+    assert output.decode().splitlines() == [
+        # Pages: one by hand, then an item after the other over all of them.
+        "first page: budgie dodo, and more",
+        "all models: budgie dodo kakapo macaw parakeet",
+        # A typed value.
+        "macaw: Polly wants a cracker (4 tokens)",
+        # A union of events, one of which is new, up to [DONE].
+        "start of message-6",
+        "  Polly",
+        "  wants",
+        "  a",
+        "stop after 3 tokens",
+        "skipped: 1",
+        # A raw response: an overloaded server is asked again, though it is a POST.
+        "Polly wants a cracker (req-8, 1 retry)",
+        "requests left: 42",
+        # One class for an overload in the status and in the stream, and what came before it is kept.
+        "status: OverloadedError 529 overloaded_error",
+        "stream: OverloadedError 200 overloaded_error, after 'Polly'",
+        # An error that every API has.
+        "refused: 401 authentication_error",
+    ]
