@@ -274,14 +274,14 @@ def _transports_of(connector: Any) -> Iterator[Any]:
 
 
 def _close_transport(transport: Any) -> None:
-    if transport is None:
+    tls = getattr(transport, "_ssl_protocol", None)
+    inner: Any = transport if tls is None else getattr(tls, "_transport", None)
+    sock = getattr(inner, "_sock", None)
+    if sock is None:
+        # A loop of another make has closed the sockets when it ended, as uvloop does.
         return
     # It notes that it is closed, and fails to tell the loop.
     with suppress(RuntimeError):
         transport.abort()
-    tls = getattr(transport, "_ssl_protocol", None)
-    inner: Any = transport if tls is None else getattr(tls, "_transport", None)
-    sock = getattr(inner, "_sock", None)
-    if sock is not None:
-        sock.close()
-        inner._sock = None
+    sock.close()
+    inner._sock = None

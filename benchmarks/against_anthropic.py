@@ -10,8 +10,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
-from aioapiclient import AsyncAPIClient
 from measure import ROUNDS, Call, Page, Row, batches, compare, microseconds, optional, running_server, table
+
+from aioapiclient import AsyncAPIClient
 
 anthropic = optional("anthropic")
 CALLS = 320

@@ -10,9 +10,9 @@ import asyncio
 
 import aiohttp
 import msgspec
+from measure import ROUNDS, Call, Page, Row, batches, compare, microseconds, running_server, table
 
 from aioapiclient import AsyncAPIClient, BearerAuth
-from measure import ROUNDS, Call, Page, Row, batches, compare, microseconds, running_server, table
 
 CALLS = 320  # of one batch
 

@@ -14,11 +14,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
+from measure import ROUNDS, Row, compare, optional, table
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from aioapiclient import APIRequest, AsyncAPIResponse
 from aioapiclient.streaming import SSEDecoder, SSEStream
-from measure import ROUNDS, Row, compare, optional, table
 
 openai = optional("openai")
 HTTPX = optional("httpx2", "httpx")  # the SDK's own, under its newer name or its older one
