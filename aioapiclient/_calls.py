@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Calls"]
 
+_MOST_PATTERNS = 512  # a path may hold an id: what is remembered must not grow for ever
+
 T = TypeVar("T")
 PageT = TypeVar("PageT", bound=AsyncPage[Any])
 
@@ -70,22 +72,23 @@ class Calls(Polling):
             given = await self._prepare(given)
         if cast_to is aiohttp.ClientResponse:
             return await self._call_raw(method, path, given)
-        check_cast_to(result_type(cast_to), self._config.settings.dec_hook)
-        request = self._build(
-            method,
-            path,
-            cast_to if asked or wanted == "value" else _RESPONSE[cast_to],
-            given,
-            stream=wanted == "unread response",
-            accept="*/*" if cast_to is bytes else "application/json",
-        )
-        response = await self._send(request, self._handler_for(given))
+        unread = wanted == "unread response"
+        target = cast_to if asked or wanted == "value" else _RESPONSE[cast_to]
+        params = self.default_params
+        if given or params or unread:
+            request = self._build_checked(method, path, target, given, params, unread)
+        else:
+            request = self._build_plain(method, path, target)
+        handler = self._handler_for(given) if given else self._handler
+        # Each coroutine in between costs each call: one that does not stream goes straight down.
+        response = await (self._send if request.stream else self._run)(request, handler)
         if wanted != "value" or asked:
             handed_out(response, asked=asked)
         if wanted != "value":
             return response
-        if response.value is not NOT_GIVEN and "_process_response" not in self._own_hooks:
-            return response.value
+        value = response.value
+        if value is not NOT_GIVEN and "_process_response" not in self._own_hooks:
+            return value
         return await self._processed(response, cast_to)
 
     async def _call_raw(self, method: str, path: str | URL, given: RequestOptions) -> aiohttp.ClientResponse:
@@ -243,12 +246,46 @@ class Calls(Polling):
             self._adopt(auth)
         return given
 
+    def _build_plain(self, method: str, path: str | URL, cast_to: Any) -> APIRequest:
+        """A request that is nothing but its path: made once, and copied for each call after."""
+        patterns = self._config.patterns
+        try:
+            pattern = patterns.get((method, path, cast_to))
+        except TypeError:  # not hashable, such as Annotated with a list
+            return self._build_checked(method, path, cast_to, {}, {})
+        if pattern is None:
+            request = self._build_checked(method, path, cast_to, {}, {})
+            if request.idempotency_key is None:
+                if len(patterns) >= _MOST_PATTERNS:
+                    patterns.clear()
+                patterns[method, path, cast_to] = request.copy()
+            return request
+        request = pattern.copy()
+        request.cast_to = cast_to
+        request.extensions, request.path_params = {}, {}
+        return request
+
+    def _build_checked(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any,
+        given: RequestOptions,
+        params: Mapping[str, Any],
+        stream: bool = False,
+    ) -> APIRequest:
+        target = result_type(cast_to)
+        check_cast_to(target, self._config.settings.dec_hook)
+        accept = "*/*" if target is bytes else "application/json"
+        return self._build(method, path, cast_to, given, params, stream=stream, accept=accept)
+
     def _build(
         self,
         method: str,
         path: str | URL,
         cast_to: Any,
         given: RequestOptions,
+        params: Mapping[str, Any] | None = None,
         *,
         stream: bool = False,
         accept: str = "application/json",
@@ -261,7 +298,7 @@ class Calls(Polling):
             given,
             stream=stream,
             accept=accept,
-            default_params=self.default_params,
+            default_params=self.default_params if params is None else params,
             make_key=self._idempotency_key,
         )
 
@@ -274,12 +311,15 @@ class Calls(Polling):
         request.timers = shared.timers
         try:
             with scope:
-                response = _checked_response(await handler(request))
-                if not response.ok:
+                response = await handler(request)
+                if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
+                    raise _not_a_response(response)
+                ok = response.ok
+                if not ok:
                     await response.read_error()
         finally:
             shared.end(scope)
-        if not response.ok:
+        if not ok:
             error = self._make_status_error(response, response.error_body())
             for note in response.notes:
                 error.add_note(note)
@@ -353,9 +393,5 @@ class Calls(Polling):
         )
 
 
-def _checked_response(response: AsyncAPIResponse[Any]) -> AsyncAPIResponse[Any]:
-    if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(
-            f"The chain gave a {type(response).__name__}, not a response: does a middleware return?"
-        )
-    return response
+def _not_a_response(thing: object) -> TypeError:
+    return TypeError(f"The chain gave a {type(thing).__name__}, not a response: does a middleware return?")

@@ -153,8 +153,12 @@ def fold(chain: Sequence[Middleware], transport: Handler) -> Handler:
 
 
 def _bind(middleware: Middleware, handler: Handler) -> Handler:
+    # An object's __call__ is found once, here: Python would look for it at every call.
+    is_object = inspect.iscoroutinefunction(type(middleware).__call__)
+    call = middleware.__call__ if is_object else middleware
+
     def bound(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
-        return middleware(request, handler)
+        return call(request, handler)
 
     return bound
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ._headers import check_layer
 from ._options import check_iterable, check_mapping, check_retry, merge_headers, resolve_settings
@@ -21,6 +21,11 @@ from ._types import (
 )
 from ._url import BaseURL
 from .errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+    from ._request import APIRequest
 
 __all__ = ["CLIENT_OPTIONS", "Config"]
 
@@ -54,13 +59,16 @@ class Config:
     combinations.
     """
 
-    __slots__ = ("base", "given", "settings", "stream_timeout", "timeout")
+    __slots__ = ("base", "given", "patterns", "settings", "stream_timeout", "timeout")
 
     given: dict[str, Any]
     """The keywords as they were given, mappings merged."""
 
     base: BaseURL
     """Where relative paths lead."""
+
+    patterns: dict[tuple[str, str | URL, Any], APIRequest]
+    """Requests that are nothing but a path, by what they were asked for as: to be copied."""
 
     settings: CallSettings
     """The settings of a call that brings none."""
@@ -77,6 +85,7 @@ class Config:
         if changes.get("retry") is not None and "max_retries" not in changes:
             # A whole policy brings its own number: one from below must not cut into it.
             changes = {**changes, "max_retries": NOT_GIVEN}
+        self.patterns = {}
         self.given = {**below, **_merged(below, changes)}
         self.base = BaseURL(changes["base_url"]) if parent is None or "base_url" in changes else parent.base
         self.settings = CallSettings() if parent is None else parent.settings

@@ -276,12 +276,12 @@ def _transports_of(connector: Any) -> Iterator[Any]:
 def _close_transport(transport: Any) -> None:
     tls = getattr(transport, "_ssl_protocol", None)
     inner: Any = transport if tls is None else getattr(tls, "_transport", None)
+    if transport is not None:
+        # It notes that it is closed, and fails to tell the loop.
+        with suppress(RuntimeError):
+            transport.abort()
     sock = getattr(inner, "_sock", None)
-    if sock is None:
-        # A loop of another make has closed the sockets when it ended, as uvloop does.
-        return
-    # It notes that it is closed, and fails to tell the loop.
-    with suppress(RuntimeError):
-        transport.abort()
-    sock.close()
-    inner._sock = None
+    # A loop of another make, such as uvloop's, has closed its sockets itself when it ended.
+    if sock is not None:
+        sock.close()
+        inner._sock = None

@@ -17,6 +17,20 @@ from .errors import ClientClosedError
 __all__ = ["Lifecycle"]
 
 
+_forks = (
+    0  # how many lie between this process and the first: to compare it is cheaper than to ask for the pid
+)
+
+
+def _note_fork() -> None:
+    global _forks  # a fact of the process
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
 class Lifecycle:
     """One event loop, one process, one transport; opened by the first call, ended by `close`."""
 
@@ -27,6 +41,7 @@ class Lifecycle:
         self.closed = False
         self.loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
+        self._forks = 0
         self._calls: set[Scope] = set()
         self._streams: set[AsyncAPIResponse[Any]] = set()
         self._adopted: dict[int, Callable[[], Any]] = {}
@@ -50,7 +65,7 @@ class Lifecycle:
         if self._to_bind:
             self.bind()
         loop = asyncio.get_running_loop()
-        if self.closed or loop is not self.loop or self._process != os.getpid():
+        if self.closed or loop is not self.loop or self._forks != _forks:
             self._move_to(loop)
         self._calls.add(scope)
         return loop
@@ -100,7 +115,7 @@ class Lifecycle:
         if self.loop is not None:
             self._forget_loop()
         self.loop = loop
-        self._process = os.getpid()
+        self._process, self._forks = os.getpid(), _forks
 
     def _forget_loop(self) -> None:
         # What the first loop left behind can no longer be closed on it.

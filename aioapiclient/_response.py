@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin, overlo
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from ._codecs import DecodeError, decode_body
+from ._codecs import DecodeError, decoder_for
 from ._content_type import charset_of
 from ._digest import Digest
 from ._download import write_to_file
@@ -137,7 +137,7 @@ class BaseAPIResponse:
     @property
     def ok(self) -> bool:
         """Whether the status is no error: 2xx, or one that the call named in ``ok_statuses``."""
-        return 200 <= self.status <= 299 or self.status in self.request.settings.ok_statuses
+        return self.status // 100 == 2 or self.status in self.request.settings.ok_statuses
 
     @property
     def request_id(self) -> str | None:
@@ -179,15 +179,9 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     again: Callable[[Mapping[str, str]], Awaitable[AsyncAPIResponse[Any]]] | None = None
     """Sends the same call once more, with these headers over its own; of an unread response of a client."""
 
-    # Defaults of the class, so that a response which needs none of them does not pay for them.
-    _body: bytes | None = None
-    _taken: bool = False
-    _value: Any = NOT_GIVEN
     _others: dict[Any, Any] | None = None
-    _on_close: list[Callable[[], object]] | None = None
-    _timer: asyncio.TimerHandle | None = None
 
-    def __init__(
+    def __init__(  # pyright: ignore[reportMissingSuperCall]
         self,
         request: APIRequest,
         status: int,
@@ -198,8 +192,21 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         http_version: str = "1.1",
         elapsed: float = 0.0,
     ) -> None:
-        super().__init__(request, status, headers, reason, url, http_version, elapsed)
+        # Every call makes one: what the base class does is done here, without the price of calling it. What
+        # every call reads is set here too, for a default of the class is slow to find.
+        self.request = request
+        self.status = status
+        self.headers = headers
+        self.reason = reason
+        self.url = request.url if url is None else url
+        self.http_version = http_version
+        self._elapsed = elapsed
         self._source: BodySource | None = source
+        self._body: bytes | None = None
+        self._taken = False
+        self._value: Any = NOT_GIVEN
+        self._on_close: list[Callable[[], object]] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
     def from_bytes(
@@ -233,7 +240,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     @property
     def parses_later(self) -> bool:
         """Whether the caller asked for the response itself, to parse it when they like."""
-        return is_response_type(self.request.cast_to)
+        return _asked_for(self.request.cast_to)[0]
 
     def take_raw(self) -> Any:
         """The `aiohttp.ClientResponse` behind it, of a call that asked for that type; it is the caller's now.
@@ -426,7 +433,8 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         if self._value is NOT_GIVEN:
             if self._body is None:
                 await self.read()
-            self._value = self._decode(result_type(self.request.cast_to), self.headers.get("Content-Type"))
+            target = _asked_for(self.request.cast_to)[1]
+            self._value = self._decode(target, self.headers.get("Content-Type"))
         return self._value
 
     @property
@@ -465,9 +473,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     def _decode(self, target: Any, content_type: str | None) -> Any:
         settings = self.request.settings
         try:
-            return decode_body(
-                self.body, target, content_type, strict=settings.strict, dec_hook=settings.dec_hook
-            )
+            return decoder_for(target, content_type, settings.strict, settings.dec_hook)(self.body)
         except DecodeError as error:
             raise self.validation_error(error.reason, error.path) from None
 

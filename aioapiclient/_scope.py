@@ -43,7 +43,8 @@ class Scope:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.disarm()
+        if self.deadline is not None:
+            self.disarm()
         try:
             if self._error is not None:
                 self.settle(error)

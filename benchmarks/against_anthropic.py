@@ -1,4 +1,4 @@
-"""A typed GET against the same one by the anthropic SDK's client, whose place ours takes; CPU time, in one run.
+"""Typed GETs against the same ones by the anthropic SDK's client, whose place ours takes; CPU time, in one run.
 
 Its default backend, and the one on aiohttp where that is installed. Both sides decode the same JSON,
 it into pydantic models and ours into msgspec structs. Without the SDK there are no rows.

@@ -80,7 +80,7 @@ def compare(what: str, times: Sequence[float], base: Sequence[float], **bars: An
 
 
 def in_turns(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """What each of *runs* measures, round by round, in an order that changes: no neighbour is always the same."""
+    """What each of *runs* measures, round by round, in an order that changes."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     order = list(runs)
     for _ in range(rounds):

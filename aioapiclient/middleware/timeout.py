@@ -27,7 +27,7 @@ class DeadlineMiddleware:
         if seconds <= 0:
             raise timed_out()
         stream, scope = request.stream, request.scope
-        if scope is None or scope.armed:
+        if scope is None or scope.deadline is not None:
             with request.time_limit(seconds, "total") as limit:
                 deadline = request.deadline = limit.deadline
                 response = await handler(request)
@@ -47,10 +47,11 @@ class DeadlineMiddleware:
 
 
 def _total(request: APIRequest) -> float | None:
-    total, left = request.limit("total"), request.time_left()
-    if total is None or left is None:
-        return left if total is None else total
-    return min(total, left)
+    total = request.limit("total")
+    if request.deadline is None:
+        return total
+    left = request.time_left()
+    return left if total is None or left is None else min(total, left)
 
 
 class TimeoutMiddleware:
