@@ -426,15 +426,10 @@ def _respond(
     body = WireBody(raw, request, failure)
     if borrowed is not None:
         body.watch_connection(borrowed)
-    return AsyncAPIResponse(
-        request,
-        raw.status,
-        raw.headers,
-        body,
-        reason=raw.reason or "",
-        elapsed=0.0 if started is None else asyncio.get_running_loop().time() - started,
-        http_version="1.0" if raw.version == (1, 0) else "1.1",
-    )
+    elapsed = 0.0 if started is None else asyncio.get_running_loop().time() - started
+    version = "1.0" if raw.version == (1, 0) else "1.1"
+    # By place: keywords would cost more than all that they name.
+    return AsyncAPIResponse(request, raw.status, raw.headers, body, raw.reason or "", None, version, elapsed)
 
 
 # What newer parsers refuse, aiohttp 3.12 lets through, and the one in pure Python does still.
