@@ -171,7 +171,8 @@ class _Connector(_Base):
     """
 
     def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
-        pool = timeout.pool
+        # An aiohttp middleware may make a request of its own, with limits that know nothing of ours.
+        pool = getattr(timeout, "pool", None)
         if pool is not None:
             traces = _Traces(traces)
             traces.pool = pool

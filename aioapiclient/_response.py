@@ -194,12 +194,12 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     ) -> None:
         # Every call makes one: what the base class does is done here, without the price of calling it. What
         # every call reads is set here too, for a default of the class is slow to find.
-        self.request = request
-        self.status = status
-        self.headers = headers
-        self.reason = reason
-        self.url = request.url if url is None else url
-        self.http_version = http_version
+        self.request: APIRequest = request
+        self.status: int = status
+        self.headers: CIMultiDictProxy[str] = headers
+        self.reason: str = reason
+        self.url: URL = request.url if url is None else url
+        self.http_version: str = http_version
         self._elapsed = elapsed
         self._source: BodySource | None = source
         self._body: bytes | None = None

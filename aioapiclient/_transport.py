@@ -432,11 +432,9 @@ def _respond(
     return AsyncAPIResponse(request, raw.status, raw.headers, body, raw.reason or "", None, version, elapsed)
 
 
-# What newer parsers refuse, aiohttp 3.12 lets through, and the one in pure Python does still.
-_IS_LENIENT: Final = (
-    tuple(int(part) for part in aiohttp.__version__.split(".")[:2]) < (3, 13)
-    or http_parser.HttpResponseParser is http_parser.HttpResponseParserPy
-)
+# What newer parsers refuse, that of aiohttp 3.12 lets through, and the one in pure Python in part.
+_IS_OLD: Final = tuple(int(part) for part in aiohttp.__version__.split(".")[:2]) < (3, 13)
+_IS_PURE_PYTHON: Final = http_parser.HttpResponseParser is http_parser.HttpResponseParserPy
 
 
 def _what_is_broken(raw: aiohttp.ClientResponse) -> str | None:
@@ -447,11 +445,14 @@ def _what_is_broken(raw: aiohttp.ClientResponse) -> str | None:
     coding = headers.get("Transfer-Encoding")
     if coding is not None and coding.strip().lower() != "chunked":
         return "a transfer coding that was not asked for"
-    if _IS_LENIENT:
+    if _IS_OLD:
         if len(headers) > 128:
             return "more than 128 headers"
-        if len(headers.getall("Content-Length", ())) > 1:
-            return "more than one Content-Length"
         if "\0" in "".join(headers.values()):
             return "NUL in a header"
+    if _IS_PURE_PYTHON:
+        if len(headers.getall("Content-Length", ())) > 1:
+            return "more than one Content-Length"
+        if raw.version is not None and raw.version.major != 1:
+            return f"HTTP/{raw.version.major}"
     return None

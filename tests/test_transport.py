@@ -332,6 +332,7 @@ BROKEN = {
     "garbage": b"garbage\r\n\r\n",
     "HTTP/0.9": b"hello\r\n\r\n",
     "status 99": b"HTTP/1.1 99 X\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/3.1": b"HTTP/3.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     "a bad name": HEAD + b"X Y: a\r\nContent-Length: 0\r\n\r\n",
     "many headers": HEAD + b"".join(b"X-%d: a\r\n" % number for number in range(200)) + b"\r\n",
     "NUL": HEAD + b"X: a\0b\r\nContent-Length: 0\r\n\r\n",
@@ -772,6 +773,25 @@ async def test_session_middlewares() -> None:
         assert server.requests[0].headers["X-Mark"] == "1"
         with pytest.raises(Own):
             await fetch(transport, server.url + "/own")
+    await transport.close()
+
+
+async def test_request_of_a_middleware() -> None:
+    """A client middleware of aiohttp may make requests of its own on the session, with limits or without."""
+
+    async def ask(request: aiohttp.ClientRequest, handler: Any) -> aiohttp.ClientResponse:
+        for limits in ({}, {"timeout": aiohttp.ClientTimeout(total=60)}):
+            url = request.url.with_path("/token")
+            async with request.session.get(url, middlewares=(), **limits) as got:
+                request.headers["X-Token"] = await got.text()
+        answer: aiohttp.ClientResponse = await handler(request)
+        return answer
+
+    transport = AiohttpTransport(session_middlewares=[ask])
+    async with raw_server(respond(ok(b"t"))) as server:
+        await fetch(transport, server.url)
+        assert [request.target for request in server.requests] == ["/token", "/token", "/"]
+        assert server.requests[2].headers["X-Token"] == "t"
     await transport.close()
 
 
