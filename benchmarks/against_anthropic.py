@@ -1,4 +1,4 @@
-"""What a call costs against the `AsyncAPIClient` of the anthropic SDK: CPU time, in one run."""
+"""What a call costs against the `AsyncAPIClient` of the anthropic SDK: CPU time, in one run.
 
 Its default backend, and the one on aiohttp where that is installed. Both sides decode the same JSON,
 it into pydantic models and ours into msgspec structs. Without the SDK there are no rows.

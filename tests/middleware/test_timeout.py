@@ -364,9 +364,12 @@ async def test_a_cancel_in_the_tick_of_a_limit_is_never_lost(
     client: AsyncAPIClient | None, which: str, order: str
 ) -> None:
     """A caller's cancel in the same tick as total, attempt or both stays a cancel, 20 times of 20."""
-    for _ in range(20):
+    outcomes: list[bool] = []
+    while len(outcomes) < 20:
+        reached = asyncio.Event()
 
-        async def handler(request: APIRequest) -> Any:
+        async def handler(request: APIRequest, reached: asyncio.Event = reached) -> Any:
+            reached.set()
             task = asyncio.current_task()
             assert task is not None
             loop = asyncio.get_running_loop()
@@ -375,10 +378,11 @@ async def test_a_cancel_in_the_tick_of_a_limit_is_never_lost(
             block(0.004)
             await hangs(request)
 
-        call = through(client, limits(which))
-        task = asyncio.ensure_future(call(handler))
+        task = asyncio.ensure_future(through(client, limits(which))(handler))
         await asyncio.wait([task])
-        assert task.cancelled()
+        if reached.is_set():  # a busy machine may let the limit run out before
+            outcomes.append(task.cancelled())
+    assert all(outcomes)
 
 
 @pytest.mark.parametrize("which", ["total", "attempt", "both"])
@@ -387,17 +391,22 @@ async def test_the_callers_timeout_in_the_tick_of_a_limit_is_theirs(
     client: AsyncAPIClient | None, which: str, order: float
 ) -> None:
     """A caller's ``asyncio.timeout`` in the same tick raises their `TimeoutError`, 20 times of 20."""
-    for _ in range(20):
+    seen: list[type[BaseException]] = []
+    while len(seen) < 20:
+        reached = asyncio.Event()
 
-        async def handler(request: APIRequest) -> Any:
+        async def handler(request: APIRequest, reached: asyncio.Event = reached) -> Any:
+            reached.set()
             block(0.004)
             await hangs(request)
 
-        call = through(client, limits(which))
-        with pytest.raises(TimeoutError):
+        with pytest.raises((TimeoutError, APITimeoutError)) as caught:
             async with asyncio.timeout(order):
-                await call(handler)
+                await through(client, limits(which))(handler)
+        if reached.is_set():  # a busy machine may let the limit run out before
+            seen.append(caught.type)
         assert not_cancelling()
+    assert set(seen) == {TimeoutError}
 
 
 async def test_total_and_attempt_in_one_tick_are_the_total(client: AsyncAPIClient | None) -> None:
