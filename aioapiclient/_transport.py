@@ -15,7 +15,8 @@ takes a short body for a whole one                see `_wire_body`
 raises thirty kinds of errors, some with secrets  see `_wire_errors`
 ================================================  ===========================================
 
-On a borrowed session what `_connector` mends is not mended, for nothing of it is changed.
+On a borrowed session what `_connector` mends is not mended, for nothing of it is changed; only that a
+reader is woken when its connection is lost, `WireBody.watch_connection` does in its place.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import gzip
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -347,7 +348,9 @@ async def test_limit_while_it_comes(transport: AiohttpTransport) -> None:
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
 async def test_bomb(transport: AiohttpTransport, coding: str) -> None:
     """A bomb costs no more memory than the limit and one step, and does not hold the loop."""
-    compress = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress}[coding]
+    compress = {"gzip": gzip.compress, "deflate": zlib.compress, "br": partial(brotli.compress, quality=1)}[
+        coding
+    ]
     bomb, limit = compress(b"\0" * (64 << 20)), 4 << 20
     ticks = 0
 
@@ -475,7 +478,7 @@ async def test_abort_of_a_whole_body(transport: AiohttpTransport) -> None:
 
 async def test_abort_in_a_bomb(transport: AiohttpTransport) -> None:
     """A body that is aborted while it is decompressed ends there."""
-    async with raw_server(respond(encoded(gzip.compress(b"\0" * (64 << 20)), "gzip"))) as server:
+    async with raw_server(respond(encoded(gzip.compress(b"\0" * (16 << 20)), "gzip"))) as server:
         source: Any = (await transport(get(server.url)))._source
         reading = asyncio.create_task(source.read(None))
         await turns(3)
