@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -40,6 +39,8 @@ def check_names(given: Iterable[str], known: frozenset[str], what: str = "option
     """Raise `TypeError` for a name that is not *known*, with the one that was probably meant."""
     for name in given:
         if name not in known:
+            import difflib  # for a mistake only: importing the package should not pay for it
+
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
             raise TypeError(f"Unknown {what} {name!r}; {hint}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .contract import Middleware
 from .errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["load_middleware"]
 
@@ -36,6 +37,9 @@ def load_middleware(name: str, **config: Any) -> Middleware:
 def _find(name: object) -> EntryPoint:
     if not isinstance(name, str):
         raise TypeError(f"A middleware is loaded by its name, a str, not {type(name).__name__}")
+    # Here, for most clients name nothing, and it is a fifth of what importing the package costs.
+    from importlib.metadata import entry_points
+
     installed = entry_points(group=GROUP)
     # A checkout beside its own wheel shows the same entry point twice: that is no contradiction.
     found = {point.value: point for point in installed if point.name == name}
@@ -46,6 +50,8 @@ def _find(name: object) -> EntryPoint:
             f"More than one distribution has a middleware {name!r}: {', '.join(sorted(found))}"
         )
     names = sorted({point.name for point in installed})
+    import difflib
+
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"installed are {', '.join(names) or 'none'}"
     raise InvalidRequestError(f"No installed distribution has a middleware {name!r}; {hint}")

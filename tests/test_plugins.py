@@ -120,7 +120,7 @@ def test_an_unknown_name_is_refused_with_a_hint(site: Path, name: str, message: 
 
 def test_no_plugin_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing is installed the message says so."""
-    monkeypatch.setattr("aioapiclient._plugins.entry_points", lambda group: EntryPoints([]))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: EntryPoints([]))
     with pytest.raises(InvalidRequestError, match="installed are none"):
         load_middleware("marker")
 
@@ -138,7 +138,7 @@ def test_a_name_that_two_distributions_have_is_refused(site: Path) -> None:
 def test_one_distribution_seen_twice_is_no_contradiction(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same entry point found twice, in a checkout and its wheel, is one."""
     point = EntryPoint("twice", "aioapiclient.middleware:TimeoutMiddleware", GROUP)
-    monkeypatch.setattr("aioapiclient._plugins.entry_points", lambda group: EntryPoints([point, point]))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: EntryPoints([point, point]))
 
     assert type(load_middleware("twice")).__name__ == "TimeoutMiddleware"
 
@@ -193,7 +193,7 @@ def test_the_factory_is_asked_for_each_client(monkeypatch: pytest.MonkeyPatch) -
         def load(self) -> Any:
             return factory
 
-    monkeypatch.setattr("aioapiclient._plugins.entry_points", lambda group: [Point()])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Point()])
     Client(BASE, middlewares=["counted"])
     Client(BASE, middlewares=["counted"])
 
