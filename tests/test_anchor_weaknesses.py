@@ -283,11 +283,15 @@ async def test_w_22_a_message_holds_no_body() -> None:
 
 async def test_w_23_a_view_owns_nothing() -> None:
     """Leaving a view's `async with` leaves the client and its other views usable."""
-    async with Client(BASE, transport=Script()) as api:
+    script = Script()
+    async with Client(BASE, transport=script) as api:
         async with api.with_options(max_retries=0) as view:
             await view.get("/x")
+        assert not api.is_closed()
         await api.get("/x")
         await view.get("/x")
+
+    assert len(script.requests) == 3
 
 
 async def test_w_24_nothing_is_scheduled_by_a_collection() -> None:

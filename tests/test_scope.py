@@ -71,6 +71,10 @@ async def test_a_scope_that_was_left_is_deaf() -> None:
     scope.fire(OutOfTime)
     await asyncio.sleep(0)
 
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
 
 async def test_a_scope_belongs_to_a_task() -> None:
     """Outside a task a scope says what is missing."""
