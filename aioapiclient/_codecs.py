@@ -268,7 +268,9 @@ def _parse_yaml(body: bytes) -> Any:
         if refused is None:
             return msgspec.yaml.decode(body)
     except Exception as error:  # for odd scalars PyYAML raises IndexError, KeyError and AttributeError
-        refused = f"not valid YAML{_where(error)}"
+        # The libyaml of PyYAML 6.0.4 has a limit of its own, and looks further ahead than one event.
+        too_deep = "nesting depth" in str(getattr(error, "problem", ""))
+        refused = "nested too deep" if too_deep else f"not valid YAML{_where(error)}"
     raise DecodeError(refused)
 
 
