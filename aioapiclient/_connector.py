@@ -72,10 +72,12 @@ class _Protocol(ResponseHandler):
         transport = self.transport
         if transport is None or transport.is_closing():
             return False
-        body = self._payload
-        if self._waiter is not None or (body is not None and not body.is_eof()):
+        if self._waiter is not None:
             return True
-        return not self.should_close and (self._poll is None or not self._poll(0))
+        if self.should_close:  # in use, or unfit
+            body = self._payload
+            return body is not None and not body.is_eof()
+        return self._poll is None or not self._poll(0)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         """Take in one parsed response, unless it is one interim response too many."""
