@@ -20,8 +20,8 @@ from ._codecs import DecodeError
 from ._jsonl import MAX_LINE, JSONLDecoder
 from ._response import AsyncAPIResponse
 from ._resume import ReconnectPolicy, Resumption
-from ._sse import MAX_EVENT, ServerSentEvent, SSEDecoder, single_lines
-from ._stream import AsyncStream, MakeError, Sleep, Until, body_of, stream_error
+from ._sse import MAX_EVENT, ServerSentEvent, SSEDecoder
+from ._stream import AsyncStream, MakeError, Sleep, Until, stream_error
 from .errors import (
     APIConnectionError,
     APIError,
@@ -106,7 +106,7 @@ class SSEStream(AsyncStream[T_co]):
         if not text:
             return ()
         if self._direct and len(text) <= self.max_event:
-            found = single_lines(text)
+            found = self._decoder.single_lines(text)
             if found is not None:
                 if self._resumption is not None:
                     self._resumption.progressed()
@@ -142,7 +142,7 @@ class SSEStream(AsyncStream[T_co]):
             cause = broken
         self._decoder.flush()
         resumption.lost(self._decoder.last_event_id, self._decoder.retry)
-        await self._release()
+        await self._response.close()
         return await self._resume(resumption, cause)
 
     async def _resume(self, resumption: Resumption, cause: APIError | None) -> bool:
@@ -177,7 +177,6 @@ class SSEStream(AsyncStream[T_co]):
 
     async def _adopt(self, response: AsyncAPIResponse[Any], resumption: Resumption) -> bool:
         self._response = response
-        self._chunks = body_of(response)
         if self._closed:
             raise self._consumed("was closed")
         self._ended = self._exhausted = False

@@ -21,6 +21,9 @@ from typing import Any, Literal
 
 import msgspec
 import pytest
+from event_streams import JSON_STREAMS, by_the_letter, cut
+from hypothesis import given
+from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 from servers import Exchange, RawServer, Script, close, hang, in_turn, raw_server, reset
 from servers import respond as reply
@@ -191,6 +194,43 @@ def data(*payloads: str) -> bytes:
 
 
 # --- from events to values
+
+
+def expected_of(events: Iterable[tuple[str, str, str]]) -> tuple[list[Any], type[Exception] | None]:
+    """What a typed stream makes of *events* that are JSON: values, and the error that ends them."""
+    values: list[Any] = []
+    for name, text, _ in events:
+        if text.strip() == "[DONE]":
+            break
+        if name == "error":
+            return values, APIStreamError
+        if name == "ping" or not text:
+            continue
+        try:
+            values.append(json.loads(text))
+        except ValueError:
+            return values, APIResponseValidationError
+    return values, None
+
+
+@given(stream=JSON_STREAMS, places=st.data())
+def test_any_split_gives_the_same_values(stream: bytes, places: st.DataObject) -> None:
+    """However a stream is cut, its values are those of the events by the algorithm as written."""
+    chunks = cut(stream, places.draw(st.lists(st.integers(0, len(stream)), max_size=20)))
+    values: list[Any] = []
+
+    async def iterate(*parts: bytes) -> type[Exception] | None:
+        values.clear()
+        try:
+            async for value in SSEStream[Any](answer(*filter(None, parts)), Any):
+                values.append(value)  # noqa: PERF401
+        except (APIStreamError, APIResponseValidationError) as error:
+            return type(error)
+        return None
+
+    for parts in (chunks, [stream], stream.splitlines(keepends=True)):
+        ended_by = asyncio.run(iterate(*parts))
+        assert (values, ended_by) == expected_of(by_the_letter(stream).events)
 
 
 @pytest.mark.parametrize(
