@@ -8,13 +8,13 @@ there already, were it one byte in eight, and what does not is the same for any 
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
 import pytest
+from programs import run
 from servers import Exchange, ok, raw_server, response
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
@@ -81,13 +81,8 @@ asyncio.run(main())
 async def cost(way: str, server: Callable[[Exchange], Awaitable[object]], path: Path) -> list[int]:
     """Bytes that went through, and bytes that they added to the peak of the process."""
     async with raw_server(server, reads_bodies=False) as running:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", CLIENT, way, running.url, str(SIZE), str(path)),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        output, _ = await process.communicate()
-    assert process.returncode == 0
-    return msgspec.json.decode(output, type=list[int])
+        (line,) = await run("-c", CLIENT, way, running.url, str(SIZE), path)
+    return msgspec.json.decode(line, type=list[int])
 
 
 async def give(exchange: Exchange) -> None:
