@@ -127,8 +127,7 @@ class AsyncStream(Generic[T_co]):
         reconnect: bool | ReconnectPolicy = False,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        if reconnect:
-            raise TypeError(f"{type(self).__name__} cannot reconnect: it has no event ids to resume from")
+        self.check_options(until, reconnect)
         self._response = response
         self._cast_to = cast_to
         self._make_error = make_error
@@ -147,6 +146,14 @@ class AsyncStream(Generic[T_co]):
         self._skipped = 0
         self._last_id = ""
         self._waiting = False  # for the next bytes
+
+    @classmethod
+    def check_options(cls, until: object, reconnect: object) -> None:
+        """Raise `TypeError` for what cannot be; a client asks before it sends anything."""
+        if until is not None and not callable(until):
+            raise TypeError(f"until must be a function of an event, not {type(until).__name__}")
+        if reconnect:
+            raise TypeError(f"{cls.__name__} cannot reconnect: it has no event ids to resume from")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._response!r}>"

@@ -80,6 +80,7 @@ class SSEStream(AsyncStream[T_co]):
         reconnect: bool | ReconnectPolicy = False,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
+        self.check_options(until, reconnect)
         super().__init__(response, cast_to, make_error=make_error, until=until, sleep=sleep)
         self._again = response.again
         self._resumption: Resumption | None = None
@@ -87,6 +88,13 @@ class SSEStream(AsyncStream[T_co]):
             if self._again is None:
                 raise TypeError("reconnect needs a response that a client opened for streaming")
             self._resumption = Resumption(ReconnectPolicy() if reconnect is True else reconnect)
+
+    @classmethod
+    def check_options(cls, until: object, reconnect: object) -> None:
+        """Raise `TypeError` for what is no function, and no way to reconnect."""
+        super().check_options(until, reconnect=False)
+        if not isinstance(reconnect, bool | ReconnectPolicy):
+            raise TypeError(f"reconnect must be a bool or a ReconnectPolicy, not {type(reconnect).__name__}")
 
     @property
     def last_event_id(self) -> str:
