@@ -423,12 +423,10 @@ async def test_a_cancellation_after_the_grant_is_passed_on() -> None:
 
 async def test_a_wait_that_runs_out_in_the_tick_of_the_grant_keeps_the_slot() -> None:
     """A slot that was granted in time is used, though the time is up before the call runs on."""
+    if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
+        pytest.skip("a FakeClock can move the timers of asyncio's own loops only")
     clock = FakeClock()
-    with (
-        clock.install()
-        if type(asyncio.get_running_loop()).__module__.startswith("asyncio")
-        else pytest.skip()
-    ):
+    with clock.install():
         limit = ConcurrencyLimitMiddleware(1, max_wait=5)
         held = await limit(get("held"), unread_handler)
         calls = Calls(limit)
@@ -673,6 +671,19 @@ async def test_a_credential_is_fetched_without_a_slot_of_its_own() -> None:
         assert await api.get("/things") == {"id": 7}
     paths = [request.url.path for request in transport.requests]
     assert paths == ["/v1/token", "/v1/things", "/v1/token", "/v1/things", "/v1/moved"]
+
+
+async def test_outside_auth_the_call_for_a_credential_needs_a_slot_of_its_own() -> None:
+    """Per attempt, a call holds its slot while the call for its token asks for another one."""
+    transport = FakeTransport(default=reply(200, {"token": "t1"}))
+    limit = ConcurrencyLimitMiddleware(1, max_waiting=0)
+    middlewares = [per_attempt(limit)]
+    async with Client(BASE, transport=transport, auth=LoggingIn(), middlewares=middlewares) as api:
+        with pytest.raises(ConcurrencyLimitError) as caught:
+            await api.get("/things")
+    assert caught.value.request is not None
+    assert caught.value.request.url.path == "/v1/token"
+    assert transport.requests == []
 
 
 # --- origins
