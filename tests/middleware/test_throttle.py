@@ -556,6 +556,24 @@ async def test_what_waits_for_a_slot_finds_the_gate_closed_too() -> None:
     assert [call.result().status for call in calls] == [429, 200, 200, 200, 200]
 
 
+async def test_a_gate_on_both_sides_of_a_limit() -> None:
+    """The same gate before the limit as well keeps those out of its queue who come while it is closed."""
+    setting = Setting(reply(429, Retry_After="20"))
+    limit = ConcurrencyLimitMiddleware(1)
+    handler = fold([setting.gate, limit, setting.gate], setting.wire)
+    calls = [asyncio.ensure_future(handler(get())) for _ in range(2)]
+    await setting.timeline.move_to(1)
+    calls.append(asyncio.ensure_future(handler(get())))
+    await turns()
+    assert (limit.in_flight, limit.waiting) == (1, 0)
+    async with asyncio.timeout(10):
+        with pytest.raises(ThrottledError):
+            await handler(get(deadline=asyncio.get_running_loop().time() + 15))
+    await setting.timeline.move_to(20)
+    assert [call.result().status for call in calls] == [429, 200, 200]
+    assert setting.wire.times == [0, 20, 20]
+
+
 # --- promises, names and bad values
 
 
