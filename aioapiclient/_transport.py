@@ -26,7 +26,7 @@ import ssl as tls
 from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache, partial
 from http.cookies import SimpleCookie
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohttp
 from aiohttp import http_parser
@@ -311,8 +311,8 @@ class _NoCookies(aiohttp.DummyCookieJar):
 
 def _as_headers(headers: Any) -> CIMultiDict[str]:
     # An aiohttp middleware may make a request of its own, with any mapping.
-    ready: CIMultiDict[str] = headers if type(headers) is CIMultiDict else CIMultiDict(headers or ())
-    return ready
+    is_ready = type(headers) is CIMultiDict
+    return cast("CIMultiDict[str]", headers if is_ready else CIMultiDict(headers or ()))
 
 
 def _as_url(url: str | URL) -> URL:
