@@ -33,7 +33,8 @@ from cancelling import (
     eager_tasks,
     run_struck,
 )
-from servers import hang, raw_server, turns
+from servers import hang, ok, raw_server, turns
+from servers import respond as serve
 
 from aioapiclient import (
     AiohttpTransport,
@@ -292,6 +293,9 @@ SCENARIOS = {
     "a poll": Scenario(calling(poll), JOBS, THING, 3),
     "pages": Scenario(calling(walk(prefetch=False)), {"/pages": PAGES}, [1, 2, 3], 3),
     "pages asked for ahead": Scenario(calling(walk(prefetch=True)), {"/pages": PAGES}, [1, 2, 3], 3),
+    "pages asked for ahead and again": Scenario(
+        calling(walk(prefetch=True)), {"/pages": (PAGES[0], BUSY[0], *PAGES[1:])}, [1, 2, 3], 4
+    ),
     "middlewares": Scenario(calling(get, **CAREFUL), {"/thing": BUSY}, THING, 2),
     "an unread response through middlewares": Scenario(
         calling(open_unread, **CAREFUL), {"/file": (Reply(b"busy", 503), Reply(CONTENT))}, CONTENT, 2
@@ -433,6 +437,39 @@ async def _cancel_one_of_three(place: int, number: int) -> bool:
         assert len(asked) == 2
         assert await api.get("/thing") == THING
         assert transport.open_responses == 0
+    return bool(strike.cancels)
+
+
+# --- one connection
+
+
+@either_task
+@each_moment
+async def test_a_cancel_of_one_who_waits_for_the_connection(moment: str, eager: bool) -> None:
+    """Of three calls that share one connection each can be cancelled at any await: the others get it."""
+    async with eager_tasks(eager), raw_server(serve(ok(b'{"id": 7}'))) as server:
+        for place in range(3):
+            number = 1
+            while await _cancel_one_of_three_in_a_row(server.url, place, number, moment):
+                number += 1
+            assert number > 2
+
+
+async def _cancel_one_of_three_in_a_row(url: str, place: int, number: int, moment: str) -> bool:
+    """Whether the call at *place* had an await of that *number*, at which it was cancelled."""
+    transport: Any = AiohttpTransport(connector=partial(aiohttp.TCPConnector, limit=1))
+    async with AsyncAPIClient(url, transport=transport) as api:
+        strike = Strike(api.get("/thing"), number, moment)
+        calls: list[Coroutine[Any, Any, Any]] = [api.get("/thing") for _ in range(2)]
+        calls.insert(place, run_struck(strike))
+        tasks = [asyncio.create_task(call) for call in calls]
+        _, waiting = await asyncio.wait(tasks, timeout=10)
+        assert not waiting, f"cancelled at await {number}, somebody waits for a connection that is free"
+        struck = tasks.pop(place)
+        assert struck.cancelled() is bool(strike.cancels)
+        assert [task.result() for task in tasks] == [THING, THING]
+        assert await api.get("/thing") == THING
+        assert not transport._session.connector._acquired
     return bool(strike.cancels)
 
 
