@@ -33,7 +33,7 @@ from cancelling import (
     eager_tasks,
     run_struck,
 )
-from servers import hang, ok, raw_server, turns
+from servers import RawServer, hang, ok, raw_server, turns, until
 from servers import respond as serve
 
 from aioapiclient import (
@@ -470,6 +470,51 @@ async def _cancel_one_of_three_in_a_row(url: str, place: int, number: int, momen
         assert [task.result() for task in tasks] == [THING, THING]
         assert await api.get("/thing") == THING
         assert not transport._session.connector._acquired
+    return bool(strike.cancels)
+
+
+# --- the closing of the client
+
+
+class Closed:
+    """A middleware whose closing takes its time, and may fail."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+
+    async def __call__(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        return await handler(request)
+
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+        if self.failure is not None:
+            raise self.failure
+
+
+@either_task
+@each_moment
+@pytest.mark.parametrize("failure", [None, OSError("disk full")], ids=["", "and a failure"])
+async def test_a_cancel_of_close(failure: Exception | None, moment: str, eager: bool) -> None:
+    """Cancelled at any await, and whatever fails besides, `close` is cancelled and leaves nothing open."""
+    async with eager_tasks(eager), raw_server(serve(ok())) as server:
+        number = 1
+        while await _cancel_close(server, failure, number, moment):
+            number += 1
+        assert number > 2
+
+
+async def _cancel_close(server: RawServer, failure: Exception | None, number: int, moment: str) -> bool:
+    """Whether `close` had an await of that *number*, at which it was cancelled."""
+    api = AsyncAPIClient(server.url, middlewares=[Closed(failure)])
+    await api.get("/thing")
+    strike = Strike(api.close(), number, moment)
+    task = asyncio.create_task(run_struck(strike))
+    await asyncio.wait([task])
+    assert task.cancelled() is bool(strike.cancels)
+    if not strike.cancels:
+        assert task.exception() is failure
+    assert api.is_closed()
+    await until(lambda: not server.open_connections)
     return bool(strike.cancels)
 
 
