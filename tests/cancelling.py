@@ -434,6 +434,7 @@ async def _cancel(
     await asyncio.wait({task}, timeout=10)
     assert task.done(), "it is still running"
     if not strike.cancels:
+        loop.set_exception_handler(None)
         assert task.result() == scenario.result
         return False
     assert task.cancelled(), f"it ended otherwise: {task.exception() or task.result()!r}"
