@@ -164,9 +164,7 @@ def test_a_total_outage_costs_hardly_a_request_more_than_there_are_calls(seed: i
 def test_after_an_outage_calls_succeed_as_before(seed: int) -> None:
     """Within 5 s after an outage of 30 s calls succeed as before, retries included, and without a burst."""
     load = simulate(41, lambda second: 1 if 5 <= second < 35 else 0.05, seed)
-    before = (
-        load.succeeded[1] + load.succeeded[2]
-    )
+    before = load.succeeded[1] + load.succeeded[2]
     after = load.succeeded[39] + load.succeeded[40]
     assert before >= 1980, f"seed {seed}"  # with one failure in twenty, thanks to the retries
     assert after >= 0.95 * before, f"seed {seed}"
