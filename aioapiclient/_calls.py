@@ -327,9 +327,19 @@ class Calls(Polling):
 
     async def _run(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         """Send *request* down the chain, in a scope that the closing of the client can end."""
-        with self._shared.begin(request):
-            response = await handler(request)
-            await self._refuse(response)
+        with self._shared.begin(request) as scope:
+            opened: list[AsyncAPIResponse[Any]] = []
+            scope.opened = opened if request.stream else None
+            try:
+                response = await handler(request)
+                await self._refuse(response)
+            except BaseException:
+                # A middleware that is ended after the head has nobody to give its response to.
+                for lost in opened:
+                    await lost.close()
+                raise
+            finally:
+                scope.opened = None
         return response
 
     async def _refuse(self, response: AsyncAPIResponse[Any]) -> None:

@@ -219,6 +219,8 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         """What `parse` gave, or was told to give; `NOT_GIVEN` before."""
         self._on_close: list[Callable[[], object]] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        if request.stream and request.scope is not None and request.scope.opened is not None:
+            request.scope.opened.append(self)
 
     @classmethod
     def from_bytes(

@@ -42,6 +42,9 @@ class Scope(msgspec.Struct, eq=False):
     task: asyncio.Task[Any] | None = None
     """Whom it cancels."""
 
+    opened: list[Any] | None = None
+    """The unread responses of a call that asks for one, while it runs."""
+
     _before: int = 0
     _error: MakeError | None = None
     _when_expired: MakeError | None = None
