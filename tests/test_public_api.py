@@ -22,7 +22,7 @@ PACKAGE = Path(aioapiclient.__file__).parent
 ERRORS = {
     "APIClientError", "APIConnectionError", "APIError", "APIResponseValidationError", "APIStatusError",
     "APIStreamError", "APITimeoutError", "AuthenticationError", "BadGatewayError", "BadRequestError",
-    "BodyTooLargeError", "ClientClosedError", "ConflictError", "ContentTooLargeError",
+    "BodyTooLargeError", "CircuitOpenError", "ClientClosedError", "ConflictError", "ContentTooLargeError",
     "GatewayTimeoutError", "GoneError", "InternalServerError", "InvalidRequestError", "NotFoundError",
     "OperationFailedError", "PermissionDeniedError", "PreconditionFailedError", "RateLimitError",
     "RequestNotReplayableError", "RequestTimeoutError", "RetryableError", "ServerNotImplementedError",
@@ -30,7 +30,8 @@ ERRORS = {
     "UnprocessableEntityError",
 }  # fmt: skip
 
-# The doors of DESIGN §4, and what else a user is handed: ClientOptions, ProblemDetails, OperationFailedError.
+# The doors of DESIGN §4, and what else a user is handed: ClientOptions, ProblemDetails, the
+# errors of long-running operations and of the circuit breaker.
 DOORS = {
     "aioapiclient": ERRORS
     | {
@@ -49,8 +50,8 @@ DOORS = {
     },
     "aioapiclient.errors": ERRORS | {"TimeoutPhase"},
     "aioapiclient.middleware": {
-        "AuthMiddleware", "DeadlineMiddleware", "DecodingMiddleware", "HeadersMiddleware",
-        "RedirectMiddleware", "RetryMiddleware", "TimeoutMiddleware",
+        "AuthMiddleware", "CircuitBreakerMiddleware", "DeadlineMiddleware", "DecodingMiddleware",
+        "HeadersMiddleware", "RedirectMiddleware", "RetryMiddleware", "TimeoutMiddleware",
     },
     "aioapiclient.streaming": {
         "AsyncStream", "JSONLDecoder", "JSONLStream", "ReconnectPolicy", "SSEDecoder", "SSEStream",

@@ -1,9 +1,10 @@
-"""The middlewares of the default chain; each stands alone in a chain of your own.
+"""The middlewares of the default chain, and those to add to it; each stands alone in a chain of your own.
 
 They import what a plugin may import, and so show that the contract is enough.
 """
 
 from .auth import AuthMiddleware
+from .circuit_breaker import CircuitBreakerMiddleware
 from .decoding import DecodingMiddleware
 from .headers import HeadersMiddleware
 from .redirect import RedirectMiddleware
@@ -12,6 +13,7 @@ from .timeout import DeadlineMiddleware, TimeoutMiddleware
 
 __all__ = [
     "AuthMiddleware",
+    "CircuitBreakerMiddleware",
     "DeadlineMiddleware",
     "DecodingMiddleware",
     "HeadersMiddleware",
