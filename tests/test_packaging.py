@@ -99,6 +99,7 @@ def test_every_built_in_entry_point_loads(installed: Distribution) -> None:
         "deadline": "DeadlineMiddleware",
         "decoding": "DecodingMiddleware",
         "headers": "HeadersMiddleware",
+        "hedging": "HedgingMiddleware",
         "redirect": "RedirectMiddleware",
         "retry": "RetryMiddleware",
         "timeout": "TimeoutMiddleware",

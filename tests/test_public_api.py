@@ -51,7 +51,8 @@ DOORS = {
     "aioapiclient.errors": ERRORS | {"TimeoutPhase"},
     "aioapiclient.middleware": {
         "AuthMiddleware", "CircuitBreakerMiddleware", "DeadlineMiddleware", "DecodingMiddleware",
-        "HeadersMiddleware", "RedirectMiddleware", "RetryMiddleware", "TimeoutMiddleware",
+        "HeadersMiddleware", "HedgingMiddleware", "RedirectMiddleware", "RetryMiddleware",
+        "TimeoutMiddleware",
     },
     "aioapiclient.streaming": {
         "AsyncStream", "JSONLDecoder", "JSONLStream", "ReconnectPolicy", "SSEDecoder", "SSEStream",

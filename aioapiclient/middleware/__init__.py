@@ -7,6 +7,7 @@ from .auth import AuthMiddleware
 from .circuit_breaker import CircuitBreakerMiddleware
 from .decoding import DecodingMiddleware
 from .headers import HeadersMiddleware
+from .hedging import HedgingMiddleware
 from .redirect import RedirectMiddleware
 from .retry import RetryMiddleware
 from .timeout import DeadlineMiddleware, TimeoutMiddleware
@@ -17,6 +18,7 @@ __all__ = [
     "DeadlineMiddleware",
     "DecodingMiddleware",
     "HeadersMiddleware",
+    "HedgingMiddleware",
     "RedirectMiddleware",
     "RetryMiddleware",
     "TimeoutMiddleware",
