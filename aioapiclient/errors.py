@@ -16,6 +16,7 @@
             ServerNotImplementedError 501   BadGatewayError 502
             ServiceUnavailableError 503     GatewayTimeoutError 504
         APIResponseValidationError   a response came that is not what was asked for; .path .response
+        CircuitOpenError             refused here, for the server fails too often; .origin .retry_after
         OperationFailedError         a long-running operation failed, or was cancelled; .status .response
         BodyTooLargeError            a body passed ``max_body``
         TooManyRedirectsError        more hops than allowed, or a hop that is refused
@@ -54,6 +55,7 @@ __all__ = [
     "BadGatewayError",
     "BadRequestError",
     "BodyTooLargeError",
+    "CircuitOpenError",
     "ClientClosedError",
     "ConcurrencyLimitError",
     "ConflictError",
@@ -447,6 +449,22 @@ class APIResponseValidationError(APIError):
         self.status = status
         self.content_type = content_type
         self.excerpt = excerpt
+
+
+class CircuitOpenError(APIError):
+    """A circuit breaker refused the request: its server fails too often. Never tried again."""
+
+    sent: ClassVar[Literal[False]] = False
+    """Nothing was sent."""
+
+    origin: str
+    """The origin whose circuit is open, such as ``https://api.example.com``."""
+
+    def __init__(
+        self, message: str = "The circuit is open", *, origin: str = "", final: bool = True, **facts: Any
+    ) -> None:
+        super().__init__(message, final=final, **facts)
+        self.origin = origin
 
 
 class OperationFailedError(APIError):
