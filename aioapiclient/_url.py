@@ -368,9 +368,12 @@ def _escape_reference(reference: str) -> str:
     return before + host + escape_illegal(reference[start + len(authority) :], escape_header)
 
 
+_DOTS = re.compile(r"/\.{1,2}(?:/|\Z)")
+
+
 def _remove_dot_segments(path: str) -> str:
     """RFC 3986 §5.2.4, in one pass; a path without a leading slash (``mailto:``) has no segments."""
-    if not path.startswith("/"):
+    if not path.startswith("/") or _DOTS.search(path) is None:
         return path
     segments = path.split("/")
     kept: list[str] = []
