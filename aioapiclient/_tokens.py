@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from typing import Any, TypeAlias
 
 import msgspec
@@ -25,6 +25,10 @@ class Token(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Token(expires_in={self.expires_in})"
+
+    def __rich_repr__(self) -> Iterator[Any]:
+        # msgspec's own has every field: rich would print the credential.
+        yield "expires_in", self.expires_in
 
 
 Fetch: TypeAlias = Callable[[], Awaitable[Token | str]]
