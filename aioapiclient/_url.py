@@ -312,11 +312,25 @@ def redact_url(url: URL | str) -> str:
     """
     scheme, authority, path, query, _ = split_url(_text_of(url))
     shown = escape_illegal(path, escape_any)
-    if authority is not None:
-        shown = f"//{escape_illegal(authority.rpartition('@')[2], escape_any)}{shown}"
-    elif scheme is not None and "@" in path:
-        shown = "..."  # A URL gone wrong (`https:/user:password@host`): userinfo may be anywhere in it.
+    host = (authority or "").rpartition("@")[2]
+    if (scheme is not None and not host and "@" in path) or _has_no_port(host):
+        # A URL gone wrong (`https:/user:password@host`, `https://user:pass/word@host`): userinfo may be
+        # anywhere in it.
+        shown = "..."
+    elif authority is not None:
+        shown = f"//{escape_illegal(host, escape_any)}{shown}"
+    if len(shown) > _LONGEST_SHOWN:
+        shown = shown[:_LONGEST_SHOWN] + "..."
     return f"{scheme + ':' if scheme else ''}{shown}{'' if query is None else '?...'}"
+
+
+_LONGEST_SHOWN = 1000  # characters; a server that redirects to a path of 32 KiB is not to fill the logs
+
+
+def _has_no_port(host: str) -> bool:
+    """Whether what follows a colon in *host* is no port, so that it may be a password."""
+    _, colon, port = host.rpartition(":")
+    return bool(colon) and not host.endswith("]") and not (port.isascii() and port.isdigit())
 
 
 # --- references
