@@ -26,7 +26,13 @@ from ._request import APIRequest
 from ._retry_after import retry_after
 from ._types import NOT_GIVEN, NotGiven
 from ._url import resolve_reference
-from .errors import APIConnectionError, APIResponseValidationError, BodyTooLargeError, StreamConsumedError
+from .errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    BodyTooLargeError,
+    StreamConsumedError,
+    printable,
+)
 
 __all__ = ["AsyncAPIResponse", "BaseAPIResponse", "BodySource", "BytesSource"]
 
@@ -516,9 +522,8 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
     def validation_error(self, reason: str, path: str = "$") -> APIResponseValidationError:
         """The error for a body that is not what was asked for, with a bounded excerpt as attribute."""
-        message = (
-            f"{self.request.label}: status {self.status}, {self.content_type or 'no content type'}: {reason}"
-        )
+        content_type = printable(self.content_type or "no content type")
+        message = f"{self.request.label}: status {self.status}, {content_type}: {reason}"
         return APIResponseValidationError(
             message if path == "$" else f"{message} at {path}",
             path=path,
