@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast
@@ -142,10 +142,9 @@ class APIRequest(msgspec.Struct, eq=False):
     def __repr__(self) -> str:
         return f"<APIRequest {self.label} attempt={self.attempt}>"
 
-    def __rich_repr__(self) -> Iterator[Any]:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         # msgspec's own has every field: a traceback that rich prints would show the credential.
-        yield self.label
-        yield "attempt", self.attempt
+        return [("label", self.label), ("attempt", self.attempt)]
 
     def copy(self) -> APIRequest:
         """A request of its own: its headers are copied, its body and its ``extensions`` shared."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeAlias
 
 import msgspec
@@ -26,9 +26,9 @@ class Token(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Token(expires_in={self.expires_in})"
 
-    def __rich_repr__(self) -> Iterator[Any]:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         # msgspec's own has every field: rich would print the credential.
-        yield "expires_in", self.expires_in
+        return [("expires_in", self.expires_in)]
 
 
 Fetch: TypeAlias = Callable[[], Awaitable[Token | str]]
