@@ -408,21 +408,34 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             yield text
 
     async def iter_lines(self) -> AsyncGenerator[str, None]:
-        """The lines of the body without their ends, which are CRLF, LF or CR."""
+        """The lines of the body without their ends, which are CRLF, LF or CR.
+
+        Raises `BodyTooLargeError` for one line of more than the call's ``max_body``, in characters.
+        """
         pending = ""
         parts: list[str] = []
+        size = 0
         async with aclosing(self.iter_text()) as texts:
             async for text in texts:
                 *lines, rest = _split_lines(pending + text)
                 for line in lines:
                     yield "".join((*parts, line))
                     parts.clear()
+                    size = 0
                 # A CR at the very end may be half of a CRLF: it waits for what comes next.
                 pending = "\r" if rest.endswith("\r") else ""
                 parts.append(rest[: len(rest) - len(pending)])
+                size += len(rest)
+                self._check_line(size)
         last = "".join(parts)
         if last or pending:
             yield last
+
+    def _check_line(self, size: int) -> None:
+        limit, request = self.request.settings.max_body, self.request
+        if limit is not None and size > limit:
+            message = f"{request.label}: a line of the response body has more than {limit} characters"
+            raise BodyTooLargeError(message, request=request, limit=limit, status=self.status)
 
     async def write_to_file(
         self,
