@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from yarl import URL
@@ -117,8 +117,7 @@ def _scan_parameters(value: str, position: int) -> tuple[dict[str, str], int]:
         if value[position] != ";":
             position = _end(_TOKEN_VALUE, value, position)
             continue
-        match = _PARAMETER.match(value, _end(_SPACE, value, position + 1))
-        assert match is not None
+        match: Any = _PARAMETER.match(value, _end(_SPACE, value, position + 1))  # matches nothing, too
         name, position = match[1].lower(), match.end()
         text = ""
         if value.startswith("=", position):

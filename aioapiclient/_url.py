@@ -198,8 +198,7 @@ def _build_absolute(
     url = check_url(text)
     if path_params:
         rest = text.partition("://")[2]
-        start = re.search(r"[/?#]|\Z", rest)
-        assert start is not None
+        start: Any = re.search(r"[/?#]|\Z", rest)  # every text has an end
         path, _, query = fill_template(parse_template(rest[start.start() :]), path_params).partition("?")
         url = URL.build(
             scheme=url.scheme, authority=url.raw_authority, path=path or "/", query_string=query, encoded=True
