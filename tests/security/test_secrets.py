@@ -15,7 +15,7 @@ import logging
 import pickle
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -214,8 +214,10 @@ async def test_no_ending_shows_a_secret(script: Any) -> None:
     seen: list[Any] = []
     async with everything_logged() as logs, raw_server(script) as server:
         async with Client(server.url, auth=AUTHS[4], default_headers={"X-API-Key": SECRET}) as api:
-            calls = [asyncio.create_task(api.put("/things", aioapiclient.AsyncAPIResponse[Any], **CALL))
-                     for _ in range(2)]  # fmt: skip
+            calls = [
+                asyncio.create_task(api.put("/things", aioapiclient.AsyncAPIResponse[Any], **CALL))
+                for _ in range(2)
+            ]
             await asyncio.wait(calls, timeout=0.1)
             calls[0].cancel()
             seen += calls
@@ -285,14 +287,18 @@ STREAMS: dict[str, bytes] = {
 async def test_no_stream_that_breaks_shows_a_secret(name: str) -> None:
     """A stream that fails, and one that nobody closed, shows nothing of its request (P27)."""
     head = response("200 OK", None, Content_Type="text/event-stream", Content_Length="1000")
-    async with everything_logged() as logs, raw_server(close(head + STREAMS[name])) as server:
-        async with Client(server.url, auth=AUTHS[4]) as api:
-            stream = await api.put("/things", int, stream=True, **CALL)
-            with pytest.raises(APIClientError) as caught:
-                async for _ in stream:
-                    pass
-            assert_hidden(*shown(caught.value), *shown(stream), *shown(stream.response))
-            await api.put("/things", int, stream=True, **CALL)
+    script = close(head + STREAMS[name])
+    async with (
+        everything_logged() as logs,
+        raw_server(script) as server,
+        Client(server.url, auth=AUTHS[4]) as api,
+    ):
+        stream = await api.put("/things", int, stream=True, **CALL)
+        with pytest.raises(APIClientError) as caught:
+            async for _ in stream:
+                pass
+        assert_hidden(*shown(caught.value), *shown(stream), *shown(stream.response))
+        await api.put("/things", int, stream=True, **CALL)
     gc.collect()
     assert_hidden(*logs)
 
@@ -325,8 +331,10 @@ SECRET_PLACES: dict[str, Callable[[str], Any]] = {
 
 
 @pytest.mark.parametrize("place", SECRET_PLACES)
-@given(before=st.sampled_from(["", "é", "\n", "\ud800", " ", "%", ":", "/", "[", "\x00"]),
-       after=st.sampled_from(["", "é", "\n", "\udcff", " ", "%", "@", ":", "/", "]", "\r\nX: y"]))  # fmt: skip
+@given(
+    before=st.sampled_from(["", "é", "\n", "\ud800", " ", "%", ":", "/", "[", "\x00"]),
+    after=st.sampled_from(["", "é", "\n", "\udcff", " ", "%", "@", ":", "/", "]", "\r\nX: y"]),
+)
 def test_no_refusal_shows_a_secret(place: str, before: str, after: str) -> None:
     """A secret that cannot be sent, or stands in the wrong place, is refused without being shown (P27)."""
     try:
@@ -403,10 +411,10 @@ def test_no_object_shows_what_it_holds() -> None:
 
 
 async def test_no_response_can_be_pickled_with_its_request() -> None:
-    """A response, whose request holds the credential, does not pickle: nothing takes it along unseen (P27)."""
+    """A response, whose request holds the credential, does not pickle (P27)."""
     async with Client(BASE, transport=Script(), auth=AUTHS[0]) as api:
         got = await api.get("/", aioapiclient.AsyncAPIResponse[Any])
-    with pytest.raises((TypeError, AttributeError)):
+    with pytest.raises((TypeError, AttributeError, pickle.PicklingError)):
         pickle.dumps(got)
 
 
@@ -423,10 +431,13 @@ def error_classes() -> list[type[APIClientError]]:
 
 
 @pytest.mark.parametrize("cls", error_classes())
-@pytest.mark.parametrize("twin", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy, copy.deepcopy],
-                         ids=["pickle", "copy", "deepcopy"])  # fmt: skip
+@pytest.mark.parametrize(
+    "twin",
+    [lambda e: pickle.loads(pickle.dumps(e)), copy.copy, copy.deepcopy],
+    ids=["pickle", "copy", "deepcopy"],
+)
 def test_an_error_travels_with_its_facts_and_without_headers(cls: Any, twin: Any) -> None:
-    """Errors survive pickling and copying with status, code, request id and wait; a pickle has no headers (P29)."""
+    """An error keeps status, code, request id and wait when it travels, and no headers (P29)."""
     request = APIRequest("GET", BASE, headers={"Authorization": SECRET})
     answer = aioapiclient.AsyncAPIResponse.from_bytes(
         request, 418, {"x-request-id": "req-1", "Set-Cookie": SECRET}
@@ -459,9 +470,11 @@ def test_an_error_travels_with_its_facts_and_without_headers(cls: Any, twin: Any
 
 VALUES = st.recursive(
     st.sampled_from([SECRET, 12345678987, None, True, -1.5, f"x\n{SECRET}"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "a", SECRET]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "a", SECRET]), inner, max_size=3)
+    ),
     max_leaves=6,
-)  # fmt: skip
+)
 TYPES: list[Any] = [
     int,
     list[int],
@@ -480,19 +493,19 @@ def test_a_decode_error_names_the_path_and_not_the_value(value: Any, cast_to: An
     answer = aioapiclient.AsyncAPIResponse.from_bytes(
         APIRequest("GET", BASE), 200, {"Content-Type": "application/json"}, json.dumps(value).encode()
     )
-    with suppress(APIResponseValidationError):
-        asyncio.run(_parse(answer, cast_to))
+    error = asyncio.run(_failure(answer, cast_to))
+    if error is not None:
+        assert_hidden("".join(traceback.format_exception(error)), "".join(map(repr, chain_of(error))))
+        assert "12345678987" not in str(error)
+        assert error.path.startswith("$")
 
 
-async def _parse(answer: Any, cast_to: Any) -> None:
+async def _failure(answer: Any, cast_to: Any) -> APIResponseValidationError | None:
     try:
         await answer.parse(to=cast_to)
     except APIResponseValidationError as error:
-        text = "".join(traceback.format_exception(error)) + "".join(map(repr, chain_of(error)))
-        assert_hidden(str(error), text)
-        assert "12345678987" not in str(error)
-        assert error.path.startswith("$")
-        raise
+        return error
+    return None
 
 
 HOSTILE = [
@@ -520,7 +533,7 @@ async def test_what_a_server_says_cannot_break_a_log(text: str) -> None:
         b"HTTP/1.1 503 Later\r\nRetry-After: " + raw + b"\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + raw + b"\r\n\r\n",
         raw + b"\r\n\r\n",
-    ]  # fmt: skip
+    ]
     async with everything_logged() as logs:
         for answer in answers:
             async with raw_server(close(answer)) as server, Client(server.url, max_retries=1) as api:
