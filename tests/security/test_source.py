@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
 import random
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -116,10 +116,15 @@ def test_nothing_is_named_by_chance() -> None:
     assert len(made) == 6
 
 
-def test_the_boundary_is_of_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A multipart boundary is 128 bits of `secrets` (P25)."""
-    asked: list[int | None] = []
-    monkeypatch.setattr(secrets, "token_hex", lambda size=None: asked.append(size) or "ab" * 16)
+def test_the_boundary_is_the_systems_randomness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A multipart boundary is 128 bits of `os.urandom`, which `secrets` stands on too (P25)."""
+    asked: list[int] = []
+
+    def urandom(size: int) -> bytes:
+        asked.append(size)
+        return b"\xab" * size
+
+    monkeypatch.setattr(os, "urandom", urandom)
     assert str(Body.from_multipart({"f": b"x"}).content_type).endswith("ab" * 16)
     assert asked == [16]
 
