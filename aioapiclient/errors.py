@@ -265,11 +265,20 @@ class APIStatusError(APIError):
 
 
 def _facts_of(response: AsyncAPIResponse[Any]) -> str:
-    message = f"{response.request.label}: {response.status} {response.reason}".rstrip()
+    message = f"{response.request.label}: {response.status} {printable(response.reason)}".rstrip()
     request_id = response.request_id
     if request_id and len(request_id) <= 128 and request_id.isascii() and request_id.isprintable():
         message += f" (request id {request_id})"
     return message
+
+
+_LONGEST_QUOTE = 128  # characters of what a server says that a message quotes
+
+
+def printable(text: str) -> str:
+    """*text*, of a server, for a message: one line of bounded length that no terminal takes for a command."""
+    shown = text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "..."
+    return shown if shown.isprintable() else ascii(shown)[1:-1]
 
 
 def _find(body: Any, name: str) -> str | None:
