@@ -1,0 +1,102 @@
+"""Load and soak: what the client promises under load, as one table in Markdown, kept or missed.
+
+    python benchmarks/soak.py [--short] [--calls N] [--seed N] [name ...]
+
+Names are those of the scenarios: calls; all of them without any. Ends with status 1
+when a promise is missed. Needs Linux, whose /proc it reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import platform
+import sys
+import time
+import warnings
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+from soaking import Check, Size, exactly, footprint, running_server, table
+
+SCENARIOS = ("streams", "calls", "endings", "shared")
+FULL = Size(calls=100_000, cancels=10_000, rounds=10, events=1000)
+SHORT = Size(calls=20_000, cancels=2_000, rounds=3, events=100)
+SEED = 20261128
+_LONGEST = 900  # seconds of one scenario, should it hang
+
+
+class Complaints:
+    """What Python and the loop complain of, where nobody can catch it."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        # A resource that nobody closed is no exception, but what its finaliser raises is one.
+        warnings.simplefilter("error", ResourceWarning)
+        sys.unraisablehook = lambda failure: self._hear(f"{failure.err_msg}: {failure.exc_value!r}")
+
+    def listen(self) -> None:
+        """Hear the running loop too."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: self._hear(str(context)))
+
+    def _hear(self, complaint: str) -> None:
+        self.heard.append(complaint)
+        print(complaint, file=sys.stderr)
+
+
+async def run(name: str, seed: int, size: Size) -> list[Check]:
+    """One scenario, with a server of its own, and whether all that it took was given back."""
+    module: Any = import_module(f"soak_{name}")
+    start = time.monotonic()
+    async with asyncio.timeout(_LONGEST), running_server(seed) as server:
+        before = await footprint()
+        checks: list[Check] = await module.scenario(server, seed, size)
+        after = await footprint()
+        facts = await server.order("facts")
+    for what, was, now in zip(before._fields, before, after, strict=True):
+        checks.append(exactly(f"{what} when the client is closed, as before it was made", now, was))
+    checks.append(exactly("connections that the server still sees", facts["connections"], 0))
+    print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr)
+    return checks
+
+
+async def run_all(names: list[str], seed: int, size: Size) -> list[Check]:
+    """The scenarios one after the other."""
+    complaints = Complaints()
+    complaints.listen()
+    checks: list[Check] = []
+    for name in names:
+        checks += await run(name, seed, size)
+    gc.collect()
+    heard = len(complaints.heard)
+    return [*checks, exactly("complaints of Python, or of the loop, that nobody could catch", heard, 0)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--short", action="store_true", help="a fifth of everything, for every change")
+    parser.add_argument("--calls", type=int, help="how many calls the scenario of that name makes")
+    parser.add_argument("--seed", type=int, default=SEED, help="of all that is left to chance")
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(SCENARIOS))
+    options = parser.parse_args()
+    if unknown := set(options.names).difference(SCENARIOS):
+        parser.error(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
+    size = SHORT if options.short else FULL
+    if options.calls is not None:
+        size = size._replace(calls=options.calls)
+    checks = asyncio.run(run_all(options.names or list(SCENARIOS), options.seed, size))
+    print(f"{platform.python_implementation()} {platform.python_version()}", end=", ")
+    print(*(f"{name} {version(name)}" for name in ("aiohttp", "msgspec", "aioapiclient")), sep=", ", end=", ")
+    print(f"seed {options.seed}\n\n{table(checks)}")
+    missed = sum(check.kept is False for check in checks)
+    print(f"\n{missed} missed" if missed else "\nAll kept.")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""The soak's main scenario: calls by the ten thousand, 500 at once, a fifth of their attempts faulty."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import faults
+from faults import KINDS, PLAIN, RETRY_AFTER, Kind, Plan, kind_of
+from faulty_server import Item, Record
+from soaking import (
+    MIB,
+    Check,
+    Client,
+    Server,
+    Size,
+    at_least,
+    at_most,
+    at_once,
+    by_chance,
+    exactly,
+    objects,
+    resident,
+    short_waits,
+)
+
+from aioapiclient import AsyncAPIResponse, RetryBudget, Timeout
+from aioapiclient.errors import APIError
+
+AT_ONCE = 500
+_WARM_UP = 5  # one part of so many: buffers and the pool grow to their size
+_SAMPLES = 200
+_LIMITS = Timeout(total=300, attempt=5)
+# A retry holds its price until it has succeeded. So that the budget is not what decides, it has one for
+# each call at once; what a fifth of faults takes out of it, first attempts that succeed put back.
+_TOKENS = 14 * AT_ONCE
+
+VALUE = "its value"
+WRONG_VALUE = "another value"
+
+
+class Calls:
+    """The calls, and how each of them ended; nothing here grows with their number."""
+
+    def __init__(self, client: Client, number: int) -> None:
+        self.number = number
+        self.ends = _touched(number)
+        self.attempts = _touched(number)
+        self.memory: list[tuple[int, int]] = []
+        self.objects: list[Counter[str]] = []
+        self._results = _touched(number)
+        self._names = [VALUE]
+        self._api = client.api
+        self._plain = client.api.with_options(idempotency_header=None)
+        self._done = 0
+
+    def result(self, call: int) -> str:
+        """What *call* ended with: the name of its error's class, or `VALUE`."""
+        return self._names[self._results[call]]
+
+    async def run(self) -> None:
+        """All of them, in two parts with a moment of quiet after each."""
+        warm_up = self.number // _WARM_UP
+        for part in (range(warm_up), range(warm_up, self.number)):
+            await at_once(AT_ONCE, part, self._call)
+            self.objects.append(objects())
+
+    async def _call(self, call: int) -> None:
+        try:
+            response = await self._send(kind_of(call), call)
+            item = await response.parse()
+        except Exception as error:
+            self._end(call, type(error).__name__, getattr(error, "retries_taken", -1))
+            if not isinstance(error, APIError):
+                raise
+        else:
+            right = item.id == call and item.attempt == response.retries_taken
+            self._end(call, VALUE if right else WRONG_VALUE, response.retries_taken)
+
+    async def _send(self, kind: Kind, call: int) -> AsyncAPIResponse[Item]:
+        api = self._plain if kind is PLAIN else self._api
+        body: Any = {} if kind.method == "GET" else {"json": {"order": call}}
+        return await api.request(
+            kind.method,
+            "/items/{id}",
+            AsyncAPIResponse[Item],
+            path_params={"id": call},
+            max_retries=kind.retries,
+            **body,
+        )
+
+    def _end(self, call: int, result: str, retries: int) -> None:
+        if result not in self._names:
+            self._names.append(result)
+        self._results[call] = self._names.index(result)
+        self.attempts[call] = retries + 1
+        self.ends[call] += 1
+        self._done += 1
+        if self._done % (self.number // _SAMPLES) == 0 and self._done > self.number // _WARM_UP:
+            self.memory.append((self._done, resident()))
+
+
+def _touched(number: int) -> bytearray:
+    """*number* zeros, in memory from the start: a page first written to later would look like a leak."""
+    return bytearray(b"\1" * number).replace(b"\1", b"\0")
+
+
+async def scenario(server: Server, seed: int, size: Size) -> list[Check]:
+    """Checks of L1 to L6."""
+    async with Client(
+        server.base,
+        retry=short_waits(budget=RetryBudget(capacity=_TOKENS)),
+        timeout=_LIMITS,
+        idempotency_header="Idempotency-Key",
+    ) as client:
+        calls = Calls(client, size.calls)
+        await calls.run()
+        in_use = client.connections_in_use
+    log = await server.order("log", list[Record])
+    return [
+        *_endings(calls, Plan(seed)),
+        *_requests(calls, log),
+        exactly("connections in use when all calls have ended", in_use, 0),
+        *_memory(calls),
+    ]
+
+
+def _endings(calls: Calls, plan: Plan) -> list[Check]:
+    number = calls.number
+    checks = [
+        exactly("calls that ended exactly once", calls.ends.count(1), number),
+        exactly(
+            "calls that gave a value of another call or attempt",
+            sum(calls.result(call) == WRONG_VALUE for call in range(number)),
+            0,
+        ),
+        exactly(
+            "calls whose value or error, or number of attempts, is not what their faults come to",
+            sum(not _as_planned(calls, plan, call) for call in range(number)),
+            0,
+        ),
+    ]
+    for kind in KINDS:
+        of_kind = [call for call in range(number) if kind_of(call) is kind]
+        lost = sum(calls.result(call) != VALUE for call in of_kind)
+        promise = f"calls that failed, of {len(of_kind):,}: {kind.name}"
+        checks.append(by_chance(promise, lost, len(of_kind), kind.expected_losses))
+    return checks
+
+
+def _as_planned(calls: Calls, plan: Plan, call: int) -> bool:
+    attempts, fault = plan.ending(call)
+    return (calls.attempts[call], calls.result(call)) == (attempts, VALUE if fault is None else fault.error)
+
+
+def _requests(calls: Calls, log: Iterable[Record]) -> list[Check]:
+    by_call: defaultdict[int, list[Record]] = defaultdict(list)
+    for record in log:
+        by_call[record.call].append(record)
+    wire = sum(map(len, by_call.values()))
+    counted = sum(calls.attempts)
+    differ = sum(len(by_call[call]) != calls.attempts[call] for call in range(calls.number))
+    over = sum(len(records) > kind_of(call).retries + 1 for call, records in by_call.items())
+    twice = sum(_acted(records) > 1 for call, records in by_call.items() if kind_of(call) is PLAIN)
+    broken = sum(not record.intact for records in by_call.values() for record in records)
+    return [
+        exactly("requests on the wire, of attempts that the calls counted", wire, counted),
+        exactly("calls with more, or fewer, requests than attempts", differ, 0),
+        exactly("calls with more attempts than allowed", over, 0),
+        exactly("POSTs without a key on which the server may have acted twice", twice, 0),
+        *_keys(by_call),
+        exactly("request bodies that came cut, or with another call", broken, 0),
+        at_least("shortest wait after `Retry-After: 0.05`", _shortest_wait(by_call), RETRY_AFTER, " s"),
+    ]
+
+
+def _acted(records: Iterable[Record]) -> int:
+    refusals = {fault.name for fault in faults.FAULTS if fault.refused}
+    return sum(record.answer not in refusals for record in records)
+
+
+def _keys(by_call: dict[int, list[Record]]) -> list[Check]:
+    keys: defaultdict[int, set[str | None]] = defaultdict(set)
+    for call, records in by_call.items():
+        keys[call].update(record.key for record in records)
+    keyed = [key for call, found in keys.items() if kind_of(call).keyed for key in found]
+    stray = sum(found != {None} for call, found in keys.items() if not kind_of(call).keyed)
+    calls = sum(kind_of(call).keyed for call in keys)
+    return [
+        exactly("idempotency keys, of calls that have one", len(keyed), calls),
+        exactly("of them different", len({key for key in keyed if key}), calls),
+        exactly("other calls that sent a key", stray, 0),
+    ]
+
+
+def _shortest_wait(by_call: dict[int, list[Record]]) -> float:
+    return min(
+        later.time - earlier.time
+        for records in by_call.values()
+        for earlier, later in itertools.pairwise(records)
+        if earlier.answer == faults.BUSY.name
+    )
+
+
+def _memory(calls: Calls) -> list[Check]:
+    done, memory = zip(*calls.memory, strict=True)
+    slope = statistics.linear_regression(done, memory).slope * 100_000 / MIB
+    before, after = calls.objects
+    grown = after - before
+    named = ", ".join(f"{count} {name}" for name, count in grown.most_common(3))
+    note = f"RSS {min(memory) / MIB:.1f} to {max(memory) / MIB:.1f} MiB"
+    return [
+        at_most("memory that 100,000 calls add, after the warm-up", slope, 1, " MiB", note),
+        at_most("objects of a call's making that are left between calls", sum(grown.values()), 0, note=named),
+    ]
