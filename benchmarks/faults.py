@@ -11,7 +11,7 @@ import math
 from bisect import bisect_right
 from typing import NamedTuple
 
-RETRY_AFTER = 0.05  # seconds that a busy server asks for
+RETRY_AFTER = 0.5  # seconds that a busy server asks for: longer than what the client waits by itself
 
 
 class Fault(NamedTuple):

@@ -75,7 +75,9 @@ async def _hung(api: AsyncAPIClient, seconds: float | None) -> float | None:
     try:
         await api.get("/silent/1", **own)
     except APITimeoutError as error:
-        return time.monotonic() - deadline if error.phase == "total" else None
+        if error.phase == "total":
+            return time.monotonic() - deadline
+    return None
 
 
 # --- cancellations

@@ -43,10 +43,12 @@ class Reader:
 
     async def read(self) -> End:
         """Read it; half of those that are left are in no ``async with``."""
-        place = {"path_params": {"id": self._number}}
+        place = {"id": self._number}
         if self._leave_after is not None and self._number % 20 == 0:
-            return await self._count(await self._api.get("/streams/{id}", Event, stream=True, **place))
-        async with self._api.stream("GET", "/streams/{id}", Event, **place) as events:
+            return await self._count(
+                await self._api.get("/streams/{id}", Event, stream=True, path_params=place)
+            )
+        async with self._api.stream("GET", "/streams/{id}", Event, path_params=place) as events:
             return await self._count(events)
 
     async def _count(self, events: AsyncStream[Event]) -> End:

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
+from types import CoroutineType, FrameType, TracebackType
 from typing import Any, NamedTuple
 
 import backoff
@@ -210,18 +211,24 @@ def resident() -> int:
 
 
 def objects() -> Counter[str]:
-    """How many objects there are of the types that a call is made of: the library's, aiohttp's, asyncio's."""
+    """How many objects there are of the types that a call is made of, but not a connection."""
     gc.collect()
-    kinds = (type(thing) for thing in gc.get_objects())
     return Counter(
         f"{kind.__module__}.{kind.__qualname__}"
-        for kind in kinds
-        if str(kind.__module__).partition(".")[0] in _WATCHED or kind.__name__ in _FRAMES
+        for kind in map(type, gc.get_objects())
+        if kind in _OF_CALLS or str(kind.__module__).startswith(_MODULES_OF_CALLS)
     )
 
 
-_WATCHED = frozenset({"_asyncio", "aioapiclient", "aiohttp", "asyncio", "multidict"})
-_FRAMES = frozenset({"coroutine", "frame", "traceback"})
+_OF_CALLS = frozenset({asyncio.Future, asyncio.Task, CoroutineType, FrameType, TracebackType})
+_MODULES_OF_CALLS = (
+    "aioapiclient.errors",
+    "aioapiclient.middleware",
+    "aioapiclient._re",  # request and response
+    "aioapiclient._scope",
+    "aioapiclient._wire",
+    "aiohttp.client_reqrep",
+)
 
 
 class Heartbeat:
