@@ -20,10 +20,12 @@ from aioapiclient import (
     AsyncAPIClient,
     AsyncAPIResponse,
     Handler,
+    Timeout,
     per_attempt,
 )
 from aioapiclient.errors import APITimeoutError, ClientClosedError
 
+TITLE = "Calls that are ended from outside"
 _HUNG = 1000
 _TOTAL = 2.0  # seconds
 _CANCELLED_AT_ONCE = 200
@@ -48,7 +50,7 @@ async def scenario(server: Server, seed: int, size: Size) -> list[Check]:
 
 async def _deadlines(server: Server, chance: random.Random, size: Size) -> list[Check]:
     late: list[float] = []
-    async with Client(server.base, timeout=_TOTAL) as client, Heartbeat() as heartbeat:
+    async with Client(server.base, timeout=Timeout(total=_TOTAL)) as client, Heartbeat() as heartbeat:
         for _ in range(size.rounds):
             limits = [chance.uniform(0.5, 1.5) * _TOTAL if number % 2 else None for number in range(_HUNG)]
             waiting = [asyncio.create_task(_hung(client.api, limit)) for limit in limits]

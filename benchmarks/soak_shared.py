@@ -15,6 +15,7 @@ from soaking import Check, Client, Server, Size, at_most, at_once, exactly, shor
 from aioapiclient import AiohttpTransport, BearerAuth, RetryBudget, Timeout
 from aioapiclient.errors import APIError
 
+TITLE = "What calls share: the retry budget, a token, the pool"
 _AT_ONCE = 200
 _OUTAGE = 5000  # calls: so many that the first retries do not weigh
 _STORM = 1000
@@ -117,7 +118,7 @@ async def _default_budget(server: Server) -> list[Check]:
         except APIError:
             lost += 1
 
-    limits = Timeout(total=300, attempt=5)
+    limits = Timeout(total=300, attempt=5, connect=60)
     async with Client(server.base, retry=short_waits(), timeout=limits) as client:
         await at_once(500, calls, call)
     return [Check(f"GETs that fail with the budget of the default, of {len(calls):,}", f"{lost:,}")]

@@ -13,6 +13,7 @@ from soaking import Check, Client, Server, Size, at_most, exactly, resident, sho
 from aioapiclient import AsyncAPIClient, AsyncStream
 from aioapiclient.errors import APIStreamError
 
+TITLE = "A thousand streams at once, a tenth cut, a tenth abandoned"
 STREAMS = 1000
 _KIB = 1 << 10
 
@@ -75,12 +76,13 @@ async def scenario(server: Server, seed: int, size: Size) -> list[Check]:
             Reader(client.api, number, chance.randint(1, size.events // 2) if number % 10 == 0 else None)
             for number in range(STREAMS)
         ]
-        tasks = [asyncio.create_task(reader.read()) for reader in readers]
-        await server.until("streams", STREAMS)
-        each = (resident() - before) / STREAMS / _KIB
-        open_at_once = client.connections_in_use
-        await server.order("flow")
-        ends = await asyncio.gather(*tasks)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(reader.read()) for reader in readers]
+            await server.until("streams", STREAMS)
+            each = (resident() - before) / STREAMS / _KIB
+            open_at_once = client.connections_in_use
+            await server.order("flow")
+        ends = [task.result() for task in tasks]
         in_use = client.connections_in_use
     cuts = {int(name): Cut(*cut) for name, cut in (await server.order("facts"))["cuts"].items()}
     return [

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from types import CoroutineType, FrameType, TracebackType
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import backoff
 import msgspec
 
-from aioapiclient import AiohttpTransport, AsyncAPIClient, RetryPolicy
+from aioapiclient import AiohttpTransport, AsyncAPIClient, RetryPolicy, Timeout
 
 MIB = 1 << 20
 _PAGE = resource.getpagesize()
@@ -88,10 +88,12 @@ def _chance(count: int, number: int, share: float) -> float:
     return math.exp(ways + count * math.log(share) + (number - count) * math.log1p(-share))
 
 
-def table(checks: Iterable[Check]) -> str:
-    """*checks* as a table in Markdown."""
-    head = ("Promise", "Measured", "Bar", "")
-    lines = [head, tuple("---" for _ in head), *((c.promise, c.measured, c.bar, c.verdict) for c in checks)]
+def table(found: Mapping[str, Iterable[Check]]) -> str:
+    """Checks by their titles, as one table in Markdown."""
+    lines = [("Promise", "Measured", "Bar", ""), ("---",) * 4]
+    for title, checks in found.items():
+        lines.append((f"**{title}**", "", "", ""))
+        lines += [(check.promise, check.measured, check.bar, check.verdict) for check in checks]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -113,8 +115,9 @@ class Server:
 
     async def until(self, fact: str, number: int) -> None:
         """Wait until there are *number* of what the server's *fact* counts."""
-        while (await self.order("facts"))[fact] < number:  # noqa: ASYNC110 - it is another process that counts
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(120):
+            while (await self.order("facts"))[fact] < number:  # noqa: ASYNC110 - another process counts
+                await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
@@ -147,12 +150,23 @@ def short_waits(**options: Any) -> RetryPolicy:
     return RetryPolicy(wait=lambda: backoff.expo(base=2, factor=0.01, max_value=0.1), **options)
 
 
+PATIENT = Timeout(total=300, connect=60)
+"""A thousand connections that are opened at once take a busy machine more than the 5 s of the default."""
+
+
 class Client:
     """A client with its whole default chain, and the connector below it, to look at."""
 
-    def __init__(self, base: str, transport: AiohttpTransport | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        base: str,
+        transport: AiohttpTransport | None = None,
+        *,
+        timeout: Timeout = PATIENT,
+        **options: Any,
+    ) -> None:
         self._transport = transport or AiohttpTransport()
-        self.api = AsyncAPIClient(base, transport=self._transport, **options)
+        self.api = AsyncAPIClient(base, transport=self._transport, timeout=timeout, **options)
 
     async def __aenter__(self) -> Client:
         return self
