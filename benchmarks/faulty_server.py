@@ -98,13 +98,15 @@ class Service:
         self.connections = 0
         self.token = "token-1"
         self.is_down = False
+        self.refused: list[Connection] | None = []
         self.streams: list[Stream] = []
         self.events = 0
         self.cuts: dict[int, Cut] = {}
 
     def orders(self) -> dict[str, Callable[..., Any]]:
         """What can be ordered, by name."""
-        return {"log": self.take_log, "set": self.set, "facts": self.facts, "flow": self.flow}
+        named = (self.take_log, self.set, self.facts, self.flow, self.refuse)
+        return {order.__name__: order for order in named}
 
     def take_log(self) -> list[Record]:
         """Hand the log over, and begin another."""
@@ -125,6 +127,12 @@ class Service:
             "streams": len(self.streams),
             "cuts": self.cuts,
         }
+
+    def refuse(self) -> None:
+        """Tell all who came with a token that is not accepted, at once; from here on without delay."""
+        for connection in self.refused or ():
+            connection.write(problem("401 Unauthorized"))
+        self.refused = None
 
     def flow(self) -> None:
         """Let the streams begin that have come."""
@@ -263,7 +271,10 @@ class Connection(asyncio.Protocol):
 
     def _on_secrets(self, request: Request, attempt: int) -> str:
         if request.headers.get("authorization") != f"Bearer {self._service.token}":
-            self.write(problem("401 Unauthorized"))
+            if self._service.refused is None:
+                self.write(problem("401 Unauthorized"))
+            else:
+                self._service.refused.append(self)
             return "refused"
         self.write(good(request, attempt))
         return "good"

@@ -126,7 +126,7 @@ class Cancellations:
 
 async def _cancellations(server: Server, chance: random.Random, size: Size) -> list[Check]:
     run = Cancellations(chance, size.cancels)
-    await server.order("log")
+    await server.order("take_log")
     async with Client(server.base, retry=short_waits(), middlewares=[per_attempt(run.count)]) as client:
         api = client.api
 
@@ -137,7 +137,7 @@ async def _cancellations(server: Server, chance: random.Random, size: Size) -> l
         in_use = client.connections_in_use
         others = range(_OTHERS, _OTHERS + 500)
         good = await asyncio.gather(*(api.get("/prompt/{id}", Item, path_params={"id": n}) for n in others))
-    log = await server.order("log", list[Record])
+    log = await server.order("take_log", list[Record])
     sent = Counter(record.call for record in log if record.route == "items")
     unknown = sum(max(0, number - run.begun[call]) for call, number in sent.items())
     return [
@@ -182,7 +182,7 @@ async def _closings(server: Server, size: Size) -> list[Check]:
     times: list[float] = []
     ends: Counter[str] = Counter()
     for _ in range(size.rounds):
-        await server.order("log")
+        await server.order("take_log")
         client = Client(server.base, AiohttpTransport(connector=lambda: aiohttp.TCPConnector(limit=120)))
         tasks = await _in_flight(client, server)
         start = time.monotonic()

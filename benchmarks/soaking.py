@@ -31,6 +31,8 @@ class Size(NamedTuple):
     """How much of everything there is to be; the short run is for every change, the full one for the docs."""
 
     calls: int
+    memory: float
+    """MiB that they may add to the process, once a fifth of them has warmed it up: the pool, and all heaps."""
     cancels: int
     rounds: int
     """Of what takes a moment and is measured by a clock."""
@@ -53,9 +55,10 @@ class Check(NamedTuple):
         return "" if self.kept is None else "kept" if self.kept else "**missed**"
 
 
-def exactly(promise: str, measured: int, expected: int) -> Check:
+def exactly(promise: str, measured: int, expected: int, note: str = "") -> Check:
     """*measured* is to be *expected*."""
-    return Check(promise, f"{measured:,}", f"{expected:,}", measured == expected)
+    said = f"{measured:,} ({note})" if note else f"{measured:,}"
+    return Check(promise, said, f"{expected:,}", measured == expected)
 
 
 def at_most(promise: str, measured: float, bar: float, unit: str = "", note: str = "") -> Check:
@@ -224,14 +227,25 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
 
 
-def objects() -> Counter[str]:
-    """How many objects there are of the types that a call is made of, but not a connection."""
+class Left(NamedTuple):
+    """What is there while no call is under way."""
+
+    blocks: int
+    """Blocks of memory, of any type of object."""
+    objects: Counter[str]
+    """Objects of the types that a call is made of, but not a connection: of those some more may be open."""
+
+
+def left() -> Left:
+    """What is there now."""
     gc.collect()
-    return Counter(
+    blocks = sys.getallocatedblocks()
+    found = Counter(
         f"{kind.__module__}.{kind.__qualname__}"
         for kind in map(type, gc.get_objects())
         if kind in _OF_CALLS or str(kind.__module__).startswith(_MODULES_OF_CALLS)
     )
+    return Left(blocks, found)
 
 
 _OF_CALLS = frozenset({asyncio.Future, asyncio.Task, CoroutineType, FrameType, TracebackType})
