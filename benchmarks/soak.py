@@ -22,8 +22,8 @@ from typing import Any
 from soaking import Check, Size, exactly, footprint, running_server, table
 
 SCENARIOS = ("streams", "calls", "endings", "shared")
-FULL = Size(calls=100_000, memory=2, cancels=10_000, rounds=10, events=1000)
-SHORT = Size(calls=20_000, memory=6, cancels=2_000, rounds=3, events=100)
+FULL = Size(calls=100_000, memory=2, cancels=10_000, rounds=5, events=1000)
+SHORT = Size(calls=20_000, memory=6, cancels=2_000, rounds=2, events=100)
 SEED = 20261128
 _LONGEST = 900  # seconds of one scenario, should it hang
 

@@ -18,7 +18,7 @@ from aioapiclient.errors import APIError
 
 TITLE = "What calls share: the retry budget, a token, the pool"
 _AT_ONCE = 200
-_OUTAGE = 5000  # calls: so many that the first retries do not weigh
+_OUTAGE = 2500  # calls: so many that the first retries do not weigh
 _STORM = 1000
 _FETCH = 0.5  # seconds that a token takes: all of the storm hears of the old one before
 _WAITERS = 1000
@@ -31,7 +31,7 @@ async def scenario(server: Server, seed: int, size: Size) -> list[Check]:
         *await _outage(server),
         *await _storm(server),
         *await _queue(server),
-        *await _default_budget(server),
+        *await _default_budget(server, size),
     ]
 
 
@@ -112,9 +112,9 @@ async def _queue(server: Server) -> list[Check]:
     return [at_most("the longest wait of 1,000 calls for 10 connections, over the mean", ratio, 3)]
 
 
-async def _default_budget(server: Server) -> list[Check]:
+async def _default_budget(server: Server, size: Size) -> list[Check]:
     """What a budget for some 35 retries at a time leaves of 500 calls at once with a fifth of faults."""
-    calls = [number for number in range(10_000) if kind_of(number) is READ]
+    calls = [number for number in range(size.calls // 10) if kind_of(number) is READ]
     lost = 0
 
     async def call(number: int) -> None:

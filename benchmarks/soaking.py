@@ -10,7 +10,6 @@ import os
 import resource
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
@@ -32,10 +31,10 @@ class Size(NamedTuple):
 
     calls: int
     memory: float
-    """MiB that they may add to the process, once a fifth of them has warmed it up: the pool, and all heaps."""
+    """MiB that they may add to the process, once a fifth of them has warmed it up."""
     cancels: int
     rounds: int
-    """Of what takes a moment and is measured by a clock."""
+    """Of a thousand calls that hang."""
     events: int
     """Of each stream."""
 
@@ -257,34 +256,3 @@ _MODULES_OF_CALLS = (
     "aioapiclient._wire",
     "aiohttp.client_reqrep",
 )
-
-
-class Heartbeat:
-    """Measures the longest turn of the loop: what no timer on it can be more punctual than."""
-
-    kept = 0.0
-    _longest = 0.0
-
-    def forget(self) -> None:
-        """What was measured since the last `keep` does not count."""
-        self._longest = 0.0
-
-    def keep(self) -> None:
-        """What was measured since the last `forget` counts."""
-        self.kept = max(self.kept, self._longest)
-
-    async def __aenter__(self) -> Heartbeat:
-        self._task = asyncio.create_task(self._beat())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.wait({self._task})
-
-    async def _beat(self, every: float = 0.005) -> None:
-        before = time.monotonic()
-        while True:
-            await asyncio.sleep(every)
-            now = time.monotonic()
-            self._longest = max(self._longest, now - before - every)
-            before = now
