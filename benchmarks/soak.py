@@ -2,8 +2,8 @@
 
     python benchmarks/soak.py [--short] [--calls N] [--seed N] [name ...]
 
-Names are those of the scenarios: calls; all of them without any. Ends with status 1
-when a promise is missed. Needs Linux, whose /proc it reads.
+Names are those of the scenarios: streams, calls, endings, shared; all of them without any. Ends with
+status 1 when a promise is missed. Needs Linux, whose /proc it reads.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ SCENARIOS = ("streams", "calls", "endings", "shared")
 FULL = Size(calls=100_000, memory=2, cancels=10_000, rounds=5, events=1000)
 SHORT = Size(calls=20_000, memory=6, cancels=2_000, rounds=2, events=100)
 SEED = 20261128
+_FEWEST = 2000  # calls, of which all that is counted by chance still has some
 _LONGEST = 900  # seconds of one scenario, should it hang
 
 
@@ -35,7 +36,7 @@ class Complaints:
         self.heard: list[str] = []
         # A resource that nobody closed is no exception, but what its finaliser raises is one.
         warnings.simplefilter("error", ResourceWarning)
-        sys.unraisablehook = lambda failure: self._hear(f"{failure.err_msg}: {failure.exc_value!r}")
+        sys.unraisablehook = lambda failure: self._hear(f"{failure.object!r}: {failure.exc_value!r}")
 
     def listen(self) -> None:
         """Hear the running loop too."""
@@ -88,6 +89,8 @@ def main() -> int:
         parser.error(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
     size = SHORT if options.short else FULL
     if options.calls is not None:
+        if options.calls < _FEWEST:
+            parser.error(f"--calls must be {_FEWEST} or more, not {options.calls}")
         size = size._replace(calls=options.calls)
     found = asyncio.run(run_all(options.names or list(SCENARIOS), options.seed, size))
     print(f"{platform.python_implementation()} {platform.python_version()}", end=", ")
