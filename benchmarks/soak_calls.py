@@ -100,7 +100,8 @@ class Calls:
     async def _limit(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         """Wait less for what will not come; what is answered may take its time, on a busy machine."""
         if self.plan.fault(int(request.url.name), request.attempt) is SILENCE:
-            request.timeout = Timeout(attempt=_IN_SILENCE).over(request.timeout)
+            # Not of the attempt: one that ran out before it was sent would be answered as its successor.
+            request.timeout = Timeout(read=_IN_SILENCE).over(request.timeout)
         return await handler(request)
 
     def _end(self, call: int, result: str, retries: int) -> None:
