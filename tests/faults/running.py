@@ -191,7 +191,7 @@ async def run_plain(case: Case, guard: float = 2.0) -> Plain:
         connector = aiohttp.TCPConnector(ssl=place.ssl) if place.connector is None else place.connector()
         async with aiohttp.ClientSession(connector=connector, proxy=place.proxy) as session:
             words = await _plain_words(act(PlainCall(case, session, place.url), place), guard)
-        found = Plain(words, place.requests)
+        found = Plain(words, None if case.ends.requests is None else place.requests)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what plain aiohttp leaves behind is not for us to mend
         gc.collect()
