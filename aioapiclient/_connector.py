@@ -4,7 +4,8 @@ All that is known here of aiohttp's insides is laid over a connector by `mend`, 
 class over its class, and a protocol of ours for the connections it makes. Each hook into what aiohttp
 does not document is named where it is used, and held by a test on every aiohttp of the matrix.
 
-* A connection is reused only if nothing came on it since its last response.
+* A connection is reused only if nothing came on it since its last response, and not in the last
+  second that its server says it will keep it.
 * ``connect`` limits DNS, TCP and TLS together, ``pool`` the wait for a free connection, and the two
   can be told apart; what fails there is known to be unsent.
 * Who reads from a connection that is closed, or broken, is told so, and does not wait for ever.
@@ -14,6 +15,7 @@ does not document is named where it is used, and held by a test on every aiohttp
 from __future__ import annotations
 
 import asyncio
+import re
 import select
 import socket
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from aiohttp import http_exceptions
 from aiohttp.client_proto import ResponseHandler
+from multidict import istr
 
 from ._wire_errors import ConnectTimeout, PoolTimeout, mark_unsent
 
@@ -32,6 +35,11 @@ __all__ = ["Limits", "forget_session", "make_connector", "mend"]
 _CONNECTIONS: Final = 1000
 _KEEPALIVE: Final = 60  # seconds of silence before TCP asks whether the peer is there
 _MOST_INTERIM: Final = 100  # 1xx responses before one final one
+
+# What servers say of their own patience (RFC 2068 §19.7.1.1): a request that crosses their FIN is lost.
+_KEEP_ALIVE: Final = istr("Keep-Alive")
+_PATIENCE: Final = re.compile(r"\btimeout\s*=\s*\"?(\d{1,9})(?!\d)", re.IGNORECASE)
+_MARGIN: Final = 1.0  # seconds
 
 
 class _Protocol(ResponseHandler):
@@ -43,6 +51,7 @@ class _Protocol(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._interim = 0
+        self._good_until: float | None = None
         self._poll: Callable[[int], list[Any]] | None = None
         self._silent_since: float | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -75,19 +84,28 @@ class _Protocol(ResponseHandler):
         body = self._payload
         if self._waiter is not None or (body is not None and not body.is_eof()):
             return True
+        if self._good_until is not None and self._loop.time() >= self._good_until:
+            return False
         return not self.should_close and (self._poll is None or not self._poll(0))
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         """Take in one parsed response, unless it is one interim response too many."""
-        if data[0].code < 200:
+        message = data[0]
+        if message.code < 200:
             self._interim += 1
             if self._interim > _MOST_INTERIM:
                 if not self.is_eof():
                     self.set_exception(http_exceptions.BadHttpMessage("Too many interim responses"))
                 return
-        elif self._interim:
+        else:
             self._interim = 0
+            said = message.headers.get(_KEEP_ALIVE)
+            self._good_until = None if said is None else self._end_of_patience(said)
         super().feed_data(data, size)
+
+    def _end_of_patience(self, said: str) -> float | None:
+        patience = _PATIENCE.search(said)
+        return patience and self._loop.time() + int(patience[1]) - _MARGIN
 
     def set_exception(self, exc: BaseException, *args: Any, **options: Any) -> None:
         """Note that the connection is broken, and tell who reads the body of what is no HTTP any more."""

@@ -36,7 +36,8 @@ class Relay:
         self._is_up.clear()
 
     def heal(self) -> None:
-        """Pass on again, what came meanwhile too."""
+        """Pass on again; what was on its way is lost, and its connection is cut."""
+        self.cut()
         self._is_up.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -169,6 +169,35 @@ async def test_stray_response_without_poll(monkeypatch: pytest.MonkeyPatch) -> N
         await transport.close()
 
 
+@pytest.mark.parametrize(
+    ("keep_alive", "connections"),
+    [
+        ("timeout=1", 2),
+        ("timeout=0", 2),
+        ('max=5; Timeout="1"', 2),
+        ("timeout=60, max=100", 1),
+        ("max=1", 1),
+        ("timeout=soon", 1),
+        ("timeout=" + "9" * 5000, 1),
+    ],
+)
+async def test_keep_alive(transport: AiohttpTransport, keep_alive: str, connections: int) -> None:
+    """A connection that the server says it will soon give up is not used again."""
+    async with raw_server(respond(response("200 OK", b"", Keep_Alive=keep_alive))) as server:
+        for _ in range(2):
+            await fetch(transport, server.url, "POST")
+        assert server.connections == connections
+
+
+async def test_keep_alive_is_of_the_last_response(transport: AiohttpTransport) -> None:
+    """What an earlier response said of the connection does not count any more."""
+    soon, later = (response("200 OK", b"", Keep_Alive=f"timeout={seconds}") for seconds in (60, 1))
+    async with raw_server(in_turn(respond(later), respond(soon), respond(ok()))) as server:
+        for _ in range(4):
+            await fetch(transport, server.url)
+        assert server.connections == 2
+
+
 async def test_no_double_answer_under_load(transport: AiohttpTransport) -> None:
     """A server that answers everything twice never gives one caller's answer to another."""
 

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 from faults.rows import Place, Where
 from relays import relay
-from servers import Exchange, Script, client_tls, in_turn, ok, raw_server, respond, unused_port
+from servers import Exchange, RawServer, Script, client_tls, in_turn, ok, raw_server, respond, unused_port
 
 __all__ = [
     "black_hole",
@@ -20,6 +21,7 @@ __all__ = [
     "once",
     "raw",
     "relayed",
+    "resolving",
 ]
 
 
@@ -126,4 +128,45 @@ async def heal(place: Place) -> bool:
 
     for server in place.servers:
         server.script = well
+    if "answers" in place.things:
+        place.things["answers"][:] = [[place.server.port]]
     return bool(place.servers)
+
+
+class _Resolver(AbstractResolver):
+    """Answers by turns: ports of 127.0.0.1, an error's number, ``"silence"``; the last one stays."""
+
+    def __init__(self, answers: list[Any]) -> None:
+        self._answers = answers
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, int):
+            raise socket.gaierror(answer, "said by the test")
+        if answer == "silence":
+            await asyncio.sleep(3600)
+        return [
+            ResolveResult(
+                hostname=host,
+                host="127.0.0.1",
+                port=number,
+                family=socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for number in answer
+        ]
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def resolving(server: RawServer, *answers: Any, **options: Any) -> Place:
+    """*server* under the name api.example.com; None among the *answers* leads to it. See `_Resolver`."""
+    ports = [[server.port] if answer is None else answer for answer in answers]
+    return Place(
+        f"{server.url.partition('://')[0]}://api.example.com",
+        server,
+        connector=lambda: aiohttp.TCPConnector(resolver=_Resolver(ports), **options),
+        answers=ports,
+    )

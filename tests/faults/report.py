@@ -28,7 +28,7 @@ _INTRODUCTION = """\
 
 What goes wrong on the way to an API, what a call then ends with, and how many requests the server has seen.
 Each row is a test in `tests/faults/`: the fault is made on loopback, the server counts, and after the call no
-connection, task, timer or file is left behind, and the next call works. The client is an `AsyncAPIClient` with
+connection, task, timer or file is left behind, and the next call works. The client: an `AsyncAPIClient` with
 its defaults, two retries included; where time is the fault its limits are shorter. This page is written by
 `tests/faults/report.py` from that table, and the tests hold it to it.
 

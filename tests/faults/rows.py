@@ -50,7 +50,9 @@ class Place:
 
     @property
     def connections(self) -> int:
-        """How many connections came."""
+        """How many connections came: to the relay, where there is one."""
+        if "relay" in self.things:
+            return int(self.things["relay"].connections)
         return self.accepted + sum(server.connections for server in self.servers)
 
 
