@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from itertools import cycle
 from typing import Any
 from unittest import mock
@@ -32,7 +32,7 @@ from aioapiclient import (
 __all__ = ["FAULTS"]
 
 
-async def _ends(calls: list[asyncio.Future[Any]]) -> list[str]:
+async def _ends(calls: Iterable[asyncio.Future[Any]]) -> list[str]:
     """How each call ended: the name of its error, or ``answered``."""
     ends = await asyncio.gather(*calls, return_exceptions=True)
     return [type(end).__name__ if isinstance(end, BaseException) else "answered" for end in ends]
