@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 from faults.places import black_hole, nobody_listens, raw, resolving
 from faults.rows import Call, Fault, Place, Where, gives, raises
+from faults.usual import both
 from servers import hang, in_turn, ok, raw_server, respond, response, turns, until, unused_port
 
 from aioapiclient import APIConnectionError, APITimeoutError, ClientClosedError, Timeout
@@ -24,11 +25,6 @@ __all__ = ["FAULTS"]
 
 UNSENT = "never sent, so tried again whatever the method"
 ONE = {"connector": lambda: aiohttp.TCPConnector(limit=1)}
-
-
-def both(ends: Any) -> dict[str, Any]:
-    """The same for a method that may be repeated, and for one that may not."""
-    return {"GET": ends, "POST": ends}
 
 
 def resolved(*answers: Any, **options: Any) -> Where:
