@@ -152,14 +152,14 @@ FAULTS: list[Fault] = [
         "silence after the request, and a limit for an attempt",
         raw(hang()),
         lost("(attempt)", APITimeoutError, phase="attempt"),
-        options={"timeout": Timeout(attempt=0.1)},
+        options={"timeout": Timeout(attempt=0.25)},
     ),
     Fault(
         35,
         "silence after the request, and a limit for the call",
         raw(hang()),
         both(raises(APITimeoutError, "(total)", phase="total", sent=None)),
-        options={"timeout": 0.1},
+        options={"timeout": 0.25},
     ),
     Fault(
         36,
@@ -199,7 +199,7 @@ FAULTS: list[Fault] = [
         "a head that comes by a byte each 20 ms",
         raw(drip(ok(X_Long="x" * 500), every=0.02)),
         lost("(attempt)", APITimeoutError, phase="attempt"),
-        options={"timeout": Timeout(attempt=0.1)},
+        options={"timeout": Timeout(attempt=0.25)},
     ),
     Fault(42, "a FIN in the head, once", raw(once(close(SECRET_HEAD))), lost_once("before it had answered")),
 ]
