@@ -68,6 +68,8 @@ class Relay:
             while data := await source.read(self._piece):
                 await asyncio.sleep(self._delay)
                 await self._is_up.wait()
+                if sink.is_closing():
+                    return
                 if limit is not None and passed + len(data) > limit:
                     sink.write(data[: limit - passed])
                     await sink.drain()

@@ -198,6 +198,39 @@ async def test_keep_alive_is_of_the_last_response(transport: AiohttpTransport) -
         assert server.connections == 2
 
 
+STRAY_BODIES = {
+    "after a body": ("GET", ok(b'"a"') + b"b"),
+    "after a 204": ("DELETE", response("204 No Content", None) + b"{}"),
+    "after the head for HEAD": ("HEAD", ok(b'"a"')),
+    "a response after a response": ("GET", ok(b'"a"') + ok(b'"b"')),
+}
+
+
+@pytest.mark.parametrize(("method", "answer"), STRAY_BODIES.values(), ids=STRAY_BODIES.keys())
+async def test_what_follows_in_one_piece(transport: AiohttpTransport, method: str, answer: bytes) -> None:
+    """A whole response is good whatever comes in one piece with it; its connection is not."""
+    async with raw_server(respond(answer)) as server:
+        for _ in range(2):
+            assert await fetch(transport, server.url, method) == (b'"a"' if method == "GET" else b"")
+        assert server.connections == 2
+
+
+async def test_what_follows_the_head_for_head(transport: AiohttpTransport) -> None:
+    """Nor is it where the body that must not be there comes later."""
+    told = Told()
+
+    async def script(exchange: Exchange) -> None:
+        told.exchange = exchange
+        await exchange.send(response("200 OK", None, Content_Length="2"))
+
+    async with raw_server(script) as server:
+        for _ in range(2):
+            assert await fetch(transport, server.url, "HEAD") == b""
+            told.send_unread(b"{}")
+            await turns()
+        assert server.connections == 2
+
+
 async def test_no_double_answer_under_load(transport: AiohttpTransport) -> None:
     """A server that answers everything twice never gives one caller's answer to another."""
 

@@ -7,53 +7,13 @@ from contextlib import suppress
 from typing import Any
 
 from faults.places import once, raw, relayed
-from faults.rows import Call, Ends, Fault, Place, gives, raises
+from faults.rows import Call, Fault, Place, gives, raises
+from faults.usual import both, lost, lost_once, times
 from servers import Exchange, close, drip, hang, in_turn, ok, reset, respond, response, turns, until
 
 from aioapiclient import APIConnectionError, APITimeoutError, Timeout
 
 __all__ = ["FAULTS"]
-
-
-def lost(says: str = "", error: Any = APIConnectionError, **facts: Any) -> dict[str, Ends]:
-    """Lost after sending, always: tried again if it may be done twice."""
-    return {
-        "GET": raises(error, says, sent=None, requests=3, **facts),
-        "POST": raises(error, says, sent=None, requests=1, **facts),
-    }
-
-
-def lost_once(says: str = "") -> dict[str, Ends]:
-    """Lost after sending, once."""
-    return {
-        "GET": gives({}, requests=2),
-        "PUT": gives({}, requests=2),
-        "POST": raises(APIConnectionError, says, sent=None, requests=1),
-        "POST idempotent": gives({}, requests=2),
-        "POST with a key": gives({}, requests=2),
-    }
-
-
-def never_lost(value: Any, **counted: Any) -> dict[str, Ends]:
-    """Nothing is lost, whatever the method."""
-    return dict.fromkeys(("GET", "POST"), gives(value, **counted))
-
-
-# --- what is done
-
-
-def times(number: int, pause: bool = False) -> Any:
-    """So many calls, one after the other; the last one's value. With a *pause*, what lies there is read."""
-
-    async def act(call: Call, place: Place) -> Any:
-        value = None
-        for _ in range(number):
-            value = await call()
-            if pause:
-                await turns()
-        return value
-
-    return act
 
 
 async def call_in_a_partition(call: Call, place: Place) -> Any:
@@ -112,7 +72,7 @@ async def call_for_two(call: Call, place: Place) -> Any:
 
 async def endless_interim(exchange: Exchange) -> None:
     """Responses that promise one, without end."""
-    while True:
+    while not exchange.writer.is_closing():
         await exchange.send(b"HTTP/1.1 102 Processing\r\n\r\n")
         await asyncio.sleep(0.001)
 
@@ -141,21 +101,21 @@ FAULTS: list[Fault] = [
         29,
         "a FIN right after each answer, unannounced",
         raw(close(ok())),
-        never_lost({}, requests=20, connections=20, attempts=1),
+        both(gives({}, requests=20, connections=20, attempts=1)),
         act=times(20),
     ),
     Fault(
         30,
         "a FIN while the connection is idle",
         raw(close(ok())),
-        never_lost({}, requests=2, connections=2, attempts=1),
+        both(gives({}, requests=2, connections=2, attempts=1)),
         act=times(2, pause=True),
     ),
     Fault(
         31,
         "`Keep-Alive: timeout=1`",
         raw(respond(SHORT_LIVED)),
-        never_lost({}, requests=2, connections=2),
+        both(gives({}, requests=2, connections=2)),
         act=times(2),
         note="an idle connection is given up a second before the server does",
     ),
@@ -163,28 +123,28 @@ FAULTS: list[Fault] = [
         32,
         "an unasked 200 on an idle connection",
         talkative(ok(b'"not for bob"')),
-        never_lost("/bob", requests=2, connections=2),
+        both(gives("/bob", requests=2, connections=2)),
         act=call_for_two,
     ),
     Fault(
         33,
         "an unasked 408 on an idle connection",
         talkative(response("408 Request Timeout", Connection="close")),
-        never_lost("/bob", requests=2, connections=2),
+        both(gives("/bob", requests=2, connections=2)),
         act=call_for_two,
     ),
     Fault(
         33,
         "an unasked 408 on an idle connection, and a FIN",
         talkative(response("408 Request Timeout", Connection="close"), ends=True),
-        never_lost("/bob", requests=2, connections=2),
+        both(gives("/bob", requests=2, connections=2)),
         act=call_for_two,
     ),
     Fault(
         34,
         "every answer comes twice",
         talkative(None),
-        never_lost("/bob", requests=2, connections=2),
+        both(gives("/bob", requests=2, connections=2)),
         act=call_for_two,
     ),
     Fault(
@@ -192,14 +152,14 @@ FAULTS: list[Fault] = [
         "silence after the request, and a limit for an attempt",
         raw(hang()),
         lost("(attempt)", APITimeoutError, phase="attempt"),
-        options={"timeout": Timeout(attempt=0.1)},
+        options={"timeout": Timeout(attempt=0.25)},
     ),
     Fault(
         35,
         "silence after the request, and a limit for the call",
         raw(hang()),
-        dict.fromkeys(("GET", "POST"), raises(APITimeoutError, "(total)", phase="total", sent=None)),
-        options={"timeout": 0.1},
+        both(raises(APITimeoutError, "(total)", phase="total", sent=None)),
+        options={"timeout": 0.25},
     ),
     Fault(
         36,
@@ -217,7 +177,7 @@ FAULTS: list[Fault] = [
         37,
         "something passes again",
         relayed(respond(ok())),
-        never_lost({}, requests=2),
+        both(gives({}, requests=2)),
         act=call_after_a_partition,
         options={"timeout": Timeout(read=0.1)},
     ),
@@ -226,7 +186,7 @@ FAULTS: list[Fault] = [
         39,
         "103 Early Hints before the answer",
         raw(respond(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" + ok())),
-        never_lost({}),
+        both(gives({})),
     ),
     Fault(
         40,
@@ -239,7 +199,7 @@ FAULTS: list[Fault] = [
         "a head that comes by a byte each 20 ms",
         raw(drip(ok(X_Long="x" * 500), every=0.02)),
         lost("(attempt)", APITimeoutError, phase="attempt"),
-        options={"timeout": Timeout(attempt=0.1)},
+        options={"timeout": Timeout(attempt=0.25)},
     ),
     Fault(42, "a FIN in the head, once", raw(once(close(SECRET_HEAD))), lost_once("before it had answered")),
 ]

@@ -117,7 +117,7 @@ async def _measure() -> str:
             plain[key_of(case)] = known.get(key_of(case), Plain("not measured"))
             continue
         await run_client(case)
-        plain[key_of(case)] = await run_plain(case)
+        plain[key_of(case)] = await run_plain(case, case.fault.guard)
     return render(plain, aiohttp.__version__)
 
 

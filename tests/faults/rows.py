@@ -151,6 +151,8 @@ class Fault:
     """Options of the client."""
     plain: Act | str | None = None
     """What plain aiohttp does there, when it is not *act*; a string says why there is nothing to measure."""
+    guard: float = 2.0
+    """Seconds after which plain aiohttp is said to hang, where it is measured."""
     note: str = ""
     """Why it ends so, where that can be asked."""
     needs: tuple[str, ...] = ()

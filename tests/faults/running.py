@@ -182,7 +182,7 @@ class Plain:
     requests: int | None = None
 
 
-async def run_plain(case: Case, guard: float = 2.0) -> Plain:
+async def run_plain(case: Case, guard: float) -> Plain:
     """What a bare `aiohttp.ClientSession` makes of *case*; what takes longer than *guard* seconds hangs."""
     act = case.fault.act if case.fault.plain is None else case.fault.plain
     if isinstance(act, str):
