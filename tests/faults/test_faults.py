@@ -60,7 +60,8 @@ async def test_plain_aiohttp_does_what_the_page_says(case: Case) -> None:
     """The column of plain aiohttp is what it does now."""
     said = _PLAIN[key_of(_runnable(case))]
     # Where it hangs, it does so whatever the time: only what does not is given all that it may need.
-    assert await run_plain(case, guard=0.1 if said.words == "hangs" else 20) == said
+    guard = 0.1 if said.words == "hangs" else 20.0
+    assert await run_plain(case, guard, said.requests or 0) == said
 
 
 def test_the_page_is_the_table() -> None:
