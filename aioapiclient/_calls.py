@@ -93,7 +93,7 @@ class Calls(Polling):
 
     async def _call_raw(self, method: str, path: str | URL, given: RequestOptions) -> aiohttp.ClientResponse:
         request = self._build(method, path, aiohttp.ClientResponse, given, stream=True, accept="*/*")
-        response = await self._run(request, self._handler_for(given))
+        response = await self._run_open(request, self._handler_for(given))
         return cast("aiohttp.ClientResponse", await self._processed(response, aiohttp.ClientResponse))
 
     async def _processed(self, response: AsyncAPIResponse[Any], cast_to: Any) -> Any:
@@ -137,10 +137,30 @@ class Calls(Polling):
         if not request.stream:
             return await self._run(request, handler)
         pristine = request.copy()
-        response = await self._run(request, handler)
+        response = await self._run_open(request, handler)
         self._shared.track(response)
         pristine.deadline = response.request.deadline
         response.again = functools.partial(self._send_again, pristine, handler)
+        return response
+
+    async def _run_open(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        """Send *request*, whose response stays open; one that a middleware drops on the way is closed.
+
+        A mistake in a middleware, or a cancellation while it waits, would else keep a connection for good.
+        """
+        response: AsyncAPIResponse[Any] | None = None
+        try:
+            response = await self._run(request, handler)
+        finally:
+            scope = request.scope
+            opened = () if scope is None else scope.opened
+            if scope is not None:
+                scope.opened = ()  # they know their request, and it knows its scope
+            # One that is not of the wire may be made of those that are.
+            if response is None or any(one is response for one in opened):
+                for one in opened:
+                    if one is not response:
+                        await one.close()
         return response
 
     async def _pause(self, seconds: float) -> None:

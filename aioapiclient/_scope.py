@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 __all__ = ["Scope", "Timers"]
 
@@ -22,7 +22,7 @@ MakeError: TypeAlias = Callable[[], Exception]
 class Scope:
     """Ends what one task waits for: ``with scope:`` around it, `fire` from anywhere in the loop."""
 
-    __slots__ = ("_before", "_error", "_handle", "_queue", "deadline", "task")
+    __slots__ = ("_before", "_error", "_handle", "_queue", "deadline", "opened", "task")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[object] | None = None
@@ -31,6 +31,8 @@ class Scope:
         self._queue: _Queue | None = None
         self._handle: asyncio.TimerHandle | None = None
         self.deadline: float | None = None
+        self.opened: tuple[Any, ...] = ()
+        """The responses that came unread in its call, so far."""
 
     def __enter__(self) -> Scope:
         task = asyncio.current_task()

@@ -430,7 +430,12 @@ def _respond(
     elapsed = 0.0 if started is None else asyncio.get_running_loop().time() - started
     version = "1.0" if raw.version == (1, 0) else "1.1"
     # By place: keywords would cost more than all that they name.
-    return AsyncAPIResponse(request, raw.status, raw.headers, body, raw.reason or "", None, version, elapsed)
+    response: AsyncAPIResponse[Any] = AsyncAPIResponse(
+        request, raw.status, raw.headers, body, raw.reason or "", None, version, elapsed
+    )
+    if request.stream and request.scope is not None:
+        request.scope.opened += (response,)
+    return response
 
 
 # What newer parsers refuse, that of aiohttp 3.12 lets through, and the one in pure Python in part.

@@ -58,18 +58,19 @@ class TimeoutMiddleware:
     """Ends one attempt after ``timeout.attempt`` seconds, body included; on a stream it ends at the head.
 
     Raises `APITimeoutError` with ``phase="attempt"``, which is retried like any lost answer. What is
-    left of the deadline is the limit when it is less, and then the phase is ``total``.
+    left of the deadline is the limit when it is less, and then the phase is ``total``; after the
+    deadline no attempt starts.
     """
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* within the time of one attempt."""
-        seconds = request.limit("attempt")
+        seconds, left = request.limit("attempt"), request.time_left()
+        if left == 0:
+            # Nobody was ended yet, for the loop did not come to it; but what is sent now may be done.
+            raise request.timed_out("total", request.limit("total") or 0)()
         if seconds is None:
             return await handler(request)
-        left = request.time_left()
         if left is not None and left < seconds:
-            if left <= 0:
-                raise request.timed_out("total", left)()
             limit = request.time_limit(left, "total")
         else:
             limit = request.time_limit(seconds, "attempt")

@@ -64,24 +64,28 @@ def _row(case: Case, plain: Plain) -> str:
         *key_of(case)[:2],
         case.label,
         _ends(case.ends) + note,
-        str(case.ends.requests),
+        _number(case.ends.requests),
         plain.words,
-        "" if plain.requests is None else str(plain.requests),
+        _number(plain.requests),
     ]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
+def _number(requests: int | None) -> str:
+    return "" if requests is None else str(requests)
+
+
 def _ends(ends: Ends) -> str:
-    if ends.error is None:
-        return f"`{in_words(ends.value)}`"
-    facts = [_FACTS.get((name, value), f"{name} {value}") for name, value in ends.facts.items()]
-    return ", ".join([f"`{ends.error.__name__}`", *facts])
+    end = in_words(ends.value) if ends.error is None else ends.error.__name__
+    facts = [f"{name} {in_words(value)}" for name, value in ends.facts.items()]
+    waits = [f"after {' and '.join(f'{wait:g}' for wait in ends.waits)} s"] if ends.waits else []
+    return ", ".join([f"`{end}`", *(_FACTS.get(fact, fact) for fact in facts), *waits])
 
 
 _FACTS = {
-    ("sent", False): "surely not sent",
-    ("sent", None): "may have been sent",
-    ("final", True): "never tried again",
+    "sent false": "surely not sent",
+    "sent null": "may have been sent",
+    "final true": "never tried again",
 }
 
 

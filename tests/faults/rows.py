@@ -22,6 +22,7 @@ class Place:
         *servers: RawServer,
         ssl: Any = True,
         connector: Callable[[], aiohttp.BaseConnector] | None = None,
+        proxy: str | None = None,
         **things: Any,
     ) -> None:
         self.url = url
@@ -30,6 +31,8 @@ class Place:
         """What the client trusts, where there is no *connector*."""
         self.connector = connector
         """Makes the connector, in the running loop."""
+        self.proxy = proxy
+        """The URL of the proxy on the way, with its credentials."""
         self.things = things
         """What the acts of this place need besides: a relay, a second server."""
         self.accepted = 0
@@ -84,7 +87,7 @@ class Ends:
     """A piece of the error's message."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Attributes of the error."""
-    requests: int = 1
+    requests: int | None = 1
     """Requests that the servers have seen."""
     connections: int | None = None
     """Connections that the servers have seen."""
@@ -103,7 +106,7 @@ def raises(
     error: type[BaseException],
     says: str = "",
     *,
-    requests: int = 1,
+    requests: int | None = 1,
     connections: int | None = None,
     attempts: int | None = None,
     waits: list[float] | None = None,

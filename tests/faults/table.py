@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from faults import body, connect, decode, head, lifecycle, no_answer, redirect, status, tls, upload
+from faults import (
+    body,
+    connect,
+    decode,
+    head,
+    lifecycle,
+    middlewares,
+    no_answer,
+    outages,
+    redirect,
+    status,
+    tls,
+    upload,
+)
 from faults.rows import Case, Fault
 
 __all__ = ["CASES", "SECTIONS", "Section"]
@@ -34,6 +47,8 @@ SECTIONS = [
     Section("Statuses", range(85, 104), status.FAULTS),
     Section("Redirects", range(104, 108), redirect.FAULTS),
     Section("Uploads", range(108, 113), upload.FAULTS),
-    Section("The life of a call and of a client", range(113, 126), lifecycle.FAULTS),
+    Section("The life of a call and of a client", range(113, 120), lifecycle.FAULTS),
+    Section("Outages, overload and restarts", range(120, 125), outages.FAULTS),
+    Section("Middlewares of the user", range(125, 126), middlewares.FAULTS),
 ]
 CASES = [case for section in SECTIONS for case in section.cases]

@@ -14,7 +14,7 @@ from faults.programs import missing
 from faults.report import PAGE, key_of, measured_version, plain_of, render
 from faults.rows import Case
 from faults.running import run_client, run_plain
-from faults.table import CASES
+from faults.table import CASES, SECTIONS, Section
 
 _TEXT = PAGE.read_text(encoding="utf-8")
 _PLAIN = plain_of(_TEXT)
@@ -67,6 +67,15 @@ async def test_plain_aiohttp_does_what_the_page_says(case: Case) -> None:
 def test_the_page_is_the_table() -> None:
     """docs/faults.md has the rows of the table, each with its outcome; `faults.report` writes it."""
     assert render(_PLAIN, _VERSION) == _TEXT
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=[section.title for section in SECTIONS])
+def test_no_fault_is_missing(section: Section) -> None:
+    """Every number of the catalogue has a row, in order."""
+    numbers = [fault.number for fault in section.faults]
+
+    assert sorted(numbers) == numbers
+    assert set(numbers) == set(section.numbers)
 
 
 def test_cases_are_told_apart() -> None:
