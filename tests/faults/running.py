@@ -8,7 +8,8 @@ import json
 import os
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -78,8 +79,11 @@ def in_words(value: Any) -> str:
 # --- the client
 
 
-async def run_client(case: Case) -> None:
-    """Run *case* by a client with the whole default chain; `AssertionError` unless all is as it says."""
+async def run_client(case: Case, patience: float = 10.0) -> None:
+    """Run *case* by a client with the whole default chain; `AssertionError` unless all is as it says.
+
+    What is left behind has *patience* seconds to go: a socket is closed in a turn of the loop.
+    """
     before = _Alive()
     async with case.fault.where() as place:
         client = Client(
@@ -88,9 +92,13 @@ async def run_client(case: Case) -> None:
         )
         try:
             await _check_call(case, client, place)
+            await _wait_for_nothing(lambda: _acquired(client), patience)
+            if case.fault.heals and not client.is_closed() and await heal(place):
+                assert await client.get("") == {}, "the next call"
         finally:
             await client.close()
-    await before.check_nothing_left()
+    gc.collect()
+    await _wait_for_nothing(before.left, patience)
 
 
 def _transport_to(place: Place) -> AiohttpTransport:
@@ -115,10 +123,6 @@ async def _check_call(case: Case, client: Client, place: Place) -> None:
     assert expected.connections in (None, place.connections), f"{place.connections} connections"
     assert expected.attempts in (None, len(client.waits) + 1), f"{len(client.waits) + 1} attempts"
     assert expected.waits in (None, client.waits), f"it waited {client.waits}"
-    del error
-    await until(lambda: not _acquired(client))
-    if case.fault.heals and not client.is_closed() and await heal(place):
-        assert await client.get("") == {}, "the next call"
 
 
 def _check_error(case: Case, error: BaseException) -> None:
@@ -128,12 +132,20 @@ def _check_error(case: Case, error: BaseException) -> None:
     assert expected.says in str(error), text
     facts: Mapping[str, Any] = {name: getattr(error, name) for name in expected.facts}
     assert facts == expected.facts, text
-    assert SECRET not in text + repr(error)
+    assert SECRET not in text + repr(error), f"it shows {SECRET}"
 
 
-def _acquired(client: Client) -> int:
+def _acquired(client: Client) -> list[object]:
     session: Any = client._shared.transport._session  # type: ignore[attr-defined]
-    return 0 if session is None else len(session.connector._acquired)
+    return [] if session is None else [*session.connector._acquired]
+
+
+async def _wait_for_nothing(look: Callable[[], list[object]], patience: float) -> None:
+    clock = asyncio.get_running_loop().time
+    give_up = clock() + patience
+    while left := look():
+        assert clock() < give_up, f"left behind: {left}"
+        await asyncio.sleep(0.001)
 
 
 class _Alive:
@@ -144,17 +156,13 @@ class _Alive:
         self.timers = _timers()
         self.files = _files()
 
-    async def check_nothing_left(self) -> None:
-        """Wait until there is no more than there was: a socket is closed in a turn of the loop."""
-        gc.collect()
-        clock = asyncio.get_running_loop().time
-        give_up = clock() + 10
-        while left := self._left():
-            assert clock() < give_up, f"left behind: {left}"
-            await asyncio.sleep(0.001)
-
-    def _left(self) -> list[object]:
-        return [*(asyncio.all_tasks() - self.tasks), *(_timers() - self.timers), *(_files() - self.files)]
+    def left(self) -> list[object]:
+        """What there is now and was not."""
+        return [
+            *(asyncio.all_tasks() - self.tasks),
+            *(_timers() - self.timers),
+            *(_files() - self.files).elements(),
+        ]
 
 
 def _timers() -> set[object]:
@@ -162,12 +170,12 @@ def _timers() -> set[object]:
     return {handle for handle in scheduled if not handle.cancelled()}
 
 
-def _files() -> set[str]:
-    found = set()
+def _files() -> Counter[str]:
+    found: Counter[str] = Counter()
     if os.path.isdir("/proc/self/fd"):
         for number in os.listdir("/proc/self/fd"):
             with suppress(FileNotFoundError):  # the one that lists them is gone
-                found.add(os.readlink(f"/proc/self/fd/{number}"))
+                found[os.readlink(f"/proc/self/fd/{number}")] += 1
     return found
 
 
@@ -182,15 +190,20 @@ class Plain:
     requests: int | None = None
 
 
-async def run_plain(case: Case, guard: float) -> Plain:
-    """What a bare `aiohttp.ClientSession` makes of *case*; what takes longer than *guard* seconds hangs."""
+async def run_plain(case: Case, guard: float, requests: int = 0) -> Plain:
+    """What a bare `aiohttp.ClientSession` makes of *case*.
+
+    It hangs if it takes longer than *guard* seconds, counted from when so many *requests* have come.
+    """
     act = case.fault.act if case.fault.plain is None else case.fault.plain
     if isinstance(act, str):
         return Plain(act)
     async with case.fault.where() as place:
         connector = aiohttp.TCPConnector(ssl=place.ssl) if place.connector is None else place.connector()
         async with aiohttp.ClientSession(connector=connector, proxy=place.proxy) as session:
-            words = await _plain_words(act(PlainCall(case, session, place.url), place), guard)
+            task = asyncio.ensure_future(act(PlainCall(case, session, place.url), place))
+            await until(lambda: task.done() or place.requests >= requests)
+            words = await _plain_words(task, guard)
             await turns()
         found = Plain(words, None if case.ends.requests is None else place.requests)
     with warnings.catch_warnings():
@@ -199,8 +212,7 @@ async def run_plain(case: Case, guard: float) -> Plain:
     return found
 
 
-async def _plain_words(act: Any, guard: float) -> str:
-    task = asyncio.ensure_future(act)
+async def _plain_words(task: asyncio.Future[Any], guard: float) -> str:
     # No `asyncio.timeout`: aiohttp's own may swallow its cancellation.
     done, _ = await asyncio.wait({task}, timeout=guard)
     if not done:

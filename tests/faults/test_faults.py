@@ -14,7 +14,7 @@ from faults.programs import missing
 from faults.report import PAGE, key_of, measured_version, plain_of, render
 from faults.rows import Case
 from faults.running import run_client, run_plain
-from faults.table import CASES
+from faults.table import CASES, SECTIONS, Section
 
 _TEXT = PAGE.read_text(encoding="utf-8")
 _PLAIN = plain_of(_TEXT)
@@ -60,12 +60,22 @@ async def test_plain_aiohttp_does_what_the_page_says(case: Case) -> None:
     """The column of plain aiohttp is what it does now."""
     said = _PLAIN[key_of(_runnable(case))]
     # Where it hangs, it does so whatever the time: only what does not is given all that it may need.
-    assert await run_plain(case, guard=0.1 if said.words == "hangs" else 20) == said
+    guard = 0.1 if said.words == "hangs" else 20.0
+    assert await run_plain(case, guard, said.requests or 0) == said
 
 
 def test_the_page_is_the_table() -> None:
     """docs/faults.md has the rows of the table, each with its outcome; `faults.report` writes it."""
     assert render(_PLAIN, _VERSION) == _TEXT
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=[section.title for section in SECTIONS])
+def test_no_fault_is_missing(section: Section) -> None:
+    """Every number of the catalogue has a row, in order."""
+    numbers = [fault.number for fault in section.faults]
+
+    assert sorted(numbers) == numbers
+    assert set(numbers) == set(section.numbers)
 
 
 def test_cases_are_told_apart() -> None:
