@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from yarl import URL
@@ -19,6 +20,7 @@ from .errors import InvalidRequestError
 __all__ = ["build_request"]
 
 _KEYED_METHODS: Final = frozenset({"POST", "PATCH"})
+_NO_PARAMS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 def build_request(
@@ -37,7 +39,7 @@ def build_request(
 
     Raises `InvalidRequestError` and `TypeError` for what cannot be sent.
     """
-    path_params = check_mapping("path_params", given.get("path_params") or {})
+    path_params = check_mapping("path_params", given.get("path_params") or _NO_PARAMS)
     request = APIRequest(
         _checked_method(method),
         config.base.build(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from ._building import build_request
@@ -17,11 +18,10 @@ from ._lifecycle import Lifecycle
 from ._options import check_iterable, layer_options
 from ._pagination import AsyncPage, AsyncPaginator, PageMaker
 from ._polling import Polling
-from ._raw import handed_out, take_wanted
+from ._raw import handed_out, is_wished, take_wanted
 from ._request import APIRequest
 from ._response import AsyncAPIResponse, is_response_type, result_type
 from ._resume import ReconnectPolicy
-from ._scope import Scope
 from ._stream import AsyncStream, Until
 from ._types import NOT_GIVEN, CallOptions, RequestOptions
 from .contract import Handler, Middleware
@@ -47,6 +47,8 @@ class Calls(Polling):
     _shared: Lifecycle
     _chain: tuple[Middleware, ...]
     _handler: Handler
+    _is_plain: bool
+    """Whether a call without options is nothing but its path: no hook nor default parameter adds to it."""
 
     def _innermost(self) -> Handler:
         raise NotImplementedError
@@ -54,7 +56,22 @@ class Calls(Polling):
     def _adopt(self, thing: object) -> None:
         raise NotImplementedError
 
-    async def _call(
+    def _call(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any,
+        stream: bool,
+        options: CallOptions | None,
+        keywords: RequestOptions,
+    ) -> Awaitable[Any]:
+        """The call that these words make, to be awaited: the way there costs no coroutine of its own."""
+        is_raw = cast_to is aiohttp.ClientResponse
+        if keywords or options or stream or is_raw or not self._is_plain or is_wished() is not None:
+            return self._call_with(method, path, cast_to, stream, options, keywords)
+        return self._value_of(self._build_plain(method, path, cast_to), self._handler, cast_to)
+
+    async def _call_with(
         self,
         method: str,
         path: str | URL,
@@ -74,18 +91,20 @@ class Calls(Polling):
             return await self._call_raw(method, path, given)
         unread = wanted == "unread response"
         target = cast_to if asked or wanted == "value" else _RESPONSE[cast_to]
-        params = self.default_params
-        if given or params or unread:
-            request = self._build_checked(method, path, target, given, params, unread)
-        else:
-            request = self._build_plain(method, path, target)
+        request = self._build_checked(method, path, target, given, self.default_params, unread)
         handler = self._handler_for(given) if given else self._handler
-        # Each coroutine in between costs each call: one that does not stream goes straight down.
-        response = await (self._send if request.stream else self._run)(request, handler)
-        if wanted != "value" or asked:
-            handed_out(response, asked=asked)
-        if wanted != "value":
-            return response
+        if wanted == "value" and not asked:
+            return await self._value_of(request, handler, cast_to)
+        response = await self._send(request, handler)
+        handed_out(response, asked=asked)
+        return response if wanted != "value" else await self._processed(response, cast_to)
+
+    async def _value_of(self, request: APIRequest, handler: Handler, cast_to: Any) -> Any:
+        """Send *request* down the chain as `_run` does, and give the value of what comes back."""
+        with self._shared.begin(request):
+            response = await handler(request)
+            if type(response) is not AsyncAPIResponse or not 200 <= response.status < 300:
+                await self._refuse(response)
         value = response.value
         if value is not NOT_GIVEN and "_process_response" not in self._own_hooks:
             return value
@@ -129,7 +148,7 @@ class Calls(Polling):
         )
         if wanted == "value":
             return events
-        response.keep_value(events)
+        response.value = events
         return handed_out(response, asked=False)
 
     async def _send(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -165,13 +184,8 @@ class Calls(Polling):
 
     async def _pause(self, seconds: float) -> None:
         """Wait between calls, in a scope that the closing of the client can end."""
-        scope = Scope()
-        self._shared.begin(scope)
-        try:
-            with scope:
-                await self._sleep_for_retry(seconds)
-        finally:
-            self._shared.end(scope)
+        with self._shared.begin():
+            await self._sleep_for_retry(seconds)
 
     async def _send_again(
         self, request: APIRequest, handler: Handler, headers: Mapping[str, str]
@@ -280,9 +294,10 @@ class Calls(Polling):
                     patterns.clear()
                 patterns[method, path, cast_to] = request.copy()
             return request
-        request = pattern.copy()
+        request = pattern.__copy__()
+        request.headers = CIMultiDict()
         request.cast_to = cast_to
-        request.extensions, request.path_params = {}, {}
+        request.extensions = {}
         return request
 
     def _build_checked(
@@ -324,27 +339,24 @@ class Calls(Polling):
 
     async def _run(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         """Send *request* down the chain, in a scope that the closing of the client can end."""
-        shared = self._shared
-        scope = Scope()
-        request.started = shared.begin(scope).time()
-        request.scope = scope
-        request.timers = shared.timers
-        try:
-            with scope:
-                response = await handler(request)
-                if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
-                    raise _not_a_response(response)
-                ok = response.ok
-                if not ok:
-                    await response.read_error()
-        finally:
-            shared.end(scope)
-        if not ok:
-            error = self._make_status_error(response, response.error_body())
-            for note in response.notes:
-                error.add_note(note)
-            raise error
+        with self._shared.begin(request):
+            response = await handler(request)
+            await self._refuse(response)
         return response
+
+    async def _refuse(self, response: AsyncAPIResponse[Any]) -> None:
+        """Raise the error for what the chain gave, if it is no success."""
+        if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"The chain gave a {type(response).__name__}, not a response: does a middleware return?"
+            )
+        if response.ok:
+            return
+        await response.read_error()
+        error = self._make_status_error(response, response.error_body())
+        for note in response.notes:
+            error.add_note(note)
+        raise error
 
     def _handler_for(self, given: RequestOptions) -> Handler:
         if "middlewares" not in given:
@@ -411,7 +423,3 @@ class Calls(Polling):
             prefetch=prefetch,
             options=layer_options(request_options, options),
         )
-
-
-def _not_a_response(thing: object) -> TypeError:
-    return TypeError(f"The chain gave a {type(thing).__name__}, not a response: does a middleware return?")

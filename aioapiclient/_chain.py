@@ -1,7 +1,9 @@
 """The chain: which middlewares a call passes, in which order, and why in this one.
 
 A chain is a list of middlewares, the first one outermost, around a transport. Folding it binds each
-middleware to the rest, once, so that a call only runs through functions that are already joined.
+middleware to the rest, once, so that a call only runs through functions that are already joined. A
+middleware that is an object may have a ``join(handler)`` of its own: it gives the handler that calling
+it with *handler* would be, and need not put a coroutine where it has nothing to wait for.
 
 Two middlewares split the list into three zones, and their places explain all the others':
 
@@ -26,7 +28,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from ._plugins import load_middleware
 from ._response import AsyncAPIResponse
@@ -153,6 +155,8 @@ def fold(chain: Sequence[Middleware], transport: Handler) -> Handler:
 
 
 def _bind(middleware: Middleware, handler: Handler) -> Handler:
+    if isinstance(middleware, _Joining) and _joins(type(middleware)):
+        return middleware.join(handler)
     # An object's __call__ is found once, here: Python would look for it at every call.
     is_object = inspect.iscoroutinefunction(type(middleware).__call__)
     call = middleware.__call__ if is_object else middleware
@@ -161,6 +165,23 @@ def _bind(middleware: Middleware, handler: Handler) -> Handler:
         return call(request, handler)
 
     return bound
+
+
+@runtime_checkable
+class _Joining(Protocol):
+    """A middleware that says itself how it is joined to the rest of the chain."""
+
+    def join(self, handler: Handler) -> Handler: ...
+
+
+def _joins(kind: type[Any]) -> bool:
+    """Whether *kind* says how it is joined to a handler, and no subclass has a ``__call__`` of its own."""
+    for base in kind.__mro__:
+        if "join" in vars(base):
+            return True
+        if "__call__" in vars(base):
+            return False
+    return False
 
 
 def explain(chain: Sequence[Middleware], transport: Handler) -> str:

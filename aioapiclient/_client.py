@@ -116,6 +116,9 @@ class AsyncAPIClient(Calls):
 
     def _set_up_chain(self, changes: Mapping[str, Any]) -> None:
         """Make the chain anew if *changes* reach it, and fold it around the transport."""
+        self._is_plain = not self._config.given["default_params"] and self._own_hooks.isdisjoint(
+            ("_prepare_options", "_process_response", "default_params")
+        )
         if not CHAIN_OPTIONS.isdisjoint(changes):
             chain = self._config.given["chain"]
             self._chain = self._own_chain() if chain is None else check_chain(chain)

@@ -21,7 +21,7 @@ import msgspec.inspect
 import msgspec.toml
 import msgspec.yaml
 
-from ._content_type import Format, parse_content_type
+from ._content_type import LONGEST_HEADER, Format, parse_content_type
 from ._open import DecHook, InsideOpen, Open, check_opens, closed, members, open_hook, reached
 
 __all__ = ["DecodeError", "check_cast_to", "decode_body", "decoder_for"]
@@ -69,12 +69,22 @@ def decoder_for(
     cast_to: Any, content_type: str | None, strict: bool = True, dec_hook: DecHook | None = None
 ) -> Decode:
     """The function that decodes bodies of this content type, to hold on to or to ask for each time."""
-    _, kind, charset = parse_content_type(content_type)
+    if content_type is not None and len(content_type) > LONGEST_HEADER:
+        content_type = content_type[:LONGEST_HEADER]  # what is remembered below is a server's to choose
     try:
-        return _cached_decoder(cast_to, kind, charset, strict, dec_hook)
+        return _decoder_by_header(cast_to, content_type, strict, dec_hook)
     except TypeError:
         # Not hashable (Annotated with a list): works without the cache. Not decodable: raises again.
+        _, kind, charset = parse_content_type(content_type)
         return _decoder(cast_to, kind, charset, strict, dec_hook)
+
+
+@functools.lru_cache(maxsize=512)
+def _decoder_by_header(
+    cast_to: Any, content_type: str | None, strict: bool, dec_hook: DecHook | None
+) -> Decode:
+    _, kind, charset = parse_content_type(content_type)
+    return _cached_decoder(cast_to, kind, charset, strict, dec_hook)
 
 
 def check_cast_to(cast_to: Any, dec_hook: DecHook | None = None) -> None:

@@ -91,14 +91,16 @@ class _Protocol(ResponseHandler):
         transport = self.transport
         if transport is None or transport.is_closing():
             return False
-        body = self._payload
-        if self._waiter is not None or (body is not None and not body.is_eof()):
+        if self._waiter is not None:
             return True
+        if self.should_close:  # in use, or unfit
+            body = self._payload
+            return body is not None and not body.is_eof()
         if _IS_PURE_PYTHON and getattr(self._parser, "_tail", None):
             return False  # bytes that came with the last response, and are no whole line
         if self._good_until is not None and self._loop.time() >= self._good_until:
             return False
-        return not self.should_close and (self._poll is None or not self._poll(0))
+        return self._poll is None or not self._poll(0)
 
     def set_response_params(self, **params: Any) -> None:
         """Prepare for the next response."""

@@ -7,7 +7,7 @@ import functools
 import re
 from typing import Literal, TypeAlias
 
-__all__ = ["Format", "charset_of", "media_type", "parse_content_type"]
+__all__ = ["LONGEST_HEADER", "Format", "charset_of", "media_type", "parse_content_type"]
 
 Format: TypeAlias = Literal["json", "msgpack", "yaml", "toml", "html", "text", "other"]
 
@@ -28,7 +28,8 @@ _FORMATS: dict[str, Format] = {
     "application/text": "text",
 }
 _SUFFIXES: dict[str, Format] = {"/json": "json", "+json": "json", "+msgpack": "msgpack", "+yaml": "yaml"}
-_LONGEST_HEADER = 256  # characters of a content type that are read and remembered
+LONGEST_HEADER = 256
+"""Characters of a content type that are read and remembered."""
 
 
 def media_type(content_type: str | None) -> str:
@@ -47,7 +48,7 @@ def charset_of(content_type: str | None) -> str:
 
 def parse_content_type(content_type: str | None) -> tuple[str, Format, str]:
     """The media type, the format that it stands for, and the codec for text, of a Content-Type header."""
-    return _parse((content_type or "")[:_LONGEST_HEADER])
+    return _parse((content_type or "")[:LONGEST_HEADER])
 
 
 @functools.lru_cache(maxsize=256)

@@ -127,6 +127,10 @@ class _Source:
                 raise BodyTooLargeError(message, limit=limit, request=self._request)
         return bytes(read)
 
+    def read_nowait(self, limit: int | None) -> bytes | None:
+        """Nothing: the body has not arrived yet."""
+        return None
+
     async def read_chunk(self) -> bytes:
         """The next piece; empty at the end."""
         if self._error is not None:

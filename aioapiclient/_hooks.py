@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, ClassVar, Final, cast
 
 import aiohttp
@@ -22,7 +22,13 @@ from .errors import APIStatusError, status_error_class
 __all__ = ["Hooks"]
 
 # The ones that a call looks for, so that it pays nothing for those that nobody fills in.
-_HOOKS: Final = ("_prepare_options", "_prepare_request", "_process_response", "auth_headers")
+_HOOKS: Final = (
+    "_prepare_options",
+    "_prepare_request",
+    "_process_response",
+    "auth_headers",
+    "default_params",
+)
 
 
 class Hooks:
@@ -100,7 +106,7 @@ class Hooks:
         response: AsyncAPIResponse[Any] = await self._call(method, path, cast_to, False, None, options)
         return response
 
-    async def _call(
+    def _call(
         self,
         method: str,
         path: str | URL,
@@ -108,7 +114,7 @@ class Hooks:
         stream: bool,
         options: CallOptions | None,
         keywords: RequestOptions,
-    ) -> Any:
+    ) -> Awaitable[Any]:
         raise NotImplementedError
 
     def _idempotency_key(self) -> str:

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from ._request import APIRequest
 from ._response import AsyncAPIResponse
 from ._scope import Scope, Timers
 from .contract import Handler
@@ -57,8 +58,8 @@ class Lifecycle:
                 source=self,
             )
 
-    def begin(self, scope: Scope) -> asyncio.AbstractEventLoop:
-        """Register a call that begins; `end` it.
+    def begin(self, request: APIRequest | None = None) -> Scope:
+        """The scope of a call that begins, or of a wait: the closing of the client ends what runs in it.
 
         Raises `ClientClosedError` when the client was closed, or lives on another loop or process.
         """
@@ -67,12 +68,12 @@ class Lifecycle:
         loop = asyncio.get_running_loop()
         if self.closed or loop is not self.loop or self._forks != _forks:
             self._move_to(loop)
-        self._calls.add(scope)
-        return loop
-
-    def end(self, scope: Scope) -> None:
-        """The call is over."""
-        self._calls.discard(scope)
+        began = loop.time()
+        scope = Scope(self._calls, began, self.timers)
+        if request is not None:
+            request.started = began
+            request.scope = scope
+        return scope
 
     def track(self, response: AsyncAPIResponse[Any]) -> None:
         """Remember a response that goes out unread, until it is closed."""

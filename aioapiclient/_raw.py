@@ -16,7 +16,7 @@ from typing import Any, Literal, ParamSpec, TypeAlias, TypeGuard, TypeVar, overl
 
 from ._response import AsyncAPIResponse
 
-__all__ = ["handed_out", "raw_response", "streaming_response", "take_wanted"]
+__all__ = ["handed_out", "is_wished", "raw_response", "streaming_response", "take_wanted"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class _Wish:
         if self.responses and not self.replaced:
             # The method asked for responses itself, as a paginator does: its result is the value.
             response = self.responses[-1]
-            response.keep_value(result)
+            response.value = result
             return response
         raise TypeError(
             f"The method gave a {type(result).__name__}, not the response of its call: "
@@ -65,6 +65,8 @@ def _is_response(value: Any) -> TypeGuard[Response]:
 
 
 _wish: ContextVar[_Wish | None] = ContextVar("aioapiclient wish", default=None)
+is_wished = _wish.get
+"""The wish of the method that runs, if any."""
 
 
 def take_wanted() -> Wanted:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -15,8 +15,8 @@ from yarl import URL
 from ._body import Body, Content
 from ._headers import Layer, check_layer, overlay
 from ._origins import TrustedOrigins
-from ._scope import Scope, Timers
-from ._types import DEFAULT_SETTINGS, DEFAULT_TIMEOUT, CallSettings, HeaderLayer, NotGiven, Omit, Timeout
+from ._scope import Scope
+from ._types import DEFAULT_SETTINGS, DEFAULT_TIMEOUT, NOT_GIVEN, CallSettings, HeaderLayer, Omit, Timeout
 from ._url import BaseURL, append_params, check_url, redact_url
 from .errors import APITimeoutError, TimeoutPhase
 
@@ -94,9 +94,6 @@ class APIRequest(msgspec.Struct, eq=False):
     scope: Scope | None = None
     """The cancel scope of the call, while a client runs it."""
 
-    timers: Timers | None = None
-    """The client's shared timers, while a client runs it."""
-
     def __post_init__(self) -> None:
         # The constructor takes what people have at hand; the fields hold what their types say.
         url: Any = self.url
@@ -138,7 +135,6 @@ class APIRequest(msgspec.Struct, eq=False):
             home: BaseURL | URL | str | None = None,
             started: float | None = None,
             scope: Scope | None = None,
-            timers: Timers | None = None,
         ) -> None: ...
 
         def __copy__(self) -> APIRequest: ...
@@ -206,8 +202,9 @@ class APIRequest(msgspec.Struct, eq=False):
 
     def limit(self, phase: TimeoutPhase) -> float | None:
         """Seconds that ``timeout`` allows for *phase*; None when it sets no limit."""
-        seconds: float | NotGiven | None = getattr(self.timeout, phase)
-        return None if isinstance(seconds, NotGiven) else seconds
+        seconds: Any = getattr(self.timeout, phase)
+        limit: float | None = None if seconds is NOT_GIVEN else seconds
+        return limit
 
     def time_left(self) -> float | None:
         """Seconds until the deadline; None without one. Never below 0."""
@@ -217,13 +214,13 @@ class APIRequest(msgspec.Struct, eq=False):
 
     def time_limit(self, seconds: float, phase: TimeoutPhase) -> AbstractContextManager[Scope]:
         """Around a handler call: end it after *seconds* with an `APITimeoutError` of that *phase*."""
-        scope = Scope()
-        scope.expire_after(seconds, self.timed_out(phase, seconds), self.timers)
+        scope = Scope(timers=None if self.scope is None else self.scope.timers)
+        scope.expire_after(seconds, self.timed_out(phase, seconds))
         return scope
 
-    def timed_out(self, phase: TimeoutPhase, seconds: float) -> TimedOut:
+    def timed_out(self, phase: TimeoutPhase, seconds: float) -> Callable[[], APITimeoutError]:
         """What makes the error for a limit of *seconds* that ran out."""
-        return TimedOut(self, phase, seconds)
+        return partial(_timed_out, self, phase, seconds)
 
 
 @lru_cache(maxsize=128)
@@ -231,17 +228,6 @@ def _trusted_origins(home: BaseURL, origins: tuple[str, ...]) -> TrustedOrigins:
     return TrustedOrigins(home, origins)
 
 
-class TimedOut:
-    """Makes the `APITimeoutError` of one limit, when it is needed."""
-
-    __slots__ = ("phase", "request", "seconds")
-
-    def __init__(self, request: APIRequest, phase: TimeoutPhase, seconds: float) -> None:
-        self.request: APIRequest = request
-        self.phase: TimeoutPhase = phase
-        self.seconds: float = seconds
-
-    def __call__(self) -> APITimeoutError:
-        request = self.request
-        message = f"{request.label}: not done within {self.seconds:g} s ({self.phase})"
-        return APITimeoutError(message, phase=self.phase, request=request, retries_taken=request.attempt)
+def _timed_out(request: APIRequest, phase: TimeoutPhase, seconds: float) -> APITimeoutError:
+    message = f"{request.label}: not done within {seconds:g} s ({phase})"
+    return APITimeoutError(message, phase=phase, request=request, retries_taken=request.attempt)

@@ -43,6 +43,10 @@ class BodySource(Protocol):
         """The whole rest; `BodyTooLargeError` past *limit* bytes, decompressed."""
         ...
 
+    def read_nowait(self, limit: int | None) -> bytes | None:
+        """The whole rest, if it is there and has at most *limit* bytes; None when `read` has to see to it."""
+        ...
+
     async def read_chunk(self) -> bytes:
         """The next bytes, decompressed, as they come; empty at the end."""
         ...
@@ -73,6 +77,13 @@ class BytesSource:
                 f"The body has more than {limit} bytes", limit=limit, request=self._request
             )
         return await self.read_chunk()
+
+    def read_nowait(self, limit: int | None) -> bytes | None:
+        """All of it, if nothing is wrong with it."""
+        if self._error is not None or (limit is not None and len(self._body) > limit):
+            return None
+        body, self._body = self._body, b""
+        return body
 
     async def read_chunk(self) -> bytes:
         """All of it, once."""
@@ -204,7 +215,8 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         self._source: BodySource | None = source
         self._body: bytes | None = None
         self._taken = False
-        self._value: Any = NOT_GIVEN
+        self.value: Any = NOT_GIVEN
+        """What `parse` gave, or was told to give; `NOT_GIVEN` before."""
         self._on_close: list[Callable[[], object]] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -287,6 +299,16 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
                 self._release()
         return self._body
 
+    def read_nowait(self) -> bytes | None:
+        """The whole body, if it has arrived by now; None when only `read` can tell what becomes of it."""
+        source = self._source
+        if self._body is None and source is not None and not self._taken:
+            self._body = source.read_nowait(self.request.settings.max_body)
+            if self._body is not None:
+                self._source = None  # the connection is free already: the body has ended
+                self._end()
+        return self._body
+
     async def read_error(self) -> None:
         """Read the body of an error; one that breaks off, or cannot be decompressed, counts as empty.
 
@@ -331,14 +353,18 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
     def _release(self) -> None:
         source, self._source = self._source, None
-        if source is None:
-            return
+        if source is not None:
+            source.close()
+            self._end()
+
+    def _end(self) -> None:
+        """The connection is no longer held: stop the timer, and tell those who want to know."""
         if self._timer is not None:
             self._timer.cancel()
-        source.close()
-        callbacks, self._on_close = self._on_close, None
-        for callback in callbacks or ():
-            callback()
+        if self._on_close is not None:
+            callbacks, self._on_close = self._on_close, None
+            for callback in callbacks:
+                callback()
 
     # --- the body in pieces
 
@@ -430,22 +456,20 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         """
         if not isinstance(to, NotGiven):
             return await self._parse_as(to)
-        if self._value is NOT_GIVEN:
-            if self._body is None:
-                await self.read()
-            target = _asked_for(self.request.cast_to)[1]
-            self._value = self._decode(target, self.headers.get("Content-Type"))
-        return self._value
+        if self.value is NOT_GIVEN:
+            await self.read()
+            self.value = self._decode(result_type(self.request.cast_to))
+        return self.value
 
-    @property
-    def value(self) -> T_co | NotGiven:
-        """What `parse` gave; `NOT_GIVEN` before."""
-        value: T_co | NotGiven = self._value
-        return value
+    def decode(self) -> None:
+        """Make the body that was read into what the call asked for, so that `parse` has it ready.
 
-    def keep_value(self, value: Any) -> None:
-        """From here on `parse` gives *value*: what a wrapped method, or a stream, made of the response."""
-        self._value = value
+        Not for who asked for the response itself, to parse it when they like. Raises as `parse` does,
+        and `StreamConsumedError` when the body was not read.
+        """
+        asked, target = _asked_for(self.request.cast_to)
+        if not asked and self.value is NOT_GIVEN:
+            self.value = self._decode(target)
 
     async def _parse_as(self, target: Any) -> Any:
         if _key(target) == _key(result_type(self.request.cast_to)):
@@ -454,7 +478,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         key = _key(target)
         if key not in others:
             await self.read()
-            others[key] = self._decode(target, self.headers.get("Content-Type"))
+            others[key] = self._decode(target)
         return others[key]
 
     def error_body(self) -> Any:
@@ -470,10 +494,13 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             self._body, self.content_type, target, strict=settings.strict, dec_hook=settings.dec_hook
         )
 
-    def _decode(self, target: Any, content_type: str | None) -> Any:
+    def _decode(self, target: Any, content_type: str | None = None) -> Any:
         settings = self.request.settings
+        body = self.body if self._body is None else self._body
+        if content_type is None:
+            content_type = self.headers.get("Content-Type")
         try:
-            return decoder_for(target, content_type, settings.strict, settings.dec_hook)(self.body)
+            return decoder_for(target, content_type, settings.strict, settings.dec_hook)(body)
         except DecodeError as error:
             raise self.validation_error(error.reason, error.path) from None
 

@@ -14,25 +14,42 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeAlias
 
+import msgspec
+
 __all__ = ["Scope", "Timers"]
 
 MakeError: TypeAlias = Callable[[], Exception]
 
 
-class Scope:
-    """Ends what one task waits for: ``with scope:`` around it, `fire` from anywhere in the loop."""
+class Scope(msgspec.Struct, eq=False):
+    """Ends what one task waits for: ``with scope:`` around it, `fire` from anywhere in the loop.
 
-    __slots__ = ("_before", "_error", "_handle", "_queue", "deadline", "opened", "task")
+    A Struct, for every call makes one, and a class of Python's own takes four times as long to make.
+    """
 
-    def __init__(self) -> None:
-        self.task: asyncio.Task[object] | None = None
-        self._before = 0
-        self._error: MakeError | None = None
-        self._queue: _Queue | None = None
-        self._handle: asyncio.TimerHandle | None = None
-        self.deadline: float | None = None
-        self.opened: tuple[Any, ...] = ()
-        """The responses that came unread in its call, so far."""
+    group: set[Scope] | None = None
+    """Where the scope is found while it lasts."""
+
+    began: float | None = None
+    """When what it is around began, on the loop's clock; without it, a limit begins when it is set."""
+
+    timers: Timers | None = None
+    """Whom it shares its loop timer with; without them it has one of its own."""
+
+    deadline: float | None = None
+    """When it expires, on the loop's clock."""
+
+    task: asyncio.Task[Any] | None = None
+    """Whom it cancels."""
+
+    opened: tuple[Any, ...] = ()
+    """The responses that came unread in its call, so far."""
+
+    _before: int = 0
+    _error: MakeError | None = None
+    _when_expired: MakeError | None = None
+    _queue: _Queue | None = None
+    _handle: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Scope:
         task = asyncio.current_task()
@@ -40,11 +57,15 @@ class Scope:
             raise RuntimeError("A call must run inside an asyncio task")
         self.task = task
         self._before = task.cancelling()
+        if self.group is not None:
+            self.group.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self.group is not None:
+            self.group.discard(self)
         if self.deadline is not None:
             self.disarm()
         try:
@@ -54,9 +75,9 @@ class Scope:
             self.task = None
 
     @property
-    def armed(self) -> bool:
-        """Whether it has a deadline already."""
-        return self.deadline is not None
+    def is_free(self) -> bool:
+        """Whether it lasts, and has no deadline yet: what was fired and settled can expire no more."""
+        return self.deadline is None and self.task is not None
 
     def expire_at(self, deadline: float, error: MakeError) -> None:
         """Fire with *error* when the loop's clock reaches *deadline*."""
@@ -64,18 +85,26 @@ class Scope:
         self.deadline = deadline
         self._handle = loop.call_at(deadline, self.fire, error)
 
-    def expire_after(self, seconds: float, error: MakeError, timers: Timers | None) -> float:
+    def expire_after(self, seconds: float, error: MakeError) -> float:
         """Fire with *error* after *seconds*; gives the deadline on the loop's clock."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        queue = None if timers is None else timers.queue(seconds, loop)
-        if queue is None:
+        began = asyncio.get_running_loop().time() if self.began is None else self.began
+        deadline = began + seconds
+        queue = None if self.timers is None else self.timers.queue(seconds)
+        if queue is None or deadline < queue.latest:
             self.expire_at(deadline, error)
-        else:
-            self.deadline = deadline
-            self._queue = queue
-            queue.add(self, deadline, error)
+            return deadline
+        self.deadline = deadline
+        self._when_expired = error
+        self._queue = queue
+        queue.waiting[self] = queue.latest = deadline
+        if queue.handle is None:
+            queue.look_at(deadline)
         return deadline
+
+    def expire(self) -> None:
+        """Fire: the deadline has come."""
+        if self._when_expired is not None:
+            self.fire(self._when_expired)
 
     def fire(self, error: MakeError) -> None:
         """Cancel the task, once, so that `settle` raises what *error* makes."""
@@ -97,8 +126,8 @@ class Scope:
         """Take its deadline away."""
         self.deadline = None
         if self._queue is not None:
-            self._queue.discard(self)
-            self._queue = None
+            self._queue.waiting.pop(self, None)
+            self._queue = self._when_expired = None
         elif self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -107,71 +136,61 @@ class Scope:
 class _Queue:
     """Scopes of one duration, in the order of their deadlines, on one loop timer."""
 
-    __slots__ = ("_handle", "_loop", "_waiting")
+    __slots__ = ("_loop", "handle", "latest", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: dict[Scope, tuple[float, MakeError]] = {}
-        self._handle: asyncio.TimerHandle | None = None
+        # When one is taken out the timer stays: it is for the first of those that come next.
+        self.waiting: dict[Scope, float] = {}
+        self.latest = 0.0
+        self.handle: asyncio.TimerHandle | None = None
 
-    @property
-    def idle(self) -> bool:
-        return not self._waiting
-
-    def add(self, scope: Scope, deadline: float, error: MakeError) -> None:
-        self._waiting[scope] = (deadline, error)
-        if self._handle is None:
-            self._handle = self._loop.call_at(deadline, self._expire)
-
-    def discard(self, scope: Scope) -> None:
-        # The timer stays: it is for the first of those that come next, and fires on nobody in between.
-        self._waiting.pop(scope, None)
+    def look_at(self, deadline: float) -> None:
+        self.handle = self._loop.call_at(deadline, self._expire)
 
     def _expire(self) -> None:
-        self._handle = None
+        self.handle = None
         now = self._loop.time()
-        while self._waiting:
-            scope, (deadline, error) = next(iter(self._waiting.items()))
+        while self.waiting:
+            scope, deadline = next(iter(self.waiting.items()))
             if deadline > now:
-                self._handle = self._loop.call_at(deadline, self._expire)
+                self.look_at(deadline)
                 return
-            del self._waiting[scope]
-            scope.fire(error)
+            del self.waiting[scope]
+            scope.expire()
 
     def cancel(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        if self.handle is not None:
+            self.handle.cancel()
+            self.handle = None
 
 
 class Timers:
     """The timer queues of one client on one loop, by duration."""
 
-    __slots__ = ("_loop", "_queues")
+    __slots__ = ("_queues",)
 
     # A call may bring any duration of its own; only the few that come again are worth a queue.
     MOST = 8
 
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._queues: dict[float, _Queue] = {}
 
-    def queue(self, seconds: float, loop: asyncio.AbstractEventLoop) -> _Queue | None:
+    def queue(self, seconds: float) -> _Queue | None:
         """The queue for *seconds*, or None when there are enough of them."""
-        if loop is not self._loop:
-            self.cancel()
-            self._loop = loop
-        queue = self._queues.get(seconds)
-        if queue is None:
-            if len(self._queues) >= self.MOST:
-                self._drop_idle()
-            if len(self._queues) < self.MOST:
-                queue = self._queues[seconds] = _Queue(loop)
+        return self._queues.get(seconds) or self._new_queue(seconds)
+
+    def _new_queue(self, seconds: float) -> _Queue | None:
+        if len(self._queues) >= self.MOST:
+            self._drop_idle()
+        if len(self._queues) >= self.MOST:
+            return None
+        queue = self._queues[seconds] = _Queue(asyncio.get_running_loop())
         return queue
 
     def _drop_idle(self) -> None:
         for seconds, queue in list(self._queues.items()):
-            if queue.idle:
+            if not queue.waiting:
                 queue.cancel()
                 del self._queues[seconds]
 

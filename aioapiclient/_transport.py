@@ -25,6 +25,7 @@ import asyncio
 import ssl as tls
 from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache, partial
+from http.cookies import SimpleCookie
 from typing import Any, Final
 
 import aiohttp
@@ -118,7 +119,7 @@ class AiohttpTransport:
         return f"<AiohttpTransport {kind}{'' if self._proxy is None else f', {self._proxy}'}>"
 
     async def __call__(self, request: APIRequest, /) -> AsyncAPIResponse[Any]:
-        """Send *request*; the response comes with its body unread.
+        """Send *request*; the response comes with its body unread. Hook: `_request`.
 
         Raises `InvalidRequestError` before a byte is sent, `APIConnectionError` and `APITimeoutError`
         for what happens on the wire, and `ClientClosedError` after `close`.
@@ -128,7 +129,9 @@ class AiohttpTransport:
             session = self._open()
         options = self._options(request)
         try:
-            raw = await session.request(request.method, request.url, **options)
+            # What `session.request` wraps in an object of its own, which serves ``async with`` alone.
+            send = session._request  # pyright: ignore[reportPrivateUsage]
+            raw = await send(request.method, request.url, **options)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not session.closed or task is None or task.cancelling():
@@ -217,14 +220,17 @@ class AiohttpTransport:
         return session
 
     def _make_session(self) -> aiohttp.ClientSession:
-        """Open a session in the running loop. Hook: `_retry_connection`."""
+        """Open a session in the running loop.
+
+        Hooks: `_retry_connection`; `_prepare_headers` and `_build_url`, which would copy what is ready.
+        """
         connector = self._make_connector()
         if not isinstance(connector, aiohttp.BaseConnector):
             raise TypeError(f"connector made a {type(connector).__name__}, not an aiohttp connector")
         mend(connector)
         session = aiohttp.ClientSession(
             connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=_NoCookies(),
             timeout=Limits(total=None),
             auto_decompress=False,
             trust_env=False,
@@ -233,7 +239,7 @@ class AiohttpTransport:
             request_class=_ExactRequest,
             middlewares=self._middlewares,
         )
-        vars(session)["_retry_connection"] = False
+        vars(session).update(_retry_connection=False, _prepare_headers=_as_headers, _build_url=_as_url)
         return session
 
     async def close(self) -> None:
@@ -293,6 +299,26 @@ def _check_connector(connector: object) -> None:
 # --- the request
 
 
+class _NoCookies(aiohttp.DummyCookieJar):
+    """Keeps no cookie, and needs no new object to say so."""
+
+    _NONE: Final[SimpleCookie] = SimpleCookie()
+
+    def filter_cookies(self, request_url: URL) -> SimpleCookie:
+        """None, whatever the URL."""
+        return self._NONE
+
+
+def _as_headers(headers: Any) -> CIMultiDict[str]:
+    # An aiohttp middleware may make a request of its own, with any mapping.
+    ready: CIMultiDict[str] = headers if type(headers) is CIMultiDict else CIMultiDict(headers or ())
+    return ready
+
+
+def _as_url(url: str | URL) -> URL:
+    return url if type(url) is URL else URL(url)
+
+
 class _ExactRequest(aiohttp.ClientRequest):
     """Sends the headers that it is given, after Host, and adds none but those that frame its body.
 
@@ -337,7 +363,7 @@ def _check_request(request: APIRequest, headers: CIMultiDict[str]) -> None:
         check_token(request.method, "Method")
         if request.method.upper() == "CONNECT":
             raise InvalidRequestError("CONNECT makes a tunnel, which no response body comes from")
-    if not request.can_be_sent:
+    if request.body is not None and not request.can_be_sent:
         raise RequestNotReplayableError(
             f"{request.label}: its body can be sent once, and its first byte may have left", request=request
         )
@@ -413,34 +439,46 @@ def _respond(
     failure: Callable[[Exception], BaseException],
     borrowed: aiohttp.ClientSession | None,
 ) -> AsyncAPIResponse[Any]:
-    """The response behind aiohttp's. Hook: ``raw._protocol``."""
-    broken = _what_is_broken(raw)
-    if broken is not None:
-        raw.close()
-        # What seemed to end with its head has given its connection back already.
-        protocol = getattr(raw, "_protocol", None)
-        if protocol is not None:
-            protocol.close()
-        message = f"{request.label}: the response is not valid HTTP: {broken}"
-        raise APIConnectionError(message, request=request, retries_taken=request.attempt)
+    """The response behind aiohttp's."""
+    headers = raw.headers
+    if raw.status == 101 or "Transfer-Encoding" in headers or _PARSER_IS_LENIENT:
+        _refuse_broken(raw, request)
     started = request.started
-    body = WireBody(raw, request, failure)
+    body = WireBody(raw, headers, request, failure)
     if borrowed is not None:
         body.watch_connection(borrowed)
     elapsed = 0.0 if started is None else asyncio.get_running_loop().time() - started
-    version = "1.0" if raw.version == (1, 0) else "1.1"
+    version = "1.0" if raw.version == _HTTP_1_0 else "1.1"
     # By place: keywords would cost more than all that they name.
     response: AsyncAPIResponse[Any] = AsyncAPIResponse(
-        request, raw.status, raw.headers, body, raw.reason or "", None, version, elapsed
+        request, raw.status, headers, body, raw.reason or "", None, version, elapsed
     )
     if request.stream and request.scope is not None:
         request.scope.opened += (response,)
     return response
 
 
+_HTTP_1_0: Final = aiohttp.HttpVersion10
+
+
+def _refuse_broken(raw: aiohttp.ClientResponse, request: APIRequest) -> None:
+    """Raise for what is no HTTP, and close its connection. Hook: ``raw._protocol``."""
+    broken = _what_is_broken(raw)
+    if broken is None:
+        return
+    raw.close()
+    # What seemed to end with its head has given its connection back already.
+    protocol = getattr(raw, "_protocol", None)
+    if protocol is not None:
+        protocol.close()
+    message = f"{request.label}: the response is not valid HTTP: {broken}"
+    raise APIConnectionError(message, request=request, retries_taken=request.attempt)
+
+
 # What newer parsers refuse, that of aiohttp 3.12 lets through, and the one in pure Python in part.
 _IS_OLD: Final = tuple(int(part) for part in aiohttp.__version__.split(".")[:2]) < (3, 13)
 _IS_PURE_PYTHON: Final = http_parser.HttpResponseParser is http_parser.HttpResponseParserPy
+_PARSER_IS_LENIENT: Final = _IS_OLD or _IS_PURE_PYTHON
 
 
 def _what_is_broken(raw: aiohttp.ClientResponse) -> str | None:

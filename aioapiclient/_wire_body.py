@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -41,18 +41,18 @@ class WireBody:
     def __init__(
         self,
         raw: aiohttp.ClientResponse,
+        headers: Mapping[str, str],
         request: APIRequest,
         failure: Callable[[Exception], BaseException],
     ) -> None:
-        headers = raw.headers
         self._raw = raw
         self._content = raw.content
         self._request = request
         self._failure = failure
         if request.cast_to is aiohttp.ClientResponse:
             self.raw = raw
-        elif "Content-Encoding" in headers:
-            self._coded = True
+        if "Content-Encoding" in headers:
+            self._coded = self.raw is None
             self._plain = False
         if "Content-Length" not in headers and "Transfer-Encoding" not in headers:
             self._watch_end()
@@ -94,17 +94,21 @@ class WireBody:
         lost.remove_done_callback(_look)
         lost.add_done_callback(_look)
 
+    def read_nowait(self, limit: int | None) -> bytes | None:
+        """The whole rest, if it is there, plain, and within *limit*."""
+        content = self._content
+        if not self._plain or self._error is not None or not content.is_eof():
+            return None
+        if limit is not None and content.total_bytes > limit:
+            return None
+        return content.read_nowait()
+
     async def read(self, limit: int | None) -> bytes:
         """The whole rest; `BodyTooLargeError` past *limit* bytes, decompressed."""
         content = self._content
         try:
             if not self._plain or self._error is not None:
                 return await self._collect(limit)
-            if content.is_eof():
-                body = content.read_nowait()
-                if limit is not None and len(body) > limit:
-                    raise self._too_large(limit)
-                return body
             length = self._raw.content_length
             if limit is None or (length is not None and length <= limit):
                 return await content.read()

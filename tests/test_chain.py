@@ -402,6 +402,55 @@ async def test_the_chain_is_folded_once(monkeypatch: pytest.MonkeyPatch) -> None
         assert folded == [7]
 
 
+class Joining:
+    """A middleware that is joined without a coroutine of its own."""
+
+    def __init__(self) -> None:
+        self.joined = 0
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        return await self.join(handler)(request)
+
+    def join(self, handler: Handler) -> Handler:
+        self.joined += 1
+
+        def marked(request: APIRequest) -> Any:
+            request.headers["X-Joined"] = "yes"
+            return handler(request)
+
+        return marked
+
+
+async def test_a_middleware_can_say_how_it_is_joined() -> None:
+    """``join`` is asked once, when the chain is folded, and what it gives handles every call."""
+    link, script = Joining(), Script()
+    async with Client(BASE, middlewares=[link], transport=script) as api:
+        for _ in range(3):
+            await api.get("/x")
+    assert link.joined == 1
+    assert [request.headers["X-Joined"] for request in script.requests] == ["yes"] * 3
+
+
+async def test_an_own_call_comes_before_an_inherited_join() -> None:
+    """A subclass that overrides ``__call__`` is called, and its base's ``join`` does not take its place."""
+
+    class Loud(Joining):
+        async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+            request.headers["X-Loud"] = "yes"
+            return await super().__call__(request, handler)
+
+    class Limited(DeadlineMiddleware):
+        async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+            request.headers["X-Limited"] = "yes"
+            return await super().__call__(request, handler)
+
+    script = Script()
+    async with Client(BASE, middlewares=[Loud(), Limited()], transport=script) as api:
+        await api.get("/x")
+    headers = script.requests[0].headers
+    assert (headers["X-Loud"], headers["X-Joined"], headers["X-Limited"]) == ("yes", "yes", "yes")
+
+
 async def test_a_handler_can_be_called_twice() -> None:
     """A folded chain keeps nothing of a call: a middleware may call its handler again, each with its own
     copy.

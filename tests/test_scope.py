@@ -39,7 +39,7 @@ async def test_a_scope_without_a_deadline_does_nothing() -> None:
     """A scope that nobody fires changes nothing."""
     with Scope() as scope:
         await asyncio.sleep(0)
-    assert not scope.armed
+    assert not scope.is_free
     assert scope.deadline is None
 
 
@@ -186,7 +186,7 @@ async def test_a_task_that_was_cancelled_before_still_hears_a_scope() -> None:
             scope = Scope()
             try:
                 with scope:
-                    scope.expire_after(0.001, OutOfTime, None)
+                    scope.expire_after(0.001, OutOfTime)
                     await asyncio.Event().wait()
             except OutOfTime:
                 ends.append("out of time")
@@ -218,8 +218,8 @@ async def test_a_disarmed_scope_does_not_expire() -> None:
     """A deadline that was taken away ends nothing, and leaves no timer."""
     before = live_timers()
     with Scope() as scope:
-        scope.expire_after(0.001, OutOfTime, None)
-        assert scope.armed
+        scope.expire_after(0.001, OutOfTime)
+        assert not scope.is_free
         scope.disarm()
         await asyncio.sleep(0.01)
     assert live_timers() == before
@@ -233,7 +233,8 @@ async def test_scopes_of_one_duration_share_one_timer(timers: Timers) -> None:
     before = live_timers()
     scopes = [Scope() for _ in range(1000)]
     for scope in scopes:
-        scope.expire_after(60, OutOfTime, timers)
+        scope.timers = timers
+        scope.expire_after(60, OutOfTime)
     assert live_timers() == before + 1
     for scope in scopes:
         scope.disarm()
@@ -247,7 +248,8 @@ async def test_each_scope_of_a_queue_expires_at_its_own_time(timers: Timers) -> 
     async def work(number: int) -> None:
         scope = Scope()
         with pytest.raises(OutOfTime), scope:
-            scope.expire_after(0.02, OutOfTime, timers)
+            scope.timers = timers
+            scope.expire_after(0.02, OutOfTime)
             await asyncio.Event().wait()
         ends.append(number)
 
@@ -262,10 +264,12 @@ async def test_each_scope_of_a_queue_expires_at_its_own_time(timers: Timers) -> 
 async def test_one_that_leaves_does_not_keep_the_others_waiting(timers: Timers) -> None:
     """The timer of a scope that ended early serves those that came after it."""
     first = Scope()
-    first.expire_after(0.02, OutOfTime, timers)
+    first.timers = timers
+    first.expire_after(0.02, OutOfTime)
     second = Scope()
     with pytest.raises(OutOfTime), second:
-        second.expire_after(0.02, OutOfTime, timers)
+        second.timers = timers
+        second.expire_after(0.02, OutOfTime)
         first.disarm()
         await asyncio.Event().wait()
 
@@ -275,7 +279,7 @@ async def test_no_timer_is_left_when_they_are_cancelled() -> None:
     before = live_timers()
     queues = Timers()
     for number in range(20):
-        Scope().expire_after(60 + number, OutOfTime, queues)
+        Scope(timers=queues).expire_after(60 + number, OutOfTime)
     assert live_timers() > before
     queues.cancel()
     # The durations beyond the bound have timers of their own, which live as long as their scopes.
@@ -287,7 +291,8 @@ async def test_the_number_of_queues_is_bounded(timers: Timers) -> None:
     before = live_timers()
     for number in range(1000):
         with Scope() as scope:
-            scope.expire_after(60 + number, OutOfTime, timers)
+            scope.timers = timers
+            scope.expire_after(60 + number, OutOfTime)
     assert len(timers._queues) <= Timers.MOST
     assert live_timers() <= before + Timers.MOST
 
@@ -296,29 +301,16 @@ async def test_a_duration_that_comes_again_gets_a_queue_when_others_are_idle(tim
     """Idle queues make way for the durations that are in use."""
     for number in range(Timers.MOST):
         with Scope() as scope:
-            scope.expire_after(100 + number, OutOfTime, timers)
+            scope.timers = timers
+            scope.expire_after(100 + number, OutOfTime)
     one, other = Scope(), Scope()
-    one.expire_after(7, OutOfTime, timers)
-    assert timers.queue(7, asyncio.get_running_loop()) is not None
+    one.timers = timers
+    one.expire_after(7, OutOfTime)
+    assert timers.queue(7) is not None
     before = live_timers()
-    other.expire_after(7, OutOfTime, timers)
+    other.timers = timers
+    other.expire_after(7, OutOfTime)
     assert live_timers() == before
-
-
-def test_the_timers_of_an_ended_loop_are_forgotten() -> None:
-    """Timers work in a second loop, after the first one has ended."""
-    queues = Timers()
-
-    async def expire() -> None:
-        scope = Scope()
-        with pytest.raises(OutOfTime), scope:
-            scope.expire_after(0.001, OutOfTime, queues)
-            await asyncio.Event().wait()
-        Scope().expire_after(60, OutOfTime, queues)
-
-    for _ in range(2):
-        asyncio.run(expire())
-    queues.cancel()
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -332,9 +324,11 @@ async def test_deadline_and_attempt_in_one_tick(timers: Timers, shared: bool, ca
             assert own is not None
             outer, inner = Scope(), Scope()
             with outer:
-                outer.expire_after(0.001, Outer, timers if shared else None)
+                outer.timers = timers if shared else None
+                outer.expire_after(0.001, Outer)
                 with inner:
-                    inner.expire_after(0.001, OutOfTime, timers if shared else None)
+                    inner.timers = timers if shared else None
+                    inner.expire_after(0.001, OutOfTime)
                     if cancel is not None:
                         loop.call_later(0.0005 if cancel == "before" else 0.002, own.cancel)
                     _block(loop, 0.003)  # everything above is due in the same tick

@@ -780,8 +780,8 @@ async def test_request_of_a_middleware() -> None:
     """A client middleware of aiohttp may make requests of its own on the session, with limits or without."""
 
     async def ask(request: aiohttp.ClientRequest, handler: Any) -> aiohttp.ClientResponse:
-        for limits in ({}, {"timeout": aiohttp.ClientTimeout(total=60)}):
-            url = request.url.with_path("/token")
+        for limits in ({}, {"timeout": aiohttp.ClientTimeout(total=60), "headers": {"X-Own": "1"}}):
+            url = str(request.url.with_path("/token"))
             async with request.session.get(url, middlewares=(), **limits) as got:
                 request.headers["X-Token"] = await got.text()
         answer: aiohttp.ClientResponse = await handler(request)
@@ -791,8 +791,25 @@ async def test_request_of_a_middleware() -> None:
     async with raw_server(respond(ok(b"t"))) as server:
         await fetch(transport, server.url)
         assert [request.target for request in server.requests] == ["/token", "/token", "/"]
+        assert ["X-Own" in request.headers for request in server.requests] == [False, True, False]
         assert server.requests[2].headers["X-Token"] == "t"
     await transport.close()
+
+
+async def test_what_is_ready_is_not_copied(
+    transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session of ours takes headers and URL as they are, and not by aiohttp's own way to prepare them."""
+
+    def unexpected(*_: Any) -> Any:
+        raise AssertionError("aiohttp prepared it")
+
+    monkeypatch.setattr(aiohttp.ClientSession, "_prepare_headers", unexpected)
+    monkeypatch.setattr(aiohttp.ClientSession, "_build_url", unexpected)
+    headers = CIMultiDict([("X-Twice", "1"), ("X-Twice", "2")])
+    async with raw_server(respond(ok())) as server:
+        await fetch(transport, server.url, headers=headers)
+        assert server.requests[0].headers.getall("X-Twice") == ["1", "2"]
 
 
 async def test_digest() -> None:

@@ -18,6 +18,7 @@ from servers import (
     Script,
     client_tls,
     close,
+    drip,
     hang,
     ok,
     raw_server,
@@ -536,6 +537,15 @@ async def test_error_of_raw(transport: AiohttpTransport) -> None:
     assert await fetch(transport, respond(answer), cast_to=aiohttp.ClientResponse) == BODY
     with pytest.raises(BodyTooLargeError):
         await fetch(transport, respond(answer), cast_to=aiohttp.ClientResponse, max_body=100)
+
+
+async def test_bomb_of_raw(transport: AiohttpTransport) -> None:
+    """A body of such a response is bounded, also when it comes slowly and is small before decompression."""
+    answer = encoded(gzip.compress(bytes(1 << 20)), "gzip")
+    with pytest.raises(BodyTooLargeError):
+        await fetch(
+            transport, drip(answer, size=400, every=0.001), cast_to=aiohttp.ClientResponse, max_body=1 << 14
+        )
 
 
 async def test_no_raw(transport: AiohttpTransport) -> None:

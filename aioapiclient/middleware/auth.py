@@ -34,12 +34,30 @@ class AuthMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* with its credential."""
-        auth = request.settings.auth_or(self.auth)
-        if auth is None or not request.is_trusted(self._trusted_origins):
-            return await handler(request)
-        if not _is_renewable(auth):  # sent once, it needs no copy to be sent again
-            await _authenticate(auth, request)
-            return await handler(request)
+        return await self.join(handler)(request)
+
+    def join(self, handler: Handler) -> Handler:
+        """The handler that this makes of *handler*; without a credential there is nothing in between."""
+
+        def authenticated(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
+            auth = request.settings.auth_or(self.auth)
+            if auth is None or not request.is_trusted(self._trusted_origins):
+                return handler(request)
+            if _is_renewable(auth):
+                return self._send_renewable(request, handler, auth)
+            return self._send(request, handler, auth)
+
+        return authenticated
+
+    async def _send(self, request: APIRequest, handler: Handler, auth: Auth) -> AsyncAPIResponse[Any]:
+        """Send *request* once: it needs no copy to be sent again."""
+        await _authenticate(auth, request)
+        return await handler(request)
+
+    async def _send_renewable(
+        self, request: APIRequest, handler: Handler, auth: Auth
+    ) -> AsyncAPIResponse[Any]:
+        """Send *request*, and once more if it is refused and there is another credential."""
         send = request.copy()
         await _authenticate(auth, send)
         response = await handler(send.copy())

@@ -18,13 +18,20 @@ class DecodingMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* and decode what comes back."""
-        stream = request.stream
-        response = await handler(request)
-        if not response.ok:
-            await response.read_error()
-        elif not stream:
-            if response.parses_later:
-                await response.read()
-            else:
-                await response.parse()
-        return response
+        return await self.join(handler)(request)
+
+    def join(self, handler: Handler) -> Handler:
+        """The handler that this makes of *handler*."""
+
+        async def decoded(request: APIRequest) -> AsyncAPIResponse[Any]:
+            stream = request.stream
+            response = await handler(request)
+            if not response.ok:
+                await response.read_error()
+            elif not stream:
+                if response.read_nowait() is None:
+                    await response.read()
+                response.decode()
+            return response
+
+        return decoded

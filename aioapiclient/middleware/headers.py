@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from multidict import CIMultiDict
@@ -35,29 +35,38 @@ class HeadersMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* with the client's headers under its own."""
-        if self._home is None:
-            self._home = self._lay_out(request)
-        layers = self._home if request.is_trusted(self._trusted_origins) else self._foreign
-        headers = layers.headers.copy()
-        if layers.takes_accept:
-            headers["Accept"] = request.accept
-        body = request.body
-        if body is not None and body.content_type and layers.takes_content_type:
-            headers["Content-Type"] = body.content_type
-        if request.headers:
-            headers.update(request.headers)
-        for name, values in request.call_headers:
-            if not values:
-                headers.popall(name, None)
-        request.headers = headers
-        return await handler(request)
+        return await self.join(handler)(request)
+
+    def join(self, handler: Handler) -> Handler:
+        """The handler that this makes of *handler*."""
+
+        def with_headers(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
+            layers = self._home or self._lay_out(request)
+            if not request.is_trusted(self._trusted_origins):
+                layers = self._foreign
+            headers = layers.headers.copy()
+            if layers.takes_accept:
+                headers["Accept"] = request.accept
+            body = request.body
+            if body is not None and body.content_type and layers.takes_content_type:
+                headers["Content-Type"] = body.content_type
+            if request.headers:
+                headers.update(request.headers)
+            for name, values in request.call_headers:
+                if not values:
+                    headers.popall(name, None)
+            request.headers = headers
+            return handler(request)
+
+        return with_headers
 
     def _lay_out(self, request: APIRequest) -> _Layers:
         # Asked for here and not in __init__: a client's hooks may need what its subclass sets up later.
         headers = self._headers() if callable(self._headers) else self._headers
         library = self._library() if callable(self._library) else self._library
         self._foreign = _laid_out(request, library, {n: v for n, v in headers.items() if _is_neutral(n)})
-        return _laid_out(request, library, headers)
+        self._home = _laid_out(request, library, headers)
+        return self._home
 
 
 class _Layers:

@@ -41,23 +41,37 @@ class RedirectMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, and what it leads to."""
-        hop = request.copy()
-        self._protect(hop)
-        if not request.settings.follow_redirects:
-            return await handler(hop)
-        history: tuple[AsyncAPIResponse[Any], ...] = ()
-        while True:
+        return await self.join(handler)(request)
+
+    def join(self, handler: Handler) -> Handler:
+        """The handler that this makes of *handler*."""
+
+        async def following(request: APIRequest) -> AsyncAPIResponse[Any]:
+            hop = request.copy()
+            if not hop.is_trusted(self._trusted_origins):
+                _protect(hop)
             response = await handler(hop)
-            response.history = history
-            if response.status not in _REDIRECTS or response.ok or "Location" not in response.headers:
+            if response.status not in _REDIRECTS or not request.settings.follow_redirects:
                 return response
+            return await self._follow(request, response, handler)
+
+        return following
+
+    async def _follow(
+        self, request: APIRequest, response: AsyncAPIResponse[Any], handler: Handler
+    ) -> AsyncAPIResponse[Any]:
+        """What *response* to *request*, and the hops from there on, lead to."""
+        history: tuple[AsyncAPIResponse[Any], ...] = ()
+        while response.status in _REDIRECTS and not response.ok and "Location" in response.headers:
             await response.close()
             history += (response,)
             if len(history) > self._max_redirects:
                 raise TooManyRedirectsError(
                     f"{request.label}: more than {self._max_redirects} redirects", request=response.request
                 )
-            hop = self._next(request, response)
+            response = await handler(self._next(request, response))
+            response.history = history
+        return response
 
     def _next(self, request: APIRequest, response: AsyncAPIResponse[Any]) -> APIRequest:
         """The hop that *response* asks for; *request* is changed to what is left of it."""
@@ -76,22 +90,20 @@ class RedirectMiddleware:
         request.url = url
         request.attempt = response.retries_taken
         hop = request.copy()
-        self._protect(hop)
-        if hop.body is not None and not (
-            hop.is_trusted(self._trusted_origins) or _same_origin(url, response.url)
-        ):
-            raise _refused(
-                response, "the body would go to another origin; name it in trusted_origins to allow that"
-            )
+        if not hop.is_trusted(self._trusted_origins):
+            if hop.body is not None and not _same_origin(url, response.url):
+                raise _refused(
+                    response, "the body would go to another origin; name it in trusted_origins to allow that"
+                )
+            _protect(hop)
         return hop
 
-    def _protect(self, hop: APIRequest) -> None:
-        """Take off what is personal, if the hop goes to a foreign origin."""
-        if hop.is_trusted(self._trusted_origins):
-            return
-        hop.headers = CIMultiDict((name, value) for name, value in hop.headers.items() if _is_neutral(name))
-        hop.call_headers = tuple(entry for entry in hop.call_headers if _is_neutral(entry[0]))
-        hop.idempotency_key = None
+
+def _protect(hop: APIRequest) -> None:
+    """Take off what is personal: the hop goes to a foreign origin."""
+    hop.headers = CIMultiDict((name, value) for name, value in hop.headers.items() if _is_neutral(name))
+    hop.call_headers = tuple(entry for entry in hop.call_headers if _is_neutral(entry[0]))
+    hop.idempotency_key = None
 
 
 def _same_origin(url: URL, other: URL) -> bool:

@@ -200,36 +200,58 @@ class RetryMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, as often as it takes and the policy allows."""
-        policy = request.settings.retry or self.policy
-        budget = self._budget if policy.budget is msgspec.UNSET else policy.budget
-        retries: _Retries | None = None
-        while True:
+        return await self.join(handler)(request)
+
+    def join(self, handler: Handler) -> Handler:
+        """The handler that this makes of *handler*."""
+
+        async def retrying(request: APIRequest) -> AsyncAPIResponse[Any]:
+            policy = request.settings.retry or self.policy
+            budget = self._budget if policy.budget is msgspec.UNSET else policy.budget
             outcome: Outcome
             try:
                 outcome = await handler(request.copy())
             except Exception as error:
-                if not isinstance(error, APIError | RetryableError) and _asks_for_retry(error) is None:
+                if not _is_outcome(error):
                     raise
                 outcome = error
             else:
-                if retries is None and outcome.status < 400 and policy.verdict is None:
+                if outcome.status < 400 and policy.verdict is None:
                     if budget is not None and budget.is_drawn_on:
                         budget.put_back(_origin(request), budget.refund)
                     return outcome
-            if retries is None:
-                retries = _Retries(request, policy, budget)
-            try:
-                wait = await retries.next_wait(outcome)
-            except BaseException:
-                await _close(outcome)
-                raise
-            if wait is None:
-                return retries.end(outcome)
+            retries = _Retries(request, policy, budget)
+            while await self._goes_on(retries, outcome):
+                try:
+                    outcome = await handler(request.copy())
+                except Exception as error:
+                    if not _is_outcome(error):
+                        raise
+                    outcome = error
+            return retries.end(outcome)
+
+        return retrying
+
+    async def _goes_on(self, retries: _Retries, outcome: Outcome) -> bool:
+        """Whether there is another attempt after *outcome*; if so, the wait before it is over."""
+        try:
+            wait = await retries.next_wait(outcome)
+        except BaseException:
             await _close(outcome)
-            _logger.info("%s: %s, again in %.2f s", request.label, _named(outcome), wait)
-            del outcome
-            await self._sleep(wait)
-            request.attempt += 1
+            raise
+        if wait is None:
+            return False
+        await _close(outcome)
+        _logger.info("%s: %s, again in %.2f s", retries.request.label, _named(outcome), wait)
+        del outcome
+        await self._sleep(wait)
+        retries.request.attempt += 1
+        return True
+
+
+def _is_outcome(error: Exception) -> bool:
+    """Whether *error* is how an attempt ended, and no bug or failure of somebody else's."""
+    return isinstance(error, APIError | RetryableError) or _asks_for_retry(error) is not None
 
 
 class _Retries:

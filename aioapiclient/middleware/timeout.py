@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
@@ -20,20 +21,27 @@ class DeadlineMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* within its total."""
-        seconds = _total(request)
-        if seconds is None:
-            return await handler(request)
-        timed_out = request.timed_out("total", seconds)
-        if seconds <= 0:
-            raise timed_out()
-        stream, scope = request.stream, request.scope
-        if scope is None or scope.deadline is not None:
-            with request.time_limit(seconds, "total") as limit:
-                deadline = request.deadline = limit.deadline
-                response = await handler(request)
-        else:
-            # The client's own scope is around the call anyway: one scope serves both, for half the price.
-            deadline = request.deadline = scope.expire_after(seconds, timed_out, request.timers)
+        return await self.join(handler)(request)
+
+    def join(self, handler: Handler) -> Handler:
+        """The handler that this makes of *handler*."""
+
+        async def within_total(request: APIRequest) -> AsyncAPIResponse[Any]:
+            seconds = request.limit("total")
+            if request.deadline is not None:
+                seconds = _shorter(seconds, request.time_left())
+            if seconds is None:
+                return await handler(request)
+            timed_out = request.timed_out("total", seconds)
+            if seconds <= 0:
+                raise timed_out()
+            stream, scope = request.stream, request.scope
+            if scope is None or not scope.is_free:
+                with request.time_limit(seconds, "total") as limit:
+                    request.deadline = limit.deadline
+                    return _limited(await handler(request), stream, limit.deadline, timed_out)
+            # The client's own scope is around the call anyway: one serves both, for half the price.
+            deadline = request.deadline = scope.expire_after(seconds, timed_out)
             try:
                 response = await handler(request)
             except asyncio.CancelledError as error:
@@ -41,17 +49,25 @@ class DeadlineMiddleware:
                 raise
             finally:
                 scope.disarm()
-        if stream and deadline is not None:
-            response.abort_at(deadline, timed_out)
-        return response
+            return _limited(response, stream, deadline, timed_out) if stream else response
+
+        return within_total
 
 
-def _total(request: APIRequest) -> float | None:
-    total = request.limit("total")
-    if request.deadline is None:
-        return total
-    left = request.time_left()
-    return left if total is None or left is None else min(total, left)
+def _limited(
+    response: AsyncAPIResponse[Any],
+    stream: bool,
+    deadline: float | None,
+    timed_out: Callable[[], Exception],
+) -> AsyncAPIResponse[Any]:
+    """*response*, whose body, if it streams, is bound by the deadline too."""
+    if stream and deadline is not None:
+        response.abort_at(deadline, timed_out)
+    return response
+
+
+def _shorter(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else min(one, other)
 
 
 class TimeoutMiddleware:
@@ -64,10 +80,24 @@ class TimeoutMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* within the time of one attempt."""
+        return await self.join(handler)(request)
+
+    def join(self, handler: Handler) -> Handler:
+        """The handler that this makes of *handler*; without a limit there is nothing in between."""
+
+        def within_attempt(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
+            deadline = request.deadline
+            if deadline is not None and asyncio.get_running_loop().time() >= deadline:
+                # Nobody was ended yet, for the loop did not come to it; but what is sent now may be done.
+                raise request.timed_out("total", request.limit("total") or 0)()
+            if request.timeout.attempt is None:
+                return handler(request)
+            return self._limit(request, handler)
+
+        return within_attempt
+
+    async def _limit(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         seconds, left = request.limit("attempt"), request.time_left()
-        if left == 0:
-            # Nobody was ended yet, for the loop did not come to it; but what is sent now may be done.
-            raise request.timed_out("total", request.limit("total") or 0)()
         if seconds is None:
             return await handler(request)
         if left is not None and left < seconds:

@@ -196,9 +196,17 @@ FAULTS: list[Fault] = [
         raw(_in_pieces),
         {"GET": gives("some CancelledError, some answered", requests=None)},
         act=_cancel_anywhere,
+        guard=30,
         note="and nothing else",
     ),
-    Fault(114, "a cancellation in the tick of a limit", raw(hang()), {"GET": _LOST}, act=_cancel_in_the_tick),
+    Fault(
+        114,
+        "a cancellation in the tick of a limit",
+        raw(hang()),
+        {"GET": _LOST},
+        act=_cancel_in_the_tick,
+        guard=30,
+    ),
     Fault(
         115,
         "a cancellation between two attempts",

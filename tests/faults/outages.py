@@ -262,6 +262,7 @@ FAULTS: list[Fault] = [
             raw(script),
             {"GET": gives("400 calls, 435 requests; then 100 of 100 answered", requests=535)},
             act=_outage,
+            guard=30,
             note="35 retries are what the retry budget of 500 tokens is good for",
         )
         for name, script in (
@@ -275,6 +276,7 @@ FAULTS: list[Fault] = [
         raw(_Overloaded, fresh=True),
         {"GET": gives("at least 90 % of its capacity is of use; then 100 of 100 answered", requests=None)},
         act=_overload,
+        guard=30,
         note="it does a twentieth of the work for a refusal",
     ),
     Fault(
@@ -283,6 +285,7 @@ FAULTS: list[Fault] = [
         _three_backends,
         {"GET": gives("30 of 30 answered", requests=45)},
         act=_call_backends,
+        guard=30,
     ),
     Fault(
         123,
@@ -290,6 +293,7 @@ FAULTS: list[Fault] = [
         _restarting,
         {"GET": gives("nothing fails over 4 generations of workers", requests=None)},
         act=_call_through_restarts,
+        guard=30,
         needs=("nginx",),
     ),
     _behind("nginx", "is gone", None, BadGatewayError),
