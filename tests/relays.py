@@ -30,6 +30,7 @@ class Relay:
         """Cut every connection that is open now."""
         for writer in self._open:
             writer.transport.abort()
+        self._open.clear()
 
     def partition(self) -> None:
         """Pass nothing on any more, and say nothing of it: connections stay open, and new ones are taken."""
@@ -43,9 +44,13 @@ class Relay:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Handle one connection: cut after as many bytes to the client as its turn says."""
         self.connections += 1
-        there, back = await asyncio.open_connection(self._target.host, self._target.port)
-        self._open |= {writer, back}
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._open.add(writer)
         try:
+            there, back = await asyncio.open_connection(self._target.host, self._target.port)
+            self._open.add(back)
             # The first that ends, ends both.
             async with asyncio.TaskGroup() as group:
                 for task in (
@@ -58,7 +63,8 @@ class Relay:
         except asyncio.CancelledError:
             pass  # the end of the test
         finally:
-            self._open -= {writer, back}
+            self._tasks.discard(task)
+            writer.transport.abort()
 
     async def _pass(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, limit: int | None

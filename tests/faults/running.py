@@ -120,7 +120,7 @@ async def _check_call(case: Case, client: Client, place: Place) -> None:
         assert (expected.error, expected.value) == (None, value), f"it gave {value!r}"
     await turns()  # a request that was written in the last of them is there now
     assert expected.requests in (None, place.requests), f"the servers have seen {place.requests} requests"
-    assert expected.connections in (None, place.connections), f"{place.connections} connections"
+    assert expected.connections in (None, place.connections), f"{place.connections} connections: {case.id}"
     assert expected.attempts in (None, len(client.waits) + 1), f"{len(client.waits) + 1} attempts"
     assert expected.waits in (None, client.waits), f"it waited {client.waits}"
 
