@@ -170,6 +170,7 @@ class Calls(Polling):
         response: AsyncAPIResponse[Any] | None = None
         try:
             response = await self._run(request, handler)
+            return response
         finally:
             scope = request.scope
             opened = () if scope is None else scope.opened
@@ -180,7 +181,6 @@ class Calls(Polling):
                 for one in opened:
                     if one is not response:
                         await one.close()
-        return response
 
     async def _pause(self, seconds: float) -> None:
         """Wait between calls, in a scope that the closing of the client can end."""

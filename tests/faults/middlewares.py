@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiohttp
 from faults.places import raw
 from faults.rows import Act, Call, Ends, Fault, Place, Where, gives, raises
 from servers import ok, reset, respond, response
@@ -62,6 +63,11 @@ def _through_open(middleware: Middleware) -> Act:
     return act
 
 
+async def _raise_before_a_raw_response(call: Call, place: Place) -> Any:
+    """The same for the response of aiohttp itself."""
+    return await call.client.get("", aiohttp.ClientResponse, middlewares=[_raise])
+
+
 async def _cancel_in_a_middleware(call: Call, place: Place) -> None:
     """A call for an open body that is cancelled while a middleware that has the response waits."""
     reached = asyncio.Event()
@@ -100,6 +106,11 @@ FAULTS: list[Fault] = [
         note="the user's own error, as it is",
     ),
     _open_row("a middleware raises after the head", _through_open(_raise), raises(Mistake)),
+    _open_row(
+        "a middleware raises after the head of a raw response",
+        _raise_before_a_raw_response,
+        raises(Mistake),
+    ),
     _row(
         "a middleware returns nothing", _through(_say_nothing), raises(TypeError, "does a middleware return?")
     ),
