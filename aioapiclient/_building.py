@@ -19,6 +19,7 @@ from .errors import InvalidRequestError
 
 __all__ = ["build_request"]
 
+_COMMON_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _KEYED_METHODS: Final = frozenset({"POST", "PATCH"})
 _NO_PARAMS: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -39,7 +40,9 @@ def build_request(
 
     Raises `InvalidRequestError` and `TypeError` for what cannot be sent.
     """
-    path_params = check_mapping("path_params", given.get("path_params") or _NO_PARAMS)
+    path_params = given.get("path_params") or _NO_PARAMS
+    if path_params is not _NO_PARAMS:
+        check_mapping("path_params", path_params)
     request = APIRequest(
         _checked_method(method),
         config.base.build(
@@ -73,6 +76,21 @@ def _apply_options(config: Config, request: APIRequest, given: RequestOptions) -
     if "headers" in given:
         request.call_headers = check_layer(given["headers"])
         overlay(request.headers, request.call_headers)
+    if not _OF_A_BODY.isdisjoint(given):
+        _apply_body(config, request, given)
+    if "timeout" in given:
+        request.timeout = as_timeout(given["timeout"]).over(request.timeout)
+    request.settings = resolve_settings(config.settings, given)
+    if "idempotent" in given:
+        request.idempotent = _checked_idempotent(given["idempotent"])
+    if given.get("extensions"):
+        request.extensions = dict(check_mapping("extensions", given["extensions"]))
+
+
+_OF_A_BODY: Final = frozenset({"json", "data", "content", "files", "extra_body", "progress"})
+
+
+def _apply_body(config: Config, request: APIRequest, given: RequestOptions) -> None:
     request.body = build_body(
         json=given.get("json", NOT_GIVEN),
         data=given.get("data"),
@@ -87,11 +105,6 @@ def _apply_options(config: Config, request: APIRequest, given: RequestOptions) -
     if given.get("files") is not None and request.body is not None and request.body.content_type:
         # It names the boundary: no lower layer may say otherwise.
         request.add_call_headers({"Content-Type": request.body.content_type})
-    if "timeout" in given:
-        request.timeout = as_timeout(given["timeout"]).over(request.timeout)
-    request.settings = resolve_settings(config.settings, given)
-    request.idempotent = _checked_idempotent(given.get("idempotent"))
-    request.extensions = dict(check_mapping("extensions", given.get("extensions") or {}))
 
 
 def _apply_key(request: APIRequest, name: str, key: str | None, make_key: Callable[[], str]) -> None:
@@ -106,6 +119,8 @@ def _apply_key(request: APIRequest, name: str, key: str | None, make_key: Callab
 def _checked_method(method: object) -> str:
     if not isinstance(method, str):
         raise TypeError(f"The method must be a str, not {type(method).__name__}")
+    if method in _COMMON_METHODS:
+        return method
     if not (method.isascii() and method.isalpha()):
         check_token(method, "The method")
     return method.upper()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Auth, Handler, Token, TokenCache
 from aioapiclient.errors import InvalidRequestError
 
 __all__ = ["APIKeyAuth", "AuthMiddleware", "BasicAuth", "BearerAuth"]
-
-T = TypeVar("T")
 
 _REFRESHED = "aioapiclient.auth.refreshed"
 
@@ -67,7 +65,12 @@ class AuthMiddleware:
         if not request.can_be_sent:
             return response
         request.extensions[_REFRESHED] = True
-        if not await _final(auth.refresh(send, response)):
+        try:
+            renewed = await auth.refresh(send, response)
+        except Exception as error:
+            _mark_final(error)
+            raise
+        if not renewed:
             return response
         await response.close()
         await _authenticate(auth, request)
@@ -79,18 +82,18 @@ def _is_renewable(auth: Auth) -> bool:
 
 
 async def _authenticate(auth: Auth, request: APIRequest) -> None:
-    await _final(auth.authenticate(request))
+    try:
+        await auth.authenticate(request)
+    except Exception as error:
+        _mark_final(error)
+        raise
     request.restore_call_headers()
 
 
-async def _final(work: Awaitable[T]) -> T:
-    """Await *work*; what it raises is marked as final, so that no retry repeats it."""
-    try:
-        return await work
-    except Exception as error:
-        with suppress(AttributeError):
-            error.final = True  # type: ignore[attr-defined]
-        raise
+def _mark_final(error: Exception) -> None:
+    """Keep what an `Auth` raised from being tried again."""
+    with suppress(AttributeError):
+        error.final = True  # type: ignore[attr-defined]
 
 
 class BearerAuth(Auth):

@@ -126,7 +126,9 @@ async def _three_backends() -> AsyncIterator[Place]:
         servers = [bad, good, better]
 
         def connector() -> aiohttp.BaseConnector:
-            return aiohttp.TCPConnector(resolver=_Backends([server.port for server in servers]))
+            # Looked up once: with each connection aiohttp begins at the next address.
+            resolver = _Backends([server.port for server in servers])
+            return aiohttp.TCPConnector(resolver=resolver, ttl_dns_cache=None)
 
         yield Place("http://backends.test", *servers, connector=connector)
 
