@@ -44,9 +44,9 @@ class Relay:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Handle one connection: cut after as many bytes to the client as its turn says."""
         self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+        whole = asyncio.current_task()
+        assert whole is not None
+        self._tasks.add(whole)
         self._open.add(writer)
         try:
             there, back = await asyncio.open_connection(self._target.host, self._target.port)
@@ -63,7 +63,7 @@ class Relay:
         except asyncio.CancelledError:
             pass  # the end of the test
         finally:
-            self._tasks.discard(task)
+            self._tasks.discard(whole)
             writer.transport.abort()
 
     async def _pass(

@@ -50,7 +50,7 @@ def leave_file(left: ExitStack) -> None:
     """An open file."""
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("this system does not show its files")
-    left.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+    left.callback(os.close, os.open(__file__, os.O_RDONLY))
 
 
 def leave_socket(left: ExitStack) -> None:
