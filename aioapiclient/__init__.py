@@ -10,16 +10,8 @@ from ._client import AsyncAPIClient
 from ._error_bodies import ProblemDetails
 from ._multipart import FilePart
 from ._open import Open, Unknown
-from ._pagination import (
-    AsyncPage,
-    AsyncPaginator,
-    CursorPage,
-    LinkHeaderPage,
-    NextURLPage,
-    NumberedPage,
-    OffsetPage,
-    PageInfo,
-)
+from ._pages import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
+from ._pagination import AsyncPage, AsyncPaginator, PageInfo
 from ._plugins import load_middleware
 from ._query import QueryStyle
 from ._raw import raw_response, streaming_response

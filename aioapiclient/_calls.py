@@ -130,8 +130,11 @@ class Calls(Polling):
         stream_cls: type[AsyncStream[Any]],
         options: CallOptions | None,
         keywords: RequestOptions,
-        **stream_options: Any,
+        until: Until | None = None,
+        reconnect: bool | ReconnectPolicy = False,
     ) -> Any:
+        _check_stream_class(stream_cls)
+        stream_cls.check_options(until, reconnect)
         wanted = take_wanted()
         given = await self._prepare(layer_options(keywords, options))
         request = self._build(method, path, cast_to, given, stream=True, accept=stream_cls.accept)
@@ -139,13 +142,18 @@ class Calls(Polling):
             if not request.call_sets(name):
                 request.headers.setdefault(name, value)
         response = await self._send(request, self._handler_for(given))
-        events = stream_cls(
-            response,
-            cast_to,
-            make_error=self._make_stream_error,
-            sleep=self._pause,
-            **stream_options,
-        )
+        try:
+            events = stream_cls(
+                response,
+                cast_to,
+                make_error=self._make_stream_error,
+                until=until,
+                reconnect=reconnect,
+                sleep=self._pause,
+            )
+        except BaseException:
+            await response.close()
+            raise
         if wanted == "value":
             return events
         response.value = events
@@ -422,4 +430,11 @@ class Calls(Polling):
             limit=limit,
             prefetch=prefetch,
             options=layer_options(request_options, options),
+        )
+
+
+def _check_stream_class(stream_cls: object) -> None:
+    if not (isinstance(stream_cls, type) and issubclass(stream_cls, AsyncStream)):
+        raise TypeError(
+            f"stream_cls must be a subclass of AsyncStream, such as SSEStream, not {stream_cls!r}"
         )

@@ -16,7 +16,6 @@ import errno
 import hashlib
 import os
 import re
-import secrets
 import threading
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
@@ -323,7 +322,7 @@ class _PartFile:
             raise TypeError(f"path must be a str or an os.PathLike of str, not {type(target).__name__}")
         self._target = name
         directory, name = os.path.split(name)
-        self._path = os.path.join(directory, f".{name[:40]}.{secrets.token_hex(8)}.part")
+        self._path = os.path.join(directory, f".{name[:40]}.{os.urandom(8).hex()}.part")
         self._file: BinaryIO | None = None
         self._is_over = False
         self._lock = threading.Lock()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import mimetypes
 import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
@@ -260,5 +259,5 @@ def boundary_of(content_type: str | None) -> tuple[str, str]:
             if not _BOUNDARY.fullmatch(boundary):
                 raise InvalidRequestError("the boundary in Content-Type is not one by RFC 2046 §5.1.1")
             return boundary, content_type
-    boundary = secrets.token_hex(16)
+    boundary = os.urandom(16).hex()
     return boundary, f"{content_type}; boundary={boundary}"

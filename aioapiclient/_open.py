@@ -11,7 +11,6 @@ fields of a Struct always goes through plain data and `msgspec.convert`, about 1
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import enum
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -280,7 +279,7 @@ def _has_fields(one: Any) -> bool:
     if not inspect.isclass(one):
         return False
     cls: type[object] = one
-    known = issubclass(cls, msgspec.Struct) or dataclasses.is_dataclass(cls) or is_typeddict(cls)
+    known = issubclass(cls, msgspec.Struct) or hasattr(cls, "__dataclass_fields__") or is_typeddict(cls)
     return known or hasattr(cls, "__attrs_attrs__") or (hasattr(cls, "_fields") and issubclass(cls, tuple))
 
 

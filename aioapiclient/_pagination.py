@@ -1,9 +1,9 @@
 """Pages: a list that a server gives out in pieces, walked item by item or page by page.
 
-`AsyncPaginator` walks; a page class knows what comes next. The two meet in `PageInfo`, which says
-what differs in the request for the next page. Of the client this module needs one function, which
-sends the request for a page; so every page passes the whole chain, with its own retries and
-deadline, and a link to another origin meets what any absolute URL meets there.
+`AsyncPaginator` walks; a page class knows what comes next, and `_pages` has the usual kinds of them. The
+two meet in `PageInfo`, which says what differs in the request for the next page. Of the client this
+module needs one function, which sends the request for a page; so every page passes the whole chain,
+with its own retries and deadline, and a link to another origin meets what any absolute URL meets there.
 
 A page is a msgspec Struct, decoded straight from the body. Where it came from (the response, the
 request, the walk) lies in its ``__dict__``, which Structs with ``dict=True`` have and msgspec itself
@@ -49,13 +49,11 @@ from .errors import InvalidRequestError
 __all__ = [
     "AsyncPage",
     "AsyncPaginator",
-    "CursorPage",
-    "LinkHeaderPage",
-    "NextURLPage",
-    "NumberedPage",
-    "OffsetPage",
     "PageInfo",
     "PageMaker",
+    "SendIn",
+    "asked",
+    "look_up",
 ]
 
 T = TypeVar("T")
@@ -466,7 +464,7 @@ class AsyncPage(msgspec.Struct, Generic[T], dict=True, kw_only=True, repr_omit_d
 
         Raises `APIResponseValidationError` when there is no such member.
         """
-        items = _look_up(self, self.items_field)
+        items = look_up(self, self.items_field)
         if items is msgspec.UNSET:
             raise _link_of(self).response.validation_error(
                 f"Object missing required field `{self.items_field}`, which has the items of a page"
@@ -522,7 +520,7 @@ class AsyncPage(msgspec.Struct, Generic[T], dict=True, kw_only=True, repr_omit_d
         return _Pass(_link_of(self).walk, itself)
 
 
-def _look_up(page: AsyncPage[Any], field: str) -> Any:
+def look_up(page: AsyncPage[Any], field: str) -> Any:
     """What *field* names in *page*; None for what is not there, ``UNSET`` where the body left it out."""
     value: Any = page
     for name in field.split("."):
@@ -540,15 +538,11 @@ def _member(value: Any, name: str) -> Any:
     return getattr(value, name, None)
 
 
-def _look_up_number(page: AsyncPage[Any], field: str) -> int | None:
-    value = _look_up(page, field)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
 SendIn: TypeAlias = Literal["params", "json"]
+"""Where what names the next page goes: the query, or the JSON body."""
 
 
-def _asked(page: AsyncPage[Any], name: str, send_in: SendIn) -> Any:
+def asked(page: AsyncPage[Any], name: str, send_in: SendIn) -> Any:
     """The value of *name* in the request for *page*; None when it had none."""
     if send_in == "params":
         return page.params.get(name)
@@ -561,177 +555,6 @@ def _asked(page: AsyncPage[Any], name: str, send_in: SendIn) -> Any:
 
 def _is_object(body: object) -> bool:
     return body is None or isinstance(body, Mapping | msgspec.Struct)
-
-
-def _asked_number(page: AsyncPage[Any], name: str, send_in: SendIn) -> int | None:
-    value = _asked(page, name, send_in)
-    try:
-        return None if value is None else int(value)
-    except (TypeError, ValueError):
-        pass
-    raise InvalidRequestError(
-        f"The parameter {name!r} is no number, and {type(page).__name__} counts with it"
-    )
-
-
-def _info(send_in: SendIn, values: Mapping[str, Any]) -> PageInfo:
-    return PageInfo(params=values) if send_in == "params" else PageInfo(json=values)
-
-
-class NumberedPage(AsyncPage[T], kw_only=True):
-    """Pages with numbers: ``?page=2`` follows ``?page=1``, until a page is empty.
-
-    Declare ``total_pages`` in a subclass, and the empty page is not asked for. A field ``page``, if
-    you declare it, is believed above the number that was asked for.
-    """
-
-    has_more: bool | None = None
-    """False ends the list."""
-
-    page_param: ClassVar[str] = "page"
-    """The parameter that has the number."""
-
-    first_page: ClassVar[int] = 1
-    """The number of the first page, when the call names none."""
-
-    send_in: ClassVar[SendIn] = "params"
-    """Where the parameter goes: the query, or the JSON body."""
-
-    page_field: ClassVar[str] = "page"
-    total_pages_field: ClassVar[str] = "total_pages"
-    has_more_field: ClassVar[str] = "has_more"
-    empty_page_ends: ClassVar[bool] = True
-    takes_array: ClassVar[bool] = True
-
-    def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """The next number."""
-        if _look_up(self, self.has_more_field) is False:
-            return None
-        number = _look_up_number(self, self.page_field)
-        if number is None:
-            number = _asked_number(self, self.page_param, self.send_in)
-        if number is None:
-            number = self.first_page
-        total = _look_up_number(self, self.total_pages_field)
-        if total is not None and number >= total + self.first_page - 1:
-            return None
-        return _info(self.send_in, {self.page_param: number + 1})
-
-
-class OffsetPage(AsyncPage[T], kw_only=True):
-    """Pages by offset: ``?offset=`` counts on by as many items as came, until a page is empty.
-
-    Declare ``total`` in a subclass, and the empty page is not asked for. A field ``offset``, if you
-    declare it, is believed above the offset that was asked for. A page shorter than what was asked for
-    ends nothing: servers cap what one may ask for.
-    """
-
-    has_more: bool | None = None
-    """False ends the list."""
-
-    offset_param: ClassVar[str] = "offset"
-    """The parameter that has the offset; 0 when the call names none."""
-
-    send_in: ClassVar[SendIn] = "params"
-    """Where the parameter goes: the query, or the JSON body."""
-
-    offset_field: ClassVar[str] = "offset"
-    total_field: ClassVar[str] = "total"
-    has_more_field: ClassVar[str] = "has_more"
-    empty_page_ends: ClassVar[bool] = True
-    takes_array: ClassVar[bool] = True
-
-    def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """The next offset."""
-        if _look_up(self, self.has_more_field) is False:
-            return None
-        offset = _look_up_number(self, self.offset_field)
-        if offset is None:
-            offset = _asked_number(self, self.offset_param, self.send_in) or 0
-        offset += len(self._get_page_items())
-        total = _look_up_number(self, self.total_field)
-        if total is not None and offset >= total:
-            return None
-        return _info(self.send_in, {self.offset_param: offset})
-
-
-class CursorPage(AsyncPage[T], kw_only=True):
-    """Pages by cursor: ``next_cursor`` of one is the parameter ``cursor`` of the next; null or "" ends.
-
-    ``has_more`` is believed above the cursor; true without a cursor raises
-    `APIResponseValidationError`, for the rest of the list would be lost. With ``back_param`` and
-    ``back_field`` a call that gives the former (``before_id``) is walked backwards. An empty page with
-    a cursor is no end: servers that filter give such pages.
-    """
-
-    next_cursor: str | None = None
-    """What to ask the next page with."""
-
-    has_more: bool | None = None
-    """False ends the list, whatever the cursor."""
-
-    cursor_param: ClassVar[str] = "cursor"
-    """The parameter that takes the cursor."""
-
-    back_param: ClassVar[str | None] = None
-    """The parameter that takes it when walking backwards."""
-
-    back_field: ClassVar[str | None] = None
-    """Where the cursor for that is."""
-
-    send_in: ClassVar[SendIn] = "params"
-    """Where the parameter goes: the query, or the JSON body."""
-
-    cursor_field: ClassVar[str] = "next_cursor"
-    has_more_field: ClassVar[str] = "has_more"
-
-    def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """The next cursor."""
-        has_more = _look_up(self, self.has_more_field)
-        if has_more is False:
-            return None
-        param, field = self.cursor_param, self.cursor_field
-        if self.back_param and self.back_field and _asked(self, self.back_param, self.send_in) is not None:
-            param, field = self.back_param, self.back_field
-        cursor = _look_up(self, field)
-        if cursor is None or cursor is msgspec.UNSET or cursor == "":
-            if has_more is True:
-                raise response.validation_error(
-                    f"there is more, but `{field}` has no cursor to ask for it with"
-                )
-            return None
-        return _info(self.send_in, {param: cursor})
-
-
-class NextURLPage(AsyncPage[T], kw_only=True):
-    """Pages that name the URL of the next: ``next``, absolute or relative; null or "" ends."""
-
-    next: str | None = None
-    """Where the next page is."""
-
-    next_field: ClassVar[str] = "next"
-
-    def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """The next URL."""
-        url = _look_up(self, self.next_field)
-        return PageInfo(url=url) if url and url is not msgspec.UNSET else None
-
-
-class LinkHeaderPage(AsyncPage[T], kw_only=True):
-    """Pages whose response has the next in a Link header with ``rel="next"`` (RFC 8288).
-
-    The body may be a bare array of the items, which ``data`` has then.
-    """
-
-    relation: ClassVar[str] = "next"
-    """The relation of the link that leads on."""
-
-    takes_array: ClassVar[bool] = True
-
-    def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """The target of the link."""
-        url = response.links.get(self.relation)
-        return None if url is None else PageInfo(url=url)
 
 
 # --- the paginator

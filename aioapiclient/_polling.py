@@ -116,9 +116,9 @@ def _step(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) 
     if word is None and response.status == 202:
         return _again(response, asked)
     if not isinstance(word, str):
-        raise response.validation_error(
-            f"the status of the operation is of type {type(word).__name__}, not str"
-        )
+        found = "missing" if word is None else f"of type {type(word).__name__}, not str"
+        what = f"`{where}`" if isinstance(where, str) else "that status_of finds"
+        raise response.validation_error(f"the status of the operation, {what}, is {found}")
     word = word.casefold()
     if word in rules.failed:
         raise OperationFailedError(

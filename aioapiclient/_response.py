@@ -370,16 +370,20 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
     async def iter_bytes(self) -> AsyncGenerator[bytes, None]:
         """The body, decompressed, in pieces as they come; no piece is empty."""
-        if self._body is not None:
-            if self._body:
-                yield self._body
-            return
-        source = self._take()
+        read_chunk = self.take_chunks()
         try:
-            while chunk := await source.read_chunk():
+            while chunk := await read_chunk():
                 yield chunk
         finally:
             self._release()
+
+    def take_chunks(self) -> Callable[[], Awaitable[bytes]]:
+        """What `iter_bytes` reads with: the next piece each time, empty at the end. Whoever takes it closes.
+
+        Raises `StreamConsumedError` when the body was streamed away or the response closed.
+        """
+        source = self._take() if self._body is None else BytesSource(self._body)
+        return source.read_chunk
 
     async def iter_text(self) -> AsyncGenerator[str, None]:
         """The body as text, in pieces as they come; what is no text becomes U+FFFD."""

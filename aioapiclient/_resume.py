@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Generator
 from typing import Any
 
-import backoff
 import msgspec
 
 from ._sse import ServerSentEvent
@@ -15,6 +14,12 @@ from .errors import APIError, InvalidRequestError
 __all__ = ["ReconnectPolicy", "Resumption"]
 
 _SHORTEST_NAMED_WAIT = 0.1  # seconds; what a server's ``retry: 0`` is taken for
+
+
+def _full_jitter() -> Callable[[float], float]:
+    import backoff  # with the first policy: importing this package should not pay for it
+
+    return backoff.full_jitter
 
 
 class ReconnectPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +40,7 @@ class ReconnectPolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_wait: float = 30.0
     """The longest wait in seconds, before jitter; a server that names a longer one gets this."""
 
-    jitter: Callable[[float], float] = backoff.full_jitter
+    jitter: Callable[[float], float] = msgspec.field(default_factory=_full_jitter)
     """What is added to a wait, so that clients do not come back all at once: 0 to as much again.
 
     Added and not taken away: no client returns before the time that the server named.
@@ -97,6 +102,8 @@ class Resumption:
         self.attempts += 1
         policy = self._policy
         if self._steps is None:
+            import backoff
+
             first = policy.wait if self._retry is None else max(self._retry / 1000, _SHORTEST_NAMED_WAIT)
             self._steps = backoff.expo(base=2, factor=first, max_value=policy.max_wait)
             next(self._steps)  # the first value of backoff's generators is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from types import AsyncGeneratorType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeAlias, TypeVar, cast, get_origin
 
 import msgspec
@@ -99,7 +99,6 @@ class AsyncStream(Generic[T_co]):
     __slots__ = (
         "_begun",
         "_cast_to",
-        "_chunks",
         "_closed",
         "_decode",
         "_direct",
@@ -109,11 +108,13 @@ class AsyncStream(Generic[T_co]):
         "_last_id",
         "_make_error",
         "_passed",
+        "_read",
         "_response",
         "_skipped",
         "_sleep",
         "_takes_text",
         "_until",
+        "_waiting",
     )
 
     def __init__(
@@ -126,8 +127,7 @@ class AsyncStream(Generic[T_co]):
         reconnect: bool | ReconnectPolicy = False,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        if reconnect:
-            raise TypeError(f"{type(self).__name__} cannot reconnect: it has no event ids to resume from")
+        self.check_options(until, reconnect)
         self._response = response
         self._cast_to = cast_to
         self._make_error = make_error
@@ -137,7 +137,6 @@ class AsyncStream(Generic[T_co]):
         # Whether events go to the decoder as bytes, and are looked at only when they do not fit.
         self._takes_text = not _refuses_done(self._decode)
         self._direct = until is None and not self._takes_text
-        self._chunks = body_of(response)
         self._begun = False
         self._closed = False
         self._ended = False  # no more events
@@ -146,6 +145,15 @@ class AsyncStream(Generic[T_co]):
         self._passed = 0  # events that were not handed over
         self._skipped = 0
         self._last_id = ""
+        self._waiting = False  # for the next bytes
+
+    @classmethod
+    def check_options(cls, until: object, reconnect: object) -> None:
+        """Raise `TypeError` for what cannot be; a client asks before it sends anything."""
+        if until is not None and not callable(until):
+            raise TypeError(f"until must be a function of an event, not {type(until).__name__}")
+        if reconnect:
+            raise TypeError(f"{cls.__name__} cannot reconnect: it has no event ids to resume from")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._response!r}>"
@@ -174,10 +182,9 @@ class AsyncStream(Generic[T_co]):
         A task that waits for the next event gets `StreamConsumedError`.
         """
         self._begun = self._closed = self._ended = self._exhausted = True
-        if self._chunks.ag_running:
+        if self._waiting:
             self._response.abort(self._consumed("was closed"))
-        else:
-            await self._release()
+        await self._response.close()
 
     aclose = close
     """The same, by the name that `contextlib.aclosing` asks for."""
@@ -226,16 +233,17 @@ class AsyncStream(Generic[T_co]):
         try:
             await self._open(self._response)
             while not self._ended:
+                self._waiting = True
                 try:
-                    chunk = await self._chunks.__anext__()
-                except StopAsyncIteration:
-                    if await self._resumed(None):
-                        continue
-                    chunk = b""
-                    self._ended = self._exhausted = True
+                    chunk = await self._read()
                 except APIError as error:
                     await self._resumed(error)
                     continue
+                self._waiting = False
+                if not chunk:
+                    if await self._resumed(None):
+                        continue
+                    self._ended = self._exhausted = True
                 received += len(chunk)
                 for data in unpack(chunk):
                     try:
@@ -258,7 +266,7 @@ class AsyncStream(Generic[T_co]):
         except TooLargeError as error:
             raise self._too_large(error, handed, received) from None
         finally:
-            await self._release()
+            await self._response.close()
 
     def _decoder_of(self, cast_to: Any) -> Callable[[Any], Any]:
         if cast_to is ServerSentEvent or cast_to is bytes:
@@ -325,6 +333,7 @@ class AsyncStream(Generic[T_co]):
         if response.status in _NO_CONTENT:
             self._ended = self._exhausted = True
             return
+        self._read = response.take_chunks()
         media = media_type(response.content_type)
         if media and not self._accepts(media):
             error = response.validation_error(f"a stream of {self.accept} was expected")
@@ -367,25 +376,16 @@ class AsyncStream(Generic[T_co]):
         timer = asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self._response.abort, given_up)
         with suppress(APIClientError):  # nobody waits for these bytes
             try:
-                while len(read) < most and (chunk := await anext(self._chunks, b"")):
+                while len(read) < most and (chunk := await self._read()):
                     read += chunk
             finally:
                 timer.cancel()
         return bytes(read)
 
-    async def _release(self) -> None:
-        await self._chunks.aclose()
-        await self._response.close()
-
     def _consumed(self, what: str) -> StreamConsumedError:
         return StreamConsumedError(
             f"{self._response.request.label}: the stream {what}; ask again for another"
         )
-
-
-def body_of(response: AsyncAPIResponse[Any]) -> AsyncGeneratorType[bytes, None]:
-    """The pieces of a body, as what they are: a generator, which can be closed."""
-    return cast("AsyncGeneratorType[bytes, None]", response.iter_bytes())
 
 
 # --- what an event turns out to be

@@ -20,8 +20,8 @@ from ._codecs import DecodeError
 from ._jsonl import MAX_LINE, JSONLDecoder
 from ._response import AsyncAPIResponse
 from ._resume import ReconnectPolicy, Resumption
-from ._sse import MAX_EVENT, ServerSentEvent, SSEDecoder, single_lines
-from ._stream import AsyncStream, MakeError, Sleep, Until, body_of, stream_error
+from ._sse import MAX_EVENT, ServerSentEvent, SSEDecoder
+from ._stream import AsyncStream, MakeError, Sleep, Until, stream_error
 from .errors import (
     APIConnectionError,
     APIError,
@@ -80,6 +80,7 @@ class SSEStream(AsyncStream[T_co]):
         reconnect: bool | ReconnectPolicy = False,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
+        self.check_options(until, reconnect)
         super().__init__(response, cast_to, make_error=make_error, until=until, sleep=sleep)
         self._again = response.again
         self._resumption: Resumption | None = None
@@ -87,6 +88,13 @@ class SSEStream(AsyncStream[T_co]):
             if self._again is None:
                 raise TypeError("reconnect needs a response that a client opened for streaming")
             self._resumption = Resumption(ReconnectPolicy() if reconnect is True else reconnect)
+
+    @classmethod
+    def check_options(cls, until: object, reconnect: object) -> None:
+        """Raise `TypeError` for what is no function, and no way to reconnect."""
+        super().check_options(until, reconnect=False)
+        if not isinstance(reconnect, bool | ReconnectPolicy):
+            raise TypeError(f"reconnect must be a bool or a ReconnectPolicy, not {type(reconnect).__name__}")
 
     @property
     def last_event_id(self) -> str:
@@ -106,7 +114,7 @@ class SSEStream(AsyncStream[T_co]):
         if not text:
             return ()
         if self._direct and len(text) <= self.max_event:
-            found = single_lines(text)
+            found = self._decoder.single_lines(text)
             if found is not None:
                 if self._resumption is not None:
                     self._resumption.progressed()
@@ -142,7 +150,7 @@ class SSEStream(AsyncStream[T_co]):
             cause = broken
         self._decoder.flush()
         resumption.lost(self._decoder.last_event_id, self._decoder.retry)
-        await self._release()
+        await self._response.close()
         return await self._resume(resumption, cause)
 
     async def _resume(self, resumption: Resumption, cause: APIError | None) -> bool:
@@ -177,7 +185,6 @@ class SSEStream(AsyncStream[T_co]):
 
     async def _adopt(self, response: AsyncAPIResponse[Any], resumption: Resumption) -> bool:
         self._response = response
-        self._chunks = body_of(response)
         if self._closed:
             raise self._consumed("was closed")
         self._ended = self._exhausted = False

@@ -251,8 +251,8 @@ class Page:
         if not doctest.OutputChecker().check_output(want, got, doctest.ELLIPSIS):
             pytest.fail(f"{self.path.name}:{line}\n\nexpected:\n{want}\ngot:\n{got}")
 
-    async def run_block(self, block: Block) -> None:
-        """Run a block of code; of another language there is nothing to run."""
+    async def check_block(self, block: Block) -> None:
+        """Run a block of code and compare what it prints; of another language there is nothing to run."""
         if block.language == "python":
             await self.run(block.text, block.line, "exec")
         elif block.language == "pycon":
@@ -291,7 +291,7 @@ def test_the_code_of_a_page_runs_and_prints_what_stands_there(path: Path) -> Non
             try:
                 for block in blocks_of(path):
                     if block.file is None:
-                        await page.run_block(block)
+                        await page.check_block(block)
             finally:
                 await page.close()
 

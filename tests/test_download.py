@@ -641,7 +641,10 @@ async def test_part_with_the_same_name_and_another_date(tmp_path: Path) -> None:
     first = Ranges(10)
     answer = part("bytes 10-409599/409600", ETag=ETAG, Last_Modified=JUST_BEFORE)
     async with raw_server(in_turn(first, respond(answer))) as server, calls(server) as call:
-        await write_to_file(await call(), tmp_path / "file", progress=first, digest=sha256())
+        size = await write_to_file(await call(), tmp_path / "file", progress=first, digest=sha256())
+
+    assert size == len(CONTENT)
+    assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 async def test_server_that_is_gone(tmp_path: Path) -> None:

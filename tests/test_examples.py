@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from programs import EXAMPLES, run
 from pytest_aiohttp import AiohttpServer
 
 from aioapiclient import AsyncAPIClient, load_middleware, per_attempt
 from aioapiclient.testing import FakeTransport, check_middleware, respond
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 PLUGIN = EXAMPLES / "slowcalls"
-
-
-async def run(*arguments: str, cwd: Path | None = None) -> list[str]:
-    """Run Python with these arguments; the lines that it printed. A failure or a warning fails the test."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-B", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        cwd=cwd,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-    return output.decode().splitlines()
 
 
 async def test_the_sdk_example() -> None:
     """A resource, options of its user's, an error class of its own, a key on every order."""
-    assert await run(str(EXAMPLES / "sdk.py")) == [
+    assert await run(EXAMPLES / "sdk.py") == [
         "Moby-Dick has the ISBN 978-0",
         "order with a key",
         "POST https://library.example.com/v1/orders: out of stock; try again in March",
@@ -43,7 +28,7 @@ async def test_the_sdk_example() -> None:
 
 async def test_the_service_example() -> None:
     """An upstream 404 becomes a 404 of the service, and any other failure a 502."""
-    assert await run(str(EXAMPLES / "service.py")) == [
+    assert await run(EXAMPLES / "service.py") == [
         "7 200 hello ada",
         "8 404 no such user",
         "9 502 APIResponseValidationError",
@@ -69,8 +54,8 @@ async def test_the_wrapper_and_what_it_was_migrated_to_print_the_same(aiohttp_se
     app.add_routes([web.get("/users/{id}", user), web.post("/users", create)])
     server = await aiohttp_server(app)
 
-    before = await run(str(EXAMPLES / "handwritten.py"), str(server.make_url("")).rstrip("/"))
-    after = await run(str(EXAMPLES / "migrated.py"), str(server.make_url("")))
+    before = await run(EXAMPLES / "handwritten.py", str(server.make_url("")).rstrip("/"))
+    after = await run(EXAMPLES / "migrated.py", str(server.make_url("")))
 
     assert before == after == ["User(id=7, login='ada')", "User(id=8, login='bob')", "no user 9"]
     assert len(asked) == 8
@@ -81,7 +66,7 @@ async def test_the_tests_of_the_example_pass(tmp_path: Path) -> None:
     options = ("-p", "no:cacheprovider", "-c", "/dev/null", "-o", "asyncio_mode=auto")
     scope = ("-o", "asyncio_default_fixture_loop_scope=function")
 
-    lines = await run("-m", "pytest", "-q", *options, *scope, str(EXAMPLES / "test_users.py"), cwd=tmp_path)
+    lines = await run("-m", "pytest", "-q", *options, *scope, EXAMPLES / "test_users.py", cwd=tmp_path)
 
     assert lines[-1].startswith("2 passed")
 

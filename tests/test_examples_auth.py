@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from programs import EXAMPLES, run
 from servers import Exchange, ok, raw_server, response
 
 from aioapiclient import AiohttpTransport, APIRequest, AsyncAPIClient, Body, InvalidRequestError
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 VECTORS = json.loads((Path(__file__).parent / "cases" / "auth_vectors.json").read_text())
-
-
-async def run(name: str) -> list[str]:
-    """Run one example; the lines that it printed. A failure or a warning fails the test."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-B", str(EXAMPLES / name)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-    return output.decode().splitlines()
 
 
 def load(name: str) -> Any:
@@ -45,12 +31,12 @@ def load(name: str) -> Any:
 
 async def test_the_custom_credential() -> None:
     """Ten calls at once ask for one ticket, and ten refused ones for one more."""
-    assert await run("custom_auth.py") == ["10 calls, 1 ticket", "10 more, 2 tickets"]
+    assert await run(EXAMPLES / "custom_auth.py") == ["10 calls, 1 ticket", "10 more, 2 tickets"]
 
 
 async def test_the_signing_credential() -> None:
     """Each attempt is signed anew, byte for byte as it is sent, and a wrong key is refused."""
-    assert await run("signing_auth.py") == [
+    assert await run(EXAMPLES / "signing_auth.py") == [
         "placed: a/b c",
         "the wrong key: the signature is wrong",
         "PUT /orders/a%2Fb%20c?q=%C3%A4: signature 1 is good",
@@ -60,7 +46,7 @@ async def test_the_signing_credential() -> None:
 
 async def test_the_credential_that_answers_a_challenge() -> None:
     """A repository's first challenge has one token asked for at another origin, however many calls wait."""
-    assert await run("challenge_auth.py") == [
+    assert await run(EXAMPLES / "challenge_auth.py") == [
         "library/app latest 1.0 1.1",
         "library/base latest 1.0 1.1",
         "ada asked for repository:library/app:pull of registry",
@@ -77,7 +63,7 @@ def test_the_challenge_example_reads_the_challenges_of_the_standards(case: dict[
 
 async def test_the_digest_credential() -> None:
     """One challenge serves two calls of aiohttp's own middleware, and its second send is no retry of ours."""
-    assert await run("digest_auth.py") == [
+    assert await run(EXAMPLES / "digest_auth.py") == [
         "GET: come in, 0 retries",
         "POST: come in",
         "1 challenge",

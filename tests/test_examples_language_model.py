@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from pathlib import Path
-
-EXAMPLE = Path(__file__).parents[1] / "examples" / "language_model.py"
+from programs import EXAMPLES, run
 
 
 async def test_the_example_of_a_language_model() -> None:
     """Each trait of the SDK shows in what its program prints."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-B", str(EXAMPLE)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-
-    assert process.returncode == 0, output.decode()
-    assert output.decode().splitlines() == [
+    assert await run(EXAMPLES / "language_model.py") == [
         # Pages: one by hand, then an item after the other over all of them.
         "first page: budgie dodo, and more",
         "all models: budgie dodo kakapo macaw parakeet",

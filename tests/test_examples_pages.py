@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from pathlib import Path
-
-EXAMPLE = Path(__file__).parents[1] / "examples" / "walk_pages.py"
+from programs import EXAMPLES, run
 
 
 async def test_the_pages_example() -> None:
     """Every kind of list is walked to its end, and the archive elsewhere sees no credential."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-B", str(EXAMPLE)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-
-    assert process.returncode == 0, output.decode()
-    assert output.decode().splitlines() == [
+    assert await run(EXAMPLES / "walk_pages.py") == [
         "all users, item by item:",
         *("  0 ada", "  1 bob", "  2 cyd", "  3 dan", "  4 eve", "  5 fay", "  6 gus"),
         "five of them, the next page asked for ahead:",

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from pathlib import Path
-
-EXAMPLE = Path(__file__).parents[1] / "examples" / "stream_events.py"
+from programs import EXAMPLES, run
 
 
 async def test_the_example_of_streams() -> None:
     """A union skips what is new, an error ends its stream, a cut log comes whole, a loop is left."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-B", str(EXAMPLE)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-
-    assert process.returncode == 0, output.decode()
-    assert output.decode().splitlines() == [
+    assert await run(EXAMPLES / "stream_events.py") == [
         "text: Earl",
         "text: Grey",
         "tokens: 2",

@@ -88,7 +88,9 @@ def test_malformed_links(value: str, expected: dict[str, str]) -> None:
 )
 def test_links_take_linear_time(piece: str) -> None:
     """A long hostile header is read in one go; a quadratic scan would not come back."""
-    iter_links([piece * 30_000], URL("https://h/"))
+    found = list(iter_links([piece * 30_000], URL("https://h/")))
+
+    assert len(found) <= 30_000
 
 
 @PROPERTY

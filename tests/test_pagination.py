@@ -31,16 +31,8 @@ from aioapiclient import (
     RequestNotReplayableError,
     RequestOptions,
 )
-from aioapiclient._pagination import (
-    AsyncPage,
-    AsyncPaginator,
-    CursorPage,
-    LinkHeaderPage,
-    NextURLPage,
-    NumberedPage,
-    OffsetPage,
-    PageInfo,
-)
+from aioapiclient._pages import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
+from aioapiclient._pagination import AsyncPage, AsyncPaginator, PageInfo
 from aioapiclient.testing import FakeTransport, respond
 
 T = TypeVar("T")

@@ -22,7 +22,6 @@ from servers import in_turn, ok, raw_server, respond, response
 from aioapiclient import AsyncAPIClient
 from aioapiclient._body import Body, build_body
 from aioapiclient._multipart import FilePart
-from aioapiclient._progress import Meter
 
 LONG = bytes(range(256)) * 800  # 204800 bytes: more than three slices
 SLICE = 64 << 10
@@ -203,13 +202,6 @@ def test_progress_of_no_body() -> None:
 
     assert build_body(progress=bar) is None
     assert bar.updates == []
-
-
-def test_meter_for_nobody() -> None:
-    """Without a progress there is nothing to tell."""
-    meter = Meter(None)
-    meter.add(5)
-    meter.restart()
 
 
 # On the wire

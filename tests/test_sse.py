@@ -3,81 +3,19 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from event_streams import STREAMS, Seen, by_the_letter, cut
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioapiclient._sse import single_lines
 from aioapiclient.streaming import ServerSentEvent, SSEDecoder
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "cases" / "sse.json").read_text())["cases"]
-
-# What streams are made of, so that random ones hit every rule: fields, line ends, halves of characters.
-PIECES = st.sampled_from(
-    [
-        *(
-            b"data: x",
-            b"data:",
-            b"data",
-            b"data:  y",
-            b"data: [1]\n\n",
-            b"event: e",
-            b"event:",
-            b"event: error",
-        ),
-        *(
-            b"id: 7",
-            b"id",
-            b"id: a\0b",
-            b"id: \xc3\xa9",
-            b"retry: 10",
-            b"retry: 1x",
-            b"retry:",
-            b"retry: 007",
-        ),
-        *(
-            b":",
-            b": note",
-            b"other: z",
-            b" data: no",
-            b"\n",
-            b"\n",
-            b"\n",
-            b"\n\n",
-            b"\r",
-            b"\r\n",
-            b"\r\n\r\n",
-        ),
-        *(
-            b"\xef\xbb\xbf",
-            b"\xef",
-            b"\xbb",
-            b"\xe2\x80\xa8",
-            b"\xe2\x80",
-            b"\xc3",
-            b"\xa9",
-            b"\xff",
-            b"\x0b",
-            b" ",
-        ),
-        *(b"event: e\ndata: 1\n\n", b"event: ping\ndata: 2\n\n", b"data: 3\n\ndata: 4\n\n"),
-    ]
-)
-STREAMS = st.lists(PIECES, max_size=40).map(b"".join)
-
-
-class Seen(NamedTuple):
-    """What one stream came to."""
-
-    events: list[tuple[str, str, str]]
-    last_event_id: str
-    retry: int | None
 
 
 def decode(chunks: Iterable[bytes]) -> Seen:
@@ -87,37 +25,6 @@ def decode(chunks: Iterable[bytes]) -> Seen:
     events += decoder.flush()
     found = [(event.event, event.data, event.id) for event in events]
     return Seen(found, decoder.last_event_id, decoder.retry)
-
-
-def by_the_letter(stream: bytes) -> Seen:
-    """HTML §9.2.6 as it is written: decode all, then line by line, with its three buffers."""
-    text = stream.decode("utf-8", "replace").removeprefix("\ufeff")
-    events: list[tuple[str, str, str]] = []
-    data, name, id_buffer, last_event_id, retry = "", "", "", "", None
-    *lines, _ = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    for line in lines:
-        field, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if not line:
-            last_event_id = id_buffer
-            if data:
-                events.append((name or "message", data[:-1], last_event_id))
-            data = name = ""
-        elif field == "event":
-            name = value
-        elif field == "data":
-            data += value + "\n"
-        elif field == "id" and "\0" not in value:
-            id_buffer = value
-        elif field == "retry" and value and all(digit in "0123456789" for digit in value):
-            retry = int(value)
-    return Seen(events, last_event_id, retry)
-
-
-def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
-    """*stream* in pieces, cut at *places*."""
-    bounds = [0, *sorted(places), len(stream)]
-    return [stream[start:end] for start, end in itertools.pairwise(bounds)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
@@ -151,7 +58,7 @@ def test_the_short_way_gives_what_the_long_way_gives(stream: bytes, data: st.Dat
     short, long = SSEDecoder(), SSEDecoder()
     for chunk in cut(stream, places):
         text = short.complete(chunk)
-        found = single_lines(text)
+        found = short.single_lines(text)
         events = long.feed(chunk)
         if found is not None:
             assert found == [event.raw for event in events]
@@ -170,9 +77,31 @@ def test_the_short_way_gives_what_the_long_way_gives(stream: bytes, data: st.Dat
 )
 def test_the_common_forms_take_the_short_way(text: bytes) -> None:
     """One line of data, alone or after a name, is recognised without a look at each event's fields."""
-    found = single_lines(SSEDecoder().complete(text))
+    decoder = SSEDecoder()
+
+    found = decoder.single_lines(decoder.complete(text))
 
     assert found == [b"1", b"2"][: text.count(b"data")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"data: 1\n\ndata: 2\ndata: 3\n\n",
+        b"data: 1\n\ndata: \n\n",
+        b"data: 1\n\nevent: e\ndata: 2\n\n",
+        b"event: e\ndata: 1\n\nevent: error\ndata: 2\n\n",
+        b"event: e\ndata: 1\n\nevent: ping\ndata: 2\n\n",
+        b"event: e\ndata: 1\n\nevent: f\nid: 3\ndata: 2\n\n",
+        b"event: e\ndata: 1\n\nevent: f\n\n",
+        b"event: e\ndata: 1\nid: 3\n\nevent: f\ndata: 2\n\n",
+    ],
+)
+def test_what_differs_in_one_event_takes_the_long_way(text: bytes) -> None:
+    """One event that has more to say than its data, or less, is enough for a look at all of them."""
+    decoder = SSEDecoder()
+
+    assert decoder.single_lines(decoder.complete(text)) is None
 
 
 def test_a_byte_order_mark_is_dropped_once() -> None:

@@ -21,11 +21,14 @@ from typing import Any, Literal
 
 import msgspec
 import pytest
+from event_streams import JSON_STREAMS, by_the_letter, cut
+from hypothesis import given
+from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 from servers import Exchange, RawServer, Script, close, hang, in_turn, raw_server, reset
 from servers import respond as reply
 
-from aioapiclient import APIRequest, AsyncAPIResponse, Open, Timeout, Unknown
+from aioapiclient import APIRequest, AsyncAPIClient, AsyncAPIResponse, Handler, Open, Timeout, Unknown
 from aioapiclient._response import BodySource
 from aioapiclient._transport import AiohttpTransport
 from aioapiclient._types import CallSettings
@@ -51,6 +54,7 @@ from aioapiclient.streaming import (
     ServerSentEvent,
     SSEStream,
 )
+from aioapiclient.testing import FakeTransport, respond
 
 URL = "http://127.0.0.1/events"
 EVENT_STREAM = "text/event-stream"
@@ -191,6 +195,43 @@ def data(*payloads: str) -> bytes:
 
 
 # --- from events to values
+
+
+def expected_of(events: Iterable[tuple[str, str, str]]) -> tuple[list[Any], type[Exception] | None]:
+    """What a typed stream makes of *events* that are JSON: values, and the error that ends them."""
+    values: list[Any] = []
+    for name, text, _ in events:
+        if text.strip() == "[DONE]":
+            break
+        if name == "error":
+            return values, APIStreamError
+        if name == "ping" or not text:
+            continue
+        try:
+            values.append(json.loads(text))
+        except ValueError:
+            return values, APIResponseValidationError
+    return values, None
+
+
+@given(stream=JSON_STREAMS, places=st.data())
+def test_any_split_gives_the_same_values(stream: bytes, places: st.DataObject) -> None:
+    """However a stream is cut, its values are those of the events by the algorithm as written."""
+    chunks = cut(stream, places.draw(st.lists(st.integers(0, len(stream)), max_size=20)))
+    values: list[Any] = []
+
+    async def iterate(*parts: bytes) -> type[Exception] | None:
+        values.clear()
+        try:
+            async for value in SSEStream[Any](answer(*filter(None, parts)), Any):
+                values.append(value)  # noqa: PERF401
+        except (APIStreamError, APIResponseValidationError) as error:
+            return type(error)
+        return None
+
+    for parts in (chunks, [stream], stream.splitlines(keepends=True)):
+        ended_by = asyncio.run(iterate(*parts))
+        assert (values, ended_by) == expected_of(by_the_letter(stream).events)
 
 
 @pytest.mark.parametrize(
@@ -1102,6 +1143,53 @@ def test_a_policy_that_makes_no_sense_is_refused(options: dict[str, Any], error:
     """A policy says at once what is wrong with it."""
     with pytest.raises(error):
         ReconnectPolicy(**options)
+
+
+class Picky(SSEStream[Any]):
+    """A stream that cannot be made."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        raise LookupError("no room")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stream_cls": dict}, "stream_cls must be a subclass of AsyncStream, such as SSEStream, not <class"),
+        ({"stream_cls": "sse"}, "stream_cls must be a subclass of AsyncStream, such as SSEStream, not 'sse'"),
+        ({"until": "[DONE]"}, "until must be a function of an event, not str"),
+        ({"reconnect": "yes"}, "reconnect must be a bool or a ReconnectPolicy, not str"),
+        ({"stream_cls": JSONLStream, "reconnect": True}, "JSONLStream cannot reconnect: it has no event ids"),
+    ],
+)
+async def test_what_is_wrong_with_a_stream_is_said_before_it_is_asked_for(
+    options: dict[str, Any], message: str
+) -> None:
+    """A stream that cannot be read is not opened."""
+    transport = FakeTransport(respond(200, body=data("1"), headers={"Content-Type": EVENT_STREAM}))
+    async with AsyncAPIClient("http://127.0.0.1", transport=transport) as api:
+        with pytest.raises(TypeError, match=message):
+            async with api.stream("GET", "/events", int, **options):
+                pass
+
+    assert transport.requests == []
+
+
+async def test_a_stream_that_cannot_be_made_leaves_no_connection_behind() -> None:
+    """What the constructor of a stream class raises comes out, and its response is closed."""
+    closed: list[str] = []
+
+    async def watch(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        response = await handler(request)
+        response.on_close(lambda: closed.append("closed"))
+        return response
+
+    transport = FakeTransport(respond(200, body=data("1"), headers={"Content-Type": EVENT_STREAM}))
+    async with AsyncAPIClient("http://127.0.0.1", transport=transport, middlewares=[watch]) as api:
+        with pytest.raises(LookupError, match="no room"):
+            async with api.stream("GET", "/events", int, stream_cls=Picky):
+                pass
+        assert closed == ["closed"]
 
 
 # --- on the wire

@@ -1017,6 +1017,9 @@ def test_close_after_the_loop() -> None:
     asyncio.run(transport.close())
     transport.forget_session()
 
+    with pytest.raises(ClientClosedError):
+        asyncio.run(use())
+
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_fork() -> None:

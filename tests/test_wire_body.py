@@ -497,6 +497,8 @@ async def test_close_before_the_end(transport: AiohttpTransport) -> None:
         await answer.close()
         await answer.close()
         await until(lambda: server.open_connections == 0)
+        assert answer.is_closed
+        assert server.connections == 1
 
 
 async def test_close_after_the_end(transport: AiohttpTransport) -> None:

@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Generator
 from typing import Any, TypeAlias
 
-import backoff
 import msgspec
 
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
@@ -105,7 +104,16 @@ _MOST_ORIGINS = 1000  # of one client: redirects could otherwise make a server g
 
 
 def _default_waits() -> Generator[Any, Any, None]:
+    import backoff
+
     return backoff.expo(base=2, factor=0.5, max_value=8)
+
+
+def _full_jitter() -> Callable[[float], float]:
+    # Here, with the first policy: importing this package should not pay for all that backoff brings along.
+    import backoff
+
+    return backoff.full_jitter
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +131,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     wait: Waits = _default_waits
     """Makes the waits, in seconds: `backoff.expo` from 0.5 s. Its first value (None) is dropped."""
 
-    jitter: Callable[[float], float] = backoff.full_jitter
+    jitter: Callable[[float], float] = msgspec.field(default_factory=_full_jitter)
     """What becomes of each wait: anything from 0 to it, so that clients that failed together part."""
 
     max_wait: float = 8.0

@@ -285,8 +285,11 @@ async def test_time_for_a_credential_is_no_time_of_the_attempt() -> None:
         async def authenticate(self, request: APIRequest, /) -> None:
             await asyncio.sleep(0.05)
 
-    async with Client(BASE, transport=Script(), auth=Slow(), max_retries=0) as api:
+    script = Script()
+    async with Client(BASE, transport=script, auth=Slow(), max_retries=0) as api:
         await api.get("/things", timeout=Timeout(attempt=0.04))
+
+    assert len(script.requests) == 1
 
 
 async def test_an_attempt_ends_with_its_body() -> None:

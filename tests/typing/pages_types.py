@@ -8,16 +8,8 @@ from typing import Any, Generic, TypeVar, assert_type
 import msgspec
 
 from aioapiclient import AsyncAPIClient, AsyncAPIResponse
-from aioapiclient._pagination import (
-    AsyncPage,
-    AsyncPaginator,
-    CursorPage,
-    LinkHeaderPage,
-    NextURLPage,
-    NumberedPage,
-    OffsetPage,
-    PageInfo,
-)
+from aioapiclient._pages import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
+from aioapiclient._pagination import AsyncPage, AsyncPaginator, PageInfo
 
 T = TypeVar("T")
 

@@ -1,0 +1,22 @@
+"""Programs run as a user runs them: by Python, in a process of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+async def run(*arguments: str | Path, cwd: Path | None = None) -> list[str]:
+    """Run Python with these arguments; the lines that it printed. A failure or a warning fails the test."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-B", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=cwd,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode().splitlines()
