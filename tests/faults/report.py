@@ -19,7 +19,7 @@ from faults.rows import Case, Ends
 from faults.running import Plain, in_words, run_client, run_plain
 from faults.table import CASES, SECTIONS
 
-__all__ = ["PAGE", "key_of", "measured_version", "plain_of", "render"]
+__all__ = ["NOT_MEASURED", "PAGE", "key_of", "measured_version", "plain_of", "render"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 
@@ -37,6 +37,9 @@ The last columns are what a bare `ClientSession` does at the same fault, measure
 """
 
 
+NOT_MEASURED = Plain("not measured")
+
+
 def key_of(case: Case) -> tuple[str, str, str]:
     """What a row of the page is found by."""
     return str(case.fault.number), case.fault.name, case.label
@@ -47,7 +50,7 @@ def render(plain: Mapping[tuple[str, str, str], Plain], version: str) -> str:
     parts = [_INTRODUCTION.format(version=version)]
     for section in SECTIONS:
         if section.cases:
-            rows = [_row(case, plain[key_of(case)]) for case in section.cases]
+            rows = [_row(case, plain.get(key_of(case), NOT_MEASURED)) for case in section.cases]
             parts.append("\n".join([f"## {section.title}\n", *_HEADER, *rows]) + "\n")
     return "\n".join(parts)
 
@@ -114,7 +117,7 @@ async def _measure() -> str:
         reason = missing(case)
         if reason is not None:
             sys.stderr.write(f"{case.id}: {reason}\n")
-            plain[key_of(case)] = known.get(key_of(case), Plain("not measured"))
+            plain[key_of(case)] = known.get(key_of(case), NOT_MEASURED)
             continue
         await run_client(case)
         plain[key_of(case)] = await run_plain(case, case.fault.guard)
