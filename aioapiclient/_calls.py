@@ -180,15 +180,14 @@ class Calls(Polling):
             response = await self._run(request, handler)
             return response
         finally:
-            scope = request.scope
-            opened = () if scope is None else scope.opened
-            if scope is not None:
-                scope.opened = ()  # they know their request, and it knows its scope
-            # One that is not of the wire may be made of those that are.
-            if response is None or any(one is response for one in opened):
-                for one in opened:
-                    if one is not response:
-                        await one.close()
+            opened: tuple[AsyncAPIResponse[Any], ...] = ()
+            if request.scope is not None:
+                opened, request.scope.opened = request.scope.opened, ()
+            dropped = [one for one in opened if one is not response]
+            # A response that is not of the wire may be made of those that are.
+            if response is None or len(dropped) < len(opened):
+                for one in dropped:
+                    await one.close()
 
     async def _pause(self, seconds: float) -> None:
         """Wait between calls, in a scope that the closing of the client can end."""

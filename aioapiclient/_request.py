@@ -155,6 +155,15 @@ class APIRequest(msgspec.Struct, eq=False):
         return f"{self.method} {redact_url(self.url)}"
 
     @property
+    def origin(self) -> str:
+        """Scheme, host and port of its URL, ``https://api.example.com``: the key of what is kept for each.
+
+        In lower case, without userinfo and without a default port (RFC 6454 §6.2).
+        """
+        url = self.url
+        return f"{url.scheme}://{url.host_port_subcomponent or ''}".lower()
+
+    @property
     def is_idempotent(self) -> bool:
         """Whether doing it twice is as good as once: by the caller's word, a key, or the method."""
         if self.idempotent is not None:

@@ -266,6 +266,12 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             )
         if self._timer is not None:
             self._timer.cancel()
+        # Its caller closes aiohttp's response, and not this one: whoever counts must be told all the same.
+        connection = raw.connection
+        if connection is None:
+            self._end()
+        else:
+            connection.add_callback(self._end)
         return raw
 
     @property

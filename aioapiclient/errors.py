@@ -20,6 +20,8 @@
         BodyTooLargeError            a body passed ``max_body``
         TooManyRedirectsError        more hops than allowed, or a hop that is refused
         RequestNotReplayableError    a body that can be sent once would have to be sent again
+        ConcurrencyLimitError        not sent: as many calls as allowed are in flight; .limit .waiting
+        ThrottledError               not sent: the server asked all calls to wait; .retry_after
       InvalidRequestError            refused before a byte was sent (also a ValueError)
       ClientClosedError              the client was closed, or belongs to another loop or process
       RetryableError                 raised by a middleware: try this again
@@ -53,6 +55,7 @@ __all__ = [
     "BadRequestError",
     "BodyTooLargeError",
     "ClientClosedError",
+    "ConcurrencyLimitError",
     "ConflictError",
     "ContentTooLargeError",
     "GatewayTimeoutError",
@@ -70,6 +73,7 @@ __all__ = [
     "ServerNotImplementedError",
     "ServiceUnavailableError",
     "StreamConsumedError",
+    "ThrottledError",
     "TimeoutPhase",
     "TooManyRedirectsError",
     "UnprocessableEntityError",
@@ -503,6 +507,44 @@ class TooManyRedirectsError(APIError):
 
 class RequestNotReplayableError(APIError):
     """A body that can be sent only once would have to be sent again."""
+
+
+class ConcurrencyLimitError(APIError):
+    """Not sent: as many calls as `ConcurrencyLimitMiddleware` allows are in flight, and too many wait.
+
+    Never retried by this call: it would only join the queue again.
+    """
+
+    limit: int | None
+    """How many calls may be in flight at once."""
+
+    waiting: int | None
+    """How many calls were waiting for one of them to end."""
+
+    def __init__(
+        self,
+        message: str = "Too many calls are in flight",
+        *,
+        limit: int | None = None,
+        waiting: int | None = None,
+        final: bool = True,
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, final=final, **facts)
+        self.limit = limit
+        self.waiting = waiting
+
+
+class ThrottledError(APIError):
+    """Not sent: the server told another call when to come back, and this one cannot wait that long.
+
+    ``retry_after`` has the seconds that are left until then. Never retried by this call.
+    """
+
+    def __init__(
+        self, message: str = "The server asked to wait", *, final: bool = True, **facts: Any
+    ) -> None:
+        super().__init__(message, final=final, **facts)
 
 
 class InvalidRequestError(APIClientError, ValueError):

@@ -27,12 +27,14 @@ from aioapiclient import (
     BearerAuth,
     BodyTooLargeError,
     ClientClosedError,
+    ConcurrencyLimitError,
     InternalServerError,
     InvalidRequestError,
     RateLimitError,
     RequestNotReplayableError,
     RetryableError,
     StreamConsumedError,
+    ThrottledError,
     TooManyRedirectsError,
     errors,
 )
@@ -67,6 +69,8 @@ TREE = {
     "BodyTooLargeError": ("APIError",),
     "TooManyRedirectsError": ("APIError",),
     "RequestNotReplayableError": ("APIError",),
+    "ConcurrencyLimitError": ("APIError",),
+    "ThrottledError": ("APIError",),
     "InvalidRequestError": ("APIClientError", "ValueError"),
     "ClientClosedError": ("APIClientError",),
     "RetryableError": ("APIClientError",),
@@ -439,6 +443,10 @@ def test_the_special_errors_have_their_facts() -> None:
     assert BodyTooLargeError(limit=5, status=200).limit == 5
     assert RetryableError(retry_after=2).retry_after == 2
     assert APIError(final=True).final is True
+    full = ConcurrencyLimitError(limit=50, waiting=1000)
+    assert (full.limit, full.waiting, full.final) == (50, 1000, True)
+    throttled = ThrottledError(retry_after=12.5)
+    assert (throttled.retry_after, throttled.final) == (12.5, True)
     for cls in (ClientClosedError, TooManyRedirectsError, RequestNotReplayableError, StreamConsumedError):
         assert str(cls("x")) == "x"
     with pytest.raises(ValueError, match="x"):

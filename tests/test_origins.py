@@ -8,6 +8,7 @@ import pytest
 from urls import BASE
 from yarl import URL
 
+from aioapiclient import APIRequest
 from aioapiclient._origins import TrustedOrigins, origin_of
 from aioapiclient._url import BaseURL
 from aioapiclient.errors import InvalidRequestError
@@ -113,3 +114,27 @@ def test_no_origin(url: str) -> None:
     """A URL without host or port has no origin."""
     with pytest.raises(InvalidRequestError, match="origin"):
         origin_of(URL(url, encoded=True))
+
+
+# --- of a request
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://api.example.com/v1/users?page=2", "https://api.example.com"),
+        ("https://API.Example.com:443/v1", "https://api.example.com"),
+        ("https://user:secret@api.example.com/v1", "https://api.example.com"),
+        ("http://api.example.com:8080", "http://api.example.com:8080"),
+        ("http://[::1]:80/", "http://[::1]"),
+    ],
+)
+@pytest.mark.parametrize("encoded", [False, True])
+def test_a_request_tells_its_origin(url: str, origin: str, encoded: bool) -> None:
+    """Every spelling of an origin is one key, and no userinfo is in it."""
+    assert APIRequest("GET", URL(url, encoded=encoded)).origin == origin
+
+
+def test_a_request_to_nowhere_has_no_origin_to_speak_of() -> None:
+    """A URL without a host, which the transport refuses, does not make asking fail."""
+    assert APIRequest("GET", URL("/v1/users")).origin == "://"

@@ -90,16 +90,18 @@ def test_setup_py_is_two_lines() -> None:
 
 
 def test_every_built_in_entry_point_loads(installed: Distribution) -> None:
-    """The seven built-in middlewares are registered by name, and each name loads its class."""
+    """The built-in middlewares are registered by name, and each name loads its class."""
     built_in = installed.entry_points.select(group="aioapiclient.middleware")
 
     assert {point.name: point.load().__name__ for point in built_in} == {
         "auth": "AuthMiddleware",
+        "concurrency_limit": "ConcurrencyLimitMiddleware",
         "deadline": "DeadlineMiddleware",
         "decoding": "DecodingMiddleware",
         "headers": "HeadersMiddleware",
         "redirect": "RedirectMiddleware",
         "retry": "RetryMiddleware",
+        "throttle": "ThrottleMiddleware",
         "timeout": "TimeoutMiddleware",
     }
 

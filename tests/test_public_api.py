@@ -22,12 +22,12 @@ PACKAGE = Path(aioapiclient.__file__).parent
 ERRORS = {
     "APIClientError", "APIConnectionError", "APIError", "APIResponseValidationError", "APIStatusError",
     "APIStreamError", "APITimeoutError", "AuthenticationError", "BadGatewayError", "BadRequestError",
-    "BodyTooLargeError", "ClientClosedError", "ConflictError", "ContentTooLargeError",
-    "GatewayTimeoutError", "GoneError", "InternalServerError", "InvalidRequestError", "NotFoundError",
-    "OperationFailedError", "PermissionDeniedError", "PreconditionFailedError", "RateLimitError",
-    "RequestNotReplayableError", "RequestTimeoutError", "RetryableError", "ServerNotImplementedError",
-    "ServiceUnavailableError", "StreamConsumedError", "TooManyRedirectsError",
-    "UnprocessableEntityError",
+    "BodyTooLargeError", "ClientClosedError", "ConcurrencyLimitError", "ConflictError",
+    "ContentTooLargeError", "GatewayTimeoutError", "GoneError", "InternalServerError",
+    "InvalidRequestError", "NotFoundError", "OperationFailedError", "PermissionDeniedError",
+    "PreconditionFailedError", "RateLimitError", "RequestNotReplayableError", "RequestTimeoutError",
+    "RetryableError", "ServerNotImplementedError", "ServiceUnavailableError", "StreamConsumedError",
+    "ThrottledError", "TooManyRedirectsError", "UnprocessableEntityError",
 }  # fmt: skip
 
 # The doors of DESIGN §4, and what else a user is handed: ClientOptions, ProblemDetails, OperationFailedError.
@@ -49,8 +49,9 @@ DOORS = {
     },
     "aioapiclient.errors": ERRORS | {"TimeoutPhase"},
     "aioapiclient.middleware": {
-        "AuthMiddleware", "DeadlineMiddleware", "DecodingMiddleware", "HeadersMiddleware",
-        "RedirectMiddleware", "RetryMiddleware", "TimeoutMiddleware",
+        "AuthMiddleware", "ConcurrencyLimitMiddleware", "DeadlineMiddleware", "DecodingMiddleware",
+        "HeadersMiddleware", "RedirectMiddleware", "RetryMiddleware", "ThrottleMiddleware",
+        "TimeoutMiddleware",
     },
     "aioapiclient.streaming": {
         "AsyncStream", "JSONLDecoder", "JSONLStream", "ReconnectPolicy", "SSEDecoder", "SSEStream",

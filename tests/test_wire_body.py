@@ -533,6 +533,41 @@ async def test_raw(transport: AiohttpTransport) -> None:
         assert server.requests[0].headers["Accept-Encoding"] in offered.values()
 
 
+@pytest.mark.parametrize("end", ["read", "close", "release"])
+async def test_on_close_of_raw(transport: AiohttpTransport, end: str) -> None:
+    """Who counts what is in flight is told when the caller of aiohttp's response is done with it."""
+    called: list[str] = []
+    asked_for_the_rest = asyncio.Event()
+
+    async def in_two_pieces(exchange: Exchange) -> None:
+        await exchange.send(ok(BODY)[:-1])
+        await asked_for_the_rest.wait()
+        await exchange.send(BODY[-1:])
+
+    async with raw_server(in_two_pieces) as server:
+        answer = await transport(get(server.url, cast_to=aiohttp.ClientResponse))
+        answer.on_close(lambda: called.append("on_close"))
+        raw = answer.take_raw()
+        assert called == []
+        if end == "read":
+            asked_for_the_rest.set()
+            assert await raw.read() == BODY
+        else:
+            getattr(raw, end)()
+        assert called == ["on_close"]
+
+
+async def test_on_close_of_raw_that_is_whole(transport: AiohttpTransport) -> None:
+    """A raw response that holds no connection any more is done with at once."""
+    called: list[str] = []
+    async with raw_server(respond(response("204 No Content", None))) as server:
+        answer = await transport(get(server.url, cast_to=aiohttp.ClientResponse))
+        answer.on_close(lambda: called.append("on_close"))
+        assert called == []
+        answer.take_raw()
+        assert called == ["on_close"]
+
+
 async def test_error_of_raw(transport: AiohttpTransport) -> None:
     """A body of such a response can be read by us too, and is not decompressed twice."""
     answer = encoded(gzip.compress(BODY), "gzip")

@@ -1,0 +1,163 @@
+"""A limit on what is in flight at once, with a fair and bounded queue before it.
+
+A slot is handed over, never put up for grabs: whoever leaves gives it to the call that has waited
+longest, so that nobody who comes later gets in between, and no slot is free while somebody waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import OrderedDict
+from typing import Any
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.errors import ConcurrencyLimitError, InvalidRequestError, RetryableError
+
+__all__ = ["ConcurrencyLimitMiddleware"]
+
+_MOST_IDLE = 1000  # origins that are remembered while nothing is in flight to them
+
+
+class ConcurrencyLimitMiddleware:
+    """Lets *limit* calls be in flight at once, to each origin; the others wait, first come first served.
+
+    A call is in flight until its response is closed: a stream until its end. One that finds
+    *max_waiting* calls waiting (1000, about what Envoy allows; 0: no queue) gives up at once, one
+    that has waited for *max_wait* seconds gives up then, both with `ConcurrencyLimitError`. By
+    default only the deadline ends a wait. The limit is for each origin, so that a slow one keeps no
+    other waiting; with ``per_origin=False`` it is for all together.
+
+    Place it with `per_send`: what is limited there is what is on the wire. No slot is held while a
+    retry waits, nor while a credential is fetched, by a call that would wait for the slot itself.
+
+    Raises `InvalidRequestError` for a number out of range and `TypeError` for what is no number.
+    """
+
+    def __init__(
+        self, limit: int, *, max_waiting: int = 1000, max_wait: float | None = None, per_origin: bool = True
+    ) -> None:
+        self.limit: int = _whole("limit", limit, 1)
+        self.max_waiting: int = _whole("max_waiting", max_waiting, 0)
+        self.max_wait: float | None = _seconds(max_wait)
+        self.per_origin: bool = per_origin
+        self._lines: dict[str, _Line] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __repr__(self) -> str:
+        return f"<ConcurrencyLimitMiddleware: {self.in_flight} in flight, {self.waiting} waiting>"
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are in flight now, to all origins."""
+        return sum(line.in_flight for line in self._lines.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait now, for all origins."""
+        return sum(len(line.waiting) for line in self._lines.values())
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request* when there is a slot for it."""
+        line = self._line(request.origin if self.per_origin else "")
+        if line.in_flight < self.limit:
+            line.in_flight += 1
+        else:
+            await self._wait(line, request)
+        try:
+            response = await handler(request)
+            response.on_close(line.leave)
+        except BaseException as error:
+            held = error.response if isinstance(error, RetryableError) else None
+            if held is None:
+                line.leave()
+            else:
+                held.on_close(line.leave)
+            raise
+        return response
+
+    def _line(self, origin: str) -> _Line:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            # What an event loop left behind when it ended is never given back.
+            self._loop, self._lines = loop, {}
+        line = self._lines.get(origin)
+        if line is None:
+            if len(self._lines) >= _MOST_IDLE:
+                self._lines = {name: line for name, line in self._lines.items() if line.in_flight}
+            line = self._lines[origin] = _Line()
+        return line
+
+    async def _wait(self, line: _Line, request: APIRequest) -> None:
+        """Wait for the slot of another call; it is counted already when this returns."""
+        if len(line.waiting) >= self.max_waiting:
+            raise self._error(line, request, "the queue is full")
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[bool] = loop.create_future()
+        line.waiting[turn] = None
+        timer = None if self.max_wait is None else loop.call_later(self.max_wait, _end_wait, turn)
+        try:
+            granted = await turn
+        except BaseException:
+            # Cancelled, and maybe granted in the same tick: such a slot goes on to the next one.
+            if turn.done() and not turn.cancelled() and turn.result():
+                line.leave()
+            raise
+        finally:
+            line.waiting.pop(turn, None)
+            if timer is not None:
+                timer.cancel()
+        if not granted:
+            raise self._error(line, request, f"no slot was free within {self.max_wait:g} s")
+
+    def _error(self, line: _Line, request: APIRequest, why: str) -> ConcurrencyLimitError:
+        waiting = len(line.waiting)
+        return ConcurrencyLimitError(
+            f"{request.label}: {why} ({line.in_flight} in flight, {waiting} waiting)",
+            limit=self.limit,
+            waiting=waiting,
+            request=request,
+            retries_taken=request.attempt,
+        )
+
+
+class _Line:
+    """How many calls are in flight, and who waits, in the order in which they came."""
+
+    __slots__ = ("in_flight", "waiting")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.waiting: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
+
+    def leave(self) -> None:
+        """Hand a slot over to the call that has waited longest, or take it back when nobody waits."""
+        while self.waiting:
+            turn, _ = self.waiting.popitem(last=False)
+            if not turn.done():  # it may be cancelled, and not have left yet
+                turn.set_result(True)
+                return
+        self.in_flight -= 1
+
+
+def _end_wait(turn: asyncio.Future[bool]) -> None:
+    if not turn.done():
+        turn.set_result(False)
+
+
+def _whole(name: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int of {least} or more, not {type(value).__name__}")
+    if value < least:
+        raise InvalidRequestError(f"{name} must be {least} or more, not {value}")
+    return value
+
+
+def _seconds(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"max_wait must be a number of seconds, or None, not {type(value).__name__}")
+    if not (value >= 0 and math.isfinite(value)):
+        raise InvalidRequestError(f"max_wait must be 0 seconds or more, not {value}")
+    return value

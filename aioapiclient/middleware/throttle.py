@@ -1,0 +1,158 @@
+"""The shared gate: when a server tells one call to come back later, every call to its origin waits.
+
+A retry waits by itself, and knows of nobody else: of sixty calls at once, each would be told so in
+turn. Here the first answer is for all of them. They come back spread over a while, for a burst is
+what the server has just refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import backoff
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.errors import InvalidRequestError, ThrottledError
+
+__all__ = ["ThrottleMiddleware"]
+
+_logger = logging.getLogger("aioapiclient.throttle")
+
+_THROTTLING = frozenset({429, 503})
+# Who waited comes back within half of the time that the server named, as Envoy has it, or 5 seconds.
+_SPREAD = 0.5
+_MOST_SPREAD = 5.0
+_MOST_ORIGINS = 1000  # redirects could otherwise make a server grow our memory
+
+
+class _Gate(NamedTuple):
+    """When a closed origin opens, and until when those who come back are spread; on the clock."""
+
+    opens: float
+    over: float
+
+
+class ThrottleMiddleware:
+    """After a 429, or a 503 with ``Retry-After``, no call to that origin is sent until the time it names.
+
+    All forms that `AsyncAPIResponse.retry_after` knows count. Each call that waited, and each that
+    comes soon after, gets a wait of its own on top, *jitter* of up to half of the time named and at
+    most 5 s, so that they do not come back in one burst. A later time replaces an earlier one, and
+    never the other way round; a success opens nothing early, for it may have been sent before.
+
+    A call that would wait past its deadline, or for more than *max_wait* seconds without the jitter
+    (60, as `RetryPolicy.max_retry_after`), gives up at once with `ThrottledError`. No origin is
+    closed for more than *max_hold* seconds (300, where Envoy stops believing): a longer time may be
+    nonsense, and is asked for anew. The call that was told to wait gets its response as ever.
+
+    Place it with `per_send`, below a `ConcurrencyLimitMiddleware`: what has waited in that queue
+    must find the gate closed, too. *clock* gives seconds that never go back, *sleep* is what waits.
+
+    Raises `InvalidRequestError` for a number out of range and `TypeError` for what is no number.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_wait: float = 60.0,
+        max_hold: float = 300.0,
+        jitter: Callable[[float], float] = backoff.full_jitter,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self.max_wait: float = _seconds("max_wait", max_wait)
+        self.max_hold: float = _seconds("max_hold", max_hold)
+        self._jitter = jitter
+        self._clock = clock
+        self._sleep = sleep
+        # Only origins that are closed are kept, and of those a bounded number.
+        self._gates: OrderedDict[str, _Gate] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"ThrottleMiddleware(max_wait={self.max_wait:g}, max_hold={self.max_hold:g})"
+
+    def closed_for(self, origin: str) -> float:
+        """Seconds until *origin*, such as ``https://api.example.com``, may be sent to; 0 when it is open."""
+        gate = self._gates.get(origin)
+        return 0.0 if gate is None else max(0.0, gate.opens - self._clock())
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request* when its origin is open."""
+        origin = request.origin
+        if self._gates:
+            await self._wait(request, origin)
+        response = await handler(request)
+        if response.status in _THROTTLING:
+            self._close(origin, response.retry_after)
+        return response
+
+    async def _wait(self, request: APIRequest, origin: str) -> None:
+        """Wait until *origin* is open, and a little longer."""
+        arrived = self._clock()
+        waited_for: _Gate | None = None
+        while (gate := self._gates.get(origin)) is not None and gate is not waited_for:
+            now = self._clock()
+            if now >= gate.over:
+                del self._gates[origin]
+                return
+            if waited_for is not None and now >= gate.opens:
+                return  # it was put off meanwhile, and by less than this call had on top
+            await self._sleep(self._wait_for(gate, request, arrived, now))
+            waited_for = gate
+
+    def _wait_for(self, gate: _Gate, request: APIRequest, arrived: float, now: float) -> float:
+        """Seconds to wait for *gate*; `ThrottledError` when they are too many."""
+        rest = gate.opens - now
+        left = request.time_left()
+        if left is not None and rest >= left:
+            raise _error(request, rest, "past the deadline")
+        if gate.opens - arrived > self.max_wait:
+            raise _error(request, rest, f"above max_wait ({self.max_wait:g} s)")
+        earliest = max(0.0, rest)
+        latest = gate.over - now
+        if left is not None:
+            latest = min(latest, left)
+        window = max(0.0, latest - earliest)
+        return earliest + max(0.0, min(self._jitter(window), window))
+
+    def _close(self, origin: str, seconds: float | None) -> None:
+        """Close *origin* for *seconds*, unless it stays closed for longer already."""
+        if not seconds:
+            return  # nothing is asked for, or nothing to speak of
+        seconds = min(seconds, self.max_hold)
+        opens = self._clock() + seconds
+        over = opens + min(_SPREAD * seconds, _MOST_SPREAD)
+        gate = self._gates.get(origin)
+        if gate is not None:
+            if opens <= gate.opens:
+                return
+            over = max(over, gate.over)
+        else:
+            _logger.info("%s asks for %.2f s: every call to it waits", origin, seconds)
+        self._gates[origin] = _Gate(opens, over)
+        self._gates.move_to_end(origin)
+        if len(self._gates) > _MOST_ORIGINS:
+            self._gates.popitem(last=False)
+
+
+def _error(request: APIRequest, seconds: float, why: str) -> ThrottledError:
+    return ThrottledError(
+        f"{request.label}: not sent: the server has asked for a wait of {seconds:.2f} s more, {why}",
+        request=request,
+        retry_after=seconds,
+        retries_taken=request.attempt,
+    )
+
+
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+    if not (value >= 0 and math.isfinite(value)):
+        raise InvalidRequestError(f"{name} must be 0 seconds or more, not {value}")
+    return value
