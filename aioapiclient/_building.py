@@ -83,8 +83,9 @@ def _apply_options(config: Config, request: APIRequest, given: RequestOptions) -
     request.settings = resolve_settings(config.settings, given)
     if "idempotent" in given:
         request.idempotent = _checked_idempotent(given["idempotent"])
-    if given.get("extensions"):
-        request.extensions = dict(check_mapping("extensions", given["extensions"]))
+    extensions = given.get("extensions")
+    if extensions:
+        request.extensions = dict(check_mapping("extensions", extensions))
 
 
 _OF_A_BODY: Final = frozenset({"json", "data", "content", "files", "extra_body", "progress"})

@@ -112,7 +112,7 @@ class Calls(Polling):
 
     async def _call_raw(self, method: str, path: str | URL, given: RequestOptions) -> aiohttp.ClientResponse:
         request = self._build(method, path, aiohttp.ClientResponse, given, stream=True, accept="*/*")
-        response = await self._run_open(request, self._handler_for(given))
+        response = await self._run(request, self._handler_for(given))
         return cast("aiohttp.ClientResponse", await self._processed(response, aiohttp.ClientResponse))
 
     async def _processed(self, response: AsyncAPIResponse[Any], cast_to: Any) -> Any:
@@ -164,30 +164,11 @@ class Calls(Polling):
         if not request.stream:
             return await self._run(request, handler)
         pristine = request.copy()
-        response = await self._run_open(request, handler)
+        response = await self._run(request, handler)
         self._shared.track(response)
         pristine.deadline = response.request.deadline
         response.again = functools.partial(self._send_again, pristine, handler)
         return response
-
-    async def _run_open(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-        """Send *request*, whose response stays open; one that a middleware drops on the way is closed.
-
-        A mistake in a middleware, or a cancellation while it waits, would else keep a connection for good.
-        """
-        response: AsyncAPIResponse[Any] | None = None
-        try:
-            response = await self._run(request, handler)
-            return response
-        finally:
-            opened: tuple[AsyncAPIResponse[Any], ...] = ()
-            if request.scope is not None:
-                opened, request.scope.opened = request.scope.opened, ()
-            dropped = [one for one in opened if one is not response]
-            # A response that is not of the wire may be made of those that are.
-            if response is None or len(dropped) < len(opened):
-                for one in dropped:
-                    await one.close()
 
     async def _pause(self, seconds: float) -> None:
         """Wait between calls, in a scope that the closing of the client can end."""
@@ -346,9 +327,24 @@ class Calls(Polling):
 
     async def _run(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         """Send *request* down the chain, in a scope that the closing of the client can end."""
-        with self._shared.begin(request):
-            response = await handler(request)
-            await self._refuse(response)
+        with self._shared.begin(request) as scope:
+            opened: list[AsyncAPIResponse[Any]] = []
+            scope.opened = opened if request.stream else None
+            response = None
+            try:
+                response = await handler(request)
+                await self._refuse(response)
+            except BaseException:
+                response = None
+                raise
+            finally:
+                scope.opened = None
+                # A middleware that is ended after the head, or asks twice, has nobody to give a response to.
+                # One that is not of the wire may be made of those that are.
+                if response is None or response in opened:
+                    for lost in opened:
+                        if lost is not response:
+                            await lost.close()
         return response
 
     async def _refuse(self, response: AsyncAPIResponse[Any]) -> None:

@@ -35,6 +35,7 @@ __all__ = ["Limits", "forget_session", "make_connector", "mend"]
 
 _CONNECTIONS: Final = 1000
 _KEEPALIVE: Final = 60  # seconds of silence before TCP asks whether the peer is there
+_MOST_NAMES: Final = 1000  # redirects to names without end are not to fill the memory
 _MOST_INTERIM: Final = 100  # 1xx responses before one final one
 
 _IS_PURE_PYTHON: Final = http_parser.HttpResponseParser is http_parser.HttpResponseParserPy
@@ -231,7 +232,8 @@ else:
 class _Connector(_Base):
     """What `mend` lays over the class of a connector.
 
-    Hooks: `connect`, `_create_connection`, `_wait_for_available_connection`, `_release_waiter`.
+    Hooks: `connect`, `_create_connection`, `_wait_for_available_connection`, `_release_waiter`,
+    `_cached_hosts`.
     """
 
     def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
@@ -254,6 +256,7 @@ class _Connector(_Base):
             raise
 
     async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> ResponseHandler:
+        self._bound_names()
         try:
             async with asyncio.timeout(timeout.sock_connect):
                 return await super()._create_connection(req, traces, timeout)
@@ -262,6 +265,13 @@ class _Connector(_Base):
         except Exception as error:
             mark_unsent(error)
             raise
+
+    def _bound_names(self) -> None:
+        """Forget the addresses of all names once there are too many: aiohttp 3.12 forgets none."""
+        names = getattr(getattr(self, "_cached_hosts", None), "_addrs_rr", ())
+        if len(names) > _MOST_NAMES:
+            connector: Any = self
+            connector.clear_dns_cache()
 
 
 @lru_cache(maxsize=16)

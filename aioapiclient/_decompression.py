@@ -14,6 +14,11 @@ from typing import Any, Final, Protocol
 
 __all__ = ["ACCEPT_ENCODING", "CodingError", "Decoder", "TruncatedError", "decoder_for"]
 
+# zlib copies what it did not take of its input, so a body of a thousand small members, given as a whole,
+# would be copied a thousand times.
+_SLICE: Final = 16 << 10
+_STEPS: Final = 256  # slices, or members, before others have their turn
+
 
 class CodingError(Exception):
     """The content cannot be decoded: an unknown coding, or data that is not what its label says."""
@@ -44,38 +49,52 @@ class Decoder(Protocol):
 class _Zlib:
     """gzip (RFC 1952), of one or several members, and deflate: zlib (RFC 1950) or raw (RFC 1951)."""
 
-    __slots__ = ("_name", "_rest", "_stream", "_whole", "pending")
+    __slots__ = ("_held", "_name", "_rest", "_stream", "_whole", "pending")
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._stream: Any = None
-        self._rest = b""
+        self._rest = memoryview(b"")
+        self._held = False  # whether zlib holds output back that it has no room for
         self._whole = True
         self.pending = False
 
     def decode(self, data: bytes, most: int) -> bytes:
-        if self._rest:
-            data = self._rest + data
-        if not data and not self.pending:
-            return b""
-        self._whole = False
-        if self._stream is None and not self._begin(data):
-            self._rest = data
-            return b""
+        if data:
+            self._rest = memoryview(bytes(self._rest) + data if self._rest else data)
+            self._whole = False
+        pieces: list[bytes] = []
+        self.pending = True
+        for _ in range(_STEPS):
+            started = self._held or (
+                bool(self._rest) and (self._stream is not None or self._begin(self._rest))
+            )
+            if not started:
+                self.pending = False
+                break
+            pieces.append(self._step(most))
+            most -= len(pieces[-1])
+            if most <= 0:
+                self.pending = self._held or bool(self._rest)
+                break
+        return b"".join(pieces)
+
+    def _step(self, most: int) -> bytes:
         stream: Any = self._stream
+        piece = self._rest[:_SLICE]
         try:
-            output: bytes = stream.decompress(data, most)
+            output: bytes = stream.decompress(piece, most)
         except zlib.error:
             raise CodingError(f"the body is not valid {self._name}") from None
+        left = stream.unused_data if stream.eof else stream.unconsumed_tail
+        self._rest = self._rest[len(piece) - len(left) :]
+        # Input that was all taken in may still have output to give, held back by the bound.
+        self._held = not stream.eof and len(output) == most
         if stream.eof:
-            self._end_member(stream.unused_data)
-        else:
-            self._rest = stream.unconsumed_tail
-            # Input that was all taken in may still have output to give, held back by the bound.
-            self.pending = bool(self._rest) or len(output) == most
+            self._end_member()
         return output
 
-    def _begin(self, data: bytes) -> bool:
+    def _begin(self, data: memoryview) -> bool:
         # 16 more than the window makes zlib expect gzip. A deflate is known by its first two bytes: the
         # RFC's lies in a zlib envelope, where they check each other; old servers leave the envelope out.
         if self._name == "gzip":
@@ -88,13 +107,11 @@ class _Zlib:
         self._stream = zlib.decompressobj(window)
         return True
 
-    def _end_member(self, rest: bytes) -> None:
-        self._whole = True
-        self._rest = rest
-        self.pending = bool(rest)
+    def _end_member(self) -> None:
+        self._whole = not self._rest
         if self._name == "gzip":
             self._stream = None
-        elif rest:
+        elif self._rest:
             raise CodingError(f"bytes follow the end of the {self._name} data")
 
     def finish(self) -> None:

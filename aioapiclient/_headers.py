@@ -12,7 +12,7 @@ from multidict import CIMultiDict, MultiMapping
 from ._types import Omit
 from .errors import InvalidRequestError
 
-__all__ = ["Layer", "check_layer", "check_token", "check_value", "overlay"]
+__all__ = ["Layer", "check_layer", "check_token", "check_value", "is_utf8", "overlay"]
 
 Layer: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 """Checked headers: a name and its values; no value means that the header is removed."""
@@ -84,7 +84,10 @@ def _check_known(name: str) -> None:
 def check_token(text: str, what: str) -> None:
     """Raise `InvalidRequestError` for what is no token (RFC 9110 §5.6.2)."""
     if not _TOKEN.fullmatch(text):
-        raise InvalidRequestError(f"{what} {text!r} is not a token (RFC 9110 §5.6.2)")
+        # Shown up to where it goes wrong: "Authorization: Bearer ..." is a mistake that holds a secret.
+        good = _TOKEN.match(text)
+        shown = f"{good[0][:40]}..." if good else ""
+        raise InvalidRequestError(f"{what} {shown!r} is not a token (RFC 9110 §5.6.2)")
 
 
 def check_value(name: str, value: object) -> str:
@@ -95,8 +98,15 @@ def check_value(name: str, value: object) -> str:
     if not (value.isascii() and value.isprintable()):
         if _CONTROL.search(value):
             raise InvalidRequestError(f"The value of header {name} holds a control character (RFC 9110 §5.5)")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise InvalidRequestError(f"The value of header {name} cannot be encoded as UTF-8") from None
+        if not is_utf8(value):
+            raise InvalidRequestError(f"The value of header {name} cannot be encoded as UTF-8")
     return value
+
+
+def is_utf8(text: str) -> bool:
+    """Whether *text* can be sent as UTF-8: it holds no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # it holds the text, which may be a secret: nothing is to be raised in here
+        return False
+    return True

@@ -145,16 +145,18 @@ class Lifecycle:
             response.abort(self._error())
             await response.close()
         self.timers.cancel()
-        # One turn of the loop, in which the calls that were ended leave their connections.
-        await asyncio.sleep(0)
+        # First one turn of the loop, in which the calls that were ended leave their connections.
+        ends = [asyncio.sleep(0)]
+        ends += [_close(thing) for thing in (*(find() for find in self._adopted.values()), self.transport)]
         failures: list[BaseException] = []
-        for thing in [*(find() for find in self._adopted.values()), self.transport]:
+        for end in ends:
             try:
-                await _close(thing)
+                await end
             except BaseException as failure:  # the others are closed all the same
                 failures.append(failure)
         if failures:
-            raise failures[0]
+            # The caller's cancel before any failure: it must not be lost.
+            raise min(failures, key=lambda failure: not isinstance(failure, asyncio.CancelledError))
 
     def _end_calls(self) -> None:
         own = asyncio.current_task()

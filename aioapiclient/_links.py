@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from yarl import URL
@@ -52,18 +52,27 @@ def _is_about(link: Link, base: URL) -> bool:
         return False
 
 
+# What four bytes of a header resolve to may be as long as the URL of the response: a server that names
+# the longest path there is, and links to it ten thousand times, is not to fill the memory.
+_LONGEST: Final = 1 << 20
+
+
 def iter_links(header_values: Iterable[str], base: URL) -> list[Link]:
     """Every link of Link headers that can be read, in order (RFC 8288 appendix B); never raises.
 
-    Takes time linear in the input.
+    Takes time linear in the input. Targets count up to 1 MiB of characters, all together.
     """
     links: list[Link] = []
+    size = 0
     for value in header_values:
         for reference, parameters in _scan_links(value):
             try:
                 target = resolve_reference(base, reference)
             except InvalidRequestError:
                 continue
+            size += len(target.raw_path_qs)
+            if size > _LONGEST:
+                return links
             links.append(Link(target, tuple(parameters.get("rel", "").lower().split()), parameters))
     return links
 
@@ -108,8 +117,7 @@ def _scan_parameters(value: str, position: int) -> tuple[dict[str, str], int]:
         if value[position] != ";":
             position = _end(_TOKEN_VALUE, value, position)
             continue
-        match = _PARAMETER.match(value, _end(_SPACE, value, position + 1))
-        assert match is not None
+        match: Any = _PARAMETER.match(value, _end(_SPACE, value, position + 1))  # matches nothing, too
         name, position = match[1].lower(), match.end()
         text = ""
         if value.startswith("=", position):

@@ -36,7 +36,9 @@ class Proxy(NamedTuple):
         try:
             url = URL(proxy)
         except ValueError:
-            raise InvalidRequestError("proxy is not a URL") from None
+            url = None  # refused out here: the error may quote a password
+        if url is None:
+            raise InvalidRequestError("proxy is not a URL")
         if url.scheme not in ("http", "https") or not url.raw_host:
             raise InvalidRequestError(
                 "proxy must be an http:// or https:// URL with a host; for SOCKS give a connector factory"

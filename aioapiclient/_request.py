@@ -142,6 +142,10 @@ class APIRequest(msgspec.Struct, eq=False):
     def __repr__(self) -> str:
         return f"<APIRequest {self.label} attempt={self.attempt}>"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        # msgspec's own has every field: a traceback that rich prints would show the credential.
+        return [("label", self.label), ("attempt", self.attempt)]
+
     def copy(self) -> APIRequest:
         """A request of its own: its headers are copied, its body and its ``extensions`` shared."""
         # Asked for directly: copy.copy() would look it up in three places first, on every attempt.

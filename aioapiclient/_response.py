@@ -26,7 +26,13 @@ from ._request import APIRequest
 from ._retry_after import retry_after
 from ._types import NOT_GIVEN, NotGiven
 from ._url import resolve_reference
-from .errors import APIConnectionError, APIResponseValidationError, BodyTooLargeError, StreamConsumedError
+from .errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    BodyTooLargeError,
+    StreamConsumedError,
+    printable,
+)
 
 __all__ = ["AsyncAPIResponse", "BaseAPIResponse", "BodySource", "BytesSource"]
 
@@ -219,6 +225,8 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         """What `parse` gave, or was told to give; `NOT_GIVEN` before."""
         self._on_close: list[Callable[[], object]] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        if request.stream and request.scope is not None and request.scope.opened is not None:
+            request.scope.opened.append(self)
 
     @classmethod
     def from_bytes(
@@ -402,21 +410,34 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             yield text
 
     async def iter_lines(self) -> AsyncGenerator[str, None]:
-        """The lines of the body without their ends, which are CRLF, LF or CR."""
+        """The lines of the body without their ends, which are CRLF, LF or CR.
+
+        Raises `BodyTooLargeError` for one line of more than the call's ``max_body``, in characters.
+        """
         pending = ""
         parts: list[str] = []
+        size = 0
         async with aclosing(self.iter_text()) as texts:
             async for text in texts:
                 *lines, rest = _split_lines(pending + text)
                 for line in lines:
                     yield "".join((*parts, line))
                     parts.clear()
+                    size = 0
                 # A CR at the very end may be half of a CRLF: it waits for what comes next.
                 pending = "\r" if rest.endswith("\r") else ""
                 parts.append(rest[: len(rest) - len(pending)])
+                size += len(rest)
+                self._check_line(size)
         last = "".join(parts)
         if last or pending:
             yield last
+
+    def _check_line(self, size: int) -> None:
+        limit, request = self.request.settings.max_body, self.request
+        if limit is not None and size > limit:
+            message = f"{request.label}: a line of the response body has more than {limit} characters"
+            raise BodyTooLargeError(message, request=request, limit=limit, status=self.status)
 
     async def write_to_file(
         self,
@@ -516,9 +537,8 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
     def validation_error(self, reason: str, path: str = "$") -> APIResponseValidationError:
         """The error for a body that is not what was asked for, with a bounded excerpt as attribute."""
-        message = (
-            f"{self.request.label}: status {self.status}, {self.content_type or 'no content type'}: {reason}"
-        )
+        content_type = printable(self.content_type or "no content type")
+        message = f"{self.request.label}: status {self.status}, {content_type}: {reason}"
         return APIResponseValidationError(
             message if path == "$" else f"{message} at {path}",
             path=path,

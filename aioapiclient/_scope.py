@@ -42,8 +42,8 @@ class Scope(msgspec.Struct, eq=False):
     task: asyncio.Task[Any] | None = None
     """Whom it cancels."""
 
-    opened: tuple[Any, ...] = ()
-    """The responses that came unread in its call, so far."""
+    opened: list[Any] | None = None
+    """The unread responses of a call that asks for one, while it runs."""
 
     _before: int = 0
     _error: MakeError | None = None

@@ -18,7 +18,8 @@ _BOM: Final = b"\xef\xbb\xbf"
 # As numbers: `in` looks for one at a fraction of what it takes for bytes of length 1.
 _CR: Final = 13
 _LF: Final = 10
-_COMMENTS: Final = re.compile(rb"(?::[^\n]*\n)+")
+# Never back: a stack for that would be larger than the text.
+_COMMENTS: Final = re.compile(rb"(?::[^\n]*+\n)++")
 _LONGEST_RETRY: Final = 15  # digits; far beyond any wait, and far below where int() refuses
 _DATA: Final = b"data: "
 # The names that a typed stream does not decode: see `SSEDecoder.single_lines`.

@@ -26,6 +26,10 @@ class Token(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Token(expires_in={self.expires_in})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        # msgspec's own has every field: rich would print the credential.
+        return [("expires_in", self.expires_in)]
+
 
 Fetch: TypeAlias = Callable[[], Awaitable[Token | str]]
 """Gets a new token from wherever tokens come from."""

@@ -26,7 +26,7 @@ import ssl as tls
 from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache, partial
 from http.cookies import SimpleCookie
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohttp
 from aiohttp import http_parser
@@ -311,8 +311,8 @@ class _NoCookies(aiohttp.DummyCookieJar):
 
 def _as_headers(headers: Any) -> CIMultiDict[str]:
     # An aiohttp middleware may make a request of its own, with any mapping.
-    ready: CIMultiDict[str] = headers if type(headers) is CIMultiDict else CIMultiDict(headers or ())
-    return ready
+    is_ready = type(headers) is CIMultiDict
+    return cast("CIMultiDict[str]", headers if is_ready else CIMultiDict(headers or ()))
 
 
 def _as_url(url: str | URL) -> URL:
@@ -450,12 +450,7 @@ def _respond(
     elapsed = 0.0 if started is None else asyncio.get_running_loop().time() - started
     version = "1.0" if raw.version == _HTTP_1_0 else "1.1"
     # By place: keywords would cost more than all that they name.
-    response: AsyncAPIResponse[Any] = AsyncAPIResponse(
-        request, raw.status, headers, body, raw.reason or "", None, version, elapsed
-    )
-    if request.stream and request.scope is not None:
-        request.scope.opened += (response,)
-    return response
+    return AsyncAPIResponse(request, raw.status, headers, body, raw.reason or "", None, version, elapsed)
 
 
 _HTTP_1_0: Final = aiohttp.HttpVersion10

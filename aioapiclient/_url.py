@@ -198,8 +198,7 @@ def _build_absolute(
     url = check_url(text)
     if path_params:
         rest = text.partition("://")[2]
-        start = re.search(r"[/?#]|\Z", rest)
-        assert start is not None
+        start: Any = re.search(r"[/?#]|\Z", rest)  # every text has an end
         path, _, query = fill_template(parse_template(rest[start.start() :]), path_params).partition("?")
         url = URL.build(
             scheme=url.scheme, authority=url.raw_authority, path=path or "/", query_string=query, encoded=True
@@ -312,11 +311,25 @@ def redact_url(url: URL | str) -> str:
     """
     scheme, authority, path, query, _ = split_url(_text_of(url))
     shown = escape_illegal(path, escape_any)
-    if authority is not None:
-        shown = f"//{escape_illegal(authority.rpartition('@')[2], escape_any)}{shown}"
-    elif scheme is not None and "@" in path:
-        shown = "..."  # A URL gone wrong (`https:/user:password@host`): userinfo may be anywhere in it.
+    host = (authority or "").rpartition("@")[2]
+    if (scheme is not None and not host and "@" in path) or _has_no_port(host):
+        # A URL gone wrong (`https:/user:password@host`, `https://user:pass/word@host`): userinfo may be
+        # anywhere in it.
+        shown = "..."
+    elif authority is not None:
+        shown = f"//{escape_illegal(host, escape_any)}{shown}"
+    if len(shown) > _LONGEST_SHOWN:
+        shown = shown[:_LONGEST_SHOWN] + "..."
     return f"{scheme + ':' if scheme else ''}{shown}{'' if query is None else '?...'}"
+
+
+_LONGEST_SHOWN = 1000  # characters; a server that redirects to a path of 32 KiB is not to fill the logs
+
+
+def _has_no_port(host: str) -> bool:
+    """Whether what follows a colon in *host* is no port, so that it may be a password."""
+    _, colon, port = host.rpartition(":")
+    return bool(colon) and not host.endswith("]") and not (port.isascii() and port.isdigit())
 
 
 # --- references
@@ -368,9 +381,12 @@ def _escape_reference(reference: str) -> str:
     return before + host + escape_illegal(reference[start + len(authority) :], escape_header)
 
 
+_DOTS = re.compile(r"/\.{1,2}(?:/|\Z)")
+
+
 def _remove_dot_segments(path: str) -> str:
     """RFC 3986 §5.2.4, in one pass; a path without a leading slash (``mailto:``) has no segments."""
-    if not path.startswith("/"):
+    if not path.startswith("/") or _DOTS.search(path) is None:
         return path
     segments = path.split("/")
     kept: list[str] = []

@@ -16,6 +16,7 @@
             ServerNotImplementedError 501   BadGatewayError 502
             ServiceUnavailableError 503     GatewayTimeoutError 504
         APIResponseValidationError   a response came that is not what was asked for; .path .response
+        CircuitOpenError             refused here, for the server fails too often; .origin .retry_after
         OperationFailedError         a long-running operation failed, or was cancelled; .status .response
         BodyTooLargeError            a body passed ``max_body``
         TooManyRedirectsError        more hops than allowed, or a hop that is refused
@@ -54,6 +55,7 @@ __all__ = [
     "BadGatewayError",
     "BadRequestError",
     "BodyTooLargeError",
+    "CircuitOpenError",
     "ClientClosedError",
     "ConcurrencyLimitError",
     "ConflictError",
@@ -263,11 +265,20 @@ class APIStatusError(APIError):
 
 
 def _facts_of(response: AsyncAPIResponse[Any]) -> str:
-    message = f"{response.request.label}: {response.status} {response.reason}".rstrip()
+    message = f"{response.request.label}: {response.status} {printable(response.reason)}".rstrip()
     request_id = response.request_id
     if request_id and len(request_id) <= 128 and request_id.isascii() and request_id.isprintable():
         message += f" (request id {request_id})"
     return message
+
+
+_LONGEST_QUOTE = 128  # characters of what a server says that a message quotes
+
+
+def printable(text: str) -> str:
+    """*text*, of a server, for a message: one line of bounded length that no terminal takes for a command."""
+    shown = text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "..."
+    return shown if shown.isprintable() else ascii(shown)[1:-1]
 
 
 def _find(body: Any, name: str) -> str | None:
@@ -450,6 +461,22 @@ class APIResponseValidationError(APIError):
         self.status = status
         self.content_type = content_type
         self.excerpt = excerpt
+
+
+class CircuitOpenError(APIError):
+    """A circuit breaker refused the request: its server fails too often. Never tried again."""
+
+    sent: ClassVar[Literal[False]] = False
+    """Nothing was sent."""
+
+    origin: str
+    """The origin whose circuit is open, such as ``https://api.example.com``."""
+
+    def __init__(
+        self, message: str = "The circuit is open", *, origin: str = "", final: bool = True, **facts: Any
+    ) -> None:
+        super().__init__(message, final=final, **facts)
+        self.origin = origin
 
 
 class OperationFailedError(APIError):

@@ -1,11 +1,16 @@
 """The server of the benchmarks: answers each GET with bytes that are ready, in a process of its own.
 
+``/tail/...`` is answered after `USUAL` seconds, and a few of them, at random, after `SLOW`; ``/counts``
+says how many requests came for each such path.
+
 python benchmarks/server.py        prints its port, and serves until it is ended
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import Counter
 from typing import cast
 
 import msgspec
@@ -41,6 +46,12 @@ RESPONSES = {
 }
 
 
+USUAL, SLOW, SLOW_SHARE = 0.010, 0.400, 0.02
+"""Seconds of an answer to ``/tail/...``, of a slow one, and how many are slow."""
+
+_counts: Counter[str] = Counter()
+
+
 class Server(asyncio.Protocol):
     """One connection: a request without a body ends with an empty line, and that is all it looks for."""
 
@@ -53,7 +64,19 @@ class Server(asyncio.Protocol):
         """Answer what is complete."""
         *requests, self._pending = (self._pending + data).split(b"\r\n\r\n")
         for request in requests:
-            self._transport.write(RESPONSES.get(request.split(b" ", 2)[1], RESPONSES[b"/page"]))
+            path = request.split(b" ", 2)[1]
+            if path.startswith(b"/tail/"):
+                _counts[path.decode()] += 1
+                seconds = SLOW if random.random() < SLOW_SHARE else USUAL
+                asyncio.get_running_loop().call_later(seconds, self._answer_late)
+            elif path == b"/counts":
+                self._transport.write(response(b"application/json", msgspec.json.encode(_counts)))
+            else:
+                self._transport.write(RESPONSES.get(path, RESPONSES[b"/page"]))
+
+    def _answer_late(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(RESPONSES[b"/page"])
 
 
 async def main() -> None:

@@ -47,6 +47,7 @@ TREE = {
     "APIConnectionError": ("APIError",),
     "APITimeoutError": ("APIConnectionError",),
     "APIStreamError": ("APIConnectionError",),
+    "CircuitOpenError": ("APIError",),
     "OperationFailedError": ("APIError",),
     "APIStatusError": ("APIError",),
     "BadRequestError": ("APIStatusError",),

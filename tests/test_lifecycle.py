@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import servers
 from helpers import BASE, Client, Script, reply, text
-from servers import ok, raw_server, turns
+from servers import ok, raw_server, turns, until
 
 from aioapiclient import (
     APIConnectionError,
     APIRequest,
+    APITimeoutError,
     AsyncAPIClient,
     AsyncAPIResponse,
     BearerAuth,
@@ -506,6 +507,41 @@ async def test_a_call_leaves_nothing_behind(answer: Any) -> None:
         assert script.open_responses == 0
 
     assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize(
+    "end",
+    [LookupError, APITimeoutError, ClientClosedError, asyncio.CancelledError],
+    ids=lambda end: end.__name__,
+)
+async def test_an_unread_response_that_never_reaches_its_caller(end: type[BaseException]) -> None:
+    """A middleware that is ended while it holds an unread response, whatever ends it, leaves nothing open."""
+
+    async def middleware(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        try:
+            return await handler(request)
+        finally:
+            if end is LookupError:
+                raise LookupError("a bug")
+            await asyncio.Event().wait()
+
+    script = Script(respond(200, chunks=[b"{", b"}"]))
+    async with Client(BASE, transport=script, middlewares=[middleware]) as api:
+
+        async def call() -> None:
+            async with api.open("GET", "/x", timeout=0.01 if end is APITimeoutError else 60):
+                raise AssertionError("it was handed out")
+
+        task = asyncio.create_task(call())
+        await until(lambda: script.open_responses or task.done())
+        if end is asyncio.CancelledError:
+            task.cancel()
+        elif end is ClientClosedError:
+            await api.close()
+        with pytest.raises(end):
+            await task
+        assert len(script.requests) == 1
+        assert script.open_responses == 0
 
 
 async def test_views_and_results_are_not_kept() -> None:

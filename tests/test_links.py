@@ -83,16 +83,6 @@ def test_malformed_links(value: str, expected: dict[str, str]) -> None:
     assert links_of(value) == expected
 
 
-@pytest.mark.parametrize(
-    "piece", ["<", "<,", "<a", '"', '\\"', ";", ";a=", '<a>;b="', "<a>;", "<a>,", " ", ", ", "=", '<a>;b="\\']
-)
-def test_links_take_linear_time(piece: str) -> None:
-    """A long hostile header is read in one go; a quadratic scan would not come back."""
-    found = list(iter_links([piece * 30_000], URL("https://h/")))
-
-    assert len(found) <= 30_000
-
-
 @PROPERTY
 @given(st.lists(TEXT | NASTY | st.text('<>,;="\\ arel')))
 def test_links_never_raise(values: list[str]) -> None:

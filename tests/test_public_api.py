@@ -22,7 +22,7 @@ PACKAGE = Path(aioapiclient.__file__).parent
 ERRORS = {
     "APIClientError", "APIConnectionError", "APIError", "APIResponseValidationError", "APIStatusError",
     "APIStreamError", "APITimeoutError", "AuthenticationError", "BadGatewayError", "BadRequestError",
-    "BodyTooLargeError", "ClientClosedError", "ConcurrencyLimitError", "ConflictError",
+    "BodyTooLargeError", "CircuitOpenError", "ClientClosedError", "ConcurrencyLimitError", "ConflictError",
     "ContentTooLargeError", "GatewayTimeoutError", "GoneError", "InternalServerError",
     "InvalidRequestError", "NotFoundError", "OperationFailedError", "PermissionDeniedError",
     "PreconditionFailedError", "RateLimitError", "RequestNotReplayableError", "RequestTimeoutError",
@@ -30,7 +30,8 @@ ERRORS = {
     "ThrottledError", "TooManyRedirectsError", "UnprocessableEntityError",
 }  # fmt: skip
 
-# The doors of DESIGN §4, and what else a user is handed: ClientOptions, ProblemDetails, OperationFailedError.
+# The doors of DESIGN §4, and what else a user is handed: ClientOptions, ProblemDetails, the
+# errors of long-running operations and of the circuit breaker.
 DOORS = {
     "aioapiclient": ERRORS
     | {
@@ -49,8 +50,9 @@ DOORS = {
     },
     "aioapiclient.errors": ERRORS | {"TimeoutPhase"},
     "aioapiclient.middleware": {
-        "AuthMiddleware", "ConcurrencyLimitMiddleware", "DeadlineMiddleware", "DecodingMiddleware",
-        "HeadersMiddleware", "RedirectMiddleware", "RetryMiddleware", "ThrottleMiddleware",
+        "AuthMiddleware", "CircuitBreakerMiddleware", "ConcurrencyLimitMiddleware", "DeadlineMiddleware",
+        "DecodingMiddleware", "HeadersMiddleware", "HedgingMiddleware", "RedirectMiddleware",
+        "RetryMiddleware", "ThrottleMiddleware",
         "TimeoutMiddleware",
     },
     "aioapiclient.streaming": {

@@ -519,6 +519,9 @@ def test_without_userinfo_and_fragment() -> None:
         ("https://user:hunter2@[::1]:1/x", "https://[::1]:1/x"),
         ("https://u@x:hunter2@h/", "https://h/"),
         ("https:/user:hunter2@h/", "https:..."),
+        ("https://user:hunter2/x@h/", "https:..."),
+        ("https://user:hunter2#x@h/", "https:..."),
+        ("https://user:/hunter2@h/", "https:..."),
         ("/users/@me?key=hunter2", "/users/@me?..."),
         ("/users?", "/users?..."),
         ("https://h/a\r\nb é\ud800", "https://h/a%0D%0Ab%20%C3%A9%3F"),
@@ -533,7 +536,7 @@ def test_redact_url(url: str, shown: str) -> None:
 def test_redact_url_objects() -> None:
     """URL objects are shown alike, also those whose port is no number."""
     assert redact_url(URL("https://u:hunter2@h/x?key=hunter2")) == "https://h/x?..."
-    assert redact_url(URL("https://h:x/y?key=hunter2", encoded=True)) == "https://h:x/y"
+    assert redact_url(URL("https://h:hunter2/y?key=hunter2", encoded=True)) == "https:..."
 
 
 # --- references

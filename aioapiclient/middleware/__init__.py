@@ -4,9 +4,11 @@ They import what a plugin may import, and so show that the contract is enough.
 """
 
 from .auth import AuthMiddleware
+from .circuit_breaker import CircuitBreakerMiddleware
 from .concurrency import ConcurrencyLimitMiddleware
 from .decoding import DecodingMiddleware
 from .headers import HeadersMiddleware
+from .hedging import HedgingMiddleware
 from .redirect import RedirectMiddleware
 from .retry import RetryMiddleware
 from .throttle import ThrottleMiddleware
@@ -14,10 +16,12 @@ from .timeout import DeadlineMiddleware, TimeoutMiddleware
 
 __all__ = [
     "AuthMiddleware",
+    "CircuitBreakerMiddleware",
     "ConcurrencyLimitMiddleware",
     "DeadlineMiddleware",
     "DecodingMiddleware",
     "HeadersMiddleware",
+    "HedgingMiddleware",
     "RedirectMiddleware",
     "RetryMiddleware",
     "ThrottleMiddleware",

@@ -151,6 +151,8 @@ class BasicAuth(Auth):
                 raise TypeError(f"BasicAuth {name} must be a str, not {type(value).__name__}")
             if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
                 raise InvalidRequestError(f"BasicAuth {name} holds a control character (RFC 7617 §2)")
+            if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
+                raise InvalidRequestError(f"BasicAuth {name} holds a lone surrogate, which UTF-8 cannot say")
         if ":" in user:
             raise InvalidRequestError("BasicAuth user must not hold a colon (RFC 7617 §2)")
         self._header = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"

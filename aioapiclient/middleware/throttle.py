@@ -15,8 +15,6 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-import backoff
-
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
 from aioapiclient.errors import InvalidRequestError, ThrottledError
 
@@ -38,6 +36,12 @@ class _Gate(NamedTuple):
     over: float
 
 
+def _full_jitter(seconds: float) -> float:
+    import backoff  # with the first wait: importing this package should not pay for it
+
+    return backoff.full_jitter(seconds)
+
+
 class ThrottleMiddleware:
     """After a 429, or a 503 with ``Retry-After``, no call to that origin is sent until the time it names.
 
@@ -52,7 +56,8 @@ class ThrottleMiddleware:
     nonsense, and is asked for anew. The call that was told to wait gets its response as ever.
 
     Place it with `per_send`, below a `ConcurrencyLimitMiddleware`: what has waited in that queue
-    must find the gate closed, too. *clock* gives seconds that never go back, *sleep* is what waits.
+    must find the gate closed, too. *jitter* is `backoff.full_jitter` when left out. *clock* gives
+    seconds that never go back, *sleep* is what waits.
 
     Raises `InvalidRequestError` for a number out of range and `TypeError` for what is no number.
     """
@@ -62,13 +67,13 @@ class ThrottleMiddleware:
         *,
         max_wait: float = 60.0,
         max_hold: float = 300.0,
-        jitter: Callable[[float], float] = backoff.full_jitter,
+        jitter: Callable[[float], float] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.max_wait: float = _seconds("max_wait", max_wait)
         self.max_hold: float = _seconds("max_hold", max_hold)
-        self._jitter = jitter
+        self._jitter = jitter or _full_jitter
         self._clock = clock
         self._sleep = sleep
         # Only origins that are closed are kept, and of those a bounded number.

@@ -1,0 +1,330 @@
+"""A circuit breaker: a server that fails too often is left alone for a while, and then asked carefully.
+
+What counts as a failure stands in `_is_failure`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import math
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    BodyTooLargeError,
+    CircuitOpenError,
+    InvalidRequestError,
+    RetryableError,
+)
+
+__all__ = ["CircuitBreakerMiddleware"]
+
+_logger = logging.getLogger("aioapiclient.circuit_breaker")
+
+Outcome: TypeAlias = AsyncAPIResponse[Any] | Exception
+"""How a request ended."""
+
+CircuitState: TypeAlias = Literal["closed", "open", "half-open"]
+"""What a circuit lets through: everything, nothing, or a few probes."""
+
+_MOST_ORIGINS = 1000  # of one client: redirects could otherwise make a server grow our memory
+_BUCKETS = 10  # of a window: it forgets a tenth at a time, which is as exact as a ratio needs to be
+_NOT_OVERLOADED = frozenset({501, 505})  # the server is well, and does not know the method or the version
+_EARLY = 0.02  # seconds; a loop's timer may fire that much before its time, by the clock of the system
+
+
+class CircuitBreakerMiddleware:
+    """Refuses requests to an origin that fails too often, and lets it recover.
+
+    A request that is refused raises `CircuitOpenError` at once, with ``.retry_after``; nothing is
+    sent. It belongs inside the retries, so that it sees every attempt: ``per_attempt(...)``. Each
+    origin has a circuit of its own:
+
+    * *closed*: requests pass and are counted. When at least *failure_ratio* of the requests that
+      ended in the last *window* seconds failed, and there were *minimum_calls* of them, it opens.
+    * *open*: for *open_for* seconds every request is refused.
+    * *half-open*: *half_open_permits* requests pass, as probes, the others are refused. When all of
+      the probes succeed it closes; the first that fails opens it again. A probe that tells nothing,
+      for its caller was cancelled, gives its permit to another one.
+
+    Raises `InvalidRequestError` for a number out of range and `TypeError` for what is no number.
+
+    Args:
+        failure_ratio: 0.5. Retries and their budget cope with fewer failures; a circuit that opened
+            for a tenth would make the partial outage a whole one.
+        minimum_calls: 20. By chance alone, of 20 requests to a server that fails a tenth of them, 10
+            fail one time in a hundred thousand.
+        window: 30 seconds, as Polly and Finagle look back.
+        open_for: 5 seconds, as Polly has it: time for a restart, and short enough to wait for.
+        half_open_permits: 3. One lucky answer shall not close it, and three requests hurt nobody.
+        failures: Has the first word on each response and error: a function, not async, that says
+            whether it is a failure; None leaves it to the table.
+        clock: Gives seconds that never go back; give your own in tests.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        failure_ratio: float = 0.5,
+        minimum_calls: int = 20,
+        window: float = 30.0,
+        open_for: float = 5.0,
+        half_open_permits: int = 3,
+        failures: Callable[[Outcome], bool | None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.failure_ratio: float = _number("failure_ratio", failure_ratio, most=1.0)
+        self.minimum_calls: int = _whole("minimum_calls", minimum_calls)
+        self.window: float = _number("window", window)
+        self.open_for: float = _number("open_for", open_for)
+        self.half_open_permits: int = _whole("half_open_permits", half_open_permits)
+        _check_function(failures)
+        self._failures = failures
+        self._clock = clock
+        self._circuits: OrderedDict[str, _Circuit] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"CircuitBreakerMiddleware(failure_ratio={self.failure_ratio:g}, open_for={self.open_for:g})"
+
+    def state(self, origin: str) -> CircuitState:
+        """The state of the circuit of *origin*, such as ``https://api.example.com``: for a health check.
+
+        An open circuit is half-open once its time is over.
+        """
+        circuit = self._circuits.get(origin)
+        return "closed" if circuit is None else circuit.state_at(self._clock())
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request*, unless the circuit of its origin is open."""
+        circuit = self._circuit(f"{request.url.scheme}://{request.url.raw_authority}")
+        turn = circuit.enter(self._clock())
+        if turn is None:
+            raise _refusal(request, circuit, self._clock())
+        patience = _Patience(request)  # now: once it is handed on, the request is the handler's
+        failed: bool | None = None
+        try:
+            response = await handler(request)
+            failed = await self._judge_response(response)
+            return response
+        except asyncio.CancelledError:
+            failed = True if patience.ran_out() else None
+            raise
+        except Exception as error:
+            failed = self._judge(error, patience)
+            raise
+        finally:
+            circuit.leave(turn, failed, self._clock())
+
+    def _circuit(self, origin: str) -> _Circuit:
+        circuit = self._circuits.get(origin)
+        if circuit is not None:
+            self._circuits.move_to_end(origin)
+            return circuit
+        if len(self._circuits) >= _MOST_ORIGINS:
+            self._circuits.popitem(last=False)
+        circuit = self._circuits[origin] = _Circuit(origin, self)
+        return circuit
+
+    async def _judge_response(self, response: AsyncAPIResponse[Any]) -> bool | None:
+        try:
+            return self._judge(response, None)
+        except BaseException:
+            await response.close()
+            raise
+
+    def _judge(self, outcome: Outcome, patience: _Patience | None) -> bool | None:
+        if self._failures is not None:
+            verdict: Any = self._failures(outcome)
+            if isinstance(verdict, bool):
+                return verdict
+            if verdict is not None:
+                raise TypeError(f"failures gives True, False or None, not {type(verdict).__name__}")
+        return _is_failure(outcome, patience)
+
+
+def _is_failure(outcome: Outcome, patience: _Patience | None) -> bool | None:
+    """The table: whether the server failed; None when the outcome says nothing about the server."""
+    if isinstance(outcome, AsyncAPIResponse):
+        # A 429 is the answer of a server that is well, to a caller that asks too much.
+        return not outcome.ok and outcome.status >= 500 and outcome.status not in _NOT_OVERLOADED
+    if isinstance(outcome, RetryableError):
+        inner = outcome.__cause__ if outcome.response is None else outcome.response
+        return _is_failure(inner, patience) if isinstance(inner, AsyncAPIResponse | Exception) else None
+    if isinstance(outcome, APIResponseValidationError | BodyTooLargeError):
+        return False  # an answer, if not the one that was asked for
+    if not isinstance(outcome, APIConnectionError) or outcome.final:
+        return None  # bugs, refusals, certificates, and what an `Auth` raised
+    phase = getattr(outcome, "phase", "")
+    if phase == "total":
+        return True if patience is not None and patience.ran_out() else None
+    return True if phase != "pool" else None  # that one is a wait for a connection of ours
+
+
+class _Patience:
+    """Whether it was this attempt that the deadline ran out on, and not the waits before it."""
+
+    __slots__ = ("_began", "_deadline", "_started", "_time")
+
+    def __init__(self, request: APIRequest) -> None:
+        self._time = asyncio.get_running_loop().time
+        self._began = self._time()
+        self._deadline = request.deadline
+        self._started = self._began if request.started is None else request.started
+
+    def ran_out(self) -> bool:
+        """Whether the deadline is over, and half of the call's time was this attempt's.
+
+        An attempt that was begun shortly before, after the waits of the retries, is cut off by
+        its caller's haste.
+        """
+        if self._deadline is None:
+            return False
+        now = self._time()
+        return now > self._deadline - _EARLY and now - self._began >= self._began - self._started
+
+
+def _refusal(request: APIRequest, circuit: _Circuit, now: float) -> CircuitOpenError:
+    seconds = circuit.retry_after(now)
+    why = (
+        f"open for another {seconds:.3g} s"
+        if circuit.state == "open"
+        else "half-open, its probes are on the way"
+    )
+    return CircuitOpenError(
+        f"{request.label}: not sent, the circuit of {circuit.origin} is {why}",
+        origin=circuit.origin,
+        request=request,
+        retry_after=seconds,
+        retries_taken=request.attempt,
+    )
+
+
+class _Circuit:
+    """The circuit of one origin. It does no I/O and looks at no clock: whoever enters leaves again."""
+
+    __slots__ = ("_probes", "_rules", "_successes", "_turn", "_until", "_window", "origin", "state")
+
+    def __init__(self, origin: str, rules: CircuitBreakerMiddleware) -> None:
+        self.origin = origin
+        self.state: CircuitState = "closed"
+        self._rules = rules
+        self._turn = 0  # counts the changes of state: who entered before the last one is not heard any more
+        self._until = 0.0
+        self._probes = 0
+        self._successes = 0
+        self._window = _Window(rules.window)
+
+    def state_at(self, now: float) -> CircuitState:
+        """The state that a request would find."""
+        return "half-open" if self.state == "open" and now >= self._until else self.state
+
+    def retry_after(self, now: float) -> float:
+        """Seconds until a request may pass; while probes are under way, as long as if they failed now."""
+        return self._until - now if self.state == "open" else self._rules.open_for
+
+    def enter(self, now: float) -> int | None:
+        """What `leave` is to be given; None for a request that is refused."""
+        if self.state == "closed":
+            return self._turn
+        if self.state == "open":
+            if now < self._until:
+                return None
+            self._change("half-open")
+            _logger.info("The circuit of %s is half-open", self.origin)
+        if self._probes + self._successes >= self._rules.half_open_permits:
+            return None
+        self._probes += 1
+        return self._turn
+
+    def leave(self, turn: int, failed: bool | None, now: float) -> None:
+        """A request that had entered has ended: it *failed*, or did not, or says nothing."""
+        if turn != self._turn:
+            return
+        if self.state == "half-open":
+            self._probes -= 1
+        if failed is None:
+            return
+        if self.state == "closed":
+            self._window.add(now, failed)
+            if failed and self._fails_too_often():
+                self._open(now, f"{self._window.failures} of {self._window.calls} requests failed")
+        elif failed:
+            self._open(now, "a probe failed")
+        else:
+            self._successes += 1
+            if self._successes >= self._rules.half_open_permits:
+                self._change("closed")
+                _logger.info("The circuit of %s is closed again", self.origin)
+
+    def _fails_too_often(self) -> bool:
+        window, rules = self._window, self._rules
+        return window.calls >= rules.minimum_calls and window.failures >= rules.failure_ratio * window.calls
+
+    def _open(self, now: float, why: str) -> None:
+        _logger.warning("The circuit of %s opens for %g s: %s", self.origin, self._rules.open_for, why)
+        self._change("open")
+        self._until = now + self._rules.open_for
+
+    def _change(self, state: CircuitState) -> None:
+        self.state = state
+        self._turn += 1
+        self._probes = self._successes = 0
+        self._window = _Window(self._rules.window)
+
+
+class _Window:
+    """How many requests ended in the last seconds, and how many of them failed; in buckets of a tenth."""
+
+    __slots__ = ("_buckets", "_width", "calls", "failures")
+
+    def __init__(self, seconds: float) -> None:
+        self.calls = 0
+        self.failures = 0
+        self._width = seconds / _BUCKETS
+        self._buckets: deque[list[int]] = deque()  # number, calls, failures
+
+    def add(self, now: float, failed: bool) -> None:
+        """Count one that ended *now*, and forget those that are too old."""
+        number = int(now // self._width)
+        while self._buckets and self._buckets[0][0] <= number - _BUCKETS:
+            _, calls, failures = self._buckets.popleft()
+            self.calls -= calls
+            self.failures -= failures
+        if not self._buckets or self._buckets[-1][0] != number:
+            self._buckets.append([number, 0, 0])
+        self._buckets[-1][1] += 1
+        self._buckets[-1][2] += failed
+        self.calls += 1
+        self.failures += failed
+
+
+def _check_function(failures: object) -> None:
+    if inspect.iscoroutinefunction(failures):
+        raise TypeError("failures must be a function of the outcome, not an async one")
+    if failures is not None and not callable(failures):
+        raise TypeError(f"failures must be a function of the outcome, not {type(failures).__name__}")
+
+
+def _number(name: str, value: object, *, most: float = math.inf) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    if not (0 < value <= most and math.isfinite(value)):
+        bounds = "above 0" if most == math.inf else f"above 0 and at most {most:g}"
+        raise InvalidRequestError(f"{name} must be {bounds}, not {value}")
+    return value
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if value < 1:
+        raise InvalidRequestError(f"{name} must be 1 or more, not {value}")
+    return value

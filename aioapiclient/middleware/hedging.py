@@ -1,0 +1,307 @@
+"""Hedging: a request that is slow to be answered is sent a second time, and the better answer counts.
+
+The second copy can only help: it counts when it brings a good response first, and in every other
+case the call ends as it would have ended without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from typing import Any, TypeAlias, TypeVar
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.errors import APIConnectionError, InvalidRequestError, RetryableError
+
+__all__ = ["HedgingMiddleware"]
+
+_logger = logging.getLogger("aioapiclient.hedging")
+
+T = TypeVar("T")
+Outcome: TypeAlias = AsyncAPIResponse[Any] | BaseException
+"""How a copy ended."""
+
+_MOST_ORIGINS = 1000  # of one client: redirects could otherwise make a server grow our memory
+_MOST_ENDPOINTS = 250  # each keeps some hundred times
+_MOST_TIMES = 1000
+_MOST_SAVED = 10.0  # second copies that a quiet time leaves for a slow one; more would be a load of its own
+_LEAST_DELAY = 0.001  # seconds, as Finagle has it: below, the second copy is the noise of two machines
+
+
+class HedgingMiddleware:
+    """Sends a request a second time when its answer takes longer than nearly all others do.
+
+    Of a service whose answers are slow now and then, for a reason that the next request does not
+    meet, it cuts the tail off: a call takes as long as the luckier one of two. The first good response
+    counts (a status below 400, or one in ``ok_statuses``); the other copy is cancelled, which closes
+    its connection, and waited for: nothing outlives the call. A copy that fails leaves it to the
+    other one; when none is good, the failure of the first one goes up.
+
+    Only idempotent requests are sent twice, and only those without a body, or with one in memory;
+    streams never are. A second copy is the same request, with the same ``attempt`` and idempotency
+    key. It belongs inside the retries, outside of a circuit breaker: ``per_attempt(...)``.
+
+    A call whose answer comes within the delay costs a timer and no task; the second copy runs in a
+    task of its own.
+
+    Raises `InvalidRequestError` for a number out of range and `TypeError` for what is no number.
+
+    Args:
+        delay: Seconds after which the second copy is sent. None: when the answer takes longer than
+            *percentile* of the last answers of the same endpoint (origin, method and template), once
+            there are enough of them: 20 for 0.95, 100 for 0.99.
+        percentile: 0.95. Where a hundredth of the answers is slow, they are all among the twentieth
+            that is sent twice.
+        budget: 0.05, the most second copies for each call to an origin: no outage becomes worse by
+            more than a twentieth. The first one comes after 20 calls; up to 10 are saved up.
+
+    """
+
+    def __init__(self, delay: float | None = None, *, percentile: float = 0.95, budget: float = 0.05) -> None:
+        self.delay: float | None = None if delay is None else _number("delay", delay, 0, math.inf)
+        self.percentile: float = _number("percentile", percentile, 0.5, 0.999)
+        self.budget: float = _number("budget", budget, 0, 1)
+        self._budgets: OrderedDict[str, _Budget] = OrderedDict()
+        self._endpoints: OrderedDict[Hashable, _Times] = OrderedDict()
+
+    def __repr__(self) -> str:
+        when = f"percentile={self.percentile:g}" if self.delay is None else f"delay={self.delay:g}"
+        return f"HedgingMiddleware({when}, budget={self.budget:g})"
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request*, by a second copy too if it may be and has to be."""
+        if not _may_be_sent_twice(request):
+            return await handler(request)
+        origin = f"{request.url.scheme}://{request.url.raw_authority}"
+        budget = _kept(self._budgets, origin, _Budget, _MOST_ORIGINS)
+        if request.attempt == 0:  # of a call, not of an attempt: retries shall not buy second copies
+            budget.save(self.budget)
+        if self.delay is not None:
+            return await _Race(request, handler, budget).run(self.delay)
+        endpoint = (origin, request.method, request.template)
+        times = _kept(self._endpoints, endpoint, lambda: _Times(self.percentile), _MOST_ENDPOINTS)
+        time = asyncio.get_running_loop().time
+        began = time()
+        if times.limit is None:
+            response = await handler(request)
+        else:
+            response = await _Race(request, handler, budget).run(max(times.limit, _LEAST_DELAY))
+        if _is_good(response):
+            times.add(time() - began)
+        return response
+
+
+def _may_be_sent_twice(request: APIRequest) -> bool:
+    # A stream is its body, of which a head that comes early says nothing. An upload takes its own time, and a
+    # progress would be told of two.
+    if request.stream or not request.is_idempotent:
+        return False
+    return request.body is None or request.body.whole is not None
+
+
+def _is_good(outcome: Outcome | None) -> bool:
+    return isinstance(outcome, AsyncAPIResponse) and (outcome.status < 400 or outcome.ok)
+
+
+def _is_final(error: Exception) -> bool:
+    return getattr(error, "final", False) or getattr(error, "phase", "") == "total"
+
+
+class _Race:
+    """One request and its second copy: the first in the caller's task, the second in one of its own.
+
+    When the second one wins, the caller's task is cancelled once, so that the first one ends as by
+    any cancellation; and that one cancellation, and no other, is taken back. The arithmetic of
+    ``Task.cancelling`` is that of ``asyncio.timeout``: a cancel of the caller's, or of a deadline, in
+    the same tick stays one.
+    """
+
+    def __init__(self, request: APIRequest, handler: Handler, budget: _Budget) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("A call must run inside an asyncio task")
+        self._task = task
+        self._before = task.cancelling()
+        self._handler = handler
+        self._request = request
+        self._twin = request.copy()
+        # The scope is that of the caller's task, and the twin runs in another.
+        self._twin.scope = None
+        self._budget = budget
+        self._running = True  # the first copy
+        self._fired = False  # whether the caller's task was cancelled for the second copy
+        self._first: Outcome | None = None
+        self._second: asyncio.Task[AsyncAPIResponse[Any]] | None = None
+
+    async def run(self, delay: float) -> AsyncAPIResponse[Any]:
+        """The response of the copy that was good first; else how the first one ended."""
+        end = await self._end(delay)
+        if isinstance(end, AsyncAPIResponse):
+            return end
+        try:
+            raise end
+        finally:
+            del end, self._first  # the frame that an error was raised in must not hold it
+
+    async def _end(self, delay: float) -> Outcome:
+        end: Outcome | None = None
+        try:
+            self._first = await self._send_first(delay)
+            end = await self._decide()
+            return end
+        finally:
+            if self._second is not None:
+                await self._clear_up(self._second, end)
+
+    async def _send_first(self, delay: float) -> Outcome | None:
+        """How the first copy ended; None when it was cancelled for the second one."""
+        timer = asyncio.get_running_loop().call_later(delay, self._send_second, delay)
+        try:
+            return await self._handler(self._request)
+        except asyncio.CancelledError:
+            if not self._take_back():
+                raise
+            return None
+        except (APIConnectionError, RetryableError) as error:
+            if self._second is None or _is_final(error):
+                raise
+            return error
+        finally:
+            timer.cancel()
+            self._running = False
+            self._take_back()  # of a first copy that ended in another way than by the cancellation
+
+    def _take_back(self) -> bool:
+        """Take back the cancellation of ours, if there was one; whether it was the only one."""
+        if not self._fired:
+            return False
+        self._fired = False
+        return self._task.uncancel() <= self._before
+
+    async def _decide(self) -> Outcome:
+        second = self._second
+        if second is not None and not _is_good(self._first):
+            if not second.done():
+                await asyncio.wait((second,))
+            outcome = _outcome_of(second)
+            if _is_good(outcome) or self._first is None:
+                return outcome
+        assert self._first is not None
+        return self._first
+
+    async def _clear_up(self, second: asyncio.Task[AsyncAPIResponse[Any]], kept: Outcome | None) -> None:
+        """End the second copy, wait until it has ended, and close every response but the one that is kept."""
+        second.cancel()
+        cancelled: asyncio.CancelledError | None = None
+        while not second.done():
+            try:
+                await asyncio.wait((second,))
+            except asyncio.CancelledError as error:
+                cancelled, kept = error, None
+        for outcome in (self._first, _outcome_of(second)):
+            if outcome is not kept:
+                await _close(outcome)
+        if cancelled is not None:
+            raise cancelled
+
+    # --- in the loop, outside of the caller's task
+
+    def _send_second(self, delay: float) -> None:
+        if not self._is_wanted() or not self._budget.take():
+            return
+        _logger.info("%s: no answer within %.3f s, sent again beside it", self._twin.label, delay)
+        self._second = asyncio.get_running_loop().create_task(_call(self._handler, self._twin))
+        self._second.add_done_callback(self._end_first)
+
+    def _end_first(self, second: asyncio.Task[AsyncAPIResponse[Any]]) -> None:
+        if self._is_wanted() and _is_good(_outcome_of(second)):
+            self._fired = self._task.cancel()
+
+    def _is_wanted(self) -> bool:
+        """Whether the first copy is still waited for, and nobody has cancelled the call."""
+        return self._running and self._task.cancelling() <= self._before
+
+
+async def _call(handler: Handler, request: APIRequest) -> AsyncAPIResponse[Any]:
+    return await handler(request)
+
+
+def _outcome_of(task: asyncio.Task[AsyncAPIResponse[Any]]) -> Outcome:
+    if task.cancelled():
+        return asyncio.CancelledError()
+    error = task.exception()
+    return task.result() if error is None else error
+
+
+async def _close(outcome: Outcome | None) -> None:
+    response = outcome.response if isinstance(outcome, RetryableError) else outcome
+    if isinstance(response, AsyncAPIResponse):
+        await response.close()
+
+
+class _Budget:
+    """How many second copies an origin may still get."""
+
+    __slots__ = ("_saved",)
+
+    def __init__(self) -> None:
+        self._saved = 0.0
+
+    def save(self, amount: float) -> None:
+        """A call was made."""
+        self._saved = min(self._saved + amount, _MOST_SAVED)
+
+    def take(self) -> bool:
+        """Pay for a second copy; False when there is not enough."""
+        if self._saved < 1 - 1e-9:  # a sum of twentieths is no whole number
+            return False
+        self._saved -= 1
+        return True
+
+
+class _Times:
+    """How long the last answers of one endpoint took, and what a percentile of them kept below."""
+
+    __slots__ = ("_enough", "_new", "_percentile", "_times", "limit")
+
+    def __init__(self, percentile: float) -> None:
+        # So many that one of them is expected to lie above the percentile; it is asked of ten times as many.
+        self._enough = round(1 / (1 - percentile))
+        self._percentile = percentile
+        self._times: deque[float] = deque(maxlen=min(10 * self._enough, _MOST_TIMES))
+        self._new = 0
+        self.limit: float | None = None
+        """The percentile, in seconds; None as long as there are not enough times."""
+
+    def add(self, seconds: float) -> None:
+        """Remember one more, and now and then look at all."""
+        self._times.append(seconds)
+        self._new += 1
+        if self._new >= (self._enough if self.limit is None else max(1, self._enough // 2)):
+            self._new = 0
+            ordered = sorted(self._times)
+            self.limit = ordered[math.ceil(self._percentile * len(ordered)) - 1]
+
+
+def _kept(kept: OrderedDict[Any, T], key: Hashable, make: Callable[[], T], most: int) -> T:
+    """What is kept under *key*, or made for it; of *most* keys, those that were asked for last."""
+    found = kept.get(key)
+    if found is None:
+        if len(kept) >= most:
+            kept.popitem(last=False)
+        found = kept[key] = make()
+    else:
+        kept.move_to_end(key)
+    return found
+
+
+def _number(name: str, value: object, least: float, most: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    if not (least <= value <= most and math.isfinite(value)):
+        bounds = f"{least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
+        raise InvalidRequestError(f"{name} must be {bounds}, not {value}")
+    return value

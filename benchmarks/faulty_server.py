@@ -1,0 +1,351 @@
+"""The server of the soak: it misbehaves by a seeded plan, and remembers every request that it was sent.
+
+    python benchmarks/faulty_server.py SEED
+
+prints its port, then carries out what comes on its standard input: an order a line, in JSON, answered by a
+line on its standard output. It ends when its input does, so that it never outlives who started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import random
+import socket
+import struct
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import faults
+import msgspec
+from faults import Fault, Plan
+
+_HOLD = 0.002  # seconds of an answer that takes a connection up
+_DRIP = 0.005  # seconds between the pieces of an answer that drips
+_TICK = 0.05  # seconds between the pieces of a stream
+
+
+class Record(msgspec.Struct, array_like=True):
+    """One request, as the server saw it."""
+
+    time: float
+    """On the machine's monotonic clock, which both processes read."""
+    route: str
+    call: int
+    attempt: int
+    """How many requests of the same call came before it."""
+    answer: str
+    """What was done with it."""
+    key: str | None
+    intact: bool
+    """Whether the body is the one that belongs to the call."""
+
+
+class Cut(msgspec.Struct, array_like=True):
+    """How a stream was cut: after which whole event, and whether by a RST."""
+
+    events: int
+    by_reset: bool
+
+
+class Item(msgspec.Struct):
+    """What a good answer says."""
+
+    id: int
+    attempt: int
+    text: str = "an item with some text, so that its body is no longer a matter of a few bytes " * 4
+
+
+class Request(msgspec.Struct):
+    """One request: as much of it as the routes look at."""
+
+    method: str
+    route: str
+    call: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
+    """A whole response."""
+    head = (f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Content-Type: application/json", *headers)
+    return "\r\n".join((*head, "", "")).encode() + body
+
+
+def good(request: Request, attempt: int) -> bytes:
+    """The answer that the caller waits for, compressed for some of each kind of calls."""
+    body = msgspec.json.encode(Item(request.call, attempt))
+    if request.call % 3 == 0:
+        return answer("200 OK", gzip.compress(body, 1), "Content-Encoding: gzip")
+    return answer("200 OK", body)
+
+
+def problem(status: str, *headers: str) -> bytes:
+    """The answer of a server that has a problem."""
+    return answer(status, b'{"error":"on purpose"}', *headers)
+
+
+class Service:
+    """What the connections share: the plan, the log, and what was ordered."""
+
+    def __init__(self, seed: int) -> None:
+        self.plan = Plan(seed)
+        self.log: list[Record] = []
+        self.attempts: Counter[tuple[str, int]] = Counter()
+        self.connections = 0
+        self.token = "token-1"
+        self.is_down = False
+        self.refused: list[Connection] | None = []
+        self.streams: list[Stream] = []
+        self.events = 0
+        self.cuts: dict[int, Cut] = {}
+
+    def orders(self) -> dict[str, Callable[..., Any]]:
+        """What can be ordered, by name."""
+        named = (self.take_log, self.set, self.facts, self.flow, self.refuse)
+        return {order.__name__: order for order in named}
+
+    def take_log(self) -> list[Record]:
+        """Hand the log over, and begin another."""
+        log, self.log = self.log, []
+        self.attempts.clear()
+        return log
+
+    def set(self, **values: Any) -> None:
+        """Change the token that is accepted, or whether the service is down."""
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def facts(self) -> dict[str, Any]:
+        """What the client cannot see from its side."""
+        return {
+            "connections": self.connections,
+            "requests": len(self.log),
+            "streams": len(self.streams),
+            "cuts": self.cuts,
+        }
+
+    def refuse(self) -> None:
+        """Tell all who came with a token that is not accepted, at once; from here on without delay."""
+        for connection in self.refused or ():
+            connection.write(problem("401 Unauthorized"))
+        self.refused = None
+
+    def flow(self) -> None:
+        """Let the streams begin that have come."""
+        self._flowing = asyncio.create_task(self._flow())
+
+    async def _flow(self) -> None:
+        while self.streams:
+            self.streams = [stream for stream in self.streams if stream.advance()]
+            await asyncio.sleep(_TICK)
+
+
+class Stream:
+    """One stream of events, in pieces that know nothing of where an event ends."""
+
+    def __init__(self, service: Service, connection: Connection, call: int) -> None:
+        self._connection = connection
+        self._call = call
+        self._service = service
+        self._random = random.Random(f"{service.plan.seed} stream {call}")
+        self._pieces = self._cut_up(self._events(service.events))
+
+    def advance(self) -> bool:
+        """Send a piece; whether there are more."""
+        piece = next(self._pieces, b"")
+        if self._connection.gone:
+            return False
+        if piece:
+            self._connection.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            return True
+        cut = self._service.cuts.get(self._call)
+        if cut is None:
+            self._connection.write(b"0\r\n\r\n")
+        else:
+            self._connection.end(reset=cut.by_reset)
+        return False
+
+    def _events(self, number: int) -> bytes:
+        events = [b'id: %d\ndata: {"stream":%d,"number":%d}\n\n' % (n, self._call, n) for n in range(number)]
+        if self._call % 10 != 1:
+            return b"".join(events) + b"data: [DONE]\n\n"
+        whole = self._random.randrange(number)
+        self._service.cuts[self._call] = Cut(whole, by_reset=self._call % 20 == 1)
+        return b"".join(events[:whole]) + events[whole][: self._random.randrange(len(events[whole]) - 1)]
+
+    def _cut_up(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            size = self._random.randint(1, 600)
+            yield data[:size]
+            data = data[size:]
+
+
+class Connection(asyncio.Protocol):
+    """One connection: reads a request, looks its route up, and does what that says."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._pending = b""
+        self.gone = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._service.connections += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has left."""
+        self.gone = True
+        self._service.connections -= 1
+
+    def data_received(self, data: bytes) -> None:
+        """Act on each request that is whole."""
+        self._pending += data
+        while (request := self._next_request()) is not None:
+            self._act(request)
+
+    def _next_request(self) -> Request | None:
+        head, found, rest = self._pending.partition(b"\r\n\r\n")
+        if not found:
+            return None
+        line, *fields = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
+        length = int(headers.get("content-length", 0))
+        if len(rest) < length:
+            return None
+        self._pending = rest[length:]
+        method, target, _ = line.split(" ")
+        _, route, call = target.split("/")
+        return Request(method, route, int(call), headers, rest[:length])
+
+    def _act(self, request: Request) -> None:
+        service, name = self._service, (request.route, request.call)
+        attempt = service.attempts[name]
+        service.attempts[name] += 1
+        done = getattr(self, f"_on_{request.route}")(request, attempt)
+        key = request.headers.get("idempotency-key")
+        intact = request.method == "GET" or request.body == b'{"order":%d}' % request.call
+        record = Record(time.monotonic(), request.route, request.call, attempt, done, key, intact)
+        service.log.append(record)
+
+    # --- what a route does, and what is logged of it
+
+    def _on_items(self, request: Request, attempt: int) -> str:
+        fault = self._service.plan.fault(request.call, attempt)
+        if fault is not None:
+            self._misbehave(fault, request, attempt)
+            return fault.name
+        data = good(request, attempt)
+        if request.call % 101 == 0:
+            self._drip(data)
+            return "good, dripping"
+        self.write(data)
+        return "good"
+
+    def _on_prompt(self, request: Request, attempt: int) -> str:
+        self.write(good(request, attempt))
+        return "good"
+
+    def _on_held(self, request: Request, attempt: int) -> str:
+        asyncio.get_running_loop().call_later(_HOLD, self.write, good(request, attempt))
+        return "good"
+
+    def _on_silent(self, request: Request, attempt: int) -> str:
+        return "no head"
+
+    def _on_stalled(self, request: Request, attempt: int) -> str:
+        self.write(good(request, attempt)[:-10])
+        return "no end of the body"
+
+    def _on_busy(self, request: Request, attempt: int) -> str:
+        self.write(problem("503 Service Unavailable", "Retry-After: 30"))
+        return "busy"
+
+    def _on_outage(self, request: Request, attempt: int) -> str:
+        self.write(problem("500 Internal Server Error") if self._service.is_down else good(request, attempt))
+        return "down" if self._service.is_down else "good"
+
+    def _on_secrets(self, request: Request, attempt: int) -> str:
+        if request.headers.get("authorization") != f"Bearer {self._service.token}":
+            if self._service.refused is None:
+                self.write(problem("401 Unauthorized"))
+            else:
+                self._service.refused.append(self)
+            return "refused"
+        self.write(good(request, attempt))
+        return "good"
+
+    def _on_streams(self, request: Request, attempt: int) -> str:
+        head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        self.write(head.encode())
+        self._service.streams.append(Stream(self._service, self, request.call))
+        return "stream"
+
+    # --- how it is done
+
+    def write(self, data: bytes) -> None:
+        """Send *data*, unless the client has left."""
+        if not self.gone:
+            self._transport.write(data)
+
+    def end(self, *, reset: bool) -> None:
+        """End the connection, with a RST or a FIN."""
+        if reset:
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    def _misbehave(self, fault: Fault, request: Request, attempt: int) -> None:
+        match fault:
+            case faults.FIN | faults.RST:
+                self.end(reset=fault is faults.RST)
+            case faults.BROKEN:
+                self.write(problem("500 Internal Server Error"))
+            case faults.UNAVAILABLE:
+                self.write(problem("503 Service Unavailable"))
+            case faults.BUSY:
+                self.write(problem("503 Service Unavailable", f"Retry-After: {faults.RETRY_AFTER}"))
+            case faults.THROTTLED:
+                self.write(problem("429 Too Many Requests", "Retry-After: 0"))
+            case faults.SHORT_BODY:
+                self.write(good(request, attempt)[:-10])
+                self.end(reset=False)
+            case faults.SHORT_GZIP:
+                body = gzip.compress(msgspec.json.encode(Item(request.call, attempt)), 1)
+                self.write(answer("200 OK", body[:-10], "Content-Encoding: gzip"))
+            case faults.GARBAGE:
+                self.write(b"HTTP/1.1 2OO Okay\r\nContent-Length: 0\r\n\r\n")
+            case faults.SILENCE:
+                pass
+
+    def _drip(self, data: bytes) -> None:
+        loop, size = asyncio.get_running_loop(), len(data) // 8
+        for number, start in enumerate(range(0, len(data), size)):
+            loop.call_later(number * _DRIP, self.write, data[start : start + size])
+
+
+async def obey(service: Service) -> None:
+    """Carry out orders, until there are no more."""
+    orders, reader = service.orders(), asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        name, values = msgspec.json.decode(line)
+        print(msgspec.json.encode(orders[name](**values)).decode(), flush=True)
+
+
+async def main(seed: int) -> None:
+    loop, service = asyncio.get_running_loop(), Service(seed)
+    server = await loop.create_server(lambda: Connection(service), "127.0.0.1", 0, backlog=4096)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await obey(service)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1])))

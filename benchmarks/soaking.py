@@ -1,0 +1,258 @@
+"""What the scenarios of the soak share: checks, the server's process, and what is looked at for leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import math
+import os
+import resource
+import sys
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from types import CoroutineType, FrameType, TracebackType
+from typing import Any, NamedTuple
+
+import backoff
+import msgspec
+
+from aioapiclient import AiohttpTransport, AsyncAPIClient, RetryPolicy, Timeout
+
+MIB = 1 << 20
+_PAGE = resource.getpagesize()
+_SETTLE = 0.2  # seconds that closed sockets may take to leave the loop
+
+
+class Size(NamedTuple):
+    """How much of everything there is to be; the short run is for every change, the full one for the docs."""
+
+    calls: int
+    memory: float
+    """MiB that they may add to the process, once a fifth of them has warmed it up."""
+    cancels: int
+    rounds: int
+    """Of a thousand calls that hang."""
+    events: int
+    """Of each stream."""
+
+
+class Check(NamedTuple):
+    """One line of the table: a promise, and whether it was kept."""
+
+    promise: str
+    measured: str
+    bar: str = ""
+    kept: bool | None = None
+    """None: there is no bar, it is only said."""
+
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        return "" if self.kept is None else "kept" if self.kept else "**missed**"
+
+
+def exactly(promise: str, measured: int, expected: int, note: str = "") -> Check:
+    """*measured* is to be *expected*."""
+    said = f"{measured:,} ({note})" if note else f"{measured:,}"
+    return Check(promise, said, f"{expected:,}", measured == expected)
+
+
+def at_most(promise: str, measured: float, bar: float, unit: str = "", note: str = "") -> Check:
+    """*measured* is to be *bar* or less."""
+    said = f"{measured:,.4g}{unit}"
+    return Check(promise, f"{said} ({note})" if note else said, f"<= {bar:g}{unit}", measured <= bar)
+
+
+def at_least(promise: str, measured: float, bar: float, unit: str = "") -> Check:
+    """*measured* is to be *bar* or more."""
+    return Check(promise, f"{measured:,.4g}{unit}", f">= {bar:g}{unit}", measured >= bar)
+
+
+def by_chance(promise: str, measured: int, number: int, share: float) -> Check:
+    """Of *number* things *measured* happened, each with the chance *share*: no further off than 3 sigma.
+
+    The tails are those of the binomial distribution itself, which for a rare thing is not a bell.
+    """
+    mean, sigma = number * share, math.sqrt(number * share * (1 - share))
+    side = range(measured, number + 1) if measured > mean else range(measured + 1)
+    tail = math.fsum(_chance(count, number, share) for count in side)
+    return Check(promise, f"{measured:,}", f"{mean:,.1f} ± {3 * sigma:,.1f}", tail >= _THREE_SIGMA)
+
+
+_THREE_SIGMA = math.erfc(3 / math.sqrt(2)) / 2  # of one side
+
+
+def _chance(count: int, number: int, share: float) -> float:
+    ways = math.lgamma(number + 1) - math.lgamma(count + 1) - math.lgamma(number - count + 1)
+    return math.exp(ways + count * math.log(share) + (number - count) * math.log1p(-share))
+
+
+def table(found: Mapping[str, Iterable[Check]]) -> str:
+    """Checks by their titles, as one table in Markdown."""
+    lines = [("Promise", "Measured", "Bar", ""), ("---",) * 4]
+    for title, checks in found.items():
+        lines.append((f"**{title}**", "", "", ""))
+        lines += [(check.promise, check.measured, check.bar, check.verdict) for check in checks]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+# --- the two sides
+
+
+class Server:
+    """The server's process, as the client sees it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self.base = f"http://127.0.0.1:{port}"
+        self._process = process
+
+    async def order(self, name: str, cast_to: Any = Any, **values: Any) -> Any:
+        """Have the server do something, and give what it answers."""
+        _, orders, answers = _pipes(self._process)
+        orders.write(msgspec.json.encode((name, values)) + b"\n")
+        return msgspec.json.decode(await answers.readuntil(b"\n"), type=cast_to)
+
+    async def until(self, fact: str, number: int) -> None:
+        """Wait until there are *number* of what the server's *fact* counts."""
+        async with asyncio.timeout(120):
+            while (await self.order("facts"))[fact] < number:  # noqa: ASYNC110 - another process counts
+                await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def running_server(seed: int) -> AsyncIterator[Server]:
+    """The server, in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name("faulty_server.py")),
+        str(seed),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 30,  # its log is one line
+    )
+    process, orders, answers = _pipes(process)
+    try:
+        yield Server(process, int(await answers.readline()))
+    finally:
+        orders.close()  # which ends it
+        await asyncio.wait_for(process.wait(), 30)
+    if process.returncode:
+        raise RuntimeError("the server failed: see above")
+
+
+def _pipes(process: Any) -> tuple[Any, Any, Any]:
+    return process, process.stdin, process.stdout
+
+
+def short_waits(**options: Any) -> RetryPolicy:
+    """The default policy, with waits that suit a loopback."""
+    return RetryPolicy(wait=lambda: backoff.expo(base=2, factor=0.01, max_value=0.1), **options)
+
+
+PATIENT = Timeout(total=300, connect=60)
+"""A thousand connections that are opened at once take a busy machine more than the 5 s of the default."""
+
+
+class Client:
+    """A client with its whole default chain, and the connector below it, to look at."""
+
+    def __init__(
+        self,
+        base: str,
+        transport: AiohttpTransport | None = None,
+        *,
+        timeout: Timeout = PATIENT,
+        **options: Any,
+    ) -> None:
+        self._transport = transport or AiohttpTransport()
+        self.api = AsyncAPIClient(base, transport=self._transport, timeout=timeout, **options)
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.api.close()
+
+    @property
+    def connections_in_use(self) -> int:
+        """How many are out of the pool. Hooks: `_session`, `_acquired`."""
+        session: Any = self._transport._session
+        return 0 if session is None else len(session.connector._acquired)
+
+
+async def at_once(number: int, work: Iterable[int], call: Callable[[int], Awaitable[object]]) -> None:
+    """*call* for each of *work*, *number* of them at once."""
+    left = iter(work)
+
+    async def worker() -> None:
+        for one in left:
+            await call(one)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(number):
+            group.create_task(worker())
+
+
+# --- what could leak
+
+
+class Footprint(NamedTuple):
+    """What this process holds."""
+
+    descriptors: int
+    tasks: int
+    timers: int
+    threads: int
+
+
+async def footprint() -> Footprint:
+    """What is held now, once what was closed has had the time to go. Hook: the loop's `_scheduled`."""
+    await asyncio.sleep(_SETTLE)
+    gc.collect()
+    loop: Any = asyncio.get_running_loop()
+    return Footprint(
+        len(os.listdir("/proc/self/fd")),
+        len(asyncio.all_tasks()),
+        sum(not timer.cancelled() for timer in loop._scheduled),
+        threading.active_count(),
+    )
+
+
+def resident() -> int:
+    """Bytes of memory that are this process's own in RAM."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+
+
+class Left(NamedTuple):
+    """What is there while no call is under way."""
+
+    blocks: int
+    """Blocks of memory, of any type of object."""
+    objects: Counter[str]
+    """Objects of the types that a call is made of, but not a connection: of those some more may be open."""
+
+
+def left() -> Left:
+    """What is there now."""
+    gc.collect()
+    blocks = sys.getallocatedblocks()
+    found = Counter(
+        f"{kind.__module__}.{kind.__qualname__}"
+        for kind in map(type, gc.get_objects())
+        if kind in _OF_CALLS or str(kind.__module__).startswith(_MODULES_OF_CALLS)
+    )
+    return Left(blocks, found)
+
+
+_OF_CALLS = frozenset({asyncio.Future, asyncio.Task, CoroutineType, FrameType, TracebackType})
+_MODULES_OF_CALLS = (
+    "aioapiclient.errors",
+    "aioapiclient.middleware",
+    "aioapiclient._re",  # request and response
+    "aioapiclient._scope",
+    "aioapiclient._wire",
+    "aiohttp.client_reqrep",
+)

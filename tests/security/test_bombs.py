@@ -1,0 +1,286 @@
+"""No body costs more memory than its bound, however well it was compressed and whoever drops it.
+
+The peak of what Python allocates is measured while a call runs; the bomb itself was made before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import sys
+import tracemalloc
+import zlib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache, partial
+from typing import Any
+
+import brotli
+import pytest
+from helpers import Client
+from servers import Exchange, Script, in_turn, ok, raw_server, respond, response
+
+from aioapiclient import (
+    APIClientError,
+    APIConnectionError,
+    APIResponseValidationError,
+    APIStatusError,
+    APIStreamError,
+    AsyncAPIResponse,
+    BodyTooLargeError,
+    JSONLStream,
+    SSEStream,
+)
+from aioapiclient._decompression import ACCEPT_ENCODING
+
+MIB = 1 << 20
+LIMIT = 4 * MIB
+BOMB = 64 * MIB
+CODINGS = ["identity", "gzip", "deflate", "raw deflate", "br"]
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+
+    CODINGS.append("zstd")
+
+
+@lru_cache
+def packed(coding: str, fill: bytes = b"\0", size: int = BOMB) -> bytes:
+    """*size* bytes of *fill*, in that coding."""
+    data = fill * (size // len(fill))
+    if coding == "raw deflate":
+        compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+        return compressor.compress(data) + compressor.flush()
+    encode: dict[str, Callable[[bytes], bytes]] = {
+        "identity": bytes,
+        "gzip": gzip.compress,
+        "deflate": zlib.compress,
+        "br": partial(brotli.compress, quality=1),
+    }
+    return zstd.compress(data) if coding == "zstd" else encode[coding](data)
+
+
+def bomb(
+    coding: str, status: str = "200 OK", fill: bytes = b"\0", size: int = BOMB, **headers: str
+) -> Script:
+    """A response that unfolds to *size* bytes; uncompressed, it comes in chunks."""
+    headers.setdefault("Content_Type", "application/octet-stream")
+    if coding != "identity":
+        name = coding.removeprefix("raw ")
+        return respond(response(status, packed(coding, fill, size), Content_Encoding=name, **headers))
+    head, chunk = response(status, None, Transfer_Encoding="chunked", **headers), fill * (65536 // len(fill))
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(head)
+        with suppress(ConnectionError):
+            for _ in range(size // len(chunk)):
+                await exchange.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+            await exchange.send(b"0\r\n\r\n")
+
+    return script
+
+
+@contextmanager
+def at_most(size: int) -> Iterator[None]:
+    """Fail if more than *size* bytes were allocated at once inside."""
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= size, f"{peak / MIB:.1f} MiB"
+
+
+Call = Callable[[Client], Awaitable[object]]
+
+# What a call does with a body, and what goes before the bomb.
+CALLS: dict[str, tuple[str, Call]] = {
+    "typed": ("200 OK", lambda api: api.get("/", list[int])),
+    "bytes": ("200 OK", lambda api: api.get("/", bytes)),
+    "discarded": ("200 OK", lambda api: api.get("/", None)),
+    "response": ("200 OK", lambda api: api.get("/", AsyncAPIResponse[Any])),
+    "wanted error": ("404 No", lambda api: api.get("/", bytes, ok_statuses={404})),
+    "error": ("404 No", lambda api: api.get("/", bytes)),
+    "retried error": ("503 Later", lambda api: api.get("/", bytes)),
+    "challenge": ("401 Who", lambda api: api.get("/", bytes)),
+    "error of a stream": ("500 Oops", lambda api: api.get("/", bytes, stream=True)),
+    "redirect": ("302 Found", lambda api: api.get("/", bytes)),
+    "page": ("200 OK", lambda api: _all(api.get_api_list("/", int, _page()))),
+    "read of a stream": ("200 OK", lambda api: _read(api)),
+}
+
+
+def _page() -> Any:
+    from aioapiclient import LinkHeaderPage
+
+    return LinkHeaderPage
+
+
+async def _all(pages: Any) -> list[Any]:
+    return [item async for item in pages]
+
+
+async def _read(api: Client) -> None:
+    async with api.open("GET", "/") as answer:
+        await answer.read()
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("name", CALLS)
+async def test_no_body_passes_its_bound(name: str, coding: str) -> None:
+    """A body, an error's or a redirect's too, ends at ``max_body``, and 2 MiB more of memory (P11)."""
+    status, call = CALLS[name]
+    packed(coding)
+    script = bomb(coding, status, Location="/next")
+    async with raw_server(script) as server, Client(server.url, max_body=LIMIT, max_retries=1) as api:
+        # A coding that is not known is an error of its own, and its bytes were never unfolded.
+        refused = (BodyTooLargeError, APIResponseValidationError, APIStatusError)
+        with at_most(LIMIT + 2 * MIB), pytest.raises(refused) as caught:
+            await call(api)
+        if coding != "zstd":
+            assert isinstance(caught.value, BodyTooLargeError)
+            assert caught.value.limit == LIMIT
+            assert caught.value.status == int(status[:3])
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("coding", CODINGS[:5])
+@pytest.mark.parametrize("way", ["iter_bytes", "iter_text"])
+async def test_a_body_in_pieces_is_never_whole(way: str, coding: str) -> None:
+    """Who takes 64 MiB piece by piece never has more than 2 MiB of it at once (P11)."""
+    packed(coding)
+    async with raw_server(bomb(coding)) as server, Client(server.url) as api, api.open("GET", "/") as answer:
+        with at_most(2 * MIB):
+            size = 0
+            async for piece in getattr(answer, way)():
+                size += len(piece)
+    assert size == BOMB
+
+
+@pytest.mark.parametrize("coding", CODINGS[:5])
+async def test_a_line_has_a_bound(coding: str) -> None:
+    """A line without an end is given up at ``max_body`` (P11)."""
+    packed(coding, b"x")
+    async with (
+        raw_server(bomb(coding, fill=b"x")) as server,
+        Client(server.url, max_body=LIMIT) as api,
+        api.open("GET", "/") as answer,
+    ):
+        with at_most(2 * LIMIT + 2 * MIB), pytest.raises(BodyTooLargeError) as caught:
+            async for _ in answer.iter_lines():
+                pass
+    assert caught.value.limit == LIMIT
+
+
+MAX_EVENT = 8 * MIB
+# What a stream repeats, how much of it, and what that may cost.
+ENDLESS: dict[str, tuple[type[Any], str, bytes]] = {
+    "field": (SSEStream, "text/event-stream", b"x"),
+    "data": (SSEStream, "text/event-stream", b"data: " + b"x" * 1017 + b"\n"),
+    "line": (JSONLStream, "application/jsonl", b"1"),
+}
+SMALL: dict[str, tuple[type[Any], str, bytes]] = {
+    "comments": (SSEStream, "text/event-stream", b": " + b"x" * 61 + b"\n"),
+    "events": (SSEStream, "text/event-stream", b"data: 1" + b" " * 119 + b"\n\n"),
+    "blank lines": (JSONLStream, "application/jsonl", b" " * 63 + b"\n"),
+    "lines": (JSONLStream, "application/jsonl", b"1" + b" " * 126 + b"\n"),
+}
+
+
+async def _consume(api: Client, stream_cls: type[Any]) -> None:
+    async with api.stream("GET", "/", int, stream_cls=stream_cls) as events:
+        async for _ in events:
+            pass
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+@pytest.mark.parametrize("name", ENDLESS)
+async def test_an_event_has_a_bound(name: str, coding: str) -> None:
+    """An event, or a line, without end is given up at 8 MiB (P11)."""
+    stream_cls, media, fill = ENDLESS[name]
+    packed(coding, fill)
+    async with raw_server(bomb(coding, fill=fill, Content_Type=media)) as server, Client(server.url) as api:
+        with at_most(2 * MAX_EVENT + 2 * MIB), pytest.raises(APIStreamError, match="more than 8388608 bytes"):
+            await _consume(api, stream_cls)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+@pytest.mark.parametrize("name", SMALL)
+async def test_a_stream_of_small_events_does_not_grow(name: str, coding: str) -> None:
+    """Events and lines that are small cost no more than one step of them, however many come (P11)."""
+    stream_cls, media, fill = SMALL[name]
+    size = 12 * MIB
+    packed(coding, fill, size)
+    script = bomb(coding, fill=fill, size=size, Content_Type=media)
+    async with raw_server(script) as server, Client(server.url) as api:
+        with at_most(4 * MIB):
+            await _consume(api, stream_cls)
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip", "br"])
+@pytest.mark.parametrize("how", ["closed", "left", "broken off", "cancelled"])
+async def test_a_body_that_is_dropped_is_not_read(how: str, coding: str) -> None:
+    """A stream that is closed, left or cancelled drops its connection and unfolds nothing (P11)."""
+    packed(coding)
+
+    async def drop(api: Client) -> None:
+        async with api.open("GET", "/") as answer:
+            if how == "closed":
+                await answer.close()
+            elif how == "broken off":
+                async for _ in answer.iter_bytes():
+                    break
+            elif how == "cancelled":
+                raise asyncio.CancelledError
+
+    async with raw_server(bomb(coding)) as server, Client(server.url) as api:
+        with at_most(2 * MIB), suppress(asyncio.CancelledError):
+            await drop(api)
+        await api.get("/", None, max_body=None)
+        # What came whole, small as it was, left the connection fit for the next call.
+        assert server.connections == (2 if coding == "identity" else 1)
+
+
+@pytest.mark.parametrize("media", ["application/json", "text/event-stream", "text/html"])
+async def test_a_stream_of_another_type_is_not_read(media: str) -> None:
+    """What is no stream is refused with a bounded look at it (P11)."""
+    packed("gzip")
+    async with raw_server(bomb("gzip", Content_Type=media)) as server, Client(server.url) as api:
+        with at_most(2 * MAX_EVENT + 8 * MIB if "event" in media else 2 * MIB), pytest.raises(APIClientError):
+            async with api.stream("GET", "/", int) as events:
+                async for _ in events:
+                    pass
+
+
+ENCODINGS = [
+    *("gzip, gzip", "gzip, br", "identity, gzip, deflate", "br, gzip, gzip, gzip, gzip, gzip"),
+    *("compress", "zstd", "zstd, gzip", "exi", "x", "gzip;q=1", "\x1b[31m", "aes128gcm"),
+]
+
+
+@pytest.mark.parametrize("value", ENCODINGS)
+@pytest.mark.parametrize("repeated", [False, True])
+async def test_only_one_known_coding_is_taken_off(value: str, repeated: bool) -> None:
+    """More than one coding, or one without a decoder, is an error, and never taken for data (P12)."""
+    values = value.split(", ") if repeated else [value]
+    lines = "".join(f"Content-Encoding: {one}\r\n" for one in values)
+    data = gzip.compress(b'"secret"')
+    answer = f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(data)}\r\n\r\n".encode() + data
+    async with raw_server(respond(answer)) as server, Client(server.url, max_retries=0) as api:
+        for cast_to in (bytes, str, Any, AsyncAPIResponse[Any]):
+            with pytest.raises((APIResponseValidationError, APIConnectionError)):
+                await api.get("/", cast_to)
+        async with api.open("GET", "/") as unread:
+            with pytest.raises((APIResponseValidationError, APIConnectionError)):
+                async for _ in unread.iter_bytes():
+                    pass
+
+
+async def test_only_what_can_be_bounded_is_asked_for() -> None:
+    """What a request says it accepts is what can be taken off in bounded steps (P12)."""
+    async with raw_server(in_turn(respond(ok()))) as server, Client(server.url) as api:
+        await api.get("/")
+    accepted = server.requests[0].headers["Accept-Encoding"]
+    assert accepted == ACCEPT_ENCODING
+    assert {coding.strip() for coding in accepted.split(",")} <= {"gzip", "deflate", "br"}
