@@ -330,21 +330,16 @@ class Calls(Polling):
         with self._shared.begin(request) as scope:
             opened: list[AsyncAPIResponse[Any]] = []
             scope.opened = opened if request.stream else None
-            response = None
             try:
                 response = await handler(request)
                 await self._refuse(response)
             except BaseException:
-                response = None
+                # A middleware that is ended after the head has nobody to give its response to.
+                for lost in opened:
+                    await lost.close()
                 raise
             finally:
                 scope.opened = None
-                # A middleware that is ended after the head, or asks twice, has nobody to give a response to.
-                # One that is not of the wire may be made of those that are.
-                if response is None or response in opened:
-                    for lost in opened:
-                        if lost is not response:
-                            await lost.close()
         return response
 
     async def _refuse(self, response: AsyncAPIResponse[Any]) -> None:
