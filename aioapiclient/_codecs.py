@@ -23,6 +23,7 @@ import msgspec.yaml
 
 from ._content_type import LONGEST_HEADER, Format, parse_content_type
 from ._open import DecHook, InsideOpen, Open, check_opens, closed, members, open_hook, reached
+from ._patterns import lazily
 
 __all__ = ["DecodeError", "check_cast_to", "decode_body", "decoder_for"]
 
@@ -311,7 +312,7 @@ def _where(error: Exception) -> str:
 
 # --- What went wrong, without what the body said ---
 
-_PATH = re.compile(r" - at `(key` in `)?(\$(?:\.[^`.\[\]]+|\[[^`\]]*\])*)`$")
+_PATH = lazily(r" - at `(key` in `)?(\$(?:\.[^`.\[\]]+|\[[^`\]]*\])*)`$")
 _LONGEST_PATH = 200
 # Messages that quote the schema, never the body.
 _HARMLESS = (

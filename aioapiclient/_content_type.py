@@ -7,12 +7,14 @@ import functools
 import re
 from typing import Literal, TypeAlias
 
+from ._patterns import lazily
+
 __all__ = ["LONGEST_HEADER", "Format", "charset_of", "media_type", "parse_content_type"]
 
 Format: TypeAlias = Literal["json", "msgpack", "yaml", "toml", "html", "text", "other"]
 
-_SPLIT_HEADER = re.compile(r"[;,]")
-_CHARSET = re.compile(r';\s*charset\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
+_SPLIT_HEADER = lazily(r"[;,]")
+_CHARSET = lazily(r';\s*charset\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
 # Only names that Python knows by heart: to look up another imports modules, and is remembered for ever.
 _CHARSETS = {*encodings.aliases.aliases, *encodings.aliases.aliases.values(), "cp874", "koi8_t", "koi8_u"}
 _FORMATS: dict[str, Format] = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from ._patterns import lazily
 from .errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Expected(NamedTuple):
 
 
 _ALGORITHMS: Final = {"sha-512": "sha512", "sha-256": "sha256"}  # RFC 9530 §5: the others are insecure
-_MEMBER = re.compile(r"(?:^|,)[ \t]*([a-z0-9-]+)=:([A-Za-z0-9+/=]*):")
+_MEMBER = lazily(r"(?:^|,)[ \t]*([a-z0-9-]+)=:([A-Za-z0-9+/=]*):")
 
 
 def expected_digest(digest: Digest, response: AsyncAPIResponse[Any]) -> Expected | None:

@@ -22,6 +22,7 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 from ._digest import Digest, check_digest, expected_digest, is_coded
+from ._patterns import lazily
 from ._progress import Meter, Progress
 from ._retry_after import parse_http_date
 from .errors import (
@@ -268,7 +269,7 @@ class ContentRange(NamedTuple):
     total: int | None
 
 
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(?:(\d{1,18})|\*)", re.ASCII | re.IGNORECASE)
+_CONTENT_RANGE = lazily(r"bytes (\d{1,18})-(\d{1,18})/(?:(\d{1,18})|\*)", re.ASCII | re.IGNORECASE)
 
 
 def parse_content_range(value: str | None) -> ContentRange | None:
@@ -283,7 +284,7 @@ def parse_content_range(value: str | None) -> ContentRange | None:
 
 
 # Visible ASCII between quotes; a weak one has W/ before them (RFC 9110 §8.8.3).
-_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
+_STRONG_ETAG = lazily(r'"[\x21\x23-\x7e]*"')
 _SETTLED: Final = 60  # seconds that a file must be unchanged for its date to name one content
 
 

@@ -6,13 +6,13 @@ import collections.abc as abc
 import functools
 import io
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, cast
 
 import msgspec
 
 from ._open import Unknown
+from ._patterns import lazily
 from ._types import NOT_GIVEN, NotGiven, Omit
 from .errors import InvalidRequestError
 
@@ -21,7 +21,7 @@ __all__ = ["EncHook", "encode_json"]
 EncHook: TypeAlias = Callable[[Any], Any]
 
 # A float that is NaN or infinite, in MessagePack: JSON says null for it, as for None.
-_NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
+_NOT_FINITE = lazily(rb"\xcb[\x7f\xff][\xf0-\xff]")
 # Stands for a sentinel in plain data. Made at run time, so that no other string is the same object.
 _DROPPED = "".join(("dropped", " sentinel"))
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])

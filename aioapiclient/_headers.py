@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
 from multidict import CIMultiDict, MultiMapping
 
+from ._patterns import lazily
 from ._types import Omit
 from .errors import InvalidRequestError
 
@@ -17,8 +17,8 @@ __all__ = ["Layer", "check_layer", "check_token", "check_value", "is_utf8", "ove
 Layer: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 """Checked headers: a name and its values; no value means that the header is removed."""
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TOKEN = lazily(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL = lazily(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 # They frame the message or belong to the connection: a caller's value could only contradict ours.
 _FRAMING = frozenset(

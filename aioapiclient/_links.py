@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from yarl import URL
 
+from ._patterns import lazily
 from ._url import resolve_reference, without_fragment
 from .errors import InvalidRequestError
 
@@ -77,14 +78,14 @@ def iter_links(header_values: Iterable[str], base: URL) -> list[Link]:
     return links
 
 
-_SPACE = re.compile(r"[ \t]*")
-_BETWEEN = re.compile(r"[ \t,]*")
-_JUNK = re.compile(r"[^,]*")
-_PARAMETER = re.compile(r"([^\s=;,\"]*)[ \t]*")
-_TOKEN_VALUE = re.compile(r"[^;,]*")
+_SPACE = lazily(r"[ \t]*")
+_BETWEEN = lazily(r"[ \t,]*")
+_JUNK = lazily(r"[^,]*")
+_PARAMETER = lazily(r"([^\s=;,\"]*)[ \t]*")
+_TOKEN_VALUE = lazily(r"[^;,]*")
 # The closing quote may be missing: then the rest is the value, as RFC 8288 appendix B.3 has it.
-_QUOTED_VALUE = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)\\?"?', re.DOTALL)
-_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_QUOTED_VALUE = lazily(r'"([^"\\]*(?:\\.[^"\\]*)*)\\?"?', re.DOTALL)
+_QUOTED_PAIR = lazily(r"\\(.)", re.DOTALL)
 
 
 def _end(pattern: re.Pattern[str], text: str, position: int) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from ._headers import check_layer, check_value
+from ._patterns import lazily
 from ._query import QueryStyle
 from ._types import NOT_GIVEN, OMIT, HeaderLayer
 from .errors import InvalidRequestError
@@ -236,9 +237,9 @@ def _utf8(text: str, what: str) -> bytes:
     raise InvalidRequestError(message)
 
 
-_PARAMETER = re.compile(r';[ \t]*([^\s=;"]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))')
+_PARAMETER = lazily(r';[ \t]*([^\s=;"]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))')
 # RFC 2046 §5.1.1.
-_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+_BOUNDARY = lazily(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 
 
 def boundary_of(content_type: str | None) -> tuple[str, str]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import base64
-import re
 from typing import Any, Final, NamedTuple
 from urllib import request as environment
 from urllib.parse import unquote
 
 from yarl import URL
 
+from ._patterns import lazily
 from ._url import redact_url
 from .errors import InvalidRequestError
 
 __all__ = ["EnvironmentProxies", "Proxy"]
 
-_SEPARATORS: Final = re.compile(r"[\s,]+")
+_SEPARATORS: Final = lazily(r"[\s,]+")
 
 
 class Proxy(NamedTuple):

@@ -10,10 +10,12 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from ._patterns import lazily
+
 __all__ = ["parse_http_date", "retry_after"]
 
 # ASCII digits only: float() would also take "1e3", "inf", "1_0" and Arabic digits.
-_SECONDS = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
+_SECONDS = lazily(r"[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
 
 _MONTHS = {name: number for number, name in enumerate(
     ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), start=1
@@ -24,7 +26,7 @@ _SHORT = "(?:mon|tue|wed|thu|fri|sat|sun)"
 _LONG = "(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)"
 # RFC 9110 §5.6.7: IMF-fixdate, and the two obsolete forms that a recipient must accept.
 _DATES = tuple(
-    re.compile(pattern, re.ASCII | re.IGNORECASE)
+    lazily(pattern, re.ASCII | re.IGNORECASE)
     for pattern in (
         rf"{_SHORT}, (?P<day>\d\d) {_MONTH} (?P<year>\d{{4}}) {_CLOCK} GMT",
         rf"{_LONG}, (?P<day>\d\d)-{_MONTH}-(?P<year>\d\d) {_CLOCK} GMT",

@@ -7,8 +7,9 @@ were cut. Lines are found before anything is decoded: U+2028 and the like end no
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from ._patterns import lazily
 
 __all__ = ["SSEDecoder", "ServerSentEvent", "TooLargeError"]
 
@@ -19,7 +20,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 _CR: Final = 13
 _LF: Final = 10
 # Never back: a stack for that would be larger than the text.
-_COMMENTS: Final = re.compile(rb"(?::[^\n]*+\n)++")
+_COMMENTS: Final = lazily(rb"(?::[^\n]*+\n)++")
 _LONGEST_RETRY: Final = 15  # digits; far beyond any wait, and far below where int() refuses
 _DATA: Final = b"data: "
 # The names that a typed stream does not decode: see `SSEDecoder.single_lines`.

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from yarl import URL
 
+from ._patterns import lazily
 from ._query import UNRESERVED, percent_encoder, scalar_text
 from ._types import NOT_GIVEN, OMIT
 from ._url_syntax import escape_illegal, is_absolute, refuse_controls, refuse_dot_segments
@@ -20,9 +21,9 @@ __all__ = ["CACHED_PATHS", "Template", "fill_template", "parse_template", "templ
 CACHED_PATHS: Final = 512
 
 # Other schemes, and a URL of ours gone wrong. `documents:export` is a path like any other.
-_looks_like_url = re.compile(r"[a-z][a-z0-9+.-]*://|https?:|javascript:", re.IGNORECASE).match
+_LOOKS_LIKE_URL = lazily(r"[a-z][a-z0-9+.-]*://|https?:|javascript:", re.IGNORECASE)
 
-_NAME = re.compile(r"\w+(?:[.-]\w+)*")
+_NAME = lazily(r"\w+(?:[.-]\w+)*")
 
 _encode_segment = percent_encoder(UNRESERVED)
 # Everything that a path may hold (RFC 3986 §3.3) but "%", which is data here.
@@ -54,7 +55,7 @@ def parse_template(path: str) -> Template:
     refuse_controls(path, "the path")
     if path.startswith("//"):
         raise InvalidRequestError("a path that starts with '//' looks like another host; write one '/'")
-    if _looks_like_url(path) is not None:
+    if _LOOKS_LIKE_URL.match(path) is not None:
         raise InvalidRequestError("the path looks like a URL that is neither http:// nor https://")
     head, *rest = path.split("{")
     _check_literal(head, in_path=True)

@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus
 
 from yarl import URL
 
+from ._patterns import lazily
 from ._query import (
     DEFAULT_STYLE,
     QueryStyle,
@@ -381,7 +382,7 @@ def _escape_reference(reference: str) -> str:
     return before + host + escape_illegal(reference[start + len(authority) :], escape_header)
 
 
-_DOTS = re.compile(r"/\.{1,2}(?:/|\Z)")
+_DOTS = lazily(r"/\.{1,2}(?:/|\Z)")
 
 
 def _remove_dot_segments(path: str) -> str:

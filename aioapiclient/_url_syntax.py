@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from yarl import URL
 
+from ._patterns import lazily
 from ._query import UNRESERVED, percent_encoder
 from .errors import InvalidRequestError
 
@@ -37,15 +38,15 @@ is_absolute = re.compile("https?://", re.IGNORECASE).match
 
 # --- characters
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = lazily(r"[\x00-\x1f\x7f]")
 
 # What may not stand in a URL that is sent byte for byte. Brackets, braces and quotes may, though
 # RFC 3986 has no place for some of them: servers hand out such URLs, and signatures cover them.
-NOT_VERBATIM = re.compile(r"[^!-\[\]-~]")
+NOT_VERBATIM = lazily(r"[^!-\[\]-~]")
 
 # What is escaped in text that somebody wrote as a URL: what RFC 3986 refuses anywhere, and a "%" that
 # starts no escape (§2.4: it must be "%25" then). Brackets stay: `filter[a]=1` is sent bare by everybody.
-_ILLEGAL = re.compile(r'%(?![0-9A-Fa-f]{2})|[^!-~]|["<>\\^`{|}]')
+_ILLEGAL = lazily(r'%(?![0-9A-Fa-f]{2})|[^!-~]|["<>\\^`{|}]')
 
 _escape_strict = percent_encoder(UNRESERVED)
 # Header values reach us with their undecodable bytes as surrogates; those bytes are what is escaped.
@@ -67,14 +68,14 @@ def refuse_controls(text: str, what: str) -> None:
 # --- parts
 
 # RFC 3986 appendix B, with the scheme held to its grammar (§3.1). It matches every string.
-_PARTS = re.compile(
+_PARTS = lazily(
     r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?(?://(?P<authority>[^/?#]*))?(?P<path>[^?#]*)"
     r"(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?",
     re.DOTALL,
 )
 
 # Host and port (RFC 3986 §3.2.2, §3.2.3), but without escapes in the host: nothing before DNS decodes them.
-_HOST_PORT = re.compile(
+_HOST_PORT = lazily(
     r"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9!$&'()*+,;=._~-]+)(?::(?P<port>[0-9]{1,5}))?"
 )
 
@@ -132,7 +133,7 @@ def normal_authority(scheme: str, authority: str, what: str) -> str:
 
 # "." and ".." in all the ways that servers read as such: escaped, mixed, or with a path parameter behind
 # (`..;x`, which Java containers strip); and a segment that is nothing but a path parameter.
-_DOT_SEGMENT = re.compile(r"(?:\A|/)(?:(?:\.|%2e){1,2}(?=[;/]|%3b|\Z)|;|%3b)", re.IGNORECASE)
+_DOT_SEGMENT = lazily(r"(?:\A|/)(?:(?:\.|%2e){1,2}(?=[;/]|%3b|\Z)|;|%3b)", re.IGNORECASE)
 
 
 def refuse_dot_segments(path: str, what: str) -> None:

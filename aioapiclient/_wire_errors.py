@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import aiohttp
 from aiohttp import http_exceptions, http_websocket, payload, streams
 from yarl import URL
 
+from ._patterns import lazily
 from ._request import APIRequest
 from ._url import redact_url
 from .errors import APIClientError, APIConnectionError, APITimeoutError, InvalidRequestError, TimeoutPhase
@@ -225,7 +225,7 @@ _BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
     (http_exceptions.ContentLengthError, "its body is not as long as it says"),
 )
 # The parsers' own words end at a line's end, or at a colon that a quotation follows in the next line.
-_PHRASE: Final = re.compile(r"[A-Z][A-Za-z '/,-]{3,60}\.?(?=:?(\n|\Z))")
+_PHRASE: Final = lazily(r"[A-Z][A-Za-z '/,-]{3,60}\.?(?=:?(\n|\Z))")
 
 
 def _invalid(reason: str) -> Maker:

@@ -37,6 +37,7 @@ from aioapiclient._encoding import encode_json
 from aioapiclient._headers import check_layer
 from aioapiclient._links import iter_links, parse_links
 from aioapiclient._multipart import boundary_of
+from aioapiclient._patterns import LazyPattern
 from aioapiclient._query import encode_form, flatten
 from aioapiclient._retry_after import parse_http_date
 from aioapiclient._template import fill_template, parse_template
@@ -464,7 +465,8 @@ def patterns() -> Iterator[tuple[str, re.Pattern[Any], bool]]:
         }
         for name, value in vars(module).items():
             found = value if isinstance(value, tuple) else (getattr(value, "__self__", value),)
-            for pattern in found:
+            for given in found:
+                pattern = given.compiled() if isinstance(given, LazyPattern) else given
                 if isinstance(pattern, re.Pattern):
                     yield f"{module.__name__}.{name}", pattern, name in searched
         for node in ast.walk(tree):
