@@ -45,6 +45,37 @@ async def _call_twice(request: APIRequest, handler: Handler) -> AsyncAPIResponse
     return await handler(request.copy())
 
 
+class _Around:
+    """The body of another response."""
+
+    def __init__(self, response: AsyncAPIResponse[Any]) -> None:
+        self._response = response
+
+    async def read(self, limit: int | None) -> bytes:
+        return await self._response.read()
+
+    async def read_chunk(self) -> bytes:
+        return await self._response.read()
+
+    def close(self) -> None:
+        """It was read."""
+
+    def abort(self, error: Exception) -> None:
+        self._response.abort(error)
+
+
+async def _read_through_another(call: Call, place: Place) -> str:
+    """An open body that a middleware hands on in a response of its own."""
+
+    async def wrap(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        response = await handler(request)
+        return AsyncAPIResponse(request, response.status, response.headers, _Around(response))
+
+    async with call.client.open("GET", "", middlewares=[wrap]) as response:
+        body: bytes = await response.read()
+    return body.decode()
+
+
 def _through(middleware: Middleware) -> Act:
     """One call with *middleware*."""
 
@@ -140,5 +171,10 @@ FAULTS: list[Fault] = [
         gives(200, requests=2),
         where=_LONG,
         note="and closes the response that it drops",
+    ),
+    _row(
+        "a middleware hands an open body on in a response of its own",
+        _read_through_another,
+        gives("{}", connections=1),
     ),
 ]
