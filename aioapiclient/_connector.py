@@ -29,6 +29,7 @@ from aiohttp import http_exceptions, http_parser
 from aiohttp.client_proto import ResponseHandler
 from multidict import istr
 
+from ._patterns import lazily
 from ._wire_errors import ConnectTimeout, PoolTimeout, mark_unsent
 
 __all__ = ["Limits", "forget_session", "make_connector", "mend"]
@@ -42,7 +43,7 @@ _IS_PURE_PYTHON: Final = http_parser.HttpResponseParser is http_parser.HttpRespo
 
 # What servers say of their own patience (RFC 2068 §19.7.1.1): a request that crosses their FIN is lost.
 _KEEP_ALIVE: Final = istr("Keep-Alive")
-_PATIENCE: Final = re.compile(r"\btimeout\s*=\s*\"?(\d{1,9})(?!\d)", re.IGNORECASE)
+_PATIENCE: Final = lazily(r"\btimeout\s*=\s*\"?(\d{1,9})(?!\d)", re.IGNORECASE)
 _MARGIN: Final = 1.0  # seconds
 
 
