@@ -4,9 +4,11 @@ All that is known here of aiohttp's insides is laid over a connector by `mend`, 
 class over its class, and a protocol of ours for the connections it makes. Each hook into what aiohttp
 does not document is named where it is used, and held by a test on every aiohttp of the matrix.
 
-* A connection is reused only if nothing came on it since its last response.
+* A connection is reused only if nothing came on it since its last response, and not in the last
+  second that its server says it will keep it.
 * ``connect`` limits DNS, TCP and TLS together, ``pool`` the wait for a free connection, and the two
   can be told apart; what fails there is known to be unsent.
+* What follows a whole response in one piece with it is dropped with the connection, not the response.
 * Who reads from a connection that is closed, or broken, is told so, and does not wait for ever.
 * A server that sends interim responses without end is broken.
 """
@@ -14,6 +16,7 @@ does not document is named where it is used, and held by a test on every aiohttp
 from __future__ import annotations
 
 import asyncio
+import re
 import select
 import socket
 from collections.abc import Callable, Iterator
@@ -22,9 +25,11 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
-from aiohttp import http_exceptions
+from aiohttp import http_exceptions, http_parser
 from aiohttp.client_proto import ResponseHandler
+from multidict import istr
 
+from ._patterns import lazily
 from ._wire_errors import ConnectTimeout, PoolTimeout, mark_unsent
 
 __all__ = ["Limits", "forget_session", "make_connector", "mend"]
@@ -34,16 +39,28 @@ _KEEPALIVE: Final = 60  # seconds of silence before TCP asks whether the peer is
 _MOST_NAMES: Final = 1000  # redirects to names without end are not to fill the memory
 _MOST_INTERIM: Final = 100  # 1xx responses before one final one
 
+_IS_PURE_PYTHON: Final = http_parser.HttpResponseParser is http_parser.HttpResponseParserPy
+
+# What servers say of their own patience (RFC 2068 §19.7.1.1): a request that crosses their FIN is lost.
+_KEEP_ALIVE: Final = istr("Keep-Alive")
+_PATIENCE: Final = lazily(r"\btimeout\s*=\s*\"?(\d{1,9})(?!\d)", re.IGNORECASE)
+_MARGIN: Final = 1.0  # seconds
+
 
 class _Protocol(ResponseHandler):
     """aiohttp's client protocol, which parses the responses of one connection.
 
-    Hooks: `_payload`, `_waiter`, `_reschedule_timeout`, `_drop_timeout`, `_on_read_timeout`, `_read_timeout`.
+    Hooks: `data_received`, `set_response_params`, `_skip_payload`, `_parser` and its `_tail`, `_payload`,
+    `_waiter`, `_reschedule_timeout`, `_drop_timeout`, `_on_read_timeout`, `_read_timeout`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._interim = 0
+        self._good_until: float | None = None
+        self._params: dict[str, Any] = {}
+        self._is_first = False  # whether the next bytes are the first of a response
+        self._first: bytes | None = None  # these bytes, until a head was found in them
         self._poll: Callable[[int], list[Any]] | None = None
         self._silent_since: float | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -59,9 +76,12 @@ class _Protocol(ResponseHandler):
             self._poll = poll.poll
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Leave no timer behind."""
+        """Leave no timer behind, and no reader who hears of the consequence instead of the reason."""
         self._stop_alarm()
+        body, reason = self._payload, self.exception()
         super().connection_lost(exc)
+        if isinstance(reason, http_exceptions.HttpProcessingError) and body is not None and not body.is_eof():
+            body.set_exception(reason)
 
     def is_connected(self) -> bool:
         """Whether the connection is open and, if it is idle, fit for the next request: aiohttp asks at reuse.
@@ -78,22 +98,65 @@ class _Protocol(ResponseHandler):
         if self.should_close:  # in use, or unfit
             body = self._payload
             return body is not None and not body.is_eof()
+        if _IS_PURE_PYTHON and getattr(self._parser, "_tail", None):
+            return False  # bytes that came with the last response, and are no whole line
+        if self._good_until is not None and self._loop.time() >= self._good_until:
+            return False
         return self._poll is None or not self._poll(0)
+
+    def set_response_params(self, **params: Any) -> None:
+        """Prepare for the next response."""
+        self._params = params
+        self._is_first = True
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in bytes, and remember the first ones of a response: see `_rescue`."""
+        if self._is_first:
+            self._is_first = False
+            self._first = data
+        if self._skip_payload and not (self._first and data.endswith(b"\r\n\r\n")):
+            self.force_close()  # a HEAD is answered by a head; older parsers swallow what follows it
+        super().data_received(data)
+        self._first = None
+
+    def _rescue(self, data: bytes) -> None:
+        """Parse *data* once more, its head alone first: what is no HTTP may lie behind a whole response.
+
+        Servers do so to a HEAD or with a 204. aiohttp's parser keeps nothing of what it has understood.
+        """
+        super().set_response_params(**self._params)
+        end = data.find(b"\r\n\r\n") + 4
+        super().data_received(data[:end])
+        if self.exception() is None:
+            super().data_received(data[end:])
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         """Take in one parsed response, unless it is one interim response too many."""
-        if data[0].code < 200:
+        self._first = None
+        message = data[0]
+        if message.code < 200:
             self._interim += 1
             if self._interim > _MOST_INTERIM:
                 if not self.is_eof():
                     self.set_exception(http_exceptions.BadHttpMessage("Too many interim responses"))
                 return
-        elif self._interim:
+        else:
             self._interim = 0
+            said = message.headers.get(_KEEP_ALIVE)
+            self._good_until = None if said is None else self._end_of_patience(said)
         super().feed_data(data, size)
+
+    def _end_of_patience(self, said: str) -> float | None:
+        patience = _PATIENCE.search(said)
+        return patience and self._loop.time() + int(patience[1]) - _MARGIN
 
     def set_exception(self, exc: BaseException, *args: Any, **options: Any) -> None:
         """Note that the connection is broken, and tell who reads the body of what is no HTTP any more."""
+        first, self._first = self._first, None
+        if first is not None and isinstance(exc, http_exceptions.HttpProcessingError):
+            self._rescue(first)
+            return
         super().set_exception(exc, *args, **options)
         if isinstance(exc, http_exceptions.HttpProcessingError):
             self._end_reader(exc)

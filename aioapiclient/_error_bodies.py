@@ -73,7 +73,8 @@ def _problem(data: dict[str, Any]) -> ProblemDetails:
 
 def error_type_for(status: int, error_types: Mapping[int | str, Any] | None) -> Any:
     """What the body of this status decodes to: by exact status, ``"4XX"`` or ``"default"``, in this order."""
-    for key in (status, f"{status // 100}XX", "default"):
+    # A status that there is not is treated like a 5XX (RFC 9110 §15).
+    for key in (status, f"{min(status // 100, 5)}XX", "default"):
         if error_types and key in error_types:
             return error_types[key]
     return None

@@ -418,8 +418,11 @@ STATUS_ERRORS: Mapping[int, type[APIStatusError]] = {
 
 
 def status_error_class(status: int) -> type[APIStatusError]:
-    """The class for *status*: its own, `InternalServerError` for any 5XX, else `APIStatusError`."""
-    fallback = InternalServerError if 500 <= status <= 599 else APIStatusError
+    """The class for *status*: its own, `InternalServerError` for any other 5XX, else `APIStatusError`.
+
+    A status of 600 or more, which there is not, is treated like a 5XX (RFC 9110 §15).
+    """
+    fallback = InternalServerError if status >= 500 else APIStatusError
     return STATUS_ERRORS.get(status, fallback)
 
 

@@ -91,6 +91,8 @@ class Exchange:
 
     async def send(self, data: bytes) -> None:
         """Write *data*, and wait until it is on its way."""
+        if self.writer.is_closing():
+            raise ConnectionResetError("The client has left")  # uvloop calls that a RuntimeError
         self.writer.write(data)
         await self.writer.drain()
 

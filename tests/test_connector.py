@@ -169,6 +169,68 @@ async def test_stray_response_without_poll(monkeypatch: pytest.MonkeyPatch) -> N
         await transport.close()
 
 
+@pytest.mark.parametrize(
+    ("keep_alive", "connections"),
+    [
+        ("timeout=1", 2),
+        ("timeout=0", 2),
+        ('max=5; Timeout="1"', 2),
+        ("timeout=60, max=100", 1),
+        ("max=1", 1),
+        ("timeout=soon", 1),
+        ("timeout=" + "9" * 5000, 1),
+    ],
+)
+async def test_keep_alive(transport: AiohttpTransport, keep_alive: str, connections: int) -> None:
+    """A connection that the server says it will soon give up is not used again."""
+    async with raw_server(respond(response("200 OK", b"", Keep_Alive=keep_alive))) as server:
+        for _ in range(2):
+            await fetch(transport, server.url, "POST")
+        assert server.connections == connections
+
+
+async def test_keep_alive_is_of_the_last_response(transport: AiohttpTransport) -> None:
+    """What an earlier response said of the connection does not count any more."""
+    soon, later = (response("200 OK", b"", Keep_Alive=f"timeout={seconds}") for seconds in (60, 1))
+    async with raw_server(in_turn(respond(later), respond(soon), respond(ok()))) as server:
+        for _ in range(4):
+            await fetch(transport, server.url)
+        assert server.connections == 2
+
+
+STRAY_BODIES = {
+    "after a body": ("GET", ok(b'"a"') + b"b"),
+    "after a 204": ("DELETE", response("204 No Content", None) + b"{}"),
+    "after the head for HEAD": ("HEAD", ok(b'"a"')),
+    "a response after a response": ("GET", ok(b'"a"') + ok(b'"b"')),
+}
+
+
+@pytest.mark.parametrize(("method", "answer"), STRAY_BODIES.values(), ids=STRAY_BODIES.keys())
+async def test_what_follows_in_one_piece(transport: AiohttpTransport, method: str, answer: bytes) -> None:
+    """A whole response is good whatever comes in one piece with it; its connection is not."""
+    async with raw_server(respond(answer)) as server:
+        for _ in range(2):
+            assert await fetch(transport, server.url, method) == (b'"a"' if method == "GET" else b"")
+        assert server.connections == 2
+
+
+async def test_what_follows_the_head_for_head(transport: AiohttpTransport) -> None:
+    """Nor is it where the body that must not be there comes later."""
+    told = Told()
+
+    async def script(exchange: Exchange) -> None:
+        told.exchange = exchange
+        await exchange.send(response("200 OK", None, Content_Length="2"))
+
+    async with raw_server(script) as server:
+        for _ in range(2):
+            assert await fetch(transport, server.url, "HEAD") == b""
+            told.send_unread(b"{}")
+            await turns()
+        assert server.connections == 2
+
+
 async def test_no_double_answer_under_load(transport: AiohttpTransport) -> None:
     """A server that answers everything twice never gives one caller's answer to another."""
 

@@ -101,11 +101,12 @@ def test_deep_error_bodies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"), [(404, User), (409, Outer), (499, Outer), (500, "default"), (302, "default")]
+    ("status", "expected"),
+    [(404, User), (409, Outer), (499, Outer), (500, dict), (999, dict), (302, "default")],
 )
 def test_error_type_for(status: int, expected: Any) -> None:
     """The exact status goes before its class, and that before the default."""
-    error_types: dict[int | str, Any] = {"default": "default", "4XX": Outer, 404: User}
+    error_types: dict[int | str, Any] = {"default": "default", "4XX": Outer, "5XX": dict, 404: User}
     assert error_type_for(status, error_types) == expected
     assert error_type_for(status, {}) is None
     assert error_type_for(status, None) is None

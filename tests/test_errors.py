@@ -85,7 +85,8 @@ STATUSES = {
     422: "UnprocessableEntityError", 429: "RateLimitError", 499: "APIStatusError", 500: "InternalServerError",
     501: "ServerNotImplementedError", 502: "BadGatewayError", 503: "ServiceUnavailableError",
     504: "GatewayTimeoutError", 505: "InternalServerError", 529: "InternalServerError",
-    599: "InternalServerError", 304: "APIStatusError", 301: "APIStatusError", 600: "APIStatusError",
+    599: "InternalServerError", 304: "APIStatusError", 301: "APIStatusError", 600: "InternalServerError",
+    999: "InternalServerError",
 }  # fmt: skip
 
 
@@ -129,8 +130,8 @@ def test_no_error_is_mistaken_for_the_callers_own(other: type[Exception]) -> Non
 
 @pytest.mark.parametrize(("status", "name"), STATUSES.items())
 async def test_the_class_of_a_status(status: int, name: str) -> None:
-    """Each status has the class of the design: its own, InternalServerError for any 5XX, else
-    APIStatusError.
+    """Each status has the class of the design: its own, InternalServerError for any 5XX and for what is
+    no status (RFC 9110 §15), else APIStatusError.
     """
     async with Client(BASE, max_retries=0, transport=Script(reply(status))) as api:
         with pytest.raises(APIStatusError) as raised:

@@ -362,7 +362,8 @@ def _is_retryable(request: APIRequest, outcome: Outcome, policy: RetryPolicy) ->
     wish = outcome.headers.get("x-should-retry", "").strip().lower()
     if wish in {"true", "false"}:
         return wish == "true"
-    if status not in policy.statuses:
+    # A status that there is not is treated like a 5XX (RFC 9110 §15).
+    if (status if status < 600 else 500) not in policy.statuses:
         return False
     if _is_throttled(outcome):
         return True  # refused before it was acted on, whatever the method

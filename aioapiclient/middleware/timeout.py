@@ -74,7 +74,8 @@ class TimeoutMiddleware:
     """Ends one attempt after ``timeout.attempt`` seconds, body included; on a stream it ends at the head.
 
     Raises `APITimeoutError` with ``phase="attempt"``, which is retried like any lost answer. What is
-    left of the deadline is the limit when it is less, and then the phase is ``total``.
+    left of the deadline is the limit when it is less, and then the phase is ``total``; after the
+    deadline no attempt starts.
     """
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
@@ -85,6 +86,10 @@ class TimeoutMiddleware:
         """The handler that this makes of *handler*; without a limit there is nothing in between."""
 
         def within_attempt(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
+            deadline = request.deadline
+            if deadline is not None and asyncio.get_running_loop().time() >= deadline:
+                # Nobody was ended yet, for the loop did not come to it; but what is sent now may be done.
+                raise request.timed_out("total", request.limit("total") or 0)()
             if request.timeout.attempt is None:
                 return handler(request)
             return self._limit(request, handler)
@@ -92,13 +97,10 @@ class TimeoutMiddleware:
         return within_attempt
 
     async def _limit(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-        seconds = request.limit("attempt")
+        seconds, left = request.limit("attempt"), request.time_left()
         if seconds is None:
             return await handler(request)
-        left = request.time_left()
         if left is not None and left < seconds:
-            if left <= 0:
-                raise request.timed_out("total", left)()
             limit = request.time_limit(left, "total")
         else:
             limit = request.time_limit(seconds, "attempt")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 from helpers import Client
-from integration.relays import relay
+from relays import relay
 
 from aioapiclient import (
     APIResponseValidationError,

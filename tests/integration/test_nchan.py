@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 from helpers import Client
-from integration.relays import relay
+from relays import relay
 
 from aioapiclient import AsyncStream, PermissionDeniedError, Timeout
 from aioapiclient.streaming import ServerSentEvent

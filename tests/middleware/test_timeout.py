@@ -20,6 +20,8 @@ from aioapiclient import (
     RetryPolicy,
     Timeout,
     default_chain,
+    per_attempt,
+    per_send,
 )
 from aioapiclient._chain import fold
 from aioapiclient._types import NO_TIMEOUT
@@ -181,6 +183,24 @@ async def test_no_attempt_starts_after_the_deadline(chain: list[Any], seconds: f
         await fold(chain, script)(handed)
     assert caught.value.phase == "total"
     assert script.requests == []
+
+
+@pytest.mark.parametrize("place", [lambda middleware: middleware, per_attempt, per_send])
+@pytest.mark.parametrize("attempt", [None, 60])
+async def test_no_attempt_starts_once_the_total_was_used_up(place: Any, attempt: float | None) -> None:
+    """Once something has kept the loop from running for the whole total, nothing is sent, not even a POST."""
+
+    async def busy(request: APIRequest, handler: Handler) -> Any:
+        block(0.02)
+        return await handler(request)
+
+    script = Script(reply(200))
+    async with Client(BASE, transport=script) as api:
+        with pytest.raises(APITimeoutError, match=r"0\.01 s \(total\)") as caught:
+            await api.post("/things", timeout=Timeout(total=0.01, attempt=attempt), middlewares=[place(busy)])
+    assert caught.value.phase == "total"
+    assert script.requests == []
+    assert not_cancelling()
 
 
 async def test_a_call_within_its_total_is_left_alone() -> None:

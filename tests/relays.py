@@ -1,4 +1,4 @@
-"""`relay`: a way to a server that can be cut, as networks do it, while the server knows nothing of that."""
+"""`relay`: a way to a server that is cut, slow or silent, as networks are, unknown to the server."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ __all__ = ["Relay", "relay"]
 class Relay:
     """Passes bytes on in both directions, and counts connections."""
 
-    def __init__(self, target: str, cuts: Iterable[int]) -> None:
+    def __init__(self, target: str, cuts: Iterable[int], delay: float, piece: int) -> None:
         self.url = ""
         self.connections = 0
         self._target = URL(target)
         self._cuts = iter(cuts)
+        self._delay = delay
+        self._piece = piece
+        self._is_up = asyncio.Event()
+        self._is_up.set()
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -26,13 +30,27 @@ class Relay:
         """Cut every connection that is open now."""
         for writer in self._open:
             writer.transport.abort()
+        self._open.clear()
+
+    def partition(self) -> None:
+        """Pass nothing on any more, and say nothing of it: connections stay open, and new ones are taken."""
+        self._is_up.clear()
+
+    def heal(self) -> None:
+        """Pass on again; what was on its way is lost, and its connection is cut."""
+        self.cut()
+        self._is_up.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Handle one connection: cut after as many bytes to the client as its turn says."""
         self.connections += 1
-        there, back = await asyncio.open_connection(self._target.host, self._target.port)
-        self._open |= {writer, back}
+        whole = asyncio.current_task()
+        assert whole is not None
+        self._tasks.add(whole)
+        self._open.add(writer)
         try:
+            there, back = await asyncio.open_connection(self._target.host, self._target.port)
+            self._open.add(back)
             # The first that ends, ends both.
             async with asyncio.TaskGroup() as group:
                 for task in (
@@ -45,14 +63,19 @@ class Relay:
         except asyncio.CancelledError:
             pass  # the end of the test
         finally:
-            self._open -= {writer, back}
+            self._tasks.discard(whole)
+            writer.transport.abort()
 
     async def _pass(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, limit: int | None
     ) -> None:
         passed = 0
         with suppress(ConnectionError):
-            while data := await source.read(1 << 16):
+            while data := await source.read(self._piece):
+                await asyncio.sleep(self._delay)
+                await self._is_up.wait()
+                if sink.is_closing():
+                    return
                 if limit is not None and passed + len(data) > limit:
                     sink.write(data[: limit - passed])
                     await sink.drain()
@@ -72,9 +95,15 @@ class Relay:
 
 
 @asynccontextmanager
-async def relay(target: str, *, cuts: Iterable[int] = ()) -> AsyncIterator[Relay]:
-    """A `Relay` to *target*; *cuts* says after how many bytes to the client each connection ends."""
-    own = Relay(target, cuts)
+async def relay(
+    target: str, *, cuts: Iterable[int] = (), delay: float = 0.0, piece: int = 1 << 16
+) -> AsyncIterator[Relay]:
+    """A `Relay` to *target*.
+
+    *cuts* says after how many bytes to the client each connection ends. Bytes are passed on in pieces
+    of *piece*, each one *delay* seconds late.
+    """
+    own = Relay(target, cuts, delay, piece)
     listener = await asyncio.start_server(own.serve, "127.0.0.1", 0)
     own.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     try:

@@ -1,0 +1,145 @@
+"""The body came whole, and is not what was asked for: an error that names the place and quotes nothing."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+from faults.places import raw
+from faults.rows import Call, Ends, Fault, Place, gives, raises
+from faults.running import SECRET, in_words
+from servers import ok, respond, response
+
+from aioapiclient import APIResponseValidationError
+
+__all__ = ["FAULTS"]
+
+
+class Thing(TypedDict):
+    """What the calls ask for."""
+
+    id: int
+    name: NotRequired[str]
+
+
+async def _plain(call: Call, place: Place) -> str:
+    """What aiohttp's own ``json()`` makes of it."""
+    response = await call.session.get(place.url)
+    return f"{response.status} {in_words(await response.json())}"
+
+
+async def _plain_text(call: Call, place: Place) -> str:
+    """What aiohttp's own ``text()`` makes of it."""
+    response = await call.session.get(place.url)
+    return f"{response.status} {await response.text()}"
+
+
+def _answer(
+    number: int,
+    name: str,
+    body: bytes | str,
+    ends: Ends,
+    *,
+    content_type: str = "application/json",
+    cast_to: Any = Thing,
+    note: str = "",
+) -> Fault:
+    """A 200 with *body*: nothing here is tried again, and the connection goes back to the pool."""
+    content = body if isinstance(body, bytes) else body.encode()
+    return Fault(
+        number,
+        name,
+        raw(respond(ok(content, content_type))),
+        {"GET": ends},
+        options={"cast_to": cast_to},
+        plain=_plain_text if cast_to is str else _plain,
+        note=note,
+    )
+
+
+def _misfit(says: str, path: str = "$", **facts: Any) -> Ends:
+    return raises(APIResponseValidationError, says, connections=1, path=path, **facts)
+
+
+_NO_CONTENT = raw(respond(response("204 No Content", None)))
+
+FAULTS: list[Fault] = [
+    _answer(
+        73, "JSON that is cut off, in a whole body", '{"id": 1, "name": "' + SECRET, _misfit("truncated")
+    ),
+    _answer(73, "no JSON at all", SECRET, _misfit("malformed")),
+    _answer(
+        74,
+        "a proxy's HTML page with status 200",
+        f"<html>{SECRET}</html>",
+        _misfit("an HTML page came", content_type="text/html; charset=utf-8", status=200),
+        content_type="text/html; charset=utf-8",
+    ),
+    _answer(75, "an empty body", "", _misfit("the body is empty")),
+    Fault(
+        76,
+        "204 where a thing is expected",
+        _NO_CONTENT,
+        {"GET": _misfit("the body is empty", status=204)},
+        options={"cast_to": Thing},
+        plain=_plain,
+    ),
+    Fault(
+        76,
+        "204 where a thing or nothing is expected",
+        _NO_CONTENT,
+        {"GET": gives(None, connections=1)},
+        options={"cast_to": Thing | None},
+        plain=_plain,
+    ),
+    *(
+        _answer(
+            77,
+            f"JSON with charset={charset}",
+            '{"id": 1, "name": "é"}',
+            gives({"id": 1, "name": "é"}),
+            content_type=f"application/json; charset={charset}",
+            note="JSON is UTF-8, whatever the header says",
+        )
+        for charset in ("bogus", "rot13", "utf-16")
+    ),
+    _answer(
+        77,
+        "text with charset=rot13",
+        "uryyb",
+        gives("uryyb"),
+        content_type="text/plain; charset=rot13",
+        cast_to=str,
+        note="what is no charset of text is read as UTF-8",
+    ),
+    _answer(78, "bytes that are no UTF-8", b'{"id": 1, "name": "\xff"}', _misfit("not valid UTF-8")),
+    _answer(79, "a BOM before the JSON", b'\xef\xbb\xbf{"id": 1}', gives({"id": 1})),
+    _answer(80, "NaN", "[NaN]", _misfit("malformed"), cast_to=Any),
+    _answer(80, "a number beyond a float", "[1e999]", _misfit("out of range", "$[0]"), cast_to=Any),
+    _answer(81, "an integer of 5000 digits", '{"id": ' + "1" * 5000 + "}", _misfit("out of range", "$.id")),
+    _answer(
+        82,
+        "100 000 lists in one another",
+        "[" * 100_000 + "]" * 100_000,
+        _misfit("nested too deep"),
+        cast_to=Any,
+    ),
+    _answer(
+        82,
+        "the same in a field that nobody asked for",
+        '{"id": 1, "more": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        _misfit("nested too deep"),
+    ),
+    _answer(83, "a field is missing", "{}", _misfit("missing required field `id`")),
+    _answer(83, "a field that nobody asked for", '{"id": 1, "more": 2}', gives({"id": 1}), note="APIs grow"),
+    _answer(
+        83, "a field of the wrong type", f'{{"id": "{SECRET}"}}', _misfit("Expected `int`, got `str`", "$.id")
+    ),
+    _answer(
+        84,
+        "a key twice",
+        '{"id": 1, "id": 2}',
+        gives({"id": 2}),
+        note="the last one wins, as in every JSON of Python's",
+    ),
+    _answer(84, "something after the JSON", '{"id": 1} ' + SECRET, _misfit("trailing characters")),
+]

@@ -1,0 +1,172 @@
+"""Places where faults are met: raw servers that follow a script, relays, listeners, and ports without one."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from faults.rows import Place, Where
+from relays import relay
+from servers import Exchange, RawServer, Script, client_tls, in_turn, ok, raw_server, respond, unused_port
+
+__all__ = [
+    "black_hole",
+    "listening",
+    "nobody_listens",
+    "once",
+    "raw",
+    "relayed",
+    "resolving",
+]
+
+
+def raw(
+    script: Script | Callable[[], Script],
+    *,
+    tls: bool = False,
+    reads_bodies: bool = True,
+    fresh: bool = False,
+    connector: Callable[[], aiohttp.BaseConnector] | None = None,
+) -> Where:
+    """A server that runs *script* for every request; *fresh*: a function that makes one with a memory."""
+
+    @asynccontextmanager
+    async def where() -> AsyncIterator[Place]:
+        own: Any = script() if fresh else script  # type: ignore[call-arg]
+        async with raw_server(own, tls=tls, reads_bodies=reads_bodies) as server:
+            yield Place(server.url, server, ssl=client_tls() if tls else True, connector=connector)
+
+    return where
+
+
+def once(fault: Script, well: bytes | None = None) -> Script:
+    """The fault for the first request, a good answer, ``{}`` by default, for the others."""
+    return in_turn(fault, respond(ok() if well is None else well))
+
+
+def relayed(script: Script, **options: Any) -> Where:
+    """The same server behind a relay, which the act finds in ``place.things["relay"]``."""
+
+    @asynccontextmanager
+    async def where() -> AsyncIterator[Place]:
+        async with raw_server(script) as server, relay(server.url, **options) as way:
+            yield Place(way.url, server, relay=way)
+
+    return where
+
+
+def listening(
+    handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], *, tls: bool = False
+) -> Where:
+    """A listener that runs *handler* for every connection, before a byte of HTTP; *tls*: called as https."""
+
+    @asynccontextmanager
+    async def where() -> AsyncIterator[Place]:
+        tasks: set[Any] = set()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.add(asyncio.current_task())
+            place.accepted += 1
+            try:
+                await handler(reader, writer)
+            except asyncio.CancelledError:
+                pass  # the end of the row
+            finally:
+                writer.transport.abort()
+
+        listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = listener.sockets[0].getsockname()[1]
+        place = Place(f"{'https' if tls else 'http'}://127.0.0.1:{port}", ssl=client_tls() if tls else True)
+        try:
+            yield place
+        finally:
+            listener.close()
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+            await listener.wait_closed()
+            await asyncio.sleep(0)
+
+    return where
+
+
+@asynccontextmanager
+async def nobody_listens() -> AsyncIterator[Place]:
+    """A port that nobody listens on."""
+    yield Place(f"http://127.0.0.1:{unused_port()}")
+
+
+@asynccontextmanager
+async def black_hole() -> AsyncIterator[Place]:
+    """A host that does not answer at all: a full backlog drops what comes."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        try:
+            yield Place(f"http://127.0.0.1:{port}")
+        finally:
+            for filler in fillers:
+                filler.close()
+
+
+async def heal(place: Place) -> bool:
+    """Make the servers of *place* answer ``{}`` from now on; False where there is none."""
+
+    async def well(exchange: Exchange) -> None:
+        await exchange.send(ok())
+
+    for server in place.servers:
+        server.script = well
+    if "answers" in place.things:
+        place.things["answers"][:] = [[place.server.port]]
+    return bool(place.servers)
+
+
+class _Resolver(AbstractResolver):
+    """Answers by turns: ports of 127.0.0.1, an error's number, ``"silence"``; the last one stays."""
+
+    def __init__(self, answers: list[Any]) -> None:
+        self._answers = answers
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, int):
+            raise socket.gaierror(answer, "said by the test")
+        if answer == "silence":
+            await asyncio.sleep(3600)
+        return [
+            ResolveResult(
+                hostname=host,
+                host="127.0.0.1",
+                port=number,
+                family=socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for number in answer
+        ]
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def resolving(server: RawServer, *answers: Any, **options: Any) -> Place:
+    """*server* under the name api.example.com; None among the *answers* leads to it. See `_Resolver`."""
+    ports = [[server.port] if answer is None else answer for answer in answers]
+    return Place(
+        f"{server.url.partition('://')[0]}://api.example.com",
+        server,
+        connector=lambda: aiohttp.TCPConnector(resolver=_Resolver(ports), **options),
+        answers=ports,
+    )

@@ -1,0 +1,23 @@
+"""Where the programs are that a few places run, such as nginx: of `.ci/run`, or installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from faults.rows import Case
+
+__all__ = ["find_program", "missing"]
+
+
+def find_program(name: str) -> str | None:
+    """The path of the program *name*; None where it is missing."""
+    servers = os.environ.get("AIOAPICLIENT_TEST_SERVERS", "/nonexistent")
+    folders = [f"{servers}/usr/sbin", os.environ.get("PATH", os.defpath), "/usr/sbin"]
+    return shutil.which(name, path=os.pathsep.join(folders))
+
+
+def missing(case: Case) -> str | None:
+    """Why *case* cannot be run here; None where it can."""
+    names = [name for name in case.fault.needs if find_program(name) is None]
+    return f"{', '.join(names)} is not installed: `.ci/run` unpacks it" if names else None

@@ -1,0 +1,198 @@
+"""What the catalogue is made of: a fault, the place where it is met, and how each call there must end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import aiohttp
+from servers import RawServer
+
+__all__ = ["Act", "Call", "Case", "Ends", "Fault", "Place", "Where", "gives", "raises"]
+
+
+class Place:
+    """Where a fault is met: what a client needs to get there, and what the servers there counted."""
+
+    def __init__(
+        self,
+        url: str,
+        *servers: RawServer,
+        ssl: Any = True,
+        connector: Callable[[], aiohttp.BaseConnector] | None = None,
+        proxy: str | None = None,
+        **things: Any,
+    ) -> None:
+        self.url = url
+        self.servers = servers
+        self.ssl = ssl
+        """What the client trusts, where there is no *connector*."""
+        self.connector = connector
+        """Makes the connector, in the running loop."""
+        self.proxy = proxy
+        """The URL of the proxy on the way, with its credentials."""
+        self.things = things
+        """What the acts of this place need besides: a relay, a second server."""
+        self.accepted = 0
+        """Connections of a place that has no `RawServer`."""
+
+    @property
+    def server(self) -> RawServer:
+        """The first server."""
+        return self.servers[0]
+
+    @property
+    def requests(self) -> int:
+        """How many requests came, to all servers."""
+        return sum(len(server.requests) for server in self.servers)
+
+    @property
+    def connections(self) -> int:
+        """How many connections came: to the relay, where there is one."""
+        if "relay" in self.things:
+            return int(self.things["relay"].connections)
+        return self.accepted + sum(server.connections for server in self.servers)
+
+
+Where: TypeAlias = Callable[[], AbstractAsyncContextManager[Place]]
+"""Opens a place; once for the client, and again for plain aiohttp."""
+
+
+class Call(Protocol):
+    """Makes the call of a row, by the client or by plain aiohttp; what is given here is laid over it."""
+
+    client: Any
+    """The `AsyncAPIClient`; None where plain aiohttp calls."""
+
+    session: Any
+    """The plain `aiohttp.ClientSession`; None where the client calls."""
+
+    async def __call__(self, path: str = "", *, method: str | None = None, **options: Any) -> Any:
+        """The value."""
+
+
+Act: TypeAlias = Callable[[Any, Place], Awaitable[Any]]
+"""What is done at the place: an async function of the `Call` and the `Place`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ends:
+    """How a call ends, and what was counted. What is None is not looked at."""
+
+    value: Any = None
+    error: type[BaseException] | None = None
+    says: str = ""
+    """A piece of the error's message."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Attributes of the error."""
+    requests: int | None = 1
+    """Requests that the servers have seen."""
+    connections: int | None = None
+    """Connections that the servers have seen."""
+    attempts: int | None = None
+    """Attempts that the client has made: for those that no server can see."""
+    waits: list[float] | None = None
+    """Seconds that the client wanted to wait between the attempts."""
+
+
+def gives(value: Any, **counted: Any) -> Ends:
+    """It ends with *value*; one request, unless *counted* says otherwise."""
+    return Ends(value=value, **counted)
+
+
+def raises(
+    error: type[BaseException],
+    says: str = "",
+    *,
+    requests: int | None = 1,
+    connections: int | None = None,
+    attempts: int | None = None,
+    waits: list[float] | None = None,
+    **facts: Any,
+) -> Ends:
+    """It ends with an error of exactly this class, that says *says* and has these *facts*."""
+    return Ends(
+        error=error,
+        says=says,
+        facts=facts,
+        requests=requests,
+        connections=connections,
+        attempts=attempts,
+        waits=waits,
+    )
+
+
+async def one_call(call: Call, place: Place) -> Any:
+    """What most rows do."""
+    return await call()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of the catalogue.
+
+    The keys of *ends* are the calls: ``POST``, ``POST idempotent``, ``POST with a key``.
+    """
+
+    number: int
+    """The number in the catalogue that this table was made from; several rows may share one."""
+    name: str
+    """What is wrong, in words."""
+    where: Where
+    """The place, where it is injected."""
+    ends: Mapping[str, Ends]
+    act: Act = one_call
+    """What is done there, when it is not just one call."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the call."""
+    client: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the client."""
+    plain: Act | str | None = None
+    """What plain aiohttp does there, when it is not *act*; a string says why there is nothing to measure."""
+    guard: float = 2.0
+    """Seconds after which plain aiohttp is said to hang, where it is measured."""
+    note: str = ""
+    """Why it ends so, where that can be asked."""
+    needs: tuple[str, ...] = ()
+    """Programs that the place runs."""
+    heals: bool = True
+    """Whether the client can call again when the servers are well again."""
+
+
+# Words after the method -> options of the call, options of the client.
+_CALLS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
+    "": ({}, {}),
+    "idempotent": ({"idempotent": True}, {}),
+    "with a key": ({}, {"idempotency_header": "Idempotency-Key"}),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call at one fault: a row of the page."""
+
+    fault: Fault
+    label: str
+    ends: Ends
+
+    @property
+    def method(self) -> str:
+        """The method of the call."""
+        return self.label.partition(" ")[0]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the call."""
+        return {**self.fault.options, **_CALLS[self.label.partition(" ")[2]][0]}
+
+    @property
+    def client(self) -> dict[str, Any]:
+        """The options of the client."""
+        return {**self.fault.client, **_CALLS[self.label.partition(" ")[2]][1]}
+
+    @property
+    def id(self) -> str:
+        """For pytest: ``25-the_connection_ends-GET``."""
+        return f"{self.fault.number}-{self.fault.name}-{self.label}".replace(" ", "_")

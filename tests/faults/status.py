@@ -1,0 +1,285 @@
+"""The server, or a proxy, answers with an error: what is tried again, and after what wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+import aiohttp
+from faults.places import once, raw
+from faults.rows import Call, Ends, Fault, Place, Where, gives, raises
+from faults.running import SECRET
+from servers import Exchange, Script, client_tls, close, in_turn, ok, raw_server, respond, response
+
+from aioapiclient import (
+    APIConnectionError,
+    APIRequest,
+    APIStatusError,
+    Auth,
+    BearerAuth,
+    ConflictError,
+    InternalServerError,
+    RateLimitError,
+    RequestTimeoutError,
+    RetryPolicy,
+    ServerNotImplementedError,
+    ServiceUnavailableError,
+    TokenCache,
+)
+
+__all__ = ["FAULTS"]
+
+
+def _says(status: str, body: bytes = b"{}", **headers: str) -> Script:
+    return respond(response(status, body, Content_Type="application/json", **headers))
+
+
+_EXACT: Mapping[str, Any] = {"retry": RetryPolicy(jitter=lambda wait: wait)}
+_AGAIN = gives({}, requests=2, connections=1)
+
+
+def _safely(error: type[APIStatusError], **facts: Any) -> dict[str, Ends]:
+    """Tried again where doing it twice is as good as once."""
+    once_only = raises(error, connections=1, **facts)
+    return {"GET": _AGAIN, "POST": once_only, "POST idempotent": _AGAIN, "POST with a key": _AGAIN}
+
+
+def _never(error: type[APIStatusError], **facts: Any) -> dict[str, Ends]:
+    """Tried again for nobody."""
+    return dict.fromkeys(("GET", "POST with a key"), raises(error, connections=1, **facts))
+
+
+def _throttled(
+    number: int, value: str, ends: Ends, *, name: str = "", note: str = "", date: str = ""
+) -> Fault:
+    """A 429 once, with *value* as its Retry-After; the waits are exact, for there is no jitter."""
+    headers = {"Retry_After": value, **({"Date": date} if date else {})}
+    return Fault(
+        number,
+        name or f"429 once, with Retry-After: {value}",
+        raw(once(_says("429 Too Many Requests", **headers))),
+        {"POST": ends},
+        client=_EXACT,
+        note=note,
+    )
+
+
+def _after(*waits: float) -> Ends:
+    return gives({}, requests=2, connections=1, waits=list(waits))
+
+
+# --- credentials that are refused
+
+
+async def _storm(call: Call, place: Place) -> str:
+    """A thousand calls at once, with a token that has expired."""
+    numbers = count(1)
+
+    async def ask() -> str:
+        return f"token-{next(numbers)}"
+
+    auth = BearerAuth(ask)
+    values = await asyncio.gather(*(call(auth=auth) for _ in range(1000)))
+    return f"{values.count({})} answers, {next(numbers) - 2} renewal"
+
+
+async def _only_the_second_token(exchange: Exchange) -> None:
+    good = exchange.request.headers["Authorization"] == "Bearer token-2"
+    await exchange.send(ok() if good else response("401 Unauthorized"))
+
+
+class _FromAnEndpoint(Auth):
+    """Asks an endpoint of the same server for its token."""
+
+    def __init__(self) -> None:
+        self._cache = TokenCache()
+
+    def bind(self, client: Any, /) -> None:
+        self._client = client
+
+    async def authenticate(self, request: APIRequest, /) -> None:
+        token = await self._cache.get(self, self._ask)
+        request.headers["Authorization"] = f"Bearer {token.value}"
+
+    async def _ask(self) -> str:
+        token: str = await self._client.post("token", str)
+        return token
+
+
+async def _stampede(call: Call, place: Place) -> str:
+    """A hundred calls at once that all need a token first."""
+    auth = _FromAnEndpoint()
+    errors = await asyncio.gather(*(call(auth=auth) for _ in range(100)), return_exceptions=True)
+    return ", ".join(f"{number} {kind.__name__}" for kind, number in Counter(map(type, errors)).items())
+
+
+# --- proxies
+
+
+def _proxied(script: Script, *, tunnels: bool) -> Where:
+    """A proxy that runs *script*; with *tunnels* before a server on TLS, which is what counts."""
+
+    @asynccontextmanager
+    async def where() -> AsyncIterator[Place]:
+        async with raw_server(respond(ok()), tls=tunnels) as origin, raw_server(script) as proxy:
+            way = proxy.url.replace("//", f"//user:{SECRET}@")
+            yield Place(origin.url, origin if tunnels else proxy, ssl=client_tls(), proxy=way)
+
+    return where
+
+
+async def _tunnel(exchange: Exchange) -> None:
+    """Connect to where CONNECT says, and carry bytes both ways."""
+    host, port = exchange.request.target.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    await exchange.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    await asyncio.gather(_carry(exchange.reader, writer), _carry(reader, exchange.writer))
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+    finally:
+        writer.close()
+
+
+def _tunnelled(name: str, fault: Script) -> Fault:
+    """A CONNECT that fails once: nothing of the request has left, so that any method is tried again."""
+    return Fault(
+        103,
+        name,
+        _proxied(in_turn(fault, _tunnel), tunnels=True),
+        dict.fromkeys(("GET", "POST"), gives({}, attempts=2)),
+        note="no byte of the request has left",
+    )
+
+
+FAULTS: list[Fault] = [
+    Fault(85, "500 once", raw(once(_says("500 Internal Server Error"))), _safely(InternalServerError)),
+    Fault(
+        86,
+        "503 always",
+        raw(_says("503 Service Unavailable", b'{"why": "tired"}')),
+        {
+            "GET": raises(
+                ServiceUnavailableError,
+                requests=3,
+                connections=1,
+                waits=[0.5, 1.0],
+                status=503,
+                body={"why": "tired"},
+                retries_taken=2,
+            ),
+            "POST": raises(ServiceUnavailableError, waits=[], status=503, body={"why": "tired"}),
+        },
+        client=_EXACT,
+    ),
+    _throttled(
+        87, "0", _after(0.5), note="zero is no wish: the backoff's own wait, or all would be back at once"
+    ),
+    _throttled(88, "1", _after(1.0)),
+    _throttled(88, "1.5", _after(1.5)),
+    _throttled(
+        89,
+        "3600",
+        raises(RateLimitError, connections=1, waits=[], status=429, retry_after=3600.0),
+        note="above `max_retry_after`, 60 s: at once, and not in an hour",
+    ),
+    *(
+        _throttled(90, value, _after(0.5), note="no number of HTTP's: as if nothing was said")
+        for value in ("inf", "1e400")
+    ),
+    _throttled(
+        90,
+        "9" * 5000,
+        _after(0.5),
+        name="429 once, with a Retry-After of 5000 digits",
+        note="nonsense: as if nothing was said",
+    ),
+    *(_throttled(91, value, _after(0.5)) for value in ("nan", "-5", "Wed, 21 Oct 2015 07:28:00 GMT")),
+    *(_throttled(92, value, _after(0.5)) for value in ("soon", "120, 60")),
+    _throttled(92, "", _after(0.5), name="429 once, with an empty Retry-After"),
+    _throttled(93, "Fri, 31 Dec 99999 23:59:59 GMT", _after(0.5)),
+    _throttled(
+        94,
+        "Wed, 21 Oct 2015 07:28:02 GMT",
+        _after(2.0),
+        name="429 once, with a Retry-After 2 s after its own Date, by a clock that is years behind",
+        date="Wed, 21 Oct 2015 07:28:00 GMT",
+        note="counted from the response's own Date",
+    ),
+    Fault(95, "408 once", raw(once(_says("408 Request Timeout"))), _safely(RequestTimeoutError)),
+    Fault(
+        96,
+        "409 once",
+        raw(once(_says("409 Conflict"))),
+        {
+            **dict.fromkeys(("GET", "POST", "POST idempotent"), raises(ConflictError)),
+            "POST with a key": _AGAIN,
+        },
+        note="the twin of this request may still be worked on, if they have a key to be known by",
+    ),
+    Fault(
+        97,
+        "421 once",
+        raw(once(_says("421 Misdirected Request"))),
+        _never(APIStatusError, status=421),
+        note="RFC 9110 §15.5.20 allows it on another connection; the retry table does without",
+    ),
+    Fault(97, "425 once", raw(once(_says("425 Too Early"))), _safely(APIStatusError, status=425)),
+    Fault(98, "501", raw(_says("501 Not Implemented")), _never(ServerNotImplementedError)),
+    Fault(98, "505", raw(_says("505 HTTP Version Not Supported")), _never(InternalServerError, status=505)),
+    Fault(
+        99,
+        "503 with x-should-retry: false",
+        raw(_says("503 Service Unavailable", x_should_retry="false")),
+        _never(ServiceUnavailableError),
+    ),
+    Fault(
+        99,
+        "500 once, with x-should-retry: true",
+        raw(once(_says("500 Internal Server Error", x_should_retry="true"))),
+        dict.fromkeys(("GET", "POST"), _AGAIN),
+    ),
+    Fault(
+        100,
+        "401 for a thousand calls at once: their token has expired",
+        raw(_only_the_second_token, connector=lambda: aiohttp.TCPConnector(limit=50)),
+        {"GET": gives("1000 answers, 1 renewal", requests=2000)},
+        act=_storm,
+        plain="renews no credential",
+    ),
+    Fault(
+        101,
+        "a hundred calls need a token, and its endpoint is down",
+        raw(_says("503 Service Unavailable")),
+        {"GET": gives("100 ServiceUnavailableError", requests=1)},
+        act=_stampede,
+        plain="has no credentials that renew themselves",
+        note="asked once, by POST",
+    ),
+    Fault(
+        102,
+        "407 from the proxy of an http URL",
+        _proxied(_says("407 Proxy Authentication Required"), tunnels=False),
+        {"GET": raises(APIStatusError, status=407)},
+    ),
+    Fault(
+        102,
+        "407 from the proxy, to CONNECT",
+        _proxied(_says("407 Proxy Authentication Required"), tunnels=True),
+        {
+            "GET": raises(
+                APIConnectionError, "status 407 to CONNECT", sent=False, final=True, requests=0, attempts=1
+            )
+        },
+        heals=False,
+    ),
+    _tunnelled("CONNECT ends with a FIN, once", close()),
+    _tunnelled("CONNECT is answered with 502, once", _says("502 Bad Gateway")),
+]

@@ -1,0 +1,51 @@
+"""How calls end at most faults, and what most acts do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faults.rows import Act, Call, Ends, Place, gives, raises
+from servers import turns
+
+from aioapiclient import APIConnectionError
+
+__all__ = ["both", "lost", "lost_once", "times"]
+
+
+def both(ends: Ends) -> dict[str, Ends]:
+    """The same for a method that may be repeated, and for one that may not."""
+    return {"GET": ends, "POST": ends}
+
+
+def lost(says: str = "", error: Any = APIConnectionError, **facts: Any) -> dict[str, Ends]:
+    """Lost after sending, always: tried again if it may be done twice."""
+    return {
+        "GET": raises(error, says, sent=None, requests=3, **facts),
+        "POST": raises(error, says, sent=None, requests=1, **facts),
+    }
+
+
+def lost_once(says: str = "", value: Any = None) -> dict[str, Ends]:
+    """Lost after sending, once; then *value*, ``{}`` by default."""
+    well = gives({} if value is None else value, requests=2)
+    return {
+        "GET": well,
+        "PUT": well,
+        "POST": raises(APIConnectionError, says, sent=None, requests=1),
+        "POST idempotent": well,
+        "POST with a key": well,
+    }
+
+
+def times(number: int, pause: bool = False) -> Act:
+    """So many calls, one after the other; the last one's value. With a *pause*, what lies there is read."""
+
+    async def act(call: Call, place: Place) -> Any:
+        value = None
+        for _ in range(number):
+            value = await call()
+            if pause:
+                await turns()
+        return value
+
+    return act
