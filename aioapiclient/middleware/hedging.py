@@ -11,7 +11,7 @@ import logging
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
 from aioapiclient.errors import APIConnectionError, InvalidRequestError, RetryableError
@@ -189,8 +189,7 @@ class _Race:
             outcome = _outcome_of(second)
             if _is_good(outcome) or self._first is None:
                 return outcome
-        assert self._first is not None
-        return self._first
+        return cast("Outcome", self._first)  # without a second copy the first one has ended
 
     async def _clear_up(self, second: asyncio.Task[AsyncAPIResponse[Any]], kept: Outcome | None) -> None:
         """End the second copy, wait until it has ended, and close every response but the one that is kept."""
