@@ -104,7 +104,7 @@ class CircuitBreakerMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, unless the circuit of its origin is open."""
-        circuit = self._circuit(f"{request.url.scheme}://{request.url.raw_authority}")
+        circuit = self._circuit(request.origin)
         turn = circuit.enter(self._clock())
         if turn is None:
             raise _refusal(request, circuit, self._clock())

@@ -75,7 +75,7 @@ class HedgingMiddleware:
         """Handle *request*, by a second copy too if it may be and has to be."""
         if not _may_be_sent_twice(request):
             return await handler(request)
-        origin = f"{request.url.scheme}://{request.url.raw_authority}"
+        origin = request.origin
         budget = _kept(self._budgets, origin, _Budget, _MOST_ORIGINS)
         if request.attempt == 0:  # of a call, not of an attempt: retries shall not buy second copies
             budget.save(self.budget)

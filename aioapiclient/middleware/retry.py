@@ -226,7 +226,7 @@ class RetryMiddleware:
             else:
                 if outcome.status < 400 and policy.verdict is None:
                     if budget is not None and budget.is_drawn_on:
-                        budget.put_back(_origin(request), budget.refund)
+                        budget.put_back(request.origin, budget.refund)
                     return outcome
             retries = _Retries(request, policy, budget)
             while await self._goes_on(retries, outcome):
@@ -301,7 +301,7 @@ class _Retries:
         end = _what_goes_up(outcome)
         if isinstance(end, AsyncAPIResponse):
             if not self.failed and end.status < 400 and self.budget is not None:
-                self.budget.put_back(_origin(self.request), self.paid or self.budget.refund)
+                self.budget.put_back(self.request.origin, self.paid or self.budget.refund)
             return end
         if isinstance(end, APIError):
             end.retries_taken = self.request.attempt
@@ -345,7 +345,7 @@ class _Retries:
         if self.budget is None:
             return True
         price = self.budget.throttled_price if _is_throttled(outcome) else self.budget.price
-        if not self.budget.take(_origin(self.request), price):
+        if not self.budget.take(self.request.origin, price):
             _note(outcome, "Not tried again: the retry budget of this origin is used up")
             return False
         self.paid = price
@@ -445,7 +445,3 @@ def _note(outcome: Outcome, text: str) -> None:
 
 def _named(outcome: Outcome) -> str:
     return f"status {outcome.status}" if isinstance(outcome, AsyncAPIResponse) else type(outcome).__name__
-
-
-def _origin(request: APIRequest) -> str:
-    return f"{request.url.scheme}://{request.url.raw_authority}"
