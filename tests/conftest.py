@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ settings.load_profile(
 # Under `python -O` only what pytest rewrites still asserts: its own test files, and what they share.
 pytest.register_assert_rewrite("faults", "fuzz")
 pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("[!ct]*.py")))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put loops into debug mode where Python is in development mode: pytest-asyncio takes it away."""
+    if sys.flags.dev_mode:
+        config.option.asyncio_debug = True
 
 
 @pytest.fixture(autouse=True, scope="session")

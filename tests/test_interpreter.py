@@ -32,5 +32,4 @@ def test_python_was_started_as_the_environment_says() -> None:
 
 async def test_the_loop_is_in_debug_mode_when_python_is() -> None:
     """In development mode asyncio says what blocks the loop, and who never awaited what."""
-    if not os.environ.get("PYTHONASYNCIODEBUG"):
-        assert asyncio.get_running_loop().get_debug() is sys.flags.dev_mode
+    assert asyncio.get_running_loop().get_debug() is sys.flags.dev_mode

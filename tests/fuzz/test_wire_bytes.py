@@ -153,7 +153,8 @@ def test_broken_bytes_end_in_a_value_or_in_our_error(
     asyncio.run(call_and_call_again(CALLS[kind], data.draw(pieces(answer)), end))
 
 
-@given(st.sampled_from(sorted(CALLS)), st.sampled_from(GOOD), st.data())
+# To a HEAD these are not good: they have bodies.
+@given(st.sampled_from(sorted(CALLS.keys() - {"head"})), st.sampled_from(GOOD), st.data())
 @settings(max_examples=max(1, settings.default.max_examples // 2))
 def test_any_pieces_of_a_good_response(kind: str, answer: bytes, data: st.DataObject) -> None:
     """However a good response is cut into pieces, the call ends as it does with one piece."""
