@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Put loops into debug mode where Python is in development mode: pytest-asyncio takes it away."""
     if sys.flags.dev_mode:
         config.option.asyncio_debug = True
+        # What is slow on a busy machine is no finding: no test has a stopwatch.
+        logging.getLogger("asyncio").addFilter(lambda record: not record.msg.startswith("Executing "))
 
 
 @pytest.fixture(autouse=True, scope="session")
