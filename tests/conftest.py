@@ -4,20 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, StreamReader
 from aiohttp.client_proto import ResponseHandler
 from aioresponses import aioresponses
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 settings.register_profile("default", max_examples=50, deadline=None)
 # CI looks for no luck: the same examples every time, and none fails for being slow.
 settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "default")
+# `tox -e fuzz`: new examples each time, and what repeats a failure is printed with it.
+settings.register_profile(
+    "long",
+    max_examples=5_000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(
+    os.environ.get("AIOAPICLIENT_TEST_PROFILE") or ("ci" if os.environ.get("CI") else "default")
+)
+
+# Under `python -O` only what pytest rewrites still asserts: its own test files, and what they share.
+pytest.register_assert_rewrite("faults", "fuzz")
+pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("[!ct]*.py")))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put loops into debug mode where Python is in development mode: pytest-asyncio takes it away."""
+    if sys.flags.dev_mode:
+        config.option.asyncio_debug = True
+        # What is slow on a busy machine is no finding: no test has a stopwatch.
+        logging.getLogger("asyncio").addFilter(lambda record: not record.msg.startswith("Executing "))
 
 
 @pytest.fixture(autouse=True, scope="session")

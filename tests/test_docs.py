@@ -230,6 +230,7 @@ class Page:
             mode,
             flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
             dont_inherit=True,
+            optimize=0,  # a page's asserts hold under `python -O` too
         )
         result = eval(code, self.names)
         if asyncio.iscoroutine(result):

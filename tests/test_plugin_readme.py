@@ -33,7 +33,7 @@ def block(first_words: str) -> str:
 def run(code: str) -> dict[str, Any]:
     """Run a block, and give its names."""
     names: dict[str, Any] = {"__name__": "readme"}
-    exec(compile(code, str(README), "exec"), names)
+    exec(compile(code, str(README), "exec", optimize=0), names)
     return names
 
 

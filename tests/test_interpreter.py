@@ -1,0 +1,35 @@
+"""However Python was started, the tests test: their asserts hold under ``-O``, which takes the library's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from types import ModuleType
+
+import event_streams
+import pytest
+import servers
+
+
+def test_an_assert_of_a_test_holds() -> None:
+    """A test that is wrong fails, under ``python -O`` too."""
+    with pytest.raises(AssertionError):
+        assert asyncio is sys
+
+
+@pytest.mark.parametrize("module", [event_streams, servers])
+def test_an_assert_beside_the_tests_holds(module: ModuleType) -> None:
+    """What tests share is loaded by pytest, which makes ifs of its asserts."""
+    assert type(module.__loader__).__name__ == "AssertionRewritingHook"
+
+
+def test_python_was_started_as_the_environment_says() -> None:
+    """`tox -e optimized` and `tox -e devmode` test what they are called."""
+    assert sys.flags.optimize == int(os.environ.get("PYTHONOPTIMIZE") or 0)
+    assert sys.flags.dev_mode is (os.environ.get("PYTHONDEVMODE") == "1" or "dev" in sys._xoptions)
+
+
+async def test_the_loop_is_in_debug_mode_when_python_is() -> None:
+    """In development mode asyncio says what blocks the loop, and who never awaited what."""
+    assert asyncio.get_running_loop().get_debug() is sys.flags.dev_mode
