@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -139,10 +139,10 @@ class _Queue:
     __slots__ = ("_loop", "handle", "latest", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self._loop: asyncio.AbstractEventLoop = loop
         # When one is taken out the timer stays: it is for the first of those that come next.
         self.waiting: dict[Scope, float] = {}
-        self.latest = 0.0
+        self.latest: float = 0.0
         self.handle: asyncio.TimerHandle | None = None
 
     def look_at(self, deadline: float) -> None:
@@ -171,7 +171,7 @@ class Timers:
     __slots__ = ("_queues",)
 
     # A call may bring any duration of its own; only the few that come again are worth a queue.
-    MOST = 8
+    MOST: Final = 8
 
     def __init__(self) -> None:
         self._queues: dict[float, _Queue] = {}
