@@ -356,7 +356,8 @@ def _check_request(request: APIRequest, headers: CIMultiDict[str]) -> None:
         check_layer(headers)
         if len(_checked_names) < 512:
             _checked_names.update(headers)
-    target = request.url.raw_path_qs
+    # A proxy is sent both, and older aiohttps look at neither.
+    target = request.url.raw_authority + request.url.raw_path_qs
     if not (target.isascii() and target.isprintable()) or " " in target:
         raise InvalidRequestError(f"{request.label}: the URL holds a character that must be percent-encoded")
     if request.method not in _METHODS:
