@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from yarl import URL
 
+from ._headers import is_utf8
 from ._patterns import lazily
 from ._url import redact_url
 from .errors import InvalidRequestError
@@ -51,6 +52,8 @@ def _authorization(url: URL) -> str | None:
     if url.raw_user is None and url.raw_password is None:
         return None
     userinfo = f"{unquote(url.raw_user or '')}:{unquote(url.raw_password or '')}"
+    if not is_utf8(userinfo):  # older yarls let it pass
+        raise InvalidRequestError("proxy has a user or a password with a lone surrogate, which has no UTF-8")
     return "Basic " + base64.b64encode(userinfo.encode()).decode("ascii")
 
 
