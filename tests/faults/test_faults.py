@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import sys
 from collections.abc import Iterator
 
 import aiohttp
@@ -44,13 +45,19 @@ every_case = pytest.mark.parametrize("case", CASES, ids=[case.id for case in CAS
 async def test_a_fault_ends_as_its_row_says(case: Case, caplog: pytest.LogCaptureFixture) -> None:
     """The call ends with what the row says, the server has seen as many requests, and nothing is left."""
     await run_client(_runnable(case))
-    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR and _is_ours(record)] == []
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    # In debug mode the loop, which is the server's too, tells of each TLS that a client has refused.
+    return not record.getMessage().startswith("Error on transport creation")
 
 
 _is_as_measured = (
     aiohttp.__version__.split(".")[:2] == _VERSION.split(".")[:2]
     and http_parser.HttpResponseParser is not http_parser.HttpResponseParserPy
     and os.environ.get("AIOAPICLIENT_TEST_LOOP", "asyncio") == "asyncio"
+    and not sys.flags.dev_mode  # aiohttp parses strictly there
 )
 
 
