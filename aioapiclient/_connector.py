@@ -10,7 +10,8 @@ does not document is named where it is used, and held by a test on every aiohttp
   can be told apart; what fails there is known to be unsent.
 * What follows a whole response in one piece with it is dropped with the connection, not the response.
 * Who reads from a connection that is closed, or broken, is told so, and does not wait for ever.
-* A server that sends interim responses without end is broken.
+* What comes on an idle connection closes it.
+* A server that sends interim responses, headers, trailers or a chunk's frame without end is broken.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ from multidict import istr
 from ._patterns import lazily
 from ._wire_errors import ConnectTimeout, PoolTimeout, mark_unsent
 
-__all__ = ["Limits", "forget_session", "make_connector", "mend"]
+__all__ = ["LINE", "Limits", "forget_session", "make_connector", "mend"]
 
 _CONNECTIONS: Final = 1000
 _KEEPALIVE: Final = 60  # seconds of silence before TCP asks whether the peer is there
 _MOST_NAMES: Final = 1000  # redirects to names without end are not to fill the memory
 _MOST_INTERIM: Final = 100  # 1xx responses before one final one
+# What may come in pieces without a byte of content: a status line, 128 headers, an empty line.
+_MOST_BARE_LINES: Final = 130
+LINE: Final = 32 << 10  # bytes of one header line: a long CSP or Link is no error
 
 _IS_PURE_PYTHON: Final = http_parser.HttpResponseParser is http_parser.HttpResponseParserPy
 
@@ -50,13 +54,18 @@ _MARGIN: Final = 1.0  # seconds
 class _Protocol(ResponseHandler):
     """aiohttp's client protocol, which parses the responses of one connection.
 
-    Hooks: `data_received`, `set_response_params`, `_skip_payload`, `_parser` and its `_tail`, `_payload`,
-    `_waiter`, `_reschedule_timeout`, `_drop_timeout`, `_on_read_timeout`, `_read_timeout`.
+    Hooks: `data_received`, `set_response_params`, `_skip_payload`, `_parser` and its `_tail`, `_payload`
+    and its `total_bytes`, `_waiter`, `_reschedule_timeout`, `_drop_timeout`, `_on_read_timeout`,
+    `_read_timeout`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._interim = 0
+        self._is_answered = False  # whether the head of the final response came
+        self._is_bare = False  # whether a piece brought no head
+        self._bare_lines = 0  # that ended since the last head or byte of content
+        self._open_line = 0  # bytes of the one that has not ended
         self._good_until: float | None = None
         self._params: dict[str, Any] = {}
         self._is_first = False  # whether the next bytes are the first of a response
@@ -77,9 +86,9 @@ class _Protocol(ResponseHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Leave no timer behind, and no reader who hears of the consequence instead of the reason."""
-        self._stop_alarm()
         body, reason = self._payload, self.exception()
         super().connection_lost(exc)
+        self._stop_alarm()
         if isinstance(reason, http_exceptions.HttpProcessingError) and body is not None and not body.is_eof():
             body.set_exception(reason)
 
@@ -108,17 +117,44 @@ class _Protocol(ResponseHandler):
         """Prepare for the next response."""
         self._params = params
         self._is_first = True
+        self._is_answered = False
+        self._bare_lines = self._open_line = 0
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes, and remember the first ones of a response: see `_rescue`."""
+        if not data:
+            super().data_received(data)  # aiohttp goes on with what it has
+            return
+        body = self._payload
+        if self._is_answered and (body is None or body.is_eof()):
+            self.close()  # they answer nobody, and would fill the memory of a connection that nobody reads
+            return
         if self._is_first:
             self._is_first = False
             self._first = data
         if self._skip_payload and not (self._first and data.endswith(b"\r\n\r\n")):
             self.force_close()  # a HEAD is answered by a head; older parsers swallow what follows it
+        taken = 0 if body is None else body.total_bytes
+        self._is_bare = True
         super().data_received(data)
         self._first = None
+        if self._is_bare and (body is None or body.total_bytes == taken):
+            self._count_bare(data)
+        else:
+            self._bare_lines = self._open_line = 0
+
+    def _count_bare(self, data: bytes) -> None:
+        """Bound what is no content: older parsers count headers and trailers when all have come."""
+        if self._is_answered and self._params["auto_decompress"]:
+            return  # it may be content that has given nothing yet
+        lines = data.count(b"\n")
+        self._bare_lines += lines
+        self._open_line = len(data) - data.rindex(b"\n") - 1 if lines else self._open_line + len(data)
+        if self._bare_lines > _MOST_BARE_LINES or self._open_line > LINE:
+            self.set_exception(http_exceptions.BadHttpMessage("Headers, trailers or a line without end"))
+            if self.transport is not None:
+                self.transport.close()
 
     def _rescue(self, data: bytes) -> None:
         """Parse *data* once more, its head alone first: what is no HTTP may lie behind a whole response.
@@ -134,6 +170,7 @@ class _Protocol(ResponseHandler):
     def feed_data(self, data: Any, size: int = 0) -> None:
         """Take in one parsed response, unless it is one interim response too many."""
         self._first = None
+        self._is_bare = False
         message = data[0]
         if message.code < 200:
             self._interim += 1
@@ -143,6 +180,7 @@ class _Protocol(ResponseHandler):
                 return
         else:
             self._interim = 0
+            self._is_answered = True
             said = message.headers.get(_KEEP_ALIVE)
             self._good_until = None if said is None else self._end_of_patience(said)
         super().feed_data(data, size)
@@ -181,7 +219,7 @@ class _Protocol(ResponseHandler):
 
     def _reschedule_timeout(self) -> None:
         seconds = self._read_timeout
-        if not seconds:
+        if not seconds or self.transport is None:  # aiohttp 3.14.0 asks when the last bytes are read, too
             self._silent_since = None
             return
         self._silent_since = now = self._loop.time()

@@ -30,11 +30,12 @@ from typing import Any, Final, cast
 
 import aiohttp
 from aiohttp import http_parser
+from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDict, istr
 from yarl import URL
 
 from ._body import Body
-from ._connector import Limits, forget_session, make_connector, mend
+from ._connector import LINE, Limits, forget_session, make_connector, mend
 from ._decompression import ACCEPT_ENCODING
 from ._headers import check_layer, check_token
 from ._proxies import EnvironmentProxies, Proxy
@@ -47,8 +48,6 @@ from ._wire_errors import SentOnce, is_from_below, map_error
 from .errors import APIConnectionError, ClientClosedError, InvalidRequestError, RequestNotReplayableError
 
 __all__ = ["AiohttpTransport"]
-
-_LINE: Final = 32 << 10  # bytes of one header line: a long CSP or Link is no error
 
 _Send = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
 
@@ -197,7 +196,7 @@ class AiohttpTransport:
         # Those of a request replace those of its session, so the session's own come again.
         options["middlewares"] = (_send_once, *session._middlewares)
         options["raise_for_status"] = False
-        options["max_line_size"] = options["max_field_size"] = _LINE
+        options["max_line_size"] = options["max_field_size"] = LINE
 
     def _is_home(self, request: APIRequest) -> bool:
         if self.home is not None:
@@ -234,8 +233,8 @@ class AiohttpTransport:
             timeout=Limits(total=None),
             auto_decompress=False,
             trust_env=False,
-            max_line_size=_LINE,
-            max_field_size=_LINE,
+            max_line_size=LINE,
+            max_field_size=LINE,
             request_class=_ExactRequest,
             middlewares=self._middlewares,
         )
@@ -471,8 +470,8 @@ def _refuse_broken(raw: aiohttp.ClientResponse, request: APIRequest) -> None:
     raise APIConnectionError(message, request=request, retries_taken=request.attempt)
 
 
-# What newer parsers refuse, that of aiohttp 3.12 lets through, and the one in pure Python in part.
-_IS_OLD: Final = tuple(int(part) for part in aiohttp.__version__.split(".")[:2]) < (3, 13)
+# What newer parsers refuse, those before aiohttp 3.13.4 let through, and the one in pure Python in part.
+_IS_OLD: Final = "max_headers" not in (ResponseHandler.set_response_params.__kwdefaults__ or ())
 _IS_PURE_PYTHON: Final = http_parser.HttpResponseParser is http_parser.HttpResponseParserPy
 _PARSER_IS_LENIENT: Final = _IS_OLD or _IS_PURE_PYTHON
 

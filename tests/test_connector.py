@@ -458,6 +458,7 @@ class Clock:
 def silent(clock: Clock, read_timeout: float | None) -> _Protocol:
     """A protocol on a clock, waiting for an answer."""
     protocol = _Protocol(clock)  # type: ignore[arg-type]
+    protocol.transport = asyncio.Transport()
     protocol.read_timeout = read_timeout
     protocol.start_timeout()
     return protocol
@@ -501,6 +502,15 @@ def test_read_timer_gets_shorter() -> None:
     protocol.start_timeout()
     clock.advance(0.1)
     assert isinstance(protocol.exception(), aiohttp.SocketTimeoutError)
+    assert not clock.timers
+
+
+def test_no_read_timer_after_the_end() -> None:
+    """Who reads the last bytes of a connection that is gone starts no timer."""
+    clock = Clock()
+    protocol = silent(clock, 60)
+    protocol.connection_lost(None)
+    protocol.start_timeout()
     assert not clock.timers
 
 

@@ -8,12 +8,11 @@ import tracemalloc
 from contextlib import suppress
 from typing import Any
 
-import aiohttp
 import hypothesis.strategies as st
 import pytest
 from helpers import Client
 from hypothesis import given, settings
-from servers import Exchange, ok, raw_server, respond, response, turns, until
+from servers import Exchange, drip, ok, raw_server, response, turns, until
 
 from aioapiclient import APIClientError, APIConnectionError
 
@@ -52,8 +51,9 @@ async def test_an_ambiguous_response_is_an_error(name: str) -> None:
         await exchange.send(broken if exchange.index == 0 else ok(b"[1]"))
 
     async with raw_server(script) as server, Client(server.url, max_retries=0) as api:
+        # The parser in pure Python waits for what a wrong size promises.
         with pytest.raises(APIConnectionError):
-            await api.get("/first")
+            await api.get("/first", timeout=0.5)
         assert await api.get("/second") == [1]
         assert [request.connection for request in server.requests] == [0, 1]
 
@@ -77,8 +77,8 @@ async def test_nobody_gets_the_answer_to_another(extra: bytes, late: str) -> Non
         await turns(20)
         for _ in range(3):
             assert await api.get("/bob") == "bob"
-        # An empty line may stand before a response; what is none, a parser may have dropped.
-        if extra.startswith(b"HTTP"):
+        # An empty line that came in one piece with a response is none of our business.
+        if late == "later" or extra.strip():
             assert server.requests[1].connection != server.requests[0].connection
 
 
@@ -100,12 +100,12 @@ ENDLESS = {
     "interim responses": _repeat(b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n", b""),
     "trailers": _repeat(b"X-A: " + b"x" * 100 + b"\r\n", CHUNKED + b"2\r\n{}\r\n0\r\n"),
     "trailer": _repeat(b"x", CHUNKED + b"2\r\n{}\r\n0\r\nX-A: "),
+    "chunk extension": _repeat(b"x", CHUNKED + b"1;a="),
+    "chunk size": _repeat(b"0", CHUNKED),
     "no HTTP": _repeat(b"\0\r\n", b""),
 }
 # Frames that never carry a byte of a body: they cost nothing but time.
 IDLE = {
-    "chunk extension": _repeat(b"x", CHUNKED + b"1;a="),
-    "chunk size": _repeat(b"0", CHUNKED),
     "gzip members": _repeat(
         b"%x\r\n%b\r\n" % (20 * 64, gzip.compress(b"") * 64),
         CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"),
@@ -116,8 +116,6 @@ IDLE = {
 @pytest.mark.parametrize("name", ENDLESS)
 async def test_nothing_around_a_body_is_endless(name: str) -> None:
     """A head, an interim response, a chunk's frame or a trailer without end is an error, soon (P13)."""
-    if name in {"headers", "cookies", "trailers"} and aiohttp.__version__.startswith("3.12."):
-        pytest.skip("aiohttp 3.12 counts headers only when all have come; SECURITY.md says so")
     first, more = ENDLESS[name]
     sent = 0
 
@@ -163,12 +161,33 @@ async def test_frames_without_content_end_with_the_deadline(name: str) -> None:
         await until(lambda: server.open_connections == 0)
 
 
-async def test_a_head_has_at_most_128_headers() -> None:
-    """129 headers are an error, 100 are none; a line has at most 32 KiB (P13)."""
-    for count, size, is_good in ((100, 10, True), (129, 10, False), (2, 32_000, True), (2, 40_000, False)):
+@pytest.mark.parametrize("piece", [ok(b"[]"), b"X-A: x\r\n", b"\r\n", b"x"])
+async def test_an_idle_connection_takes_nothing(piece: bytes) -> None:
+    """What a server sends when it was asked nothing closes the connection, and is not kept (P13, P16)."""
+    sent = 0
+
+    async def script(exchange: Exchange) -> None:
+        nonlocal sent
+        await exchange.send(ok(b"[]"))
+        await turns()
+        while True:
+            await exchange.send(piece * (65536 // len(piece)))
+            sent += 65536
+
+    async with raw_server(script) as server, Client(server.url) as api:
+        assert await api.get("/") == []
+        await until(lambda: server.open_connections == 0)
+        assert sent < 8 * MIB
+
+
+@pytest.mark.parametrize("size_of_piece", [7, 1 << 20])
+async def test_a_head_has_at_most_128_headers(size_of_piece: int) -> None:
+    """129 headers are an error, 126 are none; a line has at most 32 KiB, however it is cut (P13)."""
+    for count, size, is_good in ((126, 10, True), (129, 10, False), (2, 32_000, True), (2, 40_000, False)):
         head = b"".join(b"X-%d: %b\r\n" % (n, b"x" * size) for n in range(count - 1))
         answer = b"HTTP/1.1 200 OK\r\n" + head + b"Content-Length: 2\r\n\r\n{}"
-        async with raw_server(respond(answer)) as server, Client(server.url, max_retries=0) as api:
+        script = drip(answer, size=size_of_piece, every=0)
+        async with raw_server(script) as server, Client(server.url, max_retries=0) as api:
             if is_good:
                 await api.get("/", None)
             else:
