@@ -197,6 +197,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     """Sends the same call once more, with these headers over its own; of an unread response of a client."""
 
     _others: dict[Any, Any] | None = None
+    _aborted = False
 
     def __init__(  # pyright: ignore[reportMissingSuperCall]
         self,
@@ -285,7 +286,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     @property
     def is_closed(self) -> bool:
         """Whether the connection is no longer held: the body was read, or given up."""
-        return self._source is None
+        return self._source is None or self._aborted
 
     @property
     def body(self) -> bytes:
@@ -340,7 +341,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
     def on_close(self, callback: Callable[[], object]) -> None:
         """Call *callback* once the connection is no longer held: at once, if that is so already."""
-        if self._source is None:
+        if self.is_closed:
             callback()
         elif self._on_close is None:
             self._on_close = [callback]
@@ -351,6 +352,8 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         """Close the connection now; whoever reads the body, or will, gets *error*."""
         if self._source is not None:
             self._source.abort(error)
+            self._aborted = True
+            self._end()
 
     def abort_at(self, deadline: float, make_error: Callable[[], Exception]) -> None:
         """`abort` when the loop's clock reaches *deadline*, unless the response is closed by then."""

@@ -20,6 +20,7 @@ from aioapiclient import (
     APIResponseValidationError,
     AsyncAPIResponse,
     BodyTooLargeError,
+    ClientClosedError,
     InternalServerError,
     StreamConsumedError,
 )
@@ -438,6 +439,21 @@ async def test_every_end_calls_on_close(end: Callable[[AsyncAPIResponse[Any]], A
     await end(response)
 
     assert (called, source.closed) == ([1], 1)
+
+
+async def test_abort_calls_on_close() -> None:
+    """What is aborted holds no connection: its callbacks run then, once, and not when somebody closes it."""
+    called: list[int] = []
+    response, _ = respond(b"ab")
+    response.on_close(lambda: called.append(1))
+    response.abort(ClientClosedError("gone"))
+    assert called == [1]
+    response.on_close(lambda: called.append(2))
+    assert called == [1, 2]
+    with pytest.raises(ClientClosedError):
+        await response.read()
+    await response.close()
+    assert called == [1, 2]
 
 
 async def test_leaving_a_response_closes_it() -> None:
