@@ -7,28 +7,35 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn
 
-from yarl import URL
-
-from ._fake_transport import Answer, FakeTransport, Made, is_response, respond
-from ._url import BaseURL
+from ._fake_transport import is_response
+from ._hostile import (
+    FINE,
+    FOR_ONE_SENDING,
+    FOR_TWO_CALLS,
+    MARK,
+    SCENARIOS,
+    Awaits,
+    Call,
+    Pieces,
+    Scenario,
+    Trace,
+)
 from .contract import APIRequest, AsyncAPIResponse, Body, Middleware, Placed
 from .errors import (
     APIConnectionError,
     APIResponseValidationError,
-    APITimeoutError,
     BodyTooLargeError,
-    ClientClosedError,
     RequestNotReplayableError,
     RetryableError,
     StreamConsumedError,
     TooManyRedirectsError,
 )
 
-__all__ = ["Check", "default_request"]
+__all__ = ["Check"]
 
 _PROMISES: Final[Mapping[int, str]] = {
     1: "a request belongs to whoever was handed it, and each call of the handler gets a copy of its own",
@@ -39,72 +46,6 @@ _PROMISES: Final[Mapping[int, str]] = {
     6: "who wants a retry returns the failed response, or raises RetryableError from its cause",
 }
 
-
-def default_request() -> APIRequest:
-    """A GET to the client's own origin, by a template."""
-    return APIRequest(
-        "GET",
-        URL("https://api.example.com/v1/users/7"),
-        template="/users/{id}",
-        path_params={"id": 7},
-        home=BaseURL("https://api.example.com/v1"),
-    )
-
-
-_Step: TypeAlias = int | Callable[[APIRequest], Exception]
-
-
-class _Scenario(NamedTuple):
-    """What the handler does: one step for each send, the last one for ever."""
-
-    words: str
-    steps: tuple[_Step, ...]
-
-
-def _bad_luck(cls: type[Exception], **facts: Any) -> Callable[[APIRequest], Exception]:
-    return lambda request: cls(f"{request.label}: made up by check_middleware", **facts)
-
-
-def _retryable(request: APIRequest) -> Exception:
-    error = RetryableError(f"{request.label}: made up by check_middleware")
-    error.__cause__ = APIConnectionError("The cause of a RetryableError", request=request)
-    return error
-
-
-_LOST = _bad_luck(APIConnectionError)
-_ERRORS: Final[Mapping[str, Callable[[APIRequest], Exception]]] = {
-    "an APIConnectionError": _LOST,
-    "an APIConnectionError before anything was sent": _bad_luck(APIConnectionError, sent=False),
-    "an APITimeoutError of the attempt": _bad_luck(APITimeoutError, phase="attempt"),
-    "an APITimeoutError of the whole call": _bad_luck(APITimeoutError, phase="total"),
-    "a BodyTooLargeError": _bad_luck(BodyTooLargeError),
-    "an APIResponseValidationError": _bad_luck(APIResponseValidationError),
-    "a ClientClosedError": _bad_luck(ClientClosedError),
-    "a RetryableError": _retryable,
-    "a LookupError, which is a bug": _bad_luck(LookupError),
-}
-_FINE = _Scenario("status 200", (200,))
-_SCENARIOS: Final = (
-    _FINE,
-    *(_Scenario(f"status {status}", (status,)) for status in (204, 304, 401, 404, 429, 500, 503)),
-    *(_Scenario(f"status {status} and then 200", (status, 200)) for status in (302, 307, 401, 429, 503)),
-    *(_Scenario(words, (error,)) for words, error in _ERRORS.items()),
-    *(
-        _Scenario(f"{words} and then status 200", (_ERRORS[words], 200))
-        for words in ("an APIConnectionError", "an APITimeoutError of the attempt", "a RetryableError")
-    ),
-)
-_FOR_TWO_CALLS: Final = tuple(
-    scenario for scenario in _SCENARIOS if scenario.steps[0] in {200, 302, 401, 503, _LOST}
-)
-_FOR_ONE_SENDING: Final = (
-    _FINE,
-    _Scenario("status 307 and then 200", (307, 200)),
-    _Scenario("status 401 and then 200", (401, 200)),
-    _Scenario("status 503 and then 200", (503, 200)),
-    _Scenario("an APIConnectionError and then status 200", (_LOST, 200)),
-)
-
 # How a middleware may end a call for which responses came: what a response can still be wrong in.
 _OWN_ERRORS = (
     APIConnectionError,
@@ -114,180 +55,11 @@ _OWN_ERRORS = (
     TooManyRedirectsError,
 )
 _FIRST, _SECOND = "first", "second"
-_MARK = "X-Call"
-_VANDAL = "X-Vandal"
-_PIECES = (b'{"user": ', b'{"id": 7}', b"}")
 _TURNS = 20  # of the loop, that a background task gets to do what it should not
 _MOST_AWAITS = 100  # of one call, at which it is cancelled; no middleware worth the name has more
 
 
-class _Pieces:
-    """A body in pieces that counts how many were asked for."""
-
-    def __init__(self, pieces: tuple[bytes, ...]) -> None:
-        self.left = list(pieces)
-        self.asked = 0
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        self.asked += 1
-        if not self.left:
-            raise StopAsyncIteration
-        return self.left.pop(0)
-
-
-class _Call:
-    """One call of the middleware under test, with the hostile handler below it."""
-
-    def __init__(
-        self, middleware: Middleware, request: APIRequest, scenario: _Scenario, name: str, *, ready: bool
-    ) -> None:
-        request.headers[_MARK] = name
-        request.extensions[_MARK] = name
-        request.add_params({"call": name})
-        self.middleware = middleware
-        self.request = request
-        self.name = name
-        self.url = request.url
-        self.extensions = request.extensions
-        self.sends: list[APIRequest] = []
-        self.traces: list[_Trace] = []
-        self.responses: list[AsyncAPIResponse[Any]] = []
-        self.bodies: list[_Pieces] = []
-        self.errors: list[Exception] = []
-        self.faults: list[tuple[int, str]] = []
-        self.is_cancelled = False
-        self._ready = ready
-        answers: list[Answer] = [partial(self._answer, step) for step in scenario.steps]
-        self._transport = FakeTransport(*answers[:-1], default=answers[-1])
-
-    async def run(self) -> AsyncAPIResponse[Any]:
-        return await self.middleware(self.request, self._handle)
-
-    async def _handle(self, request: APIRequest) -> AsyncAPIResponse[Any]:
-        self._inspect(request)
-        self.sends.append(request)
-        self.traces.append(_Trace.of(request))
-        sent = request.copy()
-        _vandalise(request)
-        try:
-            response = await self._transport(sent)
-        except Exception as error:
-            self.errors.append(error)
-            raise
-        self.responses.append(response)
-        return response
-
-    def _answer(self, step: _Step, request: APIRequest) -> Made:
-        if not isinstance(step, int):
-            return step(request)
-        headers = {"Content-Type": "application/json", _MARK: self.name}
-        if step in {302, 307}:
-            headers["Location"] = "/v1/elsewhere"
-        pieces = () if step in {204, 304} else _PIECES
-        if self._ready:
-            return AsyncAPIResponse.from_bytes(request, step, headers, b"".join(pieces))
-        self.bodies.append(_Pieces(pieces))
-        return respond(step, chunks=self.bodies[-1], headers=headers)
-
-    def _inspect(self, request: APIRequest) -> None:
-        """Note what no handler should have to see; raised later, for the middleware might catch it."""
-        body = request.body
-        if self.is_cancelled:
-            self.faults.append((5, "the handler was called after the call was cancelled"))
-        elif any(request is sent for sent in self.sends):
-            self.faults.append((1, "the handler was called twice with the same request, not with a copy"))
-        elif any(request.headers is sent.headers for sent in self.sends):
-            self.faults.append((1, "the handler was called with two requests that share their headers"))
-        elif request.method == _VANDAL or request.url.host == "vandal.invalid" or _VANDAL in request.headers:
-            self.faults.append((1, "what a handler did to its own request shows in another one"))
-        elif request.url == self.url and request.extensions is not self.extensions:
-            self.faults.append((1, "the request has other extensions than the call, and they are one dict"))
-        elif {request.headers.get(_MARK), request.extensions.get(_MARK)} - {None, self.name}:
-            self.faults.append((5, "the handler of one call got the request of another"))
-        elif body is not None and body.spent and self.sends:
-            self.faults.append((1, "the handler was called again with a body that can be sent only once"))
-        elif body is not None and body.spent:
-            self.faults.append((1, "a body that can be sent only once was used up before it was sent"))
-
-
-class _Trace(NamedTuple):
-    """A request as the handler saw it."""
-
-    method: str
-    attempt: int
-    stream: bool
-    headers: Mapping[str, str]
-
-    @classmethod
-    def of(cls, request: APIRequest) -> _Trace:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        return cls(request.method, request.attempt, request.stream, headers)
-
-    def without(self, volatile: set[str]) -> _Trace:
-        headers = {name: "" if name in volatile else value for name, value in self.headers.items()}
-        return self._replace(headers=headers)
-
-
-def _vandalise(request: APIRequest) -> None:
-    """Do to a request what its new owner may do."""
-    request.method = _VANDAL
-    request.url = URL("https://vandal.invalid/")
-    request.headers.clear()
-    request.headers[_VANDAL] = "1"
-    request.body = None
-    request.template = None
-    request.attempt += 1000
-    request.stream = not request.stream
-    request.deadline = None
-    request.cast_to = int
-
-
-class _Awaits:
-    """Awaits a coroutine, counts its awaits, and at one of them cancels its task or does something else."""
-
-    def __init__(
-        self,
-        call: _Call,
-        *,
-        cancel_at: int | None = None,
-        pause_at: int | None = None,
-        pause: Callable[[], Coroutine[Any, Any, object]] | None = None,
-    ) -> None:
-        self.count = 0
-        self._call = call
-        self._work = call.run()
-        self._cancel_at = cancel_at
-        self._pause_at = pause_at
-        self._pause = pause
-
-    def __await__(self) -> Generator[Any, Any, AsyncAPIResponse[Any]]:
-        resume = partial(self._work.send, None)
-        while True:
-            try:
-                waited_for = resume()
-            except StopIteration as end:
-                result: AsyncAPIResponse[Any] = end.value
-                return result
-            self.count += 1
-            task = asyncio.current_task()
-            if self.count == self._cancel_at and task is not None:
-                # Not now: a task is cancelled while it waits, so that what it waits for is cancelled too.
-                asyncio.get_running_loop().call_soon(task.cancel)
-            try:
-                yield waited_for
-                if self.count == self._pause_at and self._pause is not None:
-                    yield from self._pause().__await__()
-                resume = partial(self._work.send, None)
-            except BaseException as error:
-                if self.count == self._cancel_at:
-                    self._call.is_cancelled = isinstance(error, asyncio.CancelledError)
-                resume = partial(self._work.throw, error)
-
-
-async def _run(awaits: _Awaits) -> AsyncAPIResponse[Any]:
+async def _run(awaits: Awaits) -> AsyncAPIResponse[Any]:
     return await awaits
 
 
@@ -314,14 +86,14 @@ class Check:
         """Run every trial; the first that fails raises."""
         try:
             self._check_shape(self._new())
-            for scenario in _SCENARIOS:
+            for scenario in SCENARIOS:
                 for stream in (False, True):
                     await self._try_alone(scenario, stream=stream)
                     await self._try_alone(scenario, stream=stream, ready=True)
                     await self._try_cancelled(scenario, stream=stream)
-            for scenario in _FOR_ONE_SENDING:
+            for scenario in FOR_ONE_SENDING:
                 await self._try_one_sending(scenario)
-            for scenario in _FOR_TWO_CALLS:
+            for scenario in FOR_TWO_CALLS:
                 await self._try_two_calls(scenario)
         finally:
             await _end(self._running)
@@ -341,21 +113,21 @@ class Check:
     def _call(
         self,
         middleware: Middleware,
-        scenario: _Scenario,
+        scenario: Scenario,
         name: str = _FIRST,
         *,
         stream: bool = False,
         ready: bool = False,
-    ) -> _Call:
+    ) -> Call:
         request = self._request()
         request.stream = stream
-        return _Call(middleware, request, scenario, name, ready=ready)
+        return Call(middleware, request, scenario, name, ready=ready)
 
     def _fail(self, promise: int, what: str, error: BaseException | None = None) -> NoReturn:
         message = f"{self._name} breaks promise {promise} ({_PROMISES[promise]}): {self._words}, {what}"
         raise AssertionError(message) from error
 
-    def _start(self, awaits: _Awaits) -> asyncio.Task[AsyncAPIResponse[Any]]:
+    def _start(self, awaits: Awaits) -> asyncio.Task[AsyncAPIResponse[Any]]:
         """Run one call in a task of its own."""
         task = asyncio.ensure_future(_run(awaits))
         self._running.add(task)
@@ -371,12 +143,12 @@ class Check:
                 f"the call did not end within {self._patience:g} seconds"
             )
 
-    async def _finish(self, awaits: _Awaits) -> asyncio.Task[AsyncAPIResponse[Any]]:
+    async def _finish(self, awaits: Awaits) -> asyncio.Task[AsyncAPIResponse[Any]]:
         task = self._start(awaits)
         await self._wait_for(task)
         return task
 
-    async def _settle(self, call: _Call, task: asyncio.Task[AsyncAPIResponse[Any]]) -> None:
+    async def _settle(self, call: Call, task: asyncio.Task[AsyncAPIResponse[Any]]) -> None:
         """Look at how a call ended, close what came of it, and see that nothing is left open."""
         for promise, what in call.faults:
             self._fail(promise, what)
@@ -385,7 +157,7 @@ class Check:
         response = None if task.cancelled() else _response_of(task)
         if response is not None:
             await response.close()
-            if response.headers.get(_MARK, call.name) != call.name:
+            if response.headers.get(MARK, call.name) != call.name:
                 self._fail(5, "one call returned the response of another")
         for response in call.responses:
             if not response.is_closed:
@@ -402,11 +174,11 @@ class Check:
                 "or as a class with such a __call__, and give an instance of it"
             )
 
-    async def _try_alone(self, scenario: _Scenario, *, stream: bool, ready: bool = False) -> None:
+    async def _try_alone(self, scenario: Scenario, *, stream: bool, ready: bool = False) -> None:
         self._words = f"{'streaming and ' * stream}answered {'on the spot ' * ready}with {scenario.words}"
         middleware = self._new()
         call = self._call(middleware, scenario, stream=stream, ready=ready)
-        task = await self._finish(_Awaits(call))
+        task = await self._finish(Awaits(call))
         if stream:
             self._look_at_stream(call, task)
         await self._settle(call, task)
@@ -416,15 +188,15 @@ class Check:
     async def _try_again(self, middleware: Middleware) -> None:
         """See that the call before has left nothing behind that shows in the next."""
         self._words += ", and in the next call"
-        call = self._call(middleware, _FINE, _SECOND)
-        await self._settle(call, await self._finish(_Awaits(call)))
+        call = self._call(middleware, FINE, _SECOND)
+        await self._settle(call, await self._finish(Awaits(call)))
 
-    async def _try_cancelled(self, scenario: _Scenario, *, stream: bool) -> None:
+    async def _try_cancelled(self, scenario: Scenario, *, stream: bool) -> None:
         for number in range(1, _MOST_AWAITS):
             self._words = f"cancelled at its await number {number}, {'streaming and ' * stream}answered with "
             self._words += scenario.words
             call = self._call(self._new(), scenario, stream=stream)
-            awaits = _Awaits(call, cancel_at=number)
+            awaits = Awaits(call, cancel_at=number)
             task = await self._finish(awaits)
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
@@ -440,14 +212,14 @@ class Check:
             await self._settle(call, task)
             await self._try_again(call.middleware)
 
-    async def _try_one_sending(self, scenario: _Scenario) -> None:
+    async def _try_one_sending(self, scenario: Scenario) -> None:
         self._words = f"with a body that can be sent only once, answered with {scenario.words}"
         call = self._call(self._new(), scenario)
         call.request.method = "POST"
-        call.request.body = Body(_Pieces((b"1", b"2")))
-        await self._settle(call, await self._finish(_Awaits(call)))
+        call.request.body = Body(Pieces((b"1", b"2")))
+        await self._settle(call, await self._finish(Awaits(call)))
 
-    async def _try_two_calls(self, scenario: _Scenario) -> None:
+    async def _try_two_calls(self, scenario: Scenario) -> None:
         """Run a second call in the middle of the first, at each of its awaits, and after it."""
         self._words = f"with one call after another, answered with {scenario.words}"
         after = await self._after_one_another(scenario)
@@ -456,29 +228,29 @@ class Check:
         for number in range(1, _MOST_AWAITS):
             self._words = f"with a second call in its await number {number}, answered with {scenario.words}"
             middleware = self._new()
-            calls = (self._call(middleware, scenario), self._call(middleware, _FINE, _SECOND))
+            calls = (self._call(middleware, scenario), self._call(middleware, FINE, _SECOND))
             if not await self._one_in_the_other(*calls, number):
                 return
             self._compare(scenario, calls, after, volatile)
 
-    async def _after_one_another(self, scenario: _Scenario) -> tuple[list[_Trace], list[_Trace]]:
+    async def _after_one_another(self, scenario: Scenario) -> tuple[list[Trace], list[Trace]]:
         middleware = self._new()
-        first, second = self._call(middleware, scenario), self._call(middleware, _FINE, _SECOND)
+        first, second = self._call(middleware, scenario), self._call(middleware, FINE, _SECOND)
         for call in (first, second):
-            await self._settle(call, await self._finish(_Awaits(call)))
+            await self._settle(call, await self._finish(Awaits(call)))
         return first.traces, second.traces
 
-    async def _one_in_the_other(self, first: _Call, second: _Call, number: int) -> bool:
+    async def _one_in_the_other(self, first: Call, second: Call, number: int) -> bool:
         """Run both; False when the first one has no await of that number."""
         others: list[asyncio.Task[AsyncAPIResponse[Any]]] = []
 
         async def pause() -> None:
-            others.append(self._start(_Awaits(second)))
+            others.append(self._start(Awaits(second)))
             # Not until it is done: the first call may hold what the second one waits for.
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
 
-        await self._settle(first, await self._finish(_Awaits(first, pause_at=number, pause=pause)))
+        await self._settle(first, await self._finish(Awaits(first, pause_at=number, pause=pause)))
         if not others:
             return False
         # Only now: what the first call held is free since it was settled.
@@ -488,9 +260,9 @@ class Check:
 
     def _compare(
         self,
-        scenario: _Scenario,
-        calls: tuple[_Call, _Call],
-        after: tuple[list[_Trace], list[_Trace]],
+        scenario: Scenario,
+        calls: tuple[Call, Call],
+        after: tuple[list[Trace], list[Trace]],
         volatile: set[str],
     ) -> None:
         for call, expected in zip(calls, after, strict=True):
@@ -498,14 +270,14 @@ class Check:
                 sends = f"{len(call.traces)} times, and {len(expected)} times alone"
                 self._fail(5, f"the {call.name} call was sent {sends}")
             # A failed call may well change what the next one sends: a token that was renewed.
-            if scenario is _FINE:
+            if scenario is FINE:
                 for seen, wanted in zip(call.traces, expected, strict=True):
                     if seen.without(volatile) != wanted.without(volatile):
                         self._fail(5, f"the {call.name} call was sent otherwise than alone")
 
     # --- what trials look at
 
-    def _judge(self, call: _Call, task: asyncio.Task[AsyncAPIResponse[Any]]) -> None:
+    def _judge(self, call: Call, task: asyncio.Task[AsyncAPIResponse[Any]]) -> None:
         """See whether a call ended in one of the ways that the promises leave."""
         if task.cancelled():
             self._fail(5, "it raised CancelledError, and nobody had cancelled it")
@@ -534,7 +306,7 @@ class Check:
         if response is not None and response.is_closed and not _has_body(response):
             self._fail(6, "the response of its RetryableError was closed unread, and its body is lost", error)
 
-    def _look_at_stream(self, call: _Call, task: asyncio.Task[AsyncAPIResponse[Any]]) -> None:
+    def _look_at_stream(self, call: Call, task: asyncio.Task[AsyncAPIResponse[Any]]) -> None:
         """See that a stream that is handed on still has all of its pieces."""
         response = None if task.cancelled() or task.exception() else _response_of(task)
         if response is None or response not in call.responses or response.status != 200:
@@ -587,7 +359,7 @@ def _has_body(response: AsyncAPIResponse[Any]) -> bool:
     return True
 
 
-def _differences(one: tuple[list[_Trace], ...], other: tuple[list[_Trace], ...]) -> set[str]:
+def _differences(one: tuple[list[Trace], ...], other: tuple[list[Trace], ...]) -> set[str]:
     """The headers that are not the same in two runs of the same: ids and times."""
     different: set[str] = set()
     for some, others in zip(one, other, strict=True):

@@ -12,7 +12,8 @@ import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
-from ._body import Body, Content
+from ._body import Body
+from ._content import Content
 from ._headers import Layer, check_layer, overlay
 from ._origins import TrustedOrigins
 from ._scope import Scope

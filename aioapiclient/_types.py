@@ -13,7 +13,8 @@ from .errors import InvalidRequestError
 if TYPE_CHECKING:
     from yarl import URL
 
-    from ._body import Body, Content
+    from ._body import Body
+    from ._content import Content
     from ._multipart import Files
     from ._progress import Progress
     from ._query import QueryStyle

@@ -24,7 +24,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from ._fake_transport import Answer, FakeTransport, respond
-from ._promises import Check, default_request
+from ._hostile import default_request
+from ._promises import Check
 from .contract import APIRequest, Middleware
 from .errors import InvalidRequestError
 

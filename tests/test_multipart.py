@@ -636,7 +636,7 @@ async def test_path_is_opened_only_when_it_is_sent(tmp_path: Path, monkeypatch: 
             opened -= 1
             self.file.close()
 
-    monkeypatch.setattr("aioapiclient._body.open", Counted, raising=False)
+    monkeypatch.setattr("aioapiclient._content.open", Counted, raising=False)
     async with aclosing(aiter(body)) as chunks:
         async for _ in chunks:
             most = max(most, opened)
