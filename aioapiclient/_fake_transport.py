@@ -255,10 +255,7 @@ class FakeTransport:
         return self._closed
 
     async def close(self) -> None:
-        """Refuse what comes, and end every open stream with `ClientClosedError`. Safe to call again.
-
-        What was never closed stays among the ``open_responses``.
-        """
+        """Refuse what comes, and end every open stream with `ClientClosedError`. Safe to call again."""
         self._closed = True
         for response in list(self._open):
             response.abort(ClientClosedError("The FakeTransport was closed while this stream was open"))
