@@ -26,7 +26,7 @@ from ._stream import AsyncStream, Until
 from ._types import NOT_GIVEN, CallOptions, RequestOptions
 from .contract import Handler, Middleware
 from .errors import RequestNotReplayableError
-from .streaming import SSEStream
+from .streaming import ServerSentEvent, SSEStream
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -135,6 +135,7 @@ class Calls(Polling):
     ) -> Any:
         _check_stream_class(stream_cls)
         stream_cls.check_options(until, reconnect)
+        self._check_event_type(cast_to)
         wanted = take_wanted()
         given = await self._prepare(layer_options(keywords, options))
         request = self._build(method, path, cast_to, given, stream=True, accept=stream_cls.accept)
@@ -240,6 +241,15 @@ class Calls(Polling):
             yield events
         finally:
             await events.close()
+
+    def _check_event_type(self, cast_to: Any) -> None:
+        if is_response_type(cast_to):
+            raise TypeError(
+                "cast_to of a stream is the type of its events, not AsyncAPIResponse:"
+                " client.open(method, path) gives an unread response"
+            )
+        if cast_to is not ServerSentEvent:
+            check_cast_to(cast_to, self._config.settings.dec_hook)
 
     @asynccontextmanager
     async def open(

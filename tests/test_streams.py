@@ -1160,6 +1160,8 @@ class Picky(SSEStream[Any]):
         ({"until": "[DONE]"}, "until must be a function of an event, not str"),
         ({"reconnect": "yes"}, "reconnect must be a bool or a ReconnectPolicy, not str"),
         ({"stream_cls": JSONLStream, "reconnect": True}, "JSONLStream cannot reconnect: it has no event ids"),
+        ({"cast_to": object.__class__}, "cast_to type cannot be decoded"),
+        ({"cast_to": AsyncAPIResponse[bytes]}, r"client\.open\(method, path\) gives an unread response"),
     ],
 )
 async def test_what_is_wrong_with_a_stream_is_said_before_it_is_asked_for(
@@ -1169,7 +1171,7 @@ async def test_what_is_wrong_with_a_stream_is_said_before_it_is_asked_for(
     transport = FakeTransport(respond(200, body=data("1"), headers={"Content-Type": EVENT_STREAM}))
     async with AsyncAPIClient("http://127.0.0.1", transport=transport) as api:
         with pytest.raises(TypeError, match=message):
-            async with api.stream("GET", "/events", int, **options):
+            async with api.stream("GET", "/events", **{"cast_to": int, **options}):
                 pass
 
     assert transport.requests == []

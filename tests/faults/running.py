@@ -91,7 +91,7 @@ async def run_client(case: Case, patience: float = 10.0) -> None:
             **{"auth": BearerAuth(SECRET), "transport": _transport_to(place), **case.client},
         )
         try:
-            await _check_call(case, client, place)
+            await _check_call(case, client, place, patience)
             await _wait_for_nothing(lambda: _acquired(client), patience)
             if case.fault.heals and not client.is_closed() and await heal(place):
                 assert await client.get("") == {}, "the next call"
@@ -107,7 +107,7 @@ def _transport_to(place: Place) -> AiohttpTransport:
     return AiohttpTransport(ssl=place.ssl, proxy=place.proxy)
 
 
-async def _check_call(case: Case, client: Client, place: Place) -> None:
+async def _check_call(case: Case, client: Client, place: Place, patience: float) -> None:
     expected, value, error = case.ends, None, None
     try:
         async with asyncio.timeout(_GUARD):
@@ -120,12 +120,13 @@ async def _check_call(case: Case, client: Client, place: Place) -> None:
         assert (expected.error, expected.value) == (None, value), f"it gave {value!r}"
     # What was written last may not have been read yet; and there must be no more than that.
     with suppress(TimeoutError):
-        await until(
-            lambda: (
-                place.requests >= (expected.requests or 0)
-                and place.connections >= (expected.connections or 0)
+        async with asyncio.timeout(patience):
+            await until(
+                lambda: (
+                    place.requests >= (expected.requests or 0)
+                    and place.connections >= (expected.connections or 0)
+                )
             )
-        )
     await turns()
     assert expected.requests in (None, place.requests), f"the servers have seen {place.requests} requests"
     assert expected.connections in (None, place.connections), f"{place.connections} connections: {case.id}"

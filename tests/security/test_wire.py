@@ -12,9 +12,9 @@ import hypothesis.strategies as st
 import pytest
 from helpers import Client
 from hypothesis import given, settings
-from servers import Exchange, drip, ok, raw_server, response, turns, until
+from servers import Exchange, client_tls, drip, ok, raw_server, response, turns, until
 
-from aioapiclient import APIClientError, APIConnectionError
+from aioapiclient import AiohttpTransport, APIClientError, APIConnectionError
 
 MIB = 1 << 20
 JSON = "Content-Type: application/json\r\n"
@@ -193,6 +193,37 @@ async def test_a_head_has_at_most_128_headers(size_of_piece: int) -> None:
             else:
                 with pytest.raises(APIConnectionError):
                     await api.get("/", None)
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length", "none"])
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_body_of_lines_is_a_body(framing: str, tls: bool) -> None:
+    """Content is never taken for endless headers, however many lines it has and however slowly it is read."""
+    lines = b"\n" * (3 * MIB)
+    head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+    if framing == "chunked":
+        chunks = [b"8000;a=b\r\n" + lines[:0x8000] + b"\r\n"] * (len(lines) // 0x8000)
+        body = b"".join(chunks) + b"0\r\n" + b"X-A: 1\r\n" * 100 + b"\r\n"
+        head += "Transfer-Encoding: chunked\r\nTrailer: X-A\r\n"
+    else:
+        body = lines
+        head += f"Content-Length: {len(body)}\r\n" if framing == "length" else "Connection: close\r\n"
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(f"{head}\r\n".encode() + body)
+        if framing == "none":
+            exchange.close()
+
+    async with (
+        raw_server(script, tls=tls) as server,
+        Client(server.url, transport=AiohttpTransport(ssl=client_tls()), max_retries=0) as api,
+        api.open("GET", "/") as response,
+    ):
+        size = 0
+        async for piece in response.iter_bytes():
+            size += len(piece)
+            await turns(3)
+        assert size == len(lines)
 
 
 # --- any bytes
