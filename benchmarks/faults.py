@@ -101,9 +101,12 @@ class Plan:
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def fault(self, call: int, attempt: int) -> Fault | None:
-        """What attempt number *attempt*, from 0, of *call* meets; None: a good answer."""
-        number = bisect_right(_BOUNDS, self._point(call, attempt))
+    def fault(self, call: int, attempt: int, rarer: int = 1) -> Fault | None:
+        """What attempt number *attempt*, from 0, of *call* meets, faults being so many times rarer.
+
+        None: a good answer.
+        """
+        number = bisect_right(_BOUNDS, self._point(call, attempt) * rarer)
         return FAULTS[number] if number < len(FAULTS) else None
 
     def ending(self, call: int) -> Ending:

@@ -26,6 +26,9 @@ from faults import Fault, Plan
 _HOLD = 0.002  # seconds of an answer that takes a connection up
 _DRIP = 0.005  # seconds between the pieces of an answer that drips
 _TICK = 0.05  # seconds between the pieces of a stream
+_RARER = 4  # times, under a steady load: a fault in every twentieth attempt
+_BOMB = gzip.compress(bytes(200 << 20), 9)
+ADDRESSES = ("127.0.0.1", "127.0.0.2")
 
 
 class Record(msgspec.Struct, array_like=True):
@@ -95,7 +98,8 @@ class Service:
         self.plan = Plan(seed)
         self.log: list[Record] = []
         self.attempts: Counter[tuple[str, int]] = Counter()
-        self.connections = 0
+        self.connections: set[Connection] = set()
+        self.requests_at = Counter(dict.fromkeys(ADDRESSES, 0))
         self.token = "token-1"
         self.is_down = False
         self.refused: list[Connection] | None = []
@@ -105,7 +109,7 @@ class Service:
 
     def orders(self) -> dict[str, Callable[..., Any]]:
         """What can be ordered, by name."""
-        named = (self.take_log, self.set, self.facts, self.flow, self.refuse)
+        named = (self.take_log, self.set, self.facts, self.flow, self.refuse, self.restart)
         return {order.__name__: order for order in named}
 
     def take_log(self) -> list[Record]:
@@ -122,7 +126,8 @@ class Service:
     def facts(self) -> dict[str, Any]:
         """What the client cannot see from its side."""
         return {
-            "connections": self.connections,
+            "connections": len(self.connections),
+            "requests_at": self.requests_at,
             "requests": len(self.log),
             "streams": len(self.streams),
             "cuts": self.cuts,
@@ -133,6 +138,27 @@ class Service:
         for connection in self.refused or ():
             connection.write(problem("401 Unauthorized"))
         self.refused = None
+
+    async def listen(self, port: int = 0) -> None:
+        """Take connections on all addresses, at one port."""
+        loop, self._listeners = asyncio.get_running_loop(), []
+        for address in ADDRESSES:
+            listener = await loop.create_server(lambda: Connection(self), address, port, backlog=4096)
+            port = listener.sockets[0].getsockname()[1]
+            self._listeners.append(listener)
+        self.port = port
+
+    def restart(self, seconds: float) -> None:
+        """Drop all connections, and take none for so long."""
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self.connections):
+            connection.end(reset=True)
+        self._restarting = asyncio.create_task(self._listen_after(seconds))
+
+    async def _listen_after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self.listen(self.port)
 
     def flow(self) -> None:
         """Let the streams begin that have come."""
@@ -195,12 +221,12 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
-        self._service.connections += 1
+        self._service.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left."""
         self.gone = True
-        self._service.connections -= 1
+        self._service.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
         """Act on each request that is whole."""
@@ -226,6 +252,7 @@ class Connection(asyncio.Protocol):
         service, name = self._service, (request.route, request.call)
         attempt = service.attempts[name]
         service.attempts[name] += 1
+        service.requests_at[self._transport.get_extra_info("sockname")[0]] += 1
         done = getattr(self, f"_on_{request.route}")(request, attempt)
         key = request.headers.get("idempotency-key")
         intact = request.method == "GET" or request.body == b'{"order":%d}' % request.call
@@ -235,7 +262,16 @@ class Connection(asyncio.Protocol):
     # --- what a route does, and what is logged of it
 
     def _on_items(self, request: Request, attempt: int) -> str:
-        fault = self._service.plan.fault(request.call, attempt)
+        return self._answer(request, attempt, self._service.plan.fault(request.call, attempt))
+
+    def _on_steady(self, request: Request, attempt: int) -> str:
+        if self._service.is_down:
+            return self._on_outage(request, attempt)
+        if not self._is_known(request):
+            return self._on_secrets(request, attempt)
+        return self._answer(request, attempt, self._service.plan.fault(request.call, attempt, _RARER))
+
+    def _answer(self, request: Request, attempt: int, fault: Fault | None) -> str:
         if fault is not None:
             self._misbehave(fault, request, attempt)
             return fault.name
@@ -261,6 +297,10 @@ class Connection(asyncio.Protocol):
         self.write(good(request, attempt)[:-10])
         return "no end of the body"
 
+    def _on_bombs(self, request: Request, attempt: int) -> str:
+        self.write(answer("200 OK", _BOMB, "Content-Encoding: gzip"))
+        return "bomb"
+
     def _on_busy(self, request: Request, attempt: int) -> str:
         self.write(problem("503 Service Unavailable", "Retry-After: 30"))
         return "busy"
@@ -269,8 +309,11 @@ class Connection(asyncio.Protocol):
         self.write(problem("500 Internal Server Error") if self._service.is_down else good(request, attempt))
         return "down" if self._service.is_down else "good"
 
+    def _is_known(self, request: Request) -> bool:
+        return request.headers.get("authorization") == f"Bearer {self._service.token}"
+
     def _on_secrets(self, request: Request, attempt: int) -> str:
-        if request.headers.get("authorization") != f"Bearer {self._service.token}":
+        if not self._is_known(request):
             if self._service.refused is None:
                 self.write(problem("401 Unauthorized"))
             else:
@@ -341,9 +384,9 @@ async def obey(service: Service) -> None:
 
 
 async def main(seed: int) -> None:
-    loop, service = asyncio.get_running_loop(), Service(seed)
-    server = await loop.create_server(lambda: Connection(service), "127.0.0.1", 0, backlog=4096)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    service = Service(seed)
+    await service.listen()
+    print(service.port, flush=True)
     await obey(service)
 
 

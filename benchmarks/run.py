@@ -2,8 +2,9 @@
 
     python benchmarks/run.py [--no-fail] [name ...]
 
-Names are those of the modules beside this one: overhead, against_anthropic, streams, import_time,
-tasks, hedging; all of them without any. Ends with status 1 when a "must" is missed, unless --no-fail.
+Names are those of the modules beside this one: overhead, middlewares, against_anthropic, streams,
+import_time, tasks, hedging; all of them without any. Ends with status 1 when a "must" is missed,
+unless --no-fail.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from importlib.metadata import version
 
 from measure import Row, table
 
-MODULES = ("overhead", "against_anthropic", "streams", "import_time", "tasks", "hedging")
+MODULES = ("overhead", "middlewares", "against_anthropic", "streams", "import_time", "tasks", "hedging")
 
 
 def main() -> int:

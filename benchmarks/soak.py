@@ -1,8 +1,8 @@
 """Load and soak: what the client promises under load, as one table in Markdown, kept or missed.
 
-    python benchmarks/soak.py [--short] [--calls N] [--seed N] [name ...]
+    python benchmarks/soak.py [--short] [--calls N] [--minutes N] [--seed N] [name ...]
 
-Names are those of the scenarios: streams, calls, endings, shared; all of them without any. Ends with
+Names are those of the scenarios: streams, calls, endings, shared, steady; all of them without any. Ends with
 status 1 when a promise is missed. Needs Linux, whose /proc it reads.
 """
 
@@ -21,12 +21,12 @@ from typing import Any
 
 from soaking import Check, Size, exactly, footprint, running_server, table
 
-SCENARIOS = ("streams", "calls", "endings", "shared")
-FULL = Size(calls=100_000, memory=2, cancels=10_000, rounds=5, events=1000)
-SHORT = Size(calls=20_000, memory=6, cancels=2_000, rounds=2, events=100)
+SCENARIOS = ("streams", "calls", "endings", "shared", "steady")
+FULL = Size(calls=100_000, parts=8, memory=1, cancels=10_000, rounds=5, events=1000, minutes=1)
+SHORT = Size(calls=20_000, parts=1, memory=100, cancels=2_000, rounds=3, events=100, minutes=0)
 SEED = 20261128
 _FEWEST = 2000  # calls, of which all that is counted by chance still has some
-_LONGEST = 900  # seconds of one scenario, should it hang
+_LONGEST = 900  # seconds of one scenario beyond its minutes, should it hang
 
 
 class Complaints:
@@ -52,7 +52,7 @@ async def run(name: str, seed: int, size: Size) -> tuple[str, list[Check]]:
     """The title of one scenario, and its checks; it has a server of its own, and gives back what it took."""
     module: Any = import_module(f"soak_{name}")
     start = time.monotonic()
-    async with asyncio.timeout(_LONGEST), running_server(seed) as server:
+    async with asyncio.timeout(_LONGEST + 60 * size.minutes), running_server(seed) as server:
         before = await footprint()
         checks: list[Check] = await module.scenario(server, seed, size)
         after = await footprint()
@@ -82,6 +82,7 @@ def main() -> int:
     )
     parser.add_argument("--short", action="store_true", help="a fifth of everything, for every change")
     parser.add_argument("--calls", type=int, help="how many calls the scenario of that name makes")
+    parser.add_argument("--minutes", type=int, help="how long the steady load lasts")
     parser.add_argument("--seed", type=int, default=SEED, help="of all that is left to chance")
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(SCENARIOS))
     options = parser.parse_args()
@@ -92,6 +93,10 @@ def main() -> int:
         if options.calls < _FEWEST:
             parser.error(f"--calls must be {_FEWEST} or more, not {options.calls}")
         size = size._replace(calls=options.calls)
+    if options.minutes is not None:
+        if options.minutes < 1:
+            parser.error(f"--minutes must be 1 or more, not {options.minutes}")
+        size = size._replace(minutes=options.minutes)
     found = asyncio.run(run_all(options.names or list(SCENARIOS), options.seed, size))
     print(f"{platform.python_implementation()} {platform.python_version()}", end=", ")
     print(*(f"{name} {version(name)}" for name in ("aiohttp", "msgspec", "aioapiclient")), sep=", ", end=", ")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import statistics
 import sys
-from array import array
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -25,8 +23,8 @@ from soaking import (
     at_once,
     by_chance,
     exactly,
+    growth,
     left,
-    resident,
     short_waits,
 )
 
@@ -35,9 +33,8 @@ from aioapiclient import APIRequest, AsyncAPIResponse, Handler, RetryBudget, Tim
 TITLE = "Many calls, 500 at once, with a fault in every fifth attempt"
 AT_ONCE = 500
 _WARM_UP = 5  # one part of so many: buffers and the pool grow to their size
-_SAMPLES = 200
 _LIMITS = Timeout(total=300, attempt=60, connect=60)
-_IN_SILENCE = 5.0  # seconds
+_IN_SILENCE = 2.0  # seconds
 # A retry holds its price until it has succeeded. So that the budget is not what decides, it has one for
 # each call at once; what a fifth of faults takes out of it, first attempts that succeed put back.
 _TOKENS = 14 * AT_ONCE
@@ -55,22 +52,24 @@ class Calls:
         self.ends = _touched(number)
         self.attempts = _touched(number)
         self.warm_up = number // _WARM_UP
-        self.memory = array("q")
         self.left: list[Left] = []
         self._results = _touched(number)
         self._names = [VALUE]
         self._api = client.api
         self._plain = client.api.with_options(idempotency_header=None)
-        self._done = 0
 
     def result(self, call: int) -> str:
         """What *call* ended with: the name of its error's class, or `VALUE`."""
         return self._names[self._results[call]]
 
-    async def run(self) -> None:
-        """All of them, in two parts with a moment of quiet after each."""
-        for part in (range(self.warm_up), range(self.warm_up, self.number)):
-            await at_once(AT_ONCE, part, self._call)
+    async def run(self, parts: int) -> None:
+        """All of them, in so many parts after the first, with a moment of quiet after each."""
+        bounds = [
+            0,
+            *(self.warm_up + (self.number - self.warm_up) * part // parts for part in range(parts + 1)),
+        ]
+        for start, end in itertools.pairwise(bounds):
+            await at_once(AT_ONCE, range(start, end), self._call)
             self.left.append(left())
 
     async def _call(self, call: int) -> None:
@@ -110,9 +109,6 @@ class Calls:
         self._results[call] = self._names.index(result)
         self.attempts[call] = retries + 1
         self.ends[call] += 1
-        self._done += 1
-        if self._done > self.warm_up and self._done % (self.number // _SAMPLES) == 0:
-            self.memory.append(resident())
 
 
 def _touched(number: int) -> bytearray:
@@ -129,7 +125,7 @@ async def scenario(server: Server, seed: int, size: Size) -> list[Check]:
         idempotency_header="Idempotency-Key",
     ) as client:
         calls = Calls(client, Plan(seed), size.calls)
-        await calls.run()
+        await calls.run(size.parts)
         in_use = client.connections_in_use
     log = await server.order("take_log", list[Record])
     return [
@@ -224,17 +220,21 @@ def _shortest_wait(by_call: dict[int, list[Record]]) -> float:
 
 
 def _memory(calls: Calls, most: float) -> list[Check]:
-    memory = calls.memory
-    few = len(memory) // 10
-    added = (statistics.fmean(memory[-few:]) - statistics.fmean(memory[:few])) / MIB
-    before, after = calls.left
+    before, after = calls.left[0], calls.left[-1]
+    number = calls.number - calls.warm_up
     grown = after.objects - before.objects
-    blocks = (after.blocks - before.blocks) / (calls.number - calls.warm_up)
+    blocks = (after.blocks - before.blocks) / number
     named = ", ".join(f"{count} {name}" for name, count in grown.most_common(3))
     # An object takes a block at least. A connection more that is idle, or a timer that is cancelled and not
     # yet gone, takes some too, so that it is not exactly none.
     return [
-        at_most("memory that they add after the warm-up", added, most, " MiB", f"of {memory[-1] / MIB:.0f}"),
+        at_most(
+            "memory that grows with 100,000 calls, after the warm-up",
+            growth([each.memory for each in calls.left], number),
+            most,
+            " MiB",
+            f"of {after.memory / MIB:.0f}",
+        ),
         at_most("blocks of memory that a call leaves behind", blocks, 0.5),
         exactly("objects of its making that are left", sum(grown.values()), 0, named),
     ]

@@ -1,4 +1,4 @@
-"""The soak of what calls share: the retry budget in an outage, one token for a thousand calls, the pool."""
+"""The soak of what calls share: the retry budget in an outage, a token for a thousand, the pool, the loop."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import time
 from collections import Counter
+from collections.abc import Awaitable
 from contextlib import suppress
 
 import aiohttp
@@ -14,23 +15,26 @@ from faulty_server import Item, Record
 from soaking import Check, Client, Server, Size, at_most, at_once, exactly, short_waits
 
 from aioapiclient import AiohttpTransport, BearerAuth, RetryBudget, Timeout
-from aioapiclient.errors import APIError
+from aioapiclient.errors import APIError, BodyTooLargeError
 
-TITLE = "What calls share: the retry budget, a token, the pool"
+TITLE = "What calls share: the retry budget, a token, the pool, the event loop"
 _AT_ONCE = 200
 _OUTAGE = 2500  # calls: so many that the first retries do not weigh
 _STORM = 1000
 _FETCH = 0.5  # seconds that a token takes: all of the storm hears of the old one before
 _WAITERS = 1000
 _CONNECTIONS = 10
+_BOMBS = 20
+_MAX_BODY = 8 << 20
 
 
 async def scenario(server: Server, seed: int, size: Size) -> list[Check]:
-    """Checks of L7, L8, L14 and L18."""
+    """Checks of L7, L13, L14 and L18."""
     return [
         *await _outage(server),
         *await _storm(server),
         *await _queue(server),
+        *await _bombs(server),
         *await _default_budget(server, size),
     ]
 
@@ -110,6 +114,41 @@ async def _queue(server: Server) -> list[Check]:
         await at_once(_WAITERS, range(_WAITERS), call)
     ratio = max(waits) / statistics.fmean(waits)
     return [at_most("the longest wait of 1,000 calls for 10 connections, over the mean", ratio, 3)]
+
+
+async def _bombs(server: Server) -> list[Check]:
+    """Bodies of 200 KB that are 200 MiB without their gzip, and who waits for the loop meanwhile."""
+    longest = 0.0
+
+    async def beat() -> None:
+        nonlocal longest
+        while True:
+            before = time.process_time()  # what other processes take does not count
+            await asyncio.sleep(0)
+            longest = max(longest, time.process_time() - before)
+
+    async with Client(server.base, max_body=_MAX_BODY) as client:
+        beating = asyncio.create_task(beat())
+        ends = [await _end_of(client.api.get("/bombs/1")) for _ in range(_BOMBS)]
+        beating.cancel()
+        in_use = client.connections_in_use
+    return [
+        exactly(
+            "bodies of 200 MiB, compressed, that end with BodyTooLargeError at 8 MiB",
+            ends.count(BodyTooLargeError),
+            _BOMBS,
+        ),
+        at_most("longest that others wait for the loop meanwhile, in CPU time", longest * 1e3, 20, " ms"),
+        exactly("connections in use after that", in_use, 0),
+    ]
+
+
+async def _end_of(call: Awaitable[object]) -> type[Exception] | None:
+    try:
+        await call
+    except APIError as error:
+        return type(error)
+    return None
 
 
 async def _default_budget(server: Server, size: Size) -> list[Check]:

@@ -1,0 +1,104 @@
+"""What each middleware costs: CPU time of a call with it less that without it, over a call of plain aiohttp.
+
+The default chain is taken apart from its outer end; what is opt-in is added to the whole of it. Below them
+stands a transport that answers from memory, so that the noise of the network is no part of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+import msgspec
+from measure import ROUNDS, Call, Item, Page, Row, batches, running_server, table
+
+from aioapiclient import (
+    APIRequest,
+    AsyncAPIClient,
+    AsyncAPIResponse,
+    BearerAuth,
+    Middleware,
+    default_chain,
+    per_attempt,
+    per_send,
+)
+from aioapiclient.middleware import (
+    CircuitBreakerMiddleware,
+    ConcurrencyLimitMiddleware,
+    HedgingMiddleware,
+    ThrottleMiddleware,
+)
+
+CALLS = 320  # of one batch
+BODY = msgspec.json.encode(Page([Item(n, f"name {n}", f"name.{n}@example.com") for n in range(50)]))
+HEADERS = {"Content-Type": "application/json"}
+OPT_IN: Sequence[Any] = (
+    per_send(ConcurrencyLimitMiddleware(100)),
+    per_send(ThrottleMiddleware()),
+    per_attempt(CircuitBreakerMiddleware()),
+    per_attempt(HedgingMiddleware()),
+)
+
+
+async def answer(request: APIRequest) -> AsyncAPIResponse[Any]:
+    """The transport."""
+    return AsyncAPIResponse.from_bytes(request, 200, HEADERS, BODY)
+
+
+def through(chain: Sequence[Middleware]) -> Call:
+    """A call through *chain*."""
+    api = AsyncAPIClient("http://localhost", chain=chain, transport=answer)
+
+    async def call() -> Page:
+        return await api.get("/page", Page)
+
+    return call
+
+
+async def measure(base: str) -> list[Row]:
+    auth = BearerAuth("token")
+    whole = default_chain(auth=auth)
+    names = [type(middleware).__name__ for middleware in whole]
+    # Each by what it stands around.
+    calls = {name: through(whole[place:]) for place, name in enumerate(names)}
+    calls["none"] = through([])
+    for placed in OPT_IN:
+        calls[type(placed.middleware).__name__] = through(default_chain(auth=auth, middlewares=[placed]))
+    async with aiohttp.ClientSession() as session:
+        decode = msgspec.json.Decoder(Page).decode
+
+        async def bare() -> Page:
+            async with session.get(f"{base}/page") as response:
+                return decode(await response.read())
+
+        times = await batches(
+            {**{name: (call, CALLS) for name, call in calls.items()}, "bare": (bare, CALLS)}, ROUNDS
+        )
+    inner = dict(zip(names, [*names[1:], "none"], strict=True))
+    return [
+        added(name, times[name], times[inner.get(name, names[0])], times["bare"])
+        for name in calls
+        if name != "none"
+    ]
+
+
+def added(name: str, with_it: Sequence[float], without: Sequence[float], bare: Sequence[float]) -> Row:
+    """What *name* adds, in parts of a call of plain aiohttp."""
+    added = [one - other for one, other in zip(with_it, without, strict=True)]
+    ratios = [one / other for one, other in zip(added, bare, strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    note = f"{statistics.median(added) * 1e6:.1f} us"
+    return Row(f"{name}, over a typed GET of plain aiohttp", middle, spread=(low, high), note=note)
+
+
+def rows() -> list[Row]:
+    """The rows of this module."""
+    with running_server() as base:
+        return asyncio.run(measure(base))
+
+
+if __name__ == "__main__":
+    print(table(rows()))
