@@ -55,7 +55,7 @@ class _Protocol(ResponseHandler):
     """aiohttp's client protocol, which parses the responses of one connection.
 
     Hooks: `data_received`, `set_response_params`, `_skip_payload`, `_parser` and its `_tail`, `_payload`
-    and its `total_bytes`, `_waiter`, `_reschedule_timeout`, `_drop_timeout`, `_on_read_timeout`,
+    and its `total_bytes`, `_waiter`, `upgraded`, `_reschedule_timeout`, `_drop_timeout`, `_on_read_timeout`,
     `_read_timeout`.
     """
 
@@ -123,8 +123,8 @@ class _Protocol(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes, and remember the first ones of a response: see `_rescue`."""
-        if not data:
-            super().data_received(data)  # aiohttp goes on with what it has
+        if not data or self.upgraded:  # aiohttp goes on with what it has, or it is HTTP no more
+            super().data_received(data)
             return
         body = self._payload
         if self._is_answered and (body is None or body.is_eof()):

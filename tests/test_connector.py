@@ -17,7 +17,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
+from pytest_aiohttp.plugin import AiohttpServer
 from servers import (
     Exchange,
     RawServer,
@@ -33,6 +35,7 @@ from servers import (
     response,
     turns,
     until,
+    unused_port,
 )
 
 from aioapiclient._connector import _Protocol
@@ -553,6 +556,37 @@ async def test_endless_interim_responses(transport: AiohttpTransport) -> None:
     async with raw_server(respond(b"HTTP/1.1 102 Processing\r\n\r\n" * 5000)) as server:
         with pytest.raises(APIConnectionError, match="Too many interim responses"):
             await fetch(transport, server.url)
+
+
+# --- who else uses the connector
+
+
+async def test_a_websocket_on_the_same_connector(aiohttp_server: AiohttpServer) -> None:
+    """A connector that its owner uses for a WebSocket as well carries one, however much is said on it."""
+
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        websocket = web.WebSocketResponse()
+        await websocket.prepare(request)
+        async for message in websocket:
+            await websocket.send_str(message.data)
+        return websocket
+
+    app = web.Application()
+    app.router.add_get("/", echo)
+    server = await aiohttp_server(app)
+    connector = aiohttp.TCPConnector()
+    transport = AiohttpTransport(connector=lambda: connector)
+    with pytest.raises(APIConnectionError):
+        await fetch(transport, f"http://127.0.0.1:{unused_port()}")  # mends it
+    async with (
+        aiohttp.ClientSession(connector=connector, connector_owner=False) as session,
+        session.ws_connect(server.make_url("/")) as websocket,
+    ):
+        for number in range(300):
+            text = f"{number}\n" * 100
+            await websocket.send_str(text)
+            assert await websocket.receive_str() == text
+    await transport.close()
 
 
 # --- the end of the session
