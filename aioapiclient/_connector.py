@@ -55,8 +55,8 @@ class _Protocol(ResponseHandler):
     """aiohttp's client protocol, which parses the responses of one connection.
 
     Hooks: `data_received`, `set_response_params`, `_skip_payload`, `_parser` and its `_tail`, `_payload`
-    and its `total_bytes`, `_waiter`, `upgraded`, `_reschedule_timeout`, `_drop_timeout`, `_on_read_timeout`,
-    `_read_timeout`.
+    and its `total_bytes`, `_waiter`, `upgraded`, `resume_reading`, `_reading_paused`, `_reschedule_timeout`,
+    `_drop_timeout`, `_on_read_timeout`, `_read_timeout`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -64,7 +64,7 @@ class _Protocol(ResponseHandler):
         self._interim = 0
         self._is_answered = False  # whether the head of the final response came
         self._is_bare = False  # whether a piece brought no head
-        self._bare_lines = 0  # that ended since the last head or byte of content
+        self._bare_lines = 0  # that ended since the last head, or byte or end of content
         self._open_line = 0  # bytes of the one that has not ended
         self._good_until: float | None = None
         self._params: dict[str, Any] = {}
@@ -118,31 +118,52 @@ class _Protocol(ResponseHandler):
         self._params = params
         self._is_first = True
         self._is_answered = False
-        self._bare_lines = self._open_line = 0
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
-        """Take in bytes, and remember the first ones of a response: see `_rescue`."""
-        if not data or self.upgraded:  # aiohttp goes on with what it has, or it is HTTP no more
+        """Take in bytes."""
+        if not data:
+            super().data_received(data)  # aiohttp goes on with what it has
+        elif self._is_first:
+            self._receive_first(data)
+        else:
+            self._receive_more(data)
+
+    def _receive_first(self, data: bytes) -> None:
+        """Take in the first bytes of a response; they are remembered for `_rescue` until a head was found."""
+        self._is_first = False
+        self._first = data
+        if self._skip_payload and not data.endswith(b"\r\n\r\n"):
+            self.force_close()  # a HEAD is answered by a head; older parsers swallow what follows it
+        super().data_received(data)
+        if self._first is not None:
+            self._first = None
+            self._count_bare(data)
+
+    def _receive_more(self, data: bytes) -> None:
+        """Take in bytes that go on with a response, unless there is none to go on with."""
+        if self.upgraded:  # it is HTTP no more
             super().data_received(data)
             return
         body = self._payload
         if self._is_answered and (body is None or body.is_eof()):
             self.close()  # they answer nobody, and would fill the memory of a connection that nobody reads
             return
-        if self._is_first:
-            self._is_first = False
-            self._first = data
-        if self._skip_payload and not (self._first and data.endswith(b"\r\n\r\n")):
-            self.force_close()  # a HEAD is answered by a head; older parsers swallow what follows it
+        if self._skip_payload:
+            self.force_close()
         taken = 0 if body is None else body.total_bytes
         self._is_bare = True
         super().data_received(data)
-        self._first = None
-        if self._is_bare and (body is None or body.total_bytes == taken):
+        moved = self._is_answered and body is not None and (body.total_bytes > taken or body.is_eof())
+        if self._is_bare and not moved:
             self._count_bare(data)
         else:
             self._bare_lines = self._open_line = 0
+
+    def resume_reading(self, *args: Any, **options: Any) -> None:
+        """Go on reading, if that was paused: aiohttp 3.14 asks for it at each read of a body."""
+        if self._reading_paused or self._params["auto_decompress"]:
+            super().resume_reading(*args, **options)
 
     def _count_bare(self, data: bytes) -> None:
         """Bound what is no content: older parsers count headers and trailers when all have come."""
@@ -219,7 +240,7 @@ class _Protocol(ResponseHandler):
 
     def _reschedule_timeout(self) -> None:
         seconds = self._read_timeout
-        if not seconds or self.transport is None:  # aiohttp 3.14.0 asks when the last bytes are read, too
+        if not seconds:
             self._silent_since = None
             return
         self._silent_since = now = self._loop.time()
@@ -231,6 +252,8 @@ class _Protocol(ResponseHandler):
 
     def _set_alarm(self, when: float) -> None:
         self._stop_alarm()
+        if self.transport is None:
+            return  # aiohttp 3.14.0 asks for it when the last bytes are read, too
         self._alarm_at = when
         self._alarm = self._loop.call_at(when, self._look_at_silence)
 

@@ -529,6 +529,31 @@ async def test_no_timer_is_left(transport: AiohttpTransport) -> None:
         assert not [handle for handle in timers if "_Protocol" in repr(handle)]
 
 
+class Paused(asyncio.Transport):
+    """A transport that counts how often it was told to go on reading."""
+
+    resumed = 0
+
+    def pause_reading(self) -> None:
+        """Nothing comes anyway."""
+
+    def resume_reading(self) -> None:
+        self.resumed += 1
+
+
+async def test_only_what_was_paused_is_resumed() -> None:
+    """A read from a body that came at once does nothing to its connection; one that was paused goes on."""
+    protocol, transport = _Protocol(asyncio.get_running_loop()), Paused()
+    protocol.transport = transport
+    protocol.set_response_params(auto_decompress=False)
+    protocol.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1")
+    protocol.resume_reading()
+    assert transport.resumed == 0
+    protocol.pause_reading()
+    protocol.resume_reading()
+    assert transport.resumed == 1
+
+
 # --- interim responses
 
 

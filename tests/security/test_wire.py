@@ -195,6 +195,17 @@ async def test_a_head_has_at_most_128_headers(size_of_piece: int) -> None:
                     await api.get("/", None)
 
 
+async def test_each_response_has_bounds_of_its_own() -> None:
+    """What one response has in headers and trailers does not count against the next on its connection."""
+    many = b"".join(b"X-%d: x\r\n" % number for number in range(60))
+    answer = CHUNKED.replace(b"\r\n\r\n", b"\r\n" + many + b"\r\n") + b"2\r\n[]\r\n0\r\n" + many + b"\r\n"
+    script = drip(answer, size=500, every=0)
+    async with raw_server(script) as server, Client(server.url, max_retries=0) as api:
+        for _ in range(5):
+            assert await api.get("/") == []
+        assert server.connections == 1
+
+
 @pytest.mark.parametrize("framing", ["chunked", "length", "none"])
 @pytest.mark.parametrize("tls", [False, True])
 async def test_a_body_of_lines_is_a_body(framing: str, tls: bool) -> None:
