@@ -125,6 +125,7 @@ class _Protocol(ResponseHandler):
         if not data:
             super().data_received(data)  # aiohttp goes on with what it has
         elif self._is_first:
+            self._first = data
             self._receive_first(data)
         else:
             self._receive_more(data)
@@ -132,7 +133,6 @@ class _Protocol(ResponseHandler):
     def _receive_first(self, data: bytes) -> None:
         """Take in the first bytes of a response; they are remembered for `_rescue` until a head was found."""
         self._is_first = False
-        self._first = data
         if self._skip_payload and not data.endswith(b"\r\n\r\n"):
             self.force_close()  # a HEAD is answered by a head; older parsers swallow what follows it
         super().data_received(data)
