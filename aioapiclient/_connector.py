@@ -162,12 +162,12 @@ class _Protocol(ResponseHandler):
 
     def resume_reading(self, *args: Any, **options: Any) -> None:
         """Go on reading, if that was paused: aiohttp 3.14 asks for it at each read of a body."""
-        if self._reading_paused or self._params["auto_decompress"]:
+        if self._reading_paused or self._decompresses():
             super().resume_reading(*args, **options)
 
     def _count_bare(self, data: bytes) -> None:
         """Bound what is no content: older parsers count headers and trailers when all have come."""
-        if self._is_answered and self._params["auto_decompress"]:
+        if self._is_answered and self._decompresses():
             return  # it may be content that has given nothing yet
         lines = data.count(b"\n")
         self._bare_lines += lines
@@ -176,6 +176,10 @@ class _Protocol(ResponseHandler):
             self.set_exception(http_exceptions.BadHttpMessage("Headers, trailers or a line without end"))
             if self.transport is not None:
                 self.transport.close()
+
+    def _decompresses(self) -> bool:
+        """Whether aiohttp takes a coding off: for raw responses, and in what a proxy says to a CONNECT."""
+        return bool(self._params.get("auto_decompress", True))
 
     def _rescue(self, data: bytes) -> None:
         """Parse *data* once more, its head alone first: what is no HTTP may lie behind a whole response.

@@ -25,6 +25,7 @@ from servers import (
     Script,
     client_tls,
     close,
+    drip,
     hang,
     in_turn,
     ok,
@@ -681,6 +682,18 @@ async def test_proxy_that_refuses(status: str, final: bool) -> None:
         assert CREDENTIALS[6:] not in shown
         assert len(proxy.requests) == 1
         await transport.close()
+
+
+async def test_a_proxy_may_answer_in_pieces(caplog: pytest.LogCaptureFixture) -> None:
+    """What a proxy says to a CONNECT may come in pieces, its body too: whatever it says, it is heard."""
+    said = b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nno\r\n0\r\nX: y\r\n\r\n"
+    async with raw_server(drip(said, every=0)) as proxy:
+        transport = AiohttpTransport(proxy=proxy.url, ssl=client_tls())
+        with pytest.raises(APIConnectionError, match="answered status 403 to CONNECT"):
+            await fetch(transport, "https://api.example.com/")
+        await until(lambda: proxy.open_connections == 0)
+        await transport.close()
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("script", [close(), reset()])
