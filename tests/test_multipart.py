@@ -873,7 +873,9 @@ CONTENTS = st.binary(max_size=40) | st.sampled_from([b"\r\n", b"--", b"\r\n--", 
 
 
 # Some aiohttps take a semicolon between quotes for a separator; the names are not taken from them.
-@pytest.mark.filterwarnings("ignore::aiohttp.BadContentDispositionHeader")
+@pytest.mark.filterwarnings(
+    "ignore::aiohttp.BadContentDispositionHeader", "ignore::aiohttp.BadContentDispositionParam"
+)
 @given(
     fields=st.lists(
         st.tuples(NAMES, st.text(st.characters(exclude_categories=["Cs"]), max_size=20)), max_size=4
@@ -881,6 +883,7 @@ CONTENTS = st.binary(max_size=40) | st.sampled_from([b"\r\n", b"--", b"\r\n--", 
     files=st.lists(st.tuples(NAMES, NAMES, CONTENTS, st.booleans()), max_size=4),
 )
 @example(fields=[], files=[("", ";", b"", False)])
+@example(fields=[(";=", "")], files=[])
 @example(fields=[("a", "--x\r\n"), ("a", "")], files=[("a", '"; name="b', b"\r\n--", True)])
 async def test_any_form(fields: list[tuple[str, str]], files: list[tuple[str, str, bytes, bool]]) -> None:
     """Whatever the names and contents, a parser reads the very fields and files that were given."""
