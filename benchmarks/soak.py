@@ -23,7 +23,7 @@ from soaking import Check, Size, exactly, footprint, running_server, table
 
 SCENARIOS = ("streams", "calls", "endings", "shared", "steady")
 FULL = Size(calls=100_000, parts=8, memory=1, cancels=10_000, rounds=5, events=1000, minutes=1)
-SHORT = Size(calls=20_000, parts=1, memory=100, cancels=2_000, rounds=3, events=100, minutes=0)
+SHORT = Size(calls=20_000, parts=1, memory=15, cancels=2_000, rounds=3, events=100, minutes=0)
 SEED = 20261128
 _FEWEST = 2000  # calls, of which all that is counted by chance still has some
 _LONGEST = 900  # seconds of one scenario beyond its minutes, should it hang

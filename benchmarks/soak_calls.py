@@ -32,7 +32,7 @@ from aioapiclient import APIRequest, AsyncAPIResponse, Handler, RetryBudget, Tim
 
 TITLE = "Many calls, 500 at once, with a fault in every fifth attempt"
 AT_ONCE = 500
-_WARM_UP = 5  # one part of so many: buffers and the pool grow to their size
+_WARM_UP = 10_000  # calls at least, or half of all: buffers and the pool grow to their size
 _LIMITS = Timeout(total=300, attempt=60, connect=60)
 _IN_SILENCE = 2.0  # seconds
 # A retry holds its price until it has succeeded. So that the budget is not what decides, it has one for
@@ -51,7 +51,7 @@ class Calls:
         self.plan = plan
         self.ends = _touched(number)
         self.attempts = _touched(number)
-        self.warm_up = number // _WARM_UP
+        self.warm_up = max(number // 5, min(number // 2, _WARM_UP))
         self.left: list[Left] = []
         self._results = _touched(number)
         self._names = [VALUE]

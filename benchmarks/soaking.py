@@ -35,7 +35,7 @@ class Size(NamedTuple):
     parts: int
     """Of them, with a look at the memory after each."""
     memory: float
-    """MiB that the process may grow with 100,000 of them, after the first fifth."""
+    """MiB that the process may grow with 100,000 of them, after a warm-up."""
     cancels: int
     rounds: int
     """Of a thousand calls that hang."""
