@@ -11,20 +11,17 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar, cast, overload
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
-from ._codecs import check_cast_to
 from ._encoding import encode_json
-from ._options import layer_options
-from ._response import AsyncAPIResponse, is_response_type, result_type
-from ._types import NOT_GIVEN, CallOptions, NotGiven, RequestOptions, Timeout, as_timeout
+from ._response import AsyncAPIResponse, is_response_type
+from ._types import NOT_GIVEN, RequestOptions, Timeout
 from ._url import check_url, resolve_reference, without_userinfo
-from ._verbs import Verbs
 from .errors import (
     APIResponseValidationError,
     APITimeoutError,
@@ -32,12 +29,7 @@ from .errors import (
     OperationFailedError,
 )
 
-if TYPE_CHECKING:
-    from typing_extensions import TypeForm
-
-    from ._config import Config
-
-__all__ = ["Polling"]
+__all__ = ["Pick", "Poll", "rules", "seconds"]
 
 T = TypeVar("T")
 
@@ -178,7 +170,7 @@ def _target(response: AsyncAPIResponse[Any], reference: str) -> URL:
     return url
 
 
-class _Poll:
+class Poll:
     """One `poll` under way: its pace, its deadline, and where it stands."""
 
     def __init__(
@@ -301,7 +293,7 @@ async def _decoded(step: Done, cast_to: Any) -> Any:
     return part if is_asked else await part.parse()
 
 
-def _rules(
+def rules(
     status_of: Pick | None, done: Collection[str], failed: Collection[str], result: Pick | None
 ) -> Rules:
     for name, pick in (("status_of", status_of), ("result", result)):
@@ -324,113 +316,9 @@ def _words(name: str, words: Any) -> frozenset[str]:
     return frozenset(word.casefold() for word in listed)
 
 
-def _seconds(name: str, value: Any) -> float:
+def seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
     if not (value > 0 and math.isfinite(value)):
         raise InvalidRequestError(f"{name} must be above 0 seconds, not {value}")
     return value
-
-
-class Polling(Verbs):
-    """`poll`, on top of GET."""
-
-    if TYPE_CHECKING:
-        _config: Config
-
-        async def _pause(self, seconds: float) -> None: ...
-
-    @overload
-    async def poll(
-        self,
-        started: AsyncAPIResponse[Any] | str | URL,
-        *,
-        path_params: Mapping[str, Any] | None = None,
-        status_of: Pick | None = None,
-        done: Collection[str] = ...,
-        failed: Collection[str] = ...,
-        result: Pick | None = None,
-        interval: float = 1.0,
-        max_interval: float = 30.0,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-        options: CallOptions | None = None,
-    ) -> Any: ...
-    @overload
-    async def poll(
-        self,
-        started: AsyncAPIResponse[Any] | str | URL,
-        cast_to: TypeForm[T],
-        *,
-        path_params: Mapping[str, Any] | None = None,
-        status_of: Pick | None = None,
-        done: Collection[str] = ...,
-        failed: Collection[str] = ...,
-        result: Pick | None = None,
-        interval: float = 1.0,
-        max_interval: float = 30.0,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-        options: CallOptions | None = None,
-    ) -> T: ...
-    async def poll(
-        self,
-        started: AsyncAPIResponse[Any] | str | URL,
-        cast_to: Any = Any,
-        *,
-        path_params: Mapping[str, Any] | None = None,
-        status_of: Pick | None = None,
-        done: Collection[str] = ("succeeded", "completed"),
-        failed: Collection[str] = ("failed", "canceled", "cancelled", "expired"),
-        result: Pick | None = None,
-        interval: float = 1.0,
-        max_interval: float = 30.0,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-        options: CallOptions | None = None,
-    ) -> Any:
-        """Ask until a long-running operation is done, and give its result as *cast_to*.
-
-        *started* is the response that began it, which says where to ask (``Operation-Location``,
-        ``Azure-AsyncOperation`` or ``Location``), or else the path or URL to ask. Without a status
-        field 202 means "not yet"; *status_of* names the member of the body that is one, or finds it
-        in the plain data, and *done* and *failed* are its last words, in any case. Behind
-        ``Operation-Location`` it is ``status``.
-
-        The result is *result*, the name of a member of the last body or a function of it, whose `URL`
-        would be fetched; else what ``resourceLocation``, the resource that was put, or ``Location``
-        leads to; else the last response itself. None as *cast_to* fetches nothing.
-
-        It waits as long as ``Retry-After`` says, at most an hour, else from *interval* seconds, growing
-        by half up to *max_interval* (or *interval*, if that is longer), with jitter. *timeout* is in
-        seconds, over everything; left out it is the client's ``total``, and None is no limit. Every
-        request is a GET down the whole chain, with *options*; their ``params`` go to *started* alone,
-        and credentials to trusted origins alone.
-
-        Raises `OperationFailedError` for a *failed* one, `APITimeoutError` with phase ``total``, whose
-        ``body`` says where it stood, `APIResponseValidationError` for an answer that says neither
-        status nor place, and what `get` raises; `InvalidRequestError` and `TypeError` at once.
-        """
-        if not isinstance(started, AsyncAPIResponse | str | URL):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
-                f"started must be a response, a path or a URL, not {type(started).__name__}: "
-                "ask the call that starts it for AsyncAPIResponse"
-            )
-        if isinstance(started, AsyncAPIResponse) and path_params is not None:
-            raise TypeError("path_params fill a path, and started is a response")
-        check_cast_to(result_type(cast_to), self._config.settings.dec_hook)
-        given = layer_options({} if path_params is None else {"path_params": path_params}, options)
-        each = self._config.timeout
-        if "timeout" in given:
-            each = as_timeout(given["timeout"]).over(each)
-        total = self._config.timeout.total if isinstance(timeout, NotGiven) else Timeout(total=timeout).total
-        poll = _Poll(
-            self._ask,
-            self._pause,
-            _rules(status_of, done, failed, result),
-            interval=_seconds("interval", interval),
-            max_interval=max(interval, _seconds("max_interval", max_interval)),
-            timeout=None if isinstance(total, NotGiven) else total,
-            each=each,
-        )
-        return await poll.run(started, cast_to, given)
-
-    async def _ask(self, url: str | URL, cast_to: Any, options: RequestOptions) -> Any:
-        return await self._call("GET", url, cast_to, False, None, options)

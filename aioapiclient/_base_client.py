@@ -1,60 +1,214 @@
-"""How a call runs: built, sent down the chain in its scope, and made into what the caller asked for."""
+"""`BaseClient`: the hooks of a subclass, and how a call is built, sent down the chain and decoded."""
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import functools
-from collections.abc import AsyncGenerator, Awaitable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
+import uuid
+from collections.abc import Awaitable, Mapping
+from typing import Any, ClassVar, Final, Self, cast
 
 import aiohttp
+import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
 from ._building import build_request
-from ._chain import check_auth, fold, insert
+from ._chain import check_auth, check_chain, default_chain, fold, insert
 from ._codecs import check_cast_to
+from ._config import CHAIN_OPTIONS, Config
 from ._lifecycle import Lifecycle
-from ._options import check_iterable, layer_options
-from ._pagination import AsyncPage, AsyncPaginator, PageMaker
-from ._polling import Polling
+from ._options import check_iterable, layer_options, resolve_settings
 from ._raw import handed_out, is_wished, take_wanted
 from ._request import APIRequest
 from ._response import AsyncAPIResponse, is_response_type, result_type
 from ._resume import ReconnectPolicy
-from ._stream import AsyncStream, Until
-from ._types import NOT_GIVEN, CallOptions, RequestOptions
-from .contract import Handler, Middleware
-from .errors import RequestNotReplayableError
-from .streaming import ServerSentEvent, SSEStream
+from ._sse import ServerSentEvent
+from ._stream import AsyncStream, Until, stream_error
+from ._types import NOT_GIVEN, CallOptions, Omit, RequestOptions
+from ._version import __version__
+from .contract import Auth, Handler, Middleware
+from .errors import APIStatusError, RequestNotReplayableError, status_error_class
+from .middleware.auth import AuthMiddleware
+from .middleware.retry import RetryBudget, RetryPolicy
+from .streaming import SSEStream
 
-if TYPE_CHECKING:
-    from typing_extensions import TypeForm
+__all__ = ["BaseClient"]
 
-__all__ = ["Calls"]
+# The ones that a call looks for, so that it pays nothing for those that nobody fills in.
+_HOOKS: Final = (
+    "_prepare_options",
+    "_prepare_request",
+    "_process_response",
+    "auth_headers",
+    "default_params",
+)
 
 _MOST_PATTERNS = 512  # a path may hold an id: what is remembered must not grow for ever
-
-T = TypeVar("T")
-PageT = TypeVar("PageT", bound=AsyncPage[Any])
 
 _RESPONSE: Any = AsyncAPIResponse  # subscripted with types that are known at run time only
 
 
-class Calls(Polling):
-    """Every way to make a call: values, streams, unread responses and pages."""
+class BaseClient:
+    """What stands under the public methods: hooks to override, the chain, and the way of a call."""
 
+    _config: Config
     _shared: Lifecycle
     _chain: tuple[Middleware, ...]
     _handler: Handler
+    _budget: RetryBudget | msgspec.UnsetType | None
+    _is_view: bool
     _is_plain: bool
     """Whether a call without options is nothing but its path: no hook nor default parameter adds to it."""
 
-    def _innermost(self) -> Handler:
-        raise NotImplementedError
+    _own_hooks: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls._own_hooks = frozenset(
+            hook for hook in _HOOKS if getattr(cls, hook) is not getattr(BaseClient, hook)
+        )
+
+    @property
+    def user_agent(self) -> str:
+        """The User-Agent: the SDK with its version, and this library (RFC 9110 §10.1.5)."""
+        return f"{type(self).__name__}/{self._config.given['version']} aioapiclient/{__version__}"
+
+    def platform_headers(self) -> Mapping[str, str]:
+        """Headers of the lowest layer that tell of the platform; none, unless an SDK fills them in.
+
+        Asked once, with the first call.
+        """
+        return {}
+
+    @property
+    def default_headers(self) -> Mapping[str, str | Omit]:
+        """The client's layer of headers; a subclass may add to it. Asked once, with the first call."""
+        return cast("Mapping[str, str | Omit]", self._config.given["default_headers"] or {})
+
+    @property
+    def default_params(self) -> Mapping[str, Any]:
+        """The client's layer of query parameters; a subclass may add to it. Asked for every call."""
+        return cast("Mapping[str, Any]", self._config.given["default_params"] or {})
+
+    @property
+    def auth_headers(self) -> Mapping[str, str]:
+        """Headers that are a credential, for a subclass to fill in; used when ``auth`` is None.
+
+        Asked for every attempt, and sent to trusted origins only.
+        """
+        return {}
+
+    async def _prepare_options(self, options: RequestOptions, /) -> RequestOptions:
+        """Once per call, before the request is built: the options of the call, to change or to replace."""
+        return options
+
+    async def _prepare_request(self, request: APIRequest, /) -> None:
+        """Once per send, innermost: final URL, headers and body, to be changed in place."""
+
+    async def _process_response(self, response: AsyncAPIResponse[Any], cast_to: Any, /) -> Any:
+        """Once per call, after the chain: what the caller gets for *response*."""
+        if response.parses_later:
+            return response
+        if cast_to is aiohttp.ClientResponse:
+            return response.take_raw()
+        return await response.parse()
+
+    async def _sleep_for_retry(self, seconds: float, /) -> None:
+        """Wait before another attempt."""
+        await asyncio.sleep(seconds)
+
+    def _make_status_error(self, response: AsyncAPIResponse[Any], body: Any, /) -> APIStatusError:
+        """The error for *response*, whose decoded body is *body*; an SDK may give classes of its own."""
+        return status_error_class(response.status).from_response(response, body)
+
+    def _make_stream_error(self, event: ServerSentEvent, response: AsyncAPIResponse[Any], /) -> Exception:
+        """The error for an ``error`` event in a stream; an SDK may give the class that a status would."""
+        return stream_error(event, response)
+
+    async def _request_api_list(
+        self, method: str, path: str | URL, cast_to: Any, options: RequestOptions, /
+    ) -> AsyncAPIResponse[Any]:
+        """Once per page of a list: send its request; *options* are this page's own."""
+        response: AsyncAPIResponse[Any] = await self._call(method, path, cast_to, False, None, options)
+        return response
+
+    def _idempotency_key(self) -> str:
+        """A new key, with 122 random bits."""
+        return str(uuid.uuid4())
+
+    # --- the chain
+
+    def _set_up_chain(self, changes: Mapping[str, Any]) -> None:
+        """Make the chain anew if *changes* reach it, and fold it around the transport."""
+        self._is_plain = not self._config.given["default_params"] and self._own_hooks.isdisjoint(
+            ("_prepare_options", "_process_response", "default_params")
+        )
+        if not CHAIN_OPTIONS.isdisjoint(changes):
+            chain = self._config.given["chain"]
+            self._chain = self._own_chain() if chain is None else check_chain(chain)
+            self._handler = fold(self._chain, self._innermost())
+            for link in self._chain:
+                self._adopt(_owned(link))
+        elif "_prepare_request" in self._own_hooks:
+            self._handler = fold(self._chain, self._innermost())
+
+    def _own_chain(self) -> tuple[Middleware, ...]:
+        given = self._config.given
+        auth = given["auth"]
+        if auth is not None:
+            check_auth(auth)
+        elif "auth_headers" in self._own_hooks:
+            auth = _HookAuth(self)
+        policy = given["retry"] or RetryPolicy()
+        if policy.budget is msgspec.UNSET:
+            policy = msgspec.structs.replace(policy, budget=self._budget)
+        else:
+            self._budget = policy.budget
+        return tuple(
+            default_chain(
+                auth=auth,
+                default_headers=lambda: self.default_headers,
+                library_headers=lambda: {"User-Agent": self.user_agent, **self.platform_headers()},
+                retry=policy,
+                trusted_origins=given["trusted_origins"],
+                middlewares=given["middlewares"] or (),
+                sleep=self._sleep_for_retry,
+            )
+        )
 
     def _adopt(self, thing: object) -> None:
-        raise NotImplementedError
+        """Let a link of the chain, or an auth, make calls of its own, and close it with the client."""
+        self._shared.adopt(thing, lambda own: own.bind(self._without_auth()))
+
+    def _innermost(self) -> Handler:
+        transport = self._shared.transport
+        if "_prepare_request" not in self._own_hooks:
+            return transport
+
+        async def send(request: APIRequest) -> AsyncAPIResponse[Any]:
+            await self._prepare_request(request)
+            return await transport(request)
+
+        return send
+
+    def _view(self, config: Config) -> Self:
+        view = copy.copy(self)
+        view._config = config
+        view._is_view = True
+        for name in list(vars(view)):
+            # A resource that was cached on the client belongs to the client.
+            if isinstance(getattr(type(view), name, None), functools.cached_property):
+                del vars(view)[name]
+        return view
+
+    def _without_auth(self) -> Self:
+        config = Config({}, self._config)
+        config.settings = resolve_settings(config.settings, {"auth": None})
+        return self._view(config)
+
+    # --- one call
 
     def _call(
         self,
@@ -171,6 +325,10 @@ class Calls(Polling):
         response.again = functools.partial(self._send_again, pristine, handler)
         return response
 
+    async def _ask(self, url: str | URL, cast_to: Any, options: RequestOptions) -> Any:
+        """One request of a poll."""
+        return await self._call("GET", url, cast_to, False, None, options)
+
     async def _pause(self, seconds: float) -> None:
         """Wait between calls, in a scope that the closing of the client can end."""
         with self._shared.begin():
@@ -188,60 +346,6 @@ class Calls(Polling):
         again.add_call_headers(headers)
         return await self._send(again, handler)
 
-    # --- unread responses and streams
-
-    @overload
-    def stream(
-        self,
-        method: str,
-        path: str | URL,
-        *,
-        stream_cls: type[AsyncStream[Any]] = ...,
-        until: Until | None = None,
-        reconnect: bool | ReconnectPolicy = False,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AbstractAsyncContextManager[AsyncStream[Any]]: ...
-    @overload
-    def stream(
-        self,
-        method: str,
-        path: str | URL,
-        cast_to: TypeForm[T],
-        *,
-        stream_cls: type[AsyncStream[Any]] = ...,
-        until: Until | None = None,
-        reconnect: bool | ReconnectPolicy = False,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AbstractAsyncContextManager[AsyncStream[T]]: ...
-    @asynccontextmanager
-    async def stream(
-        self,
-        method: str,
-        path: str | URL,
-        cast_to: Any = Any,
-        *,
-        stream_cls: type[AsyncStream[Any]] = SSEStream,
-        until: Until | None = None,
-        reconnect: bool | ReconnectPolicy = False,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AsyncGenerator[Any, None]:
-        """A stream of events, each as *cast_to*: ``async with api.stream("POST", path, Event) as events``.
-
-        *stream_cls* decides the framing: `SSEStream`, or `JSONLStream`. *until* recognises the event
-        that ends it; *reconnect* opens a broken SSE stream again, as browsers do. Leaving the block
-        closes it. Raises what `request` raises, and while iterating what `AsyncStream` says.
-        """
-        events = await self._open_stream(
-            method, path, cast_to, stream_cls, options, request_options, until=until, reconnect=reconnect
-        )
-        try:
-            yield events
-        finally:
-            await events.close()
-
     def _check_event_type(self, cast_to: Any) -> None:
         if is_response_type(cast_to):
             raise TypeError(
@@ -250,24 +354,6 @@ class Calls(Polling):
             )
         if cast_to is not ServerSentEvent:
             check_cast_to(cast_to, self._config.settings.dec_hook)
-
-    @asynccontextmanager
-    async def open(
-        self,
-        method: str,
-        path: str | URL,
-        *,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AsyncGenerator[AsyncAPIResponse[Any], None]:
-        """An unread response, to read in pieces or to write to a file; leaving the block closes it.
-
-        Raises what `request` raises.
-        """
-        given = await self._prepare(layer_options(request_options, options))
-        request = self._build(method, path, Any, given, stream=True, accept="*/*")
-        async with await self._send(request, self._handler_for(given)) as response:
-            yield response
 
     async def _prepare(self, given: RequestOptions) -> RequestOptions:
         if "_prepare_options" in self._own_hooks:
@@ -372,65 +458,21 @@ class Calls(Polling):
         middlewares = check_iterable("middlewares", given["middlewares"])
         return fold(insert(self._chain, middlewares), self._innermost())
 
-    # --- pages
 
-    @overload
-    def get_api_list(
-        self,
-        path: str | URL,
-        model: TypeForm[T],
-        page: PageMaker[T, PageT],
-        *,
-        method: str = "get",
-        limit: int | None = None,
-        prefetch: bool = False,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AsyncPaginator[T, PageT]: ...
-    @overload
-    def get_api_list(  # pyright: ignore[reportOverlappingOverload]  (a page class with required fields)
-        self,
-        path: str | URL,
-        model: TypeForm[T],
-        page: type[PageT],
-        *,
-        method: str = "get",
-        limit: int | None = None,
-        prefetch: bool = False,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AsyncPaginator[T, PageT]: ...
-    def get_api_list(
-        self,
-        path: str | URL,
-        model: Any,
-        page: Any,
-        *,
-        method: str = "get",
-        limit: int | None = None,
-        prefetch: bool = False,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AsyncPaginator[Any, Any]:
-        """The items of a list that comes in pages: ``async for user in api.get_api_list(...)``.
+class _HookAuth(Auth):
+    """The credential of a subclass that fills in ``auth_headers``."""
 
-        *page* is the kind of page, *model* the type of an item. Awaiting it gives the first page.
-        *limit* is how many items there will be at most; *prefetch* asks for the next page while the
-        items of one are handed out. Each page is a call of its own, with the same options.
+    def __init__(self, client: BaseClient) -> None:
+        self._client = client
 
-        Raises what `request` raises, and `APIResponseValidationError` for a page that leads back to
-        one that was there.
-        """
-        return AsyncPaginator(
-            self._request_api_list,
-            path,
-            model=model,
-            page=page,
-            method=method,
-            limit=limit,
-            prefetch=prefetch,
-            options=layer_options(request_options, options),
-        )
+    async def authenticate(self, request: APIRequest, /) -> None:
+        """Set the headers."""
+        request.set_headers(self._client.auth_headers)
+
+
+def _owned(link: object) -> object:
+    """What a link of the chain holds open, or makes calls with: itself, or its auth."""
+    return link.auth if isinstance(link, AuthMiddleware) else link
 
 
 def _check_stream_class(stream_cls: object) -> None:
