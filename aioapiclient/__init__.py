@@ -4,21 +4,21 @@ Everything that calling an API needs is here; writing a middleware needs `aioapi
 catching errors `aioapiclient.errors`, and testing `aioapiclient.testing`.
 """
 
-from ._body import Body
+from ._body.body import Body
+from ._body.multipart import FilePart
 from ._chain import default_chain
-from ._client import AsyncAPIClient
-from ._error_bodies import ProblemDetails
-from ._multipart import FilePart
-from ._open import Open, Unknown
+from ._client.client import AsyncAPIClient
+from ._client.raw_response import raw_response, streaming_response
+from ._client.resource import AsyncAPIResource
+from ._codecs.error_bodies import ProblemDetails
+from ._codecs.open import Open, Unknown
 from ._pages import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
 from ._pagination import AsyncPage, AsyncPaginator, PageInfo
 from ._plugins import load_middleware
 from ._query import QueryStyle
-from ._raw import raw_response, streaming_response
 from ._request import APIRequest
-from ._resource import AsyncAPIResource
 from ._response import AsyncAPIResponse, BaseAPIResponse
-from ._transport import AiohttpTransport
+from ._transport.transport import AiohttpTransport
 from ._types import (
     NOT_GIVEN,
     OMIT,

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from ._error_bodies import check_error_types
+from ._codecs.error_bodies import check_error_types
 from ._types import NOT_GIVEN, CallOptions, CallSettings, RequestOptions, check_max_retries
 from .errors import InvalidRequestError
 from .middleware.retry import RetryPolicy

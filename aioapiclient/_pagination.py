@@ -36,14 +36,14 @@ from urllib.parse import unquote_plus
 import msgspec
 from yarl import URL
 
-from ._body import Body
-from ._codecs import DecodeError, decode_body
-from ._origins import origin_of
+from ._body.body import Body
+from ._codecs.decoders import DecodeError, decode_body
 from ._query import iter_items, merge_params
 from ._response import AsyncAPIResponse
-from ._template import template_of
 from ._types import NotGiven, Omit, RequestOptions
-from ._url import check_url, resolve_reference, without_userinfo
+from ._url.base import check_url, resolve_reference, without_userinfo
+from ._url.origins import origin_of
+from ._url.template import template_of
 from .errors import InvalidRequestError
 
 __all__ = [

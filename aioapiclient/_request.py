@@ -12,13 +12,13 @@ import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
-from ._body import Body
-from ._content import Content
+from ._body.body import Body
+from ._body.sources import Content
+from ._cancel_scope import Scope
 from ._headers import Layer, check_layer, overlay
-from ._origins import TrustedOrigins
-from ._scope import Scope
 from ._types import DEFAULT_SETTINGS, DEFAULT_TIMEOUT, NOT_GIVEN, CallSettings, HeaderLayer, Omit, Timeout
-from ._url import BaseURL, append_params, check_url, redact_url
+from ._url.base import BaseURL, append_params, check_url, redact_url
+from ._url.origins import TrustedOrigins
 from .errors import APITimeoutError, TimeoutPhase
 
 __all__ = ["APIRequest"]

@@ -15,17 +15,17 @@ from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin, overlo
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from ._codecs import DecodeError, decoder_for
-from ._content_type import charset_of
+from ._codecs.content_type import charset_of
+from ._codecs.decoders import DecodeError, decoder_for
+from ._codecs.error_bodies import decode_error_body, error_type_for
 from ._digest import Digest
 from ._download import write_to_file
-from ._error_bodies import decode_error_body, error_type_for
-from ._links import parse_links
 from ._progress import Progress
 from ._request import APIRequest
+from ._response_headers import parse_links
 from ._retry_after import retry_after
 from ._types import NOT_GIVEN, NotGiven
-from ._url import resolve_reference
+from ._url.base import resolve_reference
 from .errors import (
     APIConnectionError,
     APIResponseValidationError,

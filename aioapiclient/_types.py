@@ -13,9 +13,9 @@ from .errors import InvalidRequestError
 if TYPE_CHECKING:
     from yarl import URL
 
-    from ._body import Body
-    from ._content import Content
-    from ._multipart import Files
+    from ._body.body import Body
+    from ._body.multipart import Files
+    from ._body.sources import Content
     from ._progress import Progress
     from ._query import QueryStyle
     from .contract import Auth, Middleware

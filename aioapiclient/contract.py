@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from ._body import Body
+from ._body.body import Body
 from ._request import APIRequest
 from ._response import AsyncAPIResponse
 from ._tokens import Token, TokenCache

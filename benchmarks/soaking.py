@@ -268,7 +268,7 @@ _MODULES_OF_CALLS = (
     "aioapiclient.errors",
     "aioapiclient.middleware",
     "aioapiclient._re",  # request and response
-    "aioapiclient._scope",
-    "aioapiclient._wire",
+    "aioapiclient._cancel_scope",
+    "aioapiclient._transport",
     "aiohttp.client_reqrep",
 )

@@ -27,7 +27,7 @@ import pytest
 from servers import Exchange, RawServer, raw_server, turns, until
 
 from aioapiclient import APIRequest, AsyncAPIClient, RetryPolicy
-from aioapiclient._transport import AiohttpTransport
+from aioapiclient._transport.transport import AiohttpTransport
 from aioapiclient.testing import FakeTransport, respond
 
 __all__ = [

@@ -52,7 +52,7 @@ from aioapiclient import (
     per_attempt,
     per_send,
 )
-from aioapiclient._codecs import decoder_for
+from aioapiclient._codecs.decoders import decoder_for
 from aioapiclient.middleware import AuthMiddleware
 from aioapiclient.testing import respond
 

@@ -23,8 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_aiohttp.plugin import AiohttpServer
 
-from aioapiclient._body import Body, build_body
-from aioapiclient._content import _PathFile
+from aioapiclient._body.body import Body, build_body
+from aioapiclient._body.sources import _PathFile
 from aioapiclient._query import QueryStyle
 from aioapiclient._types import NOT_GIVEN, OMIT
 from aioapiclient.errors import InvalidRequestError, RequestNotReplayableError
@@ -405,7 +405,7 @@ class Opened:
         self.in_main_thread: list[bool] = []
         self.started, self.go_on = threading.Event(), threading.Event()
         self.go_on.set()
-        monkeypatch.setattr("aioapiclient._content.open", self, raising=False)
+        monkeypatch.setattr("aioapiclient._body.sources.open", self, raising=False)
 
     def __call__(self, *arguments: Any) -> Any:
         self.started.set()

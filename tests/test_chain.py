@@ -393,7 +393,7 @@ async def test_the_chain_is_folded_once(monkeypatch: pytest.MonkeyPatch) -> None
         folded.append(len(chain))
         return fold(chain, transport)
 
-    monkeypatch.setattr("aioapiclient._base_client.fold", counting)
+    monkeypatch.setattr("aioapiclient._client.base.fold", counting)
     async with Client(BASE, transport=Script()) as api:
         for _ in range(3):
             await api.get("/x")

@@ -33,8 +33,8 @@ from bodies import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioapiclient import _codecs
-from aioapiclient._codecs import DecodeError, check_cast_to, decode_body, decoder_for
+from aioapiclient._codecs import decoders as _codecs
+from aioapiclient._codecs.decoders import DecodeError, check_cast_to, decode_body, decoder_for
 
 SECRET = "s3cr3t"
 T = TypeVar("T")

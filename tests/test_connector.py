@@ -38,9 +38,9 @@ from servers import (
     unused_port,
 )
 
-from aioapiclient._connector import _Protocol
 from aioapiclient._request import APIRequest
-from aioapiclient._transport import AiohttpTransport
+from aioapiclient._transport.connector import _Protocol
+from aioapiclient._transport.transport import AiohttpTransport
 from aioapiclient._types import DEFAULT_TIMEOUT, Timeout
 from aioapiclient.errors import APIConnectionError, APITimeoutError, ClientClosedError
 

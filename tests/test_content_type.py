@@ -9,8 +9,8 @@ from bodies import User, steady
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioapiclient._codecs import decode_body
-from aioapiclient._content_type import charset_of, media_type
+from aioapiclient._codecs.content_type import charset_of, media_type
+from aioapiclient._codecs.decoders import decode_body
 
 
 @pytest.mark.parametrize(

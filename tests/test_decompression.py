@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioapiclient import _decompression
-from aioapiclient._decompression import (
+from aioapiclient._transport import decompression as _decompression
+from aioapiclient._transport.decompression import (
     ACCEPT_ENCODING,
     CodingError,
     TruncatedError,

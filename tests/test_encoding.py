@@ -18,10 +18,10 @@ import pytest
 from bodies import JSON, Cat, Color, Plain, Point, Song, User, plain_data, short, steady
 from hypothesis import given
 
-from aioapiclient import _encoding
-from aioapiclient._codecs import decode_body
-from aioapiclient._encoding import encode_json
-from aioapiclient._open import Unknown
+from aioapiclient._body import json as _encoding
+from aioapiclient._body.json import encode_json
+from aioapiclient._codecs.decoders import decode_body
+from aioapiclient._codecs.open import Unknown
 from aioapiclient._types import NOT_GIVEN, OMIT
 from aioapiclient.errors import InvalidRequestError
 

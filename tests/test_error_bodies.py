@@ -11,7 +11,12 @@ from bodies import CAST_TOS, CONTENT_TYPES, JSON, MSGPACK, Outer, Plain, User, s
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioapiclient._error_bodies import ProblemDetails, check_error_types, decode_error_body, error_type_for
+from aioapiclient._codecs.error_bodies import (
+    ProblemDetails,
+    check_error_types,
+    decode_error_body,
+    error_type_for,
+)
 from aioapiclient.errors import InvalidRequestError
 
 PROBLEMS = json.loads((Path(__file__).parent / "cases" / "problem_json.json").read_text())

@@ -12,7 +12,7 @@ from hypothesis import given
 from urls import NASTY, PROPERTY, TEXT
 from yarl import URL
 
-from aioapiclient._links import iter_links, parse_links
+from aioapiclient._response_headers import iter_links, parse_links
 
 LINKS = json.loads((Path(__file__).parent / "cases" / "link_rfc8288.json").read_text("utf-8"))
 

@@ -28,8 +28,8 @@ from pytest_aiohttp.plugin import AiohttpServer
 from servers import in_turn, ok, raw_server, respond, response
 
 from aioapiclient import APIRequest, AsyncAPIClient, AsyncAPIResponse
-from aioapiclient._body import Body, build_body
-from aioapiclient._multipart import FilePart, boundary_of
+from aioapiclient._body.body import Body, build_body
+from aioapiclient._body.multipart import FilePart, boundary_of
 from aioapiclient._query import QueryStyle
 from aioapiclient._types import NOT_GIVEN, OMIT
 from aioapiclient.errors import (
@@ -636,7 +636,7 @@ async def test_path_is_opened_only_when_it_is_sent(tmp_path: Path, monkeypatch: 
             opened -= 1
             self.file.close()
 
-    monkeypatch.setattr("aioapiclient._content.open", Counted, raising=False)
+    monkeypatch.setattr("aioapiclient._body.sources.open", Counted, raising=False)
     async with aclosing(aiter(body)) as chunks:
         async for _ in chunks:
             most = max(most, opened)

@@ -28,9 +28,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aioapiclient._codecs import DecodeError, check_cast_to, decode_body
-from aioapiclient._encoding import encode_json
-from aioapiclient._open import Open, Unknown, closed
+from aioapiclient._body.json import encode_json
+from aioapiclient._codecs.decoders import DecodeError, check_cast_to, decode_body
+from aioapiclient._codecs.open import Open, Unknown, closed
 
 JSON = "application/json"
 SECRET = "s3cr3t"

@@ -9,8 +9,8 @@ from urls import BASE
 from yarl import URL
 
 from aioapiclient import APIRequest
-from aioapiclient._origins import TrustedOrigins, origin_of
-from aioapiclient._url import BaseURL
+from aioapiclient._url.base import BaseURL
+from aioapiclient._url.origins import TrustedOrigins, origin_of
 from aioapiclient.errors import InvalidRequestError
 
 

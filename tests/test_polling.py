@@ -34,7 +34,7 @@ from aioapiclient import (
     Timeout,
     raw_response,
 )
-from aioapiclient._polling import Ask, Done, Fetch, Rules, Step, first_step, next_step
+from aioapiclient._client.polling import Ask, Done, Fetch, Rules, Step, first_step, next_step
 from aioapiclient.testing import Answer, FakeClock, FakeTransport, respond
 
 ORIGIN = "https://api.example.com"

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from servers import in_turn, ok, raw_server, respond, response
 
 from aioapiclient import AsyncAPIClient
-from aioapiclient._body import Body, build_body
-from aioapiclient._multipart import FilePart
+from aioapiclient._body.body import Body, build_body
+from aioapiclient._body.multipart import FilePart
 
 LONG = bytes(range(256)) * 800  # 204800 bytes: more than three slices
 SLICE = 64 << 10

@@ -7,7 +7,7 @@ import base64
 import pytest
 from yarl import URL
 
-from aioapiclient._proxies import EnvironmentProxies, Proxy
+from aioapiclient._transport.proxies import EnvironmentProxies, Proxy
 from aioapiclient.errors import InvalidRequestError
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from aioapiclient._scope import Scope, Timers
+from aioapiclient._cancel_scope import Scope, Timers
 
 
 class OutOfTime(Exception):

@@ -30,7 +30,7 @@ from servers import respond as reply
 
 from aioapiclient import APIRequest, AsyncAPIClient, AsyncAPIResponse, Handler, Open, Timeout, Unknown
 from aioapiclient._response import BodySource
-from aioapiclient._transport import AiohttpTransport
+from aioapiclient._transport.transport import AiohttpTransport
 from aioapiclient._types import CallSettings
 from aioapiclient.errors import (
     APIConnectionError,

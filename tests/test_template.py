@@ -18,8 +18,8 @@ from hypothesis import assume, given
 from urls import BASE, NASTY, PROPERTY, TEXT, URL_GRAMMAR, built
 from yarl import URL
 
-from aioapiclient._template import template_of
 from aioapiclient._types import NOT_GIVEN, OMIT
+from aioapiclient._url.template import template_of
 from aioapiclient.errors import InvalidRequestError
 
 TEMPLATES = json.loads((Path(__file__).parent / "cases" / "uritemplate_rfc6570.json").read_text("utf-8"))

@@ -39,12 +39,12 @@ from servers import (
 )
 from yarl import URL
 
-from aioapiclient import _transport
-from aioapiclient._body import Body
+from aioapiclient._body.body import Body
 from aioapiclient._request import APIRequest
-from aioapiclient._transport import AiohttpTransport
+from aioapiclient._transport import transport as _transport
+from aioapiclient._transport.transport import AiohttpTransport
 from aioapiclient._types import DEFAULT_TIMEOUT, Timeout
-from aioapiclient._url import BaseURL
+from aioapiclient._url.base import BaseURL
 from aioapiclient.errors import (
     APIClientError,
     APIConnectionError,

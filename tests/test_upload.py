@@ -11,11 +11,11 @@ import aiohttp
 import pytest
 from servers import Exchange, client_tls, hang, ok, raw_server, respond, response, until
 
-from aioapiclient._body import Body
+from aioapiclient._body.body import Body
 from aioapiclient._request import APIRequest
-from aioapiclient._transport import AiohttpTransport
+from aioapiclient._transport.request_body import Upload, _Watch
+from aioapiclient._transport.transport import AiohttpTransport
 from aioapiclient._types import DEFAULT_TIMEOUT, Timeout
-from aioapiclient._upload import Upload, _Watch
 from aioapiclient.errors import (
     APIConnectionError,
     APITimeoutError,

@@ -14,10 +14,9 @@ from hypothesis import assume, given
 from urls import BASE, NASTY, PROPERTY, TEXT, URL_GRAMMAR, built
 from yarl import URL
 
-from aioapiclient._origins import origin_of
 from aioapiclient._query import QueryStyle
 from aioapiclient._types import NOT_GIVEN, OMIT
-from aioapiclient._url import (
+from aioapiclient._url.base import (
     BaseURL,
     append_params,
     check_url,
@@ -26,6 +25,7 @@ from aioapiclient._url import (
     without_fragment,
     without_userinfo,
 )
+from aioapiclient._url.origins import origin_of
 from aioapiclient.errors import InvalidRequestError
 
 RESOLUTION = json.loads((Path(__file__).parent / "cases" / "rfc3986_resolution.json").read_text("utf-8"))

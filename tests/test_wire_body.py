@@ -31,7 +31,7 @@ from servers import (
 
 from aioapiclient._request import APIRequest
 from aioapiclient._response import AsyncAPIResponse
-from aioapiclient._transport import AiohttpTransport
+from aioapiclient._transport.transport import AiohttpTransport
 from aioapiclient._types import DEFAULT_SETTINGS, DEFAULT_TIMEOUT, CallSettings, Timeout
 from aioapiclient.errors import (
     APIConnectionError,
@@ -289,7 +289,9 @@ async def test_false_label(transport: AiohttpTransport, answer: bytes) -> None:
 
 async def test_br_without_decoder(transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a brotli that can be bounded, br is a coding like any unknown one."""
-    monkeypatch.delitem(vars(__import__("aioapiclient._decompression", fromlist=["_"]))["_DECODERS"], "br")
+    monkeypatch.delitem(
+        vars(__import__("aioapiclient._transport.decompression", fromlist=["_"]))["_DECODERS"], "br"
+    )
     with pytest.raises(APIResponseValidationError, match="'br' cannot be decoded"):
         await fetch(transport, respond(encoded(brotli.compress(BODY), "br")))
 

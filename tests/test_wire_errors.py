@@ -22,8 +22,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from aioapiclient._request import APIRequest
+from aioapiclient._transport.errors import TABLE, ConnectTimeout, PoolTimeout, map_error, mark_unsent
 from aioapiclient._types import Timeout
-from aioapiclient._wire_errors import TABLE, ConnectTimeout, PoolTimeout, map_error, mark_unsent
 from aioapiclient.errors import APIClientError, APIConnectionError, APITimeoutError, InvalidRequestError
 
 REQUEST = APIRequest(

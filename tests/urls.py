@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from yarl import URL
 
-from aioapiclient._url import BaseURL
+from aioapiclient._url.base import BaseURL
 
 # Not random, so that a run that passed passes again; no database, so that no file is left behind.
 PROPERTY = settings(derandomize=True, database=None, deadline=None, max_examples=150)

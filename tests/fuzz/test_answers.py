@@ -23,7 +23,7 @@ from aioapiclient import (
     SSEStream,
     UnprocessableEntityError,
 )
-from aioapiclient._error_bodies import ProblemDetails
+from aioapiclient._codecs.error_bodies import ProblemDetails
 from aioapiclient.testing import FakeTransport, respond
 
 HEADERS = st.dictionaries(

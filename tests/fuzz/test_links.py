@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from aioapiclient._links import iter_links, parse_links
+from aioapiclient._response_headers import iter_links, parse_links
 
 BASE = URL("https://h/items?page=1")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -41,7 +41,7 @@ from aioapiclient import (
     per_send,
 )
 from aioapiclient._chain import fold
-from aioapiclient._url import BaseURL
+from aioapiclient._url.base import BaseURL
 from aioapiclient.middleware import AuthMiddleware
 from aioapiclient.testing import respond
 

@@ -9,7 +9,7 @@ from helpers import BASE, Client, Script, reply
 from multidict import CIMultiDict
 
 from aioapiclient import OMIT, APIRequest, AsyncAPIResponse, Body, InvalidRequestError
-from aioapiclient._url import BaseURL
+from aioapiclient._url.base import BaseURL
 from aioapiclient.middleware import HeadersMiddleware
 
 AWAY = "https://evil.example.net/x"

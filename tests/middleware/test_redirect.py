@@ -28,7 +28,7 @@ from aioapiclient import (
     default_chain,
 )
 from aioapiclient._chain import fold
-from aioapiclient._url import BaseURL
+from aioapiclient._url.base import BaseURL
 from aioapiclient.middleware import RedirectMiddleware
 from aioapiclient.testing import respond
 

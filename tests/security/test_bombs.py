@@ -31,7 +31,7 @@ from aioapiclient import (
     JSONLStream,
     SSEStream,
 )
-from aioapiclient._decompression import ACCEPT_ENCODING
+from aioapiclient._transport.decompression import ACCEPT_ENCODING
 
 MIB = 1 << 20
 LIMIT = 4 * MIB

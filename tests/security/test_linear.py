@@ -28,20 +28,20 @@ from yarl import URL
 
 import aioapiclient
 from aioapiclient import APIRequest, AsyncAPIResponse, Open, QueryStyle
-from aioapiclient._codecs import DecodeError, decode_body
-from aioapiclient._content_type import parse_content_type
-from aioapiclient._decompression import decoder_for
+from aioapiclient._body.json import encode_json
+from aioapiclient._body.multipart import boundary_of
+from aioapiclient._codecs.content_type import parse_content_type
+from aioapiclient._codecs.decoders import DecodeError, decode_body
 from aioapiclient._digest import expected_digest
 from aioapiclient._download import parse_content_range
-from aioapiclient._encoding import encode_json
 from aioapiclient._headers import check_layer
-from aioapiclient._links import iter_links, parse_links
-from aioapiclient._multipart import boundary_of
 from aioapiclient._patterns import LazyPattern
 from aioapiclient._query import encode_form, flatten
+from aioapiclient._response_headers import iter_links, parse_links
 from aioapiclient._retry_after import parse_http_date
-from aioapiclient._template import fill_template, parse_template
-from aioapiclient._url import BaseURL, redact_url, resolve_reference
+from aioapiclient._transport.decompression import decoder_for
+from aioapiclient._url.base import BaseURL, redact_url, resolve_reference
+from aioapiclient._url.template import fill_template, parse_template
 from aioapiclient.streaming import JSONLDecoder, SSEDecoder
 
 FACTOR = 32

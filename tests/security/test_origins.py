@@ -38,7 +38,7 @@ from aioapiclient import (
     Token,
     TooManyRedirectsError,
 )
-from aioapiclient._url import BaseURL
+from aioapiclient._url.base import BaseURL
 from aioapiclient.testing import FakeTransport
 
 SECRET = "hunter2"

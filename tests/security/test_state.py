@@ -30,7 +30,7 @@ from aioapiclient import (
     Token,
     TokenCache,
 )
-from aioapiclient._connector import make_connector
+from aioapiclient._transport.connector import make_connector
 
 MANY = 1500  # more than any bound
 SLACK = 400  # what the runtime itself may add: code that is specialised, caches that are filled again

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, assert_type
 
 import msgspec
 
-from aioapiclient._open import Open, Unknown
+from aioapiclient._codecs.open import Open, Unknown
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm

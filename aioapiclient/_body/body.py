@@ -1,0 +1,218 @@
+"""What a request carries: `Body`, made from whatever a call was given."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Final
+
+from aioapiclient._progress import Meter, Progress
+from aioapiclient._query import DEFAULT_STYLE, QueryStyle, QueryValues, encode_form, flatten
+from aioapiclient._types import NOT_GIVEN, NotGiven, Omit
+
+from .json import EncHook, encode_json
+from .multipart import Files, Part, boundary_of, field_parts, file_parts
+from .sources import Content, InMemory, Source, Watched, join, source_of
+
+__all__ = ["Body", "build_body"]
+
+
+class Body:
+    """What a request carries, as chunks of bytes.
+
+    *content* is bytes, a str (sent as UTF-8, ``text/plain`` unless *content_type* says otherwise), a
+    binary file, a path (opened anew for each sending), a `FilePart`, or an iterable of bytes, async or
+    not; another `Body` is shared. An int attribute ``size`` of an iterable is its length in bytes. A
+    file is read in a worker thread and never closed, an iterable is iterated in the event loop, an
+    iterator is not touched before the sending begins, and a generator is closed when its sending ends.
+
+    Raises `TypeError` for content of another type, a text file among them, and `InvalidRequestError`
+    for a closed file, a path to something that is no regular file, or a negative ``size``.
+    """
+
+    __slots__ = ("_content_type", "_source")
+
+    _content_type: str | None
+    _source: Source
+
+    def __init__(self, content: Content | Body, *, content_type: str | None = None) -> None:
+        if isinstance(content, bytes):
+            self._source = InMemory(content)
+        elif isinstance(content, Body):
+            self._source = content._source
+            content_type = content_type or content._content_type
+        else:
+            self._source = source_of(content)
+            if content_type is None and isinstance(content, str):
+                content_type = "text/plain; charset=utf-8"
+        self._content_type = content_type
+
+    @classmethod
+    def from_json(
+        cls,
+        value: object,
+        *,
+        enc_hook: EncHook | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+    ) -> Body:
+        """Encode a value as JSON, with the members of *extra_body* merged over it."""
+        content = encode_json(value, enc_hook=enc_hook, extra_body=extra_body)
+        return cls(content, content_type="application/json")
+
+    @classmethod
+    def from_form(cls, data: QueryValues, *, style: QueryStyle = DEFAULT_STYLE) -> Body:
+        """Encode a mapping or pairs as a form, arrays and nesting in the style of the query."""
+        _check_form(data)
+        return cls(encode_form(data, style), content_type="application/x-www-form-urlencoded")
+
+    @classmethod
+    def from_multipart(
+        cls,
+        files: Files,
+        data: QueryValues | None = None,
+        *,
+        style: QueryStyle = DEFAULT_STYLE,
+        content_type: str | None = None,
+    ) -> Body:
+        """Make a multipart form (RFC 7578): the fields of *data*, then *files*, in their order.
+
+        A file is whatever a body can be made of but a str, or a tuple ``(name, content[, content
+        type[, headers]])``. A name of None is taken from the file where it has one, `OMIT` sends
+        none. A list is many files, a mapping nests, both named in the *style* of the query. The type
+        is guessed from the name, else ``application/octet-stream``. A *content_type* that names a
+        boundary is kept word for word; one that names none gets ours.
+
+        Raises `TypeError` for what is no file, and `InvalidRequestError` for a name, header or
+        boundary that cannot be sent.
+        """
+        boundary, content_type = boundary_of(content_type)
+        _check_form(data)
+        parts = [*field_parts(flatten(data or (), style)), *file_parts(files, style)]
+        sources = [(part.head, cls._source_of_part(part)) for part in parts]
+        return cls._of(join(sources, boundary.encode()), content_type)
+
+    @staticmethod
+    def _source_of_part(part: Part) -> Source:
+        content = part.content
+        return content._source if isinstance(content, Body) else source_of(content, part.label)
+
+    @classmethod
+    def _of(cls, source: Source, content_type: str | None) -> Body:
+        body = cls.__new__(cls)
+        body._source = source
+        body._content_type = content_type
+        return body
+
+    def with_progress(self, progress: Progress) -> Body:
+        """The same body, and each sending of it tells *progress* how many bytes the transport took.
+
+        A sending that begins again is counted from 0: by ``reset()``, where *progress* has one, else
+        by an ``update`` that takes back what was told. Raises `TypeError` without an ``update``.
+        """
+        return Body._of(Watched(self._source, Meter(progress)), self._content_type)
+
+    @property
+    def content(self) -> bytes | None:
+        """The bytes where they are in memory, to be signed or sent at once; None for files and iterables."""
+        return self._source.content
+
+    @property
+    def whole(self) -> bytes | None:
+        """The bytes that may be sent without iterating: `content`, unless a progress counts them."""
+        return None if isinstance(self._source, Watched) else self._source.content
+
+    @property
+    def content_type(self) -> str | None:
+        """The media type, for requests that name none themselves."""
+        return self._content_type
+
+    @property
+    def size(self) -> int | None:
+        """The length in bytes; None where only the sending shows it."""
+        return self._source.size
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the body can be sent more than once."""
+        return self._source.replayable
+
+    @property
+    def spent(self) -> bool:
+        """Whether a body that can be sent only once may have lost its first byte: it cannot be sent again."""
+        return self._source.spent
+
+    def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        """Send the body once: nothing is read before the first chunk is asked for, and no chunk is empty.
+
+        Who stops before the end closes the iterator (``await chunks.aclose()``, `contextlib.aclosing`).
+        Raises `RequestNotReplayableError` for a spent body, `InvalidRequestError` when the content is
+        shorter or longer than its size, `TypeError` for a chunk that is not bytes, and whatever the
+        user's own file or iterable raises.
+        """
+        return self._source.send()
+
+    def __repr__(self) -> str:
+        replay = "spent" if self.spent else "replayable" if self.replayable else "one-shot"
+        size = "unknown size" if self.size is None else f"{self.size} bytes"
+        return f"<Body {self._content_type or 'untyped'}, {size}, {replay}>"
+
+
+def build_body(
+    *,
+    json: object = NOT_GIVEN,
+    data: QueryValues | NotGiven | Omit | None = None,
+    content: Content | Body | NotGiven | Omit | None = None,
+    files: Files | NotGiven | Omit | None = None,
+    extra_body: Mapping[str, Any] | NotGiven | Omit | None = None,
+    style: QueryStyle = DEFAULT_STYLE,
+    enc_hook: EncHook | None = None,
+    content_type: str | None = None,
+    progress: Progress | None = None,
+) -> Body | None:
+    """Make the body of a call from the one kind of it that was given, None where none was.
+
+    ``json=None`` is given and sends ``null``; for the others None is absent, as the sentinels are for
+    all. *extra_body* alone makes a JSON object; *files* takes *data* for its fields, and an empty
+    mapping makes a multipart form of those alone. *content_type* is what the caller's headers say, and
+    only matters with *files*. Raises `TypeError` that names the two when two kinds were given.
+    """
+    data = None if isinstance(data, (NotGiven, Omit)) else data
+    content = None if isinstance(content, (NotGiven, Omit)) else content
+    files = None if isinstance(files, (NotGiven, Omit)) else files
+    extra_body = None if isinstance(extra_body, (NotGiven, Omit)) else extra_body
+    has_json = not isinstance(json, (NotGiven, Omit))
+    if data is not None or content is not None or files is not None:
+        _check_one(
+            json=has_json,
+            extra_body=extra_body is not None,
+            data=data is not None and files is None,
+            content=content is not None,
+            files=files is not None,
+        )
+    body: Body | None = None
+    if files is not None:
+        body = Body.from_multipart(files, data, style=style, content_type=content_type)
+    elif data is not None:
+        body = Body.from_form(data, style=style)
+    elif content is not None:
+        body = content if isinstance(content, Body) else Body(content)
+    elif has_json or extra_body is not None:
+        body = Body.from_json(json, enc_hook=enc_hook, extra_body=extra_body)
+    if progress is None:
+        return body
+    Meter(progress)
+    return None if body is None else body.with_progress(progress)
+
+
+_NO_FORM: Final[tuple[type[Any], ...]] = (str, bytes, bytearray, memoryview)
+
+
+def _check_form(data: object) -> None:
+    if issubclass(type(data), _NO_FORM) or hasattr(data, "read"):
+        raise TypeError(f"data is a form, a mapping or pairs; {type(data).__name__} is sent with content")
+
+
+def _check_one(**kinds: bool) -> None:
+    given = [name for name, is_given in kinds.items() if is_given]
+    if len(given) > 1:
+        # The first and the last: json and extra_body go together, and stand first.
+        raise TypeError(f"{given[0]} and {given[-1]} were both given, and a request has one body")

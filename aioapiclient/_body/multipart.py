@@ -1,0 +1,264 @@
+"""multipart/form-data (RFC 7578): what was given as ``files`` and ``data``, as named parts with headers.
+
+Names are written as the WHATWG writes them (HTML §4.10.21.8), which is what servers read: UTF-8, with
+the quote and the line breaks percent-encoded. No I/O happens here: `_body` opens and sends what is in
+the parts.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias, cast
+
+from aioapiclient._headers import check_layer, check_value
+from aioapiclient._patterns import lazily
+from aioapiclient._query import QueryStyle
+from aioapiclient._types import NOT_GIVEN, OMIT, HeaderLayer
+from aioapiclient.errors import InvalidRequestError
+
+__all__ = ["FilePart", "Files", "Part", "boundary_of", "field_parts", "file_parts"]
+
+
+class FilePart:
+    """A slice of a file: *length* bytes from *offset* on, to the end without a length.
+
+    *file* is a path, or a binary file that can seek. A path is opened anew for each sending, so many
+    parts of one path go up at once; an open file is shared under a lock, read in worker threads, and
+    never closed. The slice must lie inside the file when the request is made.
+
+    Raises `InvalidRequestError` for numbers below 0, and `TypeError` for what is no file or no number.
+    """
+
+    __slots__ = ("file", "length", "offset")
+
+    def __init__(self, file: Any, offset: int = 0, length: int | None = None) -> None:
+        if not _is_path(file) and not callable(getattr(file, "read", None)):
+            raise TypeError(f"FilePart takes a path or a binary file, not {type(file).__name__}")
+        _check_bytes("offset", offset)
+        if length is not None:
+            _check_bytes("length", length)
+        self.file: Any = file
+        """The path or the open file."""
+        self.offset: int = offset
+        """The first byte, counted from the start of the file, wherever an open one stands."""
+        self.length: int | None = length
+        """How many bytes; None for all that follow."""
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it is a path, and not an open file."""
+        return _is_path(self.file)
+
+    def __repr__(self) -> str:
+        return f"FilePart({self.file!r}, offset={self.offset}, length={self.length})"
+
+
+def _is_path(file: object) -> bool:
+    return isinstance(file, str | os.PathLike)
+
+
+def _check_bytes(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"FilePart {name} must be a number of bytes, not {type(value).__name__}")
+    if value < 0:
+        raise InvalidRequestError(f"FilePart {name} must be 0 bytes or more, not {value}")
+
+
+Files: TypeAlias = "Mapping[str, Any] | Iterable[tuple[str, Any]]"
+"""Names and what is sent under them: a file, a list of files, or a mapping of names to either."""
+
+
+class Part(NamedTuple):
+    """One part of a multipart body."""
+
+    label: str
+    """How messages call it: ``files['avatar']``."""
+
+    head: bytes
+    """Its headers, with the blank line that ends them."""
+
+    content: Any
+    """What follows, of whatever kind a body can be made of."""
+
+
+_MOST_NESTED: Final = 100  # as deep as a query may be
+
+
+def field_parts(pairs: Iterable[tuple[str, str]]) -> Iterator[Part]:
+    """The parts of plain fields: UTF-8, without a type of their own (RFC 7578 §4.4, §5.1.2)."""
+    for name, text in pairs:
+        label = f"data[{name[:200]!r}]"
+        yield Part(label, _head(name, None, ()), _utf8(text, label))
+
+
+def file_parts(files: object, style: QueryStyle) -> Iterator[Part]:
+    """The parts of *files*, names of nested ones in the *style* of the query.
+
+    Raises `TypeError` for what is no file and `InvalidRequestError` for a name, type or header that
+    cannot be sent.
+    """
+    for name, value in _items(files):
+        for field, entry in _leaves(_name_text(name), value, style, 0):
+            yield _file_part(field, entry)
+
+
+def _items(files: Any) -> Iterable[tuple[object, object]]:
+    if isinstance(files, Mapping):
+        return cast("Mapping[object, object]", files).items()
+    is_file = _is_path(files) or isinstance(files, bytes | bytearray) or hasattr(files, "read")
+    if is_file or not isinstance(files, Iterable):
+        raise TypeError(f"files is a mapping or pairs of names and files, not {type(files).__name__}")
+    return [_pair(item) for item in cast("Iterable[object]", files)]
+
+
+def _pair(item: object) -> tuple[object, object]:
+    if isinstance(item, tuple | list):
+        pair = cast("tuple[object, ...] | list[object]", item)
+        if len(pair) == 2:
+            return pair[0], pair[1]
+    raise TypeError("files given as an iterable are pairs of a name and a file")
+
+
+def _name_text(name: object) -> str:
+    if isinstance(name, str):
+        return name
+    if isinstance(name, int) and not isinstance(name, bool):
+        return str(name)
+    raise TypeError(f"the name of a file must be a str or an int, not {type(name).__name__}")
+
+
+def _leaves(name: str, value: object, style: QueryStyle, depth: int) -> Iterator[tuple[str, object]]:
+    """Every file under *name*. Only a list is an array: a tuple is one file with its name."""
+    if value is None or value is OMIT or value is NOT_GIVEN:
+        return
+    if depth > _MOST_NESTED:
+        raise InvalidRequestError(f"{name[:200]!r} contains itself, or is nested over {_MOST_NESTED} deep")
+    if isinstance(value, Mapping):
+        for key, item in cast("Mapping[object, object]", value).items():
+            member = _name_text(key)
+            inner = f"{name}.{member}" if style.nesting == "dots" else f"{name}[{member}]"
+            yield from _leaves(inner, item, style, depth + 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(cast("list[object]", value)):
+            # Files cannot be joined by a comma: that style repeats their name.
+            suffix = {"brackets": "[]", "indices": f"[{index}]"}.get(style.arrays, "")
+            yield from _leaves(name + suffix, item, style, depth + 1)
+    else:
+        yield name, value
+
+
+def _file_part(field: str, entry: object) -> Part:
+    label = f"files[{field[:200]!r}]"
+    name, content, content_type, headers = _unpacked(label, entry)
+    if isinstance(content, str):
+        raise TypeError(
+            f"{label} is a str, and a file is bytes, a binary file, a path, an async iterable or a FilePart:"
+            " give a pathlib.Path for a path, and text in data"
+        )
+    filename = _filename(label, name, content)
+    if content_type is None:
+        content_type = _type_of(content, filename)
+    return Part(label, _head(field, filename, _part_headers(label, content_type, headers)), content)
+
+
+def _unpacked(label: str, entry: object) -> tuple[Any, Any, Any, Any]:
+    if not isinstance(entry, tuple):
+        return None, entry, None, None
+    items = cast("Sequence[Any]", entry)
+    if not 2 <= len(items) <= 4:
+        raise TypeError(f"{label} has {len(items)} items, not (name, content[, content type[, headers]])")
+    name, content, content_type, headers = (*items, None, None)[:4]
+    return name, content, content_type, headers
+
+
+def _filename(label: str, name: object, content: object) -> str | None:
+    """The name that was given, else the one that the file has."""
+    if name is OMIT:
+        return None
+    if name is not None:
+        if not isinstance(name, str):
+            raise TypeError(f"{label}: its file name must be a str, not {type(name).__name__}")
+        return name
+    file: Any = content.file if isinstance(content, FilePart) else content
+    if _is_path(file):
+        return os.path.basename(os.fsdecode(file))
+    own = getattr(file, "name", None)
+    # A file without a path has a number there, or something like "<stdin>".
+    if isinstance(own, str) and callable(getattr(file, "read", None)) and not own.startswith("<"):
+        return os.path.basename(own) or None
+    return None
+
+
+def _type_of(content: object, filename: str | None) -> str:
+    own = getattr(content, "content_type", None)
+    if isinstance(own, str):
+        return own
+    suffix = os.path.splitext(filename or "")[1].lower()
+    # Not guess_type: that reads the machine's own tables, and in the event loop.
+    return mimetypes.types_map.get(suffix, "application/octet-stream")
+
+
+def _part_headers(label: str, content_type: object, headers: object) -> list[tuple[str, str]]:
+    """The headers of a part but for its disposition; those that were given lie over its type."""
+    layer = check_layer({"Content-Type": content_type}, cast("HeaderLayer | None", headers))
+    if any(name.lower() == "content-disposition" for name, _ in layer):
+        raise InvalidRequestError(f"{label}: its Content-Disposition holds its names, and is not to be set")
+    return [(name, value) for name, values in layer for value in values]
+
+
+def _head(name: str, filename: str | None, headers: Iterable[tuple[str, str]]) -> bytes:
+    disposition = f'form-data; name="{_escape(name)}"'
+    if filename is not None:
+        # Never filename*, which RFC 7578 §4.2 forbids here.
+        disposition += f'; filename="{_escape(filename)}"'
+    lines = [f"Content-Disposition: {disposition}", *(f"{key}: {value}" for key, value in headers)]
+    return _utf8("\r\n".join([*lines, "", ""]), "the name of a field or a file")
+
+
+# HTML escapes the quote, CR and LF; the other control characters must not come raw either.
+_ESCAPES: Final = {code: f"%{code:02X}" for code in (*range(0x20), 0x22, 0x7F)}
+
+
+def _escape(name: str) -> str:
+    escaped = name.translate(_ESCAPES)
+    # Readers that know quoted pairs would take a last backslash and our closing quote for one.
+    return f"{escaped[:-1]}%5C" if escaped.endswith("\\") else escaped
+
+
+def _utf8(text: str, what: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # Not its cause: that one holds the text.
+        message = f"{what} holds a lone surrogate, which UTF-8 cannot say"
+    raise InvalidRequestError(message)
+
+
+_PARAMETER = lazily(r';[ \t]*([^\s=;"]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))')
+# RFC 2046 §5.1.1.
+_BOUNDARY = lazily(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+
+
+def boundary_of(content_type: str | None) -> tuple[str, str]:
+    """The boundary, and the Content-Type that names it: the caller's, word for word, where they give one.
+
+    A boundary of ours has 128 random bits, so that nobody who writes the content can guess it.
+
+    Raises `InvalidRequestError` for a type that is no multipart, and a boundary that is none.
+    """
+    if content_type is None:
+        content_type = "multipart/form-data"
+    check_value("Content-Type", content_type)
+    if not content_type.lower().lstrip().startswith("multipart/"):
+        raise InvalidRequestError("Content-Type is not multipart, and a body with files is")
+    for name, quoted, bare in _PARAMETER.findall(content_type):
+        if name.lower() == "boundary":
+            boundary = re.sub(r"\\(.)", r"\1", quoted) or bare
+            if not _BOUNDARY.fullmatch(boundary):
+                raise InvalidRequestError("the boundary in Content-Type is not one by RFC 2046 §5.1.1")
+            return boundary, content_type
+    boundary = os.urandom(16).hex()
+    return boundary, f"{content_type}; boundary={boundary}"

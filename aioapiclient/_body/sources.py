@@ -1,0 +1,493 @@
+"""What a body is made of: one small source class for each kind of content.
+
+Each iteration over a body opens its source anew, and is one sending. The sources know their size
+in bytes where there is one, and whether they can begin again:
+
+====================================  ========  ==========================================
+content                               size      sent again
+====================================  ========  ==========================================
+bytes, str, `io.BytesIO`              known     yes
+a seekable file, a path               known     yes, from where the file stood at first
+a slice of either, a `FilePart`       known     yes
+an iterable that makes iterators      ``.size`` yes, each sending asks for a new iterator
+an iterator, a generator, a pipe,     ``.size`` no
+a file whose ``read`` is async
+parts, one after the other            the sum   if all of them can
+====================================  ========  ==========================================
+
+A sending that ends short of the size, or of what an earlier sending gave, is an error: a size is a
+promise to the peer, who waits for its last byte, and a retry that sends nothing looks like a success.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import io
+import os
+import stat
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from contextlib import aclosing
+from typing import Any, BinaryIO, Final, Protocol, TypeAlias, TypeVar
+
+from aioapiclient._progress import Meter
+from aioapiclient.errors import InvalidRequestError, RequestNotReplayableError
+
+from .multipart import FilePart
+
+__all__ = ["Content", "InMemory", "Source", "Watched", "join", "source_of"]
+
+_CHUNK: Final = 64 << 10
+
+_Iterated = TypeVar("_Iterated")
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes | None: ...
+
+
+class _AsyncReadable(Protocol):
+    async def read(self, size: int, /) -> bytes: ...
+
+
+_Chunk: TypeAlias = bytes | bytearray | memoryview
+
+Content: TypeAlias = (
+    _Chunk
+    | str
+    | os.PathLike[str]
+    | FilePart
+    | _Readable
+    | _AsyncReadable
+    | AsyncIterable[_Chunk]
+    | Iterable[_Chunk]
+)
+"""What a body can be made of."""
+
+
+class Source(ABC):
+    """One kind of content: what is known of it, and how a sending of it begins."""
+
+    __slots__ = ("_reached", "size")
+
+    content: bytes | None = None
+    replayable: bool = True
+
+    def __init__(self, size: int | None) -> None:
+        self.size = size
+        self._reached = 0
+
+    @property
+    def spent(self) -> bool:
+        """Whether its first byte may have left, and it cannot be sent again."""
+        return False
+
+    @abstractmethod
+    def open(self) -> AsyncIterator[object]:
+        """Begin one sending: the chunks as they come, of whatever type and number."""
+
+    async def send(self) -> AsyncGenerator[bytes, None]:
+        """Yield one sending: chunks that are bytes, as many of them as were promised."""
+        chunks = self.open()
+        sent = 0
+        try:
+            async for chunk in chunks:
+                data = chunk if isinstance(chunk, bytes) else _as_bytes(chunk)
+                sent += len(data)
+                # Before the chunk leaves: the peer would read what is beyond the size as the next request.
+                if self.size is not None and sent > self.size:
+                    raise InvalidRequestError(
+                        f"the body is longer than its size: at least {sent} bytes, not {self.size}"
+                    )
+                if data:
+                    yield data
+            self._check_whole(sent)
+        finally:
+            self._reached = max(self._reached, sent)
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
+
+    def _check_whole(self, sent: int) -> None:
+        # An iterable that only looks fresh, over a file that is not rewound, gives less when asked again.
+        if sent < self._reached:
+            raise RequestNotReplayableError(
+                f"the body gave {sent} bytes, and {self._reached} when sent before: it cannot be sent again"
+            )
+        if self.size is not None and sent < self.size:
+            raise InvalidRequestError(f"the body is shorter than its size: {sent} bytes, not {self.size}")
+
+
+class InMemory(Source):
+    """Bytes in memory."""
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.size = len(content)
+        self._reached = 0
+
+    async def open(self) -> AsyncIterator[object]:
+        yield self.content
+
+
+class _File(Source):
+    """A part of a seekable file that is open: from where it stands to its end as it is now, or a slice."""
+
+    __slots__ = ("_end", "_file", "_lock", "_start")
+
+    def __init__(self, file: Any, start: int, end: int) -> None:
+        super().__init__(end - start)
+        self._file = file
+        self._start = start
+        self._end = end
+        self._lock = _lock_of(file)
+
+    def open(self) -> AsyncIterator[object]:
+        return _read_range(self._read_at, self._start, self._end)
+
+    def _read_at(self, position: int, length: int) -> object:
+        # Another body may share the file, and a cancelled sending may have left a read behind in its thread:
+        # neither must move it under this one.
+        with self._lock:
+            self._file.seek(position)
+            return self._file.read(length)
+
+
+class _Path(Source):
+    """A part of a regular file by its path, opened for each sending."""
+
+    __slots__ = ("_end", "_path", "_start")
+
+    def __init__(self, path: str | os.PathLike[str], start: int, end: int) -> None:
+        super().__init__(end - start)
+        self._path = path
+        self._start = start
+        self._end = end
+
+    async def open(self) -> AsyncIterator[object]:
+        file = _PathFile(self._path)
+        try:
+            async with aclosing(_read_range(file.read_at, self._start, self._end)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            # In a thread, since it may have to wait for a read there; shielded, since a cancel would leak it.
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, file.close))
+
+
+class _PathFile:
+    """A file that worker threads open, read and close: a wait for one that is cancelled leaks nothing."""
+
+    __slots__ = ("_closed", "_file", "_lock", "_path")
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def read_at(self, position: int, length: int) -> bytes:
+        with self._lock:
+            if self._closed:
+                return b""
+            if self._file is None:
+                self._file = open(self._path, "rb")  # noqa: SIM115 (closed by close)
+            self._file.seek(position)
+            return self._file.read(length)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._file is not None:
+                self._file.close()
+
+
+class _Iterable(Source):
+    """An iterable that makes an iterator for each sending."""
+
+    __slots__ = ("_iterable", "_previous")
+
+    def __init__(self, iterable: AsyncIterable[object] | Iterable[object], size: int | None) -> None:
+        super().__init__(size)
+        self._iterable = iterable
+        self._previous: object = None
+
+    def open(self) -> AsyncIterator[object]:
+        if isinstance(self._iterable, AsyncIterable):
+            return self._fresh(aiter(self._iterable))
+        return _each(self._fresh(iter(self._iterable)))
+
+    def _fresh(self, iterator: _Iterated) -> _Iterated:
+        if iterator is self._previous:
+            raise RequestNotReplayableError(
+                "the iterable of this body gave the same iterator again: it cannot be sent again"
+            )
+        self._previous = iterator
+        return iterator
+
+
+class _OneShot(Source):
+    """An iterator: whatever it gave is gone."""
+
+    __slots__ = ("_iterator", "_spent")
+
+    replayable = False
+
+    def __init__(self, iterator: AsyncIterable[object], size: int | None) -> None:
+        super().__init__(size)
+        self._iterator = iterator
+        self._spent = False
+
+    @property
+    def spent(self) -> bool:
+        return self._spent
+
+    def open(self) -> AsyncIterator[object]:
+        _check_unspent(self)
+        self._spent = True
+        return aiter(self._iterator)
+
+
+class _Joined(Source):
+    """Sources one after the other."""
+
+    __slots__ = ("_sources", "replayable")
+
+    def __init__(self, sources: list[Source]) -> None:
+        sizes = [source.size for source in sources]
+        super().__init__(None if None in sizes else sum(size or 0 for size in sizes))
+        self._sources = sources
+        self.replayable = all(source.replayable for source in sources)
+
+    @property
+    def spent(self) -> bool:
+        return any(source.spent for source in self._sources)
+
+    async def open(self) -> AsyncIterator[object]:
+        # All of it or nothing: the sources before a spent one must not leave either.
+        _check_unspent(self)
+        for source in self._sources:
+            async with aclosing(source.send()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+
+class Watched(Source):
+    """Another source, with somebody who counts its bytes."""
+
+    __slots__ = ("_meter", "_source", "content", "replayable")
+
+    def __init__(self, source: Source, meter: Meter) -> None:
+        super().__init__(source.size)
+        self._source = source
+        self._meter = meter
+        self.content = source.content
+        self.replayable = source.replayable
+
+    @property
+    def spent(self) -> bool:
+        return self._source.spent
+
+    async def open(self) -> AsyncIterator[object]:
+        self._meter.restart()
+        async with aclosing(self._source.send()) as chunks:
+            async for chunk in chunks:
+                for start in range(0, len(chunk), _CHUNK):
+                    piece = chunk[start : start + _CHUNK]
+                    yield piece
+                    # Who asks for the next one has taken this one.
+                    self._meter.add(len(piece))
+
+
+def _check_unspent(source: Source) -> None:
+    if source.spent:
+        raise RequestNotReplayableError(
+            "this body can be sent once, and its first byte may have left: give bytes, a seekable file,"
+            " or an iterable that makes a new iterator each time"
+        )
+
+
+def join(parts: list[tuple[bytes, Source]], boundary: bytes) -> Source:
+    """A multipart body (RFC 2046 §5.1.1); what is small and in memory is put together here and now."""
+    sources: list[Source] = []
+    text = bytearray()
+    for head, source in parts:
+        text += b"--%b\r\n%b" % (boundary, head)
+        if source.content is not None and len(source.content) <= _CHUNK:
+            text += source.content
+        else:
+            sources += (InMemory(bytes(text)), source)
+            text.clear()
+        text += b"\r\n"
+    text += b"--%b--\r\n" % boundary
+    sources.append(InMemory(bytes(text)))
+    return sources[0] if len(sources) == 1 else _Joined(sources)
+
+
+def source_of(content: Content, what: str = "content") -> Source:
+    """Find the source for anything but a body; *what* is how messages call it."""
+    kind = type(content).__name__
+    if isinstance(content, str):
+        return InMemory(_encode(content))
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return InMemory(bytes(content))
+    if isinstance(content, FilePart):
+        return _source_of_slice(content, what)
+    if isinstance(content, os.PathLike):
+        return _Path(content, 0, _size_of_path(content, what))
+    read = getattr(content, "read", None)
+    if callable(read):
+        return _source_of_file(content, read, what)
+    size = _declared_size(content, what)
+    if isinstance(content, AsyncIterable):
+        return _OneShot(content, size) if isinstance(content, AsyncIterator) else _Iterable(content, size)
+    if isinstance(content, Iterator):
+        return _OneShot(_each(content), size)
+    if isinstance(content, Iterable) and not isinstance(content, Mapping):
+        return _Iterable(content, size)
+    raise TypeError(f"{what} is bytes, str, a binary file, a path or an iterable of bytes, not {kind}")
+
+
+def _source_of_slice(part: FilePart, what: str) -> Source:
+    file: Any = part.file
+    if part.is_path:
+        size = _size_of_path(file, what)
+    else:
+        _check_file(file, what)
+        span = None if inspect.iscoroutinefunction(file.read) else _span(file)
+        if span is None:
+            raise TypeError(f"{what} is a FilePart, whose file must be able to seek")
+        size = span[1]
+    end = max(size, part.offset) if part.length is None else part.offset + part.length
+    if end > size:
+        raise InvalidRequestError(f"{what} is a FilePart up to byte {end}, and its file has {size} bytes")
+    return _Path(file, part.offset, end) if part.is_path else _File(file, part.offset, end)
+
+
+def _size_of_path(path: str | os.PathLike[str], what: str) -> int:
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidRequestError(f"{what} is a path, and {os.fspath(path)!r} is no regular file")
+    return status.st_size
+
+
+def _source_of_file(file: Any, read: Callable[..., Any], what: str) -> Source:
+    _check_file(file, what)
+    if type(file) is io.BytesIO:
+        return InMemory(file.getvalue()[file.tell() :])
+    if inspect.iscoroutinefunction(read):
+        return _OneShot(_read_async(read), _declared_size(file, what))
+    if hasattr(file, "__aiter__"):
+        # A stream has a position: its iterators look new and go on where the last one stopped.
+        return _OneShot(file, _declared_size(file, what))
+    span = _span(file)
+    if span is not None:
+        return _File(file, span[0], max(span))
+    # ``read1`` gives what a pipe has; ``read`` waits until the chunk is full.
+    return _OneShot(_read_on(getattr(file, "read1", read)), _declared_size(file, what))
+
+
+def _check_file(file: Any, what: str) -> None:
+    # ``encoding`` tells the wrappers (tempfile's, aiofiles') that are no TextIOBase themselves.
+    if isinstance(file, io.TextIOBase) or getattr(file, "encoding", None) is not None:
+        raise TypeError(f"{what} is a file in text mode, and a body is made of bytes: open it in binary mode")
+    if getattr(file, "closed", False) is True:
+        raise InvalidRequestError(f"{what} is a closed file")
+
+
+def _span(file: Any) -> tuple[int, int] | None:
+    """Find where a file stands and where it ends; None for one that cannot seek."""
+    with _lock_of(file):
+        try:
+            start: int = file.tell()
+            file.seek(0, os.SEEK_END)
+            end: int = file.tell()
+            file.seek(start)
+        except (AttributeError, OSError):
+            return None
+    return start, end
+
+
+_locks: weakref.WeakKeyDictionary[Any, threading.Lock] = weakref.WeakKeyDictionary()
+
+
+def _lock_of(file: Any) -> threading.Lock:
+    """The lock of an open file, one for all bodies that read it."""
+    try:
+        return _locks.setdefault(file, threading.Lock())
+    except TypeError:  # it has no weak references, or no hash
+        return threading.Lock()
+
+
+def _declared_size(content: object, what: str) -> int | None:
+    size = getattr(content, "size", None)
+    if not isinstance(size, int) or isinstance(size, bool):
+        return None
+    if size < 0:
+        raise InvalidRequestError(f"{what} has a size of {size} bytes, expected 0 or more")
+    return size
+
+
+def _encode(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        # Not its cause: that one holds the whole text.
+        message = f"content has a lone surrogate at position {error.start}, which UTF-8 cannot say"
+    raise InvalidRequestError(message)
+
+
+def _as_bytes(chunk: Any) -> bytes:
+    try:
+        # A copy: whoever fills one buffer again and again must not change what still waits to be written.
+        return memoryview(chunk).tobytes()
+    except TypeError:
+        raise TypeError(f"a chunk of the body is {type(chunk).__name__}, expected bytes") from None
+
+
+async def _read_range(
+    read_at: Callable[[int, int], object], start: int, end: int
+) -> AsyncGenerator[object, None]:
+    """Read a part of a file in worker threads; one that ends early is told by its length."""
+    position = start
+    while position < end:
+        chunk: Any = await asyncio.to_thread(read_at, position, min(_CHUNK, end - position))
+        if chunk == b"":
+            return
+        yield chunk
+        position += len(chunk)
+
+
+async def _read_on(read: Callable[[int], object]) -> AsyncGenerator[object, None]:
+    """Read a file that cannot seek, in worker threads, until it gives no more bytes."""
+    while (chunk := await asyncio.to_thread(read, _CHUNK)) != b"":
+        yield chunk
+
+
+async def _read_async(read: Callable[[int], Any]) -> AsyncGenerator[object, None]:
+    """Read an async file or stream until it gives no more bytes."""
+    while (chunk := await read(_CHUNK)) != b"":
+        yield chunk
+
+
+async def _each(iterator: Iterator[object]) -> AsyncGenerator[object, None]:
+    """Iterate in the event loop, and close the generator that was iterated."""
+    try:
+        for chunk in iterator:
+            yield chunk
+    finally:
+        if isinstance(iterator, Generator):
+            iterator.close()

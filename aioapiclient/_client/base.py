@@ -1,0 +1,483 @@
+"""`BaseClient`: the hooks of a subclass, and how a call is built, sent down the chain and decoded."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import uuid
+from collections.abc import Awaitable, Mapping
+from typing import Any, ClassVar, Final, Self, cast
+
+import aiohttp
+import msgspec
+from multidict import CIMultiDict
+from yarl import URL
+
+from aioapiclient._chain import check_auth, check_chain, default_chain, fold, insert
+from aioapiclient._codecs.decoders import check_cast_to
+from aioapiclient._options import check_iterable, layer_options, resolve_settings
+from aioapiclient._request import APIRequest
+from aioapiclient._response import AsyncAPIResponse, is_response_type, result_type
+from aioapiclient._types import NOT_GIVEN, CallOptions, Omit, RequestOptions
+from aioapiclient._version import __version__
+from aioapiclient.contract import Auth, Handler, Middleware
+from aioapiclient.errors import APIStatusError, RequestNotReplayableError, status_error_class
+from aioapiclient.middleware.auth import AuthMiddleware
+from aioapiclient.middleware.retry import RetryBudget, RetryPolicy
+from aioapiclient.streaming import SSEStream
+from aioapiclient.streaming._reconnect import ReconnectPolicy
+from aioapiclient.streaming._sse import ServerSentEvent
+from aioapiclient.streaming._stream import AsyncStream, Until, stream_error
+
+from .building import build_request
+from .config import CHAIN_OPTIONS, Config
+from .lifecycle import Lifecycle
+from .raw_response import handed_out, is_wished, take_wanted
+
+__all__ = ["BaseClient"]
+
+# The ones that a call looks for, so that it pays nothing for those that nobody fills in.
+_HOOKS: Final = (
+    "_prepare_options",
+    "_prepare_request",
+    "_process_response",
+    "auth_headers",
+    "default_params",
+)
+
+_MOST_PATTERNS = 512  # a path may hold an id: what is remembered must not grow for ever
+
+_RESPONSE: Any = AsyncAPIResponse  # subscripted with types that are known at run time only
+
+
+class BaseClient:
+    """What stands under the public methods: hooks to override, the chain, and the way of a call."""
+
+    _config: Config
+    _shared: Lifecycle
+    _chain: tuple[Middleware, ...]
+    _handler: Handler
+    _budget: RetryBudget | msgspec.UnsetType | None
+    _is_view: bool
+    _is_plain: bool
+    """Whether a call without options is nothing but its path: no hook nor default parameter adds to it."""
+
+    _own_hooks: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls._own_hooks = frozenset(
+            hook for hook in _HOOKS if getattr(cls, hook) is not getattr(BaseClient, hook)
+        )
+
+    @property
+    def user_agent(self) -> str:
+        """The User-Agent: the SDK with its version, and this library (RFC 9110 §10.1.5)."""
+        return f"{type(self).__name__}/{self._config.given['version']} aioapiclient/{__version__}"
+
+    def platform_headers(self) -> Mapping[str, str]:
+        """Headers of the lowest layer that tell of the platform; none, unless an SDK fills them in.
+
+        Asked once, with the first call.
+        """
+        return {}
+
+    @property
+    def default_headers(self) -> Mapping[str, str | Omit]:
+        """The client's layer of headers; a subclass may add to it. Asked once, with the first call."""
+        return cast("Mapping[str, str | Omit]", self._config.given["default_headers"] or {})
+
+    @property
+    def default_params(self) -> Mapping[str, Any]:
+        """The client's layer of query parameters; a subclass may add to it. Asked for every call."""
+        return cast("Mapping[str, Any]", self._config.given["default_params"] or {})
+
+    @property
+    def auth_headers(self) -> Mapping[str, str]:
+        """Headers that are a credential, for a subclass to fill in; used when ``auth`` is None.
+
+        Asked for every attempt, and sent to trusted origins only.
+        """
+        return {}
+
+    async def _prepare_options(self, options: RequestOptions, /) -> RequestOptions:
+        """Once per call, before the request is built: the options of the call, to change or to replace."""
+        return options
+
+    async def _prepare_request(self, request: APIRequest, /) -> None:
+        """Once per send, innermost: final URL, headers and body, to be changed in place."""
+
+    async def _process_response(self, response: AsyncAPIResponse[Any], cast_to: Any, /) -> Any:
+        """Once per call, after the chain: what the caller gets for *response*."""
+        if response.parses_later:
+            return response
+        if cast_to is aiohttp.ClientResponse:
+            return response.take_raw()
+        return await response.parse()
+
+    async def _sleep_for_retry(self, seconds: float, /) -> None:
+        """Wait before another attempt."""
+        await asyncio.sleep(seconds)
+
+    def _make_status_error(self, response: AsyncAPIResponse[Any], body: Any, /) -> APIStatusError:
+        """The error for *response*, whose decoded body is *body*; an SDK may give classes of its own."""
+        return status_error_class(response.status).from_response(response, body)
+
+    def _make_stream_error(self, event: ServerSentEvent, response: AsyncAPIResponse[Any], /) -> Exception:
+        """The error for an ``error`` event in a stream; an SDK may give the class that a status would."""
+        return stream_error(event, response)
+
+    async def _request_api_list(
+        self, method: str, path: str | URL, cast_to: Any, options: RequestOptions, /
+    ) -> AsyncAPIResponse[Any]:
+        """Once per page of a list: send its request; *options* are this page's own."""
+        response: AsyncAPIResponse[Any] = await self._call(method, path, cast_to, False, None, options)
+        return response
+
+    def _idempotency_key(self) -> str:
+        """A new key, with 122 random bits."""
+        return str(uuid.uuid4())
+
+    # --- the chain
+
+    def _set_up_chain(self, changes: Mapping[str, Any]) -> None:
+        """Make the chain anew if *changes* reach it, and fold it around the transport."""
+        self._is_plain = not self._config.given["default_params"] and self._own_hooks.isdisjoint(
+            ("_prepare_options", "_process_response", "default_params")
+        )
+        if not CHAIN_OPTIONS.isdisjoint(changes):
+            chain = self._config.given["chain"]
+            self._chain = self._own_chain() if chain is None else check_chain(chain)
+            self._handler = fold(self._chain, self._innermost())
+            for link in self._chain:
+                self._adopt(_owned(link))
+        elif "_prepare_request" in self._own_hooks:
+            self._handler = fold(self._chain, self._innermost())
+
+    def _own_chain(self) -> tuple[Middleware, ...]:
+        given = self._config.given
+        auth = given["auth"]
+        if auth is not None:
+            check_auth(auth)
+        elif "auth_headers" in self._own_hooks:
+            auth = _HookAuth(self)
+        policy = given["retry"] or RetryPolicy()
+        if policy.budget is msgspec.UNSET:
+            policy = msgspec.structs.replace(policy, budget=self._budget)
+        else:
+            self._budget = policy.budget
+        return tuple(
+            default_chain(
+                auth=auth,
+                default_headers=lambda: self.default_headers,
+                library_headers=lambda: {"User-Agent": self.user_agent, **self.platform_headers()},
+                retry=policy,
+                trusted_origins=given["trusted_origins"],
+                middlewares=given["middlewares"] or (),
+                sleep=self._sleep_for_retry,
+            )
+        )
+
+    def _adopt(self, thing: object) -> None:
+        """Let a link of the chain, or an auth, make calls of its own, and close it with the client."""
+        self._shared.adopt(thing, lambda own: own.bind(self._without_auth()))
+
+    def _innermost(self) -> Handler:
+        transport = self._shared.transport
+        if "_prepare_request" not in self._own_hooks:
+            return transport
+
+        async def send(request: APIRequest) -> AsyncAPIResponse[Any]:
+            await self._prepare_request(request)
+            return await transport(request)
+
+        return send
+
+    def _view(self, config: Config) -> Self:
+        view = copy.copy(self)
+        view._config = config
+        view._is_view = True
+        for name in list(vars(view)):
+            # A resource that was cached on the client belongs to the client.
+            if isinstance(getattr(type(view), name, None), functools.cached_property):
+                del vars(view)[name]
+        return view
+
+    def _without_auth(self) -> Self:
+        config = Config({}, self._config)
+        config.settings = resolve_settings(config.settings, {"auth": None})
+        return self._view(config)
+
+    # --- one call
+
+    def _call(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any,
+        stream: bool,
+        options: CallOptions | None,
+        keywords: RequestOptions,
+    ) -> Awaitable[Any]:
+        """The call that these words make, to be awaited: the way there costs no coroutine of its own."""
+        is_raw = cast_to is aiohttp.ClientResponse
+        if keywords or options or stream or is_raw or not self._is_plain or is_wished() is not None:
+            return self._call_with(method, path, cast_to, stream, options, keywords)
+        return self._value_of(self._build_plain(method, path, cast_to), self._handler, cast_to)
+
+    async def _call_with(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any,
+        stream: bool,
+        options: CallOptions | None,
+        keywords: RequestOptions,
+    ) -> Any:
+        if stream:
+            return await self._open_stream(method, path, cast_to, SSEStream, options, keywords)
+        # Before the hooks: what they send is not what a wrapped method was asked for.
+        wanted, asked = take_wanted(), is_response_type(cast_to)
+        given = layer_options(keywords, options)
+        if given or self._own_hooks:
+            given = await self._prepare(given)
+        if cast_to is aiohttp.ClientResponse:
+            return await self._call_raw(method, path, given)
+        unread = wanted == "unread response"
+        target = cast_to if asked or wanted == "value" else _RESPONSE[cast_to]
+        request = self._build_checked(method, path, target, given, self.default_params, unread)
+        handler = self._handler_for(given) if given else self._handler
+        if wanted == "value" and not asked:
+            return await self._value_of(request, handler, cast_to)
+        response = await self._send(request, handler)
+        handed_out(response, asked=asked)
+        return response if wanted != "value" else await self._processed(response, cast_to)
+
+    async def _value_of(self, request: APIRequest, handler: Handler, cast_to: Any) -> Any:
+        """Send *request* down the chain as `_run` does, and give the value of what comes back."""
+        with self._shared.begin(request):
+            response = await handler(request)
+            if type(response) is not AsyncAPIResponse or not 200 <= response.status < 300:
+                await self._refuse(response)
+        value = response.value
+        if value is not NOT_GIVEN and "_process_response" not in self._own_hooks:
+            return value
+        return await self._processed(response, cast_to)
+
+    async def _call_raw(self, method: str, path: str | URL, given: RequestOptions) -> aiohttp.ClientResponse:
+        request = self._build(method, path, aiohttp.ClientResponse, given, stream=True, accept="*/*")
+        response = await self._run(request, self._handler_for(given))
+        return cast("aiohttp.ClientResponse", await self._processed(response, aiohttp.ClientResponse))
+
+    async def _processed(self, response: AsyncAPIResponse[Any], cast_to: Any) -> Any:
+        try:
+            return await self._process_response(response, cast_to)
+        except BaseException:
+            await response.close()
+            raise
+
+    async def _open_stream(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any,
+        stream_cls: type[AsyncStream[Any]],
+        options: CallOptions | None,
+        keywords: RequestOptions,
+        until: Until | None = None,
+        reconnect: bool | ReconnectPolicy = False,
+    ) -> Any:
+        _check_stream_class(stream_cls)
+        stream_cls.check_options(until, reconnect)
+        self._check_event_type(cast_to)
+        wanted = take_wanted()
+        given = await self._prepare(layer_options(keywords, options))
+        request = self._build(method, path, cast_to, given, stream=True, accept=stream_cls.accept)
+        for name, value in stream_cls.request_headers.items():
+            if not request.call_sets(name):
+                request.headers.setdefault(name, value)
+        response = await self._send(request, self._handler_for(given))
+        try:
+            events = stream_cls(
+                response,
+                cast_to,
+                make_error=self._make_stream_error,
+                until=until,
+                reconnect=reconnect,
+                sleep=self._pause,
+            )
+        except BaseException:
+            await response.close()
+            raise
+        if wanted == "value":
+            return events
+        response.value = events
+        return handed_out(response, asked=False)
+
+    async def _send(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        """Send *request*; an unread response is tracked, and can be asked for again."""
+        if not request.stream:
+            return await self._run(request, handler)
+        pristine = request.copy()
+        response = await self._run(request, handler)
+        self._shared.track(response)
+        pristine.deadline = response.request.deadline
+        response.again = functools.partial(self._send_again, pristine, handler)
+        return response
+
+    async def _ask(self, url: str | URL, cast_to: Any, options: RequestOptions) -> Any:
+        """One request of a poll."""
+        return await self._call("GET", url, cast_to, False, None, options)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait between calls, in a scope that the closing of the client can end."""
+        with self._shared.begin():
+            await self._sleep_for_retry(seconds)
+
+    async def _send_again(
+        self, request: APIRequest, handler: Handler, headers: Mapping[str, str]
+    ) -> AsyncAPIResponse[Any]:
+        """Send the same call once more, with *headers* over its own, through the whole chain."""
+        if not request.can_be_sent:
+            raise RequestNotReplayableError(
+                f"{request.label}: cannot be sent again, its body can be sent only once", request=request
+            )
+        again = request.copy()
+        again.add_call_headers(headers)
+        return await self._send(again, handler)
+
+    def _check_event_type(self, cast_to: Any) -> None:
+        if is_response_type(cast_to):
+            raise TypeError(
+                "cast_to of a stream is the type of its events, not AsyncAPIResponse:"
+                " client.open(method, path) gives an unread response"
+            )
+        if cast_to is not ServerSentEvent:
+            check_cast_to(cast_to, self._config.settings.dec_hook)
+
+    async def _prepare(self, given: RequestOptions) -> RequestOptions:
+        if "_prepare_options" in self._own_hooks:
+            given = await self._prepare_options(given)
+        auth = given.get("auth")
+        if auth is not None:
+            check_auth(auth)
+            self._adopt(auth)
+        return given
+
+    def _build_plain(self, method: str, path: str | URL, cast_to: Any) -> APIRequest:
+        """A request that is nothing but its path: made once, and copied for each call after."""
+        patterns = self._config.patterns
+        try:
+            pattern = patterns.get((method, path, cast_to))
+        except TypeError:  # not hashable, such as Annotated with a list
+            return self._build_checked(method, path, cast_to, {}, {})
+        if pattern is None:
+            request = self._build_checked(method, path, cast_to, {}, {})
+            if request.idempotency_key is None:
+                if len(patterns) >= _MOST_PATTERNS:
+                    patterns.clear()
+                patterns[method, path, cast_to] = request.copy()
+            return request
+        request = pattern.__copy__()
+        request.headers = CIMultiDict()
+        request.cast_to = cast_to
+        request.extensions = {}
+        return request
+
+    def _build_checked(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any,
+        given: RequestOptions,
+        params: Mapping[str, Any],
+        stream: bool = False,
+    ) -> APIRequest:
+        target = result_type(cast_to)
+        check_cast_to(target, self._config.settings.dec_hook)
+        accept = "*/*" if target is bytes else "application/json"
+        return self._build(method, path, cast_to, given, params, stream=stream, accept=accept)
+
+    def _build(
+        self,
+        method: str,
+        path: str | URL,
+        cast_to: Any,
+        given: RequestOptions,
+        params: Mapping[str, Any] | None = None,
+        *,
+        stream: bool = False,
+        accept: str = "application/json",
+    ) -> APIRequest:
+        return build_request(
+            self._config,
+            method,
+            path,
+            cast_to,
+            given,
+            stream=stream,
+            accept=accept,
+            default_params=self.default_params if params is None else params,
+            make_key=self._idempotency_key,
+        )
+
+    async def _run(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        """Send *request* down the chain, in a scope that the closing of the client can end."""
+        with self._shared.begin(request) as scope:
+            opened: list[AsyncAPIResponse[Any]] = []
+            scope.opened = opened if request.stream else None
+            try:
+                response = await handler(request)
+                await self._refuse(response)
+            except BaseException:
+                # A middleware that is ended after the head has nobody to give its response to.
+                for lost in opened:
+                    await lost.close()
+                raise
+            finally:
+                scope.opened = None
+        return response
+
+    async def _refuse(self, response: AsyncAPIResponse[Any]) -> None:
+        """Raise the error for what the chain gave, if it is no success."""
+        if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"The chain gave a {type(response).__name__}, not a response: does a middleware return?"
+            )
+        if response.ok:
+            return
+        await response.read_error()
+        error = self._make_status_error(response, response.error_body())
+        for note in response.notes:
+            error.add_note(note)
+        raise error
+
+    def _handler_for(self, given: RequestOptions) -> Handler:
+        if "middlewares" not in given:
+            return self._handler
+        middlewares = check_iterable("middlewares", given["middlewares"])
+        return fold(insert(self._chain, middlewares), self._innermost())
+
+
+class _HookAuth(Auth):
+    """The credential of a subclass that fills in ``auth_headers``."""
+
+    def __init__(self, client: BaseClient) -> None:
+        self._client = client
+
+    async def authenticate(self, request: APIRequest, /) -> None:
+        """Set the headers."""
+        request.set_headers(self._client.auth_headers)
+
+
+def _owned(link: object) -> object:
+    """What a link of the chain holds open, or makes calls with: itself, or its auth."""
+    return link.auth if isinstance(link, AuthMiddleware) else link
+
+
+def _check_stream_class(stream_cls: object) -> None:
+    if not (isinstance(stream_cls, type) and issubclass(stream_cls, AsyncStream)):
+        raise TypeError(
+            f"stream_cls must be a subclass of AsyncStream, such as SSEStream, not {stream_cls!r}"
+        )

@@ -1,0 +1,190 @@
+"""What a client was given, checked and resolved; a view's is its client's with changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from aioapiclient._headers import check_layer
+from aioapiclient._options import check_iterable, check_mapping, check_retry, merge_headers, resolve_settings
+from aioapiclient._query import QueryStyle, merge_params
+from aioapiclient._types import (
+    DEFAULT_TIMEOUT,
+    NOT_GIVEN,
+    STREAM_TIMEOUT,
+    CallSettings,
+    ClientOptions,
+    NotGiven,
+    Timeout,
+    as_timeout,
+)
+from aioapiclient._url.base import BaseURL
+from aioapiclient._url.origins import TrustedOrigins
+from aioapiclient.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+    from aioapiclient._request import APIRequest
+
+__all__ = ["CLIENT_OPTIONS", "Config"]
+
+CLIENT_OPTIONS: Final = frozenset(ClientOptions.__annotations__)
+"""Every keyword of a client that its views may change."""
+
+CHAIN_OPTIONS: Final = frozenset(
+    {"auth", "chain", "default_headers", "middlewares", "retry", "trusted_origins", "version"}
+)
+"""Those that the chain is made of."""
+
+# They configure the default chain and nothing else: beside a chain of one's own they would be lost.
+_IN_CHAIN: Final = ("auth", "default_headers", "retry", "trusted_origins", "middlewares")
+
+# The client's name for what a call's settings call otherwise.
+_SETTINGS: Final = {
+    "dec_hook": "dec_hook",  # first: error types may need it
+    "max_retries": "max_retries",
+    "error_types": "error_types",
+    "follow_redirects": "follow_redirects",
+    "max_body": "max_body",
+    "strict_response_validation": "strict",
+    "request_id_header": "request_id_header",
+}
+
+
+class Config:
+    """The options of a client or a view, and what requests are made of because of them.
+
+    Raises `InvalidRequestError` for values that make no sense, and `TypeError` for wrong types and
+    combinations.
+    """
+
+    __slots__ = ("base", "given", "patterns", "settings", "stream_timeout", "timeout")
+
+    given: dict[str, Any]
+    """The keywords as they were given, mappings merged."""
+
+    base: BaseURL
+    """Where relative paths lead."""
+
+    patterns: dict[tuple[str, str | URL, Any], APIRequest]
+    """Requests that are nothing but a path, by what they were asked for as: to be copied."""
+
+    settings: CallSettings
+    """The settings of a call that brings none."""
+
+    timeout: Timeout
+    """The limits of a call that brings none, nothing left out."""
+
+    stream_timeout: Timeout
+    """The same for a call that streams."""
+
+    def __init__(self, changes: Mapping[str, Any], parent: Config | None = None) -> None:
+        below: Mapping[str, Any] = {} if parent is None else parent.given
+        _check_combination(below, changes)
+        if changes.get("retry") is not None and "max_retries" not in changes:
+            # A whole policy brings its own number: one from below must not cut into it.
+            changes = {**changes, "max_retries": NOT_GIVEN}
+        self.patterns = {}
+        self.given = {**below, **_merged(below, changes)}
+        self.base = BaseURL(changes["base_url"]) if parent is None or "base_url" in changes else parent.base
+        self.settings = CallSettings() if parent is None else parent.settings
+        self.timeout = DEFAULT_TIMEOUT if parent is None else parent.timeout
+        self.stream_timeout = STREAM_TIMEOUT if parent is None else parent.stream_timeout
+        if "timeout" in changes:
+            self._resolve_timeouts()
+        for name, setting in _SETTINGS.items():
+            if name in changes:
+                self.settings = resolve_settings(self.settings, {setting: changes[name]})
+        self._check(changes)
+
+    @property
+    def query_style(self) -> QueryStyle:
+        """How arrays and nested objects are written in queries and forms."""
+        style: QueryStyle = self.given["query_style"]
+        return style
+
+    @property
+    def enc_hook(self) -> Callable[[Any], Any] | None:
+        """The hook of msgspec for types it does not know."""
+        hook: Callable[[Any], Any] | None = self.given["enc_hook"]
+        return hook
+
+    @property
+    def idempotency_header(self) -> str | None:
+        """The header that carries idempotency keys, if there is one."""
+        name: str | None = self.given["idempotency_header"]
+        return name
+
+    def _resolve_timeouts(self) -> None:
+        own: Timeout = self.given["timeout"]
+        self.timeout = own.over(DEFAULT_TIMEOUT)
+        # A stream lives as long as it likes, unless the call itself limits it.
+        self.stream_timeout = Timeout(
+            attempt=own.attempt, connect=own.connect, read=own.read, write=own.write, pool=own.pool
+        ).over(STREAM_TIMEOUT)
+
+    def _check(self, changes: Mapping[str, Any]) -> None:
+        if "trusted_origins" in changes or "base_url" in changes:
+            TrustedOrigins(self.base, self.given["trusted_origins"])
+        if "default_headers" in changes:
+            check_layer(changes["default_headers"])
+        if changes.get("idempotency_header") is not None:
+            check_layer({changes["idempotency_header"]: ""})
+        style = self.given["query_style"]
+        if not isinstance(style, QueryStyle):
+            raise TypeError(f"query_style must be a QueryStyle, not {type(style).__name__}")
+        name = self.given["request_id_header"]
+        if not isinstance(name, str) or not name:
+            raise InvalidRequestError("request_id_header must be the name of a header")
+
+
+def _merged(below: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """*changes* as they stand over what was given *below*."""
+    merged = dict(changes)
+    for name in _MERGED:
+        if changes.get(name) is not None:
+            own = check_mapping(name, changes[name])
+            if below.get(name):
+                own = _MERGED[name](below[name], own)
+            merged[name] = own
+    if "timeout" in changes:
+        timeout = changes["timeout"]
+        limits = Timeout() if isinstance(timeout, NotGiven) else as_timeout(timeout)
+        merged["timeout"] = limits.over(below.get("timeout", Timeout()))
+    for name in ("middlewares", "chain", "trusted_origins"):
+        # An iterator would be empty when a view asks for it again.
+        if changes.get(name) is not None:
+            merged[name] = check_iterable(name, changes[name])
+    return merged
+
+
+def _over_params(below: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
+    return merge_params(below, own, keep_omitted=True)
+
+
+def _over(below: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**below, **own}
+
+
+# Mappings lie over those from below; None clears them.
+_MERGED: Final[Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Any]]] = {
+    "default_headers": merge_headers,
+    "default_params": _over_params,
+    "error_types": _over,
+}
+
+
+def _check_combination(below: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    chain = changes["chain"] if "chain" in changes else below.get("chain")
+    lost = [name for name in _IN_CHAIN if changes.get(name)]
+    if chain is not None and lost:
+        raise TypeError(
+            f"{lost[0]} lives in the default chain, and chain= replaces that one; "
+            "give it to default_chain(...), and edit what comes back"
+        )
+    check_retry(changes.get("retry"))
+    if changes.get("retry") is not None and changes.get("max_retries", NOT_GIVEN) is not NOT_GIVEN:
+        raise TypeError(
+            "max_retries is the shorthand of retry; give one of them: RetryPolicy(max_retries=...)"
+        )

@@ -1,0 +1,324 @@
+"""Long-running operations: a server says "later" and where to ask; `poll` asks until it is done.
+
+`first_step` and `next_step` decide, without I/O, what a response means: ask again, fetch the result
+elsewhere, or take it from here. Without a status field the HTTP status tells: 202 is "not yet" (RFC
+9110 §15.3.3), any other success the result. With one the word in it does, and an answer that came by
+a 303 is the result all the same (RFC 9110 §15.4.4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
+
+import msgspec
+from multidict import CIMultiDict
+from yarl import URL
+
+from aioapiclient._body.json import encode_json
+from aioapiclient._response import AsyncAPIResponse, is_response_type
+from aioapiclient._types import NOT_GIVEN, RequestOptions, Timeout
+from aioapiclient._url.base import check_url, resolve_reference, without_userinfo
+from aioapiclient.errors import (
+    APIResponseValidationError,
+    APITimeoutError,
+    InvalidRequestError,
+    OperationFailedError,
+)
+
+__all__ = ["Pick", "Poll", "rules", "seconds"]
+
+T = TypeVar("T")
+
+Pick: TypeAlias = str | Callable[[Any], Any]
+"""The name of a member of the body, or a function of the body as plain data."""
+
+# The first is Azure's newer one, which others took over.
+_MONITORS: Final = ("Operation-Location", "Azure-AsyncOperation")
+_GROWTH: Final = 1.5
+_NO_TIME: Final = 1e-6  # seconds: 0 would be refused, as no limit
+_LONGEST_WISH: Final = 3600.0  # seconds: asking once an hour harms nobody, whatever Retry-After says
+
+
+class Rules(NamedTuple):
+    """What the caller says of an operation; the words are case-folded."""
+
+    status_of: Pick | None
+    done: frozenset[str]
+    failed: frozenset[str]
+    result: Pick | None
+
+
+class Ask(NamedTuple):
+    """Not yet: wait, and ask there. *final* is where the result will be, *wish* the server's Retry-After."""
+
+    url: str | URL
+    final: URL | None = None
+    is_monitor: bool = False
+    wish: float | None = None
+
+
+class Fetch(NamedTuple):
+    """Done: the result is over there."""
+
+    url: URL
+
+
+class Done(NamedTuple):
+    """Done: the result is the body of this response, a *member* of it, or *value*."""
+
+    response: AsyncAPIResponse[Any]
+    member: str | None = None
+    value: Any = NOT_GIVEN
+
+
+Step: TypeAlias = Ask | Fetch | Done
+
+
+def first_step(response: AsyncAPIResponse[Any], body: Any, rules: Rules) -> Step:
+    """What the response that started the operation asks for; *body* is its plain data, or None."""
+    monitor, location = _header_url(response, *_MONITORS), _header_url(response, "Location")
+    updates = response.method in {"PUT", "PATCH"}
+    if monitor is not None:
+        final = response.url if updates else location
+        return Ask(monitor, final, is_monitor=True, wish=response.retry_after)
+    own = response.url if updates or response.method == "GET" else None
+    asked = Ask(location or own or "", wish=response.retry_after)
+    step = asked if response.status == 202 else _step(response, body, asked, rules)
+    if isinstance(step, Ask) and not step.url:
+        raise response.validation_error("the operation goes on, and no header says where to ask for it")
+    return step
+
+
+def next_step(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) -> Step:
+    """What the response to *asked* means; *body* is its plain data, or None."""
+    if response.status != 202 and any(hop.status == 303 for hop in response.history):
+        return Done(response)
+    return _step(response, body, asked, rules)
+
+
+def _step(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) -> Step:
+    where = "status" if rules.status_of is None and asked.is_monitor else rules.status_of
+    if where is None:
+        return _again(response, asked) if response.status == 202 else _done(response, body, asked, rules)
+    word = None if body is None else _pick(body, where)
+    if word is None and response.status == 202:
+        return _again(response, asked)
+    if not isinstance(word, str):
+        found = "missing" if word is None else f"of type {type(word).__name__}, not str"
+        what = f"`{where}`" if isinstance(where, str) else "that status_of finds"
+        raise response.validation_error(f"the status of the operation, {what}, is {found}")
+    word = word.casefold()
+    if word in rules.failed:
+        raise OperationFailedError(
+            f"{response.request.label}: the operation ended as {word!r}",
+            status=word,
+            response=response,
+            request=response.request,
+            body=body,
+            retries_taken=response.retries_taken,
+        )
+    return _done(response, body, asked, rules) if word in rules.done else _again(response, asked)
+
+
+def _again(response: AsyncAPIResponse[Any], asked: Ask) -> Ask:
+    """The same question, at the place that the server names now."""
+    moved, location = _header_url(response, *_MONITORS), _header_url(response, "Location")
+    if asked.is_monitor:
+        return Ask(moved or asked.url, asked.final or location, is_monitor=True, wish=response.retry_after)
+    moved = moved or (location if response.status == 202 else None)
+    return asked._replace(url=moved or asked.url, wish=response.retry_after)
+
+
+def _done(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) -> Step:
+    """Where the result is: as the caller says, ``resourceLocation``, the final place, or right here."""
+    if isinstance(rules.result, str):
+        return Done(response, member=rules.result)
+    if rules.result is not None:
+        value = rules.result(body)
+        return Fetch(value) if isinstance(value, URL) else Done(response, value=value)
+    there = _pick(body, "resourceLocation") if asked.is_monitor else None
+    if isinstance(there, str):
+        return Fetch(_target(response, there))
+    return Done(response) if asked.final is None else Fetch(asked.final)
+
+
+def _pick(body: Any, pick: Pick) -> Any:
+    if not isinstance(pick, str):
+        return pick(body)
+    return cast("dict[str, Any]", body).get(pick) if isinstance(body, dict) else None
+
+
+def _header_url(response: AsyncAPIResponse[Any], *names: str) -> URL | None:
+    for name in names:
+        if value := response.headers.get(name, "").strip():
+            return _target(response, value)
+    return None
+
+
+def _target(response: AsyncAPIResponse[Any], reference: str) -> URL:
+    try:
+        # What a server writes there must not become a credential.
+        url = check_url(without_userinfo(resolve_reference(response.url, reference)))
+    except ValueError:
+        raise response.validation_error("the link to the operation is no http or https URL") from None
+    if url.scheme != "https" and response.url.scheme == "https":
+        raise response.validation_error("the link to the operation leads from https to http")
+    return url
+
+
+class Poll:
+    """One `poll` under way: its pace, its deadline, and where it stands."""
+
+    def __init__(
+        self,
+        ask: Callable[[str | URL, Any, RequestOptions], Awaitable[Any]],
+        pause: Callable[[float], Awaitable[object]],
+        rules: Rules,
+        *,
+        interval: float,
+        max_interval: float,
+        timeout: float | None,
+        each: Timeout,
+    ) -> None:
+        self._ask = ask
+        self._pause = pause
+        self._rules = rules
+        self._interval = self._own_wait = interval
+        self._max_interval = max_interval
+        self._timeout = timeout
+        self._each = each
+        self._loop = asyncio.get_running_loop()
+        self._deadline = math.inf if timeout is None else self._loop.time() + timeout
+        self._requests = 0
+        self._body: Any = None
+
+    async def run(
+        self, started: AsyncAPIResponse[Any] | str | URL, cast_to: Any, options: RequestOptions
+    ) -> Any:
+        """Ask until it is done; *options* go along, their parameters to *started* only."""
+        wire = cast_to if is_response_type(cast_to) else AsyncAPIResponse
+        elsewhere = options.copy()
+        elsewhere.pop("params", None)
+        elsewhere.pop("path_params", None)
+        if isinstance(started, AsyncAPIResponse):
+            response: AsyncAPIResponse[Any] = started
+            step = first_step(response, await self._data(response, None), self._rules)
+        else:
+            response = await self._get(started, wire, options)
+            asked = Ask(started)
+            step = next_step(response, await self._data(response, asked), asked, self._rules)
+        while isinstance(step, Ask):
+            asked = step
+            await self._wait(response, asked.wish)
+            response = await self._get(asked.url, wire, options if asked.url is started else elsewhere)
+            step = next_step(response, await self._data(response, asked), asked, self._rules)
+        if cast_to is None:
+            return None
+        if isinstance(step, Fetch):
+            return await self._get(step.url, cast_to, elsewhere)
+        return await _decoded(step, cast_to)
+
+    async def _data(self, response: AsyncAPIResponse[Any], asked: Ask | None) -> Any:
+        """Its body as plain data; None where nobody looks at it, or there is none."""
+        self._body = None
+        is_looked_at = self._rules.status_of is not None or callable(self._rules.result)
+        if await response.read() and (is_looked_at or (asked is not None and asked.is_monitor)):
+            try:
+                self._body = await response.parse(to=Any)
+            except APIResponseValidationError:
+                # "Accepted" may come with any text; what is no longer 202 has to make sense.
+                if response.status != 202:
+                    raise
+        return self._body
+
+    async def _get(self, url: str | URL, cast_to: Any, options: RequestOptions) -> Any:
+        timeout, left = self._each, self._deadline - self._loop.time()
+        if left < math.inf:
+            total = timeout.total if isinstance(timeout.total, float | int) else math.inf
+            timeout = msgspec.structs.replace(timeout, total=max(min(left, total), _NO_TIME))
+        self._requests += 1
+        try:
+            return await self._ask(url, cast_to, {**options, "timeout": timeout})
+        except APITimeoutError as error:
+            if error.phase == "total":
+                error.body = self._body
+                error.add_note(f"This was request {self._requests} of a poll")
+            raise
+
+    async def _wait(self, response: AsyncAPIResponse[Any], wish: float | None) -> None:
+        left = self._deadline - self._loop.time()
+        if wish:  # zero is no wish: it would only keep the server busy
+            seconds = min(wish, _LONGEST_WISH)
+        else:
+            # Smaller steps toward the end: one long wait would leave much of the time unused.
+            most = min(self._own_wait, max(self._interval, left / 2))
+            seconds = random.uniform(most / 2, most)
+            self._own_wait = min(self._own_wait * _GROWTH, self._max_interval)
+        if seconds >= left:
+            raise APITimeoutError(
+                f"{response.request.label}: not done within {self._timeout:g} s (total): "
+                f"a wait of {seconds:.2f} s after request {self._requests} would pass it",
+                phase="total",
+                request=response.request,
+                body=self._body,
+                retry_after=wish,
+            )
+        await self._pause(seconds)
+
+
+async def _decoded(step: Done, cast_to: Any) -> Any:
+    """What *step* holds, as *cast_to*."""
+    response = step.response
+    is_part = step.member is not None or step.value is not NOT_GIVEN
+    is_asked = is_response_type(cast_to)
+    if not is_part and not (is_asked and response.request.cast_to != cast_to):
+        return response if is_asked else await response.parse(to=cast_to)
+    headers, body = CIMultiDict(response.headers), response.body
+    if step.member is not None:
+        # Raw: its very bytes, so that a Decimal keeps its digits and the codec stays the same.
+        members = await response.parse(to=dict[str, msgspec.Raw])
+        if step.member not in members:
+            raise response.validation_error(f"the operation is done, and has no member {step.member!r}")
+        body = bytes(members[step.member])
+    elif is_part:
+        headers["Content-Type"] = "application/json"
+        body = encode_json(step.value)
+    request = response.request.copy()
+    request.cast_to, request.stream = cast_to, False
+    part = AsyncAPIResponse.from_bytes(request, response.status, headers, body)
+    return part if is_asked else await part.parse()
+
+
+def rules(
+    status_of: Pick | None, done: Collection[str], failed: Collection[str], result: Pick | None
+) -> Rules:
+    for name, pick in (("status_of", status_of), ("result", result)):
+        if not (pick is None or isinstance(pick, str) or callable(pick)):
+            raise TypeError(f"{name} must be the name of a member or a function, not {type(pick).__name__}")
+    ends = _words("done", done), _words("failed", failed)
+    if not ends[0]:
+        raise InvalidRequestError("done must name at least one word, or no operation would ever be")
+    if both := ends[0] & ends[1]:
+        raise InvalidRequestError(f"done and failed both name {', '.join(sorted(both))}")
+    return Rules(status_of, *ends, result)
+
+
+def _words(name: str, words: Any) -> frozenset[str]:
+    if isinstance(words, str) or not isinstance(words, Iterable):
+        raise TypeError(f"{name} must be a collection of words, not {type(words).__name__}")
+    listed: list[Any] = [*words]
+    if not all(isinstance(word, str) for word in listed):
+        raise TypeError(f"{name} must hold str")
+    return frozenset(word.casefold() for word in listed)
+
+
+def seconds(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+    if not (value > 0 and math.isfinite(value)):
+        raise InvalidRequestError(f"{name} must be above 0 seconds, not {value}")
+    return value

@@ -1,0 +1,369 @@
+"""Bytes into typed values: the decoder for a type and a content type, and why a body did not fit.
+
+Decoding goes straight from bytes into the type, by a msgspec decoder that is made once per type,
+format, strictness and hook. Every body that does not fit ends in one exception, `DecodeError`,
+whose text names the place and the types and holds nothing that the body said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import decimal
+import functools
+import importlib
+import math
+import re
+from collections.abc import Callable
+from typing import Any, Literal, NoReturn, TypeAlias, get_args, get_origin
+
+import msgspec
+import msgspec.inspect
+import msgspec.toml
+import msgspec.yaml
+
+from aioapiclient._patterns import lazily
+
+from .content_type import LONGEST_HEADER, Format, parse_content_type
+from .open import DecHook, InsideOpen, Open, check_opens, closed, members, open_hook, reached
+
+__all__ = ["DecodeError", "check_cast_to", "decode_body", "decoder_for"]
+
+Decode: TypeAlias = Callable[[bytes], Any]
+
+# What msgspec raises about a body: bad UTF-8 and too many digits are ValueErrors, an unhashable member of
+# a set is a TypeError. From a user's hook it wraps those two; the rest is the user's own, and passes.
+_FAILURES = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
+
+
+class DecodeError(Exception):
+    """A body that is not what was asked for; neither text, attributes nor causes hold any of its values."""
+
+    def __init__(self, reason: str, path: str = "$") -> None:
+        super().__init__(reason, path)
+        self.reason = reason
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.reason} (at {self.path})"
+
+
+def decode_body(
+    body: bytes,
+    cast_to: Any,
+    content_type: str | None,
+    *,
+    strict: bool = True,
+    dec_hook: DecHook | None = None,
+) -> Any:
+    """*body* as *cast_to*, by the codec of *content_type*.
+
+    ``bytes`` and ``str`` are the body itself, None discards it, `Any` is plain data (text for text,
+    bytes for what has no codec). All else is decoded and validated; where the content type names no
+    codec, as JSON, but never from HTML. An empty body is None where the type admits that. With
+    ``strict=False`` values are coerced (``"1"`` to 1), never let through.
+
+    Raises `DecodeError` for a body that does not fit, and `TypeError` for a type that msgspec cannot decode.
+    """
+    return decoder_for(cast_to, content_type, strict, dec_hook)(body)
+
+
+def decoder_for(
+    cast_to: Any, content_type: str | None, strict: bool = True, dec_hook: DecHook | None = None
+) -> Decode:
+    """The function that decodes bodies of this content type, to hold on to or to ask for each time."""
+    if content_type is not None and len(content_type) > LONGEST_HEADER:
+        content_type = content_type[:LONGEST_HEADER]  # what is remembered below is a server's to choose
+    try:
+        return _decoder_by_header(cast_to, content_type, strict, dec_hook)
+    except TypeError:
+        # Not hashable (Annotated with a list): works without the cache. Not decodable: raises again.
+        _, kind, charset = parse_content_type(content_type)
+        return _decoder(cast_to, kind, charset, strict, dec_hook)
+
+
+@functools.lru_cache(maxsize=512)
+def _decoder_by_header(
+    cast_to: Any, content_type: str | None, strict: bool, dec_hook: DecHook | None
+) -> Decode:
+    _, kind, charset = parse_content_type(content_type)
+    return _cached_decoder(cast_to, kind, charset, strict, dec_hook)
+
+
+def check_cast_to(cast_to: Any, dec_hook: DecHook | None = None) -> None:
+    """`TypeError` that names *cast_to*, if nothing can be decoded to it; cheap after the first time."""
+    decoder_for(cast_to, "application/json", True, dec_hook)
+
+
+def _decoder(cast_to: Any, kind: Format, charset: str, strict: bool, dec_hook: DecHook | None) -> Decode:
+    try:
+        choices = [one for one in members(cast_to) if one is not type(None)]
+        optional = any(_admits_none(one) for one in members(cast_to))
+        if not choices:
+            return _discard
+        if choices == [object]:
+            cast_to, choices = Any, [Any]
+        only = choices[0] if len(choices) == 1 else None
+        read = _text_reader(only, kind, charset)
+        if read is None:
+            if kind == "html":
+                return _unless_empty(_refuse_html) if optional else _refuse_html
+            decode = _structured(cast_to, kind, strict, dec_hook)
+            return _guarded(decode, optional, bom=kind != "msgpack")
+        if cast_to is not only:  # Annotated may hold constraints, on text too
+            read = _then_convert(read, cast_to, strict, dec_hook)
+        return _guarded(_unless_empty(read) if optional else read, optional, bom=False)
+    except Exception as error:
+        name = cast_to.__qualname__ if isinstance(cast_to, type) else repr(cast_to)
+        raise TypeError(f"cast_to {name} cannot be decoded: {error}") from error
+
+
+_cached_decoder = functools.lru_cache(maxsize=512)(_decoder)
+
+
+def _admits_none(one: Any) -> bool:
+    return one in (type(None), Any, object) or (get_origin(one) is Literal and None in get_args(one))
+
+
+def _guarded(decode: Decode, optional: bool, *, bom: bool) -> Decode:
+    """*decode*, with every failure as a `DecodeError`; what is rare is looked at only after a failure."""
+
+    def run(body: bytes) -> Any:
+        try:
+            return decode(body)
+        except _FAILURES as error:
+            reason, path = _explain(error)
+        # Raised out here, so that no context keeps the error of msgspec, which may quote the body.
+        if not body:
+            if optional:
+                return None
+            raise DecodeError("the body is empty")
+        if bom and body.startswith(b"\xef\xbb\xbf"):
+            return _guarded(decode, optional, bom=False)(body[3:])
+        raise DecodeError(reason, path)
+
+    return run
+
+
+def _discard(body: bytes) -> None:
+    return None
+
+
+def _refuse_html(body: bytes) -> NoReturn:
+    raise DecodeError("an HTML page came")
+
+
+def _unless_empty(decode: Decode) -> Decode:
+    return lambda body: decode(body) if body else None
+
+
+def _then_convert(read: Decode, cast_to: Any, strict: bool, dec_hook: DecHook | None) -> Decode:
+    msgspec.json.Decoder(cast_to)  # refuses what cannot be decoded now, not at the first body
+    return lambda body: msgspec.convert(read(body), cast_to, strict=strict, dec_hook=dec_hook, str_keys=True)
+
+
+def _text_reader(only: Any, kind: Format, charset: str) -> Decode | None:
+    """How to read the one type *only* without a codec; None where it takes one."""
+    if only is bytes or (only is Any and kind == "other"):
+        return _itself
+    if only is str or (only is Any and kind in ("text", "html")):
+        return functools.partial(_text, charset)
+    if only in (bool, int, float) and kind == "text":
+        return functools.partial(_scalar, charset, only)
+    return None
+
+
+def _itself(body: bytes) -> bytes:
+    return body
+
+
+def _text(charset: str, body: bytes) -> str:
+    try:
+        text = body.decode(charset)
+    except UnicodeError:
+        text = None
+    if text is None:
+        raise DecodeError(f"the body is not {charset} text")
+    return text.removeprefix("\ufeff")
+
+
+def _scalar(charset: str, wanted: Any, body: bytes) -> Any:
+    """A bool (true and false in any case), int or float that stands alone in a text."""
+    text = _text(charset, body).strip()
+    if wanted is bool:
+        text = text.lower() if text.lower() in ("true", "false") else ""
+    value = msgspec.convert(text, wanted, strict=False)
+    if not math.isfinite(value):
+        raise DecodeError("NaN and infinity are refused")
+    return value
+
+
+def _structured(cast_to: Any, kind: Format, strict: bool, dec_hook: DecHook | None) -> Decode:
+    if dec_hook is None:
+        _check_custom(cast_to)
+    types = reached(cast_to)
+    if not check_opens(types):
+        return _bare(cast_to, kind, strict, dec_hook)
+    float_hook = _exact_float if decimal.Decimal in types else None
+    hook = open_hook(strict, dec_hook)
+    opened = _bare(cast_to, kind, strict, hook, float_hook)
+    narrow = closed(cast_to)
+    if narrow is cast_to:
+        return opened
+    try:
+        plain = _bare(narrow, kind, strict, hook, float_hook)
+    except TypeError:  # such as dict[Open[A | SomeEnum], int]: as a key msgspec refuses A, but not Open
+        return opened
+
+    def decode(body: bytes) -> Any:
+        try:
+            return plain(body)
+        except msgspec.ValidationError:
+            pass
+        return opened(body)
+
+    return decode
+
+
+def _check_custom(cast_to: Any) -> None:
+    """`TypeError` for a class that only a ``dec_hook`` could make; those in fields may have defaults."""
+    waiting: list[Any] = []
+    # msgspec 0.20 raises for Literal["a", None], which it decodes; what is really wrong the decoder says.
+    with contextlib.suppress(Exception):
+        waiting.append(msgspec.inspect.type_info(cast_to))
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, msgspec.inspect.CustomType):
+            if node.cls not in (object, Open):
+                raise TypeError(f"{node.cls.__name__} needs a dec_hook")
+        elif node.__class__ is tuple:
+            waiting.extend(node)
+        elif isinstance(node, msgspec.inspect.Type) and not hasattr(node, "fields"):
+            waiting.extend(getattr(node, name) for name in node.__struct_fields__)
+
+
+def _bare(
+    cast_to: Any,
+    kind: Format,
+    strict: bool,
+    dec_hook: DecHook | None,
+    float_hook: Callable[[str], Any] | None = None,
+) -> Decode:
+    """What msgspec decodes with; it raises `TypeError` here for a type it cannot decode."""
+    if kind == "msgpack":
+        return msgspec.msgpack.Decoder(cast_to, strict=strict, dec_hook=dec_hook).decode
+    if kind in ("yaml", "toml"):
+        return _then_convert(_parse_yaml if kind == "yaml" else _parse_toml, cast_to, strict, dec_hook)
+    return msgspec.json.Decoder(cast_to, strict=strict, dec_hook=dec_hook, float_hook=float_hook).decode
+
+
+def _exact_float(text: str) -> float | decimal.Decimal:
+    """A number for a Decimal inside `Open`, which goes through plain data: exact where a float is not."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("Number out of range")
+    exact = decimal.Decimal(text)
+    return number if exact == decimal.Decimal(repr(number)) else exact
+
+
+_YAML_DEPTH = 500  # collections inside each other; libyaml ends the process at some 50 000
+
+
+def _parse_yaml(body: bytes) -> Any:
+    try:
+        yaml: Any = importlib.import_module("yaml")
+    except ImportError:
+        yaml = None
+    if yaml is None:
+        raise DecodeError("YAML came, which needs the package PyYAML")
+    try:
+        refused = _yaml_refusal(yaml, body)
+        if refused is None:
+            return msgspec.yaml.decode(body)
+    except Exception as error:  # for odd scalars PyYAML raises IndexError, KeyError and AttributeError
+        # The libyaml of PyYAML 6.0.4 has a limit of its own, and looks further ahead than one event.
+        too_deep = "nesting depth" in str(getattr(error, "problem", ""))
+        refused = "nested too deep" if too_deep else f"not valid YAML{_where(error)}"
+    raise DecodeError(refused)
+
+
+def _yaml_refusal(yaml: Any, body: bytes) -> str | None:
+    """Why a YAML body is not even loaded: depth crashes libyaml, aliases make a bomb of a small body."""
+    depth = 0
+    for event in yaml.parse(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            return "YAML aliases are refused"
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _YAML_DEPTH:
+            return "nested too deep"
+    return None
+
+
+def _parse_toml(body: bytes) -> Any:
+    try:
+        return msgspec.toml.decode(body)
+    except (*_FAILURES, OverflowError) as error:
+        where = _where(error)
+    raise DecodeError(f"not valid TOML{where}")
+
+
+def _where(error: Exception) -> str:
+    places = re.findall(r"line \d+, column \d+", str(error))
+    return f" ({places[-1]})" if places else ""
+
+
+# --- What went wrong, without what the body said ---
+
+_PATH = lazily(r" - at `(key` in `)?(\$(?:\.[^`.\[\]]+|\[[^`\]]*\])*)`$")
+_LONGEST_PATH = 200
+# Messages that quote the schema, never the body.
+_HARMLESS = (
+    "Expected ",
+    "Object missing required field ",
+    "Input data was truncated",
+    "JSON is malformed: ",
+    "MessagePack data is malformed: ",
+    "Invalid RFC3339 ",
+    "Invalid ISO8601 ",
+    "Invalid UUID",
+    "Invalid base64 ",
+    "Invalid decimal ",
+    "Invalid epoch ",
+    "Invalid MessagePack ",
+    "Number out of range",
+    "Integer value out of range",
+    "Timestamp is out of range",
+    "Duration is out of range",
+)
+# Messages that quote the body, and what is said instead.
+_REWORDED = {
+    "Invalid enum value ": "Not a member of the enum or literal",
+    "Invalid value ": "Unknown tag",
+    "Object contains unknown field ": "Object contains an unknown field",
+}
+
+
+def _explain(error: BaseException) -> tuple[str, str]:
+    """The reason and the path of a failure, where msgspec may quote values, and users' hooks too."""
+    if isinstance(error, RecursionError):
+        return "nested too deep", "$"
+    if isinstance(error, UnicodeError):
+        return "not valid UTF-8", "$"
+    if isinstance(error, TypeError):
+        return "an array or object stands where only scalars can: in a set, or as a key", "$"
+    if not isinstance(error, msgspec.MsgspecError):
+        return "a number has too many digits", "$"
+    message, path, in_key = str(error), "$", ""
+    if place := _PATH.search(message):
+        message, path, in_key = message[: place.start()], place[2], " in a key" if place[1] else ""
+    cause = error.__cause__
+    if isinstance(cause, InsideOpen):
+        reason, inner = _explain(cause.error)
+        path += inner[1:]
+    elif cause is not None:
+        reason = f"refused with {type(cause).__name__} while it was decoded"
+    elif message.startswith(_HARMLESS):
+        reason = message
+    else:
+        reworded = (text for start, text in _REWORDED.items() if message.startswith(start))
+        reason = next(reworded, "does not fit")
+    return reason + in_key, path[:_LONGEST_PATH]

@@ -1,0 +1,91 @@
+"""The bodies of errors: decoded as well as they can be, to the type that their status was given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+from aioapiclient.errors import InvalidRequestError
+
+from .content_type import parse_content_type
+from .decoders import DecodeError, check_cast_to, decode_body
+from .open import DecHook
+
+__all__ = ["ProblemDetails", "check_error_types", "decode_error_body", "error_type_for"]
+
+
+class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """An ``application/problem+json`` body (RFC 9457 §3); a member of the wrong type is ignored (§3.1)."""
+
+    type: str = "about:blank"
+    title: str | None = None
+    status: int | None = None
+    detail: str | None = None
+    instance: str | None = None
+    extensions: dict[str, Any] = {}
+    """The members that RFC 9457 does not name."""
+
+
+_PROBLEM_MEMBERS = {"type": str, "title": str, "status": int, "detail": str, "instance": str}
+
+
+def decode_error_body(
+    body: bytes,
+    content_type: str | None,
+    error_type: Any = None,
+    *,
+    strict: bool = True,
+    dec_hook: DecHook | None = None,
+) -> Any:
+    """The body of an error, as well as it can be read; it never raises, so it never masks the error itself.
+
+    *error_type* if it fits; else `ProblemDetails`, plain data for JSON and its like (declared, or
+    looking it), text without outer blanks, and None for an empty body.
+    """
+    if not body:
+        return None
+    if error_type is not None and error_type is not ProblemDetails:
+        try:
+            return decode_body(body, error_type, content_type, strict=strict, dec_hook=dec_hook)
+        except Exception:  # also what a hook raises: the status is what has to be reported
+            pass
+    media, kind, charset = parse_content_type(content_type)
+    if kind in ("text", "other") and body.lstrip()[:1] in (b"{", b"["):
+        kind, content_type = "json", "application/json"
+    if kind not in ("text", "other", "html"):
+        try:
+            data = decode_body(body, Any, content_type)
+        except DecodeError:
+            pass
+        else:
+            is_problem = media == "application/problem+json" or error_type is ProblemDetails
+            return _problem(cast("dict[str, Any]", data)) if is_problem and isinstance(data, dict) else data
+    return body.decode(charset, "replace").removeprefix("\ufeff").strip()
+
+
+def _problem(data: dict[str, Any]) -> ProblemDetails:
+    known = {name: data[name] for name, kind in _PROBLEM_MEMBERS.items() if type(data.get(name)) is kind}
+    extensions = {name: member for name, member in data.items() if name not in _PROBLEM_MEMBERS}
+    return ProblemDetails(**known, extensions=extensions)
+
+
+def error_type_for(status: int, error_types: Mapping[int | str, Any] | None) -> Any:
+    """What the body of this status decodes to: by exact status, ``"4XX"`` or ``"default"``, in this order."""
+    # A status that there is not is treated like a 5XX (RFC 9110 §15).
+    for key in (status, f"{min(status // 100, 5)}XX", "default"):
+        if error_types and key in error_types:
+            return error_types[key]
+    return None
+
+
+def check_error_types(error_types: Mapping[int | str, Any], dec_hook: DecHook | None = None) -> None:
+    """Refuse a key that no status could match (`InvalidRequestError`) and a type that cannot be decoded."""
+    for key, error_type in error_types.items():
+        if key != "default" and not re.fullmatch(r"[1-5](?:\d\d|XX)", str(key)):
+            raise InvalidRequestError(f"error_types: {key!r} is no status, no '4XX' and not 'default'")
+        if isinstance(key, str) and key.isdigit():
+            raise TypeError(f"error_types: the status {key!r} must be an int")
+        check_cast_to(error_type, dec_hook)

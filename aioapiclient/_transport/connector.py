@@ -1,0 +1,429 @@
+"""The pool of connections: aiohttp's, with what it lacks.
+
+All that is known here of aiohttp's insides is laid over a connector by `mend`, a user's own too: a
+class over its class, and a protocol of ours for the connections it makes. Each hook into what aiohttp
+does not document is named where it is used, and held by a test on every aiohttp of the matrix.
+
+* A connection is reused only if nothing came on it since its last response, and not in the last
+  second that its server says it will keep it.
+* ``connect`` limits DNS, TCP and TLS together, ``pool`` the wait for a free connection, and the two
+  can be told apart; what fails there is known to be unsent.
+* What follows a whole response in one piece with it is dropped with the connection, not the response.
+* Who reads from a connection that is closed, or broken, is told so, and does not wait for ever.
+* What comes on an idle connection closes it.
+* A server that sends interim responses, headers, trailers or a chunk's frame without end is broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import select
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+from aiohttp import http_exceptions, http_parser
+from aiohttp.client_proto import ResponseHandler
+from multidict import istr
+
+from aioapiclient._patterns import lazily
+
+from .errors import ConnectTimeout, PoolTimeout, mark_unsent
+
+__all__ = ["LINE", "Limits", "forget_session", "make_connector", "mend"]
+
+_CONNECTIONS: Final = 1000
+_KEEPALIVE: Final = 60  # seconds of silence before TCP asks whether the peer is there
+_MOST_NAMES: Final = 1000  # redirects to names without end are not to fill the memory
+_MOST_INTERIM: Final = 100  # 1xx responses before one final one
+# What may come in pieces without a byte of content: a status line, 128 headers, an empty line.
+_MOST_BARE_LINES: Final = 130
+LINE: Final = 32 << 10  # bytes of one header line: a long CSP or Link is no error
+
+_IS_PURE_PYTHON: Final = http_parser.HttpResponseParser is http_parser.HttpResponseParserPy
+
+# What servers say of their own patience (RFC 2068 §19.7.1.1): a request that crosses their FIN is lost.
+_KEEP_ALIVE: Final = istr("Keep-Alive")
+_PATIENCE: Final = lazily(r"\btimeout\s*=\s*\"?(\d{1,9})(?!\d)", re.IGNORECASE)
+_MARGIN: Final = 1.0  # seconds
+
+
+class _Protocol(ResponseHandler):
+    """aiohttp's client protocol, which parses the responses of one connection.
+
+    Hooks: `data_received`, `set_response_params`, `_skip_payload`, `_parser` and its `_tail`, `_payload`
+    and its `total_bytes`, `_waiter`, `upgraded`, `resume_reading`, `_reading_paused`, `_reschedule_timeout`,
+    `_drop_timeout`, `_on_read_timeout`, `_read_timeout`.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._interim = 0
+        self._is_answered = False  # whether the head of the final response came
+        self._is_bare = False  # whether a piece brought no head
+        self._bare_lines = 0  # that ended since the last head, or byte or end of content
+        self._open_line = 0  # bytes of the one that has not ended
+        self._good_until: float | None = None
+        self._params: dict[str, Any] = {}
+        self._is_first = False  # whether the next bytes are the first of a response
+        self._first: bytes | None = None  # these bytes, until a head was found in them
+        self._poll: Callable[[int], list[Any]] | None = None
+        self._silent_since: float | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Prepare to look at the socket, once for the life of the connection."""
+        super().connection_made(transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(sock.fileno(), select.POLLIN)
+            self._poll = poll.poll
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Leave no timer behind, and no reader who hears of the consequence instead of the reason."""
+        body, reason = self._payload, self.exception()
+        super().connection_lost(exc)
+        self._stop_alarm()
+        if isinstance(reason, http_exceptions.HttpProcessingError) and body is not None and not body.is_eof():
+            body.set_exception(reason)
+
+    def is_connected(self) -> bool:
+        """Whether the connection is open and, if it is idle, fit for the next request: aiohttp asks at reuse.
+
+        What came since the last response is no answer to the next request, but a stray response or
+        the end of the connection. The loop may not have read it yet, so the socket is asked. Without
+        `select.poll` only what was read is seen.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return False
+        if self._waiter is not None:
+            return True
+        if self.should_close:  # in use, or unfit
+            body = self._payload
+            return body is not None and not body.is_eof()
+        if _IS_PURE_PYTHON and getattr(self._parser, "_tail", None):
+            return False  # bytes that came with the last response, and are no whole line
+        if self._good_until is not None and self._loop.time() >= self._good_until:
+            return False
+        return self._poll is None or not self._poll(0)
+
+    def set_response_params(self, **params: Any) -> None:
+        """Prepare for the next response."""
+        self._params = params
+        self._is_first = True
+        self._is_answered = False
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in bytes."""
+        if not data:
+            super().data_received(data)  # aiohttp goes on with what it has
+        elif self._is_first:
+            self._first = data
+            self._receive_first(data)
+        else:
+            self._receive_more(data)
+
+    def _receive_first(self, data: bytes) -> None:
+        """Take in the first bytes of a response; they are remembered for `_rescue` until a head was found."""
+        self._is_first = False
+        if self._skip_payload and not data.endswith(b"\r\n\r\n"):
+            self.force_close()  # a HEAD is answered by a head; older parsers swallow what follows it
+        super().data_received(data)
+        if self._first is not None:
+            self._first = None
+            self._count_bare(data)
+
+    def _receive_more(self, data: bytes) -> None:
+        """Take in bytes that go on with a response, unless there is none to go on with."""
+        if self.upgraded:  # it is HTTP no more
+            super().data_received(data)
+            return
+        body = self._payload
+        if self._is_answered and (body is None or body.is_eof()):
+            self.close()  # they answer nobody, and would fill the memory of a connection that nobody reads
+            return
+        if self._skip_payload:
+            self.force_close()
+        taken = 0 if body is None else body.total_bytes
+        self._is_bare = True
+        super().data_received(data)
+        moved = self._is_answered and body is not None and (body.total_bytes > taken or body.is_eof())
+        if self._is_bare and not moved:
+            self._count_bare(data)
+        else:
+            self._bare_lines = self._open_line = 0
+
+    def resume_reading(self, *args: Any, **options: Any) -> None:
+        """Go on reading, if that was paused: aiohttp 3.14 asks for it at each read of a body."""
+        if self._reading_paused or self._decompresses():
+            super().resume_reading(*args, **options)
+
+    def _count_bare(self, data: bytes) -> None:
+        """Bound what is no content: older parsers count headers and trailers when all have come."""
+        if self._is_answered and self._decompresses():
+            return  # it may be content that has given nothing yet
+        lines = data.count(b"\n")
+        self._bare_lines += lines
+        self._open_line = len(data) - data.rindex(b"\n") - 1 if lines else self._open_line + len(data)
+        if self._bare_lines > _MOST_BARE_LINES or self._open_line > LINE:
+            self.set_exception(http_exceptions.BadHttpMessage("Headers, trailers or a line without end"))
+            if self.transport is not None:
+                self.transport.close()
+
+    def _decompresses(self) -> bool:
+        """Whether aiohttp takes a coding off: for raw responses, and in what a proxy says to a CONNECT."""
+        return bool(self._params.get("auto_decompress", True))
+
+    def _rescue(self, data: bytes) -> None:
+        """Parse *data* once more, its head alone first: what is no HTTP may lie behind a whole response.
+
+        Servers do so to a HEAD or with a 204. aiohttp's parser keeps nothing of what it has understood.
+        """
+        super().set_response_params(**self._params)
+        end = data.find(b"\r\n\r\n") + 4
+        super().data_received(data[:end])
+        if self.exception() is None:
+            super().data_received(data[end:])
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """Take in one parsed response, unless it is one interim response too many."""
+        self._first = None
+        self._is_bare = False
+        message = data[0]
+        if message.code < 200:
+            self._interim += 1
+            if self._interim > _MOST_INTERIM:
+                if not self.is_eof():
+                    self.set_exception(http_exceptions.BadHttpMessage("Too many interim responses"))
+                return
+        else:
+            self._interim = 0
+            self._is_answered = True
+            said = message.headers.get(_KEEP_ALIVE)
+            self._good_until = None if said is None else self._end_of_patience(said)
+        super().feed_data(data, size)
+
+    def _end_of_patience(self, said: str) -> float | None:
+        patience = _PATIENCE.search(said)
+        return patience and self._loop.time() + int(patience[1]) - _MARGIN
+
+    def set_exception(self, exc: BaseException, *args: Any, **options: Any) -> None:
+        """Note that the connection is broken, and tell who reads the body of what is no HTTP any more."""
+        first, self._first = self._first, None
+        if first is not None and isinstance(exc, http_exceptions.HttpProcessingError):
+            self._rescue(first)
+            return
+        super().set_exception(exc, *args, **options)
+        if isinstance(exc, http_exceptions.HttpProcessingError):
+            self._end_reader(exc)
+
+    def close(self) -> None:
+        """Close the connection, and tell who still reads from it: aiohttp would leave them waiting."""
+        self._end_reader(aiohttp.ClientConnectionError("Connection closed"))
+        super().close()
+
+    def abort(self) -> None:
+        """Close the connection at once; see `close`."""
+        self._end_reader(aiohttp.ClientConnectionError("Connection closed"))
+        super().abort()
+
+    def _end_reader(self, error: Exception) -> None:
+        body = self._payload
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(error)
+
+    # The read timeout. aiohttp makes one timer when a request was sent, and another whenever bytes come in.
+    # Here one timer stays for all: it looks, when it fires, how long the silence has lasted.
+
+    def _reschedule_timeout(self) -> None:
+        seconds = self._read_timeout
+        if not seconds:
+            self._silent_since = None
+            return
+        self._silent_since = now = self._loop.time()
+        if self._alarm is None or self._alarm_at > now + seconds:
+            self._set_alarm(now + seconds)
+
+    def _drop_timeout(self) -> None:
+        self._silent_since = None
+
+    def _set_alarm(self, when: float) -> None:
+        self._stop_alarm()
+        if self.transport is None:
+            return  # aiohttp 3.14.0 asks for it when the last bytes are read, too
+        self._alarm_at = when
+        self._alarm = self._loop.call_at(when, self._look_at_silence)
+
+    def _stop_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _look_at_silence(self) -> None:
+        self._alarm = None
+        since, seconds = self._silent_since, self._read_timeout
+        if since is None or not seconds:
+            return
+        if self._loop.time() >= since + seconds:
+            self._on_read_timeout()
+        else:
+            self._set_alarm(since + seconds)
+
+
+class Limits(aiohttp.ClientTimeout):
+    """aiohttp's limits of one request, and the one that it has no name for."""
+
+    pool: float | None = None
+
+
+class _Traces(list[Any]):
+    """aiohttp's list of traces: it is all that a wait for a connection is given, so it carries the limit."""
+
+    pool: float | None = None
+
+
+if TYPE_CHECKING:
+    _Base = aiohttp.BaseConnector
+else:
+    _Base = object
+
+
+class _Connector(_Base):
+    """What `mend` lays over the class of a connector.
+
+    Hooks: `connect`, `_create_connection`, `_wait_for_available_connection`, `_release_waiter`,
+    `_cached_hosts`.
+    """
+
+    def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
+        # An aiohttp middleware may make a request of its own, with limits that know nothing of ours.
+        pool = getattr(timeout, "pool", None)
+        if pool is not None:
+            traces = _Traces(traces)
+            traces.pool = pool
+        return super().connect(req, traces, timeout)
+
+    async def _wait_for_available_connection(self, key: Any, traces: Any) -> None:
+        try:
+            async with asyncio.timeout(getattr(traces, "pool", None)):
+                await super()._wait_for_available_connection(key, traces)
+        except BaseException as error:
+            # The connection may have been given to this waiter in the moment it left: wake another.
+            self._release_waiter()
+            if isinstance(error, TimeoutError):
+                raise PoolTimeout from None
+            raise
+
+    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> ResponseHandler:
+        self._bound_names()
+        try:
+            async with asyncio.timeout(timeout.sock_connect):
+                return await super()._create_connection(req, traces, timeout)
+        except TimeoutError:
+            raise ConnectTimeout from None
+        except Exception as error:
+            mark_unsent(error)
+            raise
+
+    def _bound_names(self) -> None:
+        """Forget the addresses of all names once there are too many: aiohttp 3.12 forgets none."""
+        names = getattr(getattr(self, "_cached_hosts", None), "_addrs_rr", ())
+        if len(names) > _MOST_NAMES:
+            connector: Any = self
+            connector.clear_dns_cache()
+
+
+@lru_cache(maxsize=16)
+def _mended_class(kind: Any) -> type[aiohttp.BaseConnector]:
+    return type(kind.__name__, (_Connector, kind), {"__module__": kind.__module__})
+
+
+def mend(connector: Any) -> None:
+    """Lay `_Connector` over the class of *connector*, and let it make our `_Protocol`.
+
+    Hooks: `_factory`, `_loop`.
+    """
+    kind: Any = connector.__class__
+    if not issubclass(kind, _Connector):
+        connector.__class__ = _mended_class(kind)
+        connector._factory = partial(_Protocol, loop=connector._loop)
+
+
+def make_connector(ssl: Any) -> aiohttp.BaseConnector:
+    """A connector that probes silent connections, not yet mended."""
+    return aiohttp.TCPConnector(ssl=ssl, limit=_CONNECTIONS, limit_per_host=0, socket_factory=_probed_socket)
+
+
+def _probed_socket(address: Any) -> socket.socket:
+    """Make a socket that asks a silent peer whether it is still there."""
+    family, kind, protocol, *_ = address
+    sock = socket.socket(family, kind, protocol)
+    for level, option, value in _PROBES:
+        with suppress(OSError):
+            sock.setsockopt(level, option, value)
+    return sock
+
+
+_PROBES: Final = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
+    (socket.IPPROTO_TCP, getattr(socket, name), value)
+    for name, value in {
+        "TCP_KEEPIDLE": _KEEPALIVE,
+        "TCP_KEEPALIVE": _KEEPALIVE,  # macOS's name for the same
+        "TCP_KEEPINTVL": _KEEPALIVE // 4,
+        "TCP_KEEPCNT": 4,
+    }.items()
+    if hasattr(socket, name)
+]
+
+
+# --- after the end of the loop
+
+
+def forget_session(session: aiohttp.ClientSession) -> None:
+    """Close the sockets of a session whose loop has ended, which it cannot do itself any more.
+
+    Hooks: the connector's `_conns` and `_acquired`; asyncio's transports' `_sock` and `_ssl_protocol`.
+    """
+    connector: Any = session.connector
+    transports = list(_transports_of(connector))
+    # With the loop gone there is nothing to wait for: the coroutine ends at its first step.
+    closing = session.close()
+    with suppress(StopIteration, RuntimeError):
+        closing.send(None)
+    closing.close()
+    if connector is not None:
+        connector._conns.clear()
+    for transport in transports:
+        _close_transport(transport)
+
+
+def _transports_of(connector: Any) -> Iterator[Any]:
+    if connector is None:
+        return
+    for idle in connector._conns.values():
+        for protocol, *_ in idle:
+            yield protocol.transport
+    for protocol in connector._acquired:
+        yield protocol.transport
+
+
+def _close_transport(transport: Any) -> None:
+    tls = getattr(transport, "_ssl_protocol", None)
+    inner: Any = transport if tls is None else getattr(tls, "_transport", None)
+    if transport is not None:
+        # It notes that it is closed, and fails to tell the loop.
+        with suppress(RuntimeError):
+            transport.abort()
+    sock = getattr(inner, "_sock", None)
+    # A loop of another make, such as uvloop's, has closed its sockets itself when it ended.
+    if sock is not None:
+        sock.close()
+        inner._sock = None

@@ -1,0 +1,177 @@
+"""How a request body leaves: as aiohttp's payload, watched for a peer that stops taking it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable
+from typing import Any, Final
+
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
+
+from aioapiclient._body.body import Body
+from aioapiclient._request import APIRequest
+from aioapiclient.errors import APITimeoutError
+
+__all__ = ["SLICE", "Upload"]
+
+SLICE: Final = 64 << 10  # bytes of one write: as much as asyncio takes before it makes a writer wait
+
+
+class Upload(Payload):
+    """A body that aiohttp sends: in slices, and with an end to it when the peer takes none of them.
+
+    The limit is the request's ``write``: seconds in which not one byte left, however slow the rest is.
+    """
+
+    error: BaseException | None
+    """What ended the sending, for the caller: what their own iterable raised, or the time that ran out."""
+
+    def __init__(self, body: Body, request: APIRequest) -> None:
+        super().__init__(body)
+        self.error = None
+        self._body = body
+        self._request = request
+
+    @property
+    def size(self) -> int | None:
+        """The length in bytes, for Content-Length; None makes it chunked."""
+        return self._body.size
+
+    @property
+    def autoclose(self) -> bool:
+        """Whether there is nothing to close: files are the user's."""
+        return True
+
+    @property
+    def consumed(self) -> bool:
+        """Whether it can not be sent again."""
+        return self._body.spent
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The body as text, for an aiohttp middleware that asks."""
+        return self._content().decode(encoding, errors)
+
+    async def as_bytes(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        """The body as it is, for an aiohttp middleware that signs it."""
+        return self._content()
+
+    def _content(self) -> bytes:
+        if self._body.content is None:
+            raise TypeError("The body of this request is streamed; it is not at hand as bytes")
+        return self._body.content
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Send the body."""
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Send the body; its own length is the one that was announced."""
+        self.error = None
+        watch = _Watch(self, writer)
+        content = self._body.whole
+        try:
+            if content is not None:
+                await watch.write(content)
+            else:
+                await self._write_chunks(watch)
+            # aiohttp does it next; done here, the last bytes are watched too, and a failure is seen.
+            await watch.finish()
+        finally:
+            watch.stop()
+
+    async def _write_chunks(self, watch: _Watch) -> None:
+        chunks = aiter(self._body)
+        try:
+            while (chunk := await self._next(chunks)) is not None:
+                await watch.write(chunk)
+        finally:
+            await chunks.aclose()
+
+    async def _next(self, chunks: Any) -> bytes | None:
+        try:
+            chunk: bytes = await anext(chunks)
+        except StopAsyncIteration:
+            return None
+        except BaseException as error:
+            # aiohttp cancels the sending when the call has ended; any other error is the user's own.
+            task = asyncio.current_task()
+            if isinstance(error, Exception) or task is None or not task.cancelling():
+                self.error = error
+            raise
+        return chunk
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds that may pass without a byte leaving."""
+        seconds = self._request.timeout.write
+        return seconds if isinstance(seconds, int | float) else None
+
+    def stall(self, seconds: float) -> None:
+        """Note that no byte left for *seconds*."""
+        request = self._request
+        self.error = APITimeoutError(
+            f"{request.label}: the server took no byte of the body within {seconds:g} s (write)",
+            phase="write",
+            request=request,
+            retries_taken=request.attempt,
+        )
+
+
+class _Watch:
+    """Looks, while something is written, whether the buffer before the socket gets any smaller.
+
+    What the user's iterable takes to make a chunk is not counted.
+    """
+
+    __slots__ = ("_left", "_limit", "_loop", "_progress", "_timer", "_upload", "_writer")
+
+    def __init__(self, upload: Upload, writer: Any) -> None:
+        self._upload = upload
+        self._writer = writer
+        self._limit = upload.limit
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._progress: float | None = None  # when there was some last; None while nothing is being written
+        self._left = 0
+
+    async def write(self, data: bytes) -> None:
+        """Write *data*, slice by slice."""
+        view = memoryview(data)
+        for start in range(0, len(view), SLICE):
+            await self._watched(self._writer.write(view[start : start + SLICE]))
+
+    async def finish(self) -> None:
+        """Write what ends the body, and wait until the writer would take more."""
+        await self._watched(self._writer.write_eof())
+
+    async def _watched(self, writing: Awaitable[None]) -> None:
+        limit = self._limit
+        if limit is not None:
+            self._progress, self._left = self._loop.time(), sys.maxsize
+            if self._timer is None:
+                self._timer = self._loop.call_later(limit / 4, self._look, limit)
+        try:
+            await writing
+        finally:
+            self._progress = None
+
+    def _look(self, limit: float) -> None:
+        transport = self._writer.transport
+        if transport is None:
+            return
+        if self._progress is not None:
+            left, now = transport.get_write_buffer_size(), self._loop.time()
+            if left < self._left:
+                self._left, self._progress = left, now
+            elif now - self._progress >= limit:
+                self._upload.stall(limit)
+                transport.abort()
+                return
+        self._timer = self._loop.call_later(limit / 4, self._look, limit)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()

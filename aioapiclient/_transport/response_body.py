@@ -1,0 +1,271 @@
+"""The body of one response on the wire: whole, decompressed and bounded, or an error."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final
+
+import aiohttp
+
+from aioapiclient._request import APIRequest
+from aioapiclient.errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    BodyTooLargeError,
+    ClientClosedError,
+)
+
+from .decompression import CodingError, Decoder, TruncatedError, decoder_for
+
+__all__ = ["WireBody"]
+
+_STEP: Final = 256 << 10  # bytes of one step of decompression: what a bomb may cost beyond the limit
+
+
+class WireBody:
+    """A `BodySource` on aiohttp's stream.
+
+    On any error, a cancellation too, the connection is closed: one that was read in part must not
+    go back to the pool. A body that was read to its end has given it back by itself.
+    """
+
+    # Most bodies need none of these; set once here, they cost nothing there.
+    _error: Exception | None = None
+    _decoder: Decoder | None = None
+    _coded = False
+    _plain = True
+    _lost: Callable[[], BaseException | None] | None = None
+    _tls: ssl.SSLObject | None = None
+    _borrowed: aiohttp.ClientSession | None = None
+
+    raw: aiohttp.ClientResponse | None = None
+    """aiohttp's response, where the caller asked for it: aiohttp decompresses it."""
+
+    def __init__(
+        self,
+        raw: aiohttp.ClientResponse,
+        headers: Mapping[str, str],
+        request: APIRequest,
+        failure: Callable[[Exception], BaseException],
+    ) -> None:
+        self._raw = raw
+        self._content = raw.content
+        self._request = request
+        self._failure = failure
+        if request.cast_to is aiohttp.ClientResponse:
+            self.raw = raw
+        if "Content-Encoding" in headers:
+            self._coded = self.raw is None
+            self._plain = False
+        if "Content-Length" not in headers and "Transfer-Encoding" not in headers:
+            self._watch_end()
+
+    def _watch_end(self) -> None:
+        """Keep at hand how the connection ends, whose end is the end of the body. Hook: ``raw._protocol``."""
+        protocol = getattr(self._raw, "_protocol", None)
+        if protocol is None or self._content is aiohttp.EMPTY_PAYLOAD:
+            return
+        self._plain = False
+        self._lost = protocol.exception
+        if protocol.transport is not None:
+            self._tls = protocol.transport.get_extra_info("ssl_object")
+
+    def watch_connection(self, session: aiohttp.ClientSession) -> None:
+        """Wake the reader when a connection of a borrowed *session* is lost: aiohttp does not always do so.
+
+        It forgets them when a session closes, and when a chunk turns out to be broken. Ours do it themselves.
+        """
+        self._borrowed = session
+        content, connection = self._content, self._raw.connection
+        if content.is_eof() or connection is None or connection.protocol is None:
+            return
+        lost = connection.protocol.closed
+        if lost is None:
+            return
+
+        def wake(_: asyncio.Future[None]) -> None:
+            if not content.is_eof() and content.exception() is None:
+                content.set_exception(aiohttp.ClientConnectionError("Connection lost"))
+
+        lost.add_done_callback(wake)
+
+        def forget() -> None:
+            lost.remove_done_callback(wake)
+
+        content.on_eof(forget)
+        # Asked for, the future wants its exception to be looked at, also when the body has long ended.
+        lost.remove_done_callback(_look)
+        lost.add_done_callback(_look)
+
+    def read_nowait(self, limit: int | None) -> bytes | None:
+        """The whole rest, if it is there, plain, and within *limit*."""
+        content = self._content
+        if not self._plain or self._error is not None or not content.is_eof():
+            return None
+        if limit is not None and content.total_bytes > limit:
+            return None
+        return content.read_nowait()
+
+    async def read(self, limit: int | None) -> bytes:
+        """The whole rest; `BodyTooLargeError` past *limit* bytes, decompressed."""
+        content = self._content
+        try:
+            if not self._plain or self._error is not None:
+                return await self._collect(limit)
+            length = self._raw.content_length
+            if limit is None or (length is not None and length <= limit):
+                return await content.read()
+            return await self._collect(limit)
+        except BaseException as error:
+            failure = self._fail(error)
+            if failure is error:
+                raise
+        raise failure
+
+    async def read_chunk(self) -> bytes:
+        """The next bytes, decompressed, as they come; empty at the end."""
+        try:
+            if self._plain and self._error is None:
+                return await self._read_some()
+            return await self._next(_STEP)
+        except BaseException as error:
+            failure = self._fail(error)
+            if failure is error:
+                raise
+        raise failure
+
+    async def _read_some(self) -> bytes:
+        """The next bytes. Hook: `_read_nowait`: aiohttp drops what came before a break and was not read."""
+        content = self._content
+        if content.exception() is not None:
+            rest: bytes = content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]
+            if rest:
+                return rest
+        return await content.readany()
+
+    def close(self) -> None:
+        """Give the connection back if the body has ended, else close it. Safe to call again."""
+        if not self._content.is_eof():
+            self._drop()
+
+    def abort(self, error: Exception) -> None:
+        """Close the connection; who reads now, or later, gets *error*."""
+        self._error = error
+        self._drop()
+
+    async def _collect(self, limit: int | None) -> bytes:
+        length = None if self._coded else self._raw.content_length
+        if limit is not None and length is not None and length > limit:
+            raise self._too_large(limit)
+        pieces: list[bytes] = []
+        size = 0
+        while chunk := await self._next(_STEP if limit is None else min(_STEP, limit - size + 1)):
+            size += len(chunk)
+            if limit is not None and size > limit:
+                raise self._too_large(limit)
+            pieces.append(chunk)
+        return b"".join(pieces)
+
+    async def _next(self, most: int) -> bytes:
+        while True:
+            if self._error is not None:
+                raise self._error
+            decoder = self._decoder
+            if decoder is not None and decoder.pending:
+                # What was compressed well takes its time, but not all of it at once.
+                await asyncio.sleep(0)
+                data = b""
+            else:
+                data = await self._read_some()
+                if not data:
+                    self._check_end()
+                    return b""
+            if self._coded and decoder is None:
+                decoder = self._choose_decoder()
+            output = data if decoder is None else decoder.decode(data, most)
+            if output:
+                return output
+
+    def _choose_decoder(self) -> Decoder | None:
+        # Not before there is a byte: a body without one needs no decoder, whatever the header says.
+        self._decoder = decoder_for(self._raw.headers.getall("Content-Encoding"))
+        self._coded = self._decoder is not None
+        return self._decoder
+
+    def _check_end(self) -> None:
+        """Make sure that the end is the end: what TCP and TLS call an end is one only if it was announced."""
+        if self._decoder is not None:
+            self._decoder.finish()
+        if self._lost is None:
+            return
+        lost = self._lost()
+        if lost is not None and not isinstance(lost, aiohttp.ServerDisconnectedError):
+            raise TruncatedError("the connection was reset before its end")
+        if self._tls is not None and not _was_closed_by_peer(self._tls):
+            raise TruncatedError("the TLS connection was cut before its end")
+        if self._borrowed is not None and self._borrowed.closed:
+            raise ClientClosedError(f"{self._request.label}: the session was closed")
+
+    def _drop(self) -> None:
+        connection = self._raw.connection
+        self._raw.close()
+        if connection is not None and connection.protocol is not None:
+            # The loop has ended, and aiohttp leaves the connection alone, only to complain of it later.
+            with suppress(RuntimeError):
+                connection.release()
+
+    def _fail(self, error: BaseException) -> BaseException:
+        """Close the connection; what the caller gets for *error*, which may be *error* itself."""
+        self._drop()
+        if not isinstance(error, Exception):
+            return error
+        if self._error is not None:
+            return self._error
+        if isinstance(error, CodingError):
+            return self._invalid(str(error))
+        if isinstance(error, TruncatedError):
+            return self._truncated(str(error))
+        return self._failure(error)
+
+    def _truncated(self, reason: str) -> APIConnectionError:
+        request = self._request
+        message = f"{request.label}: the response body was truncated: {reason}"
+        return APIConnectionError(message, request=request, retries_taken=request.attempt)
+
+    def _invalid(self, reason: str) -> APIResponseValidationError:
+        request, raw = self._request, self._raw
+        return APIResponseValidationError(
+            f"{request.label}: status {raw.status}: {reason}",
+            request=request,
+            status=raw.status,
+            content_type=raw.headers.get("Content-Type"),
+            retries_taken=request.attempt,
+        )
+
+    def _too_large(self, limit: int) -> BodyTooLargeError:
+        request = self._request
+        return BodyTooLargeError(
+            f"{request.label}: the response body has more than {limit} bytes",
+            request=request,
+            limit=limit,
+            status=self._raw.status,
+            retries_taken=request.attempt,
+        )
+
+
+def _look(lost: asyncio.Future[None]) -> None:
+    if not lost.cancelled():
+        lost.exception()
+
+
+def _was_closed_by_peer(connection: ssl.SSLObject) -> bool:
+    """Whether the peer's close_notify has come (RFC 8446 §6.1), which is what ends a reading."""
+    try:
+        return connection.read(1) == b""
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:
+        return False

@@ -1,0 +1,503 @@
+"""`AiohttpTransport`: the innermost handler, and the one place that calls aiohttp.
+
+What aiohttp does behind one's back is switched off or mended, here and in the modules that stand
+around this one:
+
+================================================  ===========================================
+aiohttp                                           here
+================================================  ===========================================
+sends idempotent requests a second time           never: `_make_session`, `_send_once`
+adds headers of its own                           never: `_ExactRequest`, `_skip_auto_headers`
+gives stray bytes to the next request, lets a     see `_connector`
+reader hang, knows no limit for DNS and the pool
+waits for ever for a peer that takes no byte      see `_upload`
+takes a short body for a whole one                see `_wire_body`
+raises thirty kinds of errors, some with secrets  see `_wire_errors`
+================================================  ===========================================
+
+On a borrowed session what `_connector` mends is not mended, for nothing of it is changed; only that a
+reader is woken when its connection is lost, `WireBody.watch_connection` does in its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl as tls
+from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache, partial
+from http.cookies import SimpleCookie
+from typing import Any, Final, cast
+
+import aiohttp
+from aiohttp import http_parser
+from aiohttp.client_proto import ResponseHandler
+from multidict import CIMultiDict, istr
+from yarl import URL
+
+from aioapiclient._body.body import Body
+from aioapiclient._headers import check_layer, check_token
+from aioapiclient._request import APIRequest
+from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._types import Timeout
+from aioapiclient.errors import (
+    APIConnectionError,
+    ClientClosedError,
+    InvalidRequestError,
+    RequestNotReplayableError,
+)
+
+from .connector import LINE, Limits, forget_session, make_connector, mend
+from .decompression import ACCEPT_ENCODING
+from .errors import SentOnce, is_from_below, map_error
+from .proxies import EnvironmentProxies, Proxy
+from .request_body import SLICE, Upload
+from .response_body import WireBody
+
+__all__ = ["AiohttpTransport"]
+
+_Send = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
+
+
+class AiohttpTransport:
+    """Sends requests by aiohttp; the innermost handler of a chain.
+
+    It can be made anywhere: the session opens with the first request, inside the running loop, and
+    belongs to that loop. When the loop has ended, the next request opens another.
+
+    Raises `TypeError` for wrong types and combinations, and `InvalidRequestError` for ``ssl=False``
+    and a URL that is no HTTP proxy's.
+
+    Args:
+        ssl: True for the system's certificates; an `ssl.SSLContext` for a private CA or a client
+            certificate; an `aiohttp.Fingerprint` to pin one certificate.
+        proxy: URL of an HTTP proxy for all requests, with its credentials.
+        trust_env: Whether the proxies of the environment are used (``https_proxy``, ``no_proxy``),
+            as they are when the session opens. netrc is never read.
+        connector: Makes the connector, called in the running loop: for Unix sockets, SOCKS, other
+            limits. The transport owns and mends what it makes. Without it: a `TCPConnector` of 1000
+            connections that probes silent ones after 60 seconds.
+        session_middlewares: aiohttp's own client middlewares, for digest auth and the like.
+        session: A session of yours: used, never closed and never changed. It brings its own of the above.
+
+    """
+
+    home: Callable[[URL], bool] | None
+    """What may have the headers and auth of a borrowed session; None: the origin of the request's client."""
+
+    def __init__(
+        self,
+        *,
+        ssl: bool | tls.SSLContext | aiohttp.Fingerprint = True,
+        proxy: str | URL | None = None,
+        trust_env: bool = False,
+        connector: Callable[[], aiohttp.BaseConnector] | None = None,
+        session_middlewares: Iterable[aiohttp.ClientMiddlewareType] = (),
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        middlewares = tuple(session_middlewares)
+        _check_ssl(ssl)
+        if connector is not None:
+            _check_connector(connector)
+            if ssl is not True:
+                raise TypeError("Give ssl to the connector that your factory makes, not to the transport")
+        if session is not None:
+            _check_session(session)
+            if ssl is not True or proxy is not None or trust_env or connector is not None or middlewares:
+                raise TypeError(
+                    "A session brings ssl, proxy, trust_env, connector and middlewares: give none besides"
+                )
+        self.home = None
+        self._ssl = ssl
+        self._proxy = None if proxy is None else Proxy.parse(proxy)
+        self._trust_env = trust_env
+        self._environment: EnvironmentProxies | None = None
+        self._make_connector: Callable[[], object] = connector or partial(make_connector, ssl)
+        self._middlewares = middlewares
+        self._borrowed = session
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._last: tuple[Timeout | None, Limits] = (None, Limits())
+
+    def __repr__(self) -> str:
+        kind = "own session" if self._borrowed is None else "borrowed session"
+        return f"<AiohttpTransport {kind}{'' if self._proxy is None else f', {self._proxy}'}>"
+
+    async def __call__(self, request: APIRequest, /) -> AsyncAPIResponse[Any]:
+        """Send *request*; the response comes with its body unread. Hook: `_request`.
+
+        Raises `InvalidRequestError` before a byte is sent, `APIConnectionError` and `APITimeoutError`
+        for what happens on the wire, and `ClientClosedError` after `close`.
+        """
+        session = self._session
+        if session is None or self._loop is not asyncio.get_running_loop():
+            session = self._open()
+        options = self._options(request)
+        try:
+            # What `session.request` wraps in an object of its own, which serves ``async with`` alone.
+            send = session._request  # pyright: ignore[reportPrivateUsage]
+            raw = await send(request.method, request.url, **options)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not session.closed or task is None or task.cancelling():
+                raise
+            # aiohttp cancels who waits for a connection when the session closes: nobody else asked for it.
+            failure: BaseException = ClientClosedError(f"{request.label}: the session was closed")
+        except Exception as error:
+            failure = _failure(request, session, options, error)
+            if failure is error:
+                raise
+        else:
+            return _respond(raw, request, partial(_failure, request, session, options), self._borrowed)
+        raise failure
+
+    # --- what aiohttp is told of a request
+
+    def _options(self, request: APIRequest) -> dict[str, Any]:
+        """The keywords for one request, once it was found fit to be sent."""
+        headers = request.headers
+        _check_request(request, headers)
+        timeout, limits = self._last
+        if timeout is not request.timeout:
+            limits = _limits_of(request.timeout)
+            self._last = (request.timeout, limits)
+        options: dict[str, Any] = {"headers": headers, "timeout": limits, "allow_redirects": False}
+        if "Accept-Encoding" not in headers:
+            headers["Accept-Encoding"] = _accept_encoding(request)
+        if request.cast_to is aiohttp.ClientResponse:
+            options["auto_decompress"] = True
+        if request.body is not None:
+            _add_body(request, request.body, options)
+        if self._borrowed is not None:
+            self._borrow(request, self._borrowed, options)
+        elif self._proxy is not None or self._environment is not None:
+            self._add_proxy(request, options)
+        return options
+
+    def _add_proxy(self, request: APIRequest, options: dict[str, Any]) -> None:
+        proxy = self._proxy
+        if proxy is None and self._environment is not None:
+            proxy = self._environment.find(request.url)
+        if proxy is None:
+            return
+        options["proxy"] = proxy.url
+        if proxy.authorization is None:
+            return
+        credentials = {"Proxy-Authorization": proxy.authorization}
+        if request.url.scheme == "https":
+            options["proxy_headers"] = credentials
+        else:
+            # aiohttp 3.12 and 3.13 would leave them out on a connection that is used again.
+            options["headers"] = CIMultiDict(request.headers, **credentials)
+
+    def _borrow(self, request: APIRequest, session: Any, options: dict[str, Any]) -> None:
+        """Have a borrowed session do for this request what one of ours does for all. Hook: `_middlewares`."""
+        if (session.headers or session.auth is not None) and not self._is_home(request):
+            raise InvalidRequestError(
+                f"{request.label}: the borrowed session has headers or auth of its own,"
+                " which must not go to an origin that is not the client's"
+            )
+        _skip_auto_headers(request, options)
+        options.setdefault("auto_decompress", False)
+        # Those of a request replace those of its session, so the session's own come again.
+        options["middlewares"] = (_send_once, *session._middlewares)
+        options["raise_for_status"] = False
+        options["max_line_size"] = options["max_field_size"] = LINE
+
+    def _is_home(self, request: APIRequest) -> bool:
+        if self.home is not None:
+            return self.home(request.url)
+        return request.home is None or request.is_trusted()
+
+    # --- the life of the session
+
+    def _open(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise ClientClosedError("The transport is closed")
+        if self._loop is not None:
+            if not self._loop.is_closed():
+                raise ClientClosedError("The transport's session belongs to another event loop or process")
+            self.forget_session()
+        session = self._make_session() if self._borrowed is None else self._borrowed
+        self._environment = EnvironmentProxies() if self._trust_env and self._proxy is None else None
+        self._session, self._loop = session, loop
+        return session
+
+    def _make_session(self) -> aiohttp.ClientSession:
+        """Open a session in the running loop.
+
+        Hooks: `_retry_connection`; `_prepare_headers` and `_build_url`, which would copy what is ready.
+        """
+        connector = self._make_connector()
+        if not isinstance(connector, aiohttp.BaseConnector):
+            raise TypeError(f"connector made a {type(connector).__name__}, not an aiohttp connector")
+        mend(connector)
+        session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=_NoCookies(),
+            timeout=Limits(total=None),
+            auto_decompress=False,
+            trust_env=False,
+            max_line_size=LINE,
+            max_field_size=LINE,
+            request_class=_ExactRequest,
+            middlewares=self._middlewares,
+        )
+        vars(session).update(_retry_connection=False, _prepare_headers=_as_headers, _build_url=_as_url)
+        return session
+
+    async def close(self) -> None:
+        """Close the session and all its connections; a borrowed one is left alone. Safe to call again.
+
+        Raises `ClientClosedError` while the session lives on another loop.
+        """
+        if self._loop is not None and self._loop is not asyncio.get_running_loop():
+            if not self._loop.is_closed():
+                raise ClientClosedError(
+                    "The transport's session belongs to another event loop: close it there"
+                )
+            self.forget_session()
+        session, self._session, self._loop = self._session, None, None
+        self._closed = True
+        if session is not None and self._borrowed is None:
+            await session.close()
+
+    def forget_session(self) -> None:
+        """Drop the session of a loop that has ended, with its sockets; the next request opens another."""
+        session, self._session, self._loop = self._session, None, None
+        if session is not None and self._borrowed is None:
+            forget_session(session)
+
+
+# --- checks of what a transport is made of
+
+
+def _check_session(session: object) -> None:
+    if not isinstance(session, aiohttp.ClientSession):
+        kind = type(session)
+        raise TypeError(
+            f"session must be an aiohttp.ClientSession, not a {kind.__module__}.{kind.__qualname__}"
+        )
+
+
+def _check_ssl(ssl: object) -> None:
+    if ssl is False:
+        raise InvalidRequestError(
+            "ssl=False would take any certificate for good. For a private CA give"
+            " ssl=ssl.create_default_context(cafile=...), for one certificate ssl=aiohttp.Fingerprint(...)"
+        )
+    if ssl is not True and not isinstance(ssl, tls.SSLContext | aiohttp.Fingerprint):
+        raise TypeError(
+            f"ssl must be True, an ssl.SSLContext or an aiohttp.Fingerprint, not {type(ssl).__name__}"
+        )
+
+
+def _check_connector(connector: object) -> None:
+    if isinstance(connector, aiohttp.BaseConnector) or not callable(connector):
+        raise TypeError(
+            "connector must be a factory, called in the running loop: connector=lambda: TCPConnector(...),"
+            f" not a {type(connector).__name__}"
+        )
+
+
+# --- the request
+
+
+class _NoCookies(aiohttp.DummyCookieJar):
+    """Keeps no cookie, and needs no new object to say so."""
+
+    _NONE: Final[SimpleCookie] = SimpleCookie()
+
+    def filter_cookies(self, request_url: URL) -> SimpleCookie:
+        """None, whatever the URL."""
+        return self._NONE
+
+
+def _as_headers(headers: Any) -> CIMultiDict[str]:
+    # An aiohttp middleware may make a request of its own, with any mapping.
+    is_ready = type(headers) is CIMultiDict
+    return cast("CIMultiDict[str]", headers if is_ready else CIMultiDict(headers or ()))
+
+
+def _as_url(url: str | URL) -> URL:
+    return url if type(url) is URL else URL(url)
+
+
+class _ExactRequest(aiohttp.ClientRequest):
+    """Sends the headers that it is given, after Host, and adds none but those that frame its body.
+
+    Hooks: `update_headers`, `update_auto_headers`, `_skip_auto_headers`, `POST_METHODS`.
+    """
+
+    POST_METHODS: set[str] = set()  # noqa: RUF012 - the methods to which aiohttp adds a Content-Type
+
+    def update_headers(self, headers: Any) -> None:
+        """Take *headers* over as they are."""
+        self.headers = CIMultiDict(Host=self.url.host_port_subcomponent or "")
+        if headers:
+            self.headers.extend(headers)
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
+        """Add nothing."""
+        if skip_auto_headers is not None:
+            self._skip_auto_headers = CIMultiDict((name, None) for name in skip_auto_headers)
+
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_checked_names: set[str] = set()
+
+
+def _check_request(request: APIRequest, headers: CIMultiDict[str]) -> None:
+    """Look a last time at what middlewares may have set.
+
+    `check_layer` looks at every header by itself; nearly always two looks at all of them are enough.
+    """
+    try:
+        text = "".join(headers.values())
+    except TypeError:
+        text = "\0"
+    if not (text.isascii() and text.isprintable() and _checked_names.issuperset(headers)):
+        check_layer(headers)
+        if len(_checked_names) < 512:
+            _checked_names.update(headers)
+    # A proxy is sent both, and older aiohttps look at neither.
+    target = request.url.raw_authority + request.url.raw_path_qs
+    if not (target.isascii() and target.isprintable()) or " " in target:
+        raise InvalidRequestError(f"{request.label}: the URL holds a character that must be percent-encoded")
+    if request.method not in _METHODS:
+        check_token(request.method, "Method")
+        if request.method.upper() == "CONNECT":
+            raise InvalidRequestError("CONNECT makes a tunnel, which no response body comes from")
+    if request.body is not None and not request.can_be_sent:
+        raise RequestNotReplayableError(
+            f"{request.label}: its body can be sent once, and its first byte may have left", request=request
+        )
+
+
+def _accept_encoding(request: APIRequest) -> str:
+    if request.cast_to is aiohttp.ClientResponse:
+        return aiohttp.ClientRequest.DEFAULT_HEADERS[istr("Accept-Encoding")]
+    return "identity" if request.stream else ACCEPT_ENCODING
+
+
+def _add_body(request: APIRequest, body: Body, options: dict[str, Any]) -> None:
+    headers = request.headers
+    if "Content-Type" not in headers:
+        if body.content_type is None:
+            options["skip_auto_headers"] = _CONTENT_TYPE
+        else:
+            headers["Content-Type"] = body.content_type
+    content = body.whole
+    options["data"] = content if content is not None and len(content) <= SLICE else Upload(body, request)
+
+
+_CONTENT_TYPE: Final = (istr("Content-Type"),)
+_AUTO_HEADERS: Final = (istr("Accept"), istr("Content-Type"), istr("User-Agent"))
+
+
+def _skip_auto_headers(request: APIRequest, options: dict[str, Any]) -> None:
+    """Keep aiohttp's own request class from adding what nobody set."""
+    if any(name not in request.headers for name in _AUTO_HEADERS):
+        options["skip_auto_headers"] = _AUTO_HEADERS
+
+
+@lru_cache(maxsize=64)
+def _limits_of(timeout: Timeout) -> Limits:
+    # No total: aiohttp's swallows a cancellation that comes in the same tick.
+    limits = Limits(total=None, sock_connect=_seconds(timeout.connect), sock_read=_seconds(timeout.read))
+    object.__setattr__(limits, "pool", _seconds(timeout.pool))
+    return limits
+
+
+def _seconds(limit: object) -> float | None:
+    return limit if isinstance(limit, int | float) else None
+
+
+async def _send_once(request: aiohttp.ClientRequest, handler: _Send) -> aiohttp.ClientResponse:
+    """An aiohttp middleware that carries errors past the place where a session would send again."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise SentOnce(error) from None
+
+
+def _failure(
+    request: APIRequest, session: aiohttp.ClientSession, options: dict[str, Any], error: Exception
+) -> BaseException:
+    """What the caller gets for what aiohttp raised; a reason that is known goes before its consequences."""
+    if isinstance(error, SentOnce):
+        error = error.error
+    upload = options.get("data")
+    if isinstance(upload, Upload) and upload.error is not None:
+        return upload.error
+    if session.closed and is_from_below(error):
+        return ClientClosedError(f"{request.label}: the session was closed")
+    return map_error(error, request, proxy=options.get("proxy"))
+
+
+# --- the response
+
+
+def _respond(
+    raw: aiohttp.ClientResponse,
+    request: APIRequest,
+    failure: Callable[[Exception], BaseException],
+    borrowed: aiohttp.ClientSession | None,
+) -> AsyncAPIResponse[Any]:
+    """The response behind aiohttp's."""
+    headers = raw.headers
+    if raw.status == 101 or "Transfer-Encoding" in headers or _PARSER_IS_LENIENT:
+        _refuse_broken(raw, request)
+    started = request.started
+    body = WireBody(raw, headers, request, failure)
+    if borrowed is not None:
+        body.watch_connection(borrowed)
+    elapsed = 0.0 if started is None else asyncio.get_running_loop().time() - started
+    version = "1.0" if raw.version == _HTTP_1_0 else "1.1"
+    # By place: keywords would cost more than all that they name.
+    return AsyncAPIResponse(request, raw.status, headers, body, raw.reason or "", None, version, elapsed)
+
+
+_HTTP_1_0: Final = aiohttp.HttpVersion10
+
+
+def _refuse_broken(raw: aiohttp.ClientResponse, request: APIRequest) -> None:
+    """Raise for what is no HTTP, and close its connection. Hook: ``raw._protocol``."""
+    broken = _what_is_broken(raw)
+    if broken is None:
+        return
+    raw.close()
+    # What seemed to end with its head has given its connection back already.
+    protocol = getattr(raw, "_protocol", None)
+    if protocol is not None:
+        protocol.close()
+    message = f"{request.label}: the response is not valid HTTP: {broken}"
+    raise APIConnectionError(message, request=request, retries_taken=request.attempt)
+
+
+# What newer parsers refuse, those before aiohttp 3.13.4 let through, and the one in pure Python in part.
+_IS_OLD: Final = "max_headers" not in (ResponseHandler.set_response_params.__kwdefaults__ or ())
+_IS_PURE_PYTHON: Final = http_parser.HttpResponseParser is http_parser.HttpResponseParserPy
+_PARSER_IS_LENIENT: Final = _IS_OLD or _IS_PURE_PYTHON
+
+
+def _what_is_broken(raw: aiohttp.ClientResponse) -> str | None:
+    """Say what is wrong with a response that aiohttp takes for a good one; None where nothing is."""
+    headers = raw.headers
+    if raw.status == 101:
+        return "status 101, though no upgrade was asked for"
+    coding = headers.get("Transfer-Encoding")
+    if coding is not None and coding.strip().lower() != "chunked":
+        return "a transfer coding that was not asked for"
+    if _IS_OLD:
+        if len(headers) > 128:
+            return "more than 128 headers"
+        if "\0" in "".join(headers.values()):
+            return "NUL in a header"
+    if _IS_PURE_PYTHON:
+        if len(headers.getall("Content-Length", ())) > 1:
+            return "more than one Content-Length"
+        if raw.version is not None and raw.version.major != 1:
+            return f"HTTP/{raw.version.major}"
+    return None

@@ -1,0 +1,1 @@
+"""URLs: the base URL and what is resolved against it, path templates, syntax, and trusted origins."""

@@ -1,0 +1,402 @@
+"""URLs: base and path into the URL that is sent, absolute ones checked, references resolved.
+
+What leaves here is a ``yarl.URL`` that was put together already encoded, so that yarl re-quotes and
+normalises nothing: ``%2F`` stays ``%2F``. Nothing leaves with a control character, a space or a
+non-ASCII character in it, and no path leaves the base path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote_plus
+
+from yarl import URL
+
+from aioapiclient._patterns import lazily
+from aioapiclient._query import (
+    DEFAULT_STYLE,
+    QueryStyle,
+    QueryValues,
+    append_query,
+    encode_pairs,
+    flatten,
+    iter_items,
+    merge_params,
+)
+from aioapiclient._types import NOT_GIVEN
+from aioapiclient.errors import InvalidRequestError
+
+from .syntax import (
+    DEFAULT_PORTS,
+    NOT_VERBATIM,
+    encode_host,
+    escape_any,
+    escape_header,
+    escape_illegal,
+    is_absolute,
+    normal_authority,
+    refuse_controls,
+    refuse_dot_segments,
+    split_authority,
+    split_url,
+)
+from .template import CACHED_PATHS, fill_template, parse_template
+
+__all__ = [
+    "BaseURL",
+    "append_params",
+    "check_url",
+    "redact_url",
+    "resolve_reference",
+    "without_fragment",
+    "without_userinfo",
+]
+
+
+# --- the base URL
+
+
+class BaseURL:
+    """Where a client's relative paths lead: parsed once, it makes the URL of every call.
+
+    *base_url* is ``http`` or ``https`` with a host; a host that is not ASCII is IDNA-encoded. Its path
+    is kept whatever the slashes: under ``https://h/v1`` and ``https://h/v1/`` alike, ``users`` and
+    ``/users`` are ``/v1/users``; an empty path is the base path itself.
+
+    Raises `InvalidRequestError` for userinfo, a query, a fragment, braces, ``.`` and ``..`` segments,
+    control characters, spaces and backslashes, and `TypeError` for what is neither str nor URL.
+    """
+
+    __slots__ = ("_bare", "_cache", "_prefix", "authority", "scheme", "url")
+
+    scheme: str
+    """``http`` or ``https``."""
+
+    authority: str
+    """Host and port, in lower case and without a default port."""
+
+    url: URL
+    """The base URL itself."""
+
+    def __init__(self, base_url: str | URL) -> None:
+        if not isinstance(base_url, str | URL):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"base_url must be a str or a URL, not {type(base_url).__name__}")
+        text = _text_of(base_url)
+        if re.search(r"[\x00-\x20\x7f\\{}]", text) is not None:
+            raise InvalidRequestError("base_url holds a space, a control character, a backslash or a brace")
+        parts = split_url(text)
+        if parts.scheme not in DEFAULT_PORTS or parts.authority is None:
+            raise InvalidRequestError("base_url must start with http:// or https://")
+        if parts.query is not None or parts.fragment is not None:
+            raise InvalidRequestError("base_url has a query or a fragment; use default_params for a query")
+        refuse_dot_segments(parts.path, "base_url")
+        self.scheme = parts.scheme
+        self.authority = normal_authority(parts.scheme, parts.authority, "base_url")
+        path = escape_illegal(parts.path)
+        self._prefix = path.rstrip("/")
+        self._bare = path if self._prefix else "/"
+        self._cache: dict[str | URL, URL] = {}
+        self.url = self._make(self._bare, "")
+
+    def __repr__(self) -> str:
+        return f"BaseURL({str(self.url)!r})"
+
+    def build(
+        self,
+        path: str | URL,
+        path_params: Mapping[str, Any] | None = None,
+        params: QueryValues | None = None,
+        *,
+        default_params: QueryValues | None = None,
+        style: QueryStyle = DEFAULT_STYLE,
+    ) -> URL:
+        """The URL of one call.
+
+        A relative *path* lies under the base path. Each ``{name}`` is filled from *path_params*,
+        percent-encoded as one segment (everything but the unreserved characters, RFC 6570 §3.2.2);
+        ``{+name}`` keeps slashes and what else a path may hold, but ``%`` is data there too. Escapes
+        that are in *path* survive byte for byte; what RFC 3986 refuses is escaped, a lone ``%`` as
+        ``%25``. Layers of the query: *default_params*, then the query in *path* (kept byte for byte), then
+        *params*; a name in a later layer replaces all of it in the earlier ones, and `OMIT` removes.
+
+        An absolute ``http`` or ``https`` URL is taken byte for byte, but for its fragment; *params* are
+        appended, *default_params* are not. It is a template only when *path_params* are given. A
+        relative `URL` object is a path that is never a template.
+
+        Raises `InvalidRequestError` for names that are missing or unused, empty values, ``.`` and ``..``
+        segments (escaped ones too), fragments, ``//host``, other schemes, backslashes and control
+        characters, and `TypeError` for values that are no scalars.
+        """
+        plain = not path_params and not params and not default_params
+        if plain:
+            url = self._cache.get(path)
+            if url is not None:
+                return url
+        if not isinstance(path, str):
+            return self._build_from_url(path, path_params, params, default_params, style)
+        if is_absolute(path) is not None:
+            return _build_absolute(path, path_params, params, style)
+        own_path, _, query = fill_template(parse_template(path), path_params or {}).partition("?")
+        if params or default_params:
+            query = _merge_query(query, params, default_params, style)
+        url = self._make(self._under(own_path), query)
+        if plain:
+            self._remember(path, url)
+        return url
+
+    def _build_from_url(
+        self,
+        path: URL,
+        path_params: Mapping[str, Any] | None,
+        params: QueryValues | None,
+        default_params: QueryValues | None,
+        style: QueryStyle,
+    ) -> URL:
+        if not isinstance(path, URL):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"the path must be a str or a URL, not {type(path).__name__}")
+        if path.scheme or path.raw_authority:
+            return _build_absolute(str(path), path_params, params, style)
+        if path_params:
+            raise InvalidRequestError("path_params need a path given as a str; a URL object is no template")
+        own_path, query = path.raw_path, path.raw_query_string
+        if (
+            path.raw_fragment
+            or NOT_VERBATIM.search(own_path + query) is not None
+            or own_path.startswith("//")
+        ):
+            raise InvalidRequestError("the path holds a fragment, '//', or a character that cannot be sent")
+        refuse_dot_segments(own_path, "the path")
+        if params or default_params:
+            query = _merge_query(query, params, default_params, style)
+        return self._make(self._under(own_path), query)
+
+    def _under(self, path: str) -> str:
+        if not path:
+            return self._bare
+        if path[0] != "/":
+            return f"{self._prefix}/{path}"
+        # Only values can have made it so: a template is refused earlier.
+        if path.startswith("//"):
+            raise InvalidRequestError("the path, with path_params filled in, starts with '//'")
+        return self._prefix + path
+
+    def _make(self, path: str, query: str) -> URL:
+        # Half the price of URL(text, encoded=True), which parses.
+        return URL.build(
+            scheme=self.scheme, authority=self.authority, path=path, query_string=query, encoded=True
+        )
+
+    def _remember(self, path: str, url: URL) -> None:
+        if len(self._cache) >= CACHED_PATHS:
+            self._cache.clear()
+        self._cache[path] = url
+
+
+def _build_absolute(
+    text: str, path_params: Mapping[str, Any] | None, params: QueryValues | None, style: QueryStyle
+) -> URL:
+    url = check_url(text)
+    if path_params:
+        rest = text.partition("://")[2]
+        start: Any = re.search(r"[/?#]|\Z", rest)  # every text has an end
+        path, _, query = fill_template(parse_template(rest[start.start() :]), path_params).partition("?")
+        url = URL.build(
+            scheme=url.scheme, authority=url.raw_authority, path=path or "/", query_string=query, encoded=True
+        )
+    return append_params(url, params, style) if params else url
+
+
+def _merge_query(
+    query: str, params: QueryValues | None, default_params: QueryValues | None, style: QueryStyle
+) -> str:
+    """The query of a path between the two other layers."""
+    if not query:
+        values = (
+            merge_params(default_params, params) if default_params and params else params or default_params
+        )
+        return encode_pairs(flatten(values or (), style))
+    call = list(iter_items(params or ()))
+    pairs = flatten(call, style)
+    # What the call names goes from the path under the name it was given, and under those it is written by.
+    named = {str(name) for name, value in call if value is not NOT_GIVEN}.union(name for name, _ in pairs)
+    own = [pair for pair in query.split("&") if _pair_name(pair) not in named]
+    taken = named.union(map(_pair_name, own))
+    lower = [
+        pair
+        for name, value in iter_items(default_params or ())
+        if str(name) not in taken
+        for pair in flatten([(name, value)], style)
+        if pair[0] not in taken
+    ]
+    return append_query("&".join(own), encode_pairs(lower + pairs))
+
+
+def _pair_name(pair: str) -> str:
+    return unquote_plus(pair.partition("=")[0])
+
+
+# --- absolute URLs
+
+
+def check_url(url: str | URL) -> URL:
+    """An absolute ``http`` or ``https`` URL, byte for byte but for its fragment, which is never sent.
+
+    Raises `InvalidRequestError` for another scheme, no host, userinfo, a port out of range, and for
+    control characters, spaces, backslashes and characters that are not ASCII; `TypeError` for what is
+    neither str nor URL.
+    """
+    if not isinstance(url, str | URL):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"a URL must be a str or a URL, not {type(url).__name__}")
+    text = _text_of(url)
+    if NOT_VERBATIM.search(text) is not None:
+        raise InvalidRequestError(
+            "the URL holds a control character, a space, a backslash or a non-ASCII character"
+        )
+    parts = split_url(text)
+    if parts.scheme not in DEFAULT_PORTS or parts.authority is None:
+        raise InvalidRequestError("the URL must start with http:// or https://")
+    split_authority(parts.authority, "the URL")
+    return URL.build(
+        scheme=parts.scheme,
+        authority=parts.authority,
+        path=parts.path or "/",
+        query_string=parts.query or "",
+        encoded=True,
+    )
+
+
+def _text_of(url: str | URL) -> str:
+    try:
+        return str(url)
+    except ValueError:  # yarl looks at the port only now, when the URL was made with encoded=True.
+        return f"{url.scheme}://{url.raw_authority}{url.raw_path}" if isinstance(url, URL) else ""
+
+
+def append_params(url: URL, params: QueryValues | None, style: QueryStyle = DEFAULT_STYLE) -> URL:
+    """*url* with *params* after its own query, which stays byte for byte; the fragment goes.
+
+    Raises what `flatten` raises.
+    """
+    more = encode_pairs(flatten(params, style)) if params else ""
+    return _replace(url, query=append_query(url.raw_query_string, more)) if more else without_fragment(url)
+
+
+def without_userinfo(url: URL) -> URL:
+    """*url* without user and password, and without its fragment."""
+    authority = url.raw_authority
+    return (
+        _replace(url, authority=authority.rpartition("@")[2]) if "@" in authority else without_fragment(url)
+    )
+
+
+def without_fragment(url: URL) -> URL:
+    """*url* as it is sent: the fragment stays with the client (RFC 9110 §4.2.5)."""
+    return _replace(url) if url.raw_fragment else url
+
+
+def _replace(url: URL, *, authority: str | None = None, query: str | None = None) -> URL:
+    return URL.build(
+        scheme=url.scheme,
+        authority=url.raw_authority if authority is None else authority,
+        path=url.raw_path,
+        query_string=url.raw_query_string if query is None else query,
+        encoded=True,
+    )
+
+
+def redact_url(url: URL | str) -> str:
+    """Scheme, host, port and path, for messages and logs: no userinfo, ``?...`` for a query, no fragment.
+
+    Never raises, whatever the string; what could break a line of a log is escaped.
+    """
+    scheme, authority, path, query, _ = split_url(_text_of(url))
+    shown = escape_illegal(path, escape_any)
+    host = (authority or "").rpartition("@")[2]
+    if (scheme is not None and not host and "@" in path) or _has_no_port(host):
+        # A URL gone wrong (`https:/user:password@host`, `https://user:pass/word@host`): userinfo may be
+        # anywhere in it.
+        shown = "..."
+    elif authority is not None:
+        shown = f"//{escape_illegal(host, escape_any)}{shown}"
+    if len(shown) > _LONGEST_SHOWN:
+        shown = shown[:_LONGEST_SHOWN] + "..."
+    return f"{scheme + ':' if scheme else ''}{shown}{'' if query is None else '?...'}"
+
+
+_LONGEST_SHOWN = 1000  # characters; a server that redirects to a path of 32 KiB is not to fill the logs
+
+
+def _has_no_port(host: str) -> bool:
+    """Whether what follows a colon in *host* is no port, so that it may be a password."""
+    _, colon, port = host.rpartition(":")
+    return bool(colon) and not host.endswith("]") and not (port.isascii() and port.isdigit())
+
+
+# --- references
+
+
+def resolve_reference(base: URL, reference: str) -> URL:
+    """*reference*, of a Location or Link header, resolved against *base*, strictly (RFC 3986 §5.2).
+
+    It is kept byte for byte but for what RFC 3986 refuses, which is escaped; a host that is not ASCII
+    is IDNA-encoded. The result may have any scheme, userinfo and a fragment: `check_url` says whether
+    it may be sent.
+
+    Raises `InvalidRequestError` for control characters, and for ``http`` with a host that is none.
+    """
+    reference = reference.strip(" \t")
+    refuse_controls(reference, "the reference")
+    scheme, authority, path, query, fragment = split_url(_escape_reference(reference))
+    if scheme is None:
+        scheme = base.scheme
+        if authority is None:
+            authority = base.raw_authority
+            if not path:
+                query = base.raw_query_string if query is None else query
+                path = base.raw_path
+            elif not path.startswith("/"):
+                path = base.raw_path.rpartition("/")[0] + "/" + path
+    return URL.build(
+        scheme=scheme,
+        authority=authority or "",
+        path=_remove_dot_segments(path),
+        query_string=query or "",
+        fragment=fragment or "",
+        encoded=True,
+    )
+
+
+def _escape_reference(reference: str) -> str:
+    """*reference* with everything escaped that is illegal, but for its host, which has rules of its own."""
+    scheme, authority, _, _, _ = split_url(reference)
+    if authority is None or scheme not in (None, "http", "https"):
+        return escape_illegal(reference, escape_header)
+    if "\\" in authority:  # Browsers end the host there; whoever reads it otherwise can be led elsewhere.
+        raise InvalidRequestError("the reference has a backslash in its host")
+    start = 2 if scheme is None else len(scheme) + 3
+    userinfo, at, host = authority.rpartition("@")
+    host = encode_host(host, "the reference")
+    split_authority(host, "the reference")
+    before = escape_illegal(reference[:start] + userinfo + at, escape_header)
+    return before + host + escape_illegal(reference[start + len(authority) :], escape_header)
+
+
+_DOTS = lazily(r"/\.{1,2}(?:/|\Z)")
+
+
+def _remove_dot_segments(path: str) -> str:
+    """RFC 3986 §5.2.4, in one pass; a path without a leading slash (``mailto:``) has no segments."""
+    if not path.startswith("/") or _DOTS.search(path) is None:
+        return path
+    segments = path.split("/")
+    kept: list[str] = []
+    for segment in segments:
+        if segment == "..":
+            del kept[max(1, len(kept) - 1) :]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/".join(kept)

@@ -1,0 +1,91 @@
+"""Origins: which one a URL has, and which ones credentials may be sent to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from yarl import URL
+
+from aioapiclient.errors import InvalidRequestError
+
+from .base import BaseURL, redact_url
+from .syntax import DEFAULT_PORTS, normal_authority, split_url
+
+__all__ = ["TrustedOrigins", "origin_of"]
+
+
+def origin_of(url: URL) -> tuple[str, str, int]:
+    """Scheme, host in lower case, and port (RFC 6454 §4).
+
+    Raises `InvalidRequestError` where one of them is missing.
+    """
+    try:
+        host, port = url.raw_host, url.port
+    except ValueError:
+        host = port = None
+    if not host or port is None:
+        raise InvalidRequestError("the URL has no origin: it names no host, or its scheme has no port")
+    return url.scheme, host.lower(), port
+
+
+class TrustedOrigins:
+    """The origins that credentials may be sent to: the base URL's, and those that match a pattern.
+
+    A pattern is ``scheme://host`` or ``scheme://host:port``; a host may start with ``*.``, which stands
+    for one or more labels and never for none: ``https://*.example.com`` matches ``a.example.com`` and
+    ``a.b.example.com``, neither ``example.com`` nor ``evilexample.com``. Scheme and port must match.
+    A host with a trailing dot is another host.
+
+    Raises `InvalidRequestError` for any other pattern, and `TypeError` for a lone str.
+    """
+
+    __slots__ = ("_authority", "_exact", "_scheme", "_suffixes")
+
+    def __init__(self, base_url: BaseURL, patterns: Iterable[str] = ()) -> None:
+        if isinstance(patterns, str):
+            raise TypeError("trusted_origins must be an iterable of patterns, not one str")
+        self._scheme = base_url.scheme
+        self._authority = base_url.authority
+        parsed = [_parse_pattern(pattern) for pattern in patterns]
+        exact = {origin for wildcard, origin in parsed if not wildcard}
+        self._exact = frozenset(exact | {origin_of(base_url.url)})
+        self._suffixes = tuple(
+            (scheme, f".{host}", port) for wildcard, (scheme, host, port) in parsed if wildcard
+        )
+
+    def trusts(self, url: URL) -> bool:
+        """Whether the origin of *url* is one of them; False for a URL that has none."""
+        if url.raw_authority == self._authority and url.scheme == self._scheme:
+            return True
+        try:
+            origin = origin_of(url)
+        except InvalidRequestError:
+            return False
+        return origin in self._exact or any(_has_suffix(origin, suffix) for suffix in self._suffixes)
+
+
+def _has_suffix(origin: tuple[str, str, int], suffix: tuple[str, str, int]) -> bool:
+    scheme, host, port = origin
+    return (
+        scheme == suffix[0] and port == suffix[2] and host.endswith(suffix[1]) and len(host) > len(suffix[1])
+    )
+
+
+def _parse_pattern(pattern: str) -> tuple[bool, tuple[str, str, int]]:
+    """Whether it starts with ``*.``, and the origin that is behind it."""
+    if not isinstance(pattern, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"a trusted origin must be a str, not {type(pattern).__name__}")
+    what = f"the trusted origin {redact_url(pattern)!r}"
+    parts = split_url(pattern)
+    if parts.scheme not in DEFAULT_PORTS or not parts.authority:
+        raise InvalidRequestError(f"{what} must be http:// or https:// and a host")
+    if parts.path or parts.query is not None or parts.fragment is not None:
+        raise InvalidRequestError(f"{what} must end with its host or port: an origin has no path")
+    wildcard = parts.authority.startswith("*.")
+    authority = parts.authority[2:] if wildcard else parts.authority
+    if "*" in authority:
+        raise InvalidRequestError(
+            f"{what}: a '*' may only stand for whole labels at the start, as in https://*.host"
+        )
+    normal = normal_authority(parts.scheme, authority, what)
+    return wildcard, origin_of(URL.build(scheme=parts.scheme, authority=normal, path="/", encoded=True))

@@ -1,0 +1,146 @@
+"""Path templates: ``/users/{id}`` taken apart once, and filled for each call, each value in its own place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from yarl import URL
+
+from aioapiclient._patterns import lazily
+from aioapiclient._query import UNRESERVED, percent_encoder, scalar_text
+from aioapiclient._types import NOT_GIVEN, OMIT
+from aioapiclient.errors import InvalidRequestError
+
+from .syntax import escape_illegal, is_absolute, refuse_controls, refuse_dot_segments
+
+__all__ = ["CACHED_PATHS", "Template", "fill_template", "parse_template", "template_of"]
+
+# A client has a few dozen paths; paths with ids put in by hand must not grow the cache for ever.
+CACHED_PATHS: Final = 512
+
+# Other schemes, and a URL of ours gone wrong. `documents:export` is a path like any other.
+_LOOKS_LIKE_URL = lazily(r"[a-z][a-z0-9+.-]*://|https?:|javascript:", re.IGNORECASE)
+
+_NAME = lazily(r"\w+(?:[.-]\w+)*")
+
+_encode_segment = percent_encoder(UNRESERVED)
+# Everything that a path may hold (RFC 3986 §3.3) but "%", which is data here.
+_encode_segments = percent_encoder(UNRESERVED + "/!$&'()*+,;=:@")
+# The same for a query, without what delimits pairs, and without "+", which many servers read as a space.
+_encode_query_text = percent_encoder(UNRESERVED + "/?!$'()*,:@")
+
+
+class _Place(NamedTuple):
+    """One ``{name}`` of a template, and the literal text up to the next."""
+
+    name: str
+    encode: Callable[[str], str]
+    in_path: bool
+    literal: str
+
+
+class Template(NamedTuple):
+    """A path as it was written, ready to be filled."""
+
+    head: str
+    places: tuple[_Place, ...]
+    names: frozenset[str]
+
+
+@lru_cache(CACHED_PATHS)
+def parse_template(path: str) -> Template:
+    """Take *path* apart at its ``{name}`` places; what nobody may write in a path is refused here."""
+    refuse_controls(path, "the path")
+    if path.startswith("//"):
+        raise InvalidRequestError("a path that starts with '//' looks like another host; write one '/'")
+    if _LOOKS_LIKE_URL.match(path) is not None:
+        raise InvalidRequestError("the path looks like a URL that is neither http:// nor https://")
+    head, *rest = path.split("{")
+    _check_literal(head, in_path=True)
+    places: list[_Place] = []
+    in_path = "?" not in head
+    for piece in rest:
+        expression, closed, literal = piece.partition("}")
+        if not closed:
+            raise InvalidRequestError("a '{' in the path is never closed; write a literal one as %7B")
+        _check_literal(literal, in_path)
+        places.append(_parse_place(expression, in_path, escape_illegal(literal)))
+        in_path = in_path and "?" not in literal
+    template = Template(escape_illegal(head), tuple(places), frozenset(place.name for place in places))
+    # A value is never empty, so that an "x" stands for the one that makes the least trouble.
+    sample = template.head + "".join(["x" + place.literal for place in places])
+    refuse_dot_segments(sample.partition("?")[0], "the path")
+    return template
+
+
+def _check_literal(literal: str, in_path: bool) -> None:
+    if "}" in literal:
+        raise InvalidRequestError("a '}' in the path was never opened; write a literal one as %7D")
+    if "#" in literal:
+        raise InvalidRequestError(
+            "the path holds a fragment, which is never sent; write a literal '#' as %23"
+        )
+    if in_path and "\\" in literal.partition("?")[0]:
+        raise InvalidRequestError("the path holds a backslash; write '/', or %5C for a literal one")
+
+
+def _parse_place(expression: str, in_path: bool, literal: str) -> _Place:
+    keeps_slashes = expression.startswith("+")
+    name = expression.removeprefix("+")
+    if _NAME.fullmatch(name) is None:
+        raise InvalidRequestError(f"{{{expression}}} in the path is neither {{name}} nor {{+name}}")
+    if not keeps_slashes:
+        return _Place(name, _encode_segment, in_path, literal)
+    return _Place(name, _encode_segments if in_path else _encode_query_text, in_path, literal)
+
+
+def fill_template(template: Template, values: Mapping[str, Any]) -> str:
+    """The template with every place filled: a path, and maybe ``?`` and a query."""
+    if len(values) != len(template.names):
+        raise _wrong_names(template, values)
+    filled = template.head
+    risky = False
+    for name, encode, in_path, literal in template.places:
+        try:
+            value = values[name]
+        except KeyError:
+            raise _wrong_names(template, values) from None
+        text = value if type(value) is str else _place_text(name, value)
+        if in_path:
+            if not text:
+                raise InvalidRequestError(f"path_params[{name!r}] is empty")
+            # Only a dot or a semicolon can make a segment that means something else.
+            risky = risky or "." in text or ";" in text
+        filled += encode(text) + literal
+    if risky:
+        refuse_dot_segments(filled.partition("?")[0], "the path, with path_params filled in,")
+    return filled
+
+
+def _wrong_names(template: Template, values: Mapping[str, Any]) -> InvalidRequestError:
+    missing = sorted(template.names.difference(values))
+    unused = sorted({str(name) for name in values}.difference(template.names))
+    parts = [f"missing {', '.join(missing)}"] if missing else []
+    parts += [f"unused {', '.join(unused)}"] if unused else []
+    return InvalidRequestError(f"path_params and the names in the path differ: {'; '.join(parts)}")
+
+
+def _place_text(name: str, value: object) -> str:
+    if value is None or value is OMIT or value is NOT_GIVEN:
+        raise InvalidRequestError(f"path_params[{name!r}] is {value!r}; a path needs a value")
+    text = str(value) if type(value) is int else scalar_text(value, name)
+    if text is None:
+        raise TypeError(f"path_params[{name!r}] must be a scalar, not {type(value).__name__}")
+    return text
+
+
+def template_of(path: str | URL) -> str | None:
+    """*path* as it was written, without its query: low in cardinality, for metrics.
+
+    None for an absolute URL: it is sent as it came, and has no end of values.
+    """
+    text = path if isinstance(path, str) else str(path)
+    return None if is_absolute(text) else text.partition("?")[0]

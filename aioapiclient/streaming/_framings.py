@@ -1,0 +1,240 @@
+"""The two framings of a stream: server-sent events, and JSON lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final, TypeVar
+
+from aioapiclient._codecs.decoders import DecodeError
+from aioapiclient._response import AsyncAPIResponse
+from aioapiclient.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APIStreamError,
+    APITimeoutError,
+    InternalServerError,
+    InvalidRequestError,
+    RateLimitError,
+    RequestTimeoutError,
+)
+
+from ._jsonl import MAX_LINE, JSONLDecoder
+from ._reconnect import ReconnectPolicy, Resumption
+from ._sse import MAX_EVENT, ServerSentEvent, SSEDecoder
+from ._stream import AsyncStream, MakeError, Sleep, Until, stream_error
+
+__all__ = ["JSONLStream", "SSEStream"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+_LONGEST_ID: Final = 100  # characters of an event id that a note repeats
+# What a reconnect may meet and try again; the call's own retries are used up by then.
+_WORTH_ANOTHER: Final = (APIConnectionError, InternalServerError, RateLimitError, RequestTimeoutError)
+
+
+class SSEStream(AsyncStream[T_co]):
+    """A stream of server-sent events.
+
+    With *reconnect*, `True` or a `ReconnectPolicy`, a connection that breaks or ends is opened again
+    as browsers do it (HTML §9.2.3): the same call, with its auth and retries, and ``Last-Event-ID``.
+    What is still to come is then neither lost nor repeated, as far as the server knows ids. It goes
+    on until an end of the stream, a 204, an answer that is an error or no event stream, or too many
+    reconnects in a row that brought nothing; the latter three raise `APIStreamError`.
+    """
+
+    accept: ClassVar[str] = "text/event-stream"
+    request_headers: ClassVar[Mapping[str, str]] = {"Cache-Control": "no-cache"}
+    media_types: ClassVar[frozenset[str]] = frozenset({"text/event-stream"})
+
+    max_event: ClassVar[int] = MAX_EVENT
+    """The bytes that one event may have: 8 MiB."""
+
+    __slots__ = ("_again", "_decoder", "_resumption")
+
+    def __init__(
+        self,
+        response: AsyncAPIResponse[Any],
+        cast_to: Any = Any,
+        *,
+        make_error: MakeError = stream_error,
+        until: Until | None = None,
+        reconnect: bool | ReconnectPolicy = False,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self.check_options(until, reconnect)
+        super().__init__(response, cast_to, make_error=make_error, until=until, sleep=sleep)
+        self._again = response.again
+        self._resumption: Resumption | None = None
+        if reconnect:
+            if self._again is None:
+                raise TypeError("reconnect needs a response that a client opened for streaming")
+            self._resumption = Resumption(ReconnectPolicy() if reconnect is True else reconnect)
+
+    @classmethod
+    def check_options(cls, until: object, reconnect: object) -> None:
+        """Raise `TypeError` for what is no function, and no way to reconnect."""
+        super().check_options(until, reconnect=False)
+        if not isinstance(reconnect, bool | ReconnectPolicy):
+            raise TypeError(f"reconnect must be a bool or a ReconnectPolicy, not {type(reconnect).__name__}")
+
+    @property
+    def last_event_id(self) -> str:
+        """The last event id of what was handed over: where a stream of your own would resume."""
+        return self._last_id
+
+    def _start(self) -> None:
+        last_event_id = "" if self._resumption is None else self._resumption.last_event_id
+        self._decoder = SSEDecoder(last_event_id=last_event_id, max_event=self.max_event)
+
+    def _feed(self, chunk: bytes) -> Sequence[ServerSentEvent]:
+        text = self._decoder.complete(chunk)
+        return self._parse(text) if text else ()
+
+    def _payloads(self, chunk: bytes) -> Iterable[Any]:
+        text = self._decoder.complete(chunk)
+        if not text:
+            return ()
+        if self._direct and len(text) <= self.max_event:
+            found = self._decoder.single_lines(text)
+            if found is not None:
+                if self._resumption is not None:
+                    self._resumption.progressed()
+                return found
+        return self._sift(self._parse(text))
+
+    def _parse(self, text: bytes) -> Sequence[ServerSentEvent]:
+        events = self._decoder.parse(text)
+        return events if self._resumption is None else self._resumption.new(events)
+
+    def _second_look(self, data: bytes, failure: DecodeError) -> Any:
+        # The standard puts U+FFFD where the stream is not UTF-8 (HTML §9.2.6), and goes on.
+        mended = data.decode("utf-8", "replace").encode()
+        if mended != data:
+            try:
+                return self._decode(mended)
+            except DecodeError as error:
+                failure = error
+        return super()._second_look(mended, failure)
+
+    # --- reconnecting
+
+    async def _resumed(self, error: APIError | None) -> bool:
+        resumption = self._resumption
+        if resumption is None or self._closed:
+            return await super()._resumed(error)
+        cause: APIError | None = None
+        try:
+            await super()._resumed(error)
+        except APIStreamError as broken:
+            if broken.final:
+                raise
+            cause = broken
+        self._decoder.flush()
+        resumption.lost(self._decoder.last_event_id, self._decoder.retry)
+        await self._response.close()
+        return await self._resume(resumption, cause)
+
+    async def _resume(self, resumption: Resumption, cause: APIError | None) -> bool:
+        """Open the next connection; whether it streams."""
+        while not resumption.exhausted:
+            await self._pause(resumption.next_wait(cause))
+            try:
+                response = await self._connect(resumption.headers)
+            except _WORTH_ANOTHER as error:
+                if isinstance(error, APITimeoutError) and error.phase == "total":
+                    raise
+                cause = error
+            except (APIError, InvalidRequestError) as error:
+                raise self._given_up(resumption) from error
+            else:
+                return await self._adopt(response, resumption)
+        raise self._given_up(resumption) from cause
+
+    async def _connect(self, headers: Mapping[str, str]) -> AsyncAPIResponse[Any]:
+        if self._again is None:
+            raise TypeError("This response cannot be asked for again")
+        return await self._again(headers)
+
+    async def _pause(self, seconds: float) -> None:
+        request = self._response.request
+        left = request.time_left()
+        if left is not None and left <= seconds:
+            raise request.timed_out("total", request.limit("total") or 0)()
+        await self._sleep(seconds)
+        if self._closed:
+            raise self._consumed("was closed")
+
+    async def _adopt(self, response: AsyncAPIResponse[Any], resumption: Resumption) -> bool:
+        self._response = response
+        if self._closed:
+            raise self._consumed("was closed")
+        self._ended = self._exhausted = False
+        try:
+            await self._open(response)
+        except APIResponseValidationError as error:
+            raise self._given_up(resumption) from error
+        return not self._ended
+
+    def _given_up(self, resumption: Resumption) -> APIStreamError:
+        error = self._stream_error(
+            f"the stream was lost after {self._handed} events, "
+            f"and {resumption.attempts} reconnects in a row brought no more",
+            final=True,
+        )
+        last_id = resumption.last_event_id
+        if last_id.isprintable() and 0 < len(last_id) <= _LONGEST_ID:
+            error.add_note(f"Last event id: {last_id}")
+        return error
+
+
+class JSONLStream(AsyncStream[T_co]):
+    """A stream of JSON lines: a value a line, blank lines passed over, the last line with or without an end.
+
+    A line that is no `T` raises `APIResponseValidationError`, which names its number. Servers call
+    such streams many things, ``application/json`` and ``text/plain`` among them; all are taken.
+    """
+
+    accept: ClassVar[str] = "application/jsonl, application/x-ndjson, application/json"
+    media_types: ClassVar[frozenset[str]] = frozenset(
+        {
+            "application/json",
+            "application/json-lines",
+            "application/jsonl",
+            "application/jsonlines",
+            "application/ndjson",
+            "application/octet-stream",
+            "application/x-json-stream",
+            "application/x-jsonl",
+            "application/x-jsonlines",
+            "application/x-ndjson",
+            "text/jsonl",
+            "text/plain",
+            "text/x-ndjson",
+        }
+    )
+
+    max_line: ClassVar[int] = MAX_LINE
+    """The bytes that one line may have: 8 MiB."""
+
+    __slots__ = ("_before", "_decoder")
+
+    def _start(self) -> None:
+        self._decoder = JSONLDecoder(max_line=self.max_line)
+
+    def _feed(self, chunk: bytes) -> Sequence[ServerSentEvent]:
+        return [ServerSentEvent(data=line) for line in self._lines(chunk)]
+
+    def _payloads(self, chunk: bytes) -> Iterable[Any]:
+        return self._lines(chunk) if self._direct else self._sift(self._feed(chunk))
+
+    def _lines(self, chunk: bytes) -> list[bytes]:
+        self._before = self._handed + self._passed
+        return self._decoder.feed(chunk) if chunk else self._decoder.flush()
+
+    def _place(self, index: int) -> str:
+        return f"line {self._decoder.numbers[index - self._before]}"
+
+    def _accepts(self, media: str) -> bool:
+        return media in self.media_types or media.endswith("+json")

@@ -1,0 +1,24 @@
+"""What users test with: a transport that answers from a list, a clock to set, and `check_middleware`.
+
+::
+
+    transport = FakeTransport(respond(503), respond(200, json={"id": 7}))
+    clock = FakeClock()
+    retry = RetryMiddleware(sleep=clock.sleep)
+
+    response = await retry(APIRequest("GET", "https://api.example.com/users/7"), transport)
+
+    assert await response.json() == {"id": 7}
+    assert len(transport.requests) == 2 and transport.open_responses == 0
+
+A `FakeTransport` goes under a chain made by hand, as here, or into a client: ``AsyncAPIClient(...,
+transport=transport)``. Nothing in this module opens a socket or looks at the real time.
+"""
+
+from __future__ import annotations
+
+from ._check import check_middleware
+from ._clock import FakeClock
+from ._transport import Answer, FakeTransport, respond
+
+__all__ = ["Answer", "FakeClock", "FakeTransport", "check_middleware", "respond"]

@@ -1,0 +1,71 @@
+"""`FakeClock`: a clock that tests set, and that the running event loop can follow."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from aioapiclient.errors import InvalidRequestError
+
+__all__ = ["FakeClock"]
+
+
+class FakeClock:
+    """A clock that stands still until it is told: `sleep` moves it on at once, `advance` by hand.
+
+    Give its methods where a clock or a sleep is taken: ``RetryMiddleware(sleep=clock.sleep)``,
+    ``TokenCache(clock=clock.time)``. For what asks the event loop itself, the deadlines, there is
+    `install`. *start* is what it shows at first, in seconds.
+    """
+
+    def __init__(self, start: float = 1000.0) -> None:
+        self._now = start
+        self.sleeps: list[float] = []
+        """Every wait that `sleep` was asked for, in seconds."""
+
+    def __repr__(self) -> str:
+        return f"<FakeClock at {self._now:g}>"
+
+    def time(self) -> float:
+        """What the clock shows, in seconds."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock on; `InvalidRequestError` for less than 0 seconds: clocks never go back."""
+        if not (seconds >= 0 and math.isfinite(seconds)):
+            raise InvalidRequestError(f"A clock is advanced by 0 seconds or more, not {seconds}")
+        self._now += seconds
+
+    async def sleep(self, seconds: float, /) -> None:
+        """Note the wait, move the clock on by it, and let other tasks run once."""
+        self.sleeps.append(seconds)
+        self.advance(max(0.0, seconds))
+        await asyncio.sleep(0)
+
+    @contextmanager
+    def install(self) -> Generator[FakeClock, None, None]:
+        """Let the timers of the running event loop follow this clock: ``with clock.install():``.
+
+        `asyncio.timeout`, deadlines and ``loop.call_later`` then wait for this clock, and fire when
+        other tasks run after `sleep` or `advance` has passed them. Who waits for a timer that nobody
+        moves the clock to waits for ever. Make the client inside as well: timers from before belong
+        to the real time.
+
+        Raises `TypeError` for a loop that is not asyncio's own, such as uvloop's, and `RuntimeError`
+        where a clock is installed already.
+        """
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, asyncio.BaseEventLoop):
+            name = f"{type(loop).__module__}.{type(loop).__qualname__}"
+            raise TypeError(f"A FakeClock can move the timers of asyncio's own loops only, not of {name}")
+        # An attribute of the instance, found before the method: the loop asks itself for the time.
+        attributes = vars(loop)
+        if "time" in attributes:
+            raise RuntimeError("This event loop follows another FakeClock already")
+        attributes["time"] = self.time
+        try:
+            yield self
+        finally:
+            del attributes["time"]

@@ -1,0 +1,274 @@
+"""The calls that a middleware is tried with: a handler that is hostile, and what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from yarl import URL
+
+from aioapiclient._url.base import BaseURL
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Middleware
+from aioapiclient.errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APITimeoutError,
+    BodyTooLargeError,
+    ClientClosedError,
+    RetryableError,
+)
+
+from ._transport import Answer, FakeTransport, Made, respond
+
+__all__ = [
+    "FINE",
+    "FOR_ONE_SENDING",
+    "FOR_TWO_CALLS",
+    "MARK",
+    "SCENARIOS",
+    "Awaits",
+    "Call",
+    "Pieces",
+    "Scenario",
+    "Trace",
+    "default_request",
+]
+
+
+def default_request() -> APIRequest:
+    """A GET to the client's own origin, by a template."""
+    return APIRequest(
+        "GET",
+        URL("https://api.example.com/v1/users/7"),
+        template="/users/{id}",
+        path_params={"id": 7},
+        home=BaseURL("https://api.example.com/v1"),
+    )
+
+
+_Step: TypeAlias = int | Callable[[APIRequest], Exception]
+
+
+class Scenario(NamedTuple):
+    """What the handler does: one step for each send, the last one for ever."""
+
+    words: str
+    steps: tuple[_Step, ...]
+
+
+def _bad_luck(cls: type[Exception], **facts: Any) -> Callable[[APIRequest], Exception]:
+    return lambda request: cls(f"{request.label}: made up by check_middleware", **facts)
+
+
+def _retryable(request: APIRequest) -> Exception:
+    error = RetryableError(f"{request.label}: made up by check_middleware")
+    error.__cause__ = APIConnectionError("The cause of a RetryableError", request=request)
+    return error
+
+
+_LOST = _bad_luck(APIConnectionError)
+_ERRORS: Final[Mapping[str, Callable[[APIRequest], Exception]]] = {
+    "an APIConnectionError": _LOST,
+    "an APIConnectionError before anything was sent": _bad_luck(APIConnectionError, sent=False),
+    "an APITimeoutError of the attempt": _bad_luck(APITimeoutError, phase="attempt"),
+    "an APITimeoutError of the whole call": _bad_luck(APITimeoutError, phase="total"),
+    "a BodyTooLargeError": _bad_luck(BodyTooLargeError),
+    "an APIResponseValidationError": _bad_luck(APIResponseValidationError),
+    "a ClientClosedError": _bad_luck(ClientClosedError),
+    "a RetryableError": _retryable,
+    "a LookupError, which is a bug": _bad_luck(LookupError),
+}
+FINE = Scenario("status 200", (200,))
+SCENARIOS: Final = (
+    FINE,
+    *(Scenario(f"status {status}", (status,)) for status in (204, 304, 401, 404, 429, 500, 503)),
+    *(Scenario(f"status {status} and then 200", (status, 200)) for status in (302, 307, 401, 429, 503)),
+    *(Scenario(words, (error,)) for words, error in _ERRORS.items()),
+    *(
+        Scenario(f"{words} and then status 200", (_ERRORS[words], 200))
+        for words in ("an APIConnectionError", "an APITimeoutError of the attempt", "a RetryableError")
+    ),
+)
+FOR_TWO_CALLS: Final = tuple(
+    scenario for scenario in SCENARIOS if scenario.steps[0] in {200, 302, 401, 503, _LOST}
+)
+FOR_ONE_SENDING: Final = (
+    FINE,
+    Scenario("status 307 and then 200", (307, 200)),
+    Scenario("status 401 and then 200", (401, 200)),
+    Scenario("status 503 and then 200", (503, 200)),
+    Scenario("an APIConnectionError and then status 200", (_LOST, 200)),
+)
+
+MARK: Final = "X-Call"
+"""The header and the extension that name a call."""
+_VANDAL: Final = "X-Vandal"
+_PIECES: Final = (b'{"user": ', b'{"id": 7}', b"}")
+
+
+class Pieces:
+    """A body in pieces that counts how many were asked for."""
+
+    def __init__(self, pieces: tuple[bytes, ...]) -> None:
+        self.left = list(pieces)
+        self.asked = 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self.asked += 1
+        if not self.left:
+            raise StopAsyncIteration
+        return self.left.pop(0)
+
+
+class Call:
+    """One call of the middleware under test, with the hostile handler below it."""
+
+    def __init__(
+        self, middleware: Middleware, request: APIRequest, scenario: Scenario, name: str, *, ready: bool
+    ) -> None:
+        request.headers[MARK] = name
+        request.extensions[MARK] = name
+        request.add_params({"call": name})
+        self.middleware = middleware
+        self.request = request
+        self.name = name
+        self.url = request.url
+        self.extensions = request.extensions
+        self.sends: list[APIRequest] = []
+        self.traces: list[Trace] = []
+        self.responses: list[AsyncAPIResponse[Any]] = []
+        self.bodies: list[Pieces] = []
+        self.errors: list[Exception] = []
+        self.faults: list[tuple[int, str]] = []
+        self.is_cancelled = False
+        self._ready = ready
+        answers: list[Answer] = [partial(self._answer, step) for step in scenario.steps]
+        self._transport = FakeTransport(*answers[:-1], default=answers[-1])
+
+    async def run(self) -> AsyncAPIResponse[Any]:
+        return await self.middleware(self.request, self._handle)
+
+    async def _handle(self, request: APIRequest) -> AsyncAPIResponse[Any]:
+        self._inspect(request)
+        self.sends.append(request)
+        self.traces.append(Trace.of(request))
+        sent = request.copy()
+        _vandalise(request)
+        try:
+            response = await self._transport(sent)
+        except Exception as error:
+            self.errors.append(error)
+            raise
+        self.responses.append(response)
+        return response
+
+    def _answer(self, step: _Step, request: APIRequest) -> Made:
+        if not isinstance(step, int):
+            return step(request)
+        headers = {"Content-Type": "application/json", MARK: self.name}
+        if step in {302, 307}:
+            headers["Location"] = "/v1/elsewhere"
+        pieces = () if step in {204, 304} else _PIECES
+        if self._ready:
+            return AsyncAPIResponse.from_bytes(request, step, headers, b"".join(pieces))
+        self.bodies.append(Pieces(pieces))
+        return respond(step, chunks=self.bodies[-1], headers=headers)
+
+    def _inspect(self, request: APIRequest) -> None:
+        """Note what no handler should have to see; raised later, for the middleware might catch it."""
+        body = request.body
+        if self.is_cancelled:
+            self.faults.append((5, "the handler was called after the call was cancelled"))
+        elif any(request is sent for sent in self.sends):
+            self.faults.append((1, "the handler was called twice with the same request, not with a copy"))
+        elif any(request.headers is sent.headers for sent in self.sends):
+            self.faults.append((1, "the handler was called with two requests that share their headers"))
+        elif request.method == _VANDAL or request.url.host == "vandal.invalid" or _VANDAL in request.headers:
+            self.faults.append((1, "what a handler did to its own request shows in another one"))
+        elif request.url == self.url and request.extensions is not self.extensions:
+            self.faults.append((1, "the request has other extensions than the call, and they are one dict"))
+        elif {request.headers.get(MARK), request.extensions.get(MARK)} - {None, self.name}:
+            self.faults.append((5, "the handler of one call got the request of another"))
+        elif body is not None and body.spent and self.sends:
+            self.faults.append((1, "the handler was called again with a body that can be sent only once"))
+        elif body is not None and body.spent:
+            self.faults.append((1, "a body that can be sent only once was used up before it was sent"))
+
+
+class Trace(NamedTuple):
+    """A request as the handler saw it."""
+
+    method: str
+    attempt: int
+    stream: bool
+    headers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, request: APIRequest) -> Trace:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        return cls(request.method, request.attempt, request.stream, headers)
+
+    def without(self, volatile: set[str]) -> Trace:
+        headers = {name: "" if name in volatile else value for name, value in self.headers.items()}
+        return self._replace(headers=headers)
+
+
+def _vandalise(request: APIRequest) -> None:
+    """Do to a request what its new owner may do."""
+    request.method = _VANDAL
+    request.url = URL("https://vandal.invalid/")
+    request.headers.clear()
+    request.headers[_VANDAL] = "1"
+    request.body = None
+    request.template = None
+    request.attempt += 1000
+    request.stream = not request.stream
+    request.deadline = None
+    request.cast_to = int
+
+
+class Awaits:
+    """Awaits a coroutine, counts its awaits, and at one of them cancels its task or does something else."""
+
+    def __init__(
+        self,
+        call: Call,
+        *,
+        cancel_at: int | None = None,
+        pause_at: int | None = None,
+        pause: Callable[[], Coroutine[Any, Any, object]] | None = None,
+    ) -> None:
+        self.count = 0
+        self._call = call
+        self._work = call.run()
+        self._cancel_at = cancel_at
+        self._pause_at = pause_at
+        self._pause = pause
+
+    def __await__(self) -> Generator[Any, Any, AsyncAPIResponse[Any]]:
+        resume = partial(self._work.send, None)
+        while True:
+            try:
+                waited_for = resume()
+            except StopIteration as end:
+                result: AsyncAPIResponse[Any] = end.value
+                return result
+            self.count += 1
+            task = asyncio.current_task()
+            if self.count == self._cancel_at and task is not None:
+                # Not now: a task is cancelled while it waits, so that what it waits for is cancelled too.
+                asyncio.get_running_loop().call_soon(task.cancel)
+            try:
+                yield waited_for
+                if self.count == self._pause_at and self._pause is not None:
+                    yield from self._pause().__await__()
+                resume = partial(self._work.send, None)
+            except BaseException as error:
+                if self.count == self._cancel_at:
+                    self._call.is_cancelled = isinstance(error, asyncio.CancelledError)
+                resume = partial(self._work.throw, error)

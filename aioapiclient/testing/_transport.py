@@ -1,0 +1,299 @@
+"""A transport without a network: it gives answers from a list, one for each send."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import Any, TypeAlias, TypeGuard
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from aioapiclient._body.json import encode_json
+from aioapiclient._cancel_scope import Scope
+from aioapiclient._types import NOT_GIVEN, NotGiven
+from aioapiclient.contract import APIRequest, AsyncAPIResponse
+from aioapiclient.errors import (
+    APIConnectionError,
+    APIError,
+    BodyTooLargeError,
+    ClientClosedError,
+    InvalidRequestError,
+)
+
+__all__ = ["Answer", "FakeTransport", "Made", "is_response", "respond"]
+
+# --- answers
+
+Made: TypeAlias = (
+    AsyncAPIResponse[Any]
+    | BaseException
+    | type[BaseException]
+    | Callable[[APIRequest], AsyncAPIResponse[Any]]
+)
+
+Answer: TypeAlias = BaseException | type[BaseException] | Callable[[APIRequest], Made | Awaitable[Made]]
+"""What a `FakeTransport` answers with: what `respond` gives, an error to raise (an instance, or a
+class), or a function of the request, async or not, that gives one of these or a response."""
+
+
+def respond(
+    status: int = 200,
+    *,
+    json: Any = NOT_GIVEN,
+    text: str | None = None,
+    body: bytes = b"",
+    chunks: Iterable[bytes] | AsyncIterable[bytes] | None = None,
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    cut_after: int | None = None,
+) -> Callable[[APIRequest], AsyncAPIResponse[Any]]:
+    """An answer with *status*: a function that makes a new response for each request that it is given.
+
+    The body is *json* (by msgspec), *text*, the bytes of *body*, or *chunks*, which a stream hands
+    over one by one; async chunks may wait between two of them. It is the body as a caller gets it:
+    nothing is decompressed. *headers* come above the Content-Type of *json* and *text*. *cut_after*
+    is a number of bytes after which the connection is lost, as `APIConnectionError`; 0 loses it
+    right after the head. The answer to a HEAD has no body.
+
+    Raises `TypeError` for two bodies and for a status that is no int, and `InvalidRequestError` for a
+    status outside of 100 to 999 and for a *cut_after* below 0.
+    """
+    _check_status(status)
+    if cut_after is not None and cut_after < 0:
+        raise InvalidRequestError(f"cut_after is a number of bytes, 0 or more, not {cut_after}")
+    pieces, content_type = _content(json, text, body, chunks)
+    head: CIMultiDict[str] = CIMultiDict(headers or ())
+    if content_type is not None:
+        head.setdefault("Content-Type", content_type)
+    frozen = CIMultiDictProxy(head)
+
+    def answer(request: APIRequest) -> AsyncAPIResponse[Any]:
+        source = _Source(request, () if request.method == "HEAD" else pieces, cut_after)
+        loop = asyncio.get_running_loop()
+        elapsed = 0.0 if request.started is None else loop.time() - request.started
+        return AsyncAPIResponse(request, status, frozen, source, reason=_reason(status), elapsed=elapsed)
+
+    return answer
+
+
+def _check_status(status: object) -> None:
+    if isinstance(status, bool) or not isinstance(status, int):
+        raise TypeError(f"A status is an int, not {type(status).__name__}")
+    if not 100 <= status <= 999:
+        raise InvalidRequestError(f"A status has three digits (RFC 9110 §15), not {status}")
+
+
+def _content(
+    json: Any, text: str | None, body: bytes, chunks: Iterable[bytes] | AsyncIterable[bytes] | None
+) -> tuple[Iterable[bytes] | AsyncIterable[bytes], str | None]:
+    """The pieces of a body, and the content type that its kind brings along."""
+    kinds = {"json": not isinstance(json, NotGiven), "text": text is not None, "body": body != b""}
+    given = [name for name, is_given in {**kinds, "chunks": chunks is not None}.items() if is_given]
+    if len(given) > 1:
+        raise TypeError(f"{given[0]} and {given[1]} were both given, and a response has one body")
+    if kinds["json"]:
+        return (encode_json(json),), "application/json"
+    if text is not None:
+        return (text.encode(),), "text/plain; charset=utf-8"
+    if chunks is None:
+        return (body,), None
+    # An iterator would be empty when the answer is given again.
+    return (chunks if isinstance(chunks, AsyncIterable) else tuple(chunks)), None
+
+
+def _reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+class _Source:
+    """A body that comes in the pieces it was given, and may be cut."""
+
+    def __init__(
+        self, request: APIRequest, pieces: Iterable[bytes] | AsyncIterable[bytes], cut_after: int | None
+    ) -> None:
+        self._request = request
+        self._pieces = aiter(pieces) if isinstance(pieces, AsyncIterable) else iter(pieces)
+        self._cut_after = cut_after
+        self._given = 0
+        self._error: Exception | None = None
+        self._waiting: Scope | None = None
+
+    async def read(self, limit: int | None) -> bytes:
+        """The whole rest."""
+        read = bytearray()
+        while chunk := await self.read_chunk():
+            read += chunk
+            if limit is not None and len(read) > limit:
+                message = f"The body has more than {limit} bytes"
+                raise BodyTooLargeError(message, limit=limit, request=self._request)
+        return bytes(read)
+
+    def read_nowait(self, limit: int | None) -> bytes | None:
+        """Nothing: the body has not arrived yet."""
+        return None
+
+    async def read_chunk(self) -> bytes:
+        """The next piece; empty at the end."""
+        if self._error is not None:
+            raise self._error
+        with Scope() as self._waiting:
+            try:
+                # Also where nothing waits: a body comes over a wire, and other tasks run meanwhile.
+                await asyncio.sleep(0)
+                return self._cut(await self._next())
+            except BaseException as error:
+                if self._error is None:
+                    self._error = error if isinstance(error, Exception) else self._lost()
+                raise
+
+    async def _next(self) -> bytes:
+        while True:
+            if isinstance(self._pieces, AsyncIterator):
+                piece = await anext(self._pieces, None)
+            else:
+                piece = next(self._pieces, None)
+            if piece != b"":
+                return piece or b""
+
+    def _cut(self, piece: bytes) -> bytes:
+        if self._cut_after is not None:
+            piece = piece[: self._cut_after - self._given]
+            if not piece:
+                raise self._lost()
+        self._given += len(piece)
+        return piece
+
+    def _lost(self) -> APIConnectionError:
+        message = f"{self._request.label}: the connection was lost after {self._given} bytes of the body"
+        return APIConnectionError(message, request=self._request)
+
+    def close(self) -> None:
+        """Nothing to give back: the transport counts by ``on_close``."""
+
+    def abort(self, error: Exception) -> None:
+        """Who reads now, or later, gets *error*."""
+        self._error = error
+        if self._waiting is not None:
+            self._waiting.fire(lambda: error)
+
+
+# --- the transport
+
+
+class FakeTransport:
+    """A transport without a network: gives *answers* in order, one for each send, and then *default*.
+
+    An answer is what `respond` gives, an error (an instance, or a class) to raise, or a function of
+    the request, async or not, that gives one of these or a response. An answer in the list is used
+    once, a function too; *default* is used for every send that is left. Without one, a send more
+    than there are answers raises an `AssertionError` that says which.
+
+    It behaves like a transport: each send lets other tasks run, the body of the request is consumed,
+    a response is handed out with its body unread, and an error learns its ``request`` if it has none.
+    """
+
+    def __init__(self, *answers: Answer, default: Answer | None = None) -> None:
+        for answer in answers if default is None else (*answers, default):
+            _check_answer(answer)
+        self.requests: list[APIRequest] = []
+        """A copy of each request as it came, in the order of the sends; their number is ``len``."""
+        self.bodies: list[bytes] = []
+        """The bytes of each request's body, at the same place as the request; empty where it has none."""
+        self._answers = list(answers)
+        self._default = default
+        self._open: set[AsyncAPIResponse[Any]] = set()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<FakeTransport with {len(self.requests)} sends, {self.open_responses} open responses>"
+
+    async def __call__(self, request: APIRequest, /) -> AsyncAPIResponse[Any]:
+        """Answer *request*."""
+        if self._closed:
+            raise ClientClosedError("This FakeTransport is closed")
+        number = len(self.requests)
+        # Taken at once, so that answers go out in the order in which sends come in.
+        answer = self._answer(number, request)
+        self.requests.append(request.copy())
+        self.bodies.append(b"")
+        await asyncio.sleep(0)
+        if request.body is not None:
+            self.bodies[number] = b"".join([chunk async for chunk in request.body])
+        response = await _resolve(answer, request)
+        if not response.is_closed:
+            self._open.add(response)
+            response.on_close(partial(self._open.discard, response))
+        return response
+
+    def _answer(self, number: int, request: APIRequest) -> Answer:
+        """The answer to send *number*, counted from 0."""
+        if number < len(self._answers):
+            return self._answers[number]
+        if self._default is None:
+            known = f"{len(self._answers)} {'answer' if len(self._answers) == 1 else 'answers'}"
+            raise AssertionError(
+                f"Send {number + 1} was not expected: {request.label}; "
+                f"this FakeTransport has {known} and no default"
+            )
+        return self._default
+
+    @property
+    def unused_answers(self) -> int:
+        """How many of the answers in the list no send has asked for yet."""
+        return max(0, len(self._answers) - len(self.requests))
+
+    @property
+    def open_responses(self) -> int:
+        """How many responses were handed out and are not closed; 0 at the end, or one has leaked.
+
+        Ask before the client is closed: that ends what is open.
+        """
+        return len(self._open)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    async def close(self) -> None:
+        """Refuse what comes, and end every open stream with `ClientClosedError`. Safe to call again."""
+        self._closed = True
+        for response in list(self._open):
+            response.abort(ClientClosedError("The FakeTransport was closed while this stream was open"))
+
+
+def _check_answer(answer: object) -> None:
+    if isinstance(answer, type):
+        fits = issubclass(answer, BaseException)
+    else:
+        fits = isinstance(answer, BaseException) or callable(answer)
+    if not fits:
+        name = getattr(answer, "__name__", type(answer).__name__)
+        raise TypeError(f"An answer is respond(...), an error, or a function of the request, not {name}")
+
+
+async def _resolve(answer: Answer, request: APIRequest) -> AsyncAPIResponse[Any]:
+    made: Any = answer
+    while not is_response(made):
+        _check_answer(made)
+        if isinstance(made, type):
+            made = made()
+        if isinstance(made, BaseException):
+            if isinstance(made, APIError) and made.request is None:
+                made.request = request
+            # The traceback of its last use, where an instance is raised again.
+            raise made.with_traceback(None)
+        made = made(request)
+        if inspect.isawaitable(made):
+            made = await made
+    return made
+
+
+def is_response(value: object) -> TypeGuard[AsyncAPIResponse[Any]]:
+    """Whether *value* is a response, whatever its type."""
+    return isinstance(value, AsyncAPIResponse)
