@@ -12,6 +12,7 @@ from ._client.raw_response import raw_response, streaming_response
 from ._client.resource import AsyncAPIResource
 from ._codecs.error_bodies import ProblemDetails
 from ._codecs.open import Open, Unknown
+from ._options import CallOptions, ClientOptions, RequestOptions
 from ._pages import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
 from ._pagination import AsyncPage, AsyncPaginator, PageInfo
 from ._plugins import load_middleware
@@ -19,16 +20,7 @@ from ._query import QueryStyle
 from ._request import APIRequest
 from ._response import AsyncAPIResponse, BaseAPIResponse
 from ._transport.transport import AiohttpTransport
-from ._types import (
-    NOT_GIVEN,
-    OMIT,
-    CallOptions,
-    ClientOptions,
-    NotGiven,
-    Omit,
-    RequestOptions,
-    Timeout,
-)
+from ._types import NOT_GIVEN, OMIT, NotGiven, Omit, Timeout
 from ._version import __version__
 from .contract import Auth, Handler, Middleware, Token, TokenCache, per_attempt, per_send
 from .errors import (

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
+from ._checks import check_whole
 from ._digest import Digest, check_digest, expected_digest, is_coded
 from ._patterns import lazily
 from ._progress import Meter, Progress
@@ -30,7 +31,6 @@ from .errors import (
     APIError,
     APIStatusError,
     APITimeoutError,
-    InvalidRequestError,
     RequestNotReplayableError,
 )
 
@@ -81,10 +81,7 @@ async def write_to_file(
 
 
 def _check_arguments(digest: object, max_resumes: object) -> None:
-    if isinstance(max_resumes, bool) or not isinstance(max_resumes, int):
-        raise TypeError(f"max_resumes must be an int, not {type(max_resumes).__name__}")
-    if max_resumes < 0:
-        raise InvalidRequestError(f"max_resumes must be 0 or more, not {max_resumes}")
+    check_whole("max_resumes", max_resumes)
     check_digest(digest)
 
 

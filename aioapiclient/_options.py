@@ -1,18 +1,133 @@
-"""The options of one call: layered, checked by name, and resolved over those of the client."""
+"""The options of a call and of a client, and how those of one call are layered and checked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import msgspec
 
+from ._checks import check_statuses, check_whole
 from ._codecs.error_bodies import check_error_types
-from ._types import NOT_GIVEN, CallOptions, CallSettings, RequestOptions, check_max_retries
-from .errors import InvalidRequestError
+from ._request import CallSettings
+from ._types import NOT_GIVEN, HeaderLayer, Params, StatusKey, Timeout, check_max_retries
 from .middleware.retry import RetryPolicy
 
-__all__ = ["check_names", "layer_options", "resolve_settings"]
+if TYPE_CHECKING:
+    from yarl import URL
+
+    from ._body.body import Body
+    from ._body.multipart import Files
+    from ._body.sources import Content
+    from ._progress import Progress
+    from ._query import QueryStyle
+    from .contract import Auth, Middleware
+
+__all__ = [
+    "CallOptions",
+    "ClientOptions",
+    "RequestOptions",
+    "check_names",
+    "layer_options",
+    "resolve_settings",
+]
+
+
+class CallOptions(TypedDict, total=False):
+    """What a user of an SDK may set on one call; the SDK hands it through as ``options=``."""
+
+    headers: HeaderLayer
+    """Added over the client's; `OMIT` removes one."""
+
+    params: Params
+    """Query parameters, added over the client's ``default_params``; `OMIT` removes one."""
+
+    extra_body: Mapping[str, Any]
+    """Members merged over a JSON object that is sent."""
+
+    timeout: Timeout | float | None
+    """Limits of this call; a number is the whole call in seconds, None switches all limits off."""
+
+    max_retries: int
+    """How often this call may be tried again."""
+
+    retry: RetryPolicy
+    """The whole policy, for this call."""
+
+    auth: Auth | None
+    """The credential of this call; None sends none."""
+
+    idempotency_key: str
+    """Sent in the client's ``idempotency_header``, the same on every attempt."""
+
+    idempotent: bool
+    """Whether doing it twice is as good as once; left out, the method decides (RFC 9110 §9.2.2)."""
+
+    ok_statuses: Iterable[int]
+    """Statuses beyond 2xx that are no error in this call."""
+
+    error_types: Mapping[StatusKey, Any]
+    """What error bodies decode to; merged over the client's."""
+
+    follow_redirects: bool
+    """Whether redirects are followed."""
+
+    max_body: int | None
+    """Bytes of a buffered response body, decompressed; None for no bound."""
+
+    middlewares: Iterable[Middleware | str]
+    """Middlewares for this call, inside the client's of the same kind."""
+
+    progress: Progress | None
+    """Told of the bytes of the body as they are sent: anything with ``update(n)``, a bar of tqdm for one."""
+
+    extensions: Mapping[str, Any]
+    """Settings of your own, for your middlewares; merged over what an SDK set."""
+
+
+class RequestOptions(CallOptions, total=False):
+    """What an SDK method sets on one call: `CallOptions`, and what the request is made of."""
+
+    path_params: Mapping[str, Any]
+    """Values for the ``{name}`` places of the path, each encoded as one segment."""
+
+    json: Any
+    """Sent as JSON, by msgspec."""
+
+    data: Mapping[str, Any] | Iterable[tuple[str, Any]]
+    """Sent as a form."""
+
+    files: Files
+    """Sent as multipart/form-data, with ``data`` for its fields."""
+
+    content: Content | Body
+    """Sent as it is: bytes, text, a path, a binary file, or an iterable of bytes, async or not."""
+
+
+class ClientOptions(TypedDict, total=False):
+    """What `with_options` of a client takes: every keyword of its constructor but session and transport."""
+
+    base_url: str | URL
+    version: str
+    auth: Auth | None
+    default_headers: HeaderLayer | None
+    default_params: Params | None
+    query_style: QueryStyle
+    max_retries: int
+    retry: RetryPolicy | None
+    timeout: Timeout | float | None
+    middlewares: Iterable[Middleware | str] | None
+    chain: Iterable[Middleware | str] | None
+    strict_response_validation: bool
+    dec_hook: Callable[[type, Any], Any] | None
+    enc_hook: Callable[[Any], Any] | None
+    error_types: Mapping[StatusKey, Any] | None
+    idempotency_header: str | None
+    request_id_header: str
+    follow_redirects: bool
+    trusted_origins: Iterable[str]
+    max_body: int | None
+
 
 CALL_OPTIONS = frozenset(CallOptions.__annotations__)
 REQUEST_OPTIONS = CALL_OPTIONS | frozenset(RequestOptions.__annotations__)
@@ -108,11 +223,7 @@ def check_max_body(value: object) -> int | None:
     """*value*, if it is a number of bytes or None."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"max_body must be a number of bytes or None, not {type(value).__name__}")
-    if value < 0:
-        raise InvalidRequestError(f"max_body must be 0 bytes or more, not {value}; None is no bound")
-    return value
+    return check_whole("max_body", value, unit="bytes", hint="None is no bound")
 
 
 def check_mapping(name: str, value: Any) -> Mapping[str, Any]:
@@ -138,14 +249,3 @@ def check_retry(value: object) -> None:
     """Raise `TypeError` for what is neither a policy nor None."""
     if value is not None and not isinstance(value, RetryPolicy):
         raise TypeError(f"retry must be a RetryPolicy, not {type(value).__name__}")
-
-
-def check_statuses(name: str, value: Any) -> frozenset[int]:
-    """*value* as a set of status codes."""
-    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
-        raise TypeError(f"{name} must be an iterable of statuses, not {type(value).__name__}")
-    statuses: frozenset[Any] = frozenset(value)
-    for status in statuses:
-        if isinstance(status, bool) or not isinstance(status, int):
-            raise TypeError(f"{name} must hold ints, not {type(status).__name__}")
-    return statuses

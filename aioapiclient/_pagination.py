@@ -37,10 +37,12 @@ import msgspec
 from yarl import URL
 
 from ._body.body import Body
+from ._checks import check_whole
 from ._codecs.decoders import DecodeError, decode_body
+from ._options import RequestOptions
 from ._query import iter_items, merge_params
 from ._response import AsyncAPIResponse
-from ._types import NotGiven, Omit, RequestOptions
+from ._types import NotGiven, Omit
 from ._url.base import check_url, resolve_reference, without_userinfo
 from ._url.origins import origin_of
 from ._url.template import template_of
@@ -623,11 +625,7 @@ class AsyncPaginator(Generic[T_co, PageT_co]):
 def _check_limit(limit: object) -> int | None:
     if limit is None:
         return None
-    if isinstance(limit, bool) or not isinstance(limit, int):
-        raise TypeError(f"limit must be a number of items or None, not {type(limit).__name__}")
-    if limit < 0:
-        raise InvalidRequestError(f"limit must be 0 items or more, not {limit}; None is no limit")
-    return limit
+    return check_whole("limit", limit, unit="items", hint="None is no limit")
 
 
 def _check_page(page: Any, model: Any) -> tuple[type[AsyncPage[Any]], Any]:

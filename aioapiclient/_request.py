@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from multidict import CIMultiDict
@@ -16,15 +16,47 @@ from ._body.body import Body
 from ._body.sources import Content
 from ._cancel_scope import Scope
 from ._headers import Layer, check_layer, overlay
-from ._types import DEFAULT_SETTINGS, DEFAULT_TIMEOUT, NOT_GIVEN, CallSettings, HeaderLayer, Omit, Timeout
+from ._types import DEFAULT_TIMEOUT, NOT_GIVEN, HeaderLayer, NotGiven, Omit, StatusKey, Timeout
 from ._url.base import BaseURL, append_params, check_url, redact_url
 from ._url.origins import TrustedOrigins
 from .errors import APITimeoutError, TimeoutPhase
+
+if TYPE_CHECKING:
+    from .contract import Auth
+    from .middleware.retry import RetryPolicy
 
 __all__ = ["APIRequest"]
 
 # RFC 9110 §9.2.2, and QUERY, which is safe (RFC 9110 has no such method yet; its draft says so).
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"})
+
+
+class CallSettings(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What one call resolved from the client, the view and its own options; the request carries it."""
+
+    max_retries: int | None = None
+    """None leaves it to the policy."""
+
+    retry: RetryPolicy | None = None
+    """None leaves it to the `RetryMiddleware`."""
+
+    auth: Auth | NotGiven | None = NOT_GIVEN
+    """`NOT_GIVEN` leaves it to the `AuthMiddleware`; None sends no credential."""
+
+    ok_statuses: frozenset[int] = frozenset()
+    error_types: Mapping[StatusKey, Any] = {}
+    follow_redirects: bool = True
+    max_body: int | None = 64 << 20
+    strict: bool = True
+    dec_hook: Callable[[type, Any], Any] | None = None
+    request_id_header: str = "x-request-id"
+
+    def auth_or(self, auth: Auth | None) -> Auth | None:
+        """The credential of the call, or *auth* when the call says nothing of it."""
+        return auth if isinstance(self.auth, NotGiven) else self.auth
+
+
+DEFAULT_SETTINGS: Final = CallSettings()
 
 
 class APIRequest(msgspec.Struct, eq=False):

@@ -1,37 +1,15 @@
-"""The words that options are made of: sentinels, `Timeout`, and what a call may be given."""
+"""The words that options are made of: sentinels, layers and `Timeout`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, final
+from typing import Any, Final, TypeAlias, final
 
 import msgspec
 
-from .errors import InvalidRequestError
+from ._checks import check_seconds, check_whole
 
-if TYPE_CHECKING:
-    from yarl import URL
-
-    from ._body.body import Body
-    from ._body.multipart import Files
-    from ._body.sources import Content
-    from ._progress import Progress
-    from ._query import QueryStyle
-    from .contract import Auth, Middleware
-    from .middleware.retry import RetryPolicy
-
-__all__ = [
-    "NOT_GIVEN",
-    "OMIT",
-    "CallOptions",
-    "CallSettings",
-    "ClientOptions",
-    "NotGiven",
-    "Omit",
-    "RequestOptions",
-    "Timeout",
-]
+__all__ = ["NOT_GIVEN", "OMIT", "NotGiven", "Omit", "Timeout"]
 
 
 class _Sentinel:
@@ -111,7 +89,9 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            _check_seconds(name, getattr(self, name))
+            value = getattr(self, name)
+            if value is not None and value is not NOT_GIVEN:
+                check_seconds(f"Timeout {name}", value, positive=True, hint="None is no limit")
 
     def over(self, base: Timeout) -> Timeout:
         """This timeout, with what it leaves out taken from *base*."""
@@ -120,15 +100,6 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
 
     def _items(self) -> Iterable[tuple[str, Any]]:
         return ((name, getattr(self, name)) for name in self.__struct_fields__)
-
-
-def _check_seconds(name: str, value: object) -> None:
-    if value is None or value is NOT_GIVEN:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"Timeout {name} must be a number of seconds or None, not {type(value).__name__}")
-    if not (value > 0 and math.isfinite(value)):
-        raise InvalidRequestError(f"Timeout {name} must be above 0 seconds, not {value}; None is no limit")
 
 
 NO_TIMEOUT: Final = Timeout(total=None, attempt=None, connect=None, read=None, write=None, pool=None)
@@ -146,139 +117,8 @@ def as_timeout(value: Timeout | float | None) -> Timeout:
 
 def check_max_retries(value: object) -> int:
     """*value*, if it is a number of retries: an int of 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(
-            f"max_retries must be an int of 0 or more, not {value!r}; 0 switches retries off"
-            if value is None or isinstance(value, float)
-            else f"max_retries must be an int of 0 or more, not {type(value).__name__}"
-        )
-    if value < 0:
-        raise InvalidRequestError(f"max_retries must be 0 or more, not {value}")
-    return value
+    return check_whole("max_retries", value, hint="0 switches retries off")
 
-
-class CallOptions(TypedDict, total=False):
-    """What a user of an SDK may set on one call; the SDK hands it through as ``options=``."""
-
-    headers: HeaderLayer
-    """Added over the client's; `OMIT` removes one."""
-
-    params: Params
-    """Query parameters, added over the client's ``default_params``; `OMIT` removes one."""
-
-    extra_body: Mapping[str, Any]
-    """Members merged over a JSON object that is sent."""
-
-    timeout: Timeout | float | None
-    """Limits of this call; a number is the whole call in seconds, None switches all limits off."""
-
-    max_retries: int
-    """How often this call may be tried again."""
-
-    retry: RetryPolicy
-    """The whole policy, for this call."""
-
-    auth: Auth | None
-    """The credential of this call; None sends none."""
-
-    idempotency_key: str
-    """Sent in the client's ``idempotency_header``, the same on every attempt."""
-
-    idempotent: bool
-    """Whether doing it twice is as good as once; left out, the method decides (RFC 9110 §9.2.2)."""
-
-    ok_statuses: Iterable[int]
-    """Statuses beyond 2xx that are no error in this call."""
-
-    error_types: Mapping[StatusKey, Any]
-    """What error bodies decode to; merged over the client's."""
-
-    follow_redirects: bool
-    """Whether redirects are followed."""
-
-    max_body: int | None
-    """Bytes of a buffered response body, decompressed; None for no bound."""
-
-    middlewares: Iterable[Middleware | str]
-    """Middlewares for this call, inside the client's of the same kind."""
-
-    progress: Progress | None
-    """Told of the bytes of the body as they are sent: anything with ``update(n)``, a bar of tqdm for one."""
-
-    extensions: Mapping[str, Any]
-    """Settings of your own, for your middlewares; merged over what an SDK set."""
-
-
-class RequestOptions(CallOptions, total=False):
-    """What an SDK method sets on one call: `CallOptions`, and what the request is made of."""
-
-    path_params: Mapping[str, Any]
-    """Values for the ``{name}`` places of the path, each encoded as one segment."""
-
-    json: Any
-    """Sent as JSON, by msgspec."""
-
-    data: Mapping[str, Any] | Iterable[tuple[str, Any]]
-    """Sent as a form."""
-
-    files: Files
-    """Sent as multipart/form-data, with ``data`` for its fields."""
-
-    content: Content | Body
-    """Sent as it is: bytes, text, a path, a binary file, or an iterable of bytes, async or not."""
-
-
-class ClientOptions(TypedDict, total=False):
-    """What `with_options` of a client takes: every keyword of its constructor but session and transport."""
-
-    base_url: str | URL
-    version: str
-    auth: Auth | None
-    default_headers: HeaderLayer | None
-    default_params: Params | None
-    query_style: QueryStyle
-    max_retries: int
-    retry: RetryPolicy | None
-    timeout: Timeout | float | None
-    middlewares: Iterable[Middleware | str] | None
-    chain: Iterable[Middleware | str] | None
-    strict_response_validation: bool
-    dec_hook: Callable[[type, Any], Any] | None
-    enc_hook: Callable[[Any], Any] | None
-    error_types: Mapping[StatusKey, Any] | None
-    idempotency_header: str | None
-    request_id_header: str
-    follow_redirects: bool
-    trusted_origins: Iterable[str]
-    max_body: int | None
-
-
-class CallSettings(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What one call resolved from the client, the view and its own options; the request carries it."""
-
-    max_retries: int | None = None
-    """None leaves it to the policy."""
-
-    retry: RetryPolicy | None = None
-    """None leaves it to the `RetryMiddleware`."""
-
-    auth: Auth | NotGiven | None = NOT_GIVEN
-    """`NOT_GIVEN` leaves it to the `AuthMiddleware`; None sends no credential."""
-
-    ok_statuses: frozenset[int] = frozenset()
-    error_types: Mapping[StatusKey, Any] = {}
-    follow_redirects: bool = True
-    max_body: int | None = 64 << 20
-    strict: bool = True
-    dec_hook: Callable[[type, Any], Any] | None = None
-    request_id_header: str = "x-request-id"
-
-    def auth_or(self, auth: Auth | None) -> Auth | None:
-        """The credential of the call, or *auth* when the call says nothing of it."""
-        return auth if isinstance(self.auth, NotGiven) else self.auth
-
-
-DEFAULT_SETTINGS: Final = CallSettings()
 
 Sleep: TypeAlias = Callable[[float], Awaitable[object]]
 """``asyncio.sleep``, or a fake of it."""

@@ -818,8 +818,8 @@ def test_part_beyond_its_file(offset: int, length: int | None, tmp_path: Path) -
         ((b"bytes",), TypeError, "not bytes"),
         (("a", -1), InvalidRequestError, "offset must be 0 bytes or more, not -1"),
         (("a", 0, -1), InvalidRequestError, "length must be 0 bytes or more, not -1"),
-        (("a", 1.5), TypeError, "offset must be a number of bytes, not float"),
-        (("a", 0, True), TypeError, "length must be a number of bytes, not bool"),
+        (("a", 1.5), TypeError, "offset must be an int of 0 bytes or more, not 1.5"),
+        (("a", 0, True), TypeError, "length must be an int of 0 bytes or more, not bool"),
     ],
 )
 def test_file_part_of_what_cannot_be(arguments: Any, error: type[Exception], message: str) -> None:

@@ -664,7 +664,7 @@ def test_wrong_arguments_are_refused_at_once() -> None:
     with pytest.raises(TypeError, match="items_field is 'results'"):
         api.get_api_list("/users", Item, Lost)
     for limit in ("3", True, 1.5):
-        with pytest.raises(TypeError, match="limit must be a number of items"):
+        with pytest.raises(TypeError, match="limit must be an int of 0 items or more"):
             api.get_api_list("/users", Item, NumberedPage, limit=limit)
     with pytest.raises(InvalidRequestError, match="limit must be 0 items or more"):
         api.get_api_list("/users", Item, NumberedPage, limit=-1)

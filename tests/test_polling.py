@@ -797,7 +797,12 @@ async def test_a_client_that_closes() -> None:
             "max_interval must be above 0 seconds, not -1",
         ),
         ("/jobs/7", {"timeout": 0}, InvalidRequestError, "total must be above 0 seconds, not 0"),
-        ("/jobs/7", {"timeout": Timeout(total=3)}, TypeError, "total must be a number of seconds or None"),
+        (
+            "/jobs/7",
+            {"timeout": Timeout(total=3)},
+            TypeError,
+            "total must be a number of seconds, not Timeout; None is no limit",
+        ),
         ("/jobs/7", {"options": {"colour": 1}}, TypeError, "Unknown option"),
         ("/jobs/7", {"options": {"timeout": "x"}}, TypeError, "must be a number of seconds"),
         ("/jobs/7", {"cast_to": AsyncAPIClient}, TypeError, "cast_to AsyncAPIClient cannot be decoded"),

@@ -29,9 +29,9 @@ from servers import Exchange, RawServer, Script, close, hang, in_turn, raw_serve
 from servers import respond as reply
 
 from aioapiclient import APIRequest, AsyncAPIClient, AsyncAPIResponse, Handler, Open, Timeout, Unknown
+from aioapiclient._request import CallSettings
 from aioapiclient._response import BodySource
 from aioapiclient._transport.transport import AiohttpTransport
-from aioapiclient._types import CallSettings
 from aioapiclient.errors import (
     APIConnectionError,
     APIResponseValidationError,

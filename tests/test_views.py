@@ -25,7 +25,7 @@ from aioapiclient import (
     Token,
     default_chain,
 )
-from aioapiclient._types import ClientOptions
+from aioapiclient._options import ClientOptions
 
 
 async def passes(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:

@@ -29,10 +29,10 @@ from servers import (
     until,
 )
 
-from aioapiclient._request import APIRequest
+from aioapiclient._request import DEFAULT_SETTINGS, APIRequest, CallSettings
 from aioapiclient._response import AsyncAPIResponse
 from aioapiclient._transport.transport import AiohttpTransport
-from aioapiclient._types import DEFAULT_SETTINGS, DEFAULT_TIMEOUT, CallSettings, Timeout
+from aioapiclient._types import DEFAULT_TIMEOUT, Timeout
 from aioapiclient.errors import (
     APIConnectionError,
     APIResponseValidationError,

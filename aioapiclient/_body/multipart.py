@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
+from aioapiclient._checks import check_whole
 from aioapiclient._headers import check_layer, check_value
 from aioapiclient._patterns import lazily
 from aioapiclient._query import QueryStyle
@@ -37,9 +38,9 @@ class FilePart:
     def __init__(self, file: Any, offset: int = 0, length: int | None = None) -> None:
         if not _is_path(file) and not callable(getattr(file, "read", None)):
             raise TypeError(f"FilePart takes a path or a binary file, not {type(file).__name__}")
-        _check_bytes("offset", offset)
+        check_whole("FilePart offset", offset, unit="bytes")
         if length is not None:
-            _check_bytes("length", length)
+            check_whole("FilePart length", length, unit="bytes")
         self.file: Any = file
         """The path or the open file."""
         self.offset: int = offset
@@ -58,13 +59,6 @@ class FilePart:
 
 def _is_path(file: object) -> bool:
     return isinstance(file, str | os.PathLike)
-
-
-def _check_bytes(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"FilePart {name} must be a number of bytes, not {type(value).__name__}")
-    if value < 0:
-        raise InvalidRequestError(f"FilePart {name} must be 0 bytes or more, not {value}")
 
 
 Files: TypeAlias = "Mapping[str, Any] | Iterable[tuple[str, Any]]"

@@ -16,10 +16,10 @@ from yarl import URL
 
 from aioapiclient._chain import check_auth, check_chain, default_chain, fold, insert
 from aioapiclient._codecs.decoders import check_cast_to
-from aioapiclient._options import check_iterable, layer_options, resolve_settings
+from aioapiclient._options import CallOptions, RequestOptions, check_iterable, layer_options, resolve_settings
 from aioapiclient._request import APIRequest
 from aioapiclient._response import AsyncAPIResponse, is_response_type, result_type
-from aioapiclient._types import NOT_GIVEN, CallOptions, Omit, RequestOptions
+from aioapiclient._types import NOT_GIVEN, Omit
 from aioapiclient._version import __version__
 from aioapiclient.contract import Auth, Handler, Middleware
 from aioapiclient.errors import APIStatusError, RequestNotReplayableError, status_error_class
@@ -30,8 +30,7 @@ from aioapiclient.streaming._reconnect import ReconnectPolicy
 from aioapiclient.streaming._sse import ServerSentEvent
 from aioapiclient.streaming._stream import AsyncStream, Until, stream_error
 
-from .building import build_request
-from .config import CHAIN_OPTIONS, Config
+from .config import CHAIN_OPTIONS, Config, build_request
 from .lifecycle import Lifecycle
 from .raw_response import handed_out, is_wished, take_wanted
 

@@ -10,24 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 from yarl import URL
 
 from aioapiclient._chain import explain, is_async
+from aioapiclient._checks import check_seconds
 from aioapiclient._codecs.decoders import check_cast_to
-from aioapiclient._options import check_names, layer_options
+from aioapiclient._options import CallOptions, ClientOptions, RequestOptions, check_names, layer_options
 from aioapiclient._pagination import AsyncPage, AsyncPaginator, PageMaker
 from aioapiclient._query import DEFAULT_STYLE, QueryStyle
 from aioapiclient._response import AsyncAPIResponse, result_type
 from aioapiclient._transport.transport import AiohttpTransport
-from aioapiclient._types import (
-    NOT_GIVEN,
-    CallOptions,
-    ClientOptions,
-    HeaderLayer,
-    NotGiven,
-    Params,
-    RequestOptions,
-    StatusKey,
-    Timeout,
-    as_timeout,
-)
+from aioapiclient._types import NOT_GIVEN, HeaderLayer, NotGiven, Params, StatusKey, Timeout, as_timeout
 from aioapiclient.contract import Auth, Handler, Middleware
 from aioapiclient.middleware.retry import RetryBudget, RetryPolicy
 from aioapiclient.streaming import SSEStream
@@ -37,7 +27,7 @@ from aioapiclient.streaming._stream import AsyncStream, Until
 from .base import BaseClient
 from .config import CLIENT_OPTIONS, Config
 from .lifecycle import Lifecycle
-from .polling import Pick, Poll, rules, seconds
+from .polling import Pick, Poll, rules
 
 if TYPE_CHECKING:
     import aiohttp
@@ -619,8 +609,8 @@ class AsyncAPIClient(BaseClient):
             self._ask,
             self._pause,
             rules(status_of, done, failed, result),
-            interval=seconds("interval", interval),
-            max_interval=max(interval, seconds("max_interval", max_interval)),
+            interval=check_seconds("interval", interval, positive=True),
+            max_interval=max(interval, check_seconds("max_interval", max_interval, positive=True)),
             timeout=None if isinstance(total, NotGiven) else total,
             each=each,
         )

@@ -19,8 +19,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from aioapiclient._body.json import encode_json
+from aioapiclient._options import RequestOptions
 from aioapiclient._response import AsyncAPIResponse, is_response_type
-from aioapiclient._types import NOT_GIVEN, RequestOptions, Timeout
+from aioapiclient._types import NOT_GIVEN, Timeout
 from aioapiclient._url.base import check_url, resolve_reference, without_userinfo
 from aioapiclient.errors import (
     APIResponseValidationError,
@@ -29,7 +30,7 @@ from aioapiclient.errors import (
     OperationFailedError,
 )
 
-__all__ = ["Pick", "Poll", "rules", "seconds"]
+__all__ = ["Pick", "Poll", "rules"]
 
 T = TypeVar("T")
 
@@ -314,11 +315,3 @@ def _words(name: str, words: Any) -> frozenset[str]:
     if not all(isinstance(word, str) for word in listed):
         raise TypeError(f"{name} must hold str")
     return frozenset(word.casefold() for word in listed)
-
-
-def seconds(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
-    if not (value > 0 and math.isfinite(value)):
-        raise InvalidRequestError(f"{name} must be above 0 seconds, not {value}")
-    return value

@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from aioapiclient._checks import check_seconds, check_statuses, check_whole
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
 from aioapiclient.errors import (
     APIConnectionError,
     APIError,
-    InvalidRequestError,
     RetryableError,
 )
 
@@ -52,10 +52,10 @@ class RetryBudget:
     def __init__(
         self, *, capacity: int = 500, price: int = 14, throttled_price: int = 5, refund: int = 1
     ) -> None:
-        self.capacity: int = _whole("capacity", capacity)
-        self.price: int = _whole("price", price)
-        self.throttled_price: int = _whole("throttled_price", throttled_price)
-        self.refund: int = _whole("refund", refund)
+        self.capacity: int = check_whole("RetryBudget capacity", capacity)
+        self.price: int = check_whole("RetryBudget price", price)
+        self.throttled_price: int = check_whole("RetryBudget throttled_price", throttled_price)
+        self.refund: int = check_whole("RetryBudget refund", refund)
         # Only origins that lack something are kept, and of those a bounded number.
         self._missing: OrderedDict[str, int] = OrderedDict()
 
@@ -90,14 +90,6 @@ class RetryBudget:
             self._missing[origin] = missing - amount
         else:
             del self._missing[origin]
-
-
-def _whole(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"RetryBudget {name} must be an int, not {type(value).__name__}")
-    if value < 0:
-        raise InvalidRequestError(f"RetryBudget {name} must be 0 or more, not {value}")
-    return value
 
 
 _MOST_ORIGINS = 1000  # of one client: redirects could otherwise make a server grow our memory
@@ -150,17 +142,9 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Has the first word on every outcome; deadline, budget, number and replay bound it all the same."""
 
     def __post_init__(self) -> None:
-        retries: Any = self.max_retries
-        if isinstance(retries, bool) or not isinstance(retries, int):
-            raise TypeError(f"max_retries must be an int of 0 or more, not {retries!r}")
-        if retries < 0:
-            raise InvalidRequestError(f"max_retries must be 0 or more, not {retries}")
+        check_whole("max_retries", self.max_retries, hint="0 switches retries off")
         for name in ("max_wait", "max_retry_after"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
-            if not (value >= 0 and math.isfinite(value)):
-                raise InvalidRequestError(f"{name} must be 0 seconds or more, not {value}")
+            check_seconds(name, getattr(self, name))
         for name in ("wait", "jitter", "verdict"):
             value = getattr(self, name)
             if not callable(value) and not (value is None and name == "verdict"):
@@ -168,22 +152,13 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("statuses", "retry_unsafe"):
             value = getattr(self, name)
             if not isinstance(value, bool) or name == "statuses":
-                msgspec.structs.force_setattr(self, name, _statuses(name, value))
+                msgspec.structs.force_setattr(self, name, check_statuses(name, value))
 
     def allows_unsafe(self, status: int | None) -> bool:
         """Whether what may not be done twice is tried again all the same; *status* None: no answer came."""
         if isinstance(self.retry_unsafe, bool):
             return self.retry_unsafe
         return status in self.retry_unsafe
-
-
-def _statuses(name: str, value: Any) -> frozenset[int]:
-    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
-        raise TypeError(f"{name} must be an iterable of statuses, not {type(value).__name__}")
-    statuses: frozenset[Any] = frozenset(value)
-    if not all(isinstance(status, int) and not isinstance(status, bool) for status in statuses):
-        raise TypeError(f"{name} must hold ints")
-    return statuses
 
 
 class RetryMiddleware:

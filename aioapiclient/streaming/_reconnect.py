@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator
 from typing import Any
 
 import msgspec
 
-from aioapiclient.errors import APIError, InvalidRequestError
+from aioapiclient._checks import check_seconds, check_whole
+from aioapiclient.errors import APIError
 
 from ._sse import ServerSentEvent
 
@@ -48,18 +48,9 @@ class ReconnectPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     def __post_init__(self) -> None:
-        _check_attempts(self.max_attempts)
+        check_whole("max_attempts", self.max_attempts, least=1)
         for name in ("wait", "max_wait"):
-            seconds = getattr(self, name)
-            if not (math.isfinite(seconds) and seconds >= 0):
-                raise InvalidRequestError(f"{name} must be 0 seconds or more, not {seconds}")
-
-
-def _check_attempts(value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"max_attempts must be an int, not {type(value).__name__}")
-    if value < 1:
-        raise InvalidRequestError(f"max_attempts must be 1 or more, not {value}")
+            check_seconds(name, getattr(self, name))
 
 
 class Resumption:

@@ -17,7 +17,7 @@ from aioapiclient import (
     InternalServerError,
     NotFoundError,
 )
-from aioapiclient._types import CallSettings
+from aioapiclient._request import CallSettings
 from aioapiclient.middleware import DecodingMiddleware
 from aioapiclient.testing import respond
 

@@ -38,8 +38,8 @@ from aioapiclient import (
     RetryBudget,
     RetryPolicy,
 )
+from aioapiclient._request import CallSettings
 from aioapiclient._response import BytesSource
-from aioapiclient._types import CallSettings
 from aioapiclient.middleware import RetryMiddleware
 
 CASES = Path(__file__).parent.parent / "cases"

@@ -1,0 +1,79 @@
+"""Checks of arguments: whole numbers, seconds and statuses, refused with one wording everywhere."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .errors import InvalidRequestError
+
+__all__ = ["check_seconds", "check_statuses", "check_whole"]
+
+
+def check_whole(name: str, value: object, *, least: int = 0, unit: str = "", hint: str = "") -> int:
+    """Return *value* if it is an int of *least* or more.
+
+    Args:
+        name: How messages call the argument.
+        value: What was given. A bool is not a number here.
+        least: The smallest value that is accepted.
+        unit: What the number counts, such as ``"bytes"``, for the message.
+        hint: What the caller may have meant, for the end of the message.
+
+    Raises:
+        TypeError: *value* is not an int.
+        InvalidRequestError: *value* is below *least*.
+    """
+    wanted = f"{least} {unit} or more" if unit else f"{least} or more"
+    ending = f"; {hint}" if hint else ""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int of {wanted}, not {_shown(value)}{ending}")
+    if value < least:
+        raise InvalidRequestError(f"{name} must be {wanted}, not {value}{ending}")
+    return value
+
+
+def check_seconds(name: str, value: object, *, positive: bool = False, hint: str = "") -> float:
+    """Return *value* if it is a finite number of seconds, 0 or more.
+
+    Args:
+        name: How messages call the argument.
+        value: What was given, in seconds. A bool is not a number here.
+        positive: Whether 0 is refused as well.
+        hint: What the caller may have meant, for the end of the message.
+
+    Raises:
+        TypeError: *value* is not an int or a float.
+        InvalidRequestError: *value* is negative, NaN, infinite, or too large for a float.
+    """
+    ending = f"; {hint}" if hint else ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {_shown(value)}{ending}")
+    try:
+        fits = math.isfinite(value) and (value > 0 if positive else value >= 0)
+    except OverflowError:
+        raise InvalidRequestError(f"{name} must be a number of seconds that fits a float") from None
+    if not fits:
+        wanted = "above 0 seconds" if positive else "0 seconds or more"
+        raise InvalidRequestError(f"{name} must be {wanted}, not {value}{ending}")
+    return value
+
+
+def check_statuses(name: str, value: Any) -> frozenset[int]:
+    """Return *value* as a set of status codes.
+
+    Raises:
+        TypeError: *value* is a str or cannot be iterated, or one of its items is not an int.
+    """
+    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{name} must be an iterable of statuses, not {type(value).__name__}")
+    found: frozenset[Any] = frozenset(value)
+    for status in found:
+        if isinstance(status, bool) or not isinstance(status, int):
+            raise TypeError(f"{name} must hold ints, not {type(status).__name__}")
+    return found
+
+
+def _shown(value: object) -> str:
+    """Numbers and None as they are, all else by its type: a text may be a secret."""
+    return repr(value) if value is None or type(value) in (int, float) else type(value).__name__
