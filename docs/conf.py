@@ -1,13 +1,36 @@
-"""Sphinx, for `tox -e docs`: the pages as they are, as HTML. GitHub renders them too."""
+"""Sphinx, for `tox -e docs`: the pages as a site, and the reference made from the docstrings."""
 
 from __future__ import annotations
 
+import aioapiclient
+
 project = "aioapiclient"
-extensions = ["myst_parser"]
+author = "aioapiclient contributors"
+copyright = "aioapiclient contributors"
+release = version = aioapiclient.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 # The anchors that GitHub makes, so that a link to a heading works in both places.
 myst_heading_anchors = 3
-# index.md lists the pages by plain links, which GitHub shows as well; a toctree it would not.
-suppress_warnings = ["toc.not_included"]
-nitpicky = True
-html_theme = "alabaster"
-html_theme_options = {"description": "The class under a typed API client", "page_width": "72rem"}
+
+# The docstrings write `Name` for anything that has a page: what resolves is a link, the rest is code.
+default_role = "py:obj"
+autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": True}
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_class_signature = "separated"
+autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_title = "aioapiclient"
+html_show_copyright = False
+html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
+# `type` is an attribute of three classes, and a builtin in signatures.
+suppress_warnings = ["ref.python"]
+
+pygments_style = "friendly"
+pygments_dark_style = "monokai"
