@@ -35,6 +35,8 @@ README = CHECKOUT / "README.md"
 PAGES = [README, *sorted((CHECKOUT / "docs").glob("*.md"))]
 IDS = [page.name for page in PAGES]
 API, FILES = "https://api.example.com", "https://files.example.net"
+GITHUB = "https://api.github.com"
+REPOSITORY = URL("https://github.com/aioapiclient/aioapiclient/blob/main/")
 
 _FENCE = re.compile(
     r"(?:^<!-- (?P<file>[\w./-]+) -->\n\n?)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
@@ -78,6 +80,11 @@ async def _user(request: web.Request) -> web.Response:
             return web.json_response(problem, status=404, content_type="application/problem+json")
 
 
+async def _repository(request: web.Request) -> web.Response:
+    owner, name = request.match_info["owner"], request.match_info["name"]
+    return web.json_response({"full_name": f"{owner}/{name}", "stargazers_count": 16000, "fork": False})
+
+
 async def _create_user(request: web.Request) -> web.Response:
     user = await request.json()
     if "login" not in user:
@@ -98,6 +105,10 @@ async def _echo(request: web.Request) -> web.Response:
             "body": (await request.read()).decode(),
         }
     )
+
+
+async def _events(request: web.Request) -> web.Response:
+    return web.Response(text='data: {"n": 1}\n\ndata: {"n": 2}\n\n', content_type="text/event-stream")
 
 
 async def _feed(request: web.Request) -> web.Response:
@@ -160,9 +171,11 @@ def documented_api(elsewhere: str) -> web.Application:
     app[ELSEWHERE] = elsewhere
     app.add_routes(
         [
+            web.get("/repos/{owner}/{name}", _repository),
             web.get("/v1/users", _users),
             web.post("/v1/users", _create_user),
             web.get("/v1/users/{id}", _user),
+            web.get("/v1/events", _events),
             web.get("/v1/feed", _feed),
             web.get("/v1/login", _page),
             web.get("/v1/config", _tagged),
@@ -198,7 +211,7 @@ async def serving_the_pages() -> AsyncIterator[dict[str, str]]:
     stranger = web.Application()
     stranger.add_routes([web.route("*", "/{rest:.*}", _echo)])
     async with serving(stranger) as files, serving(documented_api(files)) as api:
-        yield {API: api, FILES: files}
+        yield {API: api, FILES: files, GITHUB: api}
 
 
 # --- running blocks
@@ -236,6 +249,9 @@ class Page:
             dont_inherit=True,
             optimize=0,  # a page's asserts hold under `python -O` too
         )
+        if "asyncio.run(" in source:  # a whole program, with a loop of its own
+            await asyncio.to_thread(eval, code, self.names)
+            return
         result = eval(code, self.names)
         if asyncio.iscoroutine(result):
             await result
@@ -306,10 +322,10 @@ def test_the_code_of_a_page_runs_and_prints_what_stands_there(path: Path) -> Non
 
 @pytest.mark.parametrize("path", PAGES, ids=IDS)
 def test_no_block_of_a_page_goes_unchecked(path: Path) -> None:
-    """A block is run, or is a piece of a file; but for README's two commands and its picture."""
+    """A block is run, or is a piece of a file; but for README's commands and its picture."""
     unchecked = [b for b in blocks_of(path) if b.file is None and b.language not in ("python", "pycon")]
 
-    expected = ["text", "sh", "sh"] if path == README else []
+    expected = ["console", "text", "sh", "sh"] if path == README else []
     assert [block.language for block in unchecked] == expected
 
 
@@ -341,6 +357,8 @@ def test_the_links_of_a_page_lead_somewhere(path: Path) -> None:
     prose = _FENCE.sub("", path.read_text(encoding="utf-8"))
     for match in _LINK.finditer(prose):
         target = URL(match["target"])
+        if str(target).startswith(str(REPOSITORY)):
+            assert (CHECKOUT / str(target).removeprefix(str(REPOSITORY))).is_file(), f"{path.name}: {target}"
         if target.scheme:
             continue
         file = (path.parent / target.path).resolve() if target.path else path
