@@ -41,43 +41,49 @@ __all__ = ["AsyncAPIClient"]
 
 
 class AsyncAPIClient(BaseClient):
-    """An API, typed: owns one session, passes each call through an ordered chain, ends in msgspec objects.
+    """A typed client of one API: one session, an ordered chain of middlewares, and msgspec objects.
 
     ::
 
         async with AsyncAPIClient("https://api.example.com/v1", auth=BearerAuth(token)) as api:
             user = await api.get("/users/{id}", User, path_params={"id": 7})
 
-    It can be made anywhere, at module level too: the session opens with the first call, inside the
-    running loop. Use it as a context manager, or await `close`.
+    It can be created anywhere, at module level too: the session opens with the first call, inside the
+    running event loop. Use it as a context manager, or await `close`.
 
     Args:
-        base_url: Where relative paths lead; its own path is kept.
-        version: Of the SDK that is built on it, for the User-Agent.
-        auth: The credential; sent to the base URL's origin and *trusted_origins* only.
-        default_headers: Under those of each call; `OMIT` removes what the library would send.
-        default_params: Query parameters under those of each call.
+        base_url: The URL that relative paths are resolved against; its own path is kept.
+        version: The version of the SDK built on this client, for the ``User-Agent``. ``"0"`` by default.
+        auth: The credential. It is sent to the origin of *base_url* and to *trusted_origins* only.
+        default_headers: Headers of every call; a call's own win. `OMIT` drops one that the library adds.
+        default_params: Query parameters of every call; a call's own win.
         query_style: How arrays and nested objects are written in queries and forms.
-        max_retries: Attempts beyond the first, 2 by default; the shorthand of *retry*.
-        retry: The whole policy.
-        timeout: Limits of a call; a number is the whole call in seconds, None switches all off.
-        middlewares: Yours: once per call, or where `per_attempt` and `per_send` say; names are loaded.
-        chain: All of them, instead of the default chain.
-        strict_response_validation: False only coerces what has the wrong type (``"1"`` to ``1``).
-        dec_hook: msgspec's, for types it does not know.
-        enc_hook: msgspec's, for types it does not know.
-        error_types: What error bodies decode to: ``{404: NotFound, "4XX": Problem, "default": Any}``.
-        idempotency_header: With it, every POST and PATCH gets a key, the same on every attempt.
-        request_id_header: Where the server names its request.
-        follow_redirects: Whether redirects are followed.
-        trusted_origins: Patterns of other origins that may have what is personal: ``https://*.example.com``.
-        max_body: Bytes of one buffered response body, decompressed (64 MiB); None for no bound.
-        session: An aiohttp `ClientSession` of yours: used, never closed and never changed.
-        transport: An `AiohttpTransport`, or any handler, such as `aioapiclient.testing.FakeTransport`.
+        max_retries: Attempts beyond the first, 2 by default. A shorthand of *retry*.
+        retry: The whole retry policy.
+        timeout: The limits of a call. A number is seconds for the whole call, None removes every limit.
+            The default is ``Timeout(total=600, connect=5, read=60, write=60)``.
+        middlewares: Middlewares of your own: once per call, or where `per_attempt` and `per_send` say. A
+            name loads an installed plugin.
+        chain: The whole chain, in place of the default one; see `default_chain`.
+        strict_response_validation: Whether a value of the wrong type is an error (the default). False
+            only coerces (``"1"`` to ``1``).
+        dec_hook: msgspec's hook to decode types that it does not know.
+        enc_hook: msgspec's hook to encode types that it does not know.
+        error_types: The types of error bodies: ``{404: NotFound, "4XX": Problem, "default": Any}``.
+        idempotency_header: A header that carries a key with every POST and PATCH, the same on each attempt.
+        request_id_header: The response header that carries the server's request ID.
+        follow_redirects: Whether redirects are followed, ten at most. The default is yes.
+        trusted_origins: Other origins that may receive credentials and default headers, as patterns:
+            ``https://*.example.com``.
+        max_body: The most bytes of one buffered response body, decompressed: 64 MiB by default; None is no
+            limit.
+        session: An aiohttp `ClientSession` of yours. It is used, and neither closed nor changed.
+        transport: An `AiohttpTransport`, or any other handler, such as
+            `aioapiclient.testing.FakeTransport`.
 
-    Raises `InvalidRequestError` for values that make no sense, and `TypeError` for wrong types and
-    combinations.
-
+    Raises:
+        InvalidRequestError: A value makes no sense.
+        TypeError: An argument has the wrong type, or two of them exclude each other.
     """
 
     def __init__(
@@ -122,14 +128,23 @@ class AsyncAPIClient(BaseClient):
         return f"<{type(self).__name__} {self.base_url}>"
 
     def with_options(self, **overrides: Unpack[ClientOptions]) -> Self:
-        """A view: this client with other options, on the same session, retry budget and token caches.
+        """Return a view: this client with other options, on the same session, retry budget and token caches.
 
-        Mappings (``default_headers``, ``default_params``, ``error_types``) merge, what a `Timeout`
-        leaves out is inherited, the rest replaces. ``__init__`` is not called again; closing a view
-        closes nothing.
+        ``__init__`` is not called again, and closing a view closes nothing.
 
-        Raises `TypeError` for ``session`` and ``transport``, which cannot differ, for an unknown
-        name, and for ``chain`` together with what would live in it.
+        Args:
+            **overrides: Keywords of the constructor, except ``session`` and ``transport``.
+                ``default_headers``,
+                ``default_params`` and ``error_types`` are merged over the client's, a `Timeout` inherits what
+                it leaves out, and the rest replaces.
+
+        Returns:
+            A client of the same class.
+
+        Raises:
+            InvalidRequestError: A value makes no sense.
+            TypeError: A name is unknown, or cannot differ (``session``, ``transport``), or ``chain`` is given
+                together with an option that lives in the chain.
         """
         for name in ("session", "transport"):
             if name in overrides:
@@ -175,17 +190,36 @@ class AsyncAPIClient(BaseClient):
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
     ) -> Any:
-        """Send *method* to *path*, and give what comes back as *cast_to*; without it, plain data.
+        """Send a request and return the decoded body of the response.
 
-        *path* is relative to the base URL, ``{name}`` filled from ``path_params``; or an absolute
-        URL, which gets no credential unless its origin is trusted. With ``stream=True`` it is an
-        `SSEStream` of *cast_to*. *options* are those that an SDK hands through from its own user;
-        they lie over the keywords.
+        Args:
+            method: The HTTP method, in any case.
+            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
+                absolute URL, which gets no credential and no default header unless its origin is trusted.
+            cast_to: The type to decode the body to. Without it the result is plain data: dicts, lists,
+                scalars.
+                ``bytes``, ``str`` and ``None`` (discard it) work too, as does ``AsyncAPIResponse[T]`` for the
+                response itself.
+            stream: Whether to return an `SSEStream` of *cast_to* in place of a value.
+            options: Options from the user of an SDK, layered over the keywords.
+            **request_options: What the request is made of, and the options of this call: see
+                `RequestOptions`.
 
-        Raises `APIStatusError` for a status that is no success, `APIConnectionError` when no whole
-        response came, `APITimeoutError` when a limit ran out, `APIResponseValidationError` when
-        the body is not what was asked for, `BodyTooLargeError`, `TooManyRedirectsError`;
-        `InvalidRequestError` and `TypeError` before anything is sent; `ClientClosedError`.
+        Returns:
+            The body as *cast_to*, or a stream of events of that type.
+
+        Raises:
+            APIStatusError: The status is not a success, and `ok_statuses` does not name it. Each status has
+                its
+                own subclass, such as `NotFoundError`.
+            APIConnectionError: No complete response arrived; `APITimeoutError` when a limit of time was
+                reached.
+            APIResponseValidationError: The body does not fit *cast_to*.
+            BodyTooLargeError: The body is larger than `max_body`.
+            TooManyRedirectsError: There were more than ten redirects.
+            InvalidRequestError: An argument has a value that cannot be sent. Nothing was sent.
+            TypeError: An argument has the wrong type or an unknown name. Nothing was sent.
+            ClientClosedError: The client is closed, or belongs to another event loop or process.
         """
         return await self._call(method, path, cast_to, stream, options, request_options)
 
@@ -196,7 +230,23 @@ class AsyncAPIClient(BaseClient):
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
     ) -> AsyncAPIResponse[None]:
-        """HEAD of *path*: the response, which has no body."""
+        """Send a HEAD request and return the response, which has no body.
+
+        Args:
+            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
+                absolute URL, which gets no credential unless its origin is trusted.
+            options: Options from the user of an SDK, layered over the keywords.
+            **request_options: ``params``, ``headers``, ``timeout`` and the other `RequestOptions`.
+
+        Returns:
+            The response: its status, headers, links and request ID.
+
+        Raises:
+            APIError: The call failed; see `request` for each error.
+            InvalidRequestError: An argument has a value that cannot be sent.
+            TypeError: An argument has the wrong type or an unknown name.
+            ClientClosedError: The client is closed, or belongs to another event loop or process.
+        """
         response: AsyncAPIResponse[None] = await self._call(
             "HEAD", path, AsyncAPIResponse[None], False, options, request_options
         )
@@ -231,7 +281,25 @@ class AsyncAPIClient(BaseClient):
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
     ) -> Any:
-        """GET *path*: what it holds, as *cast_to*."""
+        """Send a GET request and return the decoded body.
+
+        Args:
+            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
+                absolute URL, which gets no credential unless its origin is trusted.
+            cast_to: The type to decode the body to; plain data without it.
+            stream: Whether to return an `SSEStream` of *cast_to* in place of a value.
+            options: Options from the user of an SDK, layered over the keywords.
+            **request_options: ``params``, ``headers``, ``timeout`` and the other `RequestOptions`.
+
+        Returns:
+            The body as *cast_to*, or a stream of events of that type.
+
+        Raises:
+            APIError: The call failed; see `request` for each error.
+            InvalidRequestError: An argument has a value that cannot be sent.
+            TypeError: An argument has the wrong type or an unknown name.
+            ClientClosedError: The client is closed, or belongs to another event loop or process.
+        """
         return await self._call("GET", path, cast_to, stream, options, request_options)
 
     @overload
@@ -263,7 +331,26 @@ class AsyncAPIClient(BaseClient):
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
     ) -> Any:
-        """POST to *path*: what comes back, as *cast_to*."""
+        """Send a POST request and return the decoded body.
+
+        Args:
+            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
+                absolute URL, which gets no credential unless its origin is trusted.
+            cast_to: The type to decode the body to; plain data without it.
+            stream: Whether to return an `SSEStream` of *cast_to* in place of a value.
+            options: Options from the user of an SDK, layered over the keywords.
+            **request_options: ``json``, ``data``, ``files`` or ``content`` for the body, and the other
+                `RequestOptions`.
+
+        Returns:
+            The body as *cast_to*, or a stream of events of that type.
+
+        Raises:
+            APIError: The call failed; see `request` for each error.
+            InvalidRequestError: An argument has a value that cannot be sent.
+            TypeError: An argument has the wrong type or an unknown name.
+            ClientClosedError: The client is closed, or belongs to another event loop or process.
+        """
         return await self._call("POST", path, cast_to, stream, options, request_options)
 
     @overload
@@ -295,7 +382,26 @@ class AsyncAPIClient(BaseClient):
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
     ) -> Any:
-        """PUT to *path*: what comes back, as *cast_to*."""
+        """Send a PUT request and return the decoded body.
+
+        Args:
+            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
+                absolute URL, which gets no credential unless its origin is trusted.
+            cast_to: The type to decode the body to; plain data without it.
+            stream: Whether to return an `SSEStream` of *cast_to* in place of a value.
+            options: Options from the user of an SDK, layered over the keywords.
+            **request_options: ``json``, ``data``, ``files`` or ``content`` for the body, and the other
+                `RequestOptions`.
+
+        Returns:
+            The body as *cast_to*, or a stream of events of that type.
+
+        Raises:
+            APIError: The call failed; see `request` for each error.
+            InvalidRequestError: An argument has a value that cannot be sent.
+            TypeError: An argument has the wrong type or an unknown name.
+            ClientClosedError: The client is closed, or belongs to another event loop or process.
+        """
         return await self._call("PUT", path, cast_to, stream, options, request_options)
 
     @overload
@@ -327,7 +433,26 @@ class AsyncAPIClient(BaseClient):
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
     ) -> Any:
-        """PATCH *path*: what comes back, as *cast_to*."""
+        """Send a PATCH request and return the decoded body.
+
+        Args:
+            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
+                absolute URL, which gets no credential unless its origin is trusted.
+            cast_to: The type to decode the body to; plain data without it.
+            stream: Whether to return an `SSEStream` of *cast_to* in place of a value.
+            options: Options from the user of an SDK, layered over the keywords.
+            **request_options: ``json``, ``data``, ``files`` or ``content`` for the body, and the other
+                `RequestOptions`.
+
+        Returns:
+            The body as *cast_to*, or a stream of events of that type.
+
+        Raises:
+            APIError: The call failed; see `request` for each error.
+            InvalidRequestError: An argument has a value that cannot be sent.
+            TypeError: An argument has the wrong type or an unknown name.
+            ClientClosedError: The client is closed, or belongs to another event loop or process.
+        """
         return await self._call("PATCH", path, cast_to, stream, options, request_options)
 
     @overload
@@ -359,7 +484,25 @@ class AsyncAPIClient(BaseClient):
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
     ) -> Any:
-        """DELETE *path*: what comes back, as *cast_to*."""
+        """Send a DELETE request and return the decoded body.
+
+        Args:
+            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
+                absolute URL, which gets no credential unless its origin is trusted.
+            cast_to: The type to decode the body to; plain data without it.
+            stream: Whether to return an `SSEStream` of *cast_to* in place of a value.
+            options: Options from the user of an SDK, layered over the keywords.
+            **request_options: ``params``, ``headers``, ``timeout`` and the other `RequestOptions`.
+
+        Returns:
+            The body as *cast_to*, or a stream of events of that type.
+
+        Raises:
+            APIError: The call failed; see `request` for each error.
+            InvalidRequestError: An argument has a value that cannot be sent.
+            TypeError: An argument has the wrong type or an unknown name.
+            ClientClosedError: The client is closed, or belongs to another event loop or process.
+        """
         return await self._call("DELETE", path, cast_to, stream, options, request_options)
 
     @overload
@@ -391,7 +534,25 @@ class AsyncAPIClient(BaseClient):
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
     ) -> Any:
-        """OPTIONS of *path*: what comes back, as *cast_to*."""
+        """Send an OPTIONS request and return the decoded body.
+
+        Args:
+            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
+                absolute URL, which gets no credential unless its origin is trusted.
+            cast_to: The type to decode the body to; plain data without it.
+            stream: Whether to return an `SSEStream` of *cast_to* in place of a value.
+            options: Options from the user of an SDK, layered over the keywords.
+            **request_options: ``params``, ``headers``, ``timeout`` and the other `RequestOptions`.
+
+        Returns:
+            The body as *cast_to*, or a stream of events of that type.
+
+        Raises:
+            APIError: The call failed; see `request` for each error.
+            InvalidRequestError: An argument has a value that cannot be sent.
+            TypeError: An argument has the wrong type or an unknown name.
+            ClientClosedError: The client is closed, or belongs to another event loop or process.
+        """
         return await self._call("OPTIONS", path, cast_to, stream, options, request_options)
 
     # --- streams, unread responses, pages and long-running operations
@@ -434,11 +595,34 @@ class AsyncAPIClient(BaseClient):
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
     ) -> AsyncGenerator[Any, None]:
-        """A stream of events, each as *cast_to*: ``async with api.stream("POST", path, Event) as events``.
+        """Open a stream of events: ``async with api.stream("POST", path, Event) as events``.
 
-        *stream_cls* decides the framing: `SSEStream`, or `JSONLStream`. *until* recognises the event
-        that ends it; *reconnect* opens a broken SSE stream again, as browsers do. Leaving the block
-        closes it. Raises what `request` raises, and while iterating what `AsyncStream` says.
+        Leaving the block closes the stream.
+
+        Args:
+            method: The HTTP method.
+            path: A path relative to the base URL, or an absolute URL; see `request`.
+            cast_to: The type of each event; plain data without it.
+            stream_cls: The framing: `SSEStream` for server-sent events (the default) or `JSONLStream` for
+                JSON
+                lines. The class decides, not the content type.
+            until: What ends the stream besides its end: the ``data`` of an event, or a function of the event.
+                ``[DONE]`` always does.
+            reconnect: Whether to open a broken `SSEStream` again as browsers do, with ``Last-Event-ID``; a
+                `ReconnectPolicy` sets the attempts and waits. The default is not to.
+            options: Options from the user of an SDK, layered over the keywords.
+            **request_options: What the request is made of, and the options of this call: see
+                `RequestOptions`.
+
+        Yields:
+            The open stream; iterate over it.
+
+        Raises:
+            APIError: The call failed; see `request` for each error.
+            APIStreamError: While iterating: the stream broke, or the server sent an error event.
+            InvalidRequestError: An argument has a value that cannot be sent.
+            TypeError: An argument has the wrong type or an unknown name.
+            ClientClosedError: The client is closed, or belongs to another event loop or process.
         """
         events = await self._open_stream(
             method, path, cast_to, stream_cls, options, request_options, until=until, reconnect=reconnect
@@ -457,9 +641,25 @@ class AsyncAPIClient(BaseClient):
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
     ) -> AsyncGenerator[AsyncAPIResponse[Any], None]:
-        """An unread response, to read in pieces or to write to a file; leaving the block closes it.
+        """Open an unread response, to read in pieces or to write to a file.
 
-        Raises what `request` raises.
+        Leaving the block closes the response.
+
+        Args:
+            method: The HTTP method.
+            path: A path relative to the base URL, or an absolute URL; see `request`.
+            options: Options from the user of an SDK, layered over the keywords.
+            **request_options: What the request is made of, and the options of this call: see
+                `RequestOptions`.
+
+        Yields:
+            The response, with its head received and its body unread.
+
+        Raises:
+            APIError: The call failed; see `request` for each error.
+            InvalidRequestError: An argument has a value that cannot be sent.
+            TypeError: An argument has the wrong type or an unknown name.
+            ClientClosedError: The client is closed, or belongs to another event loop or process.
         """
         given = await self._prepare(layer_options(request_options, options))
         request = self._build(method, path, Any, given, stream=True, accept="*/*")
@@ -504,14 +704,29 @@ class AsyncAPIClient(BaseClient):
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
     ) -> AsyncPaginator[Any, Any]:
-        """The items of a list that comes in pages: ``async for user in api.get_api_list(...)``.
+        """Iterate over the items of a list that comes in pages: ``async for user in api.get_api_list(...)``.
 
-        *page* is the kind of page, *model* the type of an item. Awaiting it gives the first page.
-        *limit* is how many items there will be at most; *prefetch* asks for the next page while the
-        items of one are handed out. Each page is a call of its own, with the same options.
+        Awaiting the result gives the first page. Each page is a call of its own, with the same options.
 
-        Raises what `request` raises, and `APIResponseValidationError` for a page that leads back to
-        one that was there.
+        Args:
+            path: A path relative to the base URL, or an absolute URL; see `request`.
+            model: The type of one item.
+            page: The page class, such as `CursorPage`, or a subclass of your own.
+            method: The HTTP method, ``"get"`` by default.
+            limit: The most items to give; None (the default) gives all of them.
+            prefetch: Whether to request the next page while the items of one are used. The default is not to.
+            options: Options from the user of an SDK, layered over the keywords.
+            **request_options: What each request is made of, and the options of its call: see
+                `RequestOptions`.
+
+        Returns:
+            An `AsyncPaginator` of items and pages. Nothing is sent before it is awaited or iterated.
+
+        Raises:
+            APIError: A call failed; see `request` for each error.
+            APIResponseValidationError: A page leads back to one that was already seen.
+            InvalidRequestError: An argument has a value that makes no sense.
+            TypeError: An argument has the wrong type or an unknown name.
         """
         return AsyncPaginator(
             self._request_api_list,
@@ -570,27 +785,44 @@ class AsyncAPIClient(BaseClient):
         timeout: float | NotGiven | None = NOT_GIVEN,
         options: CallOptions | None = None,
     ) -> Any:
-        """Ask until a long-running operation is done, and give its result as *cast_to*.
+        """Poll a long-running operation until it ends, and return its result.
 
-        *started* is the response that began it, which says where to ask (``Operation-Location``,
-        ``Azure-AsyncOperation`` or ``Location``), or else the path or URL to ask. Without a status
-        field 202 means "not yet"; *status_of* names the member of the body that is one, or finds it
-        in the plain data, and *done* and *failed* are its last words, in any case. Behind
-        ``Operation-Location`` it is ``status``.
+        Where to ask comes from *started*: its ``Operation-Location``, ``Azure-AsyncOperation`` or
+        ``Location``.
+        The result is what *result* picks; else what ``resourceLocation``, the resource that was put, or
+        ``Location`` leads to; else the last response itself. Every request is a GET through the whole chain.
+        Credentials go to trusted origins only.
 
-        The result is *result*, the name of a member of the last body or a function of it, whose `URL`
-        would be fetched; else what ``resourceLocation``, the resource that was put, or ``Location``
-        leads to; else the last response itself. None as *cast_to* fetches nothing.
+        Args:
+            started: The response that began the operation, or the path or URL to ask.
+            cast_to: The type of the result; plain data without it. None fetches nothing.
+            path_params: Values for the ``{name}`` places, when *started* is a path.
+            status_of: The member of the body that holds the status, or a function of the plain body. The
+                default
+                is ``status`` behind ``Operation-Location``; elsewhere the HTTP status decides, and 202 means
+                "not yet".
+            done: The values of the status that mean success, in any case.
+            failed: The values of the status that mean failure, in any case.
+            result: The member of the last body that holds the result, or a function of it. A `URL` is
+                fetched.
+            interval: Seconds before the next request where the server names no ``Retry-After``: 1 at first,
+                growing by half each time, with jitter.
+            max_interval: The longest such wait, 30 seconds by default. A ``Retry-After`` may ask for up to
+                an hour.
+            timeout: Seconds for the whole operation. Left out it is the client's ``total``; None is no limit.
+            options: Options of each request; ``params`` go to *started* only.
 
-        It waits as long as ``Retry-After`` says, at most an hour, else from *interval* seconds, growing
-        by half up to *max_interval* (or *interval*, if that is longer), with jitter. *timeout* is in
-        seconds, over everything; left out it is the client's ``total``, and None is no limit. Every
-        request is a GET down the whole chain, with *options*; their ``params`` go to *started* alone,
-        and credentials to trusted origins alone.
+        Returns:
+            The result as *cast_to*.
 
-        Raises `OperationFailedError` for a *failed* one, `APITimeoutError` with phase ``total``, whose
-        ``body`` says where it stood, `APIResponseValidationError` for an answer that says neither
-        status nor place, and what `get` raises; `InvalidRequestError` and `TypeError` at once.
+        Raises:
+            OperationFailedError: The operation ended with one of *failed*.
+            APITimeoutError: *timeout* was reached. Its ``phase`` is ``"total"``, its ``body`` the last
+                status.
+            APIResponseValidationError: An answer has neither a status nor a place to ask.
+            APIError: A call failed; see `request` for each error.
+            InvalidRequestError: An argument has a value that makes no sense.
+            TypeError: An argument has the wrong type.
         """
         if not isinstance(started, AsyncAPIResponse | str | URL):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
@@ -620,21 +852,21 @@ class AsyncAPIClient(BaseClient):
 
     @property
     def base_url(self) -> URL:
-        """Where relative paths lead."""
+        """The URL that relative paths are resolved against."""
         return self._config.base.url
 
     @property
     def timeout(self) -> Timeout:
-        """The limits of a call that brings none."""
+        """The limits of a call that sets none of its own."""
         return self._config.timeout
 
     @property
     def chain(self) -> tuple[Middleware, ...]:
-        """The middlewares that every call passes, the first one outermost."""
+        """The middlewares that every call passes through, outermost first."""
         return self._chain
 
     def explain(self) -> str:
-        """The chain as text, with the two bars that split it into call, attempt and send."""
+        """Return the chain as text, with the two bars that divide it into call, attempt and send."""
         return explain(self._chain, self._shared.transport)
 
     async def __aenter__(self) -> Self:
@@ -646,15 +878,15 @@ class AsyncAPIClient(BaseClient):
         await self.close()
 
     async def close(self) -> None:
-        """End what is in flight and close the session; a view closes nothing.
+        """Close the session and end every call in flight with `ClientClosedError`.
 
-        Whatever a call waits for, it ends with `ClientClosedError`. Safe to call again.
+        Closing a view closes nothing, and closing twice is safe.
         """
         if not self._is_view:
             await self._shared.close()
 
     def is_closed(self) -> bool:
-        """Whether the client, or the one that this is a view of, was closed."""
+        """Return whether the client, or the one that this is a view of, was closed."""
         return self._shared.closed
 
 
