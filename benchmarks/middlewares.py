@@ -1,7 +1,8 @@
 """What each middleware costs: CPU time of a call with it less that without it, over a call of plain aiohttp.
 
-The default chain is taken apart from its outer end; what is opt-in is added to the whole of it. Below them
-stands a transport that answers from memory, so that the noise of the network is no part of it.
+The default chain is taken apart from its outer end; load control, where aioapiclient-loadcontrol is
+installed, is added to the whole of it. Below them stands a transport that answers from memory, so that the
+noise of the network is no part of it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from measure import ROUNDS, Call, Item, Page, Row, batches, running_server, table
+from measure import ROUNDS, Call, Item, Page, Row, batches, optional, running_server, table
 
 from aioapiclient import (
     APIRequest,
@@ -25,22 +26,23 @@ from aioapiclient import (
     per_attempt,
     per_send,
 )
-from aioapiclient.middleware import (
-    CircuitBreakerMiddleware,
-    ConcurrencyLimitMiddleware,
-    HedgingMiddleware,
-    ThrottleMiddleware,
-)
 
 CALLS = 320  # of one batch
 BODY = msgspec.json.encode(Page([Item(n, f"name {n}", f"name.{n}@example.com") for n in range(50)]))
 HEADERS = {"Content-Type": "application/json"}
-OPT_IN: Sequence[Any] = (
-    per_send(ConcurrencyLimitMiddleware(100)),
-    per_send(ThrottleMiddleware()),
-    per_attempt(CircuitBreakerMiddleware()),
-    per_attempt(HedgingMiddleware()),
-)
+
+
+def opt_in() -> Sequence[Any]:
+    """Load control, where its distribution is installed."""
+    loadcontrol = optional("aioapiclient_loadcontrol")
+    if loadcontrol is None:
+        return ()
+    return (
+        per_send(loadcontrol.ConcurrencyLimitMiddleware(100)),
+        per_send(loadcontrol.ThrottleMiddleware()),
+        per_attempt(loadcontrol.CircuitBreakerMiddleware()),
+        per_attempt(loadcontrol.HedgingMiddleware()),
+    )
 
 
 async def answer(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -65,7 +67,7 @@ async def measure(base: str) -> list[Row]:
     # Each by what it stands around.
     calls = {name: through(whole[place:]) for place, name in enumerate(names)}
     calls["none"] = through([])
-    for placed in OPT_IN:
+    for placed in opt_in():
         calls[type(placed.middleware).__name__] = through(default_chain(auth=auth, middlewares=[placed]))
     async with aiohttp.ClientSession() as session:
         decode = msgspec.json.Decoder(Page).decode

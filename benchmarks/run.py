@@ -33,7 +33,7 @@ def main() -> int:
     for name in options.names or MODULES:
         found: list[Row] = import_module(name).rows()
         if not found:
-            print(f"{name}: left out, it needs aioapiclient[bench]", file=sys.stderr)
+            print(f"{name}: left out, it needs a package that benchmarks/README.md names", file=sys.stderr)
         rows += found
     print(
         f"{platform.python_implementation()} {platform.python_version()}, aiohttp {version('aiohttp')},",

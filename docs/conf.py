@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import aioapiclient
+
+# The plugins of this repository are in the reference, and need not be installed.
+sys.path[:0] = [str(path) for path in Path(__file__).parents[1].glob("middleware/*/src")]
 
 project = "aioapiclient"
 author = "aioapiclient contributors"

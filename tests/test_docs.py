@@ -1,323 +1,33 @@
-"""What README and docs/ show is true: every block of code runs, or stands in a file that does.
-
-Above a fence, ``<!-- path/of/a/file -->`` says that the block is a piece of that file, word for word.
-A ``python`` block is run, a ``pycon`` block is run and its output compared, both with ``await`` at
-their top level and with the names of the page's earlier blocks. The hosts of the pages are served on
-loopback: what stands there as https://api.example.com answers as `documented_api` says.
-"""
+"""What README and docs/ show is true: every block of code runs, or stands in a file that does (`pages`)."""
 
 from __future__ import annotations
 
-import ast
-import asyncio
-import contextlib
-import doctest
 import importlib
-import io
 import re
-import sys
-import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from aiohttp import web
+from pages import API, CHECKOUT, DIRECTIVE, FENCE, PAGES, README, blocks_of, plugins_of, run_page
 from yarl import URL
 
 import aioapiclient.errors
 from aioapiclient import AsyncAPIClient, AsyncAPIResponse, per_attempt, per_send
 from aioapiclient.contract import APIRequest, Handler
 
-CHECKOUT = Path(__file__).parents[1]
-README = CHECKOUT / "README.md"
-PAGES = [README, *sorted((CHECKOUT / "docs").glob("*.md"))]
 IDS = [page.name for page in PAGES]
-API, FILES = "https://api.example.com", "https://files.example.net"
-GITHUB = "https://api.github.com"
+# The others need a plugin: middleware/test_pages.py runs them.
+OF_THE_LIBRARY = [page for page in PAGES if not plugins_of(page)]
 REPOSITORY = URL("https://github.com/aioapiclient/aioapiclient/blob/main/")
 
-_FENCE = re.compile(
-    r"(?:^<!-- (?P<file>[\w./-]+) -->\n\n?)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
-_DIRECTIVE = re.compile(r"^```\{\w+\}\n.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\((?P<target>[^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
 
 
-class Block(NamedTuple):
-    """A fenced block of a page."""
-
-    line: int
-    language: str
-    file: str | None
-    text: str
-
-
-def blocks_of(page: Path) -> list[Block]:
-    """The fenced blocks of a page, in order."""
-    # A directive of the site's is not code; its lines are kept, for the numbers.
-    text = _DIRECTIVE.sub(lambda m: "\n" * m[0].count("\n"), page.read_text(encoding="utf-8"))
-    return [
-        Block(text[: m.start("text")].count("\n") + 1, m["language"], m["file"], m["text"])
-        for m in _FENCE.finditer(text)
-    ]
-
-
-# --- the API that the pages talk of
-
-
-async def _user(request: web.Request) -> web.Response:
-    match request.match_info["id"]:
-        case "7":
-            return web.json_response({"id": 7, "login": "ada"}, headers={"x-request-id": "req-42"})
-        case "8":
-            return web.json_response({"id": "eight", "login": "bob"})
-        case _:
-            problem = {"title": "No such user", "status": 404, "detail": "It was deleted"}
-            return web.json_response(problem, status=404, content_type="application/problem+json")
-
-
-async def _repository(request: web.Request) -> web.Response:
-    owner, name = request.match_info["owner"], request.match_info["name"]
-    return web.json_response({"full_name": f"{owner}/{name}", "stargazers_count": 16000, "fork": False})
-
-
-async def _create_user(request: web.Request) -> web.Response:
-    user = await request.json()
-    if "login" not in user:
-        return web.json_response({"code": "missing_field", "fields": ["login"]}, status=422)
-    return web.json_response({"id": 8, **user}, status=201)
-
-
-async def _users(request: web.Request) -> web.Response:
-    return web.json_response([{"id": 7, "login": "ada"}, {"id": 8, "login": "bob"}])
-
-
-async def _echo(request: web.Request) -> web.Response:
-    return web.json_response(
-        {
-            "method": request.method,
-            "target": request.raw_path,
-            "headers": {name.lower(): value for name, value in request.headers.items() if name != "Host"},
-            "body": (await request.read()).decode(),
-        }
-    )
-
-
-async def _events(request: web.Request) -> web.Response:
-    return web.Response(text='data: {"n": 1}\n\ndata: {"n": 2}\n\n', content_type="text/event-stream")
-
-
-async def _feed(request: web.Request) -> web.Response:
-    return web.json_response(
-        [
-            {"kind": "text", "text": "hello"},
-            {"kind": "image", "url": "/a.png"},
-            {"kind": "poll", "question": "tea?"},
-        ]
-    )
-
-
-async def _page(request: web.Request) -> web.Response:
-    return web.Response(text="<!doctype html><title>Log in</title>", content_type="text/html")
-
-
-async def _tagged(request: web.Request) -> web.Response:
-    if request.headers.get("If-None-Match") == '"v1"':
-        return web.Response(status=304, headers={"ETag": '"v1"'})
-    return web.json_response({"version": 1}, headers={"ETag": '"v1"'})
-
-
-async def _slow(request: web.Request) -> web.Response:
-    await asyncio.sleep(30)
-    return web.Response()
-
-
-async def _limited(request: web.Request) -> web.Response:
-    return web.json_response({"code": "rate_limited"}, status=429, headers={"Retry-After": "120"})
-
-
-async def _download(request: web.Request) -> web.Response:
-    return web.Response(status=302, headers={"Location": request.app[ELSEWHERE] + "/echo"})
-
-
-async def _token(request: web.Request) -> web.Response:
-    return web.json_response({"access_token": "t-1", "expires_in": 3600})
-
-
-ELSEWHERE = web.AppKey("elsewhere", str)
-
-
-def _flaky(failures: int, status: int = 503) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler that fails a few times first, asking for 10 ms, and then says how often it was asked."""
-    asked = 0
-
-    async def handle(request: web.Request) -> web.Response:
-        nonlocal asked
-        asked += 1
-        if asked <= failures:
-            return web.Response(status=status, headers={"retry-after-ms": "10"})
-        return web.json_response({"asked": asked})
-
-    return handle
-
-
-def documented_api(elsewhere: str) -> web.Application:
-    """The API at https://api.example.com."""
-    app = web.Application()
-    app[ELSEWHERE] = elsewhere
-    app.add_routes(
-        [
-            web.get("/repos/{owner}/{name}", _repository),
-            web.get("/v1/users", _users),
-            web.post("/v1/users", _create_user),
-            web.get("/v1/users/{id}", _user),
-            web.get("/v1/events", _events),
-            web.get("/v1/feed", _feed),
-            web.get("/v1/login", _page),
-            web.get("/v1/config", _tagged),
-            web.get("/v1/slow", _slow),
-            web.get("/v1/limited", _limited),
-            web.get("/v1/download", _download),
-            web.post("/v1/token", _token),
-            web.get("/v1/flaky", _flaky(2)),
-            web.post("/v1/orders", _flaky(2, 500)),
-            web.put("/v1/orders", _flaky(1)),
-            web.get("/v1/busy", _flaky(1)),
-            web.route("*", "/v1/echo{rest:.*}", _echo),
-        ]
-    )
-    return app
-
-
-@contextlib.asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[str]:
-    """Serve *app* on a free port of loopback; gives its origin."""
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@contextlib.asynccontextmanager
-async def serving_the_pages() -> AsyncIterator[dict[str, str]]:
-    """Serve what the pages talk of; gives the real origin for each that is written there."""
-    stranger = web.Application()
-    stranger.add_routes([web.route("*", "/{rest:.*}", _echo)])
-    async with serving(stranger) as files, serving(documented_api(files)) as api:
-        yield {API: api, FILES: files, GITHUB: api}
-
-
-# --- running blocks
-
-
-class Page:
-    """Runs the blocks of one page in one namespace, in the running loop."""
-
-    def __init__(self, path: Path, origins: dict[str, str]) -> None:
-        self.path = path
-        self.origins = origins
-        # A module of its own: msgspec looks up what annotations say in the module of their class.
-        self.module = ModuleType("page")
-        self.names: dict[str, Any] = vars(self.module)
-
-    def real(self, text: str) -> str:
-        """The text with the origins that are served."""
-        for written, served in self.origins.items():
-            text = text.replace(written, served)
-        return text
-
-    def written(self, text: str) -> str:
-        """The text with the origins that stand on the page."""
-        for written, served in self.origins.items():
-            text = text.replace(served, written)
-        return text
-
-    async def run(self, source: str, line: int, mode: str) -> None:
-        """Run a piece of code, and await it if it awaits."""
-        code = compile(
-            "\n" * (line - 1) + self.real(source),
-            str(self.path),
-            mode,
-            flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
-            dont_inherit=True,
-            optimize=0,  # a page's asserts hold under `python -O` too
-        )
-        if "asyncio.run(" in source:  # a whole program, with a loop of its own
-            await asyncio.to_thread(eval, code, self.names)
-            return
-        result = eval(code, self.names)
-        if asyncio.iscoroutine(result):
-            await result
-
-    async def compare(self, example: doctest.Example, line: int) -> None:
-        """Run one prompt, and compare what it prints or raises with what stands below it."""
-        output = io.StringIO()
-        with contextlib.redirect_stdout(output):
-            try:
-                await self.run(example.source, line, "single")
-            except Exception as error:
-                got = "".join(traceback.format_exception_only(error))
-            else:
-                assert example.exc_msg is None, f"{self.path.name}:{line} raised nothing"
-                got = output.getvalue()
-        want = example.want if example.exc_msg is None else example.exc_msg
-        got = self.written(got)
-        if not doctest.OutputChecker().check_output(want, got, doctest.ELLIPSIS):
-            pytest.fail(f"{self.path.name}:{line}\n\nexpected:\n{want}\ngot:\n{got}")
-
-    async def check_block(self, block: Block) -> None:
-        """Run a block of code and compare what it prints; of another language there is nothing to run."""
-        if block.language == "python":
-            await self.run(block.text, block.line, "exec")
-        elif block.language == "pycon":
-            for example in doctest.DocTestParser().get_examples(block.text):
-                await self.compare(example, block.line + example.lineno)
-
-    async def close(self) -> None:
-        """Close the clients that the page has made."""
-        for value in [*self.names.values()]:
-            if isinstance(value, AsyncAPIClient):
-                await value.close()
-
-
-@pytest.fixture
-def plain_display(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Print values as a prompt does, and nothing else: no ``_``, which would keep them alive."""
-
-    def display(value: object) -> None:
-        if value is not None:
-            sys.stdout.write(f"{value!r}\n")
-
-    monkeypatch.setattr(sys, "displayhook", display)
-    yield
-    sys.modules.pop("page", None)
-
-
-@pytest.mark.usefixtures("plain_display")
-@pytest.mark.parametrize("path", PAGES, ids=IDS)
+@pytest.mark.parametrize("path", OF_THE_LIBRARY, ids=lambda path: path.name)
 def test_the_code_of_a_page_runs_and_prints_what_stands_there(path: Path) -> None:
     """Each ``python`` and ``pycon`` block of a page does what the page says."""
-
-    async def run() -> None:
-        async with serving_the_pages() as origins:
-            page = Page(path, origins)
-            sys.modules["page"] = page.module
-            try:
-                for block in blocks_of(path):
-                    if block.file is None:
-                        await page.check_block(block)
-            finally:
-                await page.close()
-
-    # On asyncio's own loop, whatever the matrix has: a FakeClock can move no other.
-    asyncio.run(run())
+    run_page(path)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=IDS)
@@ -346,7 +56,7 @@ def test_a_piece_of_a_file_stands_in_that_file(path: Path) -> None:
 
 def anchors_of(page: Path) -> set[str]:
     """The anchors that GitHub gives the headings of a page."""
-    prose = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    prose = FENCE.sub("", page.read_text(encoding="utf-8"))
     titles = [m["title"].lower() for m in _HEADING.finditer(prose)]
     return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
 
@@ -354,7 +64,7 @@ def anchors_of(page: Path) -> set[str]:
 @pytest.mark.parametrize("path", [*PAGES, CHECKOUT / "CHANGELOG.md"], ids=[*IDS, "CHANGELOG.md"])
 def test_the_links_of_a_page_lead_somewhere(path: Path) -> None:
     """A link to a file or to a heading of a page finds it."""
-    prose = _FENCE.sub("", path.read_text(encoding="utf-8"))
+    prose = FENCE.sub("", path.read_text(encoding="utf-8"))
     for match in _LINK.finditer(prose):
         target = URL(match["target"])
         if str(target).startswith(str(REPOSITORY)):
@@ -463,7 +173,7 @@ def test_every_public_name_is_in_the_reference(door: str) -> None:
 def test_every_page_is_in_the_navigation() -> None:
     """No page of the site is an orphan."""
     index = (CHECKOUT / "docs" / "index.md").read_text()
-    listed = {line for block in _DIRECTIVE.findall(index) for line in block.splitlines()}
+    listed = {line for block in DIRECTIVE.findall(index) for line in block.splitlines()}
     root = CHECKOUT / "docs"
     pages = {str(p.relative_to(root).with_suffix("")) for p in [*root.rglob("*.md"), *root.rglob("*.rst")]}
 

@@ -95,15 +95,11 @@ def test_every_built_in_entry_point_loads(installed: Distribution) -> None:
 
     assert {point.name: point.load().__name__ for point in built_in} == {
         "auth": "AuthMiddleware",
-        "circuit_breaker": "CircuitBreakerMiddleware",
-        "concurrency_limit": "ConcurrencyLimitMiddleware",
         "deadline": "DeadlineMiddleware",
         "decoding": "DecodingMiddleware",
         "headers": "HeadersMiddleware",
-        "hedging": "HedgingMiddleware",
         "redirect": "RedirectMiddleware",
         "retry": "RetryMiddleware",
-        "throttle": "ThrottleMiddleware",
         "timeout": "TimeoutMiddleware",
     }
 

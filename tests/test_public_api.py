@@ -50,10 +50,8 @@ DOORS = {
     },
     "aioapiclient.errors": ERRORS | {"TimeoutPhase"},
     "aioapiclient.middleware": {
-        "AuthMiddleware", "CircuitBreakerMiddleware", "ConcurrencyLimitMiddleware", "DeadlineMiddleware",
-        "DecodingMiddleware", "HeadersMiddleware", "HedgingMiddleware", "RedirectMiddleware",
-        "RetryMiddleware", "ThrottleMiddleware",
-        "TimeoutMiddleware",
+        "AuthMiddleware", "DeadlineMiddleware", "DecodingMiddleware", "HeadersMiddleware",
+        "RedirectMiddleware", "RetryMiddleware", "TimeoutMiddleware",
     },
     "aioapiclient.streaming": {
         "AsyncStream", "JSONLDecoder", "JSONLStream", "ReconnectPolicy", "SSEDecoder", "SSEStream",

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from aioapiclient_loadcontrol import ConcurrencyLimitMiddleware, ThrottleMiddleware
 from helpers import BASE, Client, Script, reply
 from multidict import CIMultiDict, CIMultiDictProxy
 from servers import in_turn, ok, raw_server, respond, response, turns, until
@@ -30,7 +31,7 @@ from aioapiclient import (
 )
 from aioapiclient._chain import fold
 from aioapiclient.contract import Handler
-from aioapiclient.middleware import ConcurrencyLimitMiddleware, RetryMiddleware, ThrottleMiddleware
+from aioapiclient.middleware import RetryMiddleware
 from aioapiclient.testing import FakeClock, check_middleware
 
 ORIGIN = "https://api.example.com"

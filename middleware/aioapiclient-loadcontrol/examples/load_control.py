@@ -2,7 +2,7 @@
 
 ::
 
-    python examples/load_control.py
+    python middleware/aioapiclient-loadcontrol/examples/load_control.py
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from aioapiclient_loadcontrol import ConcurrencyLimitMiddleware, ThrottleMiddleware
 from aiohttp import web
 
 from aioapiclient import (
@@ -21,7 +22,6 @@ from aioapiclient import (
     ThrottledError,
     per_send,
 )
-from aioapiclient.middleware import ConcurrencyLimitMiddleware, ThrottleMiddleware
 
 
 def careless(url: str) -> AsyncAPIClient:

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aioapiclient_loadcontrol import ConcurrencyLimitMiddleware
 from helpers import BASE, Client, Script, reply
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +40,6 @@ from aioapiclient import (
 )
 from aioapiclient._response import BytesSource
 from aioapiclient.contract import Handler
-from aioapiclient.middleware import ConcurrencyLimitMiddleware
 from aioapiclient.testing import FakeClock, FakeTransport, check_middleware
 from aioapiclient.testing import respond as answer
 

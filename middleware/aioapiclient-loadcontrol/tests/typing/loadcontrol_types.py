@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, assert_type
 
+from aioapiclient_loadcontrol import CircuitBreakerMiddleware, HedgingMiddleware
+
 from aioapiclient import APIError, AsyncAPIClient, AsyncAPIResponse, CircuitOpenError, per_attempt
 from aioapiclient.contract import Middleware
-from aioapiclient.middleware import CircuitBreakerMiddleware, HedgingMiddleware
 
 
 def degraded(outcome: AsyncAPIResponse[Any] | Exception) -> bool | None:

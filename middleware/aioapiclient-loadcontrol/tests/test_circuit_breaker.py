@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aioapiclient_loadcontrol import CircuitBreakerMiddleware
 from helpers import BASE, Client, Script, reply
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -43,7 +44,6 @@ from aioapiclient import (
     Timeout,
     per_attempt,
 )
-from aioapiclient.middleware import CircuitBreakerMiddleware
 from aioapiclient.testing import Answer, FakeClock, check_middleware
 from aioapiclient.testing import respond as answer
 

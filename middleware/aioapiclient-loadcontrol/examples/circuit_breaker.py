@@ -2,7 +2,7 @@
 
 ::
 
-    python examples/circuit_breaker.py
+    python middleware/aioapiclient-loadcontrol/examples/circuit_breaker.py
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import math
 
+from aioapiclient_loadcontrol import CircuitBreakerMiddleware
 from aiohttp import web
 
 from aioapiclient import AsyncAPIClient, CircuitOpenError, InternalServerError, per_attempt
-from aioapiclient.middleware import CircuitBreakerMiddleware
 
 
 class Rates:

@@ -1,4 +1,4 @@
-"""What every test shares: a clean environment, the loop, hypothesis's profiles and a mocked wire."""
+"""What all tests share, those of the plugins too: environment, loop, hypothesis's profiles, a mocked wire."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ settings.load_profile(
 
 # Under `python -O` only what pytest rewrites still asserts: its own test files, and what they share.
 pytest.register_assert_rewrite("faults", "fuzz")
-pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("[!ct]*.py")))
+pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("tests/[!ct]*.py")))
 
 
 def pytest_configure(config: pytest.Config) -> None:

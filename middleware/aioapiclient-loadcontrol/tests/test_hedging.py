@@ -11,6 +11,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+from aioapiclient_loadcontrol import CircuitBreakerMiddleware, HedgingMiddleware
 from helpers import BASE, Client, Script, reply
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,13 +37,7 @@ from aioapiclient import (
 )
 from aioapiclient._chain import fold
 from aioapiclient.contract import Handler, Middleware
-from aioapiclient.middleware import (
-    CircuitBreakerMiddleware,
-    DeadlineMiddleware,
-    HedgingMiddleware,
-    RetryMiddleware,
-    TimeoutMiddleware,
-)
+from aioapiclient.middleware import DeadlineMiddleware, RetryMiddleware, TimeoutMiddleware
 from aioapiclient.testing import Answer, FakeClock, FakeTransport, check_middleware
 from aioapiclient.testing import respond as answer
 
