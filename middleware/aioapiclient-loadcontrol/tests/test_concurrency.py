@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aioapiclient_loadcontrol import ConcurrencyLimitMiddleware
 from helpers import BASE, Client, Script, reply
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 from servers import Exchange, ok, raw_server, respond, turns, until
@@ -392,13 +392,14 @@ async def follow(schedule: list[str] | tuple[str, ...], limit: int, max_waiting:
     return calls
 
 
-async def test_no_interleaving_loses_a_slot() -> None:
-    """Whatever happens to one that holds the slot and two that wait, and in whatever ticks: the slot goes to
-    one after the other, and is free in the end, though one is cancelled in the tick in which it is granted.
+@pytest.mark.parametrize("limit", [1, 2])
+async def test_no_interleaving_loses_a_slot(limit: int) -> None:
+    """Whatever happens to those that hold the slots and two that wait, and in whatever ticks: the slots go to
+    one after the other, and are free in the end, though one is cancelled in the tick in which it is granted.
     """
-    begun = ("start", "start", "start", "turn")
+    begun = [*["start"] * (limit + 2), "turn"]
     for schedule in itertools.product(STEPS, repeat=4):
-        calls = await follow([*begun, *schedule], limit=1)
+        calls = await follow([*begun, *schedule], limit)
         for task in calls.tasks:
             assert task.cancelled() or task.exception() is None
 
@@ -440,9 +441,66 @@ async def test_a_wait_that_runs_out_in_the_tick_of_the_grant_keeps_the_slot() ->
     assert limit.in_flight == 0
 
 
+# Two streams end in one tick: the first grants its slot to the call that waits, the second leaves its slot free
+# for a call that has just been started.
+OVERTAKING = ["start", "start", "start", "turn", "stream", "stream", "turn", "start", "close", "close"]
+
+
+async def test_a_new_call_does_not_overtake_one_that_was_granted_its_slot() -> None:
+    """A call that finds a free slot lets those enter first that were granted theirs and have not run yet."""
+    calls = await follow(OVERTAKING, limit=2, max_waiting=1)
+
+    assert calls.wire.entered == ["0", "1", "2", "3"]
+
+
+async def test_new_calls_enter_one_after_the_other_behind_a_granted_one() -> None:
+    """Several calls that find free slots in that tick keep their order, and are in flight from the start."""
+    limit = ConcurrencyLimitMiddleware(4)
+    held = [await limit(get("held"), unread_handler) for _ in range(4)]
+    calls = Calls(limit)
+    calls.start()
+    await turns()
+    for _ in range(4):
+        calls.start()
+    for response in held:
+        await response.close()
+    await asyncio.sleep(0)
+    assert limit.in_flight == 4
+    assert limit.waiting == 1
+    await turns()
+    assert calls.wire.entered == ["0", "1", "2", "3"]
+    await calls.end_all()
+    assert calls.wire.entered == ["0", "1", "2", "3", "4"]
+    assert limit.in_flight == 0
+
+
+async def test_a_new_call_that_is_cancelled_as_it_lets_others_go_first_holds_no_slot() -> None:
+    """Its slot is free again, or goes to the call that waits for one."""
+    limit = ConcurrencyLimitMiddleware(2)
+    held = [await limit(get("held"), unread_handler) for _ in range(2)]
+    calls = Calls(limit)
+    calls.start()
+    await turns()
+    for response in held:
+        await response.close()
+    new = limit(get("new"), instantly)
+    new.send(None)
+    assert limit.in_flight == 2
+    calls.start()
+    await turns()
+    assert limit.waiting == 1
+    with pytest.raises(asyncio.CancelledError):
+        new.throw(asyncio.CancelledError())
+    await turns()
+    assert calls.wire.entered == ["0", "1"]
+    await calls.end_all()
+    assert limit.in_flight == 0
+
+
 MIXED = (*STEPS, "error", "stream", "close", "turn", "start")
 
 
+@example(schedule=OVERTAKING, limit=2, max_waiting=1)
 @given(
     schedule=st.lists(st.sampled_from(MIXED), max_size=60),
     limit=st.integers(1, 4),

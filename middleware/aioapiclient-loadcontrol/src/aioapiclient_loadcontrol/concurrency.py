@@ -60,10 +60,12 @@ class ConcurrencyLimitMiddleware:
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* when there is a slot for it."""
         line = self._line(request.origin if self.per_origin else "")
-        if line.in_flight < self.limit:
-            line.in_flight += 1
-        else:
+        if line.in_flight >= self.limit:
             await self._wait(line, request)
+        else:
+            line.in_flight += 1
+            if line.granted:
+                await line.let_others_go_first()
         try:
             response = await handler(request)
             response.on_close(line.leave)
@@ -100,10 +102,11 @@ class ConcurrencyLimitMiddleware:
             granted = await turn
         except BaseException:
             # Cancelled, and maybe granted in the same tick: such a slot goes on to the next one.
-            if turn.done() and not turn.cancelled() and turn.result():
+            if _is_granted(turn):
                 line.leave()
             raise
         finally:
+            line.granted -= _is_granted(turn)
             line.waiting.pop(turn, None)
             if timer is not None:
                 timer.cancel()
@@ -122,12 +125,13 @@ class ConcurrencyLimitMiddleware:
 
 
 class _Line:
-    """How many calls are in flight, and who waits, in the order in which they came."""
+    """How many calls are in flight, and which calls wait, in the order in which they came."""
 
-    __slots__ = ("in_flight", "waiting")
+    __slots__ = ("granted", "in_flight", "waiting")
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.granted = 0  # of those in flight: they have their slot, and the event loop has not run them yet
         self.waiting: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
 
     def leave(self) -> None:
@@ -136,8 +140,24 @@ class _Line:
             turn, _ = self.waiting.popitem(last=False)
             if not turn.done():  # it may be cancelled, and not have left yet
                 turn.set_result(True)
+                self.granted += 1
                 return
         self.in_flight -= 1
+
+    async def let_others_go_first(self) -> None:
+        """Give the event loop one turn: it runs the calls that were granted their slots before, in order."""
+        self.granted += 1  # so that a call that comes in this turn goes behind this one
+        try:
+            await asyncio.sleep(0)
+        except BaseException:
+            self.leave()
+            raise
+        finally:
+            self.granted -= 1
+
+
+def _is_granted(turn: asyncio.Future[bool]) -> bool:
+    return turn.done() and not turn.cancelled() and turn.result()
 
 
 def _end_wait(turn: asyncio.Future[bool]) -> None:
