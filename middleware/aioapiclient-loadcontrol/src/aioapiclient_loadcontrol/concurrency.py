@@ -93,7 +93,7 @@ class ConcurrencyLimitMiddleware:
     async def _wait(self, line: _Line, request: APIRequest) -> None:
         """Wait for the slot of another call; it is counted already when this returns."""
         if len(line.waiting) >= self.max_waiting:
-            raise self._error(line, request, "the queue is full")
+            raise self._error(line, request, "the queue is full", "max_waiting", "let more calls wait")
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
         line.waiting[turn] = None
@@ -111,12 +111,17 @@ class ConcurrencyLimitMiddleware:
             if timer is not None:
                 timer.cancel()
         if not granted:
-            raise self._error(line, request, f"no slot was free within {self.max_wait:g} s")
+            why = f"no slot was free within {self.max_wait:g} s"
+            raise self._error(line, request, why, "max_wait", "let calls wait longer")
 
-    def _error(self, line: _Line, request: APIRequest, why: str) -> ConcurrencyLimitError:
+    def _error(
+        self, line: _Line, request: APIRequest, why: str, argument: str, effect: str
+    ) -> ConcurrencyLimitError:
         waiting = len(line.waiting)
         return ConcurrencyLimitError(
-            f"{request.label}: {why} ({line.in_flight} in flight, {waiting} waiting)",
+            f"{request.label}: not sent, {why}: {line.in_flight} in flight (limit={self.limit}), "
+            f"{waiting} waiting ({argument}={getattr(self, argument)}); "
+            f"raise {argument} of ConcurrencyLimitMiddleware to {effect}",
             limit=self.limit,
             waiting=waiting,
             request=request,

@@ -118,7 +118,7 @@ class ThrottleMiddleware:
         if left is not None and rest >= left:
             raise _error(request, rest, "past the deadline")
         if gate.opens - arrived > self.max_wait:
-            raise _error(request, rest, f"above max_wait ({self.max_wait:g} s)")
+            raise _error(request, rest, f"above max_wait={self.max_wait:g} of ThrottleMiddleware")
         earliest = max(0.0, rest)
         latest = gate.over - now
         if left is not None:
