@@ -76,8 +76,12 @@ class Scope(msgspec.Struct, eq=False):
 
     @property
     def is_free(self) -> bool:
-        """Whether it lasts, and has no deadline yet: what was fired and settled can expire no more."""
-        return self.deadline is None and self.task is not None
+        """Whether the running task may give it a deadline: it lasts, has none yet, and belongs to this task.
+
+        A middleware may handle a copy of a request in a task of its own. A scope that was fired and
+        settled cannot expire any more.
+        """
+        return self.deadline is None and self.task is not None and self.task is asyncio.current_task()
 
     def expire_at(self, deadline: float, error: MakeError) -> None:
         """Fire with *error* when the loop's clock reaches *deadline*."""

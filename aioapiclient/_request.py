@@ -180,7 +180,10 @@ class APIRequest(msgspec.Struct, eq=False):
         return [("label", self.label), ("attempt", self.attempt)]
 
     def copy(self) -> APIRequest:
-        """A request of its own: its headers are copied, its body and its ``extensions`` shared."""
+        """Return a request of its own: its headers are copied, its body and its ``extensions`` shared.
+
+        A handler call with a copy may run in a task of its own.
+        """
         # Asked for directly: copy.copy() would look it up in three places first, on every attempt.
         twin = self.__copy__()
         twin.headers = self.headers.copy()

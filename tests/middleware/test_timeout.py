@@ -96,6 +96,23 @@ async def test_a_total_ends_a_call_of_a_client() -> None:
     assert not_cancelling()
 
 
+async def test_a_total_ends_the_task_that_a_copy_is_handled_in() -> None:
+    """A middleware may handle a copy in a task of its own: a deadline inside of it ends that task."""
+    errors: list[BaseException | None] = []
+
+    async def in_a_task(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        copy = asyncio.ensure_future(handler(request.copy()))
+        await asyncio.wait({copy})
+        errors.append(copy.exception())
+        return AsyncAPIResponse.from_bytes(request, 200, {"Content-Type": "application/json"}, b"[]")
+
+    async with Client(BASE, chain=[in_a_task, DeadlineMiddleware()], transport=hangs) as api:
+        assert await api.get("/things", timeout=0.01) == []
+    (error,) = errors
+    assert isinstance(error, APITimeoutError)
+    assert error.phase == "total"
+
+
 async def test_a_total_covers_waits() -> None:
     """A wait that is under way ends with the total, when the sleep does not keep its time."""
 

@@ -128,8 +128,6 @@ class _Race:
         self._handler = handler
         self._request = request
         self._twin = request.copy()
-        # The scope is that of the caller's task, and the twin runs in another.
-        self._twin.scope = None
         self._budget = budget
         self._running = True  # the first copy
         self._fired = False  # whether the caller's task was cancelled for the second copy
