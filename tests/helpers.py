@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from aioapiclient import NOT_GIVEN, APIRequest, AsyncAPIClient
+from aioapiclient import NOT_GIVEN, APIRequest, AsyncAPIClient, AsyncAPIResponse, Handler, Middleware
 from aioapiclient.testing import Answer, FakeTransport, respond
 
 BASE = "https://api.example.com/v1"
@@ -19,6 +20,20 @@ def reply(status: int = 200, json: Any = NOT_GIVEN, **headers: str) -> Answer:
 def text(body: str, content_type: str = "text/plain", status: int = 200) -> Answer:
     """An answer with a body as it stands."""
     return respond(status, body=body.encode(), headers={"Content-Type": content_type})
+
+
+def chained(links: Iterable[Middleware], handler: Handler) -> Handler:
+    """The handler of a chain made by hand, the first link outermost."""
+    for link in reversed([*links]):
+        handler = _linked(link, handler)
+    return handler
+
+
+def _linked(link: Middleware, handler: Handler) -> Handler:
+    async def handle(request: APIRequest) -> AsyncAPIResponse[Any]:
+        return await link(request, handler)
+
+    return handle
 
 
 class Script(FakeTransport):

@@ -659,6 +659,7 @@ async def test_what_it_logs(
         ({"window": 0}, "window must be above 0, not 0"),
         ({"window": float("inf")}, "window must be above 0, not inf"),
         ({"open_for": -1}, "open_for must be above 0, not -1"),
+        ({"open_for": 10**400}, "open_for must be above 0, not inf"),
         ({"minimum_calls": 0}, "minimum_calls must be 1 or more, not 0"),
         ({"half_open_permits": 0}, "half_open_permits must be 1 or more, not 0"),
     ],
@@ -673,12 +674,13 @@ def test_a_setting_out_of_range(settings: dict[str, Any], message: str) -> None:
     ("settings", "message"),
     [
         ({"failure_ratio": "0.5"}, "failure_ratio must be a number, not str"),
-        ({"window": True}, "window must be a number, not bool"),
-        ({"open_for": None}, "open_for must be a number, not NoneType"),
-        ({"minimum_calls": 2.0}, "minimum_calls must be an int, not float"),
-        ({"half_open_permits": True}, "half_open_permits must be an int, not bool"),
-        ({"failures": {500}}, "failures must be a function of the outcome, not set"),
-        ({"failures": asyncio.sleep}, "failures must be a function of the outcome, not an async one"),
+        ({"window": True}, "window must be a number of seconds, not bool"),
+        ({"open_for": None}, "open_for must be a number of seconds, not NoneType"),
+        ({"minimum_calls": 2.0}, "minimum_calls must be an int of 1 or more, not float"),
+        ({"half_open_permits": True}, "half_open_permits must be an int of 1 or more, not bool"),
+        ({"failures": {500}}, "failures must be a function, not set"),
+        ({"clock": 3.0}, "clock must be a function, not float"),
+        ({"failures": asyncio.sleep}, "failures must be a plain function, not an async one"),
     ],
 )
 def test_a_setting_of_the_wrong_type(settings: dict[str, Any], message: str) -> None:

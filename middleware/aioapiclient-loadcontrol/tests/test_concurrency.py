@@ -38,7 +38,6 @@ from aioapiclient import (
     per_attempt,
     per_send,
 )
-from aioapiclient._response import BytesSource
 from aioapiclient.contract import Handler
 from aioapiclient.testing import FakeClock, FakeTransport, check_middleware
 from aioapiclient.testing import respond as answer
@@ -51,9 +50,25 @@ def get(name: object = "things", host: str = "api.example.com", **fields: Any) -
     return APIRequest("GET", f"https://{host}/v1/{name}", **fields)
 
 
-def unread(request: APIRequest) -> AsyncAPIResponse[Any]:
-    """A response that is in flight until it is closed."""
-    return AsyncAPIResponse(request, 200, CIMultiDictProxy(CIMultiDict()), BytesSource(b"{}"))
+class Body:
+    """A body that is there, and is read without a turn of the loop."""
+
+    async def read(self, limit: int | None) -> bytes:
+        return b"{}"
+
+    async def read_chunk(self) -> bytes:
+        return b""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def abort(self, error: Exception) -> None:
+        """There is nothing to end."""
+
+
+async def unread(request: APIRequest) -> AsyncAPIResponse[Any]:
+    """A handler whose responses are in flight until they are closed."""
+    return AsyncAPIResponse(request, 200, CIMultiDictProxy(CIMultiDict()), Body())
 
 
 async def instantly(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -87,7 +102,7 @@ class Wire:
             raise
         finally:
             del self._ends[name]
-        response = unread(request) if how == "stream" else AsyncAPIResponse.from_bytes(request)
+        response = await unread(request) if how == "stream" else AsyncAPIResponse.from_bytes(request)
         response.on_close(self._leave)
         return response
 
@@ -270,11 +285,8 @@ async def test_a_refusal_knows_how_often_the_call_was_tried() -> None:
 
     async def busy(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         if request.attempt == 1:
-            held.append(await limit(get("stream"), stream))
+            held.append(await limit(get("stream"), unread))
         return await handler(request)
-
-    async def stream(request: APIRequest) -> AsyncAPIResponse[Any]:
-        return unread(request)
 
     middlewares = [per_attempt(busy), per_send(limit)]
     async with Client(BASE, transport=Script(reply(503)), middlewares=middlewares) as api:
@@ -428,7 +440,7 @@ async def test_no_interleaving_loses_a_slot(limit: int) -> None:
 async def test_a_cancellation_after_the_grant_is_passed_on() -> None:
     """A call that is cancelled when it has the slot, and has not run yet, hands it on."""
     limit = ConcurrencyLimitMiddleware(1)
-    held = await limit(get("held"), unread_handler)
+    held = await limit(get("held"), unread)
     calls = Calls(limit)
     calls.start()
     calls.start()
@@ -450,7 +462,7 @@ async def test_a_wait_that_runs_out_in_the_tick_of_the_grant_keeps_the_slot() ->
     clock = FakeClock()
     with clock.install():
         limit = ConcurrencyLimitMiddleware(1, max_wait=5)
-        held = await limit(get("held"), unread_handler)
+        held = await limit(get("held"), unread)
         calls = Calls(limit)
         calls.start()
         await turns()
@@ -477,7 +489,7 @@ async def test_a_new_call_does_not_overtake_one_that_was_granted_its_slot() -> N
 async def test_new_calls_enter_one_after_the_other_behind_a_granted_one() -> None:
     """Several calls that find free slots in that tick keep their order, and are in flight from the start."""
     limit = ConcurrencyLimitMiddleware(4)
-    held = [await limit(get("held"), unread_handler) for _ in range(4)]
+    held = [await limit(get("held"), unread) for _ in range(4)]
     calls = Calls(limit)
     calls.start()
     await turns()
@@ -498,7 +510,7 @@ async def test_new_calls_enter_one_after_the_other_behind_a_granted_one() -> Non
 async def test_a_new_call_that_is_cancelled_as_it_lets_others_go_first_holds_no_slot() -> None:
     """Its slot is free again, or goes to the call that waits for one."""
     limit = ConcurrencyLimitMiddleware(2)
-    held = [await limit(get("held"), unread_handler) for _ in range(2)]
+    held = [await limit(get("held"), unread) for _ in range(2)]
     calls = Calls(limit)
     calls.start()
     await turns()
@@ -542,7 +554,7 @@ async def test_whatever_happens_the_rules_hold(schedule: list[str], limit: int, 
 async def test_a_call_that_is_thrown_away_leaves_the_queue() -> None:
     """A coroutine that is closed while it waits, as a loop does at its end, leaves nothing behind."""
     limit = ConcurrencyLimitMiddleware(1)
-    held = await limit(get("held"), unread_handler)
+    held = await limit(get("held"), unread)
     waiting = limit(get(), instantly)
     waiting.send(None)
     assert limit.waiting == 1
@@ -550,11 +562,6 @@ async def test_a_call_that_is_thrown_away_leaves_the_queue() -> None:
     assert limit.waiting == 0
     await held.close()
     assert limit.in_flight == 0
-
-
-async def unread_handler(request: APIRequest) -> AsyncAPIResponse[Any]:
-    """A handler whose responses are in flight until they are closed."""
-    return unread(request)
 
 
 # --- what holds a slot, and until when
@@ -665,7 +672,7 @@ async def test_a_response_that_is_to_be_tried_again_holds_its_slot() -> None:
     """The open response of a `RetryableError` is in flight until whoever catches it closes it."""
 
     async def wants_another(request: APIRequest) -> AsyncAPIResponse[Any]:
-        raise RetryableError(response=unread(request))
+        raise RetryableError(response=await unread(request))
 
     limit = ConcurrencyLimitMiddleware(1)
     with pytest.raises(RetryableError) as caught:
@@ -771,7 +778,7 @@ async def test_outside_auth_the_call_for_a_credential_needs_a_slot_of_its_own() 
 async def test_a_slow_origin_keeps_no_other_waiting() -> None:
     """The limit is for each origin: one that is full has a queue of its own."""
     limit = ConcurrencyLimitMiddleware(1, max_waiting=0)
-    held = await limit(get(), unread_handler)
+    held = await limit(get(), unread)
     with pytest.raises(ConcurrencyLimitError):
         await limit(get("others", "API.example.com:443"), instantly)
     assert (await limit(get(host="files.example.com"), instantly)).status == 200
@@ -781,7 +788,7 @@ async def test_a_slow_origin_keeps_no_other_waiting() -> None:
 async def test_one_limit_for_all_origins() -> None:
     """``per_origin=False`` is one limit and one queue for everything."""
     limit = ConcurrencyLimitMiddleware(1, max_waiting=0, per_origin=False)
-    held = await limit(get(), unread_handler)
+    held = await limit(get(), unread)
     with pytest.raises(ConcurrencyLimitError):
         await limit(get(host="files.example.com"), instantly)
     await held.close()
@@ -790,7 +797,7 @@ async def test_one_limit_for_all_origins() -> None:
 async def test_origins_are_not_remembered_for_ever() -> None:
     """A client that meets any number of origins keeps few of them, and none that is in use is forgotten."""
     limit = ConcurrencyLimitMiddleware(1, max_waiting=0)
-    held = await limit(get(host="held.example.com"), unread_handler)
+    held = await limit(get(host="held.example.com"), unread)
     for number in range(2500):
         await limit(get(host=f"h{number}.example.com"), instantly)
     assert len(limit._lines) <= 1001
@@ -808,7 +815,7 @@ def test_what_an_event_loop_left_behind_takes_no_slot_of_the_next() -> None:
     limit = ConcurrencyLimitMiddleware(1, max_waiting=0)
 
     async def leave_one_open() -> None:
-        await limit(get(), unread_handler)
+        await limit(get(), unread)
         assert limit.in_flight == 1
 
     async def call() -> int:
@@ -889,13 +896,15 @@ def test_it_shows_in_the_chain() -> None:
             TypeError,
             "max_waiting must be an int of 0 or more, not NoneType",
         ),
-        ({"limit": 1, "max_wait": -1}, InvalidRequestError, "max_wait must be 0 seconds or more, not -1"),
+        ({"limit": 1, "max_wait": -1}, InvalidRequestError, "max_wait must be 0 or more, not -1"),
         (
             {"limit": 1, "max_wait": float("nan")},
             InvalidRequestError,
-            "max_wait must be 0 seconds or more, not nan",
+            "max_wait must be 0 or more, not nan",
         ),
-        ({"limit": 1, "max_wait": "5"}, TypeError, "max_wait must be a number of seconds, or None, not str"),
+        ({"limit": 1, "max_wait": 10**400}, InvalidRequestError, "max_wait must be 0 or more, not inf"),
+        ({"limit": 1, "per_origin": "no"}, TypeError, "per_origin must be True or False, not str"),
+        ({"limit": 1, "max_wait": "5"}, TypeError, "max_wait must be a number of seconds, not str"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(config: Any, error: type[Exception], message: str) -> None:

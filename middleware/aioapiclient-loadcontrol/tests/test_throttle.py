@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from aioapiclient_loadcontrol import ConcurrencyLimitMiddleware, ThrottleMiddleware
-from helpers import BASE, Client, Script, reply
+from helpers import BASE, Client, Script, chained, reply
 from multidict import CIMultiDict, CIMultiDictProxy
 from servers import in_turn, ok, raw_server, respond, response, turns, until
 
@@ -29,7 +29,6 @@ from aioapiclient import (
     load_middleware,
     per_send,
 )
-from aioapiclient._chain import fold
 from aioapiclient.contract import Handler
 from aioapiclient.middleware import RetryMiddleware
 from aioapiclient.testing import FakeClock, check_middleware
@@ -243,7 +242,7 @@ async def test_a_retry_does_not_wait_twice() -> None:
     """The retry of the call that was told to wait finds the gate open when its own wait is over."""
     setting = Setting()
     retry = RetryMiddleware(sleep=setting.timeline.sleep)
-    call = asyncio.ensure_future(fold([retry, setting.gate], setting.wire)(get()))
+    call = asyncio.ensure_future(chained([retry, setting.gate], setting.wire)(get()))
     await setting.timeline.move_to(2)
     assert call.result().status == 200
     assert setting.wire.times == [0, 2]
@@ -253,7 +252,7 @@ async def test_a_retry_waits_the_rest_of_a_later_time() -> None:
     """Where another call was told to wait for longer meanwhile, the retry waits for that."""
     setting = Setting(reply(429, Retry_After="2"), reply(429, Retry_After="5"))
     retry = RetryMiddleware(RetryPolicy(max_retries=1), sleep=setting.timeline.sleep)
-    handler = fold([retry, setting.gate], setting.wire)
+    handler = chained([retry, setting.gate], setting.wire)
     calls = [asyncio.ensure_future(handler(get())) for _ in range(2)]
     await setting.timeline.move_to(4.9)
     assert setting.wire.times == [0, 0]
@@ -268,7 +267,7 @@ async def test_retries_that_were_told_the_same_come_back_spread() -> None:
     answers = [reply(429, Retry_After="2")] * 10
     setting = Setting(*answers, jitter=lambda window: window * (next(parts) % 10) / 10)
     retry = RetryMiddleware(sleep=setting.timeline.sleep)
-    handler = fold([retry, setting.gate], setting.wire)
+    handler = chained([retry, setting.gate], setting.wire)
     calls = [asyncio.ensure_future(handler(get())) for _ in range(10)]
     await setting.timeline.move_to(3)
     assert [call.result().status for call in calls] == [200] * 10
@@ -551,7 +550,7 @@ async def test_what_waits_for_a_slot_finds_the_gate_closed_too() -> None:
     """Inside a limit on what is in flight, the gate holds what had been waiting in its queue."""
     setting = Setting()
     limit = ConcurrencyLimitMiddleware(1)
-    handler = fold([limit, setting.gate], setting.wire)
+    handler = chained([limit, setting.gate], setting.wire)
     calls = [asyncio.ensure_future(handler(get())) for _ in range(5)]
     await setting.timeline.move_to(1.9)
     assert setting.wire.times == [0]
@@ -563,7 +562,7 @@ async def test_a_gate_on_both_sides_of_a_limit() -> None:
     """The same gate before the limit as well keeps those out of its queue who come while it is closed."""
     setting = Setting(reply(429, Retry_After="20"))
     limit = ConcurrencyLimitMiddleware(1)
-    handler = fold([setting.gate, limit, setting.gate], setting.wire)
+    handler = chained([setting.gate, limit, setting.gate], setting.wire)
     calls = [asyncio.ensure_future(handler(get())) for _ in range(2)]
     await setting.timeline.move_to(1)
     calls.append(asyncio.ensure_future(handler(get())))
@@ -621,9 +620,10 @@ def test_it_shows_in_the_chain() -> None:
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (-1, InvalidRequestError, "must be 0 seconds or more, not -1"),
-        (float("inf"), InvalidRequestError, "must be 0 seconds or more, not inf"),
-        (float("nan"), InvalidRequestError, "must be 0 seconds or more, not nan"),
+        (-1, InvalidRequestError, "must be 0 or more, not -1"),
+        (float("inf"), InvalidRequestError, "must be 0 or more, not inf"),
+        (float("nan"), InvalidRequestError, "must be 0 or more, not nan"),
+        pytest.param(10**400, InvalidRequestError, "must be 0 or more, not inf", id="huge"),
         ("60", TypeError, "must be a number of seconds, not str"),
         (None, TypeError, "must be a number of seconds, not NoneType"),
         (True, TypeError, "must be a number of seconds, not bool"),
@@ -634,4 +634,19 @@ def test_values_that_make_no_sense_are_refused(
 ) -> None:
     """What is no number of seconds is refused when it is made, by name."""
     with pytest.raises(error, match=f"{name} {message}"):
+        ThrottleMiddleware(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("jitter", 0.5, "jitter must be a function, not float"),
+        ("jitter", asyncio.sleep, "jitter must be a plain function, not an async one"),
+        ("clock", 1000.0, "clock must be a function, not float"),
+        ("sleep", 1, "sleep must be a function, not int"),
+    ],
+)
+def test_what_cannot_be_called_is_refused(name: str, value: Any, message: str) -> None:
+    """What is not a function is refused when the throttle is made, not with the first 429."""
+    with pytest.raises(TypeError, match=message):
         ThrottleMiddleware(**{name: value})

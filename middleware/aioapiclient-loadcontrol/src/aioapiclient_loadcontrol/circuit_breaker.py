@@ -6,11 +6,9 @@ What counts as a failure stands in `_is_failure`, and nowhere else.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-import math
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -20,9 +18,11 @@ from aioapiclient.errors import (
     APIResponseValidationError,
     BodyTooLargeError,
     CircuitOpenError,
-    InvalidRequestError,
     RetryableError,
 )
+
+from ._arguments import check_function, number, seconds, whole
+from ._bounded import Bounded
 
 __all__ = ["CircuitBreakerMiddleware"]
 
@@ -34,7 +34,6 @@ Outcome: TypeAlias = AsyncAPIResponse[Any] | Exception
 CircuitState: TypeAlias = Literal["closed", "open", "half-open"]
 """What a circuit lets through: everything, nothing, or a few probes."""
 
-_MOST_ORIGINS = 1000  # of one client: redirects could otherwise make a server grow our memory
 _BUCKETS = 10  # of a window: it forgets a tenth at a time, which is as exact as a ratio needs to be
 _NOT_OVERLOADED = frozenset({501, 505})  # the server is well, and does not know the method or the version
 _EARLY = 0.02  # seconds; a loop's timer may fire that much before its time, by the clock of the system
@@ -81,15 +80,17 @@ class CircuitBreakerMiddleware:
         failures: Callable[[Outcome], bool | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.failure_ratio: float = _number("failure_ratio", failure_ratio, most=1.0)
-        self.minimum_calls: int = _whole("minimum_calls", minimum_calls)
-        self.window: float = _number("window", window)
-        self.open_for: float = _number("open_for", open_for)
-        self.half_open_permits: int = _whole("half_open_permits", half_open_permits)
-        _check_function(failures)
+        self.failure_ratio: float = number("failure_ratio", failure_ratio, most=1.0, above=True)
+        self.minimum_calls: int = whole("minimum_calls", minimum_calls, 1)
+        self.window: float = seconds("window", window, above=True)
+        self.open_for: float = seconds("open_for", open_for, above=True)
+        self.half_open_permits: int = whole("half_open_permits", half_open_permits, 1)
+        if failures is not None:
+            check_function("failures", failures)
+        check_function("clock", clock)
         self._failures = failures
         self._clock = clock
-        self._circuits: OrderedDict[str, _Circuit] = OrderedDict()
+        self._circuits: Bounded[str, _Circuit] = Bounded()
 
     def __repr__(self) -> str:
         return f"CircuitBreakerMiddleware(failure_ratio={self.failure_ratio:g}, open_for={self.open_for:g})"
@@ -124,14 +125,7 @@ class CircuitBreakerMiddleware:
             circuit.leave(turn, failed, self._clock())
 
     def _circuit(self, origin: str) -> _Circuit:
-        circuit = self._circuits.get(origin)
-        if circuit is not None:
-            self._circuits.move_to_end(origin)
-            return circuit
-        if len(self._circuits) >= _MOST_ORIGINS:
-            self._circuits.popitem(last=False)
-        circuit = self._circuits[origin] = _Circuit(origin, self)
-        return circuit
+        return self._circuits.get_or_make(origin, lambda: _Circuit(origin, self))
 
     async def _judge_response(self, response: AsyncAPIResponse[Any]) -> bool | None:
         try:
@@ -304,27 +298,3 @@ class _Window:
         self._buckets[-1][2] += failed
         self.calls += 1
         self.failures += failed
-
-
-def _check_function(failures: object) -> None:
-    if inspect.iscoroutinefunction(failures):
-        raise TypeError("failures must be a function of the outcome, not an async one")
-    if failures is not None and not callable(failures):
-        raise TypeError(f"failures must be a function of the outcome, not {type(failures).__name__}")
-
-
-def _number(name: str, value: object, *, most: float = math.inf) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-    if not (0 < value <= most and math.isfinite(value)):
-        bounds = "above 0" if most == math.inf else f"above 0 and at most {most:g}"
-        raise InvalidRequestError(f"{name} must be {bounds}, not {value}")
-    return value
-
-
-def _whole(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if value < 1:
-        raise InvalidRequestError(f"{name} must be 1 or more, not {value}")
-    return value

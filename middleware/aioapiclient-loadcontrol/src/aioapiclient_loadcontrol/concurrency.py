@@ -7,16 +7,16 @@ longest, so that nobody who comes later gets in between, and no slot is free whi
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import OrderedDict
 from typing import Any
 
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
-from aioapiclient.errors import ConcurrencyLimitError, InvalidRequestError, RetryableError
+from aioapiclient.errors import ConcurrencyLimitError, RetryableError
+
+from ._arguments import check_flag, seconds, whole
+from ._bounded import MOST_ORIGINS
 
 __all__ = ["ConcurrencyLimitMiddleware"]
-
-_MOST_IDLE = 1000  # origins that are remembered while nothing is in flight to them
 
 
 class ConcurrencyLimitMiddleware:
@@ -37,9 +37,10 @@ class ConcurrencyLimitMiddleware:
     def __init__(
         self, limit: int, *, max_waiting: int = 1000, max_wait: float | None = None, per_origin: bool = True
     ) -> None:
-        self.limit: int = _whole("limit", limit, 1)
-        self.max_waiting: int = _whole("max_waiting", max_waiting, 0)
-        self.max_wait: float | None = _seconds(max_wait)
+        self.limit: int = whole("limit", limit, 1)
+        self.max_waiting: int = whole("max_waiting", max_waiting, 0)
+        self.max_wait: float | None = None if max_wait is None else seconds("max_wait", max_wait)
+        check_flag("per_origin", per_origin)
         self.per_origin: bool = per_origin
         self._lines: dict[str, _Line] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -85,7 +86,8 @@ class ConcurrencyLimitMiddleware:
             self._loop, self._lines = loop, {}
         line = self._lines.get(origin)
         if line is None:
-            if len(self._lines) >= _MOST_IDLE:
+            if len(self._lines) >= MOST_ORIGINS:
+                # Not the least recently used one: a slot that is in use must not be forgotten.
                 self._lines = {name: line for name, line in self._lines.items() if line.in_flight}
             line = self._lines[origin] = _Line()
         return line
@@ -168,21 +170,3 @@ def _is_granted(turn: asyncio.Future[bool]) -> bool:
 def _end_wait(turn: asyncio.Future[bool]) -> None:
     if not turn.done():
         turn.set_result(False)
-
-
-def _whole(name: str, value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int of {least} or more, not {type(value).__name__}")
-    if value < least:
-        raise InvalidRequestError(f"{name} must be {least} or more, not {value}")
-    return value
-
-
-def _seconds(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"max_wait must be a number of seconds, or None, not {type(value).__name__}")
-    if not (value >= 0 and math.isfinite(value)):
-        raise InvalidRequestError(f"max_wait must be 0 seconds or more, not {value}")
-    return value

@@ -9,25 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
-from typing import Any, TypeAlias, TypeVar, cast
+from collections import deque
+from collections.abc import Hashable
+from typing import Any, TypeAlias, cast
 
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
-from aioapiclient.errors import APIConnectionError, InvalidRequestError, RetryableError
+from aioapiclient.errors import APIConnectionError, RetryableError
+
+from ._arguments import number, seconds
+from ._bounded import Bounded
 
 __all__ = ["HedgingMiddleware"]
 
 _logger = logging.getLogger("aioapiclient.hedging")
 
-T = TypeVar("T")
-Outcome: TypeAlias = AsyncAPIResponse[Any] | BaseException
+Ending: TypeAlias = AsyncAPIResponse[Any] | BaseException
 """How a copy ended."""
 
-_MOST_ORIGINS = 1000  # of one client: redirects could otherwise make a server grow our memory
 _MOST_ENDPOINTS = 250  # each keeps some hundred times
 _MOST_TIMES = 1000
-_MOST_SAVED = 10.0  # second copies that a quiet time leaves for a slow one; more would be a load of its own
+_MOST_SAVED = 10.0  # second copies; an idle period must not save up for a burst
 _LEAST_DELAY = 0.001  # seconds, as Finagle has it: below, the second copy is the noise of two machines
 
 
@@ -61,11 +62,11 @@ class HedgingMiddleware:
     """
 
     def __init__(self, delay: float | None = None, *, percentile: float = 0.95, budget: float = 0.05) -> None:
-        self.delay: float | None = None if delay is None else _number("delay", delay, 0, math.inf)
-        self.percentile: float = _number("percentile", percentile, 0.5, 0.999)
-        self.budget: float = _number("budget", budget, 0, 1)
-        self._budgets: OrderedDict[str, _Budget] = OrderedDict()
-        self._endpoints: OrderedDict[Hashable, _Times] = OrderedDict()
+        self.delay: float | None = None if delay is None else seconds("delay", delay)
+        self.percentile: float = number("percentile", percentile, 0.5, 0.999)
+        self.budget: float = number("budget", budget, 0, 1)
+        self._budgets: Bounded[str, _Budget] = Bounded()
+        self._endpoints: Bounded[Hashable, _Times] = Bounded(_MOST_ENDPOINTS)
 
     def __repr__(self) -> str:
         when = f"percentile={self.percentile:g}" if self.delay is None else f"delay={self.delay:g}"
@@ -76,13 +77,13 @@ class HedgingMiddleware:
         if not _may_be_sent_twice(request):
             return await handler(request)
         origin = request.origin
-        budget = _kept(self._budgets, origin, _Budget, _MOST_ORIGINS)
+        budget = self._budgets.get_or_make(origin, _Budget)
         if request.attempt == 0:  # of a call, not of an attempt: retries shall not buy second copies
             budget.save(self.budget)
         if self.delay is not None:
             return await _Race(request, handler, budget).run(self.delay)
         endpoint = (origin, request.method, request.template)
-        times = _kept(self._endpoints, endpoint, lambda: _Times(self.percentile), _MOST_ENDPOINTS)
+        times = self._endpoints.get_or_make(endpoint, lambda: _Times(self.percentile))
         time = asyncio.get_running_loop().time
         began = time()
         if times.limit is None:
@@ -102,7 +103,7 @@ def _may_be_sent_twice(request: APIRequest) -> bool:
     return request.body is None or request.body.whole is not None
 
 
-def _is_good(outcome: Outcome | None) -> bool:
+def _is_good(outcome: Ending | None) -> bool:
     return isinstance(outcome, AsyncAPIResponse) and (outcome.status < 400 or outcome.ok)
 
 
@@ -131,7 +132,7 @@ class _Race:
         self._budget = budget
         self._running = True  # the first copy
         self._fired = False  # whether the caller's task was cancelled for the second copy
-        self._first: Outcome | None = None
+        self._first: Ending | None = None
         self._second: asyncio.Task[AsyncAPIResponse[Any]] | None = None
 
     async def run(self, delay: float) -> AsyncAPIResponse[Any]:
@@ -144,8 +145,8 @@ class _Race:
         finally:
             del end, self._first  # the frame that an error was raised in must not hold it
 
-    async def _end(self, delay: float) -> Outcome:
-        end: Outcome | None = None
+    async def _end(self, delay: float) -> Ending:
+        end: Ending | None = None
         try:
             self._first = await self._send_first(delay)
             end = await self._decide()
@@ -154,7 +155,7 @@ class _Race:
             if self._second is not None:
                 await self._clear_up(self._second, end)
 
-    async def _send_first(self, delay: float) -> Outcome | None:
+    async def _send_first(self, delay: float) -> Ending | None:
         """How the first copy ended; None when it was cancelled for the second one."""
         timer = asyncio.get_running_loop().call_later(delay, self._send_second, delay)
         try:
@@ -179,7 +180,7 @@ class _Race:
         self._fired = False
         return self._task.uncancel() <= self._before
 
-    async def _decide(self) -> Outcome:
+    async def _decide(self) -> Ending:
         second = self._second
         if second is not None and not _is_good(self._first):
             if not second.done():
@@ -187,9 +188,9 @@ class _Race:
             outcome = _outcome_of(second)
             if _is_good(outcome) or self._first is None:
                 return outcome
-        return cast("Outcome", self._first)  # without a second copy the first one has ended
+        return cast("Ending", self._first)  # without a second copy the first one has ended
 
-    async def _clear_up(self, second: asyncio.Task[AsyncAPIResponse[Any]], kept: Outcome | None) -> None:
+    async def _clear_up(self, second: asyncio.Task[AsyncAPIResponse[Any]], kept: Ending | None) -> None:
         """End the second copy, wait until it has ended, and close every response but the one that is kept."""
         second.cancel()
         cancelled: asyncio.CancelledError | None = None
@@ -226,14 +227,14 @@ async def _call(handler: Handler, request: APIRequest) -> AsyncAPIResponse[Any]:
     return await handler(request)
 
 
-def _outcome_of(task: asyncio.Task[AsyncAPIResponse[Any]]) -> Outcome:
+def _outcome_of(task: asyncio.Task[AsyncAPIResponse[Any]]) -> Ending:
     if task.cancelled():
         return asyncio.CancelledError()
     error = task.exception()
     return task.result() if error is None else error
 
 
-async def _close(outcome: Outcome | None) -> None:
+async def _close(outcome: Ending | None) -> None:
     response = outcome.response if isinstance(outcome, RetryableError) else outcome
     if isinstance(response, AsyncAPIResponse):
         await response.close()
@@ -281,24 +282,3 @@ class _Times:
             self._new = 0
             ordered = sorted(self._times)
             self.limit = ordered[math.ceil(self._percentile * len(ordered)) - 1]
-
-
-def _kept(kept: OrderedDict[Any, T], key: Hashable, make: Callable[[], T], most: int) -> T:
-    """What is kept under *key*, or made for it; of *most* keys, those that were asked for last."""
-    found = kept.get(key)
-    if found is None:
-        if len(kept) >= most:
-            kept.popitem(last=False)
-        found = kept[key] = make()
-    else:
-        kept.move_to_end(key)
-    return found
-
-
-def _number(name: str, value: object, least: float, most: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-    if not (least <= value <= most and math.isfinite(value)):
-        bounds = f"{least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
-        raise InvalidRequestError(f"{name} must be {bounds}, not {value}")
-    return value

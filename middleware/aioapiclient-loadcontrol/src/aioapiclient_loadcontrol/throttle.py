@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
-from aioapiclient.errors import InvalidRequestError, ThrottledError
+from aioapiclient.errors import ThrottledError
+
+from ._arguments import check_function, seconds
+from ._bounded import Bounded
 
 __all__ = ["ThrottleMiddleware"]
 
@@ -26,7 +27,6 @@ _THROTTLING = frozenset({429, 503})
 # Who waited comes back within half of the time that the server named, as Envoy has it, or 5 seconds.
 _SPREAD = 0.5
 _MOST_SPREAD = 5.0
-_MOST_ORIGINS = 1000  # redirects could otherwise make a server grow our memory
 
 
 class _Gate(NamedTuple):
@@ -71,13 +71,16 @@ class ThrottleMiddleware:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self.max_wait: float = _seconds("max_wait", max_wait)
-        self.max_hold: float = _seconds("max_hold", max_hold)
-        self._jitter = jitter or _full_jitter
+        self.max_wait: float = seconds("max_wait", max_wait)
+        self.max_hold: float = seconds("max_hold", max_hold)
+        self._jitter = _full_jitter if jitter is None else jitter
+        check_function("jitter", self._jitter)
+        check_function("clock", clock)
+        check_function("sleep", sleep, may_be_async=True)
         self._clock = clock
         self._sleep = sleep
         # Only origins that are closed are kept, and of those a bounded number.
-        self._gates: OrderedDict[str, _Gate] = OrderedDict()
+        self._gates: Bounded[str, _Gate] = Bounded()
 
     def __repr__(self) -> str:
         return f"ThrottleMiddleware(max_wait={self.max_wait:g}, max_hold={self.max_hold:g})"
@@ -141,9 +144,6 @@ class ThrottleMiddleware:
         else:
             _logger.info("%s asks for %.2f s: every call to it waits", origin, seconds)
         self._gates[origin] = _Gate(opens, over)
-        self._gates.move_to_end(origin)
-        if len(self._gates) > _MOST_ORIGINS:
-            self._gates.popitem(last=False)
 
 
 def _error(request: APIRequest, seconds: float, why: str) -> ThrottledError:
@@ -153,11 +153,3 @@ def _error(request: APIRequest, seconds: float, why: str) -> ThrottledError:
         retry_after=seconds,
         retries_taken=request.attempt,
     )
-
-
-def _seconds(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
-    if not (value >= 0 and math.isfinite(value)):
-        raise InvalidRequestError(f"{name} must be 0 seconds or more, not {value}")
-    return value
