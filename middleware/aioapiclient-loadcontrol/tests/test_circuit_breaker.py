@@ -647,6 +647,21 @@ async def test_what_it_logs(
     ]
 
 
+async def test_stats_have_the_state_of_each_circuit(
+    breaker: CircuitBreakerMiddleware, clock: FakeClock
+) -> None:
+    """`stats` has the state of each origin that was called, as `state` gives it."""
+    assert breaker.stats() == {}
+    await run(breaker, answer(503))
+    await run(breaker, answer(200), url="https://files.example.net/7")
+    assert breaker.stats() == {
+        ORIGIN: {"circuit": "open"},
+        "https://files.example.net": {"circuit": "closed"},
+    }
+    clock.advance(5)
+    assert breaker.stats()[ORIGIN] == {"circuit": "half-open"}
+
+
 # --- settings
 
 

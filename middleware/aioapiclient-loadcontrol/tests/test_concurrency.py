@@ -807,6 +807,33 @@ async def test_origins_are_not_remembered_for_ever() -> None:
     assert (await limit(get(host="held.example.com"), instantly)).status == 200
 
 
+async def test_stats_count_per_origin() -> None:
+    """`stats` has the limit and the calls in flight and waiting of each origin in use, and of no other."""
+    limit = ConcurrencyLimitMiddleware(1)
+    held = await limit(get(), unread)
+    waiting = asyncio.ensure_future(limit(get(), instantly))
+    await turns()
+    other = await limit(get(host="files.example.com"), unread)
+
+    assert limit.stats() == {
+        "https://api.example.com": {"limit": 1, "in_flight": 1, "waiting": 1},
+        "https://files.example.com": {"limit": 1, "in_flight": 1, "waiting": 0},
+    }
+    await held.close()
+    await other.close()
+    await waiting
+    assert limit.stats() == {}
+
+
+async def test_stats_of_one_limit_for_all_origins() -> None:
+    """Where all origins share one limit, `stats` has one entry, under ``*``."""
+    limit = ConcurrencyLimitMiddleware(2, per_origin=False)
+    held = await limit(get(), unread)
+
+    assert limit.stats() == {"*": {"limit": 2, "in_flight": 1, "waiting": 0}}
+    await held.close()
+
+
 # --- one client after another
 
 

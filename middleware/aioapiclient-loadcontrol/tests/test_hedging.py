@@ -711,7 +711,7 @@ async def test_each_origin_has_a_budget_of_its_own() -> None:
     for _ in range(2):
         await hedging(APIRequest("GET", "https://other.example.com"), slow)
     assert slow.sent == 3
-    assert len(hedging._budgets) == 2
+    assert len(hedging.stats()) == 2
 
 
 async def test_retries_buy_nothing() -> None:
@@ -749,7 +749,7 @@ async def test_the_origins_and_endpoints_that_are_known_are_bounded() -> None:
     for number in range(1100):
         url = f"https://{number}.example.com/"
         await (await hedging(APIRequest("GET", url, template=f"/{number}"), transport)).close()
-    assert len(hedging._budgets) == 1000
+    assert len(hedging.stats()) == 1000
     assert len(hedging._endpoints) == 250
 
 
@@ -1030,6 +1030,17 @@ def test_a_setting_of_the_wrong_type(name: str, value: Any) -> None:
     """So is what is no number."""
     with pytest.raises(TypeError, match=f"{name} must be a number.*, not {type(value).__name__}"):
         HedgingMiddleware(**{name: value})
+
+
+async def test_stats_have_the_second_copies_that_are_saved_up() -> None:
+    """`stats` has how many second copies each origin may get now."""
+    hedging, slow = HedgingMiddleware(0, budget=0.5), Slow()
+    assert hedging.stats() == {}
+    await hedging(get(), slow)
+    assert hedging.stats() == {"https://api.example.com": {"hedge_tokens": 0.5}}
+    await hedging(get(), slow)
+    assert hedging.stats() == {"https://api.example.com": {"hedge_tokens": 0.0}}
+    assert slow.sent == 3
 
 
 # --- promises

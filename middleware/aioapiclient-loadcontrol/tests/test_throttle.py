@@ -429,7 +429,7 @@ async def test_origins_are_not_remembered_for_ever() -> None:
         if number == 900:
             await late.answer()
         await setting.call(get(f"h{number}.example.com"))
-    assert len(setting.gate._gates) == 1000
+    assert len(setting.gate.stats()) == 1000
     assert setting.gate.closed_for("https://h1498.example.com") == 60
     assert setting.gate.closed_for("https://h400.example.com") == 0
     assert setting.gate.closed_for(ORIGIN) == 90
@@ -614,6 +614,18 @@ def test_it_shows_in_the_chain() -> None:
     lines = [line.strip() for line in api.explain().splitlines()]
     assert lines[lines.index("TimeoutMiddleware") - 1] == "ThrottleMiddleware"
     assert repr(gate) == "ThrottleMiddleware(max_wait=10, max_hold=300)"
+
+
+async def test_stats_name_the_origins_that_are_closed() -> None:
+    """`stats` has the seconds for each origin that is closed, and nothing for one that has opened."""
+    setting = Setting(reply(429, Retry_After="2"))
+    assert setting.gate.stats() == {}
+    assert await setting.call() == 429
+    assert setting.gate.stats() == {ORIGIN: {"held_for": 2.0}}
+    await setting.timeline.move_to(0.5)
+    assert setting.gate.stats() == {ORIGIN: {"held_for": 1.5}}
+    await setting.timeline.move_to(2)
+    assert setting.gate.stats() == {}
 
 
 @pytest.mark.parametrize("name", ["max_wait", "max_hold"])

@@ -103,6 +103,11 @@ class CircuitBreakerMiddleware:
         circuit = self._circuits.get(origin)
         return "closed" if circuit is None else circuit.state_at(self._clock())
 
+    def stats(self) -> dict[str, dict[str, CircuitState]]:
+        """Return the state of the ``circuit`` of each origin that was called."""
+        now = self._clock()
+        return {origin: {"circuit": circuit.state_at(now)} for origin, circuit in self._circuits.items()}
+
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, unless the circuit of its origin is open."""
         circuit = self._circuit(request.origin)

@@ -58,6 +58,14 @@ class ConcurrencyLimitMiddleware:
         """How many calls wait now, for all origins."""
         return sum(len(line.waiting) for line in self._lines.values())
 
+    def stats(self) -> dict[str, dict[str, int]]:
+        """Return ``limit``, ``in_flight`` and ``waiting`` per origin in use; under ``*`` if all share one."""
+        return {
+            origin or "*": {"limit": self.limit, "in_flight": line.in_flight, "waiting": len(line.waiting)}
+            for origin, line in self._lines.items()
+            if line.in_flight
+        }
+
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* when there is a slot for it."""
         line = self._line(request.origin if self.per_origin else "")

@@ -72,6 +72,10 @@ class HedgingMiddleware:
         when = f"percentile={self.percentile:g}" if self.delay is None else f"delay={self.delay:g}"
         return f"HedgingMiddleware({when}, budget={self.budget:g})"
 
+    def stats(self) -> dict[str, dict[str, float]]:
+        """Return ``hedge_tokens`` for each origin that was called: how many second copies it may get now."""
+        return {origin: {"hedge_tokens": budget.saved} for origin, budget in self._budgets.items()}
+
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, by a second copy too if it may be and has to be."""
         if not _may_be_sent_twice(request):
@@ -243,20 +247,20 @@ async def _close(outcome: Ending | None) -> None:
 class _Budget:
     """How many second copies an origin may still get."""
 
-    __slots__ = ("_saved",)
+    __slots__ = ("saved",)
 
     def __init__(self) -> None:
-        self._saved = 0.0
+        self.saved = 0.0
 
     def save(self, amount: float) -> None:
         """A call was made."""
-        self._saved = min(self._saved + amount, _MOST_SAVED)
+        self.saved = min(self.saved + amount, _MOST_SAVED)
 
     def take(self) -> bool:
         """Pay for a second copy; False when there is not enough."""
-        if self._saved < 1 - 1e-9:  # a sum of twentieths is no whole number
+        if self.saved < 1 - 1e-9:  # a sum of twentieths is no whole number
             return False
-        self._saved -= 1
+        self.saved -= 1
         return True
 
 

@@ -90,6 +90,13 @@ class ThrottleMiddleware:
         gate = self._gates.get(origin)
         return 0.0 if gate is None else max(0.0, gate.opens - self._clock())
 
+    def stats(self) -> dict[str, dict[str, float]]:
+        """Return ``held_for`` for each origin that is closed: seconds until it opens."""
+        now = self._clock()
+        return {
+            name: {"held_for": gate.opens - now} for name, gate in self._gates.items() if gate.opens > now
+        }
+
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* when its origin is open."""
         origin = request.origin

@@ -23,6 +23,8 @@ async def made() -> None:
     assert_type(breaker.state("https://h"), Literal["closed", "open", "half-open"])
     assert_type(breaker.window, float)
     assert_type(hedging.delay, float | None)
+    assert_type(hedging.stats(), dict[str, dict[str, float]])
+    assert_type(breaker.stats(), dict[str, dict[str, Literal["closed", "open", "half-open"]]])
     AsyncAPIClient("https://h", middlewares=links)
     CircuitBreakerMiddleware(failures={500})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     HedgingMiddleware(delay="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
