@@ -1008,14 +1008,14 @@ async def test_by_its_name(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"delay": -1}, "delay must be 0 or more, not -1"),
-        ({"delay": float("inf")}, "delay must be 0 or more, not inf"),
+        ({"delay": -1}, "delay must be 0 seconds or more, not -1"),
+        ({"delay": float("inf")}, "delay must be 0 seconds or more, not inf"),
         ({"percentile": 1}, r"percentile must be from 0.5 to 0.999, not 1"),
         ({"percentile": 95}, r"percentile must be from 0.5 to 0.999, not 95"),
         ({"percentile": float("nan")}, r"percentile must be from 0.5 to 0.999, not nan"),
         ({"budget": -0.1}, "budget must be from 0 to 1, not -0.1"),
         ({"budget": 5}, "budget must be from 0 to 1, not 5"),
-        ({"delay": 10**400}, "delay must be 0 or more, not inf"),
+        ({"delay": 10**400}, "delay must be 0 seconds or more, not inf"),
     ],
 )
 def test_a_setting_out_of_range(settings: dict[str, Any], message: str) -> None:

@@ -632,10 +632,10 @@ async def test_stats_name_the_origins_that_are_closed() -> None:
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (-1, InvalidRequestError, "must be 0 or more, not -1"),
-        (float("inf"), InvalidRequestError, "must be 0 or more, not inf"),
-        (float("nan"), InvalidRequestError, "must be 0 or more, not nan"),
-        pytest.param(10**400, InvalidRequestError, "must be 0 or more, not inf", id="huge"),
+        (-1, InvalidRequestError, "must be 0 seconds or more, not -1"),
+        (float("inf"), InvalidRequestError, "must be 0 seconds or more, not inf"),
+        (float("nan"), InvalidRequestError, "must be 0 seconds or more, not nan"),
+        pytest.param(10**400, InvalidRequestError, "must be 0 seconds or more, not inf", id="huge"),
         ("60", TypeError, "must be a number of seconds, not str"),
         (None, TypeError, "must be a number of seconds, not NoneType"),
         (True, TypeError, "must be a number of seconds, not bool"),

@@ -28,10 +28,11 @@ def number(
     most: float = math.inf,
     *,
     above: bool = False,
-    kind: str = "a number",
+    unit: str = "",
 ) -> float:
     """Return *value* as a float, a finite number from *least* to *most*; greater than *least* if *above*."""
     if isinstance(value, bool) or not isinstance(value, int | float):
+        kind = f"a number of {unit}" if unit else "a number"
         raise TypeError(f"{name} must be {kind}, not {type(value).__name__}")
     try:
         given = float(value)
@@ -39,13 +40,14 @@ def number(
         given = math.inf if value > 0 else -math.inf
     fits = least < given if above else least <= given
     if not (fits and given <= most and math.isfinite(given)):
-        raise InvalidRequestError(f"{name} must be {_bounds(least, most, above)}, not {given:g}")
+        bounds = _bounds(least, most, above, f" {unit}" if unit else "")
+        raise InvalidRequestError(f"{name} must be {bounds}, not {given:g}")
     return given
 
 
 def seconds(name: str, value: object, *, above: bool = False) -> float:
     """Return *value* as a float, seconds of 0 or more; greater than 0 if *above*."""
-    return number(name, value, above=above, kind="a number of seconds")
+    return number(name, value, above=above, unit="seconds")
 
 
 def check_flag(name: str, value: object) -> None:
@@ -62,7 +64,7 @@ def check_function(name: str, value: object, *, may_be_async: bool = False) -> N
         raise TypeError(f"{name} must be a plain function, not an async one")
 
 
-def _bounds(least: float, most: float, above: bool) -> str:
+def _bounds(least: float, most: float, above: bool, unit: str) -> str:
     if most == math.inf:
-        return f"above {least:g}" if above else f"{least:g} or more"
-    return f"above {least:g} and at most {most:g}" if above else f"from {least:g} to {most:g}"
+        return f"above {least:g}{unit}" if above else f"{least:g}{unit} or more"
+    return f"above {least:g} and at most {most:g}{unit}" if above else f"from {least:g} to {most:g}{unit}"
