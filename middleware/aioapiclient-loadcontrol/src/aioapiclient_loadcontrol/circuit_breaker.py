@@ -53,8 +53,6 @@ class CircuitBreakerMiddleware:
       the probes succeed it closes; the first that fails opens it again. A probe that tells nothing,
       for its caller was cancelled, gives its permit to another one.
 
-    Raises `InvalidRequestError` for a number out of range and `TypeError` for what is no number.
-
     Args:
         failure_ratio: 0.5. Retries and their budget cope with fewer failures; a circuit that opened
             for a tenth would make the partial outage a whole one.
@@ -65,7 +63,11 @@ class CircuitBreakerMiddleware:
         half_open_permits: 3. One lucky answer shall not close it, and three requests hurt nobody.
         failures: Has the first word on each response and error: a function, not async, that says
             whether it is a failure; None leaves it to the table.
-        clock: Gives seconds that never go back; give your own in tests.
+        clock: Returns seconds that never go back; for tests.
+
+    Raises:
+        InvalidRequestError: A number is out of range.
+        TypeError: An argument has the wrong type.
 
     """
 

@@ -1,7 +1,7 @@
-"""A limit on what is in flight at once, with a fair and bounded queue before it.
+"""A limit on the calls in flight, with a fair and bounded queue.
 
-A slot is handed over, never put up for grabs: whoever leaves gives it to the call that has waited
-longest, so that nobody who comes later gets in between, and no slot is free while somebody waits.
+A call that ends hands its slot to the call that has waited longest. So no later call gets in between,
+and no slot is free while a call waits.
 """
 
 from __future__ import annotations
@@ -20,18 +20,28 @@ __all__ = ["ConcurrencyLimitMiddleware"]
 
 
 class ConcurrencyLimitMiddleware:
-    """Lets *limit* calls be in flight at once, to each origin; the others wait, first come first served.
+    """Limit the calls in flight to each origin; further calls wait, first come, first served.
 
-    A call is in flight until its response is closed: a stream until its end. One that finds
-    *max_waiting* calls waiting (1000, about what Envoy allows; 0: no queue) gives up at once, one
-    that has waited for *max_wait* seconds gives up then, both with `ConcurrencyLimitError`. By
-    default only the deadline ends a wait. The limit is for each origin, so that a slow one keeps no
-    other waiting; with ``per_origin=False`` it is for all together.
+    A call is in flight until its response is closed: a stream until its end. A call that finds no
+    slot and a full queue, or that has waited for too long, raises `ConcurrencyLimitError`: nothing
+    was sent, and the call is not retried. Origins have separate slots and queues, so that a slow
+    one holds back no other.
 
-    Place it with `per_send`: what is limited there is what is on the wire. No slot is held while a
-    retry waits, nor while a credential is fetched, by a call that would wait for the slot itself.
+    Place it with `per_send`, where it limits what is on the wire: no slot is held while a retry
+    waits, or while the call waits for a credential that is fetched through the same limit.
 
-    Raises `InvalidRequestError` for a number out of range and `TypeError` for what is no number.
+    Args:
+        limit: How many calls may be in flight at once, 1 or more.
+        max_waiting: How many calls may wait, 1000 by default, about what Envoy allows; 0 for no
+            queue. Raise it for a bulk fetch that starts more calls than that at once.
+        max_wait: Seconds that a call waits at most. None, the default: until its deadline.
+        per_origin: Whether each origin has a limit and a queue of its own, as by default; False for
+            one limit and one queue for all origins.
+
+    Raises:
+        InvalidRequestError: A number is out of range.
+        TypeError: An argument has the wrong type.
+
     """
 
     def __init__(

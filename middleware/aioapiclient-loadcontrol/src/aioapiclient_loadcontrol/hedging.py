@@ -48,8 +48,6 @@ class HedgingMiddleware:
     A call whose answer comes within the delay costs a timer and no task; the second copy runs in a
     task of its own.
 
-    Raises `InvalidRequestError` for a number out of range and `TypeError` for what is no number.
-
     Args:
         delay: Seconds after which the second copy is sent. None: when the answer takes longer than
             *percentile* of the last answers of the same endpoint (origin, method and template), once
@@ -58,6 +56,10 @@ class HedgingMiddleware:
             that is sent twice.
         budget: 0.05, the most second copies for each call to an origin: no outage becomes worse by
             more than a twentieth. The first one comes after 20 calls; up to 10 are saved up.
+
+    Raises:
+        InvalidRequestError: A number is out of range.
+        TypeError: An argument has the wrong type.
 
     """
 

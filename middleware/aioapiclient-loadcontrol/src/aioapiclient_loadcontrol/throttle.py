@@ -1,8 +1,8 @@
-"""The shared gate: when a server tells one call to come back later, every call to its origin waits.
+"""A shared throttle: when a server tells one call to come back later, every call to its origin waits.
 
-A retry waits by itself, and knows of nobody else: of sixty calls at once, each would be told so in
-turn. Here the first answer is for all of them. They come back spread over a while, for a burst is
-what the server has just refused.
+A retry waits for its own call only: of sixty calls at once, the server would refuse each one. Here the
+first refusal counts for all of them. They come back spread over some time, because the server has
+just refused a burst.
 """
 
 from __future__ import annotations
@@ -43,23 +43,33 @@ def _full_jitter(seconds: float) -> float:
 
 
 class ThrottleMiddleware:
-    """After a 429, or a 503 with ``Retry-After``, no call to that origin is sent until the time it names.
+    """After a 429, or a 503 with ``Retry-After``, hold back every call to that origin until the time named.
 
-    All forms that `AsyncAPIResponse.retry_after` knows count. Each call that waited, and each that
-    comes soon after, gets a wait of its own on top, *jitter* of up to half of the time named and at
-    most 5 s, so that they do not come back in one burst. A later time replaces an earlier one, and
-    never the other way round; a success opens nothing early, for it may have been sent before.
+    All forms that `AsyncAPIResponse.retry_after` knows count. Calls that waited, and calls that come
+    soon after, get a random wait on top, so that they do not come back in one burst: up to half of
+    the time named, and at most 5 s. A later time replaces an earlier one, never the other way round.
+    A success opens nothing early, because its request may have been sent before the refusal. The
+    refused call gets its response as usual.
 
-    A call that would wait past its deadline, or for more than *max_wait* seconds without the jitter
-    (60, as `RetryPolicy.max_retry_after`), gives up at once with `ThrottledError`. No origin is
-    closed for more than *max_hold* seconds (300, where Envoy stops believing): a longer time may be
-    nonsense, and is asked for anew. The call that was told to wait gets its response as ever.
+    A call that would wait past its deadline, or for more than *max_wait*, raises `ThrottledError` at
+    once: nothing was sent, and the call is not retried.
 
-    Place it with `per_send`, below a `ConcurrencyLimitMiddleware`: what has waited in that queue
-    must find the gate closed, too. *jitter* is `backoff.full_jitter` when left out. *clock* gives
-    seconds that never go back, *sleep* is what waits.
+    Place it with `per_send`, below a `ConcurrencyLimitMiddleware`, so that it also holds back calls
+    that have waited in that queue.
 
-    Raises `InvalidRequestError` for a number out of range and `TypeError` for what is no number.
+    Args:
+        max_wait: Seconds that a call waits at most, 60 by default, as in `RetryPolicy.max_retry_after`;
+            the random wait is not counted.
+        max_hold: Seconds that one answer holds back an origin at most, 300 by default, as in Envoy: a
+            longer time may be nonsense, and the next call asks anew.
+        jitter: Maps the longest random wait to the wait, in seconds; `backoff.full_jitter` by default.
+        clock: Returns seconds that never go back; for tests.
+        sleep: Waits for a number of seconds; for tests.
+
+    Raises:
+        InvalidRequestError: A number is out of range.
+        TypeError: An argument has the wrong type.
+
     """
 
     def __init__(
