@@ -6,7 +6,7 @@ catching errors `aioapiclient.errors`, and testing `aioapiclient.testing`.
 
 from ._body.body import Body
 from ._body.multipart import FilePart
-from ._chain import default_chain
+from ._chain import default_chain, load_middleware
 from ._client.client import AsyncAPIClient
 from ._client.raw_response import raw_response, streaming_response
 from ._client.resource import AsyncAPIResource
@@ -15,7 +15,6 @@ from ._codecs.open import Open, Unknown
 from ._options import CallOptions, ClientOptions, RequestOptions
 from ._pages import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
 from ._pagination import AsyncPage, AsyncPaginator, PageInfo
-from ._plugins import load_middleware
 from ._query import QueryStyle
 from ._request import APIRequest
 from ._response import AsyncAPIResponse, BaseAPIResponse
