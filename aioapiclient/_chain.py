@@ -26,12 +26,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from ._response import AsyncAPIResponse
-from .contract import APIRequest, Auth, Handler, Middleware, Placed
+from .contract import APIRequest, Auth, Bundle, Handler, Middleware, MiddlewareEntry, Placed, is_bundle
 from .errors import InvalidRequestError
 from .middleware.auth import AuthMiddleware
 from .middleware.decoding import DecodingMiddleware
@@ -60,7 +60,7 @@ def default_chain(
     library_headers: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None,
     retry: RetryPolicy | None = None,
     trusted_origins: Iterable[str] = (),
-    middlewares: Iterable[Middleware | str] = (),
+    middlewares: Iterable[MiddlewareEntry] = (),
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> list[Middleware]:
     """The chain that a client makes for itself, as an ordinary list to edit and to give as ``chain=``.
@@ -81,10 +81,10 @@ def default_chain(
     return insert(chain, middlewares)
 
 
-def insert(chain: Sequence[Middleware], middlewares: Iterable[Middleware | str]) -> list[Middleware]:
+def insert(chain: Sequence[Middleware], middlewares: Iterable[MiddlewareEntry]) -> list[Middleware]:
     """*chain* with *middlewares* in the places that they ask for, behind those of the same kind."""
     edited = list(chain)
-    for given in middlewares:
+    for given in _flattened(middlewares):
         stage = given.stage if isinstance(given, Placed) else "per_call"
         middleware = resolve(given)
         ends = _ENDS[stage]
@@ -93,15 +93,30 @@ def insert(chain: Sequence[Middleware], middlewares: Iterable[Middleware | str])
     return edited
 
 
-def resolve(given: Middleware | str) -> Middleware:
+def _flattened(entries: Iterable[MiddlewareEntry]) -> Iterator[Middleware]:
+    """*entries* with each name loaded, and each bundle replaced by its middlewares."""
+    for entry in entries:
+        loaded = load_middleware(entry) if isinstance(entry, str) else entry
+        if is_bundle(loaded):
+            yield from _flattened(cast("Bundle", loaded).middlewares())
+        else:
+            yield cast("Middleware", loaded)
+
+
+def resolve(given: MiddlewareEntry) -> Middleware:
     """The middleware itself: out of its place, or loaded by its name; checked.
 
     Raises `TypeError`, with its name, for what is not async.
     """
     inner = given.middleware if isinstance(given, Placed) else given
     middleware = load_middleware(inner) if isinstance(inner, str) else inner
+    if is_bundle(middleware):
+        raise TypeError(
+            f"Middleware {type(middleware).__name__} is a bundle of several; give it to middlewares=, "
+            "of a client or of default_chain(), where each takes its own place"
+        )
     _check(middleware)
-    return middleware
+    return cast("Middleware", middleware)
 
 
 def _check(middleware: object) -> None:
@@ -216,7 +231,7 @@ GROUP = "aioapiclient.middleware"
 """The entry-point group: name -> factory."""
 
 
-def load_middleware(name: str, **config: Any) -> Middleware:
+def load_middleware(name: str, **config: Any) -> Any:
     """The middleware that is installed under *name*, made by its factory from *config*.
 
     Names come from the entry-point group ``aioapiclient.middleware``. Nothing installed ever puts
@@ -228,7 +243,7 @@ def load_middleware(name: str, **config: Any) -> Middleware:
     found = _find(name)
     factory = found.load()
     try:
-        return factory(**config)  # type: ignore[no-any-return]
+        return factory(**config)
     except TypeError as error:
         error.add_note(f"while making the middleware {name!r} ({found.value})")
         raise

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._body.sources import Content
     from ._progress import Progress
     from ._query import QueryStyle
-    from .contract import Auth, Middleware
+    from .contract import Auth, Middleware, MiddlewareEntry
 
 __all__ = [
     "CallOptions",
@@ -75,7 +75,7 @@ class CallOptions(TypedDict, total=False):
     max_body: int | None
     """Bytes of a buffered response body, decompressed; None for no bound."""
 
-    middlewares: Iterable[Middleware | str]
+    middlewares: Iterable[MiddlewareEntry]
     """Middlewares for this call, inside the client's of the same kind."""
 
     progress: Progress | None
@@ -116,7 +116,7 @@ class ClientOptions(TypedDict, total=False):
     max_retries: int
     retry: RetryPolicy | None
     timeout: Timeout | float | None
-    middlewares: Iterable[Middleware | str] | None
+    middlewares: Iterable[MiddlewareEntry] | None
     chain: Iterable[Middleware | str] | None
     strict_response_validation: bool
     dec_hook: Callable[[type, Any], Any] | None

@@ -21,7 +21,7 @@ It keeps six promises, which `aioapiclient.testing.check_middleware` checks:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from ._body.body import Body
@@ -53,6 +53,22 @@ class Middleware(Protocol):
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, most often by awaiting ``handler(request)``."""
         ...
+
+
+@runtime_checkable
+class Bundle(Protocol):
+    """A plugin of several middlewares with shared state, such as one per call and one per send.
+
+    It is given to a client as one entry of ``middlewares=``, and its middlewares take their own places.
+    """
+
+    def middlewares(self) -> Iterable[Middleware | str]:
+        """Return the middlewares, each in its place by `per_attempt` or `per_send`, else once per call."""
+        ...
+
+
+MiddlewareEntry: TypeAlias = Middleware | Bundle | str
+"""What ``middlewares=`` takes: a middleware, a bundle of them, or the name of either."""
 
 
 class Auth(Protocol):
@@ -102,10 +118,44 @@ class Placed:
 
 
 def per_attempt(middleware: Middleware | str) -> Middleware:
-    """Place *middleware* inside the retries: it runs once for every attempt, before auth."""
-    return Placed(middleware, "per_attempt")
+    """Place *middleware* inside the retries: it runs once for every attempt, before auth.
+
+    Args:
+        middleware: The middleware, or the name of an installed one.
+
+    Returns:
+        An entry for ``middlewares=``.
+
+    Raises:
+        TypeError: *middleware* is a bundle, whose middlewares have places of their own.
+    """
+    return _placed(middleware, "per_attempt")
 
 
 def per_send(middleware: Middleware | str) -> Middleware:
-    """Place *middleware* inside auth: it sees final URL, headers and body, and runs for every send."""
-    return Placed(middleware, "per_send")
+    """Place *middleware* inside auth: it sees final URL, headers and body, and runs for every send.
+
+    Args:
+        middleware: The middleware, or the name of an installed one.
+
+    Returns:
+        An entry for ``middlewares=``.
+
+    Raises:
+        TypeError: *middleware* is a bundle, whose middlewares have places of their own.
+    """
+    return _placed(middleware, "per_send")
+
+
+def _placed(middleware: Any, stage: str) -> Placed:
+    if is_bundle(middleware):
+        raise TypeError(
+            f"{stage}() takes one middleware, and {type(middleware).__name__} is a bundle, whose middlewares "
+            "have places of their own: give it to middlewares= as it is"
+        )
+    return Placed(middleware, stage)
+
+
+def is_bundle(entry: object) -> bool:
+    """Return whether *entry* is an object with ``middlewares()``."""
+    return not isinstance(entry, type) and callable(getattr(entry, "middlewares", None))

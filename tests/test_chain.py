@@ -492,6 +492,70 @@ async def test_a_middleware_is_loaded_by_its_name(monkeypatch: pytest.MonkeyPatc
     assert notes == ["one", "three", "two"]
 
 
+class Pair:
+    """A bundle of one middleware per call and one per send, which share their notes."""
+
+    def __init__(self, name: str = "pair") -> None:
+        self.name = name
+        self.notes: list[str] = []
+
+    def middlewares(self) -> list[Middleware]:
+        """One link per call, one per send."""
+        return [noting(f"{self.name} call", self.notes), per_send(noting(f"{self.name} send", self.notes))]
+
+
+async def test_a_bundle_puts_each_of_its_middlewares_into_its_place() -> None:
+    """A bundle is one entry; its links stand per call and per send, between their neighbours."""
+    pair = Pair()
+    pair.notes = notes = list[str]()
+    own = [noting("first", notes), pair, per_send(noting("last", notes))]
+    async with Client(BASE, middlewares=own, transport=Script(reply(503), reply())) as api:
+        await api.get("/x")
+
+    assert notes == ["first", "pair call", "pair send", "last", "pair send", "last"]
+
+
+async def test_a_bundle_can_be_the_middleware_of_one_call() -> None:
+    """What a client takes, a call takes too; and a bundle may hold another."""
+    pair = Pair()
+
+    class Outer:
+        def middlewares(self) -> list[Any]:
+            return [pair]
+
+    async with Client(BASE, transport=Script()) as api:
+        await api.get("/x", middlewares=[Outer()])
+        await api.get("/x")
+
+    assert pair.notes == ["pair call", "pair send"]
+
+
+async def test_a_name_may_load_a_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed plugin may be a bundle; its links are in the chain."""
+    pair = Pair()
+    monkeypatch.setattr("aioapiclient._chain.load_middleware", lambda name: pair)
+    async with Client(BASE, middlewares=["pair"], transport=Script()) as api:
+        await api.get("/x")
+
+    assert pair.notes == ["pair call", "pair send"]
+
+
+@pytest.mark.parametrize("place", [per_attempt, per_send])
+def test_a_bundle_has_no_place_of_its_own(place: Callable[[Any], Middleware]) -> None:
+    """A bundle's links have places: to give it one is a TypeError that says what to do."""
+    with pytest.raises(TypeError, match=r"per_\w+\(\) takes one middleware, and Pair is a bundle"):
+        place(Pair())
+
+
+def test_a_bundle_is_not_a_link_of_a_whole_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In ``chain=`` each link is named by itself, so a bundle is refused; so is a placed name of one."""
+    with pytest.raises(TypeError, match="Middleware Pair is a bundle of several; give it to middlewares="):
+        Client(BASE, chain=[*default_chain(), Pair()])
+    monkeypatch.setattr("aioapiclient._chain.load_middleware", lambda name: Pair())
+    with pytest.raises(TypeError, match="is a bundle"):
+        Client(BASE, middlewares=[per_send("pair")])
+
+
 def test_a_name_that_nobody_has_is_refused() -> None:
     """A name that no installed distribution has is refused when the client is made."""
     with pytest.raises(InvalidRequestError, match="No installed distribution has a middleware 'no-such-one'"):

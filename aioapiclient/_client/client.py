@@ -18,7 +18,7 @@ from aioapiclient._query import DEFAULT_STYLE, QueryStyle
 from aioapiclient._response import AsyncAPIResponse, result_type
 from aioapiclient._transport.transport import AiohttpTransport
 from aioapiclient._types import NOT_GIVEN, HeaderLayer, NotGiven, Params, StatusKey, Timeout, as_timeout
-from aioapiclient.contract import Auth, Handler, Middleware
+from aioapiclient.contract import Auth, Handler, Middleware, MiddlewareEntry
 from aioapiclient.middleware.retry import RetryBudget, RetryPolicy
 from aioapiclient.streaming import SSEStream
 from aioapiclient.streaming._reconnect import ReconnectPolicy
@@ -98,7 +98,7 @@ class AsyncAPIClient(BaseClient):
         max_retries: int | NotGiven = NOT_GIVEN,
         retry: RetryPolicy | None = None,
         timeout: Timeout | float | NotGiven | None = NOT_GIVEN,
-        middlewares: Iterable[Middleware | str] | None = (),
+        middlewares: Iterable[MiddlewareEntry] | None = (),
         chain: Iterable[Middleware | str] | None = None,
         strict_response_validation: bool = True,
         dec_hook: Callable[[type, Any], Any] | None = None,
