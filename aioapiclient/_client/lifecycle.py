@@ -18,20 +18,6 @@ from aioapiclient.errors import ClientClosedError
 __all__ = ["Lifecycle"]
 
 
-_forks = (
-    0  # how many lie between this process and the first: to compare it is cheaper than to ask for the pid
-)
-
-
-def _note_fork() -> None:
-    global _forks  # a fact of the process
-    _forks += 1
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
-
-
 class Lifecycle:
     """One event loop, one process, one transport; opened by the first call, ended by `close`."""
 
@@ -42,7 +28,6 @@ class Lifecycle:
         self.closed = False
         self.loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
-        self._forks = 0
         self._calls: set[Scope] = set()
         self._streams: set[AsyncAPIResponse[Any]] = set()
         self._adopted: dict[int, Callable[[], Any]] = {}
@@ -66,7 +51,7 @@ class Lifecycle:
         if self._to_bind:
             self.bind()
         loop = asyncio.get_running_loop()
-        if self.closed or loop is not self.loop or self._forks != _forks:
+        if self.closed or loop is not self.loop or self._process != os.getpid():
             self._move_to(loop)
         began = loop.time()
         scope = Scope(self._calls, began, self.timers)
@@ -116,7 +101,7 @@ class Lifecycle:
         if self.loop is not None:
             self._forget_loop()
         self.loop = loop
-        self._process, self._forks = os.getpid(), _forks
+        self._process = os.getpid()
 
     def _forget_loop(self) -> None:
         # What the first loop left behind can no longer be closed on it.
