@@ -10,6 +10,7 @@ from ._chain import default_chain, load_middleware
 from ._client.client import AsyncAPIClient
 from ._client.raw_response import raw_response, streaming_response
 from ._client.resource import AsyncAPIResource
+from ._client.stats import ClientStats
 from ._codecs.error_bodies import ProblemDetails
 from ._codecs.open import Open, Unknown
 from ._options import CallOptions, ClientOptions, RequestOptions
@@ -94,6 +95,7 @@ __all__ = [
     "CircuitOpenError",
     "ClientClosedError",
     "ClientOptions",
+    "ClientStats",
     "ConcurrencyLimitError",
     "ConflictError",
     "ContentTooLargeError",

@@ -37,7 +37,7 @@ DOORS = {
     | {
         "__version__", "AiohttpTransport", "APIKeyAuth", "APIRequest", "AsyncAPIClient",
         "AsyncAPIResource", "AsyncAPIResponse", "AsyncPage", "AsyncPaginator", "AsyncStream", "Auth",
-        "BaseAPIResponse", "BasicAuth", "BearerAuth", "Body", "CallOptions", "ClientOptions",
+        "BaseAPIResponse", "BasicAuth", "BearerAuth", "Body", "CallOptions", "ClientOptions", "ClientStats",
         "CursorPage", "default_chain", "FilePart", "Handler", "JSONLStream", "LinkHeaderPage",
         "load_middleware", "Middleware", "NextURLPage", "NOT_GIVEN", "NotGiven", "NumberedPage",
         "OffsetPage", "Omit", "OMIT", "Open", "PageInfo", "per_attempt", "per_send", "ProblemDetails",

@@ -28,6 +28,7 @@ from .base import BaseClient
 from .config import CLIENT_OPTIONS, Config
 from .lifecycle import Lifecycle
 from .polling import Pick, Poll, rules
+from .stats import ClientStats, collect_stats
 
 if TYPE_CHECKING:
     import aiohttp
@@ -868,6 +869,15 @@ class AsyncAPIClient(BaseClient):
     def explain(self) -> str:
         """Return the chain as text, with the two bars that divide it into call, attempt and send."""
         return explain(self._chain, self._shared.transport)
+
+    def stats(self) -> ClientStats:
+        """Return a snapshot of calls in flight, open streams, the pool, and what links know of each origin.
+
+        It is cheap enough for a health endpoint, and a view gives the numbers that it shares with its
+        client. A link of the chain adds its own by a method ``stats()`` that returns a mapping of origins
+        to values; one that fails is left out and logged.
+        """
+        return collect_stats(self._shared, self._chain)
 
     async def __aenter__(self) -> Self:
         return self

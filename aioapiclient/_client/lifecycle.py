@@ -60,6 +60,16 @@ class Lifecycle:
             request.scope = scope
         return scope
 
+    @property
+    def calls_in_flight(self) -> int:
+        """How many calls and waits have not ended."""
+        return len(self._calls)
+
+    @property
+    def open_streams(self) -> int:
+        """How many responses were handed out unread, and are not closed."""
+        return len(self._streams)
+
     def track(self, response: AsyncAPIResponse[Any]) -> None:
         """Remember a response that goes out unread, until it is closed."""
         if not response.is_closed:

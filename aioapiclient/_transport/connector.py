@@ -26,6 +26,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
+import msgspec
 from aiohttp import http_exceptions, http_parser
 from aiohttp.client_proto import ResponseHandler
 from multidict import istr
@@ -382,6 +383,41 @@ _PROBES: Final = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
     }.items()
     if hasattr(socket, name)
 ]
+
+
+# --- what the pool tells
+
+
+class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The connections of a transport."""
+
+    acquired: int
+    """Connections that a request uses."""
+
+    idle: int
+    """Connections that are open and wait for the next request."""
+
+    waiting: int
+    """Requests that wait for a free connection."""
+
+    limit: int
+    """The most connections at a time; 0 is no limit."""
+
+
+def pool_stats(connector: Any) -> PoolStats | None:
+    """Return the numbers of *connector*; None for one without aiohttp's own bookkeeping.
+
+    Hooks: its `_acquired`, `_conns` and `_waiters`.
+    """
+    try:
+        return PoolStats(
+            acquired=len(connector._acquired),
+            idle=sum(map(len, connector._conns.values())),
+            waiting=sum(map(len, connector._waiters.values())),
+            limit=connector.limit,
+        )
+    except (AttributeError, TypeError):
+        return None
 
 
 # --- after the end of the loop

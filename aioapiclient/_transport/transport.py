@@ -46,7 +46,7 @@ from aioapiclient.errors import (
     RequestNotReplayableError,
 )
 
-from .connector import LINE, Limits, forget_session, make_connector, mend
+from .connector import LINE, Limits, PoolStats, forget_session, make_connector, mend, pool_stats
 from .decompression import ACCEPT_ENCODING
 from .errors import SentOnce, is_from_below, map_error
 from .proxies import EnvironmentProxies, Proxy
@@ -246,6 +246,11 @@ class AiohttpTransport:
         )
         vars(session).update(_retry_connection=False, _prepare_headers=_as_headers, _build_url=_as_url)
         return session
+
+    def stats(self) -> PoolStats | None:
+        """Return the numbers of the pool; None while no session is open."""
+        session = self._borrowed or self._session
+        return None if session is None else pool_stats(session.connector)
 
     async def close(self) -> None:
         """Close the session and all its connections; a borrowed one is left alone. Safe to call again.

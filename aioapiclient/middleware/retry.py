@@ -71,6 +71,12 @@ class RetryBudget:
         """Whether any origin lacks tokens."""
         return bool(self._missing)
 
+    def stats(self) -> dict[str, dict[str, int]]:
+        """Return the tokens that are left, for each origin that lacks some."""
+        return {
+            origin: {"retry_tokens": self.capacity - missing} for origin, missing in self._missing.items()
+        }
+
     def take(self, origin: str, price: int) -> bool:
         """Pay for a retry; False when there is not enough."""
         if self.tokens(origin) < price:
@@ -184,6 +190,10 @@ class RetryMiddleware:
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, as often as it takes and the policy allows."""
         return await self.join(handler)(request)
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """Return the retry tokens that are left, for each origin that lacks some."""
+        return {} if self._budget is None else self._budget.stats()
 
     def join(self, handler: Handler) -> Handler:
         """The handler that this makes of *handler*."""
