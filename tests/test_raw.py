@@ -285,9 +285,7 @@ async def test_the_body_of_another_shape_is_handed_over() -> None:
 async def test_a_method_that_looks_into_the_value() -> None:
     """A method that reads an attribute of the value cannot be given a response: a TypeError says so."""
     async with API(BASE, transport=FakeTransport(default=reply(json={"id": 7}))) as api:
-        with pytest.raises(
-            TypeError, match=r"makes something of the value of its call \(it looks for .login\)"
-        ):
+        with pytest.raises(TypeError, match=r"uses the value of its call \(it looks for .login\)"):
             await raw_response(api.name)()
 
 
@@ -321,9 +319,13 @@ async def test_a_method_that_gives_something_else() -> None:
     """A method whose result is not the call's value raises TypeError, and leaks nothing."""
     transport = FakeTransport(default=reply(json={"id": 7}))
     async with API(BASE, transport=transport) as api:
-        with pytest.raises(TypeError, match="gave a int, not the response of its call: it makes something"):
+        with pytest.raises(
+            TypeError, match="returned a int, not the response of its call: it builds something"
+        ):
             await raw_response(api.size)()
-        with pytest.raises(TypeError, match="gave a int, not the response of its call: it makes something"):
+        with pytest.raises(
+            TypeError, match="returned a int, not the response of its call: it builds something"
+        ):
             async with streaming_response(api.size)():
                 pass
         assert transport.open_responses == 0
@@ -332,7 +334,7 @@ async def test_a_method_that_gives_something_else() -> None:
 async def test_a_method_that_calls_nothing() -> None:
     """A method that makes no call has run, and raises TypeError."""
     async with API(BASE, transport=FakeTransport()) as api:
-        with pytest.raises(TypeError, match="gave a int, not the response of its call: it makes no call"):
+        with pytest.raises(TypeError, match="returned a int, not the response of its call: it makes no call"):
             await raw_response(api.nothing)()
         assert api.calls == 1
 
@@ -341,9 +343,9 @@ async def test_a_method_with_two_calls() -> None:
     """Of two calls the first hands out its response, so a method that returns the second's value fails."""
     transport = FakeTransport(default=reply(json={"id": 7}))
     async with API(BASE, transport=transport) as api:
-        with pytest.raises(TypeError, match="gave a User"):
+        with pytest.raises(TypeError, match="returned a User"):
             await raw_response(api.log_in_and_get)()
-        with pytest.raises(TypeError, match="gave a User"):
+        with pytest.raises(TypeError, match="returned a User"):
             async with streaming_response(api.log_in_and_get)():
                 pass  # pragma: no cover
         assert transport.open_responses == 0
@@ -353,7 +355,7 @@ async def test_two_calls_in_tasks() -> None:
     """Of two calls at once one hands out its response, not both."""
     transport = FakeTransport(default=reply(json={"id": 7}))
     async with API(BASE, transport=transport) as api:
-        with pytest.raises(TypeError, match="gave a tuple"):
+        with pytest.raises(TypeError, match="returned a tuple"):
             await raw_response(api.both)()
     assert len(transport.requests) == 2
 
@@ -371,7 +373,8 @@ async def test_what_is_no_method() -> None:
     """What cannot be called, such as the coroutine of a call, is refused when it is given."""
     async with API(BASE, transport=FakeTransport()) as api:
         with pytest.raises(
-            TypeError, match=r"raw_response takes a method, .* not a coroutine; call what it gives"
+            TypeError,
+            match=r"raw_response takes a method, .* not a coroutine: pass the method",
         ):
             raw_response(cast("Any", api.user()))
         with pytest.raises(TypeError, match="streaming_response takes a method"):
@@ -380,10 +383,10 @@ async def test_what_is_no_method() -> None:
 
 async def test_a_method_that_is_not_async() -> None:
     """A function that gives no awaitable is a TypeError with its name for it."""
-    with pytest.raises(TypeError, match="must be async, and it gave a int"):
+    with pytest.raises(TypeError, match="must be async, but it returned a int"):
         await raw_response(cast("Any", int))()
     async with API(BASE, transport=FakeTransport()) as api:
-        with pytest.raises(TypeError, match="must be async, and it gave a _AsyncGeneratorContextManager"):
+        with pytest.raises(TypeError, match="must be async, but it returned a _AsyncGeneratorContextManager"):
             await raw_response(cast("Any", api.open))("GET", "/")
 
 
@@ -514,7 +517,7 @@ async def test_a_task_that_outlives_the_method_is_not_affected() -> None:
             self.left = await self.start()
 
     async with Background(BASE, transport=FakeTransport(reply(json={"id": 7}))) as api:
-        with pytest.raises(TypeError, match="gave a NoneType"):
+        with pytest.raises(TypeError, match="returned a NoneType"):
             await raw_response(api.leave)()
         assert api.left is not None
         assert await api.left == User(7)

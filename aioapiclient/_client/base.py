@@ -32,7 +32,7 @@ from aioapiclient.streaming._stream import AsyncStream, Until, stream_error
 
 from .config import CHAIN_OPTIONS, Config, build_request
 from .lifecycle import Lifecycle
-from .raw_response import handed_out, is_wished, take_wanted
+from .raw_response import capturing, record, take_mode
 
 __all__ = ["BaseClient"]
 
@@ -221,7 +221,7 @@ class BaseClient:
     ) -> Awaitable[Any]:
         """The call that these words make, to be awaited: the way there costs no coroutine of its own."""
         is_raw = cast_to is aiohttp.ClientResponse
-        if keywords or options or stream or is_raw or not self._is_plain or is_wished() is not None:
+        if keywords or options or stream or is_raw or not self._is_plain or capturing() is not None:
             return self._call_with(method, path, cast_to, stream, options, keywords)
         return self._value_of(self._build_plain(method, path, cast_to), self._handler, cast_to)
 
@@ -237,21 +237,21 @@ class BaseClient:
         if stream:
             return await self._open_stream(method, path, cast_to, SSEStream, options, keywords)
         # Before the hooks: what they send is not what a wrapped method was asked for.
-        wanted, asked = take_wanted(), is_response_type(cast_to)
+        mode, asked = take_mode(), is_response_type(cast_to)
         given = layer_options(keywords, options)
         if given or self._own_hooks:
             given = await self._prepare(given)
         if cast_to is aiohttp.ClientResponse:
             return await self._call_raw(method, path, given)
-        unread = wanted == "unread response"
-        target = cast_to if asked or wanted == "value" else _RESPONSE[cast_to]
+        unread = mode == "unread response"
+        target = cast_to if asked or mode == "value" else _RESPONSE[cast_to]
         request = self._build_checked(method, path, target, given, self.default_params, unread)
         handler = self._handler_for(given) if given else self._handler
-        if wanted == "value" and not asked:
+        if mode == "value" and not asked:
             return await self._value_of(request, handler, cast_to)
         response = await self._send(request, handler)
-        handed_out(response, asked=asked)
-        return response if wanted != "value" else await self._processed(response, cast_to)
+        record(response, asked=asked)
+        return response if mode != "value" else await self._processed(response, cast_to)
 
     async def _value_of(self, request: APIRequest, handler: Handler, cast_to: Any) -> Any:
         """Send *request* down the chain as `_run` does, and give the value of what comes back."""
@@ -290,7 +290,7 @@ class BaseClient:
         _check_stream_class(stream_cls)
         stream_cls.check_options(until, reconnect)
         self._check_event_type(cast_to)
-        wanted = take_wanted()
+        mode = take_mode()
         given = await self._prepare(layer_options(keywords, options))
         request = self._build(method, path, cast_to, given, stream=True, accept=stream_cls.accept)
         for name, value in stream_cls.request_headers.items():
@@ -309,10 +309,10 @@ class BaseClient:
         except BaseException:
             await response.close()
             raise
-        if wanted == "value":
+        if mode == "value":
             return events
         response.value = events
-        return handed_out(response, asked=False)
+        return record(response, asked=False)
 
     async def _send(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         """Send *request*; an unread response is tracked, and can be asked for again."""

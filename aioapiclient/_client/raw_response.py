@@ -1,8 +1,8 @@
-"""The response of any SDK method instead of its value, with nothing of it on the wire.
+"""`raw_response` and `streaming_response`: the response of any SDK method in place of its value.
 
-A context variable tells the first call that the method makes to hand out its response. The wish is
-an object, shared by every task that runs because of the method, and granted once: what else is sent
-(a token that is fetched, a page that follows, a task that outlives the method) gives values as ever.
+A context variable holds a capture while the method runs. The first call that the method makes takes the
+mode of the capture and records its response. Every task of the method shares the capture, and only one call
+takes the mode: a token that is fetched, a page that follows or a task that outlives the method gives values.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from typing import Any, Literal, ParamSpec, TypeAlias, TypeGuard, TypeVar, overl
 
 from aioapiclient._response import AsyncAPIResponse
 
-__all__ = ["handed_out", "is_wished", "raw_response", "streaming_response", "take_wanted"]
+__all__ = ["capturing", "raw_response", "record", "streaming_response", "take_mode"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 Response: TypeAlias = AsyncAPIResponse[Any]
-Wanted: TypeAlias = Literal["value", "response", "unread response"]
+Mode: TypeAlias = Literal["value", "response", "unread response"]
 
 
-class _Wish:
-    """What one wrapped method is to give, and the responses that its calls handed out."""
+class _Capture:
+    """What one wrapped method returns, and the responses that its calls recorded."""
 
-    __slots__ = ("replaced", "responses", "wanted")
+    __slots__ = ("mode", "replaced", "responses")
 
-    def __init__(self, wanted: Wanted) -> None:
-        self.wanted: Wanted = wanted
+    def __init__(self, mode: Mode) -> None:
+        self.mode: Mode = mode
         self.responses: list[Response] | None = []
         self.replaced = False
 
-    def take(self) -> Wanted:
-        wanted, self.wanted = self.wanted, "value"
-        return wanted
+    def take(self) -> Mode:
+        mode, self.mode = self.mode, "value"
+        return mode
 
     def end(self) -> list[Response]:
-        """Nothing is granted from here on; gives what was handed out."""
-        self.wanted = "value"
+        """Stop capturing, and return what was recorded."""
+        self.mode = "value"
         responses, self.responses = self.responses, None
         return responses or []
 
     def response_for(self, result: Any) -> Response:
-        """The response that goes to the caller, when *result* is what the method gave."""
+        """Return the response for the caller of a method that returned *result*."""
         if _is_response(result):
             return result
         if self.responses and not self.replaced:
@@ -55,8 +55,8 @@ class _Wish:
             response.value = result
             return response
         raise TypeError(
-            f"The method gave a {type(result).__name__}, not the response of its call: "
-            + ("it makes something of the value" if self.replaced else "it makes no call that could give one")
+            f"The method returned a {type(result).__name__}, not the response of its call: "
+            + ("it builds something from the value" if self.replaced else "it makes no call with a response")
         )
 
 
@@ -64,52 +64,57 @@ def _is_response(value: Any) -> TypeGuard[Response]:
     return isinstance(value, AsyncAPIResponse)
 
 
-_wish: ContextVar[_Wish | None] = ContextVar("aioapiclient wish", default=None)
-is_wished = _wish.get
-"""The wish of the method that runs, if any."""
+_capture: ContextVar[_Capture | None] = ContextVar("aioapiclient capture", default=None)
+capturing = _capture.get
+"""Return the capture of the method that runs, if any."""
 
 
-def take_wanted() -> Wanted:
-    """What the call that begins now is to hand out; only the first one to ask is told more than value."""
-    wish = _wish.get()
-    return "value" if wish is None else wish.take()
+def take_mode() -> Mode:
+    """Return what the call that begins now gives. Only the first call to ask gets more than its value."""
+    capture = _capture.get()
+    return "value" if capture is None else capture.take()
 
 
-def handed_out(response: Response, *, asked: bool) -> Response:
-    """*response*, noted where a wrapped method runs; *asked*: its call was for a response anyway."""
-    wish = _wish.get()
-    if wish is not None and wish.responses is not None:
-        wish.responses.append(response)
-        wish.replaced = wish.replaced or not asked
+def record(response: Response, *, asked: bool) -> Response:
+    """Record *response* if a wrapped method runs, and return it.
+
+    Args:
+        response: The response of a call.
+        asked: Whether the call was for a response in any case.
+    """
+    capture = _capture.get()
+    if capture is not None and capture.responses is not None:
+        capture.responses.append(response)
+        capture.replaced = capture.replaced or not asked
     return response
 
 
-async def _call(wanted: Wanted, make: Callable[[], Awaitable[Any]]) -> Response:
-    """Run a method with a wish, and close whatever it leaves behind."""
-    wish = _Wish(wanted)
-    token = _wish.set(wish)
+async def _call(mode: Mode, make: Callable[[], Awaitable[Any]]) -> Response:
+    """Run a method with a capture, and close every response that it leaves behind."""
+    capture = _Capture(mode)
+    token = _capture.set(capture)
     given: Response | None = None
     try:
-        given = wish.response_for(await _checked_awaitable(make()))
+        given = capture.response_for(await _checked_awaitable(make()))
         return given
     except AttributeError as error:
-        if wish.replaced and _is_response(error.obj):
+        if capture.replaced and _is_response(error.obj):
             raise TypeError(
-                f"The method makes something of the value of its call (it looks for .{error.name}), "
+                f"The method uses the value of its call (it looks for .{error.name}), "
                 "so the response cannot take its place"
             ) from error
         raise
     finally:
         _reset(token)
-        for response in wish.end():
+        for response in capture.end():
             if response is not given:
                 await response.close()
 
 
-def _reset(token: Token[_Wish | None]) -> None:
-    # A coroutine that is thrown away unfinished ends in another context, which never saw the wish.
+def _reset(token: Token[_Capture | None]) -> None:
+    # A coroutine that is thrown away unfinished ends in another context, which never saw the capture.
     with suppress(ValueError):
-        _wish.reset(token)
+        _capture.reset(token)
 
 
 def _checked_method(name: str, method: object) -> None:
@@ -117,13 +122,14 @@ def _checked_method(name: str, method: object) -> None:
         method.close()  # or Python would complain as well that it was never awaited
     if not callable(method):
         raise TypeError(
-            f"{name} takes a method, such as api.users.get, not a {type(method).__name__}; call what it gives"
+            f"{name} takes a method, such as api.users.get, not a {type(method).__name__}: "
+            "pass the method without calling it, and call what you get back"
         )
 
 
 def _checked_awaitable(made: Awaitable[Any]) -> Awaitable[Any]:
     if not isinstance(made, Awaitable):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"The method must be async, and it gave a {type(made).__name__}")
+        raise TypeError(f"The method must be async, but it returned a {type(made).__name__}")
     return made
 
 
@@ -134,19 +140,26 @@ def raw_response(
 @overload
 def raw_response(method: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[AsyncAPIResponse[T]]]: ...
 def raw_response(method: Callable[P, Awaitable[Any]]) -> Callable[P, Awaitable[Response]]:
-    """The method of an SDK that gives its response instead of its value.
+    """Wrap a method of an SDK so that it returns its response in place of its value.
 
     ::
 
         response = await raw_response(api.users.get)(7)
         user = await response.parse()
 
-    The body has been read; one of a method that streams has not, and its response is yours to close.
-    It works for any method that returns what one call of the client gave, and for paginators, whose
-    value is the first page. Of several calls in a method the first hands out its response.
+    The body has been read, except for a method that streams, whose response you close. It works for any
+    method that returns what one call of the client gave, and for paginators, whose value is the first page.
+    If a method makes several calls, the first one gives its response.
 
-    Raises `TypeError` for a method that makes something else of the value, or calls nothing, and
-    whatever the call raises: a status that is no success is an error here too.
+    Args:
+        method: A bound method, a function, or any other callable whose result can be awaited.
+
+    Returns:
+        A function with the parameters of *method* that returns an `AsyncAPIResponse`.
+
+    Raises:
+        TypeError: *method* is not callable. When it is called: it is not async, makes no call, or builds
+            something else from the value. What its call raises passes through, status errors included.
     """
     _checked_method("raw_response", method)
 
@@ -168,15 +181,24 @@ def streaming_response(
 def streaming_response(
     method: Callable[P, Awaitable[Any]],
 ) -> Callable[P, AbstractAsyncContextManager[Response]]:
-    """The method of an SDK that gives its response unread, as a context manager.
+    """Wrap a method of an SDK so that it gives its unread response, as a context manager.
 
     ::
 
         async with streaming_response(api.files.content)("f1") as response:
             async for chunk in response.iter_bytes(): ...
 
-    The call is made on entering, and the response closed on leaving; ``await response.parse()``
-    reads the body first. Otherwise as `raw_response`.
+    The call is made on entering the block, and the response is closed on leaving it.
+    ``await response.parse()`` reads the body first.
+
+    Args:
+        method: As for `raw_response`.
+
+    Returns:
+        A function with the parameters of *method* that returns an async context manager.
+
+    Raises:
+        TypeError: As for `raw_response`.
     """
     _checked_method("streaming_response", method)
 
