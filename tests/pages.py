@@ -12,6 +12,7 @@ import ast
 import asyncio
 import contextlib
 import doctest
+import importlib.util
 import io
 import re
 import sys
@@ -43,7 +44,7 @@ CHECKOUT = Path(__file__).parents[1]
 README = CHECKOUT / "README.md"
 PAGES = [README, *sorted((CHECKOUT / "docs").glob("*.md"))]
 API, FILES = "https://api.example.com", "https://files.example.net"
-GITHUB = "https://api.github.com"
+GITHUB, LOCAL = "https://api.github.com", "http://127.0.0.1:8080"
 
 FENCE = re.compile(
     r"(?:^<!-- (?P<file>[\w./-]+) -->\n\n?)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
@@ -51,6 +52,19 @@ FENCE = re.compile(
 )
 DIRECTIVE = re.compile(r"^```\{\w+\}\n.*?^```$", re.MULTILINE | re.DOTALL)
 _PLUGIN = re.compile(r"^\s*(?:from|import) (aioapiclient_\w+)", re.MULTILINE)
+
+
+def _demo() -> ModuleType:
+    """examples/server.py: the API of the tutorial, which is a part of the documented one."""
+    spec = importlib.util.spec_from_file_location("demo_server", CHECKOUT / "examples" / "server.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+DEMO = _demo()
 
 
 class Block(NamedTuple):
@@ -80,31 +94,9 @@ def plugins_of(page: Path) -> set[str]:
 # --- the API that the pages talk of
 
 
-async def _user(request: web.Request) -> web.Response:
-    match request.match_info["id"]:
-        case "7":
-            return web.json_response({"id": 7, "login": "ada"}, headers={"x-request-id": "req-42"})
-        case "8":
-            return web.json_response({"id": "eight", "login": "bob"})
-        case _:
-            problem = {"title": "No such user", "status": 404, "detail": "It was deleted"}
-            return web.json_response(problem, status=404, content_type="application/problem+json")
-
-
 async def _repository(request: web.Request) -> web.Response:
     owner, name = request.match_info["owner"], request.match_info["name"]
     return web.json_response({"full_name": f"{owner}/{name}", "stargazers_count": 16000, "fork": False})
-
-
-async def _create_user(request: web.Request) -> web.Response:
-    user = await request.json()
-    if "login" not in user:
-        return web.json_response({"code": "missing_field", "fields": ["login"]}, status=422)
-    return web.json_response({"id": 8, **user}, status=201)
-
-
-async def _users(request: web.Request) -> web.Response:
-    return web.json_response([{"id": 7, "login": "ada"}, {"id": 8, "login": "bob"}])
 
 
 async def _echo(request: web.Request) -> web.Response:
@@ -183,9 +175,9 @@ def documented_api(elsewhere: str) -> web.Application:
     app.add_routes(
         [
             web.get("/repos/{owner}/{name}", _repository),
-            web.get("/v1/users", _users),
-            web.post("/v1/users", _create_user),
-            web.get("/v1/users/{id}", _user),
+            web.get("/v1/users", DEMO.list_users),
+            web.post("/v1/users", DEMO.create_user),
+            web.get("/v1/users/{id}", DEMO.show_user),
             web.get("/v1/events", _events),
             web.get("/v1/feed", _feed),
             web.get("/v1/login", _page),
@@ -221,8 +213,12 @@ async def serving_the_pages() -> AsyncIterator[dict[str, str]]:
     """Serve what the pages talk of; gives the real origin for each that is written there."""
     stranger = web.Application()
     stranger.add_routes([web.route("*", "/{rest:.*}", _echo)])
-    async with serving(stranger) as files, serving(documented_api(files)) as api:
-        yield {API: api, FILES: files, GITHUB: api}
+    async with (
+        serving(stranger) as files,
+        serving(documented_api(files)) as api,
+        serving(DEMO.make_app()) as local,
+    ):
+        yield {API: api, FILES: files, GITHUB: api, LOCAL: local}
 
 
 # --- running blocks

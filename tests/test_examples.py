@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,22 @@ async def test_the_sdk_example() -> None:
         "order with a key",
         "POST https://library.example.com/v1/orders: out of stock; try again in March",
     ]
+
+
+async def test_the_demo_server_of_the_tutorial() -> None:
+    """One command starts it; it says where it answers."""
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, EXAMPLES / "server.py", "--port", "0", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert server.stdout is not None
+        line = await asyncio.wait_for(server.stdout.readline(), 30)
+        url = line.decode().split()[2]
+        async with AsyncAPIClient(url) as api:
+            assert await api.get("/users/7") == {"id": 7, "login": "ada"}
+    finally:
+        server.kill()
+        await server.wait()
 
 
 async def test_the_service_example() -> None:
