@@ -1,4 +1,4 @@
-"""What a typed stream costs: the stream rows of DESIGN §15, as ratios of CPU time in one run.
+"""What a typed stream costs: as ratios of CPU time in one run.
 
     python benchmarks/streams.py
 

@@ -72,7 +72,7 @@ class Renewing(Auth):
 
 
 def test_the_default_chain_has_the_order_of_the_picture() -> None:
-    """The default chain is the picture of DESIGN §2, the first link outermost, as an ordinary list."""
+    """The default chain is the picture of the README, the first link outermost, as an ordinary list."""
     chain = default_chain()
 
     assert type(chain) is list

@@ -56,7 +56,7 @@ def sync_middleware(request: Any, handler: Any) -> Any:
 
 
 def test_the_constructor_has_the_keywords_of_the_design() -> None:
-    """The constructor takes the base URL and, by name only, what DESIGN §5 lists, with its defaults."""
+    """The constructor takes the base URL and, by name only, what is documented, with its defaults."""
     parameters = dict(inspect.signature(AsyncAPIClient).parameters)
 
     assert parameters.pop("base_url").kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -598,7 +598,7 @@ async def test_default_layers_are_asked_when_they_are_needed() -> None:
 
 
 async def test_the_hooks_have_the_documented_names() -> None:
-    """The hooks of DESIGN §5 are there, async ones are async, and each says what it is for."""
+    """The hooks are there, async ones are async, and each says what it is for."""
     hooks = {
         "_prepare_options": True,
         "_prepare_request": True,

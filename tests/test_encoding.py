@@ -55,12 +55,12 @@ class Renamed(msgspec.Struct, rename="camel", omit_defaults=True):
     ],
 )
 def test_encoding(value: Any, expected: bytes) -> None:
-    """JSON is compact UTF-8, and everything that msgspec knows is encoded (anchor 48)."""
+    """JSON is compact UTF-8, and everything that msgspec knows is encoded."""
     assert encode_json(value) == expected
 
 
 def test_structs_say_what_they_send() -> None:
-    """Aliases are used, defaults left out where the Struct says so, an explicit None is kept (anchor 45)."""
+    """Aliases are used, defaults left out where the Struct says so, an explicit None is kept."""
     assert encode_json(Renamed("a")) == b'{"firstName":"a"}'
     assert encode_json([Renamed("a", None)]) == b'[{"firstName":"a","lastName":null}]'
     assert encode_json({"u": Renamed("a", None), "x": OMIT}) == b'{"u":{"firstName":"a","lastName":null}}'
@@ -97,12 +97,12 @@ class Number(float):
     ],
 )
 def test_encoding_what_msgspec_does_not_know(make: Any, expected: bytes) -> None:
-    """Iterators become lists, once; other mappings, sequences, views are what they look like (anchor 46)."""
+    """Iterators become lists, once; other mappings, sequences, views are what they look like."""
     assert encode_json(make()) == expected
 
 
 def test_values_are_not_changed() -> None:
-    """Encoding changes nothing of the caller's, also where sentinels are dropped (anchor 46)."""
+    """Encoding changes nothing of the caller's, also where sentinels are dropped."""
     numbers = [1, 2]
     value = {"a": OMIT, "b": {"c": NOT_GIVEN, "n": numbers}}
     extra = {"b": {"d": OMIT}}
@@ -228,7 +228,7 @@ class Twice(Mapping[str, int]):
     ],
 )
 def test_what_cannot_be_encoded(value: Any, kind: str, path: str) -> None:
-    """A type that nothing encodes, a file too, is a TypeError that names type and path (anchor 47)."""
+    """A type that nothing encodes, a file too, is a TypeError that names type and path."""
     with pytest.raises(TypeError) as caught:
         encode_json(value)
     assert f"{kind} at {path} " in str(caught.value)
@@ -290,7 +290,7 @@ def test_a_hook_need_not_be_hashable() -> None:
     ],
 )
 def test_extra_body(value: Any, extra: Mapping[str, Any], expected: Any) -> None:
-    """extra_body wins at the top level, may set null or remove, and works alone (anchor 43, 44)."""
+    """extra_body wins at the top level, may set null or remove, and works alone."""
     assert json.loads(encode_json(value, extra_body=extra)) == expected
 
 

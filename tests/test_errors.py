@@ -40,7 +40,7 @@ from aioapiclient import (
 )
 from aioapiclient.errors import STATUS_ERRORS, status_error_class
 
-# The tree of DESIGN §9: name -> its parents.
+# The tree of errors: name -> its parents.
 TREE = {
     "APIClientError": ("Exception",),
     "APIError": ("APIClientError",),

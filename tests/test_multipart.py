@@ -918,17 +918,17 @@ async def test_any_name_stays_in_its_header(name: str, filename: str) -> None:
     assert part.get_payload(decode=True) == b"x"
 
 
-# The edge cases of the anchor, by their numbers
+# Edge cases
 
 
-def test_edge_32_max_retries_none_fails_at_construction() -> None:
+def test_max_retries_none_fails_at_construction() -> None:
     """``max_retries=None`` fails when the client is made."""
     with pytest.raises(TypeError, match="max_retries"):
         AsyncAPIClient("https://api.example.com", max_retries=None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["content", "files"])
-async def test_edge_33_async_iterator_is_not_touched_before_the_transport_asks(kind: str) -> None:
+async def test_async_iterator_is_not_touched_before_the_transport_asks(kind: str) -> None:
     """An async iterator, as content or in files, is not touched before the transport asks for a chunk."""
     counter = 0
     seen: list[int] = []
@@ -953,7 +953,7 @@ async def test_edge_33_async_iterator_is_not_touched_before_the_transport_asks(k
     assert seen == [0, 1]
 
 
-async def test_edge_34_boundary_of_the_caller_is_respected_verbatim() -> None:
+async def test_boundary_of_the_caller_is_respected_verbatim() -> None:
     """The caller's boundary is sent as it stands, in the header and in the body."""
     content_type = "multipart/form-data; boundary=6b7ba517decee4a450543ea6ae821c82"
     body = build_body(files={}, data={"array": ["foo", "bar"]}, style=BRACKETS, content_type=content_type)
@@ -974,14 +974,14 @@ async def test_edge_34_boundary_of_the_caller_is_respected_verbatim() -> None:
     ]
 
 
-async def test_edge_35_arrays_in_multipart_fields_repeat_the_key() -> None:
+async def test_arrays_in_multipart_fields_repeat_the_key() -> None:
     """With brackets, an array among the fields repeats ``array[]``."""
     body = build_body(files={}, data={"array": ["foo", "bar"]}, style=BRACKETS)
 
     assert [got.name for got in await read(body)] == ["array[]", "array[]"]
 
 
-async def test_edge_36_path_carries_its_basename(tmp_path: Path) -> None:
+async def test_path_carries_its_basename(tmp_path: Path) -> None:
     """A path of any kind is sent under its last segment, and read in a worker thread."""
     path = tmp_path / "some.py"
     path.write_bytes(b"pass")
@@ -991,7 +991,7 @@ async def test_edge_36_path_carries_its_basename(tmp_path: Path) -> None:
         assert (got.filename, got.content) == ("some.py", b"pass")
 
 
-async def test_edge_37_files_as_pairs_with_duplicate_names() -> None:
+async def test_files_as_pairs_with_duplicate_names() -> None:
     """Files are a mapping or pairs, and pairs may repeat a name."""
     pairs = [("file", ("a", b"1")), ("file", ("b", b"2"))]
 
@@ -1004,13 +1004,13 @@ async def test_edge_37_files_as_pairs_with_duplicate_names() -> None:
 
 
 @pytest.mark.parametrize("entry", ["a.txt", ("a.txt", "content"), ["a.txt"], {"b": "a.txt"}])
-def test_edge_38_text_where_a_file_is_expected(entry: Any) -> None:
+def test_text_where_a_file_is_expected(entry: Any) -> None:
     """A str where a file is expected is a TypeError that says what to give, not content."""
     with pytest.raises(TypeError, match=r"is a str, and a file is bytes, .* give a pathlib.Path"):
         build_body(files={"f": entry})
 
 
-async def test_edge_39_the_callers_data_is_neither_changed_nor_copied() -> None:
+async def test_the_callers_data_is_neither_changed_nor_copied() -> None:
     """The caller's containers stay as they are, and their files are never copied."""
 
     class Uncopyable(io.BytesIO):
@@ -1031,7 +1031,7 @@ async def test_edge_39_the_callers_data_is_neither_changed_nor_copied() -> None:
     assert not file.closed
 
 
-async def test_edge_40_nested_arrays_of_files() -> None:
+async def test_nested_arrays_of_files() -> None:
     """Files nested in an array of objects give ``documents[][file]`` for each."""
     body = build_body(files={"documents": [{"file": b"1"}, {"file": b"2"}]}, style=BRACKETS)
 
@@ -1041,7 +1041,7 @@ async def test_edge_40_nested_arrays_of_files() -> None:
     ]
 
 
-def test_edge_41_there_are_no_paths_that_could_miss() -> None:
+def test_there_are_no_paths_that_could_miss() -> None:
     """Files are given where they are, not found by paths: what is no file is an error, and never ignored."""
     with pytest.raises(TypeError, match=r"files\['a\[b\]'\]"):
         build_body(files={"a": {"b": 7}})
@@ -1057,14 +1057,14 @@ def test_edge_41_there_are_no_paths_that_could_miss() -> None:
         ("indices", ["files[0]", "files[1]"]),
     ],
 )
-async def test_edge_42_style_names_files_too(arrays: Any, names: list[str]) -> None:
+async def test_style_names_files_too(arrays: Any, names: list[str]) -> None:
     """The style of arrays names files as it names fields."""
     body = build_body(files={"files": [b"1", b"2"]}, style=QueryStyle(arrays))
 
     assert [got.name for got in await read(body)] == names
 
 
-def test_edge_43_null_in_extra_body_is_sent() -> None:
+def test_null_in_extra_body_is_sent() -> None:
     """A None in extra_body is sent as null, and deletes nothing."""
     body = build_body(json={"foo": "bar", "baz": False}, extra_body={"baz": None})
 
@@ -1072,7 +1072,7 @@ def test_edge_43_null_in_extra_body_is_sent() -> None:
     assert body.content == b'{"foo":"bar","baz":null}'
 
 
-def test_edge_44_extra_body_alone() -> None:
+def test_extra_body_alone() -> None:
     """extra_body works without json."""
     body = build_body(extra_body={"baz": False})
 
@@ -1080,7 +1080,7 @@ def test_edge_44_extra_body_alone() -> None:
     assert body.content == b'{"baz":false}'
 
 
-def test_edge_45_models_in_bodies() -> None:
+def test_models_in_bodies() -> None:
     """Of a Struct that omits defaults only what is set is sent, by its names on the wire, None too if set."""
 
     class Inner(msgspec.Struct, omit_defaults=True, rename="camel"):
@@ -1096,7 +1096,7 @@ def test_edge_45_models_in_bodies() -> None:
     assert body.content == b'{"a":{"firstName":"Ada","other":{"innerName":null}},"b":{},"c":{}}'
 
 
-def test_edge_46_generators_in_bodies_become_lists() -> None:
+def test_generators_in_bodies_become_lists() -> None:
     """A generator or iterator in a body is sent as a list."""
 
     def numbers() -> Iterator[Mapping[str, int]]:
@@ -1109,7 +1109,7 @@ def test_edge_46_generators_in_bodies_become_lists() -> None:
     assert body.content == b'{"items":[{"a":1},{"a":2}],"ints":[1,2]}'
 
 
-def test_edge_47_text_mode_is_refused() -> None:
+def test_text_mode_is_refused() -> None:
     """A file in text mode is refused everywhere: a body is made of bytes, and no encoding is guessed."""
     for files in ({"f": io.StringIO("x")}, {"f": ("n", io.StringIO("x"))}, {"f": FilePart(io.StringIO("x"))}):
         with pytest.raises(TypeError, match="text mode"):

@@ -53,7 +53,7 @@ async def last_request(options: dict[str, Any] | None = None, **keywords: Any) -
 
 
 def test_the_options_of_a_call_are_those_of_the_design() -> None:
-    """`CallOptions` has the names of DESIGN §5, and `RequestOptions` adds what the request is made of."""
+    """`CallOptions` has the documented names, and `RequestOptions` adds what the request is made of."""
     call = set(CallOptions.__annotations__)
     request = set(RequestOptions.__annotations__)
 

@@ -269,7 +269,7 @@ async def test_an_empty_page_with_a_cursor_goes_on() -> None:
 
 
 class Sided(CursorPage[T]):
-    """Goes both ways, as the anchor's pages do."""
+    """Goes both ways."""
 
     first_id: str | None = None
     last_id: str | None = None

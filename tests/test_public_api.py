@@ -30,7 +30,7 @@ ERRORS = {
     "ThrottledError", "TooManyRedirectsError", "UnprocessableEntityError",
 }  # fmt: skip
 
-# The doors of DESIGN §4, and what else a user is handed: ClientOptions, ProblemDetails, the
+# The doors and their names, and what else a user is handed: ClientOptions, ProblemDetails, the
 # errors of long-running operations and of the circuit breaker.
 DOORS = {
     "aioapiclient": ERRORS

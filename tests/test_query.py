@@ -120,20 +120,20 @@ def test_openapi_deep_object() -> None:
     assert query({"color": {"R": 100, "G": 200, "B": 150}}) == row[2]["object"]
 
 
-# --- anchor.md §2, edge cases 5 to 11 ------------------------------------------------------------
+# --- edge cases
 
 
-def test_edge_5_param_overrides_default() -> None:
+def test_param_overrides_default() -> None:
     """A parameter of the call overrides the client's default; the other defaults stay."""
     assert merge_params({"a": 1, "b": 2}, {"b": 3}) == {"a": 1, "b": 3}
 
 
-def test_edge_6_empty_nested_object() -> None:
+def test_empty_nested_object() -> None:
     """An empty object leaves nothing, however deep it lies."""
     assert query({"a": {"b": {"c": {}}}}) == ""
 
 
-def test_edge_7_bool() -> None:
+def test_bool() -> None:
     """True and False are written in lower case."""
     assert query({"a": True, "b": False}) == "a=true&b=false"
 
@@ -147,24 +147,24 @@ def test_edge_7_bool() -> None:
         ("indices", pairs("k[0]=1", "k[1]=2")),
     ],
 )
-def test_edge_8_none_in_array(arrays: Any, expected: list[tuple[str, str]]) -> None:
+def test_none_in_array(arrays: Any, expected: list[tuple[str, str]]) -> None:
     """None, OMIT and NOT_GIVEN vanish from an array in every style, and take no index."""
     assert flatten({"k": [None, 1, OMIT, 2, NOT_GIVEN]}, QueryStyle(arrays=arrays)) == expected
 
 
-def test_edge_9_comma_bools_in_object() -> None:
+def test_comma_bools_in_object() -> None:
     """A comma array of bools inside an object keeps both rules."""
     values = {"a": {"b": [True, False, None, True]}}
     assert flatten(values, QueryStyle(arrays="comma")) == pairs("a[b]=true,false,true")
 
 
-def test_edge_10_mixed_array() -> None:
+def test_mixed_array() -> None:
     """A repeated array may mix scalars and objects; the objects recurse under the same name."""
     assert flatten({"in": ["foo", {"b": {"c": ["d", "e"]}}]}) == pairs("in=foo", "in[b][c]=d", "in[b][c]=e")
 
 
 @pytest.mark.parametrize("field", ["arrays", "nesting"])
-def test_edge_11_unknown_style(field: str) -> None:
+def test_unknown_style(field: str) -> None:
     """An unknown style is refused when it is made, with the choices."""
     options: dict[str, Any] = {field: "semicolons"}
     with pytest.raises(InvalidRequestError, match=r"repeat, comma, brackets, indices|brackets, dots"):

@@ -320,10 +320,10 @@ def test_nested_default_param_hidden_by_the_path() -> None:
     assert built("/x?f[a]=1", default_params={"f": {"a": 2, "b": 3}}) == "https://h/v1/x?f[a]=1&f%5Bb%5D=3"
 
 
-# --- anchor.md §2, edge cases 1 to 4 and 12 to 16
+# --- edge cases
 
 
-def test_edge_1_base_path_kept() -> None:
+def test_base_path_kept() -> None:
     """A leading slash does not drop the base path, as joining URLs would."""
     assert (
         str(BaseURL("http://localhost:5000/custom/path/").build("/foo"))
@@ -331,38 +331,38 @@ def test_edge_1_base_path_kept() -> None:
     )
 
 
-def test_edge_2_slash_is_no_difference() -> None:
+def test_slash_is_no_difference() -> None:
     """A base URL with and without its last slash makes the same URLs."""
     for path in ("foo", "/foo", "/foo/"):
         assert BaseURL("http://h/a").build(path) == BaseURL("http://h/a/").build(path)
 
 
-def test_edge_3_escape_survives_params() -> None:
+def test_escape_survives_params() -> None:
     """An escaped slash in a path survives adding params."""
     assert (
         built("/files/a%2Fb?beta=true", params={"limit": 10}) == "https://h/v1/files/a%2Fb?beta=true&limit=10"
     )
 
 
-def test_edge_4_query_is_merged() -> None:
+def test_query_is_merged() -> None:
     """A query in the path is merged with params, repeated keys too; params win on a clash, all of a name."""
     assert built("/foo?a=1&a=2", params={"b": 3}) == "https://h/v1/foo?a=1&a=2&b=3"
     assert built("/foo?a=1&b=x&a=2", params={"a": 3}) == "https://h/v1/foo?b=x&a=3"
 
 
-def test_edge_12_value_by_component() -> None:
+def test_value_by_component() -> None:
     """One value is escaped for the component that it stands in; a fragment, never sent, is refused."""
     assert built("/{v}?q={v}", {"v": "a/b?c#d"}) == "https://h/v1/a%2Fb%3Fc%23d?q=a%2Fb%3Fc%23d"
     with pytest.raises(InvalidRequestError, match="fragment"):
         BASE.build("/{v}?q={v}#{v}", {"v": "a/b?c#d"})
 
 
-def test_edge_13_escapes_in_values_are_data() -> None:
+def test_escapes_in_values_are_data() -> None:
     """A value that looks escaped is escaped again."""
     assert built("/{v}", {"v": "%20"}) == "https://h/v1/%2520"
 
 
-def test_edge_14_dots() -> None:
+def test_dots() -> None:
     """Dots are fine unless a segment is nothing but one or two of them, also from adjacent places."""
     assert built("/{v}", {"v": "..."}) == "https://h/v1/..."
     assert built("/{v}", {"v": ".hidden"}) == "https://h/v1/.hidden"
@@ -376,14 +376,14 @@ def test_edge_14_dots() -> None:
             BASE.build(template, values)
 
 
-def test_edge_15_dots_in_the_template() -> None:
+def test_dots_in_the_template() -> None:
     """Dot segments in the static part of a template are refused too, escaped or mixed."""
     for template in ("/v1/%2e/{x}", "/v1/%2e./{x}", "/v1/.%2E/{x}", "/v1/../{x}", "/..;{x}"):
         with pytest.raises(InvalidRequestError, match="segment"):
             BASE.build(template, {"x": "ok"})
 
 
-def test_edge_16_dots_in_the_query() -> None:
+def test_dots_in_the_query() -> None:
     """Dots in the query are fine."""
     assert built("/items?q={v}&r=..", {"v": ".."}) == "https://h/v1/items?q=..&r=.."
 

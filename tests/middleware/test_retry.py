@@ -128,7 +128,7 @@ def attempts_of_status(
     unsafe: bool | set[int],
     wish: str | None,
 ) -> int:
-    """The table of DESIGN §10, written once more."""
+    """The retry table, written once more."""
     if wish is not None:
         return 3 if wish == "true" else 1
     if status in {501, 505} or (status < 500 and status not in {408, 409, 425, 429}):

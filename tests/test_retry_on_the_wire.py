@@ -58,7 +58,7 @@ CLASSES = {
     if inspect.isclass(kind) and issubclass(kind, BaseException) and kind.__module__.startswith("aiohttp")
 }
 
-# What the table of DESIGN §10 makes of each: "unsent" is tried again whatever the method.
+# What the retry table makes of each: "unsent" is tried again whatever the method.
 ALWAYS = {
     "ClientConnectorDNSError",
     "ClientConnectorError",

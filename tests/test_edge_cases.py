@@ -1,14 +1,4 @@
-"""The edge cases that the tests of the anchor pin, by their numbers there; each docstring is our fact.
-
-Where another file has a number, the client adds nothing to it, or its part is named here as well:
-
-* 1 to 4, 12 to 16: tests/test_url.py; 5 to 11: tests/test_query.py (``test_edge_...`` there)
-* 28: also tests/test_views.py, by reflection
-* 33 to 47: bodies: tests/test_body.py and tests/test_encoding.py; multipart comes with its issue
-* 49 to 52: the parser has its own tables in tests/test_retry_after.py
-* 60: tests/test_tokens.py
-* 75 to 82, and 94 on a stream: come with the streams
-"""
+"""Edge cases that clients of this kind have stumbled over; each docstring states the fact."""
 
 from __future__ import annotations
 
@@ -86,7 +76,7 @@ async def got(answer: Any, cast_to: Any, **client: Any) -> Any:
 # --- URL and query, where the client adds something
 
 
-async def test_edge_01_the_base_path_is_kept() -> None:
+async def test_the_base_path_is_kept() -> None:
     """A leading slash never drops the base path, on the client and on a view with another base URL."""
     script = Script()
     async with Client("https://h/custom/path/", transport=script) as api:
@@ -96,7 +86,7 @@ async def test_edge_01_the_base_path_is_kept() -> None:
     assert script.urls == ["https://h/custom/path/foo", "https://h/other/foo"]
 
 
-async def test_edge_02_slashes_of_the_base_url() -> None:
+async def test_slashes_of_the_base_url() -> None:
     """A base URL with and without its last slash lead to the same place."""
     script = Script()
     async with Client("https://h/v1", transport=script) as api:
@@ -107,7 +97,7 @@ async def test_edge_02_slashes_of_the_base_url() -> None:
     assert set(script.urls) == {"https://h/v1/x"}
 
 
-async def test_edge_03_04_escapes_and_query_of_the_path() -> None:
+async def test_escapes_and_query_of_the_path() -> None:
     """An escaped slash in a path survives params, and the query of the path is merged with them."""
     request = await sent_to("/files/a%2Fb?beta=true", params={"limit": 10})
 
@@ -122,7 +112,7 @@ async def sent_to(path: str, **options: Any) -> APIRequest:
     return script.last
 
 
-async def test_edge_05_a_param_overrides_the_default() -> None:
+async def test_a_param_overrides_the_default() -> None:
     """A parameter of the call replaces the client's of that name, and the others stay."""
     request = await sent({"params": {"a": 2}}, default_params={"a": 1, "b": 1})
 
@@ -132,7 +122,7 @@ async def test_edge_05_a_param_overrides_the_default() -> None:
 # --- headers
 
 
-async def test_edge_17_an_omitted_header_stays_away() -> None:
+async def test_an_omitted_header_stays_away() -> None:
     """A header that the call omits is absent on every attempt: no attempt sends a word for it."""
     script = Script(reply(503), reply(503), reply())
     async with Client(BASE, default_headers={"X-Count": "0"}, transport=script) as api:
@@ -142,7 +132,7 @@ async def test_edge_17_an_omitted_header_stays_away() -> None:
     assert "OMIT" not in str([request.headers for request in script.requests])
 
 
-async def test_edge_18_a_header_of_the_call_is_never_overwritten() -> None:
+async def test_a_header_of_the_call_is_never_overwritten() -> None:
     """A header of the call is the same on every attempt."""
     script = Script(reply(503), reply(503), reply())
     async with Client(BASE, transport=script) as api:
@@ -151,14 +141,14 @@ async def test_edge_18_a_header_of_the_call_is_never_overwritten() -> None:
     assert [request.headers.getall("X-Count") for request in script.requests] == [["42"]] * 3
 
 
-async def test_edge_19_a_missing_credential_is_no_mistake() -> None:
+async def test_a_missing_credential_is_no_mistake() -> None:
     """A client without credential sends none, and one that a call omits is not missed: the server decides."""
     assert "Authorization" not in (await sent()).headers
     request = await sent({"headers": {"Authorization": OMIT}}, auth=BearerAuth("t"))
     assert "Authorization" not in request.headers
 
 
-async def test_edge_20_an_omit_of_the_client_survives_views() -> None:
+async def test_an_omit_of_the_client_survives_views() -> None:
     """`OMIT` in `default_headers` holds for every view with further headers."""
     script = Script()
     async with Client(BASE, default_headers={"User-Agent": OMIT}, transport=script) as api:
@@ -168,7 +158,7 @@ async def test_edge_20_an_omit_of_the_client_survives_views() -> None:
     assert (script.last.headers["A"], script.last.headers["C"]) == ("b", "d")
 
 
-async def test_edge_21_defaults_override_platform_headers() -> None:
+async def test_defaults_override_platform_headers() -> None:
     """`default_headers` replace what `platform_headers` gives, whatever the case of the name."""
 
     class SDK(Client):
@@ -182,12 +172,12 @@ async def test_edge_21_defaults_override_platform_headers() -> None:
     assert script.last.headers.getall("X-Lang") == ["mine"]
 
 
-async def test_edge_22_a_multidict_is_a_layer() -> None:
+async def test_a_multidict_is_a_layer() -> None:
     """Header objects of aiohttp are taken as a layer."""
     assert (await sent({"headers": CIMultiDict(a="b")})).headers["A"] == "b"
 
 
-async def test_edge_23_no_header_adds_up() -> None:
+async def test_no_header_adds_up() -> None:
     """No header accumulates over layers: the later layer replaces; who wants several values gives them
     together.
     """
@@ -197,7 +187,7 @@ async def test_edge_23_no_header_adds_up() -> None:
     assert request.headers.getall("X-Helper") == ["b", "c"]
 
 
-async def test_edge_24_values_are_sent_as_they_are() -> None:
+async def test_values_are_sent_as_they_are() -> None:
     """The value of a header is sent as it was given: nothing in it is split, joined or deduplicated."""
     request = await sent({"headers": {"X-Beta": "ab, a, ab"}}, default_headers={"X-Beta": "a"})
 
@@ -207,7 +197,7 @@ async def test_edge_24_values_are_sent_as_they_are() -> None:
 # --- options and views
 
 
-def test_edge_25_none_is_a_timeout_and_absent_keeps() -> None:
+def test_none_is_a_timeout_and_absent_keeps() -> None:
     """`with_options(timeout=None)` switches the limits off; left out, they stay."""
     api = Client(BASE, timeout=3)
 
@@ -215,7 +205,7 @@ def test_edge_25_none_is_a_timeout_and_absent_keeps() -> None:
     assert api.with_options(max_retries=1).timeout.total == 3
 
 
-async def test_edge_26_an_empty_layer_clears_nothing() -> None:
+async def test_an_empty_layer_clears_nothing() -> None:
     """An empty mapping of a view changes nothing; None clears."""
     script = Script()
     async with Client(BASE, default_headers={"A": "b"}, transport=script) as api:
@@ -225,7 +215,7 @@ async def test_edge_26_an_empty_layer_clears_nothing() -> None:
     assert ["A" in request.headers for request in script.requests] == [True, False]
 
 
-def test_edge_27_middlewares_of_a_view() -> None:
+def test_middlewares_of_a_view() -> None:
     """None and an empty list clear the middlewares of a view; left out, they are inherited."""
 
     async def own(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -239,7 +229,7 @@ def test_edge_27_middlewares_of_a_view() -> None:
     assert own not in api.with_options(middlewares=[]).chain
 
 
-async def test_edge_29_dropping_a_view_closes_nothing() -> None:
+async def test_dropping_a_view_closes_nothing() -> None:
     """A view that is collected leaves the session to its client."""
     script = Script()
     async with Client(BASE, transport=script) as api:
@@ -250,7 +240,7 @@ async def test_edge_29_dropping_a_view_closes_nothing() -> None:
         assert not script.is_closed
 
 
-async def test_edge_30_the_timeout_of_a_borrowed_session_does_not_count() -> None:
+async def test_the_timeout_of_a_borrowed_session_does_not_count() -> None:
     """Limits are those of the client and the call: what a borrowed session has of its own never ends a
     call.
     """
@@ -269,20 +259,20 @@ async def test_edge_30_the_timeout_of_a_borrowed_session_does_not_count() -> Non
 
 
 @pytest.mark.parametrize("session", [object(), "session", aiohttp.ClientSession])
-def test_edge_31_a_wrong_session_fails_at_once(session: Any) -> None:
+def test_a_wrong_session_fails_at_once(session: Any) -> None:
     """A session of the wrong kind is refused when the client is made."""
     with pytest.raises(TypeError, match=r"session must be an aiohttp.ClientSession"):
         AsyncAPIClient(BASE, session=session)
 
 
-def test_edge_32_retries_that_are_none_fail_at_once() -> None:
+def test_retries_that_are_none_fail_at_once() -> None:
     """`max_retries=None` is refused when the client is made, and says what to give."""
     retries: Any = None
     with pytest.raises(TypeError, match="max_retries must be an int of 0 or more, not None; 0 switches"):
         AsyncAPIClient(BASE, max_retries=retries)
 
 
-async def test_edge_48_json_is_compact() -> None:
+async def test_json_is_compact() -> None:
     """JSON is sent without a space."""
     script = Script()
     async with Client(BASE, transport=script) as api:
@@ -307,7 +297,7 @@ async def test_edge_48_json_is_compact() -> None:
         (52, "99999999999999999999999999999999999"),
     ],
 )
-async def test_edge_49_to_52_odd_hints_give_our_own_wait(number: int, value: str) -> None:
+async def test_odd_hints_give_our_own_wait(number: int, value: str) -> None:
     """A Retry-After of zero, below, in the past, malformed or absurd gives our own
     backoff, never an error.
     """
@@ -319,7 +309,7 @@ async def test_edge_49_to_52_odd_hints_give_our_own_wait(number: int, value: str
     assert api.waits == [0.5], number
 
 
-async def test_edge_53_the_backoff_is_bounded() -> None:
+async def test_the_backoff_is_bounded() -> None:
     """However many attempts came before, the wait is at most 8 s, and nothing overflows."""
     script = Script(reply(500))
     policy = RetryPolicy(max_retries=1100, budget=None, jitter=lambda wait: wait)
@@ -331,7 +321,7 @@ async def test_edge_53_the_backoff_is_bounded() -> None:
     assert (len(api.waits), max(api.waits)) == (1100, 8)
 
 
-async def test_edge_54_a_bug_is_not_retried() -> None:
+async def test_a_bug_is_not_retried() -> None:
     """A RuntimeError, which no wire gives, comes out as it is, at the first attempt."""
     script = Script(RuntimeError("oops"))
     async with Client(BASE, transport=script) as api:
@@ -341,7 +331,7 @@ async def test_edge_54_a_bug_is_not_retried() -> None:
     assert len(script.requests) == 1
 
 
-async def test_edge_55_failed_attempts_hold_no_connection() -> None:
+async def test_failed_attempts_hold_no_connection() -> None:
     """After the last retry no response is left open, neither of the failed attempts nor of the last."""
     script = Script(reply(500))
     async with Client(BASE, max_retries=4, transport=script) as api:
@@ -353,7 +343,7 @@ async def test_edge_55_failed_attempts_hold_no_connection() -> None:
 
 
 @pytest.mark.parametrize("failures", [0, 2, 4])
-async def test_edge_56_retries_are_counted(failures: int) -> None:
+async def test_retries_are_counted(failures: int) -> None:
     """`retries_taken` of a response is the number of attempts before it."""
     script = Script(*[reply(500)] * failures, reply())
     async with Client(BASE, max_retries=4, transport=script) as api:
@@ -363,7 +353,7 @@ async def test_edge_56_retries_are_counted(failures: int) -> None:
     assert [request.attempt for request in script.requests] == [*range(failures + 1)]
 
 
-async def test_edge_57_a_post_is_redirected_as_get() -> None:
+async def test_a_post_is_redirected_as_get() -> None:
     """302 after POST is followed as GET, without the body; not followed, it is a status error with its
     Location.
     """
@@ -381,7 +371,7 @@ async def test_edge_57_a_post_is_redirected_as_get() -> None:
 
 
 @pytest.mark.parametrize("max_retries", [0, 2])
-async def test_edge_58_a_refusal_renews_once(max_retries: int) -> None:
+async def test_a_refusal_renews_once(max_retries: int) -> None:
     """A 401 renews the credential once per call, with `max_retries=0` too, and then is the caller's."""
     asked: list[int] = []
 
@@ -397,7 +387,7 @@ async def test_edge_58_a_refusal_renews_once(max_retries: int) -> None:
     assert [request.headers["Authorization"] for request in script.requests] == ["Bearer t1", "Bearer t2"]
 
 
-async def test_edge_59_many_calls_ask_for_one_token() -> None:
+async def test_many_calls_ask_for_one_token() -> None:
     """However many calls wait for the first token, its provider is asked once."""
     asked: list[int] = []
 
@@ -415,14 +405,14 @@ async def test_edge_59_many_calls_ask_for_one_token() -> None:
 # --- decoding
 
 
-async def test_edge_61_json_under_another_content_type() -> None:
+async def test_json_under_another_content_type() -> None:
     """A content type that names no codec is no obstacle: JSON that it holds is decoded to the type."""
     assert await got(text('{"id":1}', "application/text"), User) == User(1)
 
 
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize(("number", "cast_to"), [(62, User), (63, User | list[User]), (63, Cat | Dog)])
-async def test_edge_62_63_text_is_no_model(strict: bool, number: int, cast_to: Any) -> None:
+async def test_text_is_no_model(strict: bool, number: int, cast_to: Any) -> None:
     """Plain text for a model or a union is an error, lenient too: a value is never of another type than
     asked for.
     """
@@ -430,19 +420,19 @@ async def test_edge_62_63_text_is_no_model(strict: bool, number: int, cast_to: A
         await got(text("my text"), cast_to, strict_response_validation=strict)
 
 
-async def test_edge_64_a_union_is_told_apart_by_values() -> None:
+async def test_a_union_is_told_apart_by_values() -> None:
     """The member of a union is told by the value that came, not by its place."""
     assert await got(reply(json="1"), int | str) == "1"
     assert await got(reply(json={"kind": "dog", "good": True}), Cat | Dog) == Dog(True)
 
 
 @pytest.mark.parametrize(("body", "value"), [("true", True), ("FalSe", False), ("TRUE", True)])
-async def test_edge_65_a_bool_in_any_case(body: str, value: bool) -> None:
+async def test_a_bool_in_any_case(body: str, value: bool) -> None:
     """A bool in a plain text is read in any case."""
     assert await got(text(body), bool) is value
 
 
-async def test_edge_66_annotated_targets() -> None:
+async def test_annotated_targets() -> None:
     """`Annotated` types work, and their constraints hold."""
     positive = Annotated[int, msgspec.Meta(gt=0)]
 
@@ -452,7 +442,7 @@ async def test_edge_66_annotated_targets() -> None:
         await got(reply(json=0), positive)
 
 
-async def test_edge_67_a_validation_error_says_it_itself() -> None:
+async def test_a_validation_error_says_it_itself() -> None:
     """A validation error has reason and place in its own message, and no cause that could quote the body."""
     with pytest.raises(APIResponseValidationError, match=r"Expected `int`, got `str` at \$\.id") as raised:
         await got(reply(json={"id": "s3cr3t"}), User)
@@ -461,7 +451,7 @@ async def test_edge_67_a_validation_error_says_it_itself() -> None:
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
 
 
-async def test_edge_68_a_float_is_a_float() -> None:
+async def test_a_float_is_a_float() -> None:
     """A number for a float is a float, an integer too, at the nearest value that a float has."""
     value = await got(reply(json=2**53 + 1), float)
 
@@ -482,7 +472,7 @@ async def test_edge_68_a_float_is_a_float() -> None:
         ({}, "$"),
     ],
 )
-async def test_edge_69_what_does_not_fit_raises_at_every_level(strict: bool, data: Any, path: str) -> None:
+async def test_what_does_not_fit_raises_at_every_level(strict: bool, data: Any, path: str) -> None:
     """A mismatch at any level raises with its path, lenient too: no value of a wrong type passes."""
     with pytest.raises(APIResponseValidationError) as raised:
         await got(reply(json=data), Team, strict_response_validation=strict)
@@ -490,7 +480,7 @@ async def test_edge_69_what_does_not_fit_raises_at_every_level(strict: bool, dat
     assert raised.value.path == path
 
 
-async def test_edge_70_tags_known_and_new() -> None:
+async def test_tags_known_and_new() -> None:
     """A mistake inside a known variant raises; a new tag raises too, unless the union is open to it."""
     with pytest.raises(APIResponseValidationError, match=r"\$\.lives"):
         await got(reply(json={"kind": "cat", "lives": "nine"}), Open[Cat | Dog])
@@ -505,7 +495,7 @@ class Box(msgspec.Struct, rename="camel"):
     the_pet: Cat | Dog | None = None
 
 
-async def test_edge_71_tags_under_other_names_and_nested() -> None:
+async def test_tags_under_other_names_and_nested() -> None:
     """Tags may stand under any name, and unions inside fields with other names, lists and options."""
     assert await got(reply(json={"thePet": {"kind": "cat", "lives": 9}}), Box) == Box(Cat(9))
     assert await got(reply(json=[{"kind": "dog", "good": True}, None]), list[Cat | Dog | None]) == [
@@ -519,14 +509,14 @@ class Odd(msgspec.Struct):
     self_: int = msgspec.field(name="self", default=0)
 
 
-async def test_edge_72_odd_names_and_aliases() -> None:
+async def test_odd_names_and_aliases() -> None:
     """Fields named `cls` or `self`, and type aliases, work."""
     assert await got(reply(json={"cls": "a", "self": 1}), Odd) == Odd("a", 1)
     assert await got(reply(json="a"), Literal["a", "b"]) == "a"
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="TypeAliasType is of Python 3.12")
-async def test_edge_72_a_type_statement() -> None:
+async def test_a_type_statement() -> None:
     """A `type` alias is the type that it names."""
     from typing import TypeAliasType
 
@@ -535,7 +525,7 @@ async def test_edge_72_a_type_statement() -> None:
     assert await got(reply(json=[{"id": 1}]), users) == [User(1)]
 
 
-async def test_edge_73_the_request_id_is_the_responses() -> None:
+async def test_the_request_id_is_the_responses() -> None:
     """The request id is on the response and on errors; a value holds what the body said, and nothing else."""
     async with Client(BASE, transport=Script(reply(json={"id": 1}, X_Request_Id="r1"))) as api:
         response = await api.get("/x", AsyncAPIResponse[User])
@@ -545,7 +535,7 @@ async def test_edge_73_the_request_id_is_the_responses() -> None:
     assert msgspec.json.encode(user) == b'{"id":1,"name":""}'
 
 
-async def test_edge_74_a_response_without_a_type() -> None:
+async def test_a_response_without_a_type() -> None:
     """`AsyncAPIResponse` without an argument parses to plain data."""
     response = await got(reply(json={"id": 1}), AsyncAPIResponse)
 
@@ -567,7 +557,7 @@ def noting(name: str, notes: list[str]) -> Middleware:
     return note
 
 
-async def test_edge_83_middlewares_from_an_iterator() -> None:
+async def test_middlewares_from_an_iterator() -> None:
     """Middlewares given as a one-shot iterator run, on every call."""
     notes: list[str] = []
 
@@ -581,7 +571,7 @@ async def test_edge_83_middlewares_from_an_iterator() -> None:
     assert notes == ["a in", "a out 200"] * 2
 
 
-async def test_edge_84_an_object_with_an_async_call() -> None:
+async def test_an_object_with_an_async_call() -> None:
     """An object whose `__call__` is async is a middleware."""
 
     class Link:
@@ -592,7 +582,7 @@ async def test_edge_84_an_object_with_an_async_call() -> None:
         assert await api.get("/x") == 1
 
 
-def test_edge_85_a_base_class_is_no_implementation() -> None:
+def test_a_base_class_is_no_implementation() -> None:
     """A subclass of the protocol that overrides nothing is refused when the client is made: it answers
     nothing.
     """
@@ -604,7 +594,7 @@ def test_edge_85_a_base_class_is_no_implementation() -> None:
         Client(BASE, middlewares=[Empty()])
 
 
-async def test_edge_86_a_chain_keeps_nothing_between_calls() -> None:
+async def test_a_chain_keeps_nothing_between_calls() -> None:
     """The chain is joined once and used for every call, the first middleware outermost each time."""
     notes: list[str] = []
     async with Client(BASE, middlewares=[noting("a", notes), noting("b", notes)], transport=Script()) as api:
@@ -614,7 +604,7 @@ async def test_edge_86_a_chain_keeps_nothing_between_calls() -> None:
     assert notes == ["a in", "b in", "b out 200", "a out 200"] * 2
 
 
-async def test_edge_87_a_value_is_parsed_once() -> None:
+async def test_a_value_is_parsed_once() -> None:
     """What a middleware parses is the very object that the caller gets."""
     seen: list[Any] = []
 
@@ -627,7 +617,7 @@ async def test_edge_87_a_value_is_parsed_once() -> None:
         assert await api.get("/x", User) is seen[0]
 
 
-async def test_edge_88_an_error_is_a_response_inside() -> None:
+async def test_an_error_is_a_response_inside() -> None:
     """Inside the chain a status error is a response with its body; outside it is raised, once."""
     notes: list[str] = []
     async with Client(BASE, middlewares=[noting("a", notes)], transport=Script(reply(404))) as api:
@@ -640,7 +630,7 @@ async def test_edge_88_an_error_is_a_response_inside() -> None:
 @pytest.mark.parametrize(
     ("how", "attempts"), [("bug", 1), ("retryable", 3), ("from retryable", 3), ("from cause", 3)]
 )
-async def test_edge_89_what_a_middleware_raises(how: str, attempts: int) -> None:
+async def test_what_a_middleware_raises(how: str, attempts: int) -> None:
     """A middleware's own error is not retried, a RetryableError is; when no retry is left its cause comes
     out.
     """
@@ -665,7 +655,7 @@ async def test_edge_89_what_a_middleware_raises(how: str, attempts: int) -> None
     assert how == "retryable" or raised.value is bug
 
 
-async def test_edge_90_a_second_send_is_identical() -> None:
+async def test_a_second_send_is_identical() -> None:
     """A handler that is called again with a copy of its request sends the same headers and body."""
     script = Script(reply(529), reply())
 
@@ -685,7 +675,7 @@ async def test_edge_90_a_second_send_is_identical() -> None:
     assert script.bodies == [b'{"a":1}'] * 2
 
 
-def test_edge_91_a_copy_shares_the_body_and_not_the_headers() -> None:
+def test_a_copy_shares_the_body_and_not_the_headers() -> None:
     """A copy of a request has headers of its own, and shares the body, open files too, and `extensions`."""
     file = io.BytesIO(b"x")
     request = APIRequest("PUT", f"{BASE}/x", body=Body(file), headers={"A": "b"}, extensions={"e": 1})  # type: ignore[arg-type]
@@ -698,7 +688,7 @@ def test_edge_91_a_copy_shares_the_body_and_not_the_headers() -> None:
     assert twin.body is request.body
 
 
-async def test_edge_92_a_file_through_a_copying_middleware(tmp_path: Path) -> None:
+async def test_a_file_through_a_copying_middleware(tmp_path: Path) -> None:
     """An open file is sent through a middleware that copies its request, again after a failure, and stays
     open.
     """
@@ -717,7 +707,7 @@ async def test_edge_92_a_file_through_a_copying_middleware(tmp_path: Path) -> No
     assert script.bodies == [b"content"] * 2
 
 
-async def test_edge_93_a_response_is_handed_back_unparsed() -> None:
+async def test_a_response_is_handed_back_unparsed() -> None:
     """A call that asks for the response gets it with its body undecoded, whatever a middleware does."""
     answer = text("<not json>", "application/json")
 
@@ -732,7 +722,7 @@ async def test_edge_93_a_response_is_handed_back_unparsed() -> None:
         await response.parse()
 
 
-async def test_edge_94_a_fallback_gives_the_second_answer() -> None:
+async def test_a_fallback_gives_the_second_answer() -> None:
     """A middleware that drops a failed answer and asks again gives the second one, and
     leaves nothing open.
     """
