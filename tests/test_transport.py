@@ -289,6 +289,68 @@ async def test_bad_urls(any_transport: AiohttpTransport) -> None:
         await any_transport(request)
 
 
+# --- IPv6 zones
+
+
+class ZoneNoting(aiohttp.TCPConnector):
+    """Notes the host that it is to resolve, and connects to 127.0.0.1."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.hosts: list[str] = []
+
+    async def _resolve_host(self, host: str, port: int, traces: Any = None) -> Any:
+        self.hosts.append(host)
+        return await super()._resolve_host("127.0.0.1", port, traces)
+
+
+ZONES = ["[FE80::1%25eTh0.1]", "[FE80::1%eTh0.1]"]
+
+
+@pytest.mark.parametrize("kind", ["own", "borrowed"])
+@pytest.mark.parametrize("host", ZONES)
+async def test_the_zone_of_an_address_is_for_the_resolver(host: str, kind: str) -> None:
+    """The resolver gets an IPv6 zone as it is, however the URL writes it; the server never sees it."""
+    connector = ZoneNoting()
+    async with aiohttp.ClientSession(connector=connector) as session, raw_server(respond(ok())) as server:
+        transport = (
+            AiohttpTransport(session=session)
+            if kind == "borrowed"
+            else AiohttpTransport(connector=lambda: connector)
+        )
+        url = server.url.replace("127.0.0.1", host)
+        by_hand = URL.build(scheme="http", authority=f"{host}:{server.port}", path="/a%25b", encoded=True)
+        for target in (url + "/a%25b?c=d%25", BaseURL(url).build("/a%25b"), by_hand):
+            assert await fetch(transport, target) == b"{}"
+        await transport.close()
+
+    assert [host.lower() for host in connector.hosts] == ["fe80::1%eth0.1"] * len(connector.hosts)
+    assert connector.hosts[0].endswith("%eTh0.1")
+    assert [got.target for got in server.requests] == ["/a%25b?c=d%25", "/a%25b", "/a%25b"]
+    for got in server.requests:
+        assert [value.lower() for value in got.headers.getall("Host")] == [f"[fe80::1]:{server.port}"]
+
+
+async def test_a_certificate_is_for_the_address_without_its_zone() -> None:
+    """TLS compares a certificate with the IPv6 address alone: a zone would make a name of it."""
+    transport = AiohttpTransport(connector=lambda: ZoneNoting(ssl=client_tls()))
+    async with raw_server(respond(ok()), tls=True) as server:
+        with pytest.raises(APIConnectionError, match=r"IP address mismatch.*'fe80::1'"):
+            await fetch(transport, f"https://[fe80::1%25eth0]:{server.port}")
+    await transport.close()
+
+
+async def test_a_proxy_cannot_reach_a_zone() -> None:
+    """An address with a zone is of this machine's network interface, so no proxy is asked for it."""
+    async with raw_server(respond(ok())) as proxy:
+        transport = AiohttpTransport(proxy=proxy.url)
+        with pytest.raises(InvalidRequestError, match=r"a proxy cannot reach an IPv6 zone"):
+            await fetch(transport, "http://[fe80::1%25eth0]/")
+        await transport.close()
+
+    assert proxy.requests == []
+
+
 # --- the response
 
 

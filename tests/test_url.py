@@ -25,7 +25,7 @@ from aioapiclient._url.base import (
     without_fragment,
     without_userinfo,
 )
-from aioapiclient._url.origins import origin_of
+from aioapiclient._url.origins import TrustedOrigins, origin_of
 from aioapiclient.errors import InvalidRequestError
 
 RESOLUTION = json.loads((Path(__file__).parent / "cases" / "rfc3986_resolution.json").read_text("utf-8"))
@@ -204,6 +204,39 @@ def test_paths_refused(path: str, message: str) -> None:
     """A path that looks like another host, or that nobody can send, is refused with the reason."""
     with pytest.raises(InvalidRequestError, match=re.escape(message)):
         BASE.build(path, {"id": 1})
+
+
+@pytest.mark.parametrize(
+    ("host", "written"),
+    [
+        ("[FE80::1%25eTh0]", "[fe80::1%25eTh0]"),
+        ("[fe80::1%eth0]", "[fe80::1%25eth0]"),
+        ("[fe80::1%25eth0.100]:8080", "[fe80::1%25eth0.100]:8080"),
+        ("[fe80::1%25]", "[fe80::1%2525]"),
+        ("[fe80::1%2]", "[fe80::1%252]"),
+    ],
+)
+def test_ipv6_zone(host: str, written: str) -> None:
+    """An IPv6 zone has one spelling, that of RFC 6874, and keeps its case: a view of it is trusted."""
+    base = BaseURL(f"http://{host}/v1")
+
+    assert base.authority == written
+    assert str(base.build("/x")) == f"http://{written}/v1/x"
+    assert str(check_url(f"http://{host}/x")).lower() == f"http://{written}/x".lower()
+    assert BaseURL(str(base.url)).url == base.url
+    assert redact_url(f"http://{host}/x?y") == redact_url(f"http://{host.replace('%25e', '%e')}/x?z")
+    assert TrustedOrigins(BaseURL("http://h"), [f"http://{host}"]).trusts(check_url(f"http://{host}/"))
+
+
+@pytest.mark.parametrize(
+    "host", ["[fe80::1%]", "[fe80::1%a/b]", "[fe80::1%a%0a]", "[%eth0]", "h%eth0", "[::1%a"]
+)
+def test_no_ipv6_zone(host: str) -> None:
+    """What is no zone, and a zone at what is no IPv6 address, is refused."""
+    with pytest.raises(InvalidRequestError):
+        BaseURL(f"http://{host}")
+    with pytest.raises(InvalidRequestError):
+        check_url(f"http://{host}/")
 
 
 @pytest.mark.parametrize("path", [None, b"/x", 5, ["/x"]])

@@ -39,6 +39,7 @@ from aioapiclient._headers import check_layer, check_token
 from aioapiclient._request import APIRequest
 from aioapiclient._response import AsyncAPIResponse
 from aioapiclient._types import Timeout
+from aioapiclient._url.syntax import split_zone
 from aioapiclient.errors import (
     APIConnectionError,
     ClientClosedError,
@@ -133,10 +134,13 @@ class AiohttpTransport:
         if session is None or self._loop is not asyncio.get_running_loop():
             session = self._open()
         options = self._options(request)
+        url = request.url
+        if "%" in url.raw_authority:
+            url = self._enter_zone(url, options)
         try:
             # What `session.request` wraps in an object of its own, which serves ``async with`` alone.
             send = session._request  # pyright: ignore[reportPrivateUsage]
-            raw = await send(request.method, request.url, **options)
+            raw = await send(request.method, url, **options)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not session.closed or task is None or task.cancelling():
@@ -180,6 +184,10 @@ class AiohttpTransport:
             proxy = self._environment.find(request.url)
         if proxy is None:
             return
+        if "%" in request.url.raw_authority:
+            raise InvalidRequestError(
+                f"{request.label}: a proxy cannot reach an IPv6 zone, an interface of this machine"
+            )
         options["proxy"] = proxy.url
         if proxy.authorization is None:
             return
@@ -203,6 +211,26 @@ class AiohttpTransport:
         options["middlewares"] = (_send_once, *session._middlewares)
         options["raise_for_status"] = False
         options["max_line_size"] = options["max_field_size"] = LINE
+
+    def _enter_zone(self, url: URL, options: dict[str, Any]) -> URL:
+        """Return *url* as a resolver reads its IPv6 zone, which no server is told (RFC 6874 §4)."""
+        host = url.raw_host or ""
+        address, zone = split_zone(host)
+        if not zone:
+            return url
+        if self._borrowed is not None:
+            own_host = _without_zone(url.host_port_subcomponent or "")
+            options["headers"] = CIMultiDict(options["headers"], Host=own_host)
+        if url.scheme == "https":
+            options["server_hostname"] = address
+        authority = url.raw_authority.replace(f"[{host}]", f"[{address}%{zone}]")
+        return URL.build(
+            scheme=url.scheme,
+            authority=authority,
+            path=url.raw_path,
+            query_string=url.raw_query_string,
+            encoded=True,
+        )
 
     def _is_home(self, request: APIRequest) -> bool:
         if self.home is not None:
@@ -329,6 +357,12 @@ def _as_url(url: str | URL) -> URL:
     return url if type(url) is URL else URL(url)
 
 
+def _without_zone(authority: str) -> str:
+    """*authority* without the zone of an IPv6 address; a name has no ``%``."""
+    before, percent, after = authority.partition("%")
+    return f"{before}]{after.partition(']')[2]}" if percent else authority
+
+
 class _ExactRequest(aiohttp.ClientRequest):
     """Sends the headers that it is given, after Host, and adds none but those that frame its body.
 
@@ -339,7 +373,8 @@ class _ExactRequest(aiohttp.ClientRequest):
 
     def update_headers(self, headers: Any) -> None:
         """Take *headers* over as they are."""
-        self.headers = CIMultiDict(Host=self.url.host_port_subcomponent or "")
+        host = self.url.host_port_subcomponent or ""
+        self.headers = CIMultiDict(Host=_without_zone(host) if "%" in host else host)
         if headers:
             self.headers.extend(headers)
 

@@ -35,6 +35,7 @@ from .syntax import (
     escape_any,
     escape_header,
     escape_illegal,
+    escape_zone,
     is_absolute,
     normal_authority,
     refuse_controls,
@@ -243,6 +244,8 @@ def _pair_name(pair: str) -> str:
 def check_url(url: str | URL) -> URL:
     """An absolute ``http`` or ``https`` URL, byte for byte but for its fragment, which is never sent.
 
+    An IPv6 zone, which is not sent either, is written as RFC 6874 has it: ``[fe80::1%25eth0]``.
+
     Raises `InvalidRequestError` for another scheme, no host, userinfo, a port out of range, and for
     control characters, spaces, backslashes and characters that are not ASCII; `TypeError` for what is
     neither str nor URL.
@@ -260,7 +263,7 @@ def check_url(url: str | URL) -> URL:
     split_authority(parts.authority, "the URL")
     return URL.build(
         scheme=parts.scheme,
-        authority=parts.authority,
+        authority=escape_zone(parts.authority),
         path=parts.path or "/",
         query_string=parts.query or "",
         encoded=True,

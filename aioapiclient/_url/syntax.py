@@ -24,12 +24,14 @@ __all__ = [
     "escape_any",
     "escape_header",
     "escape_illegal",
+    "escape_zone",
     "is_absolute",
     "normal_authority",
     "refuse_controls",
     "refuse_dot_segments",
     "split_authority",
     "split_url",
+    "split_zone",
 ]
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -76,7 +78,7 @@ _PARTS = lazily(
 
 # Host and port (RFC 3986 §3.2.2, §3.2.3), but without escapes in the host: nothing before DNS decodes them.
 _HOST_PORT = lazily(
-    r"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9!$&'()*+,;=._~-]+)(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9!$&'()*+,;=._~-]+)(?::(?P<port>[0-9]{1,5}))?"
 )
 
 
@@ -110,6 +112,22 @@ def split_authority(authority: str, what: str) -> tuple[str, int | None]:
     return match["host"], None if port is None else int(port)
 
 
+# The zone of an IPv6 address: the name or number of a network interface of this machine. RFC 6874 writes
+# `[fe80::1%25eth0]`, people and operating systems `[fe80::1%eth0]`. A zone that is all of `25` is no escape.
+_ZONE = lazily(r"%(?:25(?!\]))?(?P<zone>[^\]]+)\]")
+
+
+def escape_zone(authority: str) -> str:
+    """Return *authority* with an IPv6 zone written as RFC 6874 has it: ``[fe80::1%25eth0]``."""
+    return _ZONE.sub(r"%25\g<zone>]", authority) if "%" in authority else authority
+
+
+def split_zone(host: str) -> tuple[str, str]:
+    """Return the IPv6 address in *host*, ``[fe80::1%25eth0]`` or bare, and its zone; "" for none."""
+    address, _, zone = escape_zone(f"[{host.strip('[]')}]")[1:-1].partition("%25")
+    return address, zone
+
+
 def encode_host(authority: str, what: str) -> str:
     """*authority* with a host that is not ASCII in its IDNA form, as yarl makes it."""
     if authority.isascii():
@@ -126,8 +144,9 @@ def encode_host(authority: str, what: str) -> str:
 
 def normal_authority(scheme: str, authority: str, what: str) -> str:
     """Host and port in the one spelling that origins are compared in: lower case, no default port."""
-    host, port = split_authority(encode_host(authority, what), what)
-    host = host.lower()
+    host, port = split_authority(escape_zone(encode_host(authority, what)), what)
+    address, percent, zone = host.partition("%")
+    host = address.lower() + percent + zone  # names of interfaces differ in case
     return host if port in (None, DEFAULT_PORTS[scheme]) else f"{host}:{port}"
 
 
