@@ -78,10 +78,47 @@ def test_repr() -> None:
         ("api.example.com:8080", "http://api.example.com:8080", True),
         ("api.example.com:8080", "http://api.example.com", False),
         ("127.0.0.1", "http://127.0.0.1:9999", True),
+        # everything
+        ("other.example.com, *", "http://api.example.com", True),
+        # what is below a domain
+        ("*.example.com", "http://api.example.com", True),
+        ("*.example.com", "http://a.b.example.com", True),
+        ("*.example.com", "http://example.com", False),
+        ("*.example.com", "http://badexample.com", False),
+        (".example.com", "http://example.com", True),
+        ("example.com.", "http://api.example.com", True),
+        ("example.com", "http://api.example.com.", True),
+        ("*.example.com:8080", "http://api.example.com:8080", True),
+        ("*.example.com:8080", "http://api.example.com:8081", False),
+        ("b\u00fccher.example", "http://xn--bcher-kva.example", True),
+        # the port of the scheme
+        ("api.example.com:80", "http://api.example.com", True),
+        # addresses and networks
+        ("10.0.0.0/8", "http://10.20.30.40:8080", True),
+        ("10.0.0.0/8", "http://11.0.0.1", False),
+        ("10.1.2.3/8", "http://10.20.30.40", True),
+        ("10.0.0.0/8", "http://10.example.com", False),
+        ("10.0.0.0/99", "http://10.0.0.1", False),
+        ("10.0.0.1:8080", "http://10.0.0.1:8080", True),
+        ("10.0.0.1:8080", "http://10.0.0.1:8081", False),
+        ("0.0.1", "http://10.0.0.1", False),
+        ("10.0.0.1", "http://[::ffff:10.0.0.1]", True),
+        ("[::1]", "http://[::1]:9999", True),
+        ("[::1]:80", "http://[::1]", True),
+        ("[::1]:80", "http://[::1]:81", False),
+        ("::1", "http://[0:0:0:0:0:0:0:1]", True),
+        ("fd00::/8", "http://[fd12:3456::1]", True),
+        ("fd00::/8", "http://[fe80::1]", False),
+        ("fd00::/8", "http://10.0.0.1", False),
+        ("fe80::/10", "http://[fe80::1%25eth0]", True),
+        ("fe80::1%eth0", "http://[fe80::1%25eth1]", True),
+        # what is nothing
+        (",, ,", "http://api.example.com", False),
+        ("., :80, []", "http://api.example.com", False),
     ],
 )
 def test_no_proxy(monkeypatch: pytest.MonkeyPatch, no_proxy: str, url: str, is_bypassed: bool) -> None:
-    """``no_proxy`` has the meaning that urllib gives it, and white space does no harm."""
+    """``no_proxy`` has the meaning that curl and Go give it, and white space does no harm."""
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", no_proxy)
     proxies = EnvironmentProxies()
@@ -97,6 +134,27 @@ def test_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = proxies.find(URL("https://h"))
     assert proxy is not None
     assert proxy.url == URL("http://secure.example:1")
+
+
+def test_all_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``ALL_PROXY`` is for a scheme without a proxy of its own, an empty one too; ``no_proxy`` bounds it."""
+    monkeypatch.setenv("ALL_PROXY", "http://all.example:1")
+    monkeypatch.setenv("https_proxy", "http://secure.example:2")
+    monkeypatch.setenv("http_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "inside.example")
+    proxies = EnvironmentProxies()
+
+    assert proxies.find(URL("http://h")) == Proxy(URL("http://all.example:1"), None)
+    assert proxies.find(URL("https://h")) == Proxy(URL("http://secure.example:2"), None)
+    assert proxies.find(URL("http://inside.example")) is None
+
+
+def test_all_proxy_by_socks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that is refused is named by its variable."""
+    monkeypatch.setenv("ALL_PROXY", "socks5h://127.0.0.1:1080")
+
+    with pytest.raises(InvalidRequestError, match=r"all_proxy must be an http:// .*SOCKS"):
+        EnvironmentProxies().find(URL("https://h"))
 
 
 def test_no_scheme(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 from typing import Any, Final, NamedTuple
 from urllib import request as environment
 from urllib.parse import unquote
@@ -12,9 +13,10 @@ from yarl import URL
 from aioapiclient._headers import is_utf8
 from aioapiclient._patterns import lazily
 from aioapiclient._url.base import redact_url
+from aioapiclient._url.syntax import encode_host, split_zone
 from aioapiclient.errors import InvalidRequestError
 
-__all__ = ["EnvironmentProxies", "Proxy"]
+__all__ = ["EnvironmentProxies", "NoProxy", "Proxy"]
 
 _SEPARATORS: Final = lazily(r"[\s,]+")
 
@@ -29,8 +31,8 @@ class Proxy(NamedTuple):
         return f"<Proxy {redact_url(self.url)}>"
 
     @classmethod
-    def parse(cls, proxy: str | URL) -> Proxy:
-        """Take the credentials out of a proxy's URL.
+    def parse(cls, proxy: str | URL, name: str = "proxy") -> Proxy:
+        """Take the credentials out of a proxy's URL, which messages call *name*.
 
         Raises `InvalidRequestError` for what is no URL of an HTTP proxy; never with its credentials.
         """
@@ -39,10 +41,10 @@ class Proxy(NamedTuple):
         except ValueError:
             url = None  # refused out here: the error may quote a password
         if url is None:
-            raise InvalidRequestError("proxy is not a URL")
+            raise InvalidRequestError(f"{name} is not a URL")
         if url.scheme not in ("http", "https") or not url.raw_host:
             raise InvalidRequestError(
-                "proxy must be an http:// or https:// URL with a host; for SOCKS give a connector factory"
+                f"{name} must be an http:// or https:// URL with a host; for SOCKS give a connector factory"
             )
         return cls(url.origin(), _authorization(url))
 
@@ -58,24 +60,27 @@ def _authorization(url: URL) -> str | None:
 
 
 class EnvironmentProxies:
-    """The proxies of the environment (``http_proxy``, ``https_proxy``, ``no_proxy``), read once, when made.
+    """The proxies of the environment, read once, when made; netrc is never read.
 
-    They are those of `urllib.request.getproxies`, the system's own where the environment names none.
-    The names in ``no_proxy`` may stand apart by commas or white space. netrc is never read.
+    ``http_proxy`` and ``https_proxy`` are for their schemes, ``all_proxy`` for a scheme without one of
+    its own, and ``no_proxy`` names what is reached directly: see `NoProxy`. Where the environment names
+    none of them the system's own count, as `urllib.request.getproxies` finds them.
     """
 
-    __slots__ = ("_bypassed", "_from_environment", "_known", "_proxies")
+    __slots__ = ("_bypass", "_known", "_proxies")
 
     def __init__(self) -> None:
-        self._from_environment = environment.getproxies_environment()
-        self._proxies = self._from_environment or environment.getproxies()
-        self._bypassed = ",".join(_SEPARATORS.split(self._proxies.get("no", "").strip()))
+        named = environment.getproxies_environment()
+        self._proxies = named or environment.getproxies()
+        self._bypass = NoProxy(named.get("no", "")) if named else None
         self._known: dict[tuple[str, str, int | None], Proxy | None] = {}
 
     def find(self, url: URL) -> Proxy | None:
-        """The proxy for *url*, None where it is reached directly.
+        """Return the proxy for *url*, None where it is reached directly.
 
-        Raises `InvalidRequestError` where the environment names what is no HTTP proxy.
+        Raises:
+            InvalidRequestError: The environment names a proxy of another kind for it.
+
         """
         key = (url.scheme, url.raw_host or "", url.port)
         if key not in self._known:
@@ -85,14 +90,73 @@ class EnvironmentProxies:
         return self._known[key]
 
     def _resolve(self, scheme: str, host: str, port: int | None) -> Proxy | None:
-        value = self._proxies.get(scheme, "").strip()
-        if not value or self._is_bypassed(host, port):
+        name = next((name for name in (scheme, "all") if self._proxies.get(name, "").strip()), None)
+        if name is None or self._is_bypassed(host, port):
             return None
-        return Proxy.parse(value if "://" in value else f"http://{value}")
+        value = self._proxies[name].strip()
+        return Proxy.parse(value if "://" in value else f"http://{value}", f"{name}_proxy")
 
     def _is_bypassed(self, host: str, port: int | None) -> bool:
-        if not self._from_environment:
+        if self._bypass is None:
             return bool(environment.proxy_bypass(host))
-        # What the stubs do not know, urllib has had for as long as there was Python 3.
-        is_bypassed: Any = vars(environment)["proxy_bypass_environment"]
-        return bool(is_bypassed(f"{host}:{port}", {"no": self._bypassed}))
+        return self._bypass.names(host, port)
+
+
+class NoProxy:
+    """The hosts that a ``no_proxy`` names, its entries separated by commas or white space.
+
+    Each entry is read as curl and Go read it: ``*`` for every host; an IP address or a network
+    (``10.0.0.0/8``, ``fd00::/8``), compared with addresses in URLs and never with what a name resolves
+    to; a domain, with or without a leading dot, for itself and the names below it; ``*.domain`` for
+    the names below it alone. All but networks may end in a port. What is none of these names no host.
+    """
+
+    __slots__ = ("_domains", "_everything", "_networks")
+
+    def __init__(self, text: str) -> None:
+        entries = [entry for entry in _SEPARATORS.split(text.lower()) if entry]
+        self._everything = "*" in entries
+        self._networks: list[tuple[Any, int | None]] = []
+        self._domains: list[tuple[str, int | None]] = []
+        for entry in entries:
+            self._add(entry)
+
+    def _add(self, entry: str) -> None:
+        match = _HOST_PORT.fullmatch(entry)
+        host, port = entry, None
+        if match is not None:
+            host = match["name"] if match["address"] is None else match["address"]
+            port = None if match["port"] is None else int(match["port"])
+        try:
+            self._networks.append((ipaddress.ip_network(split_zone(host)[0], strict=False), port))
+        except ValueError:
+            self._domains.append((_encoded(host.strip(".")), port))
+
+    def names(self, host: str, port: int | None) -> bool:
+        """Return whether *host*, of a URL, is named, with any port or with *port*."""
+        if self._everything:
+            return True
+        host = split_zone(host)[0].lower().rstrip(".")
+        try:
+            address: Any = ipaddress.ip_address(host)
+        except ValueError:
+            return any(_is_below(host, domain) for domain, own in self._domains if own in (None, port))
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network, own in self._networks if own in (None, port))
+
+
+# A bare IPv6 address has colons and no port.
+_HOST_PORT: Final = lazily(r"(?:\[(?P<address>[^\]]*)\]|(?P<name>[^:]*))(?::(?P<port>\d{1,5}))?")
+
+
+def _encoded(domain: str) -> str:
+    try:
+        return encode_host(domain, "no_proxy")
+    except InvalidRequestError:
+        return ""
+
+
+def _is_below(host: str, domain: str) -> bool:
+    if not domain.startswith("*."):
+        return host == domain or (bool(domain) and host.endswith(f".{domain}"))
+    return host.endswith(domain[1:])
