@@ -163,7 +163,8 @@ class _Download:
                 raise response.validation_error(f"the body ends at {self._position}, not at {self._stop}")
             if self._end is None or self._position >= self._end:
                 return None
-            broken = APIConnectionError(f"{response.request.label}: only a part of the rest came")
+            message = f"{response.request.label}: only a part of the rest came"
+            broken = APIConnectionError(message, reason="truncated")
         return await self._resume(broken)
 
     async def _take(self, chunk: bytes) -> None:

@@ -4,7 +4,8 @@
 
     APIClientError
       APIError                       a call failed; .request .body .retries_taken .retry_after
-        APIConnectionError           no whole response came; .sent says whether the request may have left
+        APIConnectionError           no whole response came; .sent says whether the request may have left,
+                                     .reason why, in one word for programs
           APITimeoutError            .phase says which limit ran out
           APIStreamError             a stream broke, or reported an error of its own
         APIStatusError               a response came, with a status that is not a success
@@ -59,6 +60,7 @@ __all__ = [
     "ClientClosedError",
     "ConcurrencyLimitError",
     "ConflictError",
+    "ConnectionReason",
     "ContentTooLargeError",
     "GatewayTimeoutError",
     "GoneError",
@@ -83,6 +85,26 @@ __all__ = [
 
 TimeoutPhase: TypeAlias = Literal["connect", "pool", "attempt", "read", "write", "total"]
 """Which limit of a `Timeout` ran out."""
+
+ConnectionReason: TypeAlias = Literal[
+    "refused",
+    "unreachable",
+    "dns",
+    "tls",
+    "certificate",
+    "proxy",
+    "pool",
+    "timeout",
+    "reset",
+    "closed",
+    "truncated",
+    "not_http",
+    "system",
+    "connector",
+    "event",
+    "other",
+]
+"""Why no whole response came, in one word for programs; docs/errors.md says what each means."""
 
 _LIVE = frozenset({"request", "response"})
 
@@ -166,11 +188,20 @@ class APIConnectionError(APIError):
     sent: Literal[False] | None
     """False when the request surely never reached the wire; None when it may have."""
 
+    reason: ConnectionReason
+    """Why, in one word for programs: ``refused``, ``dns``, ``truncated``."""
+
     def __init__(
-        self, message: str = "Connection failed", *, sent: Literal[False] | None = None, **facts: Any
+        self,
+        message: str = "Connection failed",
+        *,
+        sent: Literal[False] | None = None,
+        reason: ConnectionReason = "other",
+        **facts: Any,
     ) -> None:
         super().__init__(message, **facts)
         self.sent = sent
+        self.reason = reason
 
 
 class APITimeoutError(APIConnectionError):
@@ -180,6 +211,7 @@ class APITimeoutError(APIConnectionError):
     """The limit that ran out: connect, pool, attempt, read, write or total."""
 
     def __init__(self, message: str = "Timed out", *, phase: TimeoutPhase = "total", **facts: Any) -> None:
+        facts.setdefault("reason", "pool" if phase == "pool" else "timeout")
         super().__init__(message, **facts)
         self.phase = phase
 

@@ -376,6 +376,7 @@ async def test_a_body_can_be_cut(cut_after: int, got: list[bytes]) -> None:
     assert pieces == got
     assert raised.value.request is response.request
     assert raised.value.sent is None
+    assert raised.value.reason == "truncated"
     with pytest.raises(APIConnectionError):
         await (await transport(get())).read()
     assert transport.open_responses == 0

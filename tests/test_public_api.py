@@ -48,7 +48,7 @@ DOORS = {
         "APIRequest", "AsyncAPIResponse", "Auth", "Body", "Handler", "Middleware", "Token", "TokenCache",
         "per_attempt", "per_send",
     },
-    "aioapiclient.errors": ERRORS | {"TimeoutPhase"},
+    "aioapiclient.errors": ERRORS | {"ConnectionReason", "TimeoutPhase"},
     "aioapiclient.middleware": {
         "AuthMiddleware", "DeadlineMiddleware", "DecodingMiddleware", "HeadersMiddleware",
         "RedirectMiddleware", "RetryMiddleware", "TimeoutMiddleware",

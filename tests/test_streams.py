@@ -571,7 +571,7 @@ async def test_the_response_is_at_hand() -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        APIConnectionError("cut"),
+        APIConnectionError("cut", reason="truncated"),
         APITimeoutError("silent", phase="read"),
         BodyTooLargeError("much"),
         APIResponseValidationError("not gzip"),
@@ -589,6 +589,7 @@ async def test_a_break_is_a_stream_error(broken: Exception) -> None:
     assert (error.events_seen, error.bytes_seen, error.retries_taken) == (2, 38, 2)
     assert (error.type, error.body, error.request) == (None, None, response.request)
     assert error.__cause__ is broken
+    assert error.reason == getattr(broken, "reason", "other")
     assert str(error) == f"GET {URL}: the stream broke after 2 events"
     assert response.is_closed
     assert pickle.loads(pickle.dumps(error)).events_seen == 2
@@ -613,6 +614,7 @@ async def test_an_error_event_raises() -> None:
     assert found == [Item(1)]
     assert type(error) is APIStreamError
     assert (error.type, error.events_seen, error.bytes_seen) == ("overloaded_error", 1, len(body))
+    assert error.reason == "event"
     assert error.body == json.loads(payload)
     assert str(error) == f"GET {URL}: the stream reported an error"
     assert state(response) == "closed"

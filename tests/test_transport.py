@@ -416,6 +416,7 @@ async def test_broken_response(any_transport: AiohttpTransport, answer: bytes, m
         with pytest.raises(APIConnectionError, match="not valid HTTP") as caught:
             await fetch(any_transport, server.url, method)
         assert (caught.value.sent, caught.value.final) == (None, False)
+        assert caught.value.reason == "not_http"
         assert len(server.requests) == 1
         assert await fetch(any_transport, server.url, method) == b"{}"
         assert server.connections == 2
@@ -430,8 +431,9 @@ async def test_chunk_that_breaks_later(any_transport: AiohttpTransport) -> None:
         await exchange.send(b"zz\r\n")
 
     async with raw_server(script) as server:
-        with pytest.raises(APIConnectionError):
+        with pytest.raises(APIConnectionError) as caught:
             await fetch(any_transport, server.url)
+        assert caught.value.reason == "not_http"
 
 
 # --- sent once

@@ -239,8 +239,9 @@ async def test_tls_cut(transport: AiohttpTransport, way: str) -> None:
 
     async with raw_server(script, tls=True) as server:
         answer = await transport(get(server.url))
-        with pytest.raises(APIConnectionError, match="truncated"):
+        with pytest.raises(APIConnectionError, match="truncated") as caught:
             await (chunks(answer) if way == "stream" else answer.read())
+        assert caught.value.reason == "truncated"
 
 
 async def test_head_then_reset(transport: AiohttpTransport) -> None:

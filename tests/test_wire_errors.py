@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import errno
 import importlib
 import pickle
 import pkgutil
+import re
 import socket
 import ssl
 import traceback
 from collections.abc import Iterator
 from http.cookies import CookieError
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import aiohttp
 import pytest
@@ -24,7 +27,14 @@ from yarl import URL
 from aioapiclient._request import APIRequest
 from aioapiclient._transport.errors import TABLE, ConnectTimeout, PoolTimeout, map_error, mark_unsent
 from aioapiclient._types import Timeout
-from aioapiclient.errors import APIClientError, APIConnectionError, APITimeoutError, InvalidRequestError
+from aioapiclient.errors import (
+    APIClientError,
+    APIConnectionError,
+    APIStreamError,
+    APITimeoutError,
+    ConnectionReason,
+    InvalidRequestError,
+)
 
 REQUEST = APIRequest(
     "GET",
@@ -112,6 +122,12 @@ CONNECTING: dict[str, tuple[Exception, str, bool, type[BaseException] | None]] =
         "the name was not resolved (EAI_AGAIN)",
         False,
         socket.gaierror,
+    ),
+    "no name, by a resolver of its own": (
+        aiohttp.ClientConnectorDNSError(KEY, OSError(None, "Could not contact DNS servers")),
+        "the name was not resolved",
+        False,
+        OSError,
     ),
     "certificate": (
         aiohttp.ClientConnectorCertificateError(KEY, certificate_error()),
@@ -303,6 +319,94 @@ def test_refused(error: Exception) -> None:
     assert mapped.__cause__ is None
 
 
+# --- the reason, in one word for programs
+
+REASONS: dict[str, str] = {
+    "refused": "refused",
+    "no route": "unreachable",
+    "no file": "system",
+    "handshake cut": "reset",
+    "nothing known": "other",
+    "no name": "dns",
+    "no name now": "dns",
+    "no name, by a resolver of its own": "dns",
+    "certificate": "certificate",
+    "fingerprint": "certificate",
+    "tls": "tls",
+    "no tls": "tls",
+    "unix": "system",
+    "proxy": "proxy",
+    "proxy refuses": "proxy",
+    "proxy is busy": "proxy",
+    "proxy leaves": "closed",
+    "reset": "reset",
+    "pipe": "reset",
+    "timeout of the system": "timeout",
+    "no answer": "closed",
+    "half a head": "closed",
+    "while sending": "reset",
+    "truncated": "truncated",
+    "incomplete": "truncated",
+    "closed": "closed",
+    "status line": "not_http",
+    "header": "not_http",
+    "long line": "not_http",
+    "chunk": "not_http",
+    "many headers": "not_http",
+    "llhttp": "not_http",
+    "words that are not ours": "not_http",
+    "undecodable": "not_http",
+    "a real 400": "other",
+    "unknown": "other",
+    "recursion": "other",
+    "lookup": "other",
+    "cookie": "other",
+    "runtime": "other",
+    "connect": "timeout",
+    "pool": "pool",
+    "connect, borrowed": "timeout",
+    "read": "timeout",
+    "read, bare": "timeout",
+}
+ERRORS = {name: row[0] for table in (CONNECTING, ON_THE_WIRE, TIMEOUTS) for name, row in table.items()}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_reason(name: str) -> None:
+    """Each error of the wire has its reason in one word, and keeps it when it is pickled or copied."""
+    mapped: Any = map_error(ERRORS[name], REQUEST, proxy=PROXY)
+
+    assert mapped.reason == REASONS[name]
+    assert pickle.loads(pickle.dumps(mapped)).reason == mapped.reason
+    assert copy.copy(mapped).reason == mapped.reason
+
+
+def test_every_row_has_a_reason() -> None:
+    """Every row of the table that makes a connection error gives a reason that is documented."""
+    rows = {kind: map_error(blank(kind), REQUEST) for kind, _ in TABLE}
+    made = {kind: error.reason for kind, error in rows.items() if isinstance(error, APIConnectionError)}
+
+    assert len(made) > 25
+    assert set(made.values()) <= set(get_args(ConnectionReason))
+
+
+def test_reasons_are_documented() -> None:
+    """docs/errors.md lists all reasons, in the order of the type, and nothing else."""
+    page = (Path(__file__).parents[1] / "docs" / "errors.md").read_text(encoding="utf-8")
+    section = page.split("## Why no response came")[1].split("\n## ")[0]
+
+    assert tuple(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == get_args(ConnectionReason)
+
+
+def test_reasons_of_errors_made_by_hand() -> None:
+    """An error made by hand has the reason that it was given, or the one of its phase."""
+    assert APIConnectionError().reason == "other"
+    assert APIConnectionError(reason="dns").reason == "dns"
+    assert APITimeoutError(phase="read").reason == "timeout"
+    assert APITimeoutError(phase="pool").reason == "pool"
+    assert APIStreamError().reason == "other"
+
+
 # --- every class
 
 
@@ -338,14 +442,18 @@ def test_no_row_is_dead() -> None:
 def test_every_row_maps() -> None:
     """Every row makes one of our errors, from an error that knows nothing."""
     for kind, _ in TABLE:
-        error = kind.__new__(kind)
-        for name in ("status", "message", "history", "request_info"):
-            if issubclass(kind, aiohttp.ClientResponseError):
-                setattr(error, name, 0)
-        if issubclass(kind, aiohttp.ClientConnectorError):
-            error.__dict__.update(_os_error=OSError(), _conn_key=KEY, _certificate_error=OSError())
-        mapped = map_error(error, REQUEST)
-        assert isinstance(mapped, APIClientError), kind
+        assert isinstance(map_error(blank(kind), REQUEST), APIClientError), kind
+
+
+def blank(kind: type[Exception]) -> Exception:
+    """An error that knows nothing."""
+    error = kind.__new__(kind)
+    for name in ("status", "message", "history", "request_info"):
+        if issubclass(kind, aiohttp.ClientResponseError):
+            setattr(error, name, 0)
+    if issubclass(kind, aiohttp.ClientConnectorError):
+        error.__dict__.update(_os_error=OSError(), _conn_key=KEY, _certificate_error=OSError())
+    return error
 
 
 # --- what is not aiohttp's

@@ -26,6 +26,7 @@ from aioapiclient.errors import (
     APIClientError,
     APIConnectionError,
     APITimeoutError,
+    ConnectionReason,
     InvalidRequestError,
     TimeoutPhase,
 )
@@ -50,11 +51,17 @@ class Failure(NamedTuple):
     unsent: bool
 
     def connection(
-        self, reason: str, *, sent: Literal[False] | None = None, final: bool = False
+        self,
+        reason: ConnectionReason,
+        text: str,
+        *,
+        sent: Literal[False] | None = None,
+        final: bool = False,
     ) -> APIConnectionError:
-        """An `APIConnectionError` that says *reason*; one while connecting was never sent, whatever it is."""
+        """An `APIConnectionError` that says *text*; one while connecting was never sent, whatever it is."""
         return APIConnectionError(
-            f"{self.request.label}: {reason}",
+            f"{self.request.label}: {text}",
+            reason=reason,
             request=self.request,
             sent=False if self.unsent else sent,
             final=final,
@@ -141,17 +148,32 @@ def _harmless_cause(error: Exception) -> BaseException | None:
 # --- reasons
 
 
-def os_reason(error: OSError) -> str:
-    """What the operating system says, in words and by its name: ``connection refused (ECONNREFUSED)``."""
+def os_reason(error: OSError) -> tuple[ConnectionReason, str]:
+    """What the operating system says: in one word, and as text: ``connection refused (ECONNREFUSED)``."""
     cause = getattr(error, "os_error", error)
     # asyncio raises some by their class alone.
     number = cause.errno or next((number for kind, number in _NUMBERS if isinstance(cause, kind)), 0)
     if isinstance(cause, socket.gaierror):
-        return f"the name was not resolved ({_RESOLVER_CODES.get(number, number)})"
+        return "dns", f"the name was not resolved ({_RESOLVER_CODES.get(number, number)})"
     if number in errno.errorcode:
-        return f"{os.strerror(number).lower()} ({errno.errorcode[number]})"
-    return "the connection failed"
+        text = f"{os.strerror(number).lower()} ({errno.errorcode[number]})"
+        return _BY_NUMBER.get(number, "system"), text
+    return "other", "the connection failed"
 
+
+_BY_NUMBER: Final[dict[int, ConnectionReason]] = {
+    errno.ECONNREFUSED: "refused",
+    errno.EHOSTDOWN: "unreachable",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ENETDOWN: "unreachable",
+    errno.ENETUNREACH: "unreachable",
+    errno.ECONNABORTED: "reset",
+    errno.ECONNRESET: "reset",
+    errno.ENOTCONN: "reset",
+    errno.EPIPE: "reset",
+    errno.ESHUTDOWN: "reset",
+    errno.ETIMEDOUT: "timeout",
+}
 
 _NUMBERS: Final = (
     (BrokenPipeError, errno.EPIPE),
@@ -181,7 +203,8 @@ _FINAL_TLS: Final = frozenset(
 def _tls(failure: Failure) -> APIConnectionError:
     error = getattr(failure.error, "os_error", failure.error)
     reason = getattr(error, "reason", None) or "no reason given"
-    return failure.connection(f"TLS failed ({reason})", sent=_connecting(failure), final=reason in _FINAL_TLS)
+    text = f"TLS failed ({reason})"
+    return failure.connection("tls", text, sent=_connecting(failure), final=reason in _FINAL_TLS)
 
 
 def _connecting(failure: Failure) -> Literal[False] | None:
@@ -192,6 +215,7 @@ def _certificate(failure: Failure) -> APIConnectionError:
     error = getattr(failure.error, "certificate_error", failure.error)
     reason = getattr(error, "verify_message", None) or "no reason given"
     return failure.connection(
+        "certificate",
         f"the server's certificate is not accepted ({reason.rstrip('.')})",
         sent=_connecting(failure),
         final=True,
@@ -202,15 +226,30 @@ def _proxy_answer(failure: Failure) -> APIConnectionError:
     status = failure.error.status
     # A refusal stays one; an overloaded proxy may recover.
     final = 400 <= status <= 499 and status not in (408, 429)
-    return failure.connection(f"{failure.via} answered status {status} to CONNECT", sent=False, final=final)
+    text = f"{failure.via} answered status {status} to CONNECT"
+    return failure.connection("proxy", text, sent=False, final=final)
+
+
+def _no_proxy(failure: Failure) -> APIConnectionError:
+    return failure.connection("proxy", f"{failure.via}: {os_reason(failure.error)[1]}", sent=False)
+
+
+def _unresolved(failure: Failure) -> APIConnectionError:
+    reason, text = os_reason(failure.error)
+    # Resolvers other than the system's have no number to give.
+    return failure.connection("dns", text if reason == "dns" else "the name was not resolved", sent=False)
 
 
 def _response_error(failure: Failure) -> APIConnectionError:
     error = failure.error
     # aiohttp dresses what is not HTTP as a response with status 400; the parser's own error is its cause.
     if isinstance(error.__cause__, http_exceptions.HttpProcessingError):
-        return failure.connection(f"the response is not valid HTTP: {_broken(error.__cause__)}")
-    return failure.connection(f"aiohttp raised {type(error).__name__} (status {error.status})")
+        return _not_http(failure, error.__cause__)
+    return failure.connection("other", f"aiohttp raised {type(error).__name__} (status {error.status})")
+
+
+def _not_http(failure: Failure, error: BaseException) -> APIConnectionError:
+    return failure.connection("not_http", f"the response is not valid HTTP: {_broken(error)}")
 
 
 def _broken(error: BaseException) -> str:
@@ -238,12 +277,12 @@ def _invalid(reason: str) -> Maker:
     return lambda failure: InvalidRequestError(f"{failure.request.label}: {reason}")
 
 
-def _connection(reason: str) -> Maker:
-    return lambda failure: failure.connection(reason)
+def _connection(reason: ConnectionReason, text: str) -> Maker:
+    return lambda failure: failure.connection(reason, text)
 
 
 def _os(failure: Failure) -> APIConnectionError:
-    return failure.connection(os_reason(failure.error))
+    return failure.connection(*os_reason(failure.error))
 
 
 def _timed_out(failure: Failure) -> APIConnectionError:
@@ -253,12 +292,12 @@ def _timed_out(failure: Failure) -> APIConnectionError:
 
 def _unicode(failure: Failure) -> APIClientError:
     if isinstance(failure.error, UnicodeDecodeError):
-        return failure.connection("the response could not be decoded")
+        return failure.connection("not_http", "the response could not be decoded")
     return InvalidRequestError(f"{failure.request.label}: the host or a header cannot be encoded")
 
 
 def _other(failure: Failure) -> APIConnectionError:
-    return failure.connection(f"aiohttp raised {type(failure.error).__name__}")
+    return failure.connection("other", f"aiohttp raised {type(failure.error).__name__}")
 
 
 # The first match counts, so a class stands above those that it derives from.
@@ -270,29 +309,30 @@ TABLE: Final[tuple[tuple[type[Exception], Maker], ...]] = (
     (
         aiohttp.ServerFingerprintMismatch,
         lambda failure: failure.connection(
-            "the server's certificate is not the pinned one", sent=False, final=True
+            "certificate", "the server's certificate is not the pinned one", sent=False, final=True
         ),
     ),
-    (
-        aiohttp.ClientProxyConnectionError,
-        lambda failure: failure.connection(f"{failure.via}: {os_reason(failure.error)}", sent=False),
-    ),
-    (aiohttp.ClientConnectorError, lambda failure: failure.connection(os_reason(failure.error), sent=False)),
+    (aiohttp.ClientProxyConnectionError, _no_proxy),
+    (aiohttp.ClientConnectorDNSError, _unresolved),
+    (aiohttp.ClientConnectorError, lambda failure: failure.connection(*os_reason(failure.error), sent=False)),
     (aiohttp.ClientHttpProxyError, _proxy_answer),
     (aiohttp.ServerTimeoutError, lambda failure: failure.timeout("read")),
-    (aiohttp.ServerDisconnectedError, _connection("the server closed the connection before it had answered")),
-    (aiohttp.ClientConnectionResetError, _connection("the connection was closed while the request was sent")),
+    (
+        aiohttp.ServerDisconnectedError,
+        _connection("closed", "the server closed the connection before it had answered"),
+    ),
+    (
+        aiohttp.ClientConnectionResetError,
+        _connection("reset", "the connection was closed while the request was sent"),
+    ),
     (aiohttp.ClientOSError, _os),
-    (aiohttp.ClientPayloadError, _connection("the response body was truncated")),
+    (aiohttp.ClientPayloadError, _connection("truncated", "the response body was truncated")),
     (aiohttp.ClientResponseError, _response_error),
     (aiohttp.InvalidURL, _invalid("aiohttp refuses the URL")),
     (aiohttp.NonHttpUrlClientError, _invalid("the URL is neither http nor https")),
-    (aiohttp.ClientConnectionError, _connection("the connection was closed")),
+    (aiohttp.ClientConnectionError, _connection("closed", "the connection was closed")),
     (aiohttp.ClientError, _other),
-    (
-        http_exceptions.HttpProcessingError,
-        lambda failure: failure.connection(f"the response is not valid HTTP: {_broken(failure.error)}"),
-    ),
+    (http_exceptions.HttpProcessingError, lambda failure: _not_http(failure, failure.error)),
     (http_websocket.WebSocketError, _other),
     (aiohttp.WSMessageTypeError, _other),
     (payload.LookupError, _other),
@@ -302,7 +342,7 @@ TABLE: Final[tuple[tuple[type[Exception], Maker], ...]] = (
     (ssl.SSLError, _tls),
     (TimeoutError, _timed_out),
     (OSError, _os),
-    (EOFError, _connection("the response was truncated")),
+    (EOFError, _connection("truncated", "the response was truncated")),
     (UnicodeError, _unicode),
     (CookieError, _other),
     (RecursionError, _other),

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 import aiohttp
+from aiohttp import http_exceptions
 
 from aioapiclient._request import APIRequest
 from aioapiclient.errors import (
@@ -82,13 +83,17 @@ class WireBody:
         content, connection = self._content, self._raw.connection
         if content.is_eof() or connection is None or connection.protocol is None:
             return
-        lost = connection.protocol.closed
+        protocol = connection.protocol
+        lost = protocol.closed
         if lost is None:
             return
 
         def wake(_: asyncio.Future[None]) -> None:
             if not content.is_eof() and content.exception() is None:
-                content.set_exception(aiohttp.ClientConnectionError("Connection lost"))
+                reason = protocol.exception()
+                if not isinstance(reason, http_exceptions.HttpProcessingError):
+                    reason = aiohttp.ClientConnectionError("Connection lost")
+                content.set_exception(reason)
 
         lost.add_done_callback(wake)
 
@@ -233,7 +238,7 @@ class WireBody:
     def _truncated(self, reason: str) -> APIConnectionError:
         request = self._request
         message = f"{request.label}: the response body was truncated: {reason}"
-        return APIConnectionError(message, request=request, retries_taken=request.attempt)
+        return APIConnectionError(message, reason="truncated", request=request, retries_taken=request.attempt)
 
     def _invalid(self, reason: str) -> APIResponseValidationError:
         request, raw = self._request, self._raw

@@ -513,7 +513,7 @@ def _refuse_broken(raw: aiohttp.ClientResponse, request: APIRequest) -> None:
     if protocol is not None:
         protocol.close()
     message = f"{request.label}: the response is not valid HTTP: {broken}"
-    raise APIConnectionError(message, request=request, retries_taken=request.attempt)
+    raise APIConnectionError(message, reason="not_http", request=request, retries_taken=request.attempt)
 
 
 # What newer parsers refuse, those before aiohttp 3.13.4 let through, and the one in pure Python in part.

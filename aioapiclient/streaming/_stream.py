@@ -54,6 +54,7 @@ def stream_error(event: ServerSentEvent, response: AsyncAPIResponse[Any]) -> API
     body = decode_error_body(event.raw, "application/json")
     return APIStreamError(
         f"{request.label}: the stream reported an error",
+        reason="event",
         type=_error_type(body),
         body=body,
         request=request,
@@ -353,8 +354,10 @@ class AsyncStream(Generic[T_co]):
         raise self._broken(error) from error
 
     def _broken(self, error: APIError) -> APIStreamError:
-        final = error.final or not isinstance(error, APIConnectionError)
-        return self._stream_error(f"the stream broke after {self._handed} events", final=final)
+        final, reason = True, "other"
+        if isinstance(error, APIConnectionError):
+            final, reason = error.final, error.reason
+        return self._stream_error(f"the stream broke after {self._handed} events", final=final, reason=reason)
 
     def _too_large(self, error: TooLargeError, handed: int, received: int) -> APIStreamError:
         what = f"{error}, after {handed} events"

@@ -170,7 +170,7 @@ class _Source:
 
     def _lost(self) -> APIConnectionError:
         message = f"{self._request.label}: the connection was lost after {self._given} bytes of the body"
-        return APIConnectionError(message, request=self._request)
+        return APIConnectionError(message, reason="truncated", request=self._request)
 
     def close(self) -> None:
         """Nothing to give back: the transport counts by ``on_close``."""
