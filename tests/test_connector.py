@@ -298,6 +298,61 @@ async def test_connect_limits_dns() -> None:
     await transport.close()
 
 
+class FailingResolver(AbstractResolver):
+    """A resolver that fails at once, with what it was given."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        """Fail."""
+        raise self.error
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class Own(Exception):
+    """What a resolver of the user's raises."""
+
+
+# what a resolver raises -> the end of the message, the reason
+RESOLVER_ERRORS: dict[str, tuple[Exception, str, str]] = {
+    "a limit of its own": (
+        TimeoutError(),
+        ": no connection: the resolver or the connector gave up by itself (connect)",
+        "timeout",
+    ),
+    "the system's": (
+        socket.gaierror(socket.EAI_NONAME, "x"),
+        ": the name was not resolved (EAI_NONAME)",
+        "dns",
+    ),
+    "without a number": (OSError(None, "no servers"), ": the name was not resolved", "dns"),
+    "its own": (Own(), ": the connector raised Own", "connector"),
+}
+
+
+@pytest.mark.parametrize("kind", ["own", "borrowed"])
+@pytest.mark.parametrize(("error", "text", "reason"), RESOLVER_ERRORS.values(), ids=RESOLVER_ERRORS.keys())
+async def test_a_resolver_that_fails_at_once(error: Exception, text: str, reason: str, kind: str) -> None:
+    """A resolver that fails is no limit that ran out: no seconds are named, and the call was never sent."""
+    connector = aiohttp.TCPConnector(resolver=FailingResolver(error))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        transport = (
+            AiohttpTransport(session=session)
+            if kind == "borrowed"
+            else AiohttpTransport(connector=lambda: connector)
+        )
+        with pytest.raises(APIConnectionError) as caught:
+            await fetch(transport, "http://api.example.com")
+        await transport.close()
+
+    assert str(caught.value).endswith(text)
+    assert (caught.value.sent, caught.value.final, caught.value.reason) == (False, False, reason)
+    assert caught.value.__cause__ is error
+
+
 async def test_connect_limits_tls(transport: AiohttpTransport) -> None:
     """``connect`` counts the TLS handshake."""
     async with raw_server(hang()) as server:

@@ -552,10 +552,17 @@ async def test_tls_to_a_plain_port(transport: AiohttpTransport) -> None:
 
     server = await asyncio.get_running_loop().create_server(Plain, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    with pytest.raises(APIConnectionError, match="TLS failed") as caught:
+    with pytest.raises(APIConnectionError, match=r"TLS failed .*; does the server speak http\?") as caught:
         await fetch(transport, f"https://127.0.0.1:{port}")
-    assert (caught.value.sent, caught.value.final) == (False, True)
+    assert (caught.value.sent, caught.value.final, caught.value.reason) == (False, True, "tls")
     server.close()
+
+
+async def test_http_to_a_tls_port(any_transport: AiohttpTransport) -> None:
+    """A server that answers with a TLS alert may speak https: the error asks so."""
+    async with raw_server(hang(b"\x15\x03\x01\0\2\2\n")) as server:
+        with pytest.raises(APIConnectionError, match=r"a TLS alert came; does the server speak https\?"):
+            await fetch(any_transport, server.url)
 
 
 async def test_end_in_the_handshake(transport: AiohttpTransport) -> None:

@@ -25,7 +25,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from aioapiclient._request import APIRequest
-from aioapiclient._transport.errors import TABLE, ConnectTimeout, PoolTimeout, map_error, mark_unsent
+from aioapiclient._transport.errors import TABLE, ConnectTimeout, GaveUp, PoolTimeout, map_error
 from aioapiclient._types import Timeout
 from aioapiclient.errors import (
     APIClientError,
@@ -71,10 +71,27 @@ def caused(error: Exception, cause: BaseException) -> Exception:
     return error
 
 
+class Failing(aiohttp.BaseConnector):
+    """A connector that fails with an error, once it is made without a loop."""
+
+    def __new__(cls) -> Any:  # noqa: D102
+        return object.__new__(cls)
+
+    def __init__(self) -> None:
+        self._closed = True
+
+    def fail(self, error: Exception) -> None:
+        """Raise *error*."""
+        raise error
+
+
 def unsent(error: Exception) -> Exception:
     """*error*, as it comes out of the making of a connection."""
-    mark_unsent(error)
-    return error
+    try:
+        Failing().fail(error)
+    except Exception as raised:
+        return raised
+    raise AssertionError
 
 
 def dressed(error: http_exceptions.HttpProcessingError) -> Exception:
@@ -149,7 +166,7 @@ CONNECTING: dict[str, tuple[Exception, str, bool, type[BaseException] | None]] =
     ),
     "no tls": (
         aiohttp.ClientConnectorSSLError(KEY, tls_error("WRONG_VERSION_NUMBER")),
-        "TLS failed (WRONG_VERSION_NUMBER)",
+        "TLS failed (WRONG_VERSION_NUMBER); does the server speak http?",
         True,
         ssl.SSLError,
     ),
@@ -253,6 +270,14 @@ ON_THE_WIRE: dict[str, tuple[Exception, str]] = {
         aiohttp.ClientResponseError(INFO, (), status=400, message="SECRET"),
         "aiohttp raised ClientResponseError (status 400)",
     ),
+    "https on http": (
+        dressed(http_exceptions.BadHttpMessage("Expected HTTP/:\n\n  b'\\x15\\x03\\x01'\n    ^")),
+        "the response is not valid HTTP: a TLS alert came; does the server speak https?",
+    ),
+    "https on http, in pure Python": (
+        dressed(http_exceptions.BadStatusLine("\x15\x03\x01")),
+        "the response is not valid HTTP: a TLS alert came; does the server speak https?",
+    ),
     "unknown": (aiohttp.ClientError("SECRET"), "aiohttp raised ClientError"),
     "undecodable": (UnicodeDecodeError("utf-8", b"SECRET", 0, 1, "x"), "the response could not be decoded"),
     "recursion": (RecursionError("SECRET"), "aiohttp raised RecursionError"),
@@ -319,6 +344,61 @@ def test_refused(error: Exception) -> None:
     assert mapped.__cause__ is None
 
 
+def test_limits_of_others() -> None:
+    """A resolver or a connector that gives up by itself is no limit of `Timeout`: no seconds are named."""
+    own = [unsent(TimeoutError("SECRET")) for _ in range(2)]
+    for error in (
+        caused(aiohttp.ConnectionTimeoutError("SECRET"), own[1]),
+        caused(GaveUp(), own[0]),
+    ):
+        mapped = map_error(error, REQUEST)
+        assert isinstance(mapped, APITimeoutError)
+        assert (mapped.phase, mapped.sent, mapped.reason) == ("connect", False, "timeout")
+        assert str(mapped).endswith(
+            "?...: no connection: the resolver or the connector gave up by itself (connect)"
+        )
+
+
+class Own(Exception):
+    """What a user's code raises."""
+
+
+FOREIGN: dict[str, tuple[Exception, str, str, bool]] = {
+    "its own": (Own("SECRET"), "connector", "the connector raised Own", False),
+    "a value": (ValueError("SECRET"), "connector", "the connector raised ValueError", False),
+    "a bug": (TypeError("SECRET"), "connector", "the connector raised TypeError", True),
+    "refused": (
+        ConnectionRefusedError(errno.ECONNREFUSED, "x"),
+        "refused",
+        "connection refused (ECONNREFUSED)",
+        False,
+    ),
+    "no name": (
+        socket.gaierror(socket.EAI_NONAME, "x"),
+        "dns",
+        "the name was not resolved (EAI_NONAME)",
+        False,
+    ),
+    "the system behind it": (
+        caused(Own(), OSError(errno.ENETUNREACH, "x")),
+        "unreachable",
+        "network is unreachable (ENETUNREACH)",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("error", "reason", "text", "final"), FOREIGN.values(), ids=FOREIGN.keys())
+def test_what_a_connector_raises(error: Exception, reason: str, text: str, final: bool) -> None:
+    """Whatever a connector raises is an error of the connection that was never sent, from its cause."""
+    mapped = map_error(unsent(error), REQUEST)
+
+    assert type(mapped) is APIConnectionError
+    assert str(mapped) == f"GET http://api.example.com/things?...: {text}"
+    assert (mapped.sent, mapped.reason, mapped.final) == (False, reason, final)
+    assert mapped.__cause__ is error
+
+
 # --- the reason, in one word for programs
 
 REASONS: dict[str, str] = {
@@ -354,6 +434,8 @@ REASONS: dict[str, str] = {
     "chunk": "not_http",
     "many headers": "not_http",
     "llhttp": "not_http",
+    "https on http": "not_http",
+    "https on http, in pure Python": "not_http",
     "words that are not ours": "not_http",
     "undecodable": "not_http",
     "a real 400": "other",
@@ -457,10 +539,6 @@ def blank(kind: type[Exception]) -> Exception:
 
 
 # --- what is not aiohttp's
-
-
-class Own(Exception):
-    """What a user's code raises."""
 
 
 @pytest.mark.parametrize(

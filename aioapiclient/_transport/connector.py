@@ -33,7 +33,7 @@ from multidict import istr
 
 from aioapiclient._patterns import lazily
 
-from .errors import ConnectTimeout, PoolTimeout, mark_unsent
+from .errors import ConnectTimeout, GaveUp, PoolTimeout
 
 __all__ = ["LINE", "Limits", "forget_session", "make_connector", "mend"]
 
@@ -325,14 +325,14 @@ class _Connector(_Base):
 
     async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> ResponseHandler:
         self._bound_names()
+        limit = asyncio.timeout(timeout.sock_connect)
         try:
-            async with asyncio.timeout(timeout.sock_connect):
+            async with limit:
                 return await super()._create_connection(req, traces, timeout)
-        except TimeoutError:
-            raise ConnectTimeout from None
-        except Exception as error:
-            mark_unsent(error)
-            raise
+        except TimeoutError as error:
+            if limit.expired():
+                raise ConnectTimeout from None
+            raise GaveUp from error
 
     def _bound_names(self) -> None:
         """Forget the addresses of all names once there are too many: aiohttp 3.12 forgets none."""

@@ -11,12 +11,13 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.cookies import CookieError
+from types import FrameType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import aiohttp
-from aiohttp import http_exceptions, http_websocket, payload, streams
+from aiohttp import http_exceptions, http_websocket, payload, streams, tracing
 from yarl import URL
 
 from aioapiclient._patterns import lazily
@@ -29,9 +30,10 @@ from aioapiclient.errors import (
     ConnectionReason,
     InvalidRequestError,
     TimeoutPhase,
+    printable,
 )
 
-__all__ = ["ConnectTimeout", "PoolTimeout", "SentOnce", "is_from_below", "map_error", "mark_unsent"]
+__all__ = ["ConnectTimeout", "GaveUp", "PoolTimeout", "SentOnce", "is_from_below", "is_mocked", "map_error"]
 
 
 class ConnectTimeout(aiohttp.ConnectionTimeoutError):
@@ -42,6 +44,10 @@ class PoolTimeout(aiohttp.ConnectionTimeoutError):
     """No connection became free within ``pool``."""
 
 
+class GaveUp(aiohttp.ClientConnectionError):
+    """A resolver or a connector ran into a time limit of its own, which is the cause."""
+
+
 class Failure(NamedTuple):
     """What the makers of our errors are told."""
 
@@ -49,6 +55,9 @@ class Failure(NamedTuple):
     request: APIRequest
     proxy: URL | None
     unsent: bool
+    """Whether it came while a connection was made: nothing of the request was sent."""
+    mocked: bool = False
+    """Whether aiohttp itself had no part in it."""
 
     def connection(
         self,
@@ -59,6 +68,8 @@ class Failure(NamedTuple):
         final: bool = False,
     ) -> APIConnectionError:
         """An `APIConnectionError` that says *text*; one while connecting was never sent, whatever it is."""
+        if self.mocked and not getattr(self.error, "errno", None):
+            text = printable(str(self.error)) or text
         return APIConnectionError(
             f"{self.request.label}: {text}",
             reason=reason,
@@ -103,27 +114,29 @@ class SentOnce(aiohttp.ClientConnectionError):
 
 Maker: TypeAlias = Callable[[Failure], APIClientError]
 
-_MARK = "_aioapiclient_unsent"
 
-
-def mark_unsent(error: BaseException) -> None:
-    """Note on *error* that it came while a connection was made: nothing of the request was sent."""
-    setattr(error, _MARK, True)
-
-
-def map_error(error: Exception, request: APIRequest, *, proxy: URL | None = None) -> Exception:
+def map_error(
+    error: Exception, request: APIRequest, *, proxy: URL | None = None, mocked: bool = False
+) -> Exception:
     """Our error for *error*, its harmless cause set; *error* itself where it is ours, or the user's own.
 
-    What the user's code raises (an aiohttp middleware, a resolver, a connector) is never changed,
-    unless it is one of aiohttp's own classes.
+    What the user's aiohttp middleware raises is never changed, unless it is one of aiohttp's own
+    classes. What a connector or a resolver raises is always an error of the connection. So is an
+    error of the network that aiohttp never saw, where the request was *mocked*.
     """
     if isinstance(error, APIClientError):
         return error
     cause = error.__cause__
-    failure = Failure(error, request, proxy, hasattr(error, _MARK) or hasattr(cause, _MARK))
+    unsent = _was_connecting(error) or _was_connecting(cause)
+    is_foreign = not isinstance(error, WIRE_ERRORS) and not is_from_below(error)
+    failure = Failure(error, request, proxy, unsent, mocked)
     if isinstance(cause, ConnectTimeout | PoolTimeout):
         return _make(cause, failure)
-    if not isinstance(error, WIRE_ERRORS) and not is_from_below(error):
+    if isinstance(error, aiohttp.ConnectionTimeoutError) and _is_limit_of_others(cause):
+        return _caused(_gave_up(failure), error)
+    if is_foreign and unsent:
+        return _caused(_foreign(failure), error, error)
+    if is_foreign and not (mocked and isinstance(error, OSError)):
         return error
     return _make(error, failure)
 
@@ -131,10 +144,13 @@ def map_error(error: Exception, request: APIRequest, *, proxy: URL | None = None
 def _make(error: Exception, failure: Failure) -> Exception:
     for kind, make in TABLE:
         if isinstance(error, kind):
-            mapped = make(failure)
-            mapped.__cause__ = _harmless_cause(error)
-            return mapped
+            return _caused(make(failure), error)
     return error
+
+
+def _caused(mapped: Exception, error: Exception, cause: BaseException | None = None) -> Exception:
+    mapped.__cause__ = cause or _harmless_cause(error)
+    return mapped
 
 
 def _harmless_cause(error: Exception) -> BaseException | None:
@@ -143,6 +159,49 @@ def _harmless_cause(error: Exception) -> BaseException | None:
         if isinstance(candidate, OSError) and not isinstance(candidate, aiohttp.ClientError):
             return candidate
     return None
+
+
+# --- where an error comes from: its traceback tells
+
+
+def _frames(error: BaseException | None) -> Iterator[FrameType]:
+    traceback = None if error is None else error.__traceback__
+    while traceback is not None:
+        yield traceback.tb_frame
+        traceback = traceback.tb_next
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def is_from_below(error: BaseException) -> bool:
+    """Whether the innermost frame that *error* came through belongs to aiohttp, or to what it stands on."""
+    innermost = None
+    for innermost in _frames(error):  # noqa: B007 - the last one is asked for
+        pass
+    return innermost is None or _package(innermost) in _BELOW
+
+
+def _was_connecting(error: BaseException | None) -> bool:
+    """Whether a connector raised *error*, or called what did: a resolver, a socket factory, TLS.
+
+    The user's trace configs are called from there too, and are none of that.
+    """
+    callers = [frame.f_locals.get("self") for frame in _frames(error)]
+    if any(isinstance(caller, tracing.Trace) for caller in callers):
+        return False
+    return any(isinstance(caller, aiohttp.BaseConnector) for caller in callers)
+
+
+def is_mocked(error: BaseException) -> bool:
+    """Whether aiohttp had no part in *error*: none of its frames, or of what it stands on, raised it."""
+    packages = [_package(frame) for frame in _frames(error)]
+    return bool(packages) and _BELOW.isdisjoint(packages)
+
+
+def _is_limit_of_others(error: BaseException | None) -> bool:
+    return isinstance(error, TimeoutError) and not is_from_below(error)
 
 
 # --- reasons
@@ -204,7 +263,22 @@ def _tls(failure: Failure) -> APIConnectionError:
     error = getattr(failure.error, "os_error", failure.error)
     reason = getattr(error, "reason", None) or "no reason given"
     text = f"TLS failed ({reason})"
+    if reason in _NOT_TLS:
+        text += "; does the server speak http?"
     return failure.connection("tls", text, sent=_connecting(failure), final=reason in _FINAL_TLS)
+
+
+# What OpenSSL, in its several versions, says of an answer that is no TLS at all.
+_NOT_TLS: Final = frozenset(
+    {
+        "HTTPS_PROXY_REQUEST",
+        "HTTP_REQUEST",
+        "PACKET_LENGTH_TOO_LONG",
+        "RECORD_LAYER_FAILURE",
+        "UNKNOWN_PROTOCOL",
+        "WRONG_VERSION_NUMBER",
+    }
+)
 
 
 def _connecting(failure: Failure) -> Literal[False] | None:
@@ -255,6 +329,8 @@ def _not_http(failure: Failure, error: BaseException) -> APIConnectionError:
 def _broken(error: BaseException) -> str:
     """Say what of the response was broken; never with a piece of it."""
     named = error.__cause__ or error
+    if "\\x15\\x03" in str(getattr(named, "message", "")):  # as the parsers quote it (RFC 8446 §5.1)
+        return "a TLS alert came; does the server speak https?"
     for kind, reason in _BROKEN:
         if isinstance(named, kind):
             return reason
@@ -271,6 +347,46 @@ _BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 # The parsers' own words end at a line's end, or at a colon that a quotation follows in the next line.
 _PHRASE: Final = lazily(r"[A-Z][A-Za-z '/,-]{3,60}\.?(?=:?(\n|\Z))")
+
+
+def _gave_up(failure: Failure) -> APIConnectionError:
+    return APITimeoutError(
+        f"{failure.request.label}: no connection: the resolver or the connector gave up by itself (connect)",
+        phase="connect",
+        request=failure.request,
+        sent=False,
+        retries_taken=failure.request.attempt,
+    )
+
+
+def _foreign(failure: Failure) -> APIConnectionError:
+    """The error for what a connector of the user's raised, or a resolver that it asked."""
+    error = failure.error
+    # A bug is not mended by another try.
+    final = isinstance(error, _BUGS) or getattr(error, "final", False) is True
+    if type(error).__module__.partition(".")[0] in _SOCKS:
+        reason, text = _system_reason(error)
+        text = printable(str(error)) if reason == "other" else text
+        return failure.connection("proxy", f"the SOCKS proxy: {text}")
+    reason, text = _system_reason(error)
+    if reason == "other":
+        reason, text = "connector", f"the connector raised {type(error).__name__}"
+    return failure.connection(reason, text, final=final)
+
+
+_SOCKS: Final = frozenset({"aiohttp_socks", "python_socks"})
+_BUGS: Final = (AssertionError, AttributeError, ImportError, NameError, NotImplementedError, TypeError)
+
+
+def _system_reason(error: BaseException | None) -> tuple[ConnectionReason, str]:
+    """What the operating system says behind *error*, if it says anything."""
+    while error is not None:
+        if isinstance(error, OSError):
+            reason, text = os_reason(error)
+            if reason != "other":
+                return reason, text
+        error = error.__cause__
+    return "other", "the connection failed"
 
 
 def _invalid(reason: str) -> Maker:
@@ -303,6 +419,7 @@ def _other(failure: Failure) -> APIConnectionError:
 # The first match counts, so a class stands above those that it derives from.
 TABLE: Final[tuple[tuple[type[Exception], Maker], ...]] = (
     (PoolTimeout, lambda failure: failure.timeout("pool", sent=False)),
+    (GaveUp, _gave_up),
     (aiohttp.ConnectionTimeoutError, lambda failure: failure.timeout("connect", sent=False)),
     (aiohttp.ClientConnectorCertificateError, _certificate),
     (aiohttp.ClientConnectorSSLError, _tls),
@@ -372,14 +489,3 @@ _BELOW: Final = frozenset(
         "yarl",
     }
 )
-
-
-def is_from_below(error: BaseException) -> bool:
-    """Whether the innermost frame that *error* came through belongs to aiohttp, or to what it stands on."""
-    traceback = error.__traceback__
-    if traceback is None:
-        return True
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    module = str(traceback.tb_frame.f_globals.get("__name__", ""))
-    return module.partition(".")[0] in _BELOW

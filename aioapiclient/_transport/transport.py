@@ -49,7 +49,7 @@ from aioapiclient.errors import (
 
 from .connector import LINE, Limits, PoolStats, forget_session, make_connector, mend, pool_stats
 from .decompression import ACCEPT_ENCODING
-from .errors import SentOnce, is_from_below, map_error
+from .errors import SentOnce, is_from_below, is_mocked, map_error
 from .proxies import EnvironmentProxies, Proxy
 from .request_body import SLICE, Upload
 from .response_body import WireBody
@@ -473,7 +473,7 @@ def _failure(
         return upload.error
     if session.closed and is_from_below(error):
         return ClientClosedError(f"{request.label}: the session was closed")
-    return map_error(error, request, proxy=options.get("proxy"))
+    return map_error(error, request, proxy=options.get("proxy"), mocked=is_mocked(error))
 
 
 # --- the response
