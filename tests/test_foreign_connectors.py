@@ -77,9 +77,12 @@ def client_of(server: RawServer, connector: aiohttp.BaseConnector, session: Any 
 async def test_it_is_tried_again(error: Exception, kind: type[Failing], is_borrowed: bool) -> None:
     """A POST whose connector fails twice is sent at the third attempt, once."""
     connector = kind(error, 2)
-    async with raw_server(respond(ok())) as server, aiohttp.ClientSession(connector=connector) as session:
-        async with client_of(server, connector, session if is_borrowed else None) as client:
-            assert await client.post("/orders", json={}) == {}
+    async with (
+        raw_server(respond(ok())) as server,
+        aiohttp.ClientSession(connector=connector) as session,
+        client_of(server, connector, session if is_borrowed else None) as client,
+    ):
+        assert await client.post("/orders", json={}) == {}
 
     assert len(client.waits) == 2
     assert len(server.requests) == 1
@@ -90,10 +93,13 @@ async def test_it_is_tried_again(error: Exception, kind: type[Failing], is_borro
 async def test_it_was_never_sent(error: Exception, is_borrowed: bool) -> None:
     """What leaves the call is an `APIConnectionError` that was not sent, from what was raised."""
     connector = Failing(error, 9)
-    async with raw_server(respond(ok())) as server, aiohttp.ClientSession(connector=connector) as session:
-        async with client_of(server, connector, session if is_borrowed else None) as client:
-            with pytest.raises(APIConnectionError) as caught:
-                await client.post("/orders", json={})
+    async with (
+        raw_server(respond(ok())) as server,
+        aiohttp.ClientSession(connector=connector) as session,
+        client_of(server, connector, session if is_borrowed else None) as client,
+    ):
+        with pytest.raises(APIConnectionError) as caught:
+            await client.post("/orders", json={})
 
     assert (caught.value.sent, caught.value.retries_taken) == (False, 2)
     assert caught.value.__cause__ is error
@@ -104,10 +110,10 @@ async def test_it_was_never_sent(error: Exception, is_borrowed: bool) -> None:
 
 async def test_a_bug_is_not_tried_again() -> None:
     """A `TypeError` of a connector is not mended by another try."""
-    async with raw_server(respond(ok())) as server:
-        async with client_of(server, connector := Failing(TypeError("a bug"), 9)) as client:
-            with pytest.raises(APIConnectionError, match="the connector raised TypeError") as caught:
-                await client.get("/x")
+    connector = Failing(TypeError("a bug"), 9)
+    async with raw_server(respond(ok())) as server, client_of(server, connector) as client:
+        with pytest.raises(APIConnectionError, match="the connector raised TypeError") as caught:
+            await client.get("/x")
 
     assert (caught.value.final, connector.left, client.waits) == (True, 8, [])
 
@@ -177,9 +183,11 @@ async def test_aiohttp_socks(is_borrowed: bool) -> None:
     aiohttp_socks: Any = pytest.importorskip("aiohttp_socks")
     async with SocksProxy(reply=5, times=2) as proxy, raw_server(respond(ok())) as server:
         connector = aiohttp_socks.ProxyConnector.from_url(f"socks5://127.0.0.1:{proxy.port}")
-        async with aiohttp.ClientSession(connector=connector) as session:
-            async with client_of(server, connector, session if is_borrowed else None) as client:
-                assert await client.post("/orders", json={}) == {}
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            client_of(server, connector, session if is_borrowed else None) as client,
+        ):
+            assert await client.post("/orders", json={}) == {}
 
     assert len(client.waits) == 2
     assert len(server.requests) == 1
@@ -192,10 +200,12 @@ async def test_aiohttp_socks_without_its_proxy(is_borrowed: bool) -> None:
     async with SocksProxy(reply=2, times=99) as proxy, raw_server(respond(ok())) as server:
         for port, text in ((unused_port(), "ECONNREFUSED"), (proxy.port, "not allowed")):
             connector = aiohttp_socks.ProxyConnector.from_url(f"socks5://127.0.0.1:{port}")
-            async with aiohttp.ClientSession(connector=connector) as session:
-                async with client_of(server, connector, session if is_borrowed else None) as client:
-                    with pytest.raises(APIConnectionError, match=f"the SOCKS proxy: .*{text}") as caught:
-                        await client.post("/orders", json={})
+            async with (
+                aiohttp.ClientSession(connector=connector) as session,
+                client_of(server, connector, session if is_borrowed else None) as client,
+            ):
+                with pytest.raises(APIConnectionError, match=f"the SOCKS proxy: .*{text}") as caught:
+                    await client.post("/orders", json={})
             assert (caught.value.sent, caught.value.reason) == (False, "proxy")
             assert len(client.waits) == 2
 

@@ -992,7 +992,13 @@ async def test_a_retry_after_is_waited_for() -> None:
 async def test_attempts_without_a_new_event_are_bounded() -> None:
     """After five reconnects in a row that brought nothing new the stream is given up, with how far it got."""
     naps = Naps()
-    again = [answer(numbered(2), CUT), CUT, answer(), answer(b": hi\n\n", CUT), APIConnectionError("last")]
+    again = [
+        answer(numbered(2), CUT),
+        CUT,
+        answer(),
+        answer(b": hi\n\n", CUT),
+        APIConnectionError("last", reason="dns"),
+    ]
     response = answer(numbered(1, 2), CUT, then=again)
     stream = SSEStream[int](response, int, reconnect=EXACT, sleep=naps)
 
@@ -1001,7 +1007,7 @@ async def test_attempts_without_a_new_event_are_bounded() -> None:
     assert found == [1, 2]
     assert naps.taken == [1, 2, 4, 8, 16]
     assert type(error) is APIStreamError
-    assert (error.events_seen, error.final) == (2, True)
+    assert (error.events_seen, error.final, error.reason) == (2, True, "dns")
     assert "lost after 2 events, and 5 reconnects in a row brought no more" in str(error)
     assert error.__notes__ == ["Last event id: 2"]
     assert error.__cause__ is again[-1]

@@ -74,7 +74,7 @@ def caused(error: Exception, cause: BaseException) -> Exception:
 class Failing(aiohttp.BaseConnector):
     """A connector that fails with an error, once it is made without a loop."""
 
-    def __new__(cls) -> Any:  # noqa: D102
+    def __new__(cls) -> Any:
         return object.__new__(cls)
 
     def __init__(self) -> None:

@@ -147,10 +147,10 @@ class SSEStream(AsyncStream[T_co]):
                     raise
                 cause = error
             except (APIError, InvalidRequestError) as error:
-                raise self._given_up(resumption) from error
+                raise self._given_up(resumption, error) from error
             else:
                 return await self._adopt(response, resumption)
-        raise self._given_up(resumption) from cause
+        raise self._given_up(resumption, cause) from cause
 
     async def _connect(self, headers: Mapping[str, str]) -> AsyncAPIResponse[Any]:
         if self._again is None:
@@ -174,13 +174,14 @@ class SSEStream(AsyncStream[T_co]):
         try:
             await self._open(response)
         except APIResponseValidationError as error:
-            raise self._given_up(resumption) from error
+            raise self._given_up(resumption, error) from error
         return not self._ended
 
-    def _given_up(self, resumption: Resumption) -> APIStreamError:
+    def _given_up(self, resumption: Resumption, cause: Exception | None) -> APIStreamError:
         error = self._stream_error(
             f"the stream was lost after {self._handed} events, "
             f"and {resumption.attempts} reconnects in a row brought no more",
+            reason=getattr(cause, "reason", "other"),
             final=True,
         )
         last_id = resumption.last_event_id
