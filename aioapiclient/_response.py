@@ -276,7 +276,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         if self._timer is not None:
             self._timer.cancel()
         # Its caller closes aiohttp's response, and not this one: whoever counts must be told all the same.
-        connection = raw.connection
+        connection = getattr(raw, "connection", None)  # a mock may have none
         if connection is None:
             self._end()
         else:

@@ -6,17 +6,26 @@ a mocker of their own, or by `unittest.mock`. No frame of aiohttp is in what suc
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import aiohttp
 import pytest
 from aioresponses import aioresponses
 from helpers import Client
+from multidict import CIMultiDict
 
-from aioapiclient import APIConnectionError, APITimeoutError
+from aioapiclient import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AsyncAPIResponse,
+    BodyTooLargeError,
+)
 
 URL = "http://api.example.com/v1/x"
 
@@ -88,7 +97,10 @@ async def test_a_url_that_no_mock_matches(client: Client, mock_wire: aioresponse
     assert "Connection refused: GET http://api.example.com/v1/y" in str(caught.value)
 
 
-@pytest.mark.parametrize("error", [KeyError("boom"), TypeError("boom"), AssertionError("no mock"), Exception()])
+MISTAKES = [KeyError("boom"), TypeError("boom"), AssertionError("no mock"), Exception()]
+
+
+@pytest.mark.parametrize("error", MISTAKES, ids=lambda error: type(error).__name__)
 async def test_what_is_no_error_of_the_network(
     client: Client, mock_wire: aioresponses, error: Exception
 ) -> None:
@@ -128,3 +140,120 @@ async def test_an_error_of_a_middleware_is_not_of_a_mock() -> None:
             await client.get("/x")
 
     assert client.waits == []
+
+
+# --- what a mock answers with
+
+
+class MockedResponse:
+    """As much of a response as Home Assistant's mocker has: no connection, version, reason or length."""
+
+    charset = "utf-8"
+
+    def __init__(self, body: bytes = b"{}", status: int = 200, **headers: str) -> None:
+        self.status = status
+        self.body = body
+        self.headers = CIMultiDict({"Content-Type": "application/json"} | headers)
+        self.closed = 0
+
+    @property
+    def content(self) -> aiohttp.StreamReader:
+        """Another stream each time."""
+        stream = aiohttp.StreamReader(Mock(_reading_paused=False), limit=2**16)
+        stream.feed_data(self.body)
+        stream.feed_eof()
+        return stream
+
+    async def read(self) -> bytes:
+        """The body."""
+        return self.body
+
+    async def close(self) -> None:
+        """Close, which is async here."""
+        self.closed += 1
+
+
+class BareResponse:
+    """The least that a response can be, with a plain dict for its headers."""
+
+    status = HTTPStatus.OK
+    headers = {"content-type": "application/json"}  # noqa: RUF012 - nobody changes it
+
+    async def read(self) -> bytes:
+        """The body."""
+        return b'{"id": 7}'
+
+
+class Mocker:
+    """Answers the requests of a session in order, and notes them."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.calls: list[tuple[str, str]] = []
+
+    async def match_request(self, method: str, url: Any, *, data: Any = None, **options: Any) -> Any:
+        """Give the next answer."""
+        self.calls.append((method, str(url)))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @contextlib.asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """A client on a borrowed session that this answers for."""
+        async with aiohttp.ClientSession() as session:
+            object.__setattr__(session, "_request", self.match_request)
+            async with Client("http://api.example.com/v1", session=session) as client:
+                yield client
+
+
+@pytest.mark.parametrize("answer", [MockedResponse(b'{"id": 7}'), BareResponse()], ids=["mocked", "bare"])
+async def test_a_response_that_resembles_aiohttps(answer: Any) -> None:
+    """A response without connection, version, reason and length is read as any other."""
+    mocker = Mocker(answer, answer, answer)
+    async with mocker.client() as client:
+        assert await client.get("/x") == {"id": 7}
+        response = await client.get("/x", AsyncAPIResponse[Any])
+        async with client.open("GET", "/x") as unread:
+            pieces = [piece async for piece in unread.iter_bytes()]
+
+    assert (response.status, response.reason, response.http_version) == (200, "OK", "1.1")
+    assert response.headers["Content-Type"] == "application/json"
+    assert await response.parse() == {"id": 7}
+    assert b"".join(pieces) == b'{"id": 7}'
+    assert mocker.calls == [("GET", URL)] * 3
+
+
+async def test_what_it_means_is_the_same() -> None:
+    """Statuses raise and are tried again, errors of the network too; bounds hold."""
+    big = MockedResponse(b"x" * 100_000)
+    unknown = MockedResponse(b'{"message": "no"}', 499)
+    mocker = Mocker(MockedResponse(status=503), TimeoutError(), MockedResponse(), big, unknown, big)
+    async with mocker.client() as client:
+        assert await client.post("/x", json={}, idempotent=True) == {}
+        with pytest.raises(BodyTooLargeError):
+            await client.get("/x", max_body=1000)
+        with pytest.raises(APIStatusError) as caught:
+            await client.get("/x")
+        async with client.open("GET", "/x"):
+            pass
+
+    assert len(client.waits) == 2
+    assert (caught.value.status, caught.value.body) == (499, {"message": "no"})
+    assert mocker.answers == []
+
+
+async def test_the_mock_itself_can_be_asked_for() -> None:
+    """Who asks for aiohttp's response is given the mock's."""
+    answer = MockedResponse()
+    async with Mocker(answer).client() as client:
+        assert await client.get("/x", aiohttp.ClientResponse) is answer
+
+
+async def test_a_mock_without_bytes() -> None:
+    """A mock whose body is a mock again says so."""
+    answer = AsyncMock(status=200, headers={})
+    async with Mocker(answer).client() as client:
+        with pytest.raises(TypeError, match=r"read\(\) of the mocked response gave a .*Mock, not bytes"):
+            await client.get("/x")

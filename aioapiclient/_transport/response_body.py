@@ -57,7 +57,7 @@ class WireBody:
         self._request = request
         self._failure = failure
         if request.cast_to is aiohttp.ClientResponse:
-            self.raw = raw
+            self.raw = getattr(raw, "given", raw)
         if "Content-Encoding" in headers:
             self._coded = self.raw is None
             self._plain = False

@@ -50,6 +50,7 @@ from aioapiclient.errors import (
 from .connector import LINE, Limits, PoolStats, forget_session, make_connector, mend, pool_stats
 from .decompression import ACCEPT_ENCODING
 from .errors import SentOnce, is_from_below, is_mocked, map_error
+from .lookalike import Lookalike
 from .proxies import EnvironmentProxies, Proxy
 from .request_body import SLICE, Upload
 from .response_body import WireBody
@@ -480,12 +481,13 @@ def _failure(
 
 
 def _respond(
-    raw: aiohttp.ClientResponse,
+    given: Any,
     request: APIRequest,
     failure: Callable[[Exception], BaseException],
     borrowed: aiohttp.ClientSession | None,
 ) -> AsyncAPIResponse[Any]:
     """The response behind aiohttp's."""
+    raw: Any = given if isinstance(given, aiohttp.ClientResponse) else Lookalike(given)
     headers = raw.headers
     if raw.status == 101 or "Transfer-Encoding" in headers or _PARSER_IS_LENIENT:
         _refuse_broken(raw, request)
