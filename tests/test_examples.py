@@ -53,6 +53,11 @@ async def test_the_service_example() -> None:
     ]
 
 
+async def test_the_websocket_example() -> None:
+    """A typed call, and a WebSocket on the session of the same client."""
+    assert await run(EXAMPLES / "websocket.py") == ["2 in tea", "you: hello", "ada: goodbye"]
+
+
 async def test_the_wrapper_and_what_it_was_migrated_to_print_the_same(aiohttp_server: AiohttpServer) -> None:
     """handwritten.py and migrated.py do the same against a server that is busy now and then."""
     asked: list[str] = []

@@ -105,6 +105,8 @@ async def fetch(transport: AiohttpTransport, url: str | URL, method: str = "GET"
         ({"connector": aiohttp.TCPConnector, "ssl": client_tls()}, TypeError, "Give ssl to the connector"),
         ({"proxy": "socks5://h"}, InvalidRequestError, "SOCKS"),
         ({"session_middlewares": 1}, TypeError, "not iterable"),
+        ({"trace_configs": 1}, TypeError, "not iterable"),
+        ({"trace_configs": [1]}, TypeError, "trace_configs must be aiohttp.TraceConfig objects, not int"),
     ],
 )
 def test_refused_arguments(options: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -123,16 +125,15 @@ async def test_refused_connector() -> None:
 @pytest.mark.parametrize(
     "besides",
     [
-        {"ssl": client_tls()},
-        {"proxy": "http://h"},
         {"trust_env": True},
         {"connector": aiohttp.TCPConnector},
         {"session_middlewares": [lambda request, handler: handler(request)]},
+        {"trace_configs": [aiohttp.TraceConfig()]},
     ],
     ids=lambda besides: next(iter(besides)),
 )
 async def test_session_alone(besides: dict[str, Any]) -> None:
-    """A session brings the rest with it: nothing else is taken besides."""
+    """A session has its own of what belongs to a session: it is not taken besides."""
     async with aiohttp.ClientSession() as session:
         with pytest.raises(TypeError, match="give none besides"):
             AiohttpTransport(session=session, **besides)

@@ -19,7 +19,7 @@ from aioapiclient._codecs.decoders import check_cast_to
 from aioapiclient._options import CallOptions, RequestOptions, check_iterable, layer_options, resolve_settings
 from aioapiclient._request import APIRequest
 from aioapiclient._response import AsyncAPIResponse, is_response_type, result_type
-from aioapiclient._types import NOT_GIVEN, Omit
+from aioapiclient._types import NOT_GIVEN, OMIT, Omit
 from aioapiclient._version import __version__
 from aioapiclient.contract import Auth, Handler, Middleware
 from aioapiclient.errors import APIStatusError, RequestNotReplayableError, status_error_class
@@ -170,13 +170,19 @@ class BaseClient:
             default_chain(
                 auth=auth,
                 default_headers=lambda: self.default_headers,
-                library_headers=lambda: {"User-Agent": self.user_agent, **self.platform_headers()},
+                library_headers=self._library_headers,
                 retry=policy,
                 trusted_origins=given["trusted_origins"],
                 middlewares=given["middlewares"] or (),
                 sleep=self._sleep_for_retry,
             )
         )
+
+    def _library_headers(self) -> Mapping[str, Any]:
+        """The lowest layer of headers, without those that a borrowed session has of its own."""
+        headers = {"User-Agent": self.user_agent, **self.platform_headers()}
+        own = getattr(self._shared.transport, "session_headers", {})
+        return headers | {name: OMIT for name in ("Accept", *headers) if name in own}
 
     def _adopt(self, thing: object) -> None:
         """Let a link of the chain, or an auth, make calls of its own, and close it with the client."""

@@ -35,13 +35,16 @@ class Lifecycle:
 
     def __del__(self) -> None:
         # No work here: the loop may be gone, and a task that nobody awaits would only hide the mistake.
-        if self.loop is not None and not self.closed:
+        if self.loop is not None and not self.closed and self._owns_something():
             warnings.warn(
                 f"{self.name} was never closed; use 'async with', or await its close()",
                 ResourceWarning,
                 stacklevel=1,
                 source=self,
             )
+
+    def _owns_something(self) -> bool:
+        return hasattr(self.transport, "close") and not getattr(self.transport, "is_borrowed", False)
 
     def begin(self, request: APIRequest | None = None) -> Scope:
         """The scope of a call that begins, or of a wait: the closing of the client ends what runs in it.

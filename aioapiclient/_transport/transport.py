@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl as tls
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from http.cookies import SimpleCookie
 from typing import Any, Final, cast
@@ -79,7 +79,10 @@ class AiohttpTransport:
             limits. The transport owns and mends what it makes. Without it: a `TCPConnector` of 1000
             connections that probes silent ones after 60 seconds.
         session_middlewares: aiohttp's own client middlewares, for digest auth and the like.
-        session: A session of yours: used, never closed and never changed. It brings its own of the above.
+        trace_configs: aiohttp's `aiohttp.TraceConfig`s, told of the queue, DNS and connections. Their
+            callbacks run in the context of the call.
+        session: A session of yours: used, never closed and never changed. *ssl* and *proxy* go with each
+            request to it; the session has its own of the rest.
 
     """
 
@@ -94,19 +97,22 @@ class AiohttpTransport:
         trust_env: bool = False,
         connector: Callable[[], aiohttp.BaseConnector] | None = None,
         session_middlewares: Iterable[aiohttp.ClientMiddlewareType] = (),
+        trace_configs: Iterable[aiohttp.TraceConfig] = (),
         session: aiohttp.ClientSession | None = None,
     ) -> None:
-        middlewares = tuple(session_middlewares)
+        middlewares, traces = tuple(session_middlewares), tuple(trace_configs)
         _check_ssl(ssl)
+        _check_traces(traces)
         if connector is not None:
             _check_connector(connector)
             if ssl is not True:
                 raise TypeError("Give ssl to the connector that your factory makes, not to the transport")
         if session is not None:
             _check_session(session)
-            if ssl is not True or proxy is not None or trust_env or connector is not None or middlewares:
+            if trust_env or connector is not None or middlewares or traces:
                 raise TypeError(
-                    "A session brings ssl, proxy, trust_env, connector and middlewares: give none besides"
+                    "A session has its own trust_env, connector, middlewares and trace_configs:"
+                    " give none besides"
                 )
         self.home = None
         self._ssl = ssl
@@ -115,6 +121,7 @@ class AiohttpTransport:
         self._environment: EnvironmentProxies | None = None
         self._make_connector: Callable[[], object] = connector or partial(make_connector, ssl)
         self._middlewares = middlewares
+        self._traces = traces
         self._borrowed = session
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -175,7 +182,7 @@ class AiohttpTransport:
             _add_body(request, request.body, options)
         if self._borrowed is not None:
             self._borrow(request, self._borrowed, options)
-        elif self._proxy is not None or self._environment is not None:
+        if self._proxy is not None or self._environment is not None:
             self._add_proxy(request, options)
         return options
 
@@ -211,6 +218,8 @@ class AiohttpTransport:
         # Those of a request replace those of its session, so the session's own come again.
         options["middlewares"] = (_send_once, *session._middlewares)
         options["raise_for_status"] = False
+        if self._ssl is not True:
+            options["ssl"] = self._ssl
         options["max_line_size"] = options["max_field_size"] = LINE
 
     def _enter_zone(self, url: URL, options: dict[str, Any]) -> URL:
@@ -238,7 +247,33 @@ class AiohttpTransport:
             return self.home(request.url)
         return request.home is None or request.is_trusted()
 
-    # --- the life of the session
+    # --- the session
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The aiohttp session: opened now, in the running loop, if no request has opened it.
+
+        It is for what this library leaves out, WebSockets above all; what is mended on it stays so.
+        The transport closes it, unless it is a session of yours.
+
+        Raises:
+            ClientClosedError: The transport was closed, or its session lives on another loop.
+            RuntimeError: No event loop is running.
+
+        """
+        if self._session is None or self._loop is not asyncio.get_running_loop():
+            return self._open()
+        return self._session
+
+    @property
+    def is_borrowed(self) -> bool:
+        """Whether the session is yours: then there is nothing here to close."""
+        return self._borrowed is not None
+
+    @property
+    def session_headers(self) -> Mapping[str, str]:
+        """The headers that a session of yours adds to each request by itself."""
+        return {} if self._borrowed is None else self._borrowed.headers
 
     def _open(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -272,6 +307,7 @@ class AiohttpTransport:
             max_field_size=LINE,
             request_class=_ExactRequest,
             middlewares=self._middlewares,
+            trace_configs=list(self._traces),
         )
         vars(session).update(_retry_connection=False, _prepare_headers=_as_headers, _build_url=_as_url)
         return session
@@ -325,6 +361,13 @@ def _check_ssl(ssl: object) -> None:
         raise TypeError(
             f"ssl must be True, an ssl.SSLContext or an aiohttp.Fingerprint, not {type(ssl).__name__}"
         )
+
+
+def _check_traces(traces: tuple[object, ...]) -> None:
+    for trace in traces:
+        if not isinstance(trace, aiohttp.TraceConfig):
+            kind = type(trace).__name__
+            raise TypeError(f"trace_configs must be aiohttp.TraceConfig objects, not {kind}")
 
 
 def _check_connector(connector: object) -> None:
