@@ -30,6 +30,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
+from ._checks import kind_of
 from ._response import AsyncAPIResponse
 from .contract import APIRequest, Auth, Bundle, Handler, Middleware, MiddlewareEntry, Placed, is_bundle
 from .errors import InvalidRequestError
@@ -68,6 +69,8 @@ def default_chain(
     The arguments are those of `AsyncAPIClient`; *library_headers* are headers of the lowest layer,
     and *sleep* is what waits between attempts.
     """
+    if auth is not None:
+        check_auth(auth)
     trusted = tuple(trusted_origins)
     chain: list[Middleware] = [
         DeadlineMiddleware(),
@@ -131,23 +134,34 @@ def _check(middleware: object) -> None:
         raise TypeError(f"Middleware {name} does not override __call__ of Middleware, which does nothing")
     if not is_async(middleware):
         raise TypeError(f"Middleware {name} is not async; write it as 'async def' (request, handler)")
+    if isinstance(middleware, AuthMiddleware) and middleware.auth is not None:
+        check_auth(middleware.auth)
 
 
 def check_auth(auth: object) -> None:
     """Raise `TypeError` for what is no `Auth`."""
-    name = type(auth).__name__
+    name = kind_of(auth)
     if isinstance(auth, type):
         raise TypeError(f"auth {auth.__name__} is a class; give an instance of it: {auth.__name__}(...)")
     own = getattr(type(auth), "authenticate", None) is not Auth.authenticate
     if not own or not inspect.iscoroutinefunction(getattr(auth, "authenticate", None)):
-        raise TypeError(
-            f"auth {name} has no async authenticate(); subclass aioapiclient.Auth, or use BearerAuth"
-        )
+        raise TypeError(f"auth {name} has no async authenticate(); {_meant(auth)}")
     has_statuses = hasattr(auth, "challenge_statuses")
     if not has_statuses or not inspect.iscoroutinefunction(getattr(auth, "refresh", None)):
         raise TypeError(
             f"auth {name} has no async refresh(), or no challenge_statuses; subclass aioapiclient.Auth"
         )
+
+
+def _meant(auth: object) -> str:
+    """What to give in place of *auth*."""
+    if isinstance(auth, tuple | list):  # aiohttp.BasicAuth is a tuple
+        return "give aioapiclient.BasicAuth(user, password)"
+    if isinstance(auth, str):
+        return "give aioapiclient.BearerAuth(token)"
+    if kind_of(auth) == "aiohttp.DigestAuthMiddleware":
+        return "give it to the transport: AiohttpTransport(session_middlewares=[...])"
+    return "subclass aioapiclient.Auth, or use BearerAuth"
 
 
 def is_async(function: Any) -> bool:

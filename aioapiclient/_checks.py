@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import InvalidRequestError
 
-__all__ = ["check_seconds", "check_statuses", "check_whole"]
+__all__ = ["check_seconds", "check_statuses", "check_whole", "kind_of"]
 
 
 def check_whole(name: str, value: object, *, least: int = 0, unit: str = "", hint: str = "") -> int:
@@ -74,6 +74,19 @@ def check_statuses(name: str, value: Any) -> frozenset[int]:
     return found
 
 
+def kind_of(value: object) -> str:
+    """Return the name of the type of *value*, with its library where one has a class of the same name.
+
+    ``aiohttp.BasicAuth`` is not the `BasicAuth` of this library.
+    """
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    return f"{library}.{kind.__name__}" if library in _LIBRARIES else kind.__name__
+
+
+_LIBRARIES = frozenset({"aiohttp", "httpx", "requests"})
+
+
 def _shown(value: object) -> str:
     """Numbers and None as they are, all else by its type: a text may be a secret."""
-    return repr(value) if value is None or type(value) in (int, float) else type(value).__name__
+    return repr(value) if value is None or type(value) in (int, float) else kind_of(value)

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias, final
 
 import msgspec
 
-from ._checks import check_seconds, check_whole
+from ._checks import check_seconds, check_whole, kind_of
 
 __all__ = ["NOT_GIVEN", "OMIT", "NotGiven", "Omit", "Timeout"]
 
@@ -112,7 +112,23 @@ def as_timeout(value: Timeout | float | None) -> Timeout:
     """*value* as a `Timeout`: a number is ``total``, None switches every limit off."""
     if isinstance(value, Timeout):
         return value
-    return NO_TIMEOUT if value is None else Timeout(total=value)
+    if value is None:
+        return NO_TIMEOUT
+    _refuse_other_timeouts(value)
+    return Timeout(total=value)
+
+
+def _refuse_other_timeouts(value: object) -> None:
+    kind = "" if type(value) in (int, float) else kind_of(value)
+    if kind in _OTHER_TIMEOUTS:
+        raise TypeError(f"timeout must be an aioapiclient.Timeout, not {kind}: {_OTHER_TIMEOUTS[kind]}")
+
+
+_OTHER_TIMEOUTS: Final = {
+    "aiohttp.ClientTimeout": "its sock_connect is connect here, its sock_read is read, its total is total",
+    "aiohttp.ClientWSTimeout": "it is for WebSockets",
+    "httpx.Timeout": "it has connect, read, write and pool as well, and total for the whole call",
+}
 
 
 def check_max_retries(value: object) -> int:

@@ -157,9 +157,7 @@ class BaseClient:
     def _own_chain(self) -> tuple[Middleware, ...]:
         given = self._config.given
         auth = given["auth"]
-        if auth is not None:
-            check_auth(auth)
-        elif "auth_headers" in self._own_hooks:
+        if auth is None and "auth_headers" in self._own_hooks:
             auth = _HookAuth(self)
         policy = given["retry"] or RetryPolicy()
         if policy.budget is msgspec.UNSET:

@@ -154,7 +154,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("wait", "jitter", "verdict"):
             value = getattr(self, name)
             if not callable(value) and not (value is None and name == "verdict"):
-                raise TypeError(f"{name} must be a function, not {type(value).__name__}")
+                hint = _MEANT_AS_WAIT if name == "wait" else ""
+                raise TypeError(f"{name} must be a function, not {type(value).__name__}{hint}")
         for name in ("statuses", "retry_unsafe"):
             value = getattr(self, name)
             if not isinstance(value, bool) or name == "statuses":
@@ -165,6 +166,11 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(self.retry_unsafe, bool):
             return self.retry_unsafe
         return status in self.retry_unsafe
+
+
+_MEANT_AS_WAIT = (
+    "; give backoff.expo itself, which is called for each call, or functools.partial(backoff.expo, factor=2)"
+)
 
 
 class RetryMiddleware:
