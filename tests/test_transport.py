@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import http_parser
 from aioresponses import aioresponses
 from multidict import CIMultiDict
 from servers import (
@@ -559,9 +560,13 @@ async def test_tls_to_a_plain_port(transport: AiohttpTransport) -> None:
     server.close()
 
 
+@pytest.mark.skipif(
+    http_parser.HttpResponseParser is http_parser.HttpResponseParserPy,
+    reason="the parser in pure Python says nothing of a head that has not ended",
+)
 async def test_http_to_a_tls_port(any_transport: AiohttpTransport) -> None:
     """A server that answers with a TLS alert may speak https: the error asks so."""
-    async with raw_server(hang(b"\x15\x03\x01\0\2\2\n")) as server:
+    async with raw_server(close(b"\x15\x03\x01\0\2\2\x28")) as server:
         with pytest.raises(APIConnectionError, match=r"a TLS alert came; does the server speak https\?"):
             await fetch(any_transport, server.url)
 

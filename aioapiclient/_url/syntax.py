@@ -114,7 +114,7 @@ def split_authority(authority: str, what: str) -> tuple[str, int | None]:
 
 # The zone of an IPv6 address: the name or number of a network interface of this machine. RFC 6874 writes
 # `[fe80::1%25eth0]`, people and operating systems `[fe80::1%eth0]`. A zone that is all of `25` is no escape.
-_ZONE = lazily(r"%(?:25(?!\]))?(?P<zone>[^\]]+)\]")
+_ZONE = lazily(r"%(?:25(?!\]))?(?P<zone>[^\]%]+)\]")
 
 
 def escape_zone(authority: str) -> str:
