@@ -56,8 +56,6 @@ class Failure(NamedTuple):
     proxy: URL | None
     unsent: bool
     """Whether it came while a connection was made: nothing of the request was sent."""
-    mocked: bool = False
-    """Whether aiohttp itself had no part in it."""
 
     def connection(
         self,
@@ -68,8 +66,6 @@ class Failure(NamedTuple):
         final: bool = False,
     ) -> APIConnectionError:
         """An `APIConnectionError` that says *text*; one while connecting was never sent, whatever it is."""
-        if self.mocked and not getattr(self.error, "errno", None):
-            text = printable(str(self.error)) or text
         return APIConnectionError(
             f"{self.request.label}: {text}",
             reason=reason,
@@ -129,7 +125,7 @@ def map_error(
     cause = error.__cause__
     unsent = _was_connecting(error) or _was_connecting(cause)
     is_foreign = not isinstance(error, WIRE_ERRORS) and not is_from_below(error)
-    failure = Failure(error, request, proxy, unsent, mocked)
+    failure = Failure(error, request, proxy, unsent)
     if isinstance(cause, ConnectTimeout | PoolTimeout):
         return _make(cause, failure)
     if isinstance(error, aiohttp.ConnectionTimeoutError) and _is_limit_of_others(cause):
@@ -138,7 +134,13 @@ def map_error(
         return _caused(_foreign(failure), error, error)
     if is_foreign and not (mocked and isinstance(error, OSError)):
         return error
+    if mocked and str(error).startswith(_NO_MOCK):
+        # What aioresponses says, without the values of the query.
+        return failure.connection("refused", f"{_NO_MOCK} {request.label}")
     return _make(error, failure)
+
+
+_NO_MOCK: Final = "Connection refused:"
 
 
 def _make(error: Exception, failure: Failure) -> Exception:
