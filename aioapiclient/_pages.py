@@ -19,7 +19,7 @@ __all__ = ["CursorPage", "LinkHeaderPage", "NextURLPage", "NumberedPage", "Offse
 T = TypeVar("T")
 
 
-class NumberedPage(AsyncPage[T], kw_only=True):
+class NumberedPage(AsyncPage[T]):
     """Pages with numbers: ``?page=2`` follows ``?page=1``, until a page is empty.
 
     Declare ``total_pages`` in a subclass, and the empty page is not asked for. A field ``page``, if
@@ -59,7 +59,7 @@ class NumberedPage(AsyncPage[T], kw_only=True):
         return _info(self.send_in, {self.page_param: number + 1})
 
 
-class OffsetPage(AsyncPage[T], kw_only=True):
+class OffsetPage(AsyncPage[T]):
     """Pages by offset: ``?offset=`` counts on by as many items as came, until a page is empty.
 
     Declare ``total`` in a subclass, and the empty page is not asked for. A field ``offset``, if you
@@ -96,7 +96,7 @@ class OffsetPage(AsyncPage[T], kw_only=True):
         return _info(self.send_in, {self.offset_param: offset})
 
 
-class CursorPage(AsyncPage[T], kw_only=True):
+class CursorPage(AsyncPage[T]):
     """Pages by cursor: ``next_cursor`` of one is the parameter ``cursor`` of the next; null or "" ends.
 
     ``has_more`` is believed above the cursor; true without a cursor raises
@@ -144,7 +144,7 @@ class CursorPage(AsyncPage[T], kw_only=True):
         return _info(self.send_in, {param: cursor})
 
 
-class NextURLPage(AsyncPage[T], kw_only=True):
+class NextURLPage(AsyncPage[T]):
     """Pages that name the URL of the next: ``next``, absolute or relative; null or "" ends."""
 
     next: str | None = None
@@ -158,7 +158,7 @@ class NextURLPage(AsyncPage[T], kw_only=True):
         return PageInfo(url=url) if url and url is not msgspec.UNSET else None
 
 
-class LinkHeaderPage(AsyncPage[T], kw_only=True):
+class LinkHeaderPage(AsyncPage[T]):
     """Pages whose response has the next in a Link header with ``rel="next"`` (RFC 8288).
 
     The body may be a bare array of the items, which ``data`` has then.

@@ -29,6 +29,7 @@ from typing import (
     TypeVar,
     Union,
     cast,
+    dataclass_transform,
     get_origin,
 )
 from urllib.parse import unquote_plus
@@ -416,7 +417,21 @@ def _link_of(page: AsyncPage[Any]) -> _Link:
     return link
 
 
-class AsyncPage(msgspec.Struct, Generic[T], dict=True, kw_only=True, repr_omit_defaults=True):
+class PageMeta(msgspec.StructMeta):
+    """Makes the fields of every page class keyword-only, so that their order does not matter.
+
+    msgspec's ``kw_only`` holds for the class that names it and for none of its subclasses.
+    """
+
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **config: Any) -> Any:
+        config.setdefault("kw_only", True)
+        return super().__new__(cls, name, bases, namespace, **config)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(msgspec.field,))
+class AsyncPage(
+    msgspec.Struct, Generic[T], metaclass=PageMeta, dict=True, kw_only=True, repr_omit_defaults=True
+):
     """One page of a list, to subclass: its fields are the members of the body, its items lie in ``data``.
 
     ::

@@ -107,6 +107,48 @@ async def all_ids(paginator: AsyncPaginator[Any, Any]) -> list[int]:
     return ids([item async for item in paginator])
 
 
+# --- fields in any order
+
+
+class OData(NextURLPage[T]):
+    """The field with a default stands before the one without."""
+
+    next: str | None = msgspec.field(name="@odata.nextLink", default=None)
+    value: list[T]
+
+    items_field: ClassVar[str] = "value"
+
+
+class Renamed(OData[T], rename="camel", frozen=True):
+    """Adds more of both, in a subclass of a subclass."""
+
+    item_count: int | None = None
+    server_time: str
+
+
+async def test_a_page_may_declare_a_field_after_one_with_a_default() -> None:
+    """A field without a default may follow one that has a default, as in the recipe of docs/pages.md."""
+    answers = bodies({"@odata.nextLink": "?b=2", "value": items(1, 2)}, {"value": items(3)})
+    api, transport = client(*answers)
+
+    assert await all_ids(api.get_api_list("/users", model=Item, page=OData[Item])) == [1, 2, 3]
+    assert targets(transport) == ["/users", "/users?b=2"]
+
+
+async def test_subclasses_of_such_a_page_may_too() -> None:
+    """The order is free at every level, with the options of a Struct; what is required stays required."""
+    api, _ = client(*bodies({"value": items(1), "serverTime": "12:00"}, {"value": items(1)}))
+    pages = api.get_api_list("/users", model=Item, page=Renamed[Item])
+
+    page = await pages
+    assert (page.server_time, page.item_count, ids(page.value)) == ("12:00", None, [1])
+    with pytest.raises(APIResponseValidationError, match="serverTime"):
+        await pages
+    assert page == Renamed(value=[Item(1)], server_time="12:00")
+    with pytest.raises(TypeError):
+        Renamed([Item(1)], "12:00")
+
+
 # --- the kinds: numbers
 
 

@@ -40,6 +40,14 @@ class UserPage(OffsetPage[User]):
     total: int
 
 
+class OData(NextURLPage[T]):
+    """Has a field with a default before one without."""
+
+    next: str | None = msgspec.field(name="@odata.nextLink", default=None)
+    value: list[T]
+    count: int = 0
+
+
 class Search(AsyncPage[T], Generic[T]):
     """Says itself what comes next."""
 
@@ -83,6 +91,8 @@ def own_pages(api: AsyncAPIClient) -> None:
     assert_type(named, AsyncPaginator[User, Counted[User]])
     strict = api.get_api_list("/users", model=User, page=Strict[User])
     assert_type(strict, AsyncPaginator[User, Strict[User]])
+    odata = api.get_api_list("/users", model=User, page=OData[User])
+    assert_type(odata, AsyncPaginator[User, OData[User]])
     of_one = api.get_api_list("/users", model=User, page=UserPage)
     assert_type(of_one, AsyncPaginator[User, UserPage])
 
@@ -107,6 +117,13 @@ async def walks(api: AsyncAPIClient) -> None:
         assert_type(one, Counted[User])
     async with aclosing(aiter(users)) as items:
         assert_type(await anext(items), User)
+
+
+def by_hand() -> None:
+    """The fields of a page are keywords, in any order; the ignores would be unused if they were not."""
+    assert_type(OData(value=[User(1)], next=None), OData[User])
+    OData([User(1)])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    OData(next=None)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def wrong(api: AsyncAPIClient) -> None:
