@@ -41,6 +41,7 @@ from ._body.body import Body
 from ._checks import check_whole
 from ._codecs.decoders import DecodeError, decode_body
 from ._options import RequestOptions
+from ._page_checks import check_page_class
 from ._query import iter_items, merge_params
 from ._response import AsyncAPIResponse
 from ._types import NotGiven, Omit
@@ -652,8 +653,7 @@ def _check_page(page: Any, model: Any) -> tuple[type[AsyncPage[Any]], Any]:
     if cls.next_page_info is base.next_page_info:
         raise TypeError(f"page {cls.__name__} has no next_page_info(response); use a kind: NumberedPage ...")
     own_items = cls._get_page_items is not base._get_page_items  # pyright: ignore[reportPrivateUsage]
-    if not own_items and cls.items_field.partition(".")[0] not in cls.__struct_fields__:
-        raise TypeError(f"page {cls.__name__}: items_field is {cls.items_field!r}, and there is no such")
+    check_page_class(cls, own_items)
     wire_type: Any = page[model] if getattr(page, "__parameters__", ()) else page
     if _accepts_array(cls):
         wire_type = Union[wire_type, list[model]]  # noqa: UP007  (a union made of values)

@@ -6,10 +6,11 @@ import asyncio
 import copy
 import gc
 import pickle
+import re
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypedDict, TypeVar
 
 import msgspec
 import pytest
@@ -715,6 +716,149 @@ def test_wrong_arguments_are_refused_at_once() -> None:
 
 
 # --- the page itself
+
+# --- what a page class names
+
+
+class NoSuchField(NextURLPage[T]):
+    data: list[T]
+    next_field = "nextLink"
+
+
+class NotSoDeep(CursorPage[T]):
+    meta: Meta
+    cursor_field = "meta.after"
+
+
+class NotDeclared(CursorPage[T]):
+    cursor_field = "meta.after"
+
+
+class WireName(NextURLPage[T]):
+    next_link: str | None = msgspec.field(name="@odata.nextLink", default=None)
+    next_field = "@odata.nextLink"
+
+
+class NoPlaceInAList(CursorPage[T]):
+    cursor_field = "data.last.id"
+
+
+class Misspelt(NextURLPage[T]):
+    url_field: ClassVar[str] = "next"
+
+
+class NoSwitch(NextURLPage[T]):
+    empty_pages_end: ClassVar[bool] = True
+
+
+class OfAnotherKind(NextURLPage[T]):
+    cursor_param: ClassVar[str] = "after"
+
+
+class NotAClassVariable(NextURLPage[T]):
+    next_field: str = "next"  # type: ignore[misc]
+
+
+class NoText(CursorPage[T]):
+    cursor_field = None  # type: ignore[assignment]
+
+
+class NoWay(CursorPage[T]):
+    send_in = "body"  # type: ignore[assignment]
+
+
+class Deaf(Misspelt[T]):
+    """Inherits the mistake, and has a method that reads something else."""
+
+    def first(self) -> T:
+        return self.data[0]
+
+
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        (NoSuchField, "next_field is 'nextLink', and there is no such field; did you mean 'next'"),
+        (NotSoDeep, "cursor_field is 'meta.after', and there is no 'after' that deep down"),
+        (NotDeclared, "cursor_field is 'meta.after', and there is no such field; declare it"),
+        (WireName, "that is a name in the body; the field is 'next_link'"),
+        (NoPlaceInAList, "there is no 'last' that deep down"),
+        (Misspelt, "has no class variable url_field; it has items_field, next_field"),
+        (NoSwitch, "has no class variable empty_pages_end; did you mean empty_page_ends"),
+        (OfAnotherKind, "has no class variable cursor_param; it has none of that kind"),
+        (NotAClassVariable, "next_field is a field of the body; declare it as ClassVar"),
+        (NoText, "cursor_field must be of type str, not None"),
+        (NoWay, "send_in must be one of params, json, headers, not 'body'"),
+        (Deaf, "has no class variable url_field"),
+    ],
+)
+async def test_what_a_page_class_names_is_checked_when_it_is_first_used(page: Any, message: str) -> None:
+    """A name that leads nowhere would end the list after the first page: it is a TypeError, before a call."""
+    api, transport = client()
+
+    for kind in (page, page[Item]):
+        with pytest.raises(TypeError, match=f"page {page.__name__}.*{re.escape(message)}"):
+            api.get_api_list("/users", model=Item, page=kind)
+    assert transport.requests == []
+
+
+class Last(msgspec.Struct):
+    id: int
+
+
+class Typed(TypedDict):
+    after: str | None
+
+
+class Deep(CursorPage[T]):
+    meta: Typed | None = None
+    rows: list[T]
+    last: list[Last] = msgspec.field(default_factory=list)
+    extra: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    items_field = "rows"
+    cursor_field = "meta.after"
+
+    @property
+    def newest(self) -> int | None:
+        return self.last[-1].id if self.last else None
+
+
+class ByProperty(Deep[T]):
+    cursor_field = "newest"
+
+
+class ByIndex(Deep[T]):
+    cursor_field = "last.-1.id"
+
+
+class ByAnything(Deep[T]):
+    cursor_field = "extra.any.-1.thing"
+
+
+class Marked(AsyncPage[T]):
+    """Has class variables of its own, which its method reads."""
+
+    meta: dict[str, str] = msgspec.field(default_factory=dict)
+
+    mark_field: ClassVar[str] = "meta"
+    mark_param: ClassVar[str]
+
+    def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
+        mark = getattr(self, self.mark_field).get("mark")
+        return PageInfo(params={self.mark_param: mark}) if mark else None
+
+
+class MarkedAgain(Marked[T]):
+    mark_param = "m"
+
+
+@pytest.mark.parametrize("page", [Deep, ByProperty, ByIndex, ByAnything, MarkedAgain, Sided, OData])
+async def test_what_leads_somewhere_is_taken(page: Any) -> None:
+    """Fields, properties, items of lists, members of mappings, and names that the class itself reads."""
+    api, _ = client()
+
+    api.get_api_list("/users", model=Item, page=page)
+    api.get_api_list("/users", model=Item, page=page[Item])
 
 
 async def test_where_a_page_came_from_is_no_part_of_it() -> None:
