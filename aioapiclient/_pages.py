@@ -5,12 +5,11 @@ Each says where in a page, or in the request for it, stands what the next one is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
-from ._pagination import AsyncPage, PageInfo, SendIn, asked, look_up
+from ._pagination import AsyncPage, PageInfo, SendIn, asked, look_up, send_with
 from ._response import AsyncAPIResponse
 from .errors import InvalidRequestError
 
@@ -36,7 +35,7 @@ class NumberedPage(AsyncPage[T]):
     """The number of the first page, when the call names none."""
 
     send_in: ClassVar[SendIn] = "params"
-    """Where the parameter goes: the query, or the JSON body."""
+    """Where the parameter goes: the query, the JSON body (dots in its name go deeper), or the headers."""
 
     page_field: ClassVar[str] = "page"
     total_pages_field: ClassVar[str] = "total_pages"
@@ -56,7 +55,7 @@ class NumberedPage(AsyncPage[T]):
         total = _look_up_number(self, self.total_pages_field)
         if total is not None and number >= total + self.first_page - 1:
             return None
-        return _info(self.send_in, {self.page_param: number + 1})
+        return send_with(self, self.send_in, self.page_param, number + 1)
 
 
 class OffsetPage(AsyncPage[T]):
@@ -74,7 +73,7 @@ class OffsetPage(AsyncPage[T]):
     """The parameter that has the offset; 0 when the call names none."""
 
     send_in: ClassVar[SendIn] = "params"
-    """Where the parameter goes: the query, or the JSON body."""
+    """Where the parameter goes: the query, the JSON body (dots in its name go deeper), or the headers."""
 
     offset_field: ClassVar[str] = "offset"
     total_field: ClassVar[str] = "total"
@@ -93,7 +92,7 @@ class OffsetPage(AsyncPage[T]):
         total = _look_up_number(self, self.total_field)
         if total is not None and offset >= total:
             return None
-        return _info(self.send_in, {self.offset_param: offset})
+        return send_with(self, self.send_in, self.offset_param, offset)
 
 
 class CursorPage(AsyncPage[T]):
@@ -121,7 +120,7 @@ class CursorPage(AsyncPage[T]):
     """Where the cursor for that is."""
 
     send_in: ClassVar[SendIn] = "params"
-    """Where the parameter goes: the query, or the JSON body."""
+    """Where the parameter goes: the query, the JSON body (dots in its name go deeper), or the headers."""
 
     cursor_field: ClassVar[str] = "next_cursor"
     has_more_field: ClassVar[str] = "has_more"
@@ -141,7 +140,7 @@ class CursorPage(AsyncPage[T]):
                     f"there is more, but `{field}` has no cursor to ask for it with"
                 )
             return None
-        return _info(self.send_in, {param: cursor})
+        return send_with(self, self.send_in, param, cursor)
 
 
 class NextURLPage(AsyncPage[T]):
@@ -189,7 +188,3 @@ def _asked_number(page: AsyncPage[Any], name: str, send_in: SendIn) -> int | Non
     raise InvalidRequestError(
         f"The parameter {name!r} is no number, and {type(page).__name__} counts with it"
     )
-
-
-def _info(send_in: SendIn, values: Mapping[str, Any]) -> PageInfo:
-    return PageInfo(params=values) if send_in == "params" else PageInfo(json=values)

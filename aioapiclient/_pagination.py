@@ -15,6 +15,7 @@ and a wrapper would not be the Struct that people asked for.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from functools import lru_cache
@@ -35,6 +36,7 @@ from typing import (
 from urllib.parse import unquote_plus
 
 import msgspec
+from multidict import CIMultiDict, MultiMapping
 from yarl import URL
 
 from ._body.body import Body
@@ -58,6 +60,7 @@ __all__ = [
     "SendIn",
     "asked",
     "look_up",
+    "send_with",
 ]
 
 T = TypeVar("T")
@@ -98,6 +101,9 @@ class PageInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     json: Mapping[str, Any] = {}
     """Members, laid over the JSON object that is sent; `OMIT` removes one."""
+
+    headers: Mapping[str, str | Omit] = {}
+    """Headers, laid over those of the call; `OMIT` removes one."""
 
 
 # --- the walk
@@ -293,7 +299,27 @@ def _next_request(link: _Link, info: PageInfo) -> tuple[str | URL, RequestOption
         options["params"] = _mapping(merge_params(options.get("params"), info.params, keep_omitted=True))
     if info.json:
         options["extra_body"] = {**(options.get("extra_body") or {}), **info.json}
+    if info.headers:
+        options["headers"] = _with_headers(options.get("headers"), info.headers)
     return path, options
+
+
+def _with_headers(headers: Any, more: Mapping[str, Any]) -> Mapping[str, Any]:
+    """*headers* with *more* in place of those of the same name, in any case."""
+    names = {name.lower() for name in more}
+    kept = [(name, value) for name, value in _header_items(headers) if name.lower() not in names]
+    # A multidict may have a name more than once.
+    return (
+        CIMultiDict([*kept, *more.items()])
+        if isinstance(headers, MultiMapping)
+        else dict([*kept, *more.items()])
+    )
+
+
+def _header_items(headers: Any) -> list[tuple[str, Any]]:
+    """The items of the header layer of a call; what is wrong with it, the call says."""
+    items = cast("Mapping[object, Any]", headers).items() if isinstance(headers, Mapping) else ()
+    return [(str(name), value) for name, value in items]
 
 
 def _leave_home(link: _Link, options: RequestOptions, info: PageInfo) -> None:
@@ -345,10 +371,9 @@ def _without(url: URL, params: Mapping[str, Any]) -> URL:
 
 
 def _key(target: str, params: Any, options: RequestOptions) -> str:
-    body = options.get("extra_body")
-    return repr(
-        (target, sorted(map(repr, iter_items(params or ()))), sorted(map(repr, iter_items(body or ()))))
-    )
+    headers = [(name.lower(), value) for name, value in _header_items(options.get("headers"))]
+    layers = (params, options.get("extra_body"), headers)
+    return repr((target, *(sorted(map(repr, iter_items(layer or ()))) for layer in layers)))
 
 
 def _sent_key(response: AsyncAPIResponse[Any], options: RequestOptions) -> str:
@@ -556,23 +581,61 @@ def _member(value: Any, name: str) -> Any:
     return getattr(value, name, None)
 
 
-SendIn: TypeAlias = Literal["params", "json"]
-"""Where what names the next page goes: the query, or the JSON body."""
+SendIn: TypeAlias = Literal["params", "json", "headers"]
+"""Where the parameter that names the next page goes: the query, the JSON body, or the headers."""
 
 
 def asked(page: AsyncPage[Any], name: str, send_in: SendIn) -> Any:
-    """The value of *name* in the request for *page*; None when it had none."""
+    """The value of *name* in the request for *page*; None when it had none. Dots go deeper into the body."""
     if send_in == "params":
         return page.params.get(name)
+    if send_in == "headers":
+        headers = _header_items(_link_of(page).options.get("headers"))
+        return next((value for key, value in headers if key.lower() == name.lower()), None)
+    value: Any = _asked_body(page)
+    for part in name.split("."):
+        value = _object(value).get(part)
+    return value
+
+
+def send_with(page: AsyncPage[Any], send_in: SendIn, name: str, value: Any) -> PageInfo:
+    """What asks for the next page with *value* as *name*, at the place that *send_in* says."""
+    if send_in == "params":
+        return PageInfo(params={name: value})
+    if send_in == "headers":
+        return PageInfo(headers={name: str(value)})
+    first, *rest = name.split(".")
+    if not rest:
+        return PageInfo(json={first: value})
+    member = _with_member(_asked_body(page).get(first), rest, value)
+    if member is None:
+        raise InvalidRequestError(f"The next page is asked for by {name!r}, and the body has no object there")
+    return PageInfo(json={first: member})
+
+
+def _asked_body(page: AsyncPage[Any]) -> dict[str, Any]:
     options = _link_of(page).options
-    body = options.get("json")
-    if not _is_object(body):
+    return _mapping(merge_params(_object(options.get("json")), options.get("extra_body")))
+
+
+def _with_member(value: Any, path: list[str], member: Any) -> Any:
+    """*value* with *member* at *path*, through copies of the objects on the way; None where there is none."""
+    if not path:
+        return member
+    if not (_is_object(value) or isinstance(value, NotGiven | Omit) or value is msgspec.UNSET):
         return None
-    return _mapping(merge_params(body, options.get("extra_body"))).get(name)
+    inner = _object(value)
+    changed = _with_member(inner.get(path[0]), path[1:], member)
+    return None if changed is None else {**inner, path[0]: changed}
 
 
-def _is_object(body: object) -> bool:
-    return body is None or isinstance(body, Mapping | msgspec.Struct)
+def _object(value: Any) -> dict[str, Any]:
+    """The members of a JSON object; what is not one has none."""
+    return _mapping(iter_items(value)) if value is not None and _is_object(value) else {}
+
+
+def _is_object(value: object) -> bool:
+    return value is None or isinstance(value, Mapping | msgspec.Struct) or dataclasses.is_dataclass(value)
 
 
 # --- the paginator

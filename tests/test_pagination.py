@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 import gc
 import pickle
 import re
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
-from typing import Any, ClassVar, TypedDict, TypeVar
+from typing import Any, ClassVar, Generic, TypedDict, TypeVar
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from helpers import BASE
 from helpers import Client as HelperClient
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 from yarl import URL
 
 from aioapiclient import (
@@ -373,6 +375,158 @@ async def test_a_cursor_may_go_into_the_body() -> None:
         assert [request.method for request in transport.requests] == ["POST", "POST"]
         assert transport.bodies == [b'{"text":"x","after":null}', b'{"text":"x","after":"c"}']
         assert targets(transport) == ["/search", "/search"]
+
+
+class PageFacts(msgspec.Struct, rename="camel"):
+    end_cursor: str | None = None
+    has_next_page: bool = False
+
+
+class Nodes(msgspec.Struct, Generic[T], rename="camel"):
+    nodes: list[T]
+    page_info: PageFacts
+
+
+class GraphQLPage(CursorPage[T]):
+    """The items and the cursor lie deep down, and the cursor goes into the variables of the query."""
+
+    data: dict[str, Nodes[T]]  # type: ignore[assignment]
+
+    items_field = "data.users.nodes"
+    cursor_field = "data.users.page_info.end_cursor"
+    has_more_field = "data.users.page_info.has_next_page"
+    cursor_param = "variables.page.after"
+    send_in = "json"
+
+
+class Variables(msgspec.Struct, rename="camel"):
+    team_name: str
+    page: Any = None
+
+
+class Query(msgspec.Struct):
+    query: str
+    variables: Variables
+
+
+@dataclasses.dataclass
+class PlainVariables:
+    teamName: str  # noqa: N815  (as the wire has it)
+    page: Any = None
+
+
+def graphql_pages() -> list[Any]:
+    """Two pages of a GraphQL server."""
+    found = {"nodes": items(1), "pageInfo": {"endCursor": "c1", "hasNextPage": True}}
+    last = {"nodes": items(2), "pageInfo": {"endCursor": "c2", "hasNextPage": False}}
+    return bodies({"data": {"users": found}}, {"data": {"users": last}})
+
+
+@pytest.mark.parametrize(
+    ("options", "page"),
+    [
+        ({"json": {"query": "q", "variables": {"teamName": "a", "page": {"first": 2}}}}, {"first": 2}),
+        (
+            {"json": {"query": "q", "variables": {"teamName": "a", "page": {"first": 2, "after": "x"}}}},
+            {"first": 2},
+        ),
+        ({"json": Query("q", Variables("a", {"first": 2}))}, {"first": 2}),
+        ({"json": {"query": "q", "variables": PlainVariables("a")}}, {}),
+        ({"json": {"query": "q"}, "extra_body": {"variables": {"teamName": "a", "page": OMIT}}}, {}),
+    ],
+)
+async def test_a_cursor_may_go_deep_into_the_body(options: dict[str, Any], page: dict[str, Any]) -> None:
+    """cursor_param with dots is set in a nested member; what else there is beside it stays as it was."""
+    before = repr(options)
+    api, transport = client(*graphql_pages())
+
+    assert await all_ids(api.get_api_list("/graphql", Item, GraphQLPage[Item], method="post", **options)) == [
+        1,
+        2,
+    ]
+    second = msgspec.json.decode(transport.bodies[1])
+    assert second == {"query": "q", "variables": {"teamName": "a", "page": {**page, "after": "c1"}}}
+    assert repr(options) == before
+
+
+async def test_a_cursor_does_not_take_the_place_of_what_is_no_object() -> None:
+    """Where the body has a text in the way, the cursor cannot go there, and nothing is overwritten."""
+    api, transport = client(*graphql_pages())
+
+    with pytest.raises(
+        InvalidRequestError, match=r"'variables\.page\.after', and the body has no object there"
+    ):
+        await all_ids(
+            api.get_api_list("/graphql", Item, GraphQLPage[Item], method="post", json={"variables": "text"})
+        )
+    assert len(transport.requests) == 1
+
+
+class BackInTheBody(CursorPage[T]):
+    """Walks backwards when the variables say so."""
+
+    prior: str | None = None
+
+    cursor_param = "variables.after"
+    back_param = "variables.before"
+    back_field = "prior"
+    send_in = "json"
+
+
+async def test_what_is_asked_deep_in_the_body_is_seen() -> None:
+    """A call whose variables have the parameter for it is walked backwards."""
+    api, transport = client(*bodies({"data": items(2), "prior": "p"}, {"data": items(1)}))
+    asked = {"variables": {"before": "q"}}
+
+    assert await all_ids(api.get_api_list("/users", Item, BackInTheBody, method="post", json=asked)) == [2, 1]
+    assert msgspec.json.decode(transport.bodies[1]) == {"variables": {"before": "p"}}
+
+
+class InAHeader(CursorPage[T]):
+    """The cursor goes back in a header, as Azure's continuation tokens do."""
+
+    cursor_param = "X-Continuation"
+    send_in = "headers"
+
+
+class NumberInAHeader(NumberedPage[T]):
+    page_param = "X-Page"
+    send_in = "headers"
+
+
+async def test_a_cursor_may_go_into_a_header() -> None:
+    """It is laid over the call's headers, whatever their case; the others stay."""
+    pages = [
+        {"data": items(1), "next_cursor": "a"},
+        {"data": items(2), "next_cursor": "b"},
+        {"data": items(3)},
+    ]
+    headers = CIMultiDict([("x-continuation", "0"), ("X-Two", "1"), ("X-Two", "2")])
+    for layer in ({"x-continuation": "0", "X-Two": "1, 2"}, headers):
+        api, transport = client(*bodies(*pages))
+
+        assert await all_ids(api.get_api_list("/users", Item, InAHeader, headers=layer)) == [1, 2, 3]
+        found = [request.headers.getall("X-Continuation") for request in transport.requests]
+        assert found == [["0"], ["a"], ["b"]]
+        assert {", ".join(request.headers.getall("X-Two")) for request in transport.requests} == {"1, 2"}
+
+
+async def test_a_loop_through_headers_raises() -> None:
+    """The same header twice is the same request: a loop."""
+    page = {"data": items(1), "next_cursor": "a"}
+    api, transport = client(*bodies(page, page, page))
+
+    with pytest.raises(APIResponseValidationError, match="seen before"):
+        await all_ids(api.get_api_list("/users", Item, InAHeader))
+    assert len(transport.requests) == 2
+
+
+async def test_numbers_may_go_into_a_header() -> None:
+    """A number counts on from the one in the call's header."""
+    api, transport = client(*bodies({"data": items(1)}, {"data": []}))
+
+    assert await all_ids(api.get_api_list("/users", Item, NumberInAHeader, headers={"x-page": "4"})) == [1]
+    assert [request.headers["X-Page"] for request in transport.requests] == ["4", "5"]
 
 
 async def test_numbers_in_the_body_begin_where_it_says() -> None:
