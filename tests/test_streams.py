@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import pickle
+import warnings
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -17,7 +19,7 @@ from collections.abc import (
 )
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 import msgspec
 import pytest
@@ -62,6 +64,9 @@ HTTP_CASES: dict[str, dict[str, Any]] = {
     case["name"]: case
     for case in json.loads((Path(__file__).parent / "cases" / "sse.json").read_text())["http_cases"]
 }
+
+
+T = TypeVar("T")
 
 
 class Text(msgspec.Struct, tag="text"):
@@ -492,7 +497,9 @@ async def test_a_stream_is_closed_by_name(way: str) -> None:
     await stream.close()
 
     assert state(response) == "closed"
-    with pytest.raises(StreamConsumedError, match="closed"):
+    assert stream.closed
+    why = "used outside its `async with` block" if way == "async with" else "is closed"
+    with pytest.raises(StreamConsumedError, match=why):
         await collect(stream)
 
 
@@ -508,18 +515,117 @@ async def test_close_in_the_loop_ends_it() -> None:
 
 
 async def test_close_wakes_who_waits() -> None:
-    """A task that waits for the next event hears at once that the stream was closed."""
+    """Closing a stream ends the loop of a task that waits for an event, at once and without an error."""
     response = answer(for_ever)
     stream = SSEStream[Item](response, Item)
     task = asyncio.create_task(collect(stream))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
+    assert not stream.closed
     await stream.close()
 
-    with pytest.raises(StreamConsumedError, match="closed"):
-        await task
+    assert await task == []
+    assert stream.closed
     assert response.is_closed
+
+
+@pytest.mark.parametrize("when", ["in a chunk", "in the tick"])
+async def test_close_holds_back_what_came_already(when: str) -> None:
+    """After close() no event is handed over: none of the last chunk, none that came in the same tick."""
+    came, looked, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    seen: list[Item] = []
+    chunks = data('{"id":1}', '{"id":2}'), data('{"id":3}')
+    parts = (came.wait, *chunks) if when == "in the tick" else chunks
+    stream = SSEStream[Item](answer(*parts), Item)
+
+    async def read() -> None:
+        async for item in stream:
+            seen.append(item)
+            looked.set()
+            await closed.wait()
+
+    task = asyncio.create_task(read())
+    if when == "in the tick":
+        for _ in range(4):
+            await asyncio.sleep(0)
+        came.set()
+    else:
+        await looked.wait()
+    await stream.close()
+    closed.set()
+    await task
+
+    assert seen == ([] if when == "in the tick" else [Item(1)])
+
+
+async def test_a_stream_that_ends_by_itself_is_not_closed() -> None:
+    """`closed` tells a stream that was closed from one that came to its end."""
+    async with SSEStream[Item](answer(data('{"id":1}')), Item) as stream:
+        assert await collect(stream) == [Item(1)]
+        assert not stream.closed
+    assert stream.closed
+
+
+async def test_close_before_the_loop_begins_is_no_mistake_of_the_loop() -> None:
+    """A cancel button that is pressed before the loop begins ends it likewise; a second loop is a mistake."""
+    stream = SSEStream[Item](answer(data('{"id":1}')), Item)
+    await asyncio.create_task(stream.close())
+
+    assert await collect(stream) == []
+    with pytest.raises(StreamConsumedError, match="iterated before"):
+        await collect(stream)
+
+
+async def test_a_stream_outside_of_its_block_says_so() -> None:
+    """A loop that begins, or goes on, after the `async with` block was left is told so."""
+    async with SSEStream[Item](answer(data('{"id":1}', '{"id":2}')), Item) as stream:
+        items = aiter(stream)
+        assert await anext(items) == Item(1)
+    with pytest.raises(StreamConsumedError, match="used outside its `async with` block; iterate it inside"):
+        await anext(items)
+    with pytest.raises(StreamConsumedError, match="used outside"):
+        await collect(stream.events())
+
+    async with SSEStream[Item](answer(for_ever), Item) as stream:
+        task = asyncio.create_task(collect(stream))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    with pytest.raises(StreamConsumedError, match="used outside"):
+        await task
+
+
+async def test_aclose_is_close_of_subclasses_too() -> None:
+    """A subclass that overrides close() is closed by aclose() and by its block as well."""
+    seen: list[str] = []
+
+    class Loud(SSEStream[Any]):
+        async def close(self) -> None:
+            seen.append("closed")
+            await super().close()
+
+    async with Loud(answer(b"")) as stream:
+        await stream.aclose()
+
+    assert seen == ["closed", "closed"]
+
+
+async def test_a_dropped_stream_warns() -> None:
+    """A stream that is neither iterated nor closed holds a connection: dropping it is a ResourceWarning."""
+    stream: SSEStream[Any] | None = SSEStream[Any](answer(data("1")))
+    with pytest.warns(ResourceWarning, match=f"GET {URL}: the stream was never iterated or closed"):
+        del stream
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        async with SSEStream[Any](answer(data("1"))):
+            pass
+        assert await collect(SSEStream[Any](answer(data("1")))) == [1]
+        over = answer(data("1"))
+        await over.close()
+        SSEStream[Any](over)
+        with pytest.raises(TypeError):
+            SSEStream[Any](answer(data("1")), reconnect=7)  # type: ignore[arg-type]
 
 
 async def test_a_stream_is_iterated_once() -> None:
@@ -563,6 +669,7 @@ async def test_the_response_is_at_hand() -> None:
 
     assert stream.response is response
     assert repr(stream) == f"<SSEStream of <AsyncAPIResponse 200 GET {URL}>>"
+    await stream.close()
 
 
 # --- what breaks a stream
@@ -670,6 +777,173 @@ async def test_an_error_without_a_name_is_recognised_where_it_does_not_fit(paylo
     assert await collect(SSEStream[Any](answer(data(payload)))) == [json.loads(payload)]
     with pytest.raises(APIResponseValidationError):
         await collect(SSEStream[Item](answer(data('{"error":{},"id":"x"}')), Item))
+
+
+class Lenient(msgspec.Struct):
+    """Has no required field, so that every object decodes to it."""
+
+    text: str = ""
+
+
+class Telling(msgspec.Struct):
+    text: str = ""
+    failure: Any = msgspec.field(name="error", default=None)
+
+
+class Tagged(msgspec.Struct, tag="tagged"):
+    text: str = ""
+
+
+class TaggedTelling(msgspec.Struct, tag="telling"):
+    error: str | None = None
+
+
+class Strict(msgspec.Struct, forbid_unknown_fields=True):
+    text: str = ""
+
+
+@dataclasses.dataclass
+class Plain:
+    text: str = ""
+
+
+class Typed(TypedDict, total=False):
+    text: str
+
+
+class Content(msgspec.Struct, Generic[T]):
+    text: T | None = None
+
+
+OVERLOADED = '{"error": {"type": "overloaded", "message": "busy"}}'
+
+
+def error_streams(cast_to: Any, *payloads: str) -> list[AsyncStream[Any]]:
+    """Streams of these payloads in either framing: whole, in small chunks, with ids, with `until`."""
+    events = data(*payloads)
+    rows = "".join(f"{payload}\n" for payload in payloads).encode()
+    numbered = b"".join(b"id: 1\n" + data(payload) for payload in payloads)
+    return [
+        SSEStream[Any](answer(events), cast_to),
+        SSEStream[Any](answer(*cut(events, range(0, len(events), 5))[1:]), cast_to),
+        SSEStream[Any](answer(numbered), cast_to),
+        SSEStream[Any](answer(events), cast_to, until=lambda event: False),
+        JSONLStream[Any](lines(rows), cast_to),
+        JSONLStream[Any](lines(*cut(rows, range(0, len(rows), 5))[1:]), cast_to),
+    ]
+
+
+@pytest.mark.parametrize(
+    "cast_to",
+    [
+        Lenient,
+        Plain,
+        Typed,
+        Content[str],
+        Lenient | None,
+        list[int] | Lenient,
+        Tagged,
+        Strict,
+        Item,
+        list[int],
+    ],
+)
+@pytest.mark.parametrize(
+    "payload",
+    [
+        OVERLOADED,
+        '{"text": "half", "id": 7, "error": "busy"}',
+        '{"error":true,"code":503}',
+        '{"type":"error","error":{"type":"overloaded"}}',
+    ],
+)
+async def test_an_object_that_reports_an_error_raises(cast_to: Any, payload: str) -> None:
+    """An object with a member `error` that is set raises, unless the type has a place for it."""
+    good = {Item: '{"id":1}', list[int]: "[1]", Tagged: '{"type":"tagged"}'}.get(cast_to, '{"text":"a"}')
+    for stream in error_streams(cast_to, good, payload, good):
+        found, error = await gather(stream)
+
+        assert len(found) == 1
+        assert type(error) is APIStreamError
+        assert error.body == json.loads(payload)
+        assert error.events_seen == 1
+
+
+@pytest.mark.parametrize("error", ["null", "false", "0", '""', "{ }", "[]"])
+@pytest.mark.parametrize(
+    ("cast_to", "value"), [(Lenient, Lenient("a")), (Plain, Plain("a")), (Typed, {"text": "a"})]
+)
+async def test_an_error_that_is_not_set_is_none(error: str, cast_to: Any, value: Any) -> None:
+    """Servers that send `"error": null` with every event report nothing by it."""
+    payload = f'{{"error": {error}, "text": "a"}}'
+    for stream in error_streams(cast_to, payload, payload):
+        assert await collect(stream) == [value, value]
+
+
+@pytest.mark.parametrize(
+    ("cast_to", "payload", "value"),
+    [
+        (Telling, '{"error":"busy"}', Telling("", "busy")),
+        (Any, OVERLOADED, json.loads(OVERLOADED)),
+        (dict[str, Any], OVERLOADED, json.loads(OVERLOADED)),
+        (Tagged | TaggedTelling, '{"type":"telling","error":"busy"}', TaggedTelling("busy")),
+        (str, OVERLOADED, OVERLOADED),
+        (Lenient, '{"text":"an \\"error\\": what"}', Lenient('an "error": what')),
+        (Lenient, '{"text":"a","inner":{"error":"busy"}}', Lenient("a")),
+    ],
+)
+async def test_an_error_that_the_type_has_a_place_for_is_a_value(
+    cast_to: Any, payload: str, value: Any
+) -> None:
+    """A type with a member of that name, or one that keeps every member, gets it."""
+    for stream in error_streams(cast_to, payload):
+        assert await collect(stream) == [value]
+
+
+async def test_a_variant_without_a_place_for_the_error_raises() -> None:
+    """Of a union that knows such a member in another variant, the one that came counts."""
+    for stream in error_streams(Tagged | TaggedTelling, '{"type":"tagged","error":"busy"}'):
+        found, error = await gather(stream)
+
+        assert (found, type(error)) == ([], APIStreamError)
+
+
+async def test_an_error_of_an_unknown_tag_is_not_skipped() -> None:
+    """A union skips events of unknown tags, and Open hands them over: but not one that reports an error."""
+    payload = '{"type":"error","error":{"type":"overloaded"}}'
+    opened: Any = Open
+    for cast_to in (Text | Stop, opened[Text | Stop]):
+        for stream in error_streams(cast_to, payload):
+            found, error = await gather(stream)
+
+            assert (found, type(error)) == ([], APIStreamError)
+            assert stream.skipped == 0
+
+
+async def test_an_error_that_is_not_utf_8_is_one_too() -> None:
+    """Its text is mended, as that of every event."""
+    stream = SSEStream[Lenient](answer(b'data: {"error":"caf\xe9","text":"\xe9"}\n\n'), Lenient)
+    _, error = await gather(stream)
+
+    assert isinstance(error, APIStreamError)
+    assert error.body["error"] == "caf\ufffd"
+
+
+async def test_an_sdk_makes_the_error_of_an_object_too() -> None:
+    """The hook is given an event named error, whose data is the object."""
+    seen: list[ServerSentEvent] = []
+
+    def make_error(event: ServerSentEvent, response: AsyncAPIResponse[Any]) -> Exception:
+        seen.append(event)
+        return RateLimitError("busy", response=response)
+
+    for stream in (
+        SSEStream[Lenient](answer(data(OVERLOADED)), Lenient, make_error=make_error),
+        JSONLStream[Lenient](lines(OVERLOADED.encode()), Lenient, make_error=make_error),
+    ):
+        _, error = await gather(stream)
+        assert type(error) is RateLimitError
+    assert [(event.event, event.data) for event in seen] == [("error", OVERLOADED)] * 2
 
 
 class Small(SSEStream[Any]):
@@ -1113,10 +1387,41 @@ async def test_close_while_reconnecting_ends_it() -> None:
         await stream.close()
 
     stream = SSEStream[int](response, int, reconnect=EXACT, sleep=nap)
-    found, error = await gather(stream)
 
-    assert (found, len(naps), response.asked) == ([1], 1, [])
-    assert isinstance(error, StreamConsumedError)
+    assert await collect(stream) == [1]
+    assert (len(naps), response.asked) == (1, [])
+    assert stream.closed
+
+
+@pytest.mark.parametrize("where", ["wait", "connect", "block"])
+async def test_close_ends_a_reconnect_at_once(where: str) -> None:
+    """Another task that closes the stream ends the wait to reconnect, and a reconnect that hangs."""
+    begun = asyncio.Event()
+
+    class Hanging(Opened):
+        async def _answer_again(self, headers: Mapping[str, str]) -> AsyncAPIResponse[Any]:
+            begun.set()
+            return await asyncio.get_running_loop().create_future()
+
+    async def nap(seconds: float) -> None:
+        if where == "wait":
+            begun.set()
+            await for_ever()
+
+    head = answer()
+    parts = Parts([numbered(1), CUT])
+    response = Hanging(parts, [], [], request=head.request, status=200, headers=head.headers)
+    stream = SSEStream[int](response, int, reconnect=EXACT, sleep=nap)
+    task = asyncio.create_task(collect(stream))
+    await begun.wait()
+    if where == "block":
+        await stream.__aexit__(None, None, None)
+        with pytest.raises(StreamConsumedError, match="used outside"):
+            await asyncio.wait_for(task, 5)
+    else:
+        await stream.close()
+        assert await asyncio.wait_for(task, 5) == [1]
+    assert task.cancelling() == 0
 
 
 async def test_raw_events_survive_too() -> None:

@@ -14,7 +14,7 @@ import importlib
 import math
 import re
 from collections.abc import Callable
-from typing import Any, Literal, NoReturn, TypeAlias, get_args, get_origin
+from typing import Any, Final, Literal, NoReturn, TypeAlias, get_args, get_origin
 
 import msgspec
 import msgspec.inspect
@@ -26,13 +26,13 @@ from aioapiclient._patterns import lazily
 from .content_type import LONGEST_HEADER, Format, parse_content_type
 from .open import DecHook, InsideOpen, Open, check_opens, closed, members, open_hook, reached
 
-__all__ = ["DecodeError", "check_cast_to", "decode_body", "decoder_for"]
+__all__ = ["FAILURES", "DecodeError", "check_cast_to", "decode_body", "decoder_for", "unguarded"]
 
 Decode: TypeAlias = Callable[[bytes], Any]
 
 # What msgspec raises about a body: bad UTF-8 and too many digits are ValueErrors, an unhashable member of
 # a set is a TypeError. From a user's hook it wraps those two; the rest is the user's own, and passes.
-_FAILURES = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
+FAILURES: Final = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
 
 
 class DecodeError(Exception):
@@ -127,10 +127,11 @@ def _admits_none(one: Any) -> bool:
 def _guarded(decode: Decode, optional: bool, *, bom: bool) -> Decode:
     """*decode*, with every failure as a `DecodeError`; what is rare is looked at only after a failure."""
 
+    @functools.wraps(decode)  # `unguarded` finds it there
     def run(body: bytes) -> Any:
         try:
             return decode(body)
-        except _FAILURES as error:
+        except FAILURES as error:
             reason, path = _explain(error)
         # Raised out here, so that no context keeps the error of msgspec, which may quote the body.
         if not body:
@@ -142,6 +143,11 @@ def _guarded(decode: Decode, optional: bool, *, bom: bool) -> Decode:
         raise DecodeError(reason, path)
 
     return run
+
+
+def unguarded(decode: Decode) -> Decode:
+    """*decode* as it raises one of `FAILURES` itself, for a caller that then asks *decode* for the reason."""
+    return getattr(decode, "__wrapped__", decode)
 
 
 def _discard(body: bytes) -> None:
@@ -301,7 +307,7 @@ def _yaml_refusal(yaml: Any, body: bytes) -> str | None:
 def _parse_toml(body: bytes) -> Any:
     try:
         return msgspec.toml.decode(body)
-    except (*_FAILURES, OverflowError) as error:
+    except (*FAILURES, OverflowError) as error:
         where = _where(error)
     raise DecodeError(f"not valid TOML{where}")
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
-from aioapiclient._codecs.decoders import DecodeError
+from aioapiclient._cancel_scope import Scope
 from aioapiclient._response import AsyncAPIResponse
 from aioapiclient.errors import (
     APIConnectionError,
@@ -20,6 +20,7 @@ from aioapiclient.errors import (
     RequestTimeoutError,
 )
 
+from ._error_objects import MARK, has_error
 from ._jsonl import MAX_LINE, JSONLDecoder
 from ._reconnect import ReconnectPolicy, Resumption
 from ._sse import MAX_EVENT, ServerSentEvent, SSEDecoder
@@ -51,7 +52,7 @@ class SSEStream(AsyncStream[T_co]):
     max_event: ClassVar[int] = MAX_EVENT
     """The bytes that one event may have: 8 MiB."""
 
-    __slots__ = ("_again", "_decoder", "_resumption")
+    __slots__ = ("_again", "_decoder", "_direct_up_to", "_resumption", "_scope")
 
     def __init__(
         self,
@@ -64,13 +65,16 @@ class SSEStream(AsyncStream[T_co]):
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.check_options(until, reconnect)
-        super().__init__(response, cast_to, make_error=make_error, until=until, sleep=sleep)
         self._again = response.again
         self._resumption: Resumption | None = None
+        self._scope: Scope | None = None  # of the reconnect that is under way
         if reconnect:
             if self._again is None:
                 raise TypeError("reconnect needs a response that a client opened for streaming")
             self._resumption = Resumption(ReconnectPolicy() if reconnect is True else reconnect)
+        super().__init__(response, cast_to, make_error=make_error, until=until, sleep=sleep)
+        # The longest text whose events may go to the decoder as bytes: looked at once for two questions.
+        self._direct_up_to = self.max_event if self._direct else -1
 
     @classmethod
     def check_options(cls, until: object, reconnect: object) -> None:
@@ -93,11 +97,12 @@ class SSEStream(AsyncStream[T_co]):
         return self._parse(text) if text else ()
 
     def _payloads(self, chunk: bytes) -> Iterable[Any]:
-        text = self._decoder.complete(chunk)
+        decoder = self._decoder
+        text = decoder.complete(chunk)
         if not text:
             return ()
-        if self._direct and len(text) <= self.max_event:
-            found = self._decoder.single_lines(text)
+        if len(text) <= self._direct_up_to and (not self._watches or text.find(MARK) < 0):
+            found = decoder.single_lines(text)
             if found is not None:
                 if self._resumption is not None:
                     self._resumption.progressed()
@@ -108,15 +113,12 @@ class SSEStream(AsyncStream[T_co]):
         events = self._decoder.parse(text)
         return events if self._resumption is None else self._resumption.new(events)
 
-    def _second_look(self, data: bytes, failure: DecodeError) -> Any:
+    def _second_look(self, data: bytes) -> Any:
         # The standard puts U+FFFD where the stream is not UTF-8 (HTML §9.2.6), and goes on.
         mended = data.decode("utf-8", "replace").encode()
-        if mended != data:
-            try:
-                return self._decode(mended)
-            except DecodeError as error:
-                failure = error
-        return super()._second_look(mended, failure)
+        if mended != data and self._watches and has_error(mended):
+            self._look_for_error(mended)
+        return super()._second_look(mended)
 
     # --- reconnecting
 
@@ -134,7 +136,15 @@ class SSEStream(AsyncStream[T_co]):
         self._decoder.flush()
         resumption.lost(self._decoder.last_event_id, self._decoder.retry)
         await self._response.close()
-        return await self._resume(resumption, cause)
+        with Scope() as self._scope:
+            return await self._resume(resumption, cause)
+
+    async def close(self) -> None:
+        """Close the stream as `AsyncStream` does; a wait to reconnect, or a reconnect, ends too."""
+        scope = self._scope
+        if scope is not None and scope.task is not asyncio.current_task():
+            scope.fire(lambda: self._consumed("was closed"))
+        await super().close()
 
     async def _resume(self, resumption: Resumption, cause: APIError | None) -> bool:
         """Open the next connection; whether it streams."""
@@ -228,7 +238,10 @@ class JSONLStream(AsyncStream[T_co]):
         return [ServerSentEvent(data=line) for line in self._lines(chunk)]
 
     def _payloads(self, chunk: bytes) -> Iterable[Any]:
-        return self._lines(chunk) if self._direct else self._sift(self._feed(chunk))
+        lines = self._lines(chunk)
+        if self._direct and not (self._watches and any(MARK in line for line in lines)):
+            return lines
+        return self._sift([ServerSentEvent(data=line) for line in lines])
 
     def _lines(self, chunk: bytes) -> list[bytes]:
         self._before = self._handed + self._passed

@@ -190,14 +190,16 @@ class SSEDecoder:
         empty. None for every other text: `parse` knows them all, at four times the cost.
         """
         start = self._start
-        if not text.startswith(start):
+        begin, end = len(start), len(text) - 2
+        if text[:begin] != start:
             start = self._start = _start_of(text)
+            begin = len(start)
             if not text.startswith(start):
                 return None
-        begin, end = len(start), len(text) - 2
-        if text.find(b"\n", begin) == end > begin:
-            return [text[begin:end]]
-        found = text[begin:end].split(b"\n\n" + start)
+        rest = text[begin:end]
+        if _LF not in rest:
+            return [rest] if rest else None
+        found = rest.split(b"\n\n" + start)
         for data in found:
             if not data or _LF in data:
                 return None if start == _DATA else _named_data(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeAlias
 import msgspec
 
 from aioapiclient._codecs.content_type import media_type
-from aioapiclient._codecs.decoders import DecodeError, decoder_for
+from aioapiclient._codecs.decoders import FAILURES, DecodeError, decoder_for, unguarded
 from aioapiclient._codecs.error_bodies import decode_error_body
 from aioapiclient._codecs.open import members
 from aioapiclient._response import AsyncAPIResponse
@@ -25,6 +26,7 @@ from aioapiclient.errors import (
     StreamConsumedError,
 )
 
+from ._error_objects import can_drop_error, drops_error, has_error, names_error
 from ._sse import ServerSentEvent, TooLargeError
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ Until: TypeAlias = Callable[[ServerSentEvent], bool]
 Sleep: TypeAlias = Callable[[float], Awaitable[object]]
 
 _DONE: Final = b"[DONE]"
+_FAILED: Final = object()
 _PASSED: Final = object()
-_ENDED: Final = object()
 _NO_CONTENT: Final = frozenset({204, 205})
 # After its last event a stream owes the end of its framing, a few bytes that are mostly there already.
 _DRAIN_SECONDS: Final = 0.1
@@ -86,7 +88,7 @@ class AsyncStream(Generic[T_co]):
     Iterating raises `APIStreamError` when the stream breaks, what *make_error* makes of an ``error``
     event, `APIResponseValidationError` for one that is no `T`, and for a response that is no such
     stream; `APITimeoutError` when the call's ``total`` runs out, `ClientClosedError`, and
-    `StreamConsumedError` when it was iterated before: its events are gone.
+    `StreamConsumedError` when it was iterated before, or is used outside of its ``async with``.
     """
 
     accept: ClassVar[str] = "*/*"
@@ -102,21 +104,25 @@ class AsyncStream(Generic[T_co]):
         "_begun",
         "_cast_to",
         "_closed",
+        "_closer",
         "_decode",
         "_direct",
         "_ended",
         "_exhausted",
         "_handed",
         "_last_id",
+        "_left",
         "_make_error",
         "_passed",
         "_read",
         "_response",
         "_skipped",
         "_sleep",
+        "_stopped",
         "_takes_text",
         "_until",
         "_waiting",
+        "_watches",
     )
 
     def __init__(
@@ -139,8 +145,12 @@ class AsyncStream(Generic[T_co]):
         # Whether events go to the decoder as bytes, and are looked at only when they do not fit.
         self._takes_text = not _refuses_done(self._decode)
         self._direct = until is None and not self._takes_text
-        self._begun = False
+        # Whether an object that reports an error may decode to a value, which would not show it.
+        self._watches = can_drop_error(cast_to)
         self._closed = False
+        self._closer: asyncio.Task[Any] | None = None
+        self._left = False  # the block that it was opened for
+        self._stopped = False  # no event is handed over any more
         self._ended = False  # no more events
         self._exhausted = False  # no more bytes
         self._handed = 0
@@ -148,6 +158,7 @@ class AsyncStream(Generic[T_co]):
         self._skipped = 0
         self._last_id = ""
         self._waiting = False  # for the next bytes
+        self._begun = False  # the last one: `__del__` looks whether it is there
 
     @classmethod
     def check_options(cls, until: object, reconnect: object) -> None:
@@ -170,9 +181,17 @@ class AsyncStream(Generic[T_co]):
         """How many events had a tag that `T` does not know; `events` shows them."""
         return self._skipped
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called, or the ``async with`` block was left.
+
+        False after a stream that came to its end, until then.
+        """
+        return self._closed
+
     def __aiter__(self) -> AsyncIterator[T_co]:
         # An async generator each time: left with ``break``, it dies at once, and closes the connection.
-        return self._iterate(self._payloads, self._decode)
+        return self._iterate(self._payloads, unguarded(self._decode))
 
     def events(self) -> AsyncIterator[ServerSentEvent]:
         """All events, undecoded: unknown ones, signs of life, errors, and the one that ends the stream."""
@@ -181,15 +200,19 @@ class AsyncStream(Generic[T_co]):
     async def close(self) -> None:
         """Give the connection back if the stream has ended, else close it. Safe to call again.
 
-        A task that waits for the next event gets `StreamConsumedError`.
+        Call it from any task of the loop: a task that iterates the stream gets no further event, and
+        its loop ends as if the stream had ended. `closed` tells the two apart.
         """
-        self._begun = self._closed = self._ended = self._exhausted = True
+        if not self._closed:
+            self._closer = asyncio.current_task()
+        self._closed = self._stopped = self._ended = self._exhausted = True
         if self._waiting:
             self._response.abort(self._consumed("was closed"))
         await self._response.close()
 
-    aclose = close
-    """The same, by the name that `contextlib.aclosing` asks for."""
+    async def aclose(self) -> None:
+        """Call `close`; `contextlib.aclosing` asks for this name."""
+        await self.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -197,7 +220,20 @@ class AsyncStream(Generic[T_co]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._left = True
         await self.close()
+
+    def __del__(self) -> None:
+        # No work here, as in a client: the loop may be gone.
+        if getattr(self, "_begun", True) or self._closed or self._response.is_closed:
+            return
+        warnings.warn(
+            f"{self._response.request.label}: the stream was never iterated or closed; "
+            "use 'async with', or await its close()",
+            ResourceWarning,
+            stacklevel=1,
+            source=self,
+        )
 
     # --- for framings
 
@@ -228,9 +264,8 @@ class AsyncStream(Generic[T_co]):
     async def _iterate(
         self, unpack: Callable[[bytes], Iterable[Any]], decode: Callable[[Any], Any]
     ) -> AsyncGenerator[Any, None]:
-        if self._begun:
-            raise self._consumed("was iterated before, or closed")
-        self._begun = True
+        if not self._may_begin():
+            return
         handed = received = 0
         try:
             await self._open(self._response)
@@ -242,33 +277,60 @@ class AsyncStream(Generic[T_co]):
                     await self._resumed(error)
                     continue
                 self._waiting = False
-                if not chunk:
-                    if await self._resumed(None):
-                        continue
-                    self._ended = self._exhausted = True
+                if self._closed:
+                    break
+                if not chunk and await self._goes_on():
+                    continue
                 received += len(chunk)
                 for data in unpack(chunk):
                     try:
                         value = decode(data)
-                    except DecodeError as error:
+                    except FAILURES:
+                        value = _FAILED
+                    if value is _FAILED:
                         self._handed = handed
-                        value = self._second_look(data, error)
-                        if value is _PASSED:
-                            continue
-                        if value is _ENDED:
-                            break
-                    handed += 1
-                    yield value
+                        value = self._second_look(data)
+                    if value is not _PASSED:
+                        handed += 1
+                        yield value
+                    if self._stopped:
+                        break
                 self._handed = handed
-            await self._drain()
-        except APIStreamError as error:
-            error.events_seen = handed
-            error.bytes_seen = received
-            raise
-        except TooLargeError as error:
-            raise self._too_large(error, handed, received) from None
+            await self._finish()
+        except (APIStreamError, StreamConsumedError, TooLargeError) as error:
+            self._fail(error, handed, received)
         finally:
             await self._response.close()
+
+    def _may_begin(self) -> bool:
+        """Whether there is something to iterate; `StreamConsumedError` for a mistake.
+
+        It is none if another task closed the stream before this one came to its loop.
+        """
+        if self._begun or (self._closed and (self._left or self._closer is asyncio.current_task())):
+            raise self._misused()
+        self._begun = True
+        return not self._closed
+
+    async def _finish(self) -> None:
+        """After the last event: leave the connection as it can be used again."""
+        if self._left:
+            raise self._misused()
+        if not self._exhausted:
+            await self._read_soon(_DRAIN_BYTES)
+
+    def _fail(self, error: Exception, handed: int, received: int) -> None:
+        """Raise what *error* means for the one who iterates: nothing, if somebody else closed the stream."""
+        if self._closed:
+            if self._left:
+                raise self._misused() from None
+            return
+        if isinstance(error, TooLargeError):
+            raise self._too_large(error, handed, received) from None
+        if isinstance(error, APIStreamError):
+            error.events_seen = handed
+            error.bytes_seen = received
+        raise error
 
     def _decoder_of(self, cast_to: Any) -> Callable[[Any], Any]:
         if cast_to is ServerSentEvent or cast_to is bytes:
@@ -293,7 +355,15 @@ class AsyncStream(Generic[T_co]):
             elif event.event == "ping" or not (event.raw or self._takes_text):
                 self._passed += 1
             else:
+                if self._watches and has_error(event.raw):
+                    self._look_for_error(event.raw)
                 yield event.raw
+
+    def _look_for_error(self, data: bytes) -> None:
+        """Raise the error that the object *data* reports, unless the value that it decodes to has it."""
+        with suppress(DecodeError):  # the second look says what that is
+            if drops_error(self._decode(data)):
+                raise self._make_error(ServerSentEvent("error", data), self._response)
 
     def _raw_events(self, chunk: bytes) -> Iterable[ServerSentEvent]:
         for event in self._feed(chunk):
@@ -307,19 +377,23 @@ class AsyncStream(Generic[T_co]):
     def _is_end(self, event: ServerSentEvent) -> bool:
         return _is_done(event.raw) or (self._until is not None and self._until(event))
 
-    def _second_look(self, data: bytes, failure: DecodeError) -> Any:
+    def _second_look(self, data: bytes) -> Any:
         """What an event is that is no `T`: an end, an error, of an unknown tag, or a mistake."""
+        try:
+            return self._decode(data)
+        except DecodeError as error:
+            failure = error
         if _is_done(data):
-            self._ended = True
-            return _ENDED
+            self._ended = self._stopped = True
+            return _PASSED
         plain = _plain(data)
+        if _is_lone_error(plain) or (has_error(data) and not names_error(self._cast_to)):
+            raise self._make_error(ServerSentEvent("error", data), self._response)
         if _has_unknown_tag(plain, self._cast_to):
             self._skipped += 1
             self._passed += 1
             return _PASSED
-        if _is_lone_error(plain):
-            raise self._make_error(ServerSentEvent("error", data), self._response) from None
-        raise self._invalid(data, failure) from None
+        raise self._invalid(data, failure)
 
     def _invalid(self, data: bytes, failure: DecodeError) -> APIResponseValidationError:
         place = self._place(self._handed + self._passed)
@@ -341,6 +415,13 @@ class AsyncStream(Generic[T_co]):
             error = response.validation_error(f"a stream of {self.accept} was expected")
             error.excerpt = (await self._read_soon(1)).decode("utf-8", "replace")[:_EXCERPT]
             raise error
+
+    async def _goes_on(self) -> bool:
+        """Whether there is more after the end of the body: another connection."""
+        if await self._resumed(None):
+            return True
+        self._ended = self._exhausted = True
+        return False
 
     async def _resumed(self, error: APIError | None) -> bool:
         """Whether the stream goes on, on another connection, after its end (None) or its break.
@@ -368,11 +449,6 @@ class AsyncStream(Generic[T_co]):
         label, retries = response.request.label, response.retries_taken
         return APIStreamError(f"{label}: {what}", request=response.request, retries_taken=retries, **facts)
 
-    async def _drain(self) -> None:
-        """Read to the end of a body whose last event has come, if that is near."""
-        if not self._exhausted:
-            await self._read_soon(_DRAIN_BYTES)
-
     async def _read_soon(self, most: int) -> bytes:
         """What comes within a moment, to the end of the body, or to *most* bytes and a piece."""
         read = bytearray()
@@ -387,9 +463,15 @@ class AsyncStream(Generic[T_co]):
         return bytes(read)
 
     def _consumed(self, what: str) -> StreamConsumedError:
-        return StreamConsumedError(
-            f"{self._response.request.label}: the stream {what}; ask again for another"
-        )
+        return StreamConsumedError(f"{self._response.request.label}: the stream {what}")
+
+    def _misused(self) -> StreamConsumedError:
+        """What is wrong with iterating it now."""
+        if self._left:
+            return self._consumed("was used outside its `async with` block; iterate it inside")
+        if self._begun:
+            return self._consumed("was iterated before, and its events are gone; make the call again")
+        return self._consumed("is closed; make the call again")
 
 
 # --- what an event turns out to be

@@ -298,7 +298,9 @@ async def test_no_stream_that_breaks_shows_a_secret(name: str) -> None:
             async for _ in stream:
                 pass
         assert_hidden(*shown(caught.value), *shown(stream), *shown(stream.response))
-        await api.put("/things", int, stream=True, **CALL)
+        with pytest.warns(ResourceWarning, match="never iterated or closed") as warned:
+            await api.put("/things", int, stream=True, **CALL)
+        assert_hidden(*[str(warning.message) for warning in warned])
     gc.collect()
     assert_hidden(*logs)
 
