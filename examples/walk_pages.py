@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -57,7 +57,7 @@ class SearchPage(CursorPage[T]):
 
     cursor_field: ClassVar[str] = "meta.after"
     cursor_param: ClassVar[str] = "after"
-    send_in: ClassVar[Literal["params", "json"]] = "json"
+    send_in = "json"
 
 
 class Feed(AsyncPage[T]):
