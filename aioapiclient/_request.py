@@ -51,6 +51,9 @@ class CallSettings(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     dec_hook: Callable[[type, Any], Any] | None = None
     request_id_header: str = "x-request-id"
 
+    total_ends_at_head: bool = False
+    """Whether the total is for the way to the head only: of a stream, when it is the client's."""
+
     def auth_or(self, auth: Auth | None) -> Auth | None:
         """The credential of the call, or *auth* when the call says nothing of it."""
         return auth if isinstance(self.auth, NotGiven) else self.auth

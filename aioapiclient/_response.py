@@ -339,6 +339,10 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         """Give the connection back; a body that has not ended closes it. Safe to call again."""
         self._release()
 
+    async def aclose(self) -> None:
+        """Call `close`; `contextlib.aclosing` asks for this name."""
+        await self.close()
+
     def on_close(self, callback: Callable[[], object]) -> None:
         """Call *callback* once the connection is no longer held: at once, if that is so already."""
         if self.is_closed:

@@ -70,7 +70,7 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
     """
 
     total: float | None | NotGiven = NOT_GIVEN
-    """The whole call, waits and redirects included. A stream has none, unless the call asks for it."""
+    """The whole call, waits and redirects included. On a stream the client's own ends at the head."""
 
     attempt: float | None | NotGiven = NOT_GIVEN
     """One attempt with its body; on a stream it ends at the head. Retried."""
@@ -105,7 +105,7 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
 NO_TIMEOUT: Final = Timeout(total=None, attempt=None, connect=None, read=None, write=None, pool=None)
 DEFAULT_TIMEOUT: Final = Timeout(total=600.0, attempt=None, connect=5.0, read=60.0, write=60.0, pool=None)
 # A stream may be silent between events for longer than an answer may take, and lives as long as it likes.
-STREAM_TIMEOUT: Final = Timeout(total=None, read=300.0).over(DEFAULT_TIMEOUT)
+STREAM_TIMEOUT: Final = Timeout(read=300.0).over(DEFAULT_TIMEOUT)
 
 
 def as_timeout(value: Timeout | float | None) -> Timeout:

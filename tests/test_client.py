@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from datetime import date
 from typing import Any
 
@@ -765,3 +766,19 @@ async def test_one_shot_content_is_sent() -> None:
         await api.put("/x", content=chunks())
 
     assert script.bodies == [b"ab"]
+
+
+async def test_aclose_is_close() -> None:
+    """aclose() calls close(), of a subclass too, on a client and on a response: aclosing() works."""
+    closed: list[str] = []
+
+    class Loud(AsyncAPIClient):
+        async def close(self) -> None:
+            closed.append("closed")
+            await super().close()
+
+    async with aclosing(Loud(BASE, transport=Script(reply(200)))) as api, api.open("GET", "/") as response:
+        await response.aclose()
+        assert response.is_closed
+    assert closed == ["closed"]
+    assert api.is_closed()

@@ -386,7 +386,7 @@ async def test_a_method_that_is_not_async() -> None:
     with pytest.raises(TypeError, match="must be async, but it returned a int"):
         await raw_response(cast("Any", int))()
     async with API(BASE, transport=FakeTransport()) as api:
-        with pytest.raises(TypeError, match="must be async, but it returned a _AsyncGeneratorContextManager"):
+        with pytest.raises(TypeError, match="is a context manager; enter it first: async with open"):
             await raw_response(cast("Any", api.open))("GET", "/")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import pickle
+import re
 import warnings
 from collections.abc import (
     AsyncGenerator,
@@ -21,6 +22,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 
+import aiohttp
 import msgspec
 import pytest
 from event_streams import JSON_STREAMS, by_the_letter, cut
@@ -30,7 +32,16 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from servers import Exchange, RawServer, Script, close, hang, in_turn, raw_server, reset
 from servers import respond as reply
 
-from aioapiclient import APIRequest, AsyncAPIClient, AsyncAPIResponse, Handler, Open, Timeout, Unknown
+from aioapiclient import (
+    APIRequest,
+    AsyncAPIClient,
+    AsyncAPIResponse,
+    Handler,
+    Open,
+    Timeout,
+    Unknown,
+    default_chain,
+)
 from aioapiclient._request import CallSettings
 from aioapiclient._response import BodySource
 from aioapiclient._transport.transport import AiohttpTransport
@@ -1520,6 +1531,16 @@ def chunk(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 
+def sse_head() -> CIMultiDictProxy[str]:
+    """The headers of an event stream."""
+    return CIMultiDictProxy(CIMultiDict({"Content-Type": EVENT_STREAM}))
+
+
+def sse(body: bytes) -> Any:
+    """An answer of a FakeTransport that is an event stream."""
+    return respond(200, headers={"Content-Type": EVENT_STREAM}, chunks=[body])
+
+
 @asynccontextmanager
 async def wire(
     script: Script,
@@ -1604,6 +1625,132 @@ async def test_silence_is_a_stream_error() -> None:
     assert type(error) is APIStreamError
     assert isinstance(error.__cause__, APITimeoutError)
     assert error.__cause__.phase == "read"
+
+
+@asynccontextmanager
+async def one_connection(script: Script, **options: Any) -> AsyncGenerator[AsyncAPIClient, None]:
+    """A client that has one connection to a server that follows *script*."""
+    transport = AiohttpTransport(connector=lambda: aiohttp.TCPConnector(limit=1))
+    async with (
+        raw_server(script) as server,
+        AsyncAPIClient(server.url, transport=transport, max_retries=0, **options) as api,
+    ):
+        yield api
+
+
+async def test_the_clients_total_bounds_the_way_to_the_head_of_a_stream() -> None:
+    """While a stream holds the only connection, the next ends after the client's total; the first goes on."""
+    go_on = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(head() + chunk(data("1")))
+        await go_on.wait()
+        await exchange.send(chunk(data("2")) + chunk(b""))
+
+    async with one_connection(script, timeout=0.1) as api, api.stream("GET", "/", int) as stream:
+        values = aiter(stream)
+        assert await anext(values) == 1
+        for opened in (
+            api.stream("GET", "/", int),
+            api.open("GET", "/"),
+            api.stream("GET", "/", timeout=Timeout(read=9)),
+        ):
+            with pytest.raises(APITimeoutError, match=r"not done within 0\.1 s \(total\)") as caught:
+                async with asyncio.timeout(5), opened:
+                    pass
+            assert caught.value.phase == "total"
+        go_on.set()
+
+        assert await anext(values) == 2
+        assert stream.response.request.deadline is None
+        assert await anext(values, None) is None
+
+
+async def test_a_total_that_the_call_asks_for_holds_to_the_end_of_the_stream() -> None:
+    """A `timeout` of the call ends its stream in the middle, whatever the client says; None is no limit."""
+    async with one_connection(hang(head() + chunk(data("1"))), timeout=60) as api:
+        for timeout in (0.1, Timeout(total=0.1)):
+            async with asyncio.timeout(5), api.stream("GET", "/", int, timeout=timeout) as stream:
+                found, error = await gather(stream)
+
+            assert found == [1]
+            assert isinstance(error, APITimeoutError)
+            assert error.phase == "total"
+        async with api.stream("GET", "/", int, timeout=None) as stream:
+            assert stream.response.request.limit("total") is None
+            assert stream.response.request.deadline is None
+
+
+async def test_a_deadline_that_a_request_brings_holds_to_the_end_of_its_stream() -> None:
+    """The client's total ends at the head; an earlier deadline of a middleware outside of it does not."""
+    deadlines: list[float | None] = []
+
+    async def bring(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        request.deadline = asyncio.get_running_loop().time() + 0.1
+        deadlines.append(request.deadline)
+        return await handler(request)
+
+    transport = FakeTransport(
+        lambda request: AsyncAPIResponse(request, 200, sse_head(), Parts([data("1"), for_ever]))
+    )
+    chain = [bring, *default_chain()]
+    async with (
+        AsyncAPIClient("http://127.0.0.1", transport=transport, chain=chain) as api,
+        asyncio.timeout(5),
+        api.stream("GET", "/", int) as stream,
+    ):
+        found, error = await gather(stream)
+
+    assert (found, stream.response.request.deadline) == ([1], deadlines[0])
+    assert isinstance(error, APITimeoutError)
+
+
+async def test_each_reconnect_has_the_clients_total() -> None:
+    """The way to the head of a reconnect is bound by the client's total, as that of the first is."""
+    scripts = in_turn(
+        close(head() + chunk(b"id: 1\n" + data("1"))),
+        hang(),
+        reply(head() + chunk(data("[DONE]")) + chunk(b"")),
+    )
+    policy = ReconnectPolicy(wait=0.001, jitter=lambda wait: 0.0)
+
+    async with (
+        one_connection(scripts, timeout=0.1) as api,
+        asyncio.timeout(5),
+        api.stream("GET", "/", int, reconnect=policy) as stream,
+    ):
+        found, error = await gather(stream)
+
+    assert found == [1]
+    assert isinstance(error, APITimeoutError)
+    assert error.phase == "total"
+
+
+async def test_a_stream_of_a_client_outside_of_its_block_says_so() -> None:
+    """What `client.stream` gives knows the end of its block, and so does one that another task reads."""
+    async with AsyncAPIClient("http://127.0.0.1", transport=FakeTransport(sse(data("1")))) as api:
+        async with api.stream("GET", "/", int) as stream:
+            pass
+        assert stream.closed
+        with pytest.raises(StreamConsumedError, match="used outside its `async with` block"):
+            await collect(stream)
+
+
+async def test_a_stream_that_is_not_entered_says_how() -> None:
+    """Looping over what `stream` and `open` give, awaiting it or using it says how to enter it."""
+    async with AsyncAPIClient("http://127.0.0.1", transport=FakeTransport(sse(data("1")))) as api:
+        for opened, name in ((api.stream("GET", "/", int), "stream"), (api.open("GET", "/"), "open")):
+            words = re.escape(f"enter it first: async with {name}(...) as ")
+            thing: Any = opened
+            with pytest.raises(TypeError, match=words):
+                await collect(thing)
+            with pytest.raises(TypeError, match=words):
+                await thing
+            with pytest.raises(AttributeError, match=words):
+                thing.events()
+            assert not hasattr(thing, "__len__")
+        async with api.stream("GET", "/", int) as stream:
+            assert await collect(stream) == [1]
 
 
 async def test_crlf_and_characters_cut_on_the_wire() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
@@ -25,6 +25,7 @@ from aioapiclient.streaming._reconnect import ReconnectPolicy
 from aioapiclient.streaming._stream import AsyncStream, Until
 
 from .base import BaseClient
+from .block import in_block
 from .config import CLIENT_OPTIONS, Config
 from .lifecycle import Lifecycle
 from .polling import Pick, Poll, rules
@@ -583,7 +584,7 @@ class AsyncAPIClient(BaseClient):
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
     ) -> AbstractAsyncContextManager[AsyncStream[T]]: ...
-    @asynccontextmanager
+    @in_block("events")
     async def stream(
         self,
         method: str,
@@ -628,12 +629,10 @@ class AsyncAPIClient(BaseClient):
         events = await self._open_stream(
             method, path, cast_to, stream_cls, options, request_options, until=until, reconnect=reconnect
         )
-        try:
+        async with events:
             yield events
-        finally:
-            await events.close()
 
-    @asynccontextmanager
+    @in_block("response")
     async def open(
         self,
         method: str,
@@ -894,6 +893,10 @@ class AsyncAPIClient(BaseClient):
         """
         if not self._is_view:
             await self._shared.close()
+
+    async def aclose(self) -> None:
+        """Call `close`; `contextlib.aclosing` asks for this name."""
+        await self.close()
 
     def is_closed(self) -> bool:
         """Return whether the client, or the one that this is a view of, was closed."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from aioapiclient._body.body import build_body
 from aioapiclient._headers import check_layer, check_token, check_value, overlay
 from aioapiclient._options import (
@@ -120,10 +122,7 @@ class Config:
     def _resolve_timeouts(self) -> None:
         own: Timeout = self.given["timeout"]
         self.timeout = own.over(DEFAULT_TIMEOUT)
-        # A stream lives as long as it likes, unless the call itself limits it.
-        self.stream_timeout = Timeout(
-            attempt=own.attempt, connect=own.connect, read=own.read, write=own.write, pool=own.pool
-        ).over(STREAM_TIMEOUT)
+        self.stream_timeout = own.over(STREAM_TIMEOUT)
 
     def _check(self, changes: Mapping[str, Any]) -> None:
         if "trusted_origins" in changes or "base_url" in changes:
@@ -236,6 +235,9 @@ def build_request(
     )
     if given:
         _apply_options(config, request, given)
+    if stream and ("timeout" not in given or isinstance(as_timeout(given["timeout"]).total, NotGiven)):
+        # A stream lives as long as it likes, unless the call itself limits it.
+        request.settings = msgspec.structs.replace(request.settings, total_ends_at_head=True)
     if config.idempotency_header is not None:
         _apply_key(request, config.idempotency_header, given.get("idempotency_key"), make_key)
     elif given.get("idempotency_key") is not None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import ContextVar, Token
 from functools import wraps
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeGuard, TypeVar, overload
 
 from aioapiclient._response import AsyncAPIResponse
+
+from .block import in_block
 
 __all__ = ["capturing", "raw_response", "record", "streaming_response", "take_mode"]
 
@@ -203,7 +205,7 @@ def streaming_response(
     _checked_method("streaming_response", method)
 
     @wraps(method)
-    @asynccontextmanager
+    @in_block("response")
     async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Response]:
         async with await _call("unread response", lambda: method(*args, **kwargs)) as response:
             yield response

@@ -14,9 +14,9 @@ __all__ = ["DeadlineMiddleware", "TimeoutMiddleware"]
 class DeadlineMiddleware:
     """Ends a call after ``timeout.total`` seconds: attempts, waits, redirects and the body included.
 
-    Raises `APITimeoutError` with ``phase="total"``, which is never retried. On a stream the total
-    goes on until the response is closed. A deadline that the request brings along is kept if it is
-    the earlier one.
+    Raises `APITimeoutError` with ``phase="total"``, which is never retried. On a stream a total that
+    the call itself asked for goes on until the response is closed; the client's ends at the head. A
+    deadline that the request brings along is kept if it is the earlier one.
     """
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
@@ -27,8 +27,8 @@ class DeadlineMiddleware:
         """The handler that this makes of *handler*."""
 
         async def within_total(request: APIRequest) -> AsyncAPIResponse[Any]:
-            seconds = request.limit("total")
-            if request.deadline is not None:
+            seconds, brought = request.limit("total"), request.deadline
+            if brought is not None:
                 seconds = _shorter(seconds, request.time_left())
             if seconds is None:
                 return await handler(request)
@@ -38,8 +38,9 @@ class DeadlineMiddleware:
             stream, scope = request.stream, request.scope
             if scope is None or not scope.is_free:
                 with request.time_limit(seconds, "total") as limit:
-                    request.deadline = limit.deadline
-                    return _limited(await handler(request), stream, limit.deadline, timed_out)
+                    deadline = request.deadline = limit.deadline
+                    response = await handler(request)
+                return _go_on(response, brought, deadline, timed_out) if stream else response
             # The client's own scope is around the call anyway: one serves both, for half the price.
             deadline = request.deadline = scope.expire_after(seconds, timed_out)
             try:
@@ -49,19 +50,24 @@ class DeadlineMiddleware:
                 raise
             finally:
                 scope.disarm()
-            return _limited(response, stream, deadline, timed_out) if stream else response
+            return _go_on(response, brought, deadline, timed_out) if stream else response
 
         return within_total
 
 
-def _limited(
+def _go_on(
     response: AsyncAPIResponse[Any],
-    stream: bool,
+    brought: float | None,
     deadline: float | None,
     timed_out: Callable[[], Exception],
 ) -> AsyncAPIResponse[Any]:
-    """*response*, whose body, if it streams, is bound by the deadline too."""
-    if stream and deadline is not None:
+    """Let the stream of *response* live to its deadline: *brought*, where the total was for the head only."""
+    made: Any = response
+    if not isinstance(made, AsyncAPIResponse):
+        return response  # the client says whose mistake that is
+    if response.request.settings.total_ends_at_head:
+        response.request.deadline = deadline = brought
+    if deadline is not None:
         response.abort_at(deadline, timed_out)
     return response
 
