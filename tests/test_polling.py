@@ -315,6 +315,49 @@ async def test_a_status_field_by_its_name() -> None:
     assert urls(transport)[1:3] == [f"GET {BASE}/jobs/7"] * 2
 
 
+@pytest.mark.parametrize(
+    ("status_of", "body"),
+    [
+        ("job.state", {"job": {"state": "running"}}),
+        ("jobs.-1.state", {"jobs": [{"state": "done"}, {"state": "running"}]}),
+        ("job.state", {"job": {"state": "wrong"}, "job.state": "running"}),
+    ],
+)
+async def test_the_status_may_lie_deep_down(status_of: str, body: dict[str, Any]) -> None:
+    """Dots in status_of go deeper, into arrays by index; a name that has dots itself comes first."""
+    ready = json.loads(json.dumps(body).replace("running", "completed"))
+    transport = FakeTransport(reply(200, body), reply(200, ready))
+    async with Client(BASE, transport=transport) as api:
+        assert await api.poll("/jobs/7", status_of=status_of, interval=0.001) == ready
+    assert len(transport.requests) == 2
+
+
+@pytest.mark.parametrize("body", [{"job": {}}, {"job": None}, {"job": "running"}, {"job": []}, {}])
+async def test_a_status_that_is_not_there_deep_down_is_named(body: dict[str, Any]) -> None:
+    """Where the path leads nowhere the error names it."""
+    async with Client(BASE, transport=FakeTransport(reply(200, body))) as api:
+        with pytest.raises(APIResponseValidationError, match=r"`job\.state`, is missing"):
+            await api.poll("/jobs/7", status_of="job.state")
+
+
+async def test_the_result_may_lie_deep_down() -> None:
+    """Dots in result go deeper as well, to the very bytes: a Decimal keeps its digits."""
+    text = b'{"state": "completed", "a.b": {"amount": 2.50}, "a": {"found": [{"price": {"amount": 1.10}}]}}'
+    answer = respond(200, body=text, headers={"Content-Type": "application/json"})
+    for result, amount in (("a.found.0.price", "1.10"), ("a.b", "2.50")):
+        async with Client(BASE, transport=FakeTransport(answer)) as api:
+            found = await api.poll("/jobs/7", Price, status_of="state", result=result)
+        assert found == Price(Decimal(amount))
+        assert str(found.amount) == amount
+    for result in ("a.found.1.price", "a.nothing", "nothing.at.all"):
+        async with Client(BASE, transport=FakeTransport(answer)) as api:
+            with pytest.raises(APIResponseValidationError, match=f"has no member '{result}'"):
+                await api.poll("/jobs/7", Price, status_of="state", result=result)
+    async with Client(BASE, transport=FakeTransport(answer)) as api:
+        with pytest.raises(APIResponseValidationError):
+            await api.poll("/jobs/7", Price, status_of="state", result="state.price")
+
+
 async def test_an_envelope_with_the_result_or_the_error_in_it() -> None:
     """An operation that says done, response and error, as Google's do, needs a function and a name."""
 

@@ -797,14 +797,13 @@ class AsyncAPIClient(BaseClient):
             started: The response that began the operation, or the path or URL to ask.
             cast_to: The type of the result; plain data without it. None fetches nothing.
             path_params: Values for the ``{name}`` places, when *started* is a path.
-            status_of: The member of the body that holds the status, or a function of the plain body. The
-                default
-                is ``status`` behind ``Operation-Location``; elsewhere the HTTP status decides, and 202 means
-                "not yet".
+            status_of: The member of the body that holds the status, with dots to go deeper
+                (``"job.state"``), or a function of the plain body. The default is ``status`` behind
+                ``Operation-Location``; elsewhere the HTTP status decides, and 202 means "not yet".
             done: The values of the status that mean success, in any case.
             failed: The values of the status that mean failure, in any case.
-            result: The member of the last body that holds the result, or a function of it. A `URL` is
-                fetched.
+            result: The member of the last body that holds the result, named in the same way, or a
+                function of it. A `URL` is fetched.
             interval: Seconds before the next request where the server names no ``Retry-After``: 1 at first,
                 growing by half each time, with jitter.
             max_interval: The longest such wait, 30 seconds by default. A ``Retry-After`` may ask for up to

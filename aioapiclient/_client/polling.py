@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -35,11 +35,12 @@ __all__ = ["Pick", "Poll", "rules"]
 T = TypeVar("T")
 
 Pick: TypeAlias = str | Callable[[Any], Any]
-"""The name of a member of the body, or a function of the body as plain data."""
+"""The name of a member of the body, with dots to go deeper, or a function of the body as plain data."""
 
 # The first is Azure's newer one, which others took over.
 _MONITORS: Final = ("Operation-Location", "Azure-AsyncOperation")
 _GROWTH: Final = 1.5
+_MEMBERS: Final[Any] = dict[str, msgspec.Raw] | list[msgspec.Raw]
 _NO_TIME: Final = 1e-6  # seconds: 0 would be refused, as no limit
 _LONGEST_WISH: Final = 3600.0  # seconds: asking once an hour harms nobody, whatever Retry-After says
 
@@ -150,7 +151,22 @@ def _done(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) 
 def _pick(body: Any, pick: Pick) -> Any:
     if not isinstance(pick, str):
         return pick(body)
-    return cast("dict[str, Any]", body).get(pick) if isinstance(body, dict) else None
+    found = _member(body, pick)  # a name that has dots of its own
+    if found is not None or "." not in pick:
+        return found
+    for name in pick.split("."):
+        body = _member(body, name)
+    return body
+
+
+def _member(value: Any, name: str) -> Any:
+    """What *name* is in an object, or in an array whose index it is; None for what is not there."""
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value).get(name)
+    if isinstance(value, list) and name.removeprefix("-").isdecimal():
+        items, index = cast("Sequence[Any]", value), int(name)
+        return items[index] if -len(items) <= index < len(items) else None
+    return None
 
 
 def _header_url(response: AsyncAPIResponse[Any], *names: str) -> URL | None:
@@ -280,11 +296,7 @@ async def _decoded(step: Done, cast_to: Any) -> Any:
         return response if is_asked else await response.parse(to=cast_to)
     headers, body = CIMultiDict(response.headers), response.body
     if step.member is not None:
-        # Raw: its very bytes, so that a Decimal keeps its digits and the codec stays the same.
-        members = await response.parse(to=dict[str, msgspec.Raw])
-        if step.member not in members:
-            raise response.validation_error(f"the operation is done, and has no member {step.member!r}")
-        body = bytes(members[step.member])
+        body = await _bytes_at(response, step.member)
     elif is_part:
         headers["Content-Type"] = "application/json"
         body = encode_json(step.value)
@@ -292,6 +304,18 @@ async def _decoded(step: Done, cast_to: Any) -> Any:
     request.cast_to, request.stream = cast_to, False
     part = AsyncAPIResponse.from_bytes(request, response.status, headers, body)
     return part if is_asked else await part.parse()
+
+
+async def _bytes_at(response: AsyncAPIResponse[Any], path: str) -> bytes:
+    """The bytes of what *path* names in the body: a Decimal keeps its digits, and the codec stays."""
+    is_name = _member(await response.parse(to=_MEMBERS), path) is not None
+    part = response
+    for name in [path] if is_name else path.split("."):
+        found = _member(await part.parse(to=_MEMBERS), name)
+        if found is None:
+            raise response.validation_error(f"the operation is done, and has no member {path!r}")
+        part = AsyncAPIResponse.from_bytes(response.request, response.status, response.headers, bytes(found))
+    return part.body
 
 
 def rules(
