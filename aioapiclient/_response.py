@@ -112,6 +112,8 @@ class BaseAPIResponse:
     history: tuple[BaseAPIResponse, ...] = ()
     """The redirects that led here, oldest first; their bodies are gone."""
 
+    _retry_after: float | None = None
+
     def __init__(
         self,
         request: APIRequest,
@@ -179,8 +181,15 @@ class BaseAPIResponse:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds that the server asks to wait; None when it says nothing usable."""
-        return retry_after(self.headers, self.status)
+        """Seconds to wait before another try, as the headers say; None when they say nothing usable.
+
+        A middleware that knows better may set it.
+        """
+        return retry_after(self.headers, self.status) if self._retry_after is None else self._retry_after
+
+    @retry_after.setter
+    def retry_after(self, seconds: float | None) -> None:
+        self._retry_after = seconds
 
 
 class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):

@@ -622,7 +622,7 @@ class RetryableError(APIClientError):
     """
 
     retry_after: float | None
-    """Seconds to wait before the next attempt; None leaves it to the policy."""
+    """Seconds to wait before the next attempt; None, 0 and what is not finite leave it to the policy."""
 
     response: AsyncAPIResponse[Any] | None
     """The response that was found wanting."""
@@ -634,6 +634,9 @@ class RetryableError(APIClientError):
         retry_after: float | None = None,
         response: AsyncAPIResponse[Any] | None = None,
     ) -> None:
+        given: Any = retry_after
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int | float)):
+            raise TypeError(f"retry_after must be a number of seconds or None, not {type(given).__name__}")
         super().__init__(message)
         self.retry_after = retry_after
         self.response = response

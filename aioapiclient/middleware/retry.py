@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Generator
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterator
 from typing import Any, TypeAlias
 
 import msgspec
@@ -19,6 +19,7 @@ from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
 from aioapiclient.errors import (
     APIConnectionError,
     APIError,
+    APIStatusError,
     RetryableError,
 )
 
@@ -30,7 +31,7 @@ Outcome: TypeAlias = AsyncAPIResponse[Any] | Exception
 """How an attempt ended."""
 
 Verdict: TypeAlias = Callable[[APIRequest, Outcome], Awaitable[bool | float | None]]
-"""Decides on one outcome: None (the table does), True, False, or seconds to wait."""
+"""Decides on one outcome: None (the table does), True, False, or seconds to wait, where 0 means now."""
 
 Waits: TypeAlias = Callable[[], Generator[Any, Any, None]]
 """Makes a wait generator of the ``backoff`` package."""
@@ -136,7 +137,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """No wait of our own making is longer, in seconds."""
 
     max_retry_after: float = 60.0
-    """A server that asks for a longer wait, in seconds, gets none: the call ends with ``.retry_after``."""
+    """Seconds; a longer wait that a server, a middleware or the verdict asks for ends the call at once."""
 
     budget: RetryBudget | None | msgspec.UnsetType = msgspec.UNSET
     """Left out: the client's own, shared by all its calls. None: no bound."""
@@ -190,8 +191,11 @@ class RetryMiddleware:
     ) -> None:
         self.policy: RetryPolicy = policy or RetryPolicy()
         self._sleep = sleep
-        # For policies of a call that bring none: theirs is the client's, so that no call escapes it.
-        self._budget = RetryBudget() if self.policy.budget is msgspec.UNSET else self.policy.budget
+        # A policy of a call that brings no budget draws on this one, so that no call escapes it.
+        self.budget: RetryBudget | None = (
+            RetryBudget() if self.policy.budget is msgspec.UNSET else self.policy.budget
+        )
+        """The budget that all calls share; ``budget.tokens(origin)`` is what is left. None without one."""
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, as often as it takes and the policy allows."""
@@ -199,14 +203,14 @@ class RetryMiddleware:
 
     def stats(self) -> dict[str, dict[str, int]]:
         """Return the retry tokens that are left, for each origin that lacks some."""
-        return {} if self._budget is None else self._budget.stats()
+        return {} if self.budget is None else self.budget.stats()
 
     def join(self, handler: Handler) -> Handler:
         """The handler that this makes of *handler*."""
 
         async def retrying(request: APIRequest) -> AsyncAPIResponse[Any]:
             policy = request.settings.retry or self.policy
-            budget = self._budget if policy.budget is msgspec.UNSET else policy.budget
+            budget = self.budget if policy.budget is msgspec.UNSET else policy.budget
             outcome: Outcome
             try:
                 outcome = await handler(request.copy())
@@ -264,21 +268,23 @@ class _Retries:
         self.budget = budget
         self.paid = 0
         self.failed = True
+        self.asked: float | None = None  # seconds that the verdict named for the last outcome
         self.waits = policy.wait()
         next(self.waits)  # the first value of backoff's generators is None
 
     async def next_wait(self, outcome: Outcome) -> float | None:
         """Seconds to wait before the next attempt; None when there is to be none."""
-        asked = await self._verdict(outcome)
-        if asked is None:
-            asked = _is_retryable(self.request, outcome, self.policy)
-        self.failed = asked is not False
+        answer = await self._verdict(outcome)
+        self.asked = None if answer is None or isinstance(answer, bool) else float(answer)
+        if answer is None:
+            answer = _is_retryable(self.request, outcome, self.policy)
+        self.failed = answer is not False
         if not self.failed or self.request.attempt >= self.limit:
             return None
         if not self.request.can_be_sent:
             _note(outcome, "Not tried again: the body can be sent only once, and had begun to leave")
             return None
-        wait = self._seconds(outcome) if asked is True else float(asked)
+        wait = self._seconds(outcome)
         if wait is None:
             return None
         left = self.request.time_left()
@@ -290,14 +296,15 @@ class _Retries:
     def end(self, outcome: Outcome) -> AsyncAPIResponse[Any]:
         """Give or raise what the call ends with."""
         end = _what_goes_up(outcome)
+        wait = self._asked_wait(outcome)
+        if wait is not None and isinstance(end, APIError | RetryableError | AsyncAPIResponse):
+            end.retry_after = wait
         if isinstance(end, AsyncAPIResponse):
             if not self.failed and end.status < 400 and self.budget is not None:
                 self.budget.put_back(self.request.origin, self.paid or self.budget.refund)
             return end
         if isinstance(end, APIError):
             end.retries_taken = self.request.attempt
-            if end.retry_after is None:
-                end.retry_after = _hint(outcome)
         try:
             raise end
         finally:
@@ -312,25 +319,33 @@ class _Retries:
         answer: Any = await asked
         if answer is None or isinstance(answer, bool):
             return answer
-        seconds: Any = answer
-        if not isinstance(seconds, int | float) or not (seconds >= 0 and math.isfinite(seconds)):
-            raise TypeError(f"A retry verdict is None, True, False or seconds of 0 or more, not {seconds!r}")
-        return seconds if seconds > 0 else True
+        seconds = _usable(answer)
+        if seconds is None:
+            raise TypeError(f"A retry verdict is None, True, False or seconds of 0 or more, not {answer!r}")
+        return seconds
 
     def _seconds(self, outcome: Outcome) -> float | None:
-        hint = _hint(outcome)
+        asked = self._asked_wait(outcome)
         limit = self.policy.max_retry_after
-        if hint is not None and hint > limit:
+        if asked is not None and asked > limit:
+            who = "the verdict" if self.asked is not None else _asker(outcome)
             _note(
-                outcome,
-                f"Not tried again: the server asks for {hint:g} s, above max_retry_after ({limit:g} s)",
+                outcome, f"Not tried again: {who} asks for {asked:g} s, above max_retry_after ({limit:g} s)"
             )
             return None
+        if self.asked is not None:
+            return self.asked  # 0 too: a verdict that says 0 means now
         own = next(self.waits, None)
         if own is None:
             return None
-        # Zero is no wish: it would only bring everybody back at once.
-        return hint or max(0.0, min(self.policy.jitter(min(own, self.policy.max_wait)), self.policy.max_wait))
+        # A server's 0 leaves the wait to the policy: it would only bring everybody back at once.
+        return asked or max(
+            0.0, min(self.policy.jitter(min(own, self.policy.max_wait)), self.policy.max_wait)
+        )
+
+    def _asked_wait(self, outcome: Outcome) -> float | None:
+        """Seconds that the verdict, a middleware or the server asks to wait, in this order."""
+        return _hint(outcome) if self.asked is None else self.asked
 
     def _pay(self, outcome: Outcome) -> bool:
         if self.budget is None:
@@ -378,19 +393,36 @@ def _is_final(outcome: Outcome) -> bool:
 
 
 def _is_throttled(outcome: Outcome) -> bool:
-    response = _response_of(outcome)
-    if response is None:
-        return False
-    return response.status == 429 or (response.status == 503 and response.retry_after is not None)
+    """Whether *outcome*, or what it was raised from, is a 429, or a 503 that says when to come back."""
+    return any(
+        told.status == 429 or (told.status == 503 and told.retry_after is not None) for told in _told(outcome)
+    )
 
 
-def _asks_for_retry(error: BaseException | None) -> RetryableError | None:
-    """The `RetryableError` that *error* is, or was raised from."""
-    while error is not None:
-        if isinstance(error, RetryableError):
-            return error
+def _told(outcome: Outcome) -> Iterator[AsyncAPIResponse[Any] | APIStatusError]:
+    """What a server said, in *outcome* or in what it was raised from."""
+    if isinstance(outcome, AsyncAPIResponse):
+        yield outcome
+        return
+    for error in _causes(outcome):
+        if isinstance(error, RetryableError) and error.response is not None:
+            yield error.response
+        elif isinstance(error, APIStatusError):
+            yield error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """*error*, and what it was raised from, and so on."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # ``raise error from error`` makes a ring
+        yield error
+        seen.add(id(error))
         error = error.__cause__
-    return None
+
+
+def _asks_for_retry(error: BaseException) -> RetryableError | None:
+    """The `RetryableError` that *error* is, or was raised from."""
+    return next((cause for cause in _causes(error) if isinstance(cause, RetryableError)), None)
 
 
 def _response_of(outcome: Outcome) -> AsyncAPIResponse[Any] | None:
@@ -414,10 +446,26 @@ def _hint(outcome: Outcome) -> float | None:
     """Seconds that the server, or a middleware, asks to wait; None for none, and for nonsense."""
     asking = None if isinstance(outcome, AsyncAPIResponse) else _asks_for_retry(outcome)
     if asking is not None and asking.retry_after is not None:
-        seconds = asking.retry_after
-        return seconds if seconds >= 0 and math.isfinite(seconds) else None
-    response = _response_of(outcome)
-    return None if response is None else response.retry_after
+        return _usable(asking.retry_after)
+    if isinstance(outcome, APIError) and outcome.retry_after is not None:
+        return _usable(outcome.retry_after)
+    return next((told.retry_after for told in _told(outcome)), None)
+
+
+def _asker(outcome: Outcome) -> str:
+    asking = None if isinstance(outcome, AsyncAPIResponse) else _asks_for_retry(outcome)
+    return "the server" if asking is None or asking.retry_after is None else "a middleware"
+
+
+def _usable(seconds: object) -> float | None:
+    """*seconds* as a float, if it is a finite number of 0 or more."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return None
+    try:
+        value = float(seconds)
+    except OverflowError:  # an int of more than 308 digits
+        return None
+    return value if value >= 0 and math.isfinite(value) else None
 
 
 async def _close(outcome: Outcome) -> None:

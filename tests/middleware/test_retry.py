@@ -37,6 +37,8 @@ from aioapiclient import (
     RetryableError,
     RetryBudget,
     RetryPolicy,
+    ServiceUnavailableError,
+    per_attempt,
 )
 from aioapiclient._request import CallSettings
 from aioapiclient._response import BytesSource
@@ -582,7 +584,7 @@ async def test_max_retry_after_is_the_policys() -> None:
     assert naps == []
 
 
-@pytest.mark.parametrize("retry_after", [math.nan, -5.0, 0.0])
+@pytest.mark.parametrize("retry_after", [math.nan, -5.0, 0.0, math.inf, 10**400])
 async def test_a_middlewares_nonsense_leaves_the_wait_to_the_policy(retry_after: float) -> None:
     """A `RetryableError` whose wait is negative or no number is tried again after the policy's own wait."""
     _, naps = await run(Wire(RetryableError(retry_after=retry_after), 200), unbounded(jitter=same))
@@ -653,13 +655,14 @@ def says(value: Any) -> Callable[[APIRequest, Any], Awaitable[Any]]:
         (200, "POST", True, 3, [0.5, 1.0]),
         (400, "POST", 7, 3, [7.0, 7.0]),
         (400, "POST", 0.25, 3, [0.25, 0.25]),
-        (400, "POST", 0, 3, [0.5, 1.0]),
+        (400, "POST", 0, 3, [0.0, 0.0]),
+        (429, "POST", 0.0, 3, [0.0, 0.0]),
     ],
 )
 async def test_a_verdict_has_the_first_word(
     status: int, method: str, verdict: Any, attempts: int, waits: list[float]
 ) -> None:
-    """A verdict says None (the table decides), True, False or seconds; zero leaves the wait to the policy."""
+    """A verdict says None (the table decides), True, False or seconds; zero means now."""
     wire = Wire(status)
     _, naps = await run(wire, unbounded(verdict=says(verdict), jitter=same), request(method))
     assert wire.attempts == attempts
@@ -735,7 +738,61 @@ async def test_a_verdict_is_not_asked_about_what_is_final() -> None:
         assert wire.attempts == 1
 
 
-@pytest.mark.parametrize("value", ["3", -1, math.nan, math.inf, [1]])
+async def test_a_verdict_of_zero_is_now_and_bounded_all_the_same() -> None:
+    """Zero seconds skip the policy's wait, whatever the server asks for; number and budget still bound it."""
+    policy = RetryPolicy(verdict=says(0), budget=RetryBudget(capacity=14, price=14), max_retry_after=0)
+    wire = Wire(answer(500, Retry_After="30"))
+    _, naps = await run(wire, policy)
+    assert naps == [0.0]
+    assert wire.attempts == 2
+
+
+@pytest.mark.parametrize("seconds", [61, 3600.0, 1e300])
+async def test_the_seconds_of_a_verdict_are_bounded_by_max_retry_after(seconds: float) -> None:
+    """A verdict that names more than ``max_retry_after`` ends the call at once; its error has the seconds."""
+
+    async def verdict(request: APIRequest, outcome: Any) -> float:
+        return seconds
+
+    script = Script(reply(429, Retry_After="1"))
+    async with Client(BASE, transport=script, retry=RetryPolicy(verdict=verdict)) as api:
+        with pytest.raises(RateLimitError) as caught:
+            await api.get("/things")
+        assert api.waits == []
+    assert len(script.requests) == 1
+    assert caught.value.retry_after == seconds
+    assert any("above max_retry_after (60 s)" in note for note in caught.value.__notes__)
+
+
+async def test_max_retry_after_bounds_a_verdict_of_the_policy() -> None:
+    """A higher ``max_retry_after`` lets a verdict wait for longer."""
+    _, naps = await run(Wire(400), unbounded(verdict=says(90), max_retry_after=90))
+    assert naps == [90.0, 90.0]
+
+
+async def test_the_error_has_the_seconds_that_the_verdict_named_last() -> None:
+    """When the retries are used up, ``retry_after`` is what the verdict said of the last outcome."""
+    seconds = iter([1.0, 2.0, 3.0])
+
+    async def verdict(request: APIRequest, outcome: Any) -> float:
+        return next(seconds)
+
+    async with Client(BASE, transport=Script(reply(500)), retry=RetryPolicy(verdict=verdict)) as api:
+        with pytest.raises(InternalServerError) as caught:
+            await api.get("/things")
+        assert api.waits == [1.0, 2.0]
+    assert caught.value.retry_after == 3.0
+
+
+async def test_a_lost_attempt_has_the_seconds_of_its_verdict() -> None:
+    """An error of the connection has the verdict's seconds too."""
+    ended, naps = await run(Wire(APIConnectionError("lost")), unbounded(verdict=says(100)))
+    assert naps == []
+    assert isinstance(ended, APIConnectionError)
+    assert ended.retry_after == 100
+
+
+@pytest.mark.parametrize("value", ["3", -1, math.nan, math.inf, [1], 10**400])
 async def test_a_verdict_of_another_kind_is_a_mistake(value: Any) -> None:
     """A verdict that is no answer raises a TypeError that says what one is."""
     ended, _ = await run(Wire(500), unbounded(verdict=says(value)))
@@ -830,6 +887,52 @@ async def test_a_cause_that_was_given_up_has_the_wait() -> None:
     assert naps == []
     assert isinstance(ended, APIConnectionError)
     assert ended.retry_after == 3600
+
+
+async def test_a_response_that_was_given_up_has_the_wait() -> None:
+    """The status error of a response behind a `RetryableError` has the wait that the middleware asked for."""
+
+    async def impatient(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:
+        response: AsyncAPIResponse[Any] = await handler(request)
+        raise RetryableError(retry_after=3600, response=response)
+
+    script = Script(reply(429, Retry_After="1"))
+    async with Client(BASE, transport=script, middlewares=[per_attempt(impatient)]) as api:
+        with pytest.raises(RateLimitError) as caught:
+            await api.get("/things")
+        assert api.waits == []
+    assert caught.value.retry_after == 3600
+    assert caught.value.response is not None
+    assert caught.value.response.retry_after == 3600
+
+
+async def test_a_status_error_of_a_middleware_names_the_wait() -> None:
+    """A status error that a middleware raises, or raises from, waits as long as its server asked."""
+    limited = RateLimitError("slow down", retry_after=7)
+    _, naps = await run(Wire(limited), unbounded(max_retries=1, verdict=says(True)))
+    assert naps == [7.0]
+
+    async def middleware(request: APIRequest) -> AsyncAPIResponse[Any]:
+        raise RetryableError from limited
+
+    ended, naps = await run(middleware, unbounded(max_retries=1))
+    assert ended is limited
+    assert naps == [7.0]
+
+
+async def test_an_error_that_was_raised_from_itself_ends_the_call() -> None:
+    """A ring of causes ends: an error that is its own cause goes up like any other."""
+    error = LookupError("mine")
+    error.__cause__ = error
+    ended, _ = await run(Wire(error))
+    assert ended is error
+
+
+@pytest.mark.parametrize("retry_after", ["3", True, [1]])
+def test_the_wait_of_a_retryable_error_is_a_number(retry_after: Any) -> None:
+    """A `RetryableError` whose wait is of another type is refused where it is made."""
+    with pytest.raises(TypeError, match="retry_after must be a number of seconds or None"):
+        RetryableError(retry_after=retry_after)
 
 
 async def test_an_error_raised_from_a_retryable_error_is_tried_again() -> None:
@@ -1135,6 +1238,68 @@ async def test_a_whole_policy_brings_its_own_number() -> None:
         assert await requests_of_one_failure(api, script) == 6
         assert await requests_of_one_failure(api, script, retry=policy) == 2
         assert await requests_of_one_failure(api.with_options(retry=policy), script) == 2
+
+
+def _from(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+THROTTLED: dict[str, Callable[[APIRequest], Exception | AsyncAPIResponse[Any]]] = {
+    "a response": lambda request: AsyncAPIResponse.from_bytes(request, 429),
+    "a response behind a RetryableError": lambda request: RetryableError(
+        response=AsyncAPIResponse.from_bytes(request, 429), retry_after=1
+    ),
+    "a RetryableError from a status error": lambda request: _from(RetryableError(), RateLimitError()),
+    "a RetryableError from an error from a status error": lambda request: _from(
+        RetryableError(), _from(LookupError(), RateLimitError())
+    ),
+    "a status error": lambda request: RateLimitError(),
+    "a status error from a RetryableError": lambda request: _from(RateLimitError(), RetryableError()),
+    "a 503 that says when": lambda request: ServiceUnavailableError(retry_after=1),
+}
+
+
+# The table itself tries no status error again that a middleware raised.
+OF_THE_TABLE = [kind for kind in THROTTLED if kind not in {"a status error", "a 503 that says when"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"),
+    [(kind, None) for kind in OF_THE_TABLE] + [(kind, says) for kind in THROTTLED for says in (True, 1, 0)],
+)
+async def test_throttling_has_its_own_price_whoever_asks_for_the_retry(kind: str, verdict: Any) -> None:
+    """A retry after a 429 costs 5 tokens: by the table, by a verdict, and by a middleware in any form."""
+    budget = RetryBudget()
+
+    async def wire(request: APIRequest) -> AsyncAPIResponse[Any]:
+        given = THROTTLED[kind](request)
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    await run(wire, RetryPolicy(max_retries=1, budget=budget, verdict=says(verdict)))
+    assert budget.tokens(ORIGIN) == 495
+
+
+def test_the_budget_of_a_retry_middleware_is_public() -> None:
+    """``budget`` is the policy's, or one of its own, or None: what a health check asks for tokens."""
+    mine = RetryBudget(capacity=7)
+    assert RetryMiddleware(RetryPolicy(budget=mine)).budget is mine
+    assert RetryMiddleware(RetryPolicy(budget=None)).budget is None
+    own = RetryMiddleware().budget
+    assert own is not None
+    assert own.tokens(ORIGIN) == 500
+
+
+async def test_the_budget_of_a_client_is_found_in_its_chain() -> None:
+    """The budget that a client's calls draw on is that of the `RetryMiddleware` in its chain."""
+    async with Client(BASE, transport=Script(reply(500)), max_retries=1) as api:
+        (retry,) = [link for link in api.chain if isinstance(link, RetryMiddleware)]
+        with pytest.raises(InternalServerError):
+            await api.get("/things")
+    assert retry.budget is not None
+    assert retry.budget.tokens(ORIGIN) == 486
 
 
 # --- the policy itself
