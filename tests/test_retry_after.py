@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import BASE, Client, Script, reply
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from aioapiclient import APIRequest, AsyncAPIResponse
+from aioapiclient import APIRequest, AsyncAPIResponse, RateLimitError
 from aioapiclient._retry_after import parse_http_date, retry_after
 
 CASES = Path(__file__).parent / "cases"
@@ -226,6 +227,46 @@ def test_the_structured_ratelimit_fields_are_no_wish(case: dict[str, Any]) -> No
     assert retry_after(headers, 429) == 3
 
 
+@pytest.mark.parametrize("case", RATELIMIT["waits"]["cases"], ids=lambda case: case["name"])
+def test_each_dialect_of_a_wait_is_read(case: dict[str, Any]) -> None:
+    """What servers call their waits and windows is read, an epoch against their own clock; nonsense is not."""
+    assert retry_after(CIMultiDict(case["headers"]), case["status"]) == case["seconds"]
+
+
+@pytest.mark.parametrize("name", ["RateLimit-Reset", "X-RateLimit-Reset", "X-Rate-Limit-Reset"])
+@pytest.mark.parametrize(("unit", "factor"), [("seconds", 1), ("milliseconds", 1000)])
+def test_an_epoch_without_a_date_counts_from_the_own_clock(name: str, unit: str, factor: int) -> None:
+    """Where Date is missing, an epoch counts from now."""
+    found = retry_after(CIMultiDict({name: f"{(time.time() + 3600) * factor:.3f}"}), 429)
+    assert found is not None
+    assert 3500 < found < 3601, unit
+
+
+@given(now=st.datetimes(datetime(1980, 1, 1), datetime(2200, 1, 1)), seconds=st.integers(0, 366 * 86400))
+def test_seconds_and_both_epochs_are_told_apart(now: datetime, seconds: int) -> None:
+    """A window of up to a year is the same wait in all three forms, whatever the year is."""
+    now = now.replace(microsecond=0, tzinfo=UTC)
+    date = {"Date": http_date(now)}
+    end = int(now.timestamp()) + seconds
+    for value in (seconds, end, end * 1000):
+        assert retry_after(CIMultiDict({"X-RateLimit-Reset": str(value), **date}), 429) == seconds
+
+
+async def test_a_client_waits_until_the_window_ends() -> None:
+    """A 429 with an epoch is tried again then; one whose window is too far off ends with ``retry_after``."""
+    date = "Tue, 14 Nov 2023 22:13:20 GMT"
+    script = Script(reply(429, X_RateLimit_Reset="1700000005", Date=date), reply(200))
+    async with Client(BASE, transport=script) as api:
+        await api.get("/things")
+        assert api.waits == [5]
+    script = Script(reply(429, X_RateLimit_Reset="1700003600", Date=date), reply(200))
+    async with Client(BASE, transport=script) as api:
+        with pytest.raises(RateLimitError) as caught:
+            await api.get("/things")
+        assert api.waits == []
+    assert caught.value.retry_after == 3600
+
+
 def test_a_date_counts_from_the_servers_own() -> None:
     """However wrong the clock of server or client is, a date means the time after the response's Date."""
     assert wait("Sun, 06 Nov 1994 08:50:07 GMT", Date="Sun, 06 Nov 1994 08:49:37 GMT") == 30
@@ -286,7 +327,12 @@ def test_a_response_has_its_wait() -> None:
 # --- properties
 
 
-HEADER_NAMES = st.sampled_from(["Retry-After", "retry-after-ms", "RateLimit-Reset", "Date", "RETRY-AFTER"])
+HEADER_NAMES = st.sampled_from(
+    [
+        *("Retry-After", "retry-after-ms", "x-ms-retry-after-ms", "RateLimit-Reset", "Date", "RETRY-AFTER"),
+        *("X-RateLimit-Reset", "X-RateLimit-Reset-After", "X-Rate-Limit-Reset"),
+    ]
+)
 DATE_LIKE = st.from_regex(
     r"(Sun|Zun|Sunday)?,? ?\d{1,3}[ -](Nov|Feb|Xyz)[ -]\d{1,6} \d{1,3}:\d\d:\d\d( GMT| UTC)?", fullmatch=True
 )
