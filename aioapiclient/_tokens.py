@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from .errors import ClientClosedError
+from .errors import ClientClosedError, InvalidRequestError, printable
 
 __all__ = ["Token", "TokenCache"]
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A credential with the time it is good for; its ``repr`` does not show it."""
+    """A credential with the time it is good for; its ``repr`` does not show it.
+
+    Args:
+        value: The credential itself.
+        expires_in: Seconds from when it was fetched, as a number or as a text that is one: some token
+            endpoints send ``"3600"``. 0 or less has expired already. None (the default) is good until
+            a server refuses it.
+
+    Raises:
+        TypeError: *value* is not a str, or *expires_in* not a number.
+        InvalidRequestError: *expires_in* is a text that is not a number, NaN, or infinite.
+
+    """
 
     value: str
     """The credential itself."""
@@ -23,12 +36,37 @@ class Token(msgspec.Struct, frozen=True):
     expires_in: float | None = None
     """Seconds from when it was fetched; None when it is good until a server refuses it."""
 
+    if TYPE_CHECKING:
+
+        def __init__(self, value: str, expires_in: float | str | None = None) -> None: ...
+
+    def __post_init__(self) -> None:
+        value: Any = self.value
+        if not isinstance(value, str):
+            raise TypeError(f"Token value must be a str, not {type(value).__name__}")
+        if self.expires_in is not None:
+            msgspec.structs.force_setattr(self, "expires_in", _as_seconds(self.expires_in))
+
     def __repr__(self) -> str:
         return f"Token(expires_in={self.expires_in})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         # msgspec's own has every field: rich would print the credential.
         return [("expires_in", self.expires_in)]
+
+
+def _as_seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError(f"Token expires_in must be a number of seconds or None, not {type(value).__name__}")
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):  # no number, or an int of more than 308 digits
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        # Python refuses to write an int of that many digits.
+        shown = "a larger int" if isinstance(value, int) else repr(printable(str(value)))
+        raise InvalidRequestError(f"Token expires_in must be a finite number of seconds, not {shown}")
+    return seconds
 
 
 Fetch: TypeAlias = Callable[[], Awaitable[Token | str]]

@@ -229,7 +229,7 @@ def test_the_structured_ratelimit_fields_are_no_wish(case: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("case", RATELIMIT["waits"]["cases"], ids=lambda case: case["name"])
 def test_each_dialect_of_a_wait_is_read(case: dict[str, Any]) -> None:
-    """What servers call their waits and windows is read, an epoch against their own clock; nonsense is not."""
+    """What servers call their waits and windows is read, an epoch by their own clock; nonsense is not."""
     assert retry_after(CIMultiDict(case["headers"]), case["status"]) == case["seconds"]
 
 

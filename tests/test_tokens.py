@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioapiclient import ClientClosedError, Token, TokenCache
+from aioapiclient import ClientClosedError, InvalidRequestError, Token, TokenCache
 
 
 class Clock:
@@ -272,6 +274,66 @@ async def test_a_token_that_has_expired_on_arrival_serves_those_who_waited(
     """A token without time left is handed to who waits for it, and kept for nobody."""
     provider = Provider(expires_in)
     assert (await cache.get("k", provider)).value == "token-1"
+    assert (await cache.get("k", provider)).value == "token-2"
+
+
+# --- the time of a token
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        (3600, 3600.0),
+        ("3600", 3600.0),
+        (" 59.5 ", 59.5),
+        ("0", 0.0),
+        (0.25, 0.25),
+        ("-1", -1.0),
+        (None, None),
+    ],
+)
+def test_the_time_of_a_token_may_be_a_text(given: Any, seconds: float | None) -> None:
+    """A number as text, as some token endpoints send it, is that number."""
+    assert Token("x", expires_in=given).expires_in == seconds
+
+
+@pytest.mark.parametrize(
+    "given", ["", "soon", "1h", "nan", "inf", math.nan, math.inf, -math.inf, 10**400, -(10**400), "9" * 400]
+)
+def test_a_time_that_cannot_be_is_refused(given: Any) -> None:
+    """What is not a finite number of seconds is refused where it comes in, by name."""
+    with pytest.raises(InvalidRequestError, match="expires_in must be a finite number of seconds"):
+        Token("x", expires_in=given)
+
+
+@pytest.mark.parametrize("given", [True, False, b"3600", [3600], timedelta(hours=1)])
+def test_a_time_of_another_type_is_a_mistake(given: Any) -> None:
+    """What is not a number at all is a TypeError that names the type."""
+    with pytest.raises(
+        TypeError, match=f"expires_in must be a number of seconds or None, not {type(given).__name__}"
+    ):
+        Token("x", expires_in=given)
+
+
+@pytest.mark.parametrize("value", [None, 1, b"abc"])
+def test_the_value_of_a_token_is_a_text(value: Any) -> None:
+    """A token that is not a str, as after a ``grant.get("acces_token")``, is refused where it is made."""
+    with pytest.raises(TypeError, match="Token value must be a str"):
+        Token(value)
+
+
+async def test_a_time_as_text_renews_like_any_other(cache: TokenCache, clock: Clock) -> None:
+    """A token whose time came as text is kept for that time, and renewed at its end."""
+    asked = 0
+
+    async def provider() -> Token:
+        nonlocal asked
+        asked += 1
+        return Token(f"token-{asked}", expires_in="600")
+
+    for _ in range(3):
+        assert (await cache.get("k", provider)).value == "token-1"
+    clock.now += 599
     assert (await cache.get("k", provider)).value == "token-2"
 
 
