@@ -97,6 +97,15 @@ class Auth(Protocol):
         """
         return False
 
+    def identity(self) -> str | None:
+        """Return what tells this principal from another, or None (the default) if the headers tell.
+
+        Whoever shares answers among calls, such as a cache, keeps those of two identities apart. Override
+        it where the headers differ from one request of a principal to the next, as signatures do. It is
+        asked after `authenticate`, and must not be a secret.
+        """
+        return None
+
 
 class Placed:
     """A middleware with the place where it goes; made by `per_attempt` and `per_send`."""

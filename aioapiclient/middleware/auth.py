@@ -13,14 +13,23 @@ from aioapiclient.errors import InvalidRequestError
 __all__ = ["APIKeyAuth", "AuthMiddleware", "BasicAuth", "BearerAuth"]
 
 _REFRESHED = "aioapiclient.auth.refreshed"
+_IDENTITY = "aioapiclient.identity"
+_NOT_AGAIN = (
+    "Not sent again with the renewed credential: the body can be sent only once, and had begun to leave;"
+    " the calls that follow use that credential"
+)
 
 
 class AuthMiddleware:
     """Puts *auth* on each attempt, so that it always carries a token or signature that is still valid.
 
     Only for the client's own origin and *trusted_origins*. After a challenge the credential is
-    renewed, and the request sent once more, at most once per call, with ``max_retries=0`` too. The
+    renewed, at most once per call, with ``max_retries=0`` too, and the request sent once more. A body
+    that can be sent only once is not: then the renewed credential serves the calls that follow. The
     call's own headers have the last word. ``auth=`` of a call replaces *auth*, None switches it off.
+
+    What tells this principal from another (`Auth.identity`) is put on the request, as
+    ``request.extensions["aioapiclient.identity"]``.
 
     What an `Auth` raises ends the call.
     """
@@ -39,7 +48,10 @@ class AuthMiddleware:
 
         def authenticated(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
             auth = request.settings.auth_or(self.auth)
-            if auth is None or not request.is_trusted(self._trusted_origins):
+            if auth is None:
+                return handler(request)
+            if not request.is_trusted(self._trusted_origins):
+                request.extensions.pop(_IDENTITY, None)  # of a hop before this one
                 return handler(request)
             if _is_renewable(auth):
                 return self._send_renewable(request, handler, auth)
@@ -62,8 +74,6 @@ class AuthMiddleware:
         if response.status not in auth.challenge_statuses or _REFRESHED in request.extensions:
             return response
         await response.read_error()
-        if not request.can_be_sent:
-            return response
         request.extensions[_REFRESHED] = True
         try:
             renewed = await auth.refresh(send, response)
@@ -71,6 +81,9 @@ class AuthMiddleware:
             _mark_final(error)
             raise
         if not renewed:
+            return response
+        if not request.can_be_sent:
+            response.notes += (_NOT_AGAIN,)
             return response
         await response.close()
         await _authenticate(auth, request)
@@ -84,10 +97,24 @@ def _is_renewable(auth: Auth) -> bool:
 async def _authenticate(auth: Auth, request: APIRequest) -> None:
     try:
         await auth.authenticate(request)
+        identity = _identity_of(auth)
     except Exception as error:
         _mark_final(error)
         raise
+    if identity is not None:
+        request.extensions[_IDENTITY] = identity
     request.restore_call_headers()
+
+
+def _identity_of(auth: Auth) -> str | None:
+    # An auth that does not subclass Auth need not have it.
+    tell = getattr(auth, "identity", None)
+    identity: Any = None if tell is None else tell()
+    if identity is not None and not isinstance(identity, str):
+        raise TypeError(
+            f"identity() of {type(auth).__name__} must return a str or None, not {type(identity).__name__}"
+        )
+    return identity
 
 
 def _mark_final(error: Exception) -> None:

@@ -9,11 +9,14 @@ import json
 import logging
 import pickle
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from helpers import BASE, Client, Script, reply
 from hypothesis import given
 from hypothesis import strategies as st
@@ -513,6 +516,59 @@ async def test_a_body_that_is_gone_is_not_sent_again() -> None:
     assert script.bodies == [b"once"]
 
 
+@pytest.mark.parametrize("max_retries", [0, 2])
+async def test_a_refused_upload_renews_for_the_calls_that_follow(max_retries: int) -> None:
+    """A service of one-shot uploads only: after a revocation one call fails, and the next has a new token."""
+    provider = Provider()
+    async with token_server() as (url, good, seen):
+        auth = BearerAuth(provider)
+        async with AsyncAPIClient(url, auth=auth, max_retries=max_retries) as api:
+            await api.post("/upload", content=pieces())
+            good[:] = ["token-2"]  # token-1 is revoked
+            with pytest.raises(AuthenticationError) as caught:
+                await api.post("/upload", content=pieces())
+            await api.post("/upload", content=pieces())
+            await api.post("/upload", content=pieces())
+    assert any("the calls that follow use that credential" in note for note in caught.value.__notes__)
+    assert seen == ["token-1", "token-1", "token-2", "token-2"]
+    assert provider.asked == 2
+
+
+async def test_a_refused_upload_asks_once_a_call() -> None:
+    """Where every token is refused, each upload asks the provider once, and sends its body once."""
+    provider = Provider()
+    script = Script(accepts())
+    async with Client(BASE, transport=script, auth=BearerAuth(provider)) as api:
+        for _ in range(3):
+            with pytest.raises(AuthenticationError):
+                await api.post("/things", content=pieces())
+    assert authorizations(script) == ["Bearer token-1", "Bearer token-2", "Bearer token-3"]
+    assert provider.asked == 4
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    """A body that can be sent once."""
+    yield b"on"
+    yield b"ce"
+
+
+@asynccontextmanager
+async def token_server() -> AsyncIterator[tuple[str, list[str], list[str]]]:
+    """A server of uploads: its URL, the tokens that it takes, and those that it was sent."""
+    good, seen = ["token-1"], list[str]()
+
+    async def upload(request: web.Request) -> web.Response:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        assert await request.read() == b"once"
+        seen.append(token)
+        return web.json_response({}, status=200 if token in good else 401)
+
+    app = web.Application()
+    app.add_routes([web.post("/upload", upload)])
+    async with TestServer(app) as server:
+        yield str(server.make_url("/")).rstrip("/"), good, seen
+
+
 async def test_a_body_goes_whole_with_a_renewed_credential() -> None:
     """Bytes are sent again after a renewal, whole."""
     script = Script(reply(401), reply(200))
@@ -744,6 +800,108 @@ async def test_a_provider_does_not_show_its_token() -> None:
     async with Client(BASE, transport=Script(), auth=auth) as api:
         await api.get("/things")
     assert SECRET not in shown(auth) + shown(auth._cache) + shown(await provider())
+
+
+# --- who it is
+
+IDENTITY = "aioapiclient.identity"
+
+
+class Principal(Counter):
+    """An auth that learns who it is when it authenticates."""
+
+    def __init__(self, name: str | None) -> None:
+        super().__init__()
+        self.name = name
+        self.known: str | None = None
+
+    async def authenticate(self, request: APIRequest, /) -> None:
+        await super().authenticate(request)
+        self.known = self.name
+
+    def identity(self) -> str | None:
+        return self.known
+
+
+def identities(script: Script) -> list[str | None]:
+    """The identity that each send carried."""
+    return [sent.extensions.get(IDENTITY) for sent in script.requests]
+
+
+async def test_the_identity_of_an_auth_is_on_the_request() -> None:
+    """What stands inside auth reads who the principal is, the client's or the call's."""
+    script = Script()
+    seen: list[str | None] = []
+
+    async def cache(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:
+        seen.append(request.extensions.get(IDENTITY))
+        response: AsyncAPIResponse[Any] = await handler(request)
+        return response
+
+    async with Client(BASE, transport=script, auth=Principal("alice"), middlewares=[per_send(cache)]) as api:
+        await api.get("/things")
+        await api.get("/things", auth=Principal("bob"))
+        await api.get("/things", auth=Principal(None))
+        await api.get("/things", auth=None)
+    assert seen == ["alice", "bob", None, None]
+
+
+async def test_the_identity_follows_the_credential() -> None:
+    """A hop to a foreign origin goes without credential, and without the identity; the way back has both."""
+    away = "https://files.example.net"
+    script = Script(reply(302, Location=f"{away}/x"), reply(302, Location=f"{BASE}/y"), reply())
+    async with Client(BASE, transport=script, auth=Principal("alice")) as api:
+        on_the_way: list[str | None] = []
+
+        async def watch(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:
+            on_the_way.append(request.extensions.get(IDENTITY))
+            response: AsyncAPIResponse[Any] = await handler(request)
+            return response
+
+        await api.get("/things", middlewares=[per_send(watch)])
+    assert on_the_way == ["alice", None, "alice"]
+
+
+@pytest.mark.parametrize(
+    "auth", [BearerAuth("a"), BearerAuth(Provider()), BasicAuth("u", "p"), APIKeyAuth("k")]
+)
+async def test_the_headers_of_a_built_in_auth_tell_who_it_is(auth: Auth) -> None:
+    """The built-in ones leave it to their headers: no identity is put on the request."""
+    script = Script()
+    async with Client(BASE, transport=script, auth=auth) as api:
+        await api.get("/things")
+    assert auth.identity() is None
+    assert identities(script) == [None]
+
+
+async def test_an_auth_without_an_identity_works_as_before() -> None:
+    """An auth that does not subclass `Auth`, and has no ``identity``, authenticates all the same."""
+
+    class Bare:
+        challenge_statuses = frozenset({401})
+
+        async def authenticate(self, request: APIRequest, /) -> None:
+            request.headers["X-Bare"] = "1"
+
+        async def refresh(self, request: APIRequest, response: AsyncAPIResponse[Any], /) -> bool:
+            return False
+
+    script = Script()
+    bare: Any = Bare()
+    async with Client(BASE, transport=script, auth=bare) as api:
+        await api.get("/things")
+    assert script.last.headers["X-Bare"] == "1"
+    assert identities(script) == [None]
+
+
+async def test_an_identity_is_a_text() -> None:
+    """An identity of another type is a mistake that ends the call before anything is sent."""
+    script = Script()
+    wrong: Any = 7
+    async with Client(BASE, transport=script, auth=Principal(wrong)) as api:
+        with pytest.raises(TypeError, match=r"identity\(\) of Principal must return a str or None, not int"):
+            await api.get("/things")
+    assert script.requests == []
 
 
 # --- calls of its own
