@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import base64
 import contextlib
 import doctest
 import importlib.util
@@ -45,6 +46,7 @@ README = CHECKOUT / "README.md"
 PAGES = [README, *sorted((CHECKOUT / "docs").glob("*.md"))]
 API, FILES = "https://api.example.com", "https://files.example.net"
 GITHUB, LOCAL = "https://api.github.com", "http://127.0.0.1:8080"
+LOGIN = "https://login.example.net"
 
 FENCE = re.compile(
     r"(?:^<!-- (?P<file>[\w./-]+) -->\n\n?)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
@@ -151,6 +153,15 @@ async def _token(request: web.Request) -> web.Response:
     return web.json_response({"access_token": "t-1", "expires_in": 3600})
 
 
+async def _log_in(request: web.Request) -> web.Response:
+    """An identity provider that knows its clients by Basic, and is shown nothing else of theirs."""
+    kind, _, login = request.headers.get("Authorization", "").partition(" ")
+    client = base64.b64decode(login).decode().partition(":")[0]
+    if kind != "Basic" or not client or "X-Team" in request.headers:
+        return web.json_response({"error": "invalid_client"}, status=401)
+    return web.json_response({"access_token": f"for-{client}", "expires_in": "3600"})
+
+
 ELSEWHERE = web.AppKey("elsewhere", str)
 
 
@@ -213,12 +224,15 @@ async def serving_the_pages() -> AsyncIterator[dict[str, str]]:
     """Serve what the pages talk of; gives the real origin for each that is written there."""
     stranger = web.Application()
     stranger.add_routes([web.route("*", "/{rest:.*}", _echo)])
+    provider = web.Application()
+    provider.add_routes([web.post("/token", _log_in)])
     async with (
         serving(stranger) as files,
         serving(documented_api(files)) as api,
         serving(DEMO.make_app()) as local,
+        serving(provider) as login,
     ):
-        yield {API: api, FILES: files, GITHUB: api, LOCAL: local}
+        yield {API: api, FILES: files, GITHUB: api, LOCAL: local, LOGIN: login}
 
 
 # --- running blocks
