@@ -12,7 +12,7 @@ from ._patterns import lazily
 from ._types import Omit
 from .errors import InvalidRequestError
 
-__all__ = ["Layer", "check_layer", "check_token", "check_value", "is_utf8", "overlay"]
+__all__ = ["Layer", "check_layer", "check_token", "check_value", "is_personal", "is_utf8", "overlay"]
 
 Layer: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 """Checked headers: a name and its values; no value means that the header is removed."""
@@ -24,6 +24,15 @@ _CONTROL = lazily(r"[\x00-\x08\x0a-\x1f\x7f]")
 _FRAMING = frozenset(
     {"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"}
 )
+
+
+def is_personal(name: str) -> bool:
+    """Return whether the header *name* goes to trusted origins only.
+
+    All do but ``Accept...``, ``User-Agent`` and ``Content-...``, which say what is sent and what is read.
+    """
+    name = name.lower()
+    return name not in {"accept", "user-agent"} and not name.startswith(("accept-", "content-"))
 
 
 def check_layer(*mappings: Mapping[str, Any] | None) -> Layer:

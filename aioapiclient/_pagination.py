@@ -48,7 +48,7 @@ from ._query import iter_items, merge_params
 from ._response import AsyncAPIResponse
 from ._types import NotGiven, Omit
 from ._url.base import check_url, resolve_reference, without_userinfo
-from ._url.origins import origin_of
+from ._url.origins import is_same_server
 from ._url.template import template_of
 from .errors import InvalidRequestError
 
@@ -285,7 +285,7 @@ def _next_request(link: _Link, info: PageInfo) -> tuple[str | URL, RequestOption
     if info.url is not None:
         path = _target(link.response, info.url)
         options.pop("path_params", None)
-        if origin_of(path) == origin_of(_asked_url(link.response)):
+        if is_same_server(path, _asked_url(link.response)):
             named = [unquote_plus(pair.partition("=")[0]) for pair in path.raw_query_string.split("&")]
             params = options.get("params", {})
             options["params"] = {

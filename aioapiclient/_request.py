@@ -124,6 +124,12 @@ class APIRequest(msgspec.Struct, eq=False):
     home: BaseURL | None = None
     """The base URL of the client; credentials go to its origin."""
 
+    trusted_origins: tuple[str, ...] = ()
+    """Patterns of the other origins that may have what is personal, as the chain knows them."""
+
+    withheld: tuple[str, ...] = ()
+    """What was taken off, or not put on, because its origin is not trusted; an error's note names it."""
+
     started: float | None = None
     """The point in time at which the call began, on the loop's clock."""
 
@@ -169,6 +175,8 @@ class APIRequest(msgspec.Struct, eq=False):
             accept: str = ...,
             call_headers: Layer = (),
             home: BaseURL | URL | str | None = None,
+            trusted_origins: tuple[str, ...] = (),
+            withheld: tuple[str, ...] = (),
             started: float | None = None,
             scope: Scope | None = None,
         ) -> None: ...

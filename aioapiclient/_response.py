@@ -30,6 +30,7 @@ from .errors import (
     APIConnectionError,
     APIResponseValidationError,
     BodyTooLargeError,
+    InvalidRequestError,
     StreamConsumedError,
     printable,
 )
@@ -170,9 +171,25 @@ class BaseAPIResponse:
 
     @property
     def location(self) -> URL | None:
-        """The Location header, resolved against the response's URL (RFC 3986 §5.2)."""
+        """The Location header, resolved against the response's URL (RFC 3986 §5.2); None without one.
+
+        Raises:
+            APIResponseValidationError: What the server sent there is not a URL.
+        """
         value = self.headers.get("Location")
-        return None if value is None else resolve_reference(self.url, value)
+        try:
+            return None if value is None else resolve_reference(self.url, value)
+        except InvalidRequestError:
+            this: Any = self
+            is_whole = isinstance(self, AsyncAPIResponse)
+            raise APIResponseValidationError(
+                f"{self.request.label}: status {self.status}: its Location header is not a URL",
+                request=self.request,
+                response=this if is_whole else None,
+                status=self.status,
+                content_type=self.headers.get("Content-Type"),
+                retries_taken=self.retries_taken,
+            ) from None
 
     @property
     def links(self) -> Mapping[str, URL]:

@@ -153,6 +153,10 @@ async def _token(request: web.Request) -> web.Response:
     return web.json_response({"access_token": "t-1", "expires_in": 3600})
 
 
+async def _private(request: web.Request) -> web.Response:
+    return web.Response(status=200 if "Authorization" in request.headers else 401)
+
+
 async def _log_in(request: web.Request) -> web.Response:
     """An identity provider that knows its clients by Basic, and is shown nothing else of theirs."""
     kind, _, login = request.headers.get("Authorization", "").partition(" ")
@@ -223,7 +227,7 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 async def serving_the_pages() -> AsyncIterator[dict[str, str]]:
     """Serve what the pages talk of; gives the real origin for each that is written there."""
     stranger = web.Application()
-    stranger.add_routes([web.route("*", "/{rest:.*}", _echo)])
+    stranger.add_routes([web.get("/private", _private), web.route("*", "/{rest:.*}", _echo)])
     provider = web.Application()
     provider.add_routes([web.post("/token", _log_in)])
     async with (

@@ -10,7 +10,7 @@ from yarl import URL
 
 from aioapiclient import APIRequest
 from aioapiclient._url.base import BaseURL
-from aioapiclient._url.origins import TrustedOrigins, origin_of
+from aioapiclient._url.origins import TrustedOrigins, is_same_server, origin_of
 from aioapiclient.errors import InvalidRequestError
 
 
@@ -82,6 +82,46 @@ def test_other_origins_are_not_trusted(url: str) -> None:
 def test_patterns(pattern: str, url: str, expected: bool) -> None:
     """A pattern matches its scheme and port, and `*.` one or more whole labels."""
     assert trusts(url, "https://unrelated.example", pattern) is expected
+
+
+@pytest.mark.parametrize(
+    ("home", "url", "expected"),
+    [
+        ("http://api.example.com", "https://api.example.com/", True),
+        ("http://api.example.com:80", "https://api.example.com:443/", True),
+        ("http://API.example.com", "https://api.EXAMPLE.com/", True),
+        ("http://[::1]", "https://[::1]/", True),
+        ("http://api.example.com", "https://example.com/", False),
+        ("http://api.example.com", "https://www.api.example.com/", False),
+        ("http://api.example.com", "https://api.example.com:8443/", False),
+        ("http://api.example.com", "https://api.example.com:80/", False),
+        ("http://api.example.com:8080", "https://api.example.com:8080/", False),
+        ("http://api.example.com:8080", "https://api.example.com/", False),
+        ("http://api.example.com:443", "https://api.example.com/", False),
+        ("https://api.example.com", "http://api.example.com/", False),
+        ("https://api.example.com:80", "http://api.example.com/", False),
+    ],
+)
+def test_https_of_a_trusted_http_origin_is_trusted(home: str, url: str, expected: bool) -> None:
+    """Where http on port 80 is trusted, https on port 443 is too; no other port, and never the reverse."""
+    assert trusts(url, base=home) is expected
+    assert trusts(url, home, base="https://unrelated.example") is expected
+    assert is_same_server(URL(url), URL(home)) is expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://a.example.org/", True),
+        ("https://a.b.example.org:443/", True),
+        ("https://example.org/", False),
+        ("https://a.example.org:8443/", False),
+        ("https://evilexample.org/", False),
+    ],
+)
+def test_https_of_a_trusted_http_pattern_is_trusted(url: str, expected: bool) -> None:
+    """A pattern of http origins covers https of the same hosts."""
+    assert trusts(url, "http://*.example.org", base="https://unrelated.example") is expected
 
 
 @pytest.mark.parametrize(

@@ -718,6 +718,22 @@ async def test_trusted_origins_get_what_is_personal() -> None:
     assert transport.requests[1].headers["Authorization"] == "Bearer secret"
 
 
+async def test_pages_go_on_after_an_upgrade_to_https() -> None:
+    """After a redirect from http to https of the own host the next page has parameters and body too."""
+    api, transport = client(
+        respond(308, headers={"Location": "https://plain.example/users?q=1"}),
+        *bodies({"data": items(1), "next": "/users?p=2"}, {"data": []}),
+        base="http://plain.example",
+        auth=BearerAuth("secret"),
+    )
+    await all_ids(
+        api.get_api_list("/users", Item, NextURLPage, method="post", params={"q": 1}, json={"filter": 1})
+    )
+    assert str(transport.requests[2].url) == "https://plain.example/users?p=2&q=1"
+    assert [sent.headers.get("Authorization") for sent in transport.requests] == ["Bearer secret"] * 3
+    assert transport.bodies == [b'{"filter":1}'] * 3
+
+
 async def test_userinfo_in_a_link_is_no_credential() -> None:
     """User and password in a next link are dropped."""
     api, transport = client(

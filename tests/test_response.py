@@ -136,6 +136,20 @@ def test_references_are_resolved() -> None:
 
 
 @pytest.mark.parametrize(
+    "value", ["https://", "http://[::1", "https://h:port/", "http://a\\b/", "https://h:99999/"]
+)
+def test_a_location_that_is_not_a_url_is_the_servers_fault(value: str) -> None:
+    """A Location that cannot be parsed is an error about the response, and none about the request."""
+    response, _ = respond(status=201, headers=[("Location", value)])
+
+    with pytest.raises(APIResponseValidationError, match="its Location header is not a URL") as caught:
+        _ = response.location
+    assert caught.value.response is response
+    assert caught.value.status == 201
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
     ("status", "ok_statuses", "ok"),
     [
         (200, (), True),

@@ -32,6 +32,7 @@ from aioapiclient.streaming._stream import AsyncStream, Until, stream_error
 
 from .config import CHAIN_OPTIONS, Config, build_request
 from .lifecycle import Lifecycle
+from .notes import note_on_withheld
 from .raw_response import capturing, record, take_mode
 
 __all__ = ["BaseClient"]
@@ -454,6 +455,8 @@ class BaseClient:
         error = self._make_status_error(response, response.error_body())
         for note in response.notes:
             error.add_note(note)
+        if response.request.withheld:
+            error.add_note(note_on_withheld(response))
         raise error
 
     def _handler_for(self, given: RequestOptions) -> Handler:

@@ -11,7 +11,7 @@ from aioapiclient.errors import InvalidRequestError
 from .base import BaseURL, redact_url
 from .syntax import DEFAULT_PORTS, normal_authority, split_url
 
-__all__ = ["TrustedOrigins", "origin_of"]
+__all__ = ["TrustedOrigins", "is_same_server", "origin_of"]
 
 
 def origin_of(url: URL) -> tuple[str, str, int]:
@@ -28,6 +28,23 @@ def origin_of(url: URL) -> tuple[str, str, int]:
     return url.scheme, host.lower(), port
 
 
+def is_same_server(url: URL, other: URL) -> bool:
+    """Return whether *url* has the origin of *other*, or is https where *other* is http of the same host.
+
+    The latter on the default ports only.
+
+    Raises `InvalidRequestError` where a URL has no origin.
+    """
+    origin = origin_of(url)
+    return origin_of(other) in (origin, _before_upgrade(origin))
+
+
+def _before_upgrade(origin: tuple[str, str, int]) -> tuple[str, str, int]:
+    """The origin that a server redirects from to make its clients use https; *origin* itself if none."""
+    scheme, host, port = origin
+    return ("http", host, 80) if scheme == "https" and port == 443 else origin
+
+
 class TrustedOrigins:
     """The origins that credentials may be sent to: the base URL's, and those that match a pattern.
 
@@ -35,6 +52,9 @@ class TrustedOrigins:
     for one or more labels and never for none: ``https://*.example.com`` matches ``a.example.com`` and
     ``a.b.example.com``, neither ``example.com`` nor ``evilexample.com``. Scheme and port must match.
     A host with a trailing dot is another host.
+
+    Where ``http`` on port 80 is trusted, ``https`` on port 443 of the same host is trusted as well: it is
+    the same server, better protected. The other way round it never is.
 
     Raises `InvalidRequestError` for any other pattern, and `TypeError` for a lone str.
     """
@@ -61,6 +81,9 @@ class TrustedOrigins:
             origin = origin_of(url)
         except InvalidRequestError:
             return False
+        return self._includes(origin) or self._includes(_before_upgrade(origin))
+
+    def _includes(self, origin: tuple[str, str, int]) -> bool:
         return origin in self._exact or any(_has_suffix(origin, suffix) for suffix in self._suffixes)
 
 

@@ -52,6 +52,7 @@ class AuthMiddleware:
                 return handler(request)
             if not request.is_trusted(self._trusted_origins):
                 request.extensions.pop(_IDENTITY, None)  # of a hop before this one
+                request.withheld = ("the credential", *request.withheld)
                 return handler(request)
             if _is_renewable(auth):
                 return self._send_renewable(request, handler, auth)

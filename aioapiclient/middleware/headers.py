@@ -7,6 +7,7 @@ from typing import Any
 
 from multidict import CIMultiDict
 
+from aioapiclient._headers import is_personal
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
 
 __all__ = ["HeadersMiddleware"]
@@ -32,6 +33,7 @@ class HeadersMiddleware:
         self._trusted_origins = tuple(trusted_origins)
         self._home: _Layers | None = None
         self._foreign = _Layers(CIMultiDict())
+        self._withheld: tuple[str, ...] = ()
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* with the client's headers under its own."""
@@ -44,6 +46,7 @@ class HeadersMiddleware:
             layers = self._home or self._lay_out(request)
             if not request.is_trusted(self._trusted_origins):
                 layers = self._foreign
+                request.withheld += self._withheld
             headers = layers.headers.copy()
             if layers.takes_accept:
                 headers["Accept"] = request.accept
@@ -65,6 +68,7 @@ class HeadersMiddleware:
         headers = self._headers() if callable(self._headers) else self._headers
         library = self._library() if callable(self._library) else self._library
         self._foreign = _laid_out(request, library, {n: v for n, v in headers.items() if _is_neutral(n)})
+        self._withheld = tuple(name for name, value in headers.items() if is_personal(name) and value)
         self._home = _laid_out(request, library, headers)
         return self._home
 
@@ -98,5 +102,6 @@ def _take_out(headers: CIMultiDict[str], name: str) -> bool:
 
 
 def _is_neutral(name: str) -> bool:
+    # A call's own Content-... headers go abroad with its body; the client's are for the client's own bodies.
     name = name.lower()
-    return name == "user-agent" or name == "accept" or name.startswith("accept-")
+    return name.startswith("accept-") or name in {"accept", "user-agent"}

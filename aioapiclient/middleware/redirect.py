@@ -7,8 +7,13 @@ from typing import Any
 from multidict import CIMultiDict
 from yarl import URL
 
+from aioapiclient._headers import is_personal
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
-from aioapiclient.errors import InvalidRequestError, RequestNotReplayableError, TooManyRedirectsError
+from aioapiclient.errors import (
+    APIResponseValidationError,
+    RequestNotReplayableError,
+    TooManyRedirectsError,
+)
 
 __all__ = ["RedirectMiddleware"]
 
@@ -20,9 +25,11 @@ class RedirectMiddleware:
 
     A request to another origin than the client's own and *trusted_origins*, by a redirect or by an
     absolute URL in the first place, keeps only ``Accept...``, ``User-Agent`` and ``Content-...``
-    headers. 303, and POST on 301 and 302, becomes GET; 307 and 308 send the body again, to trusted
-    origins only. At most *max_redirects* hops (10: twice what real services chain). From https to
-    http only with *allow_insecure*. Attempts count on over all hops.
+    headers; from http to https of one host, on the default ports, it keeps all. 303, and POST on 301
+    and 302, becomes GET; 307 and 308 send the body again, to trusted origins only. At most
+    *max_redirects* hops (10: twice what real services chain). From https to http only with
+    *allow_insecure*. Attempts count on over all hops. An error after a redirect that changed the
+    method has a note that says so.
 
     Raises `TooManyRedirectsError` for one hop too many and for one that is refused, and
     `RequestNotReplayableError` when a body that can be sent once would have to go again.
@@ -47,6 +54,8 @@ class RedirectMiddleware:
         """The handler that this makes of *handler*."""
 
         async def following(request: APIRequest) -> AsyncAPIResponse[Any]:
+            if self._trusted_origins:
+                request.trusted_origins = self._trusted_origins
             hop = request.copy()
             if not hop.is_trusted(self._trusted_origins):
                 _protect(hop)
@@ -62,6 +71,7 @@ class RedirectMiddleware:
     ) -> AsyncAPIResponse[Any]:
         """What *response* to *request*, and the hops from there on, lead to."""
         history: tuple[AsyncAPIResponse[Any], ...] = ()
+        method, path, template = request.method, request.url.raw_path, request.template
         while response.status in _REDIRECTS and not response.ok and "Location" in response.headers:
             await response.close()
             history += (response,)
@@ -69,8 +79,12 @@ class RedirectMiddleware:
                 raise TooManyRedirectsError(
                     f"{request.label}: more than {self._max_redirects} redirects", request=response.request
                 )
-            response = await handler(self._next(request, response))
+            hop = self._next(request, response)
+            hop.template = template if hop.url.raw_path == path else None
+            response = await handler(hop)
             response.history = history
+        if request.method != method and not response.ok:
+            response.notes += (_changed(method, request, history),)
         return response
 
     def _next(self, request: APIRequest, response: AsyncAPIResponse[Any]) -> APIRequest:
@@ -90,8 +104,10 @@ class RedirectMiddleware:
         request.url = url
         request.attempt = response.retries_taken
         hop = request.copy()
-        if not hop.is_trusted(self._trusted_origins):
-            if hop.body is not None and not _same_origin(url, response.url):
+        if hop.is_trusted(self._trusted_origins):
+            hop.withheld = ()
+        else:
+            if hop.body is not None and not _is_same_server(url, response.url):
                 raise _refused(
                     response, "the body would go to another origin; name it in trusted_origins to allow that"
                 )
@@ -101,18 +117,18 @@ class RedirectMiddleware:
 
 def _protect(hop: APIRequest) -> None:
     """Take off what is personal: the hop goes to a foreign origin."""
-    hop.headers = CIMultiDict((name, value) for name, value in hop.headers.items() if _is_neutral(name))
-    hop.call_headers = tuple(entry for entry in hop.call_headers if _is_neutral(entry[0]))
+    hop.withheld += tuple(dict.fromkeys(name for name in hop.headers if is_personal(name)))
+    hop.headers = CIMultiDict((name, value) for name, value in hop.headers.items() if not is_personal(name))
+    hop.call_headers = tuple(entry for entry in hop.call_headers if not is_personal(entry[0]))
     hop.idempotency_key = None
 
 
-def _same_origin(url: URL, other: URL) -> bool:
-    return (url.scheme, url.raw_host, url.port) == (other.scheme, other.raw_host, other.port)
-
-
-def _is_neutral(name: str) -> bool:
-    name = name.lower()
-    return name == "user-agent" or name == "accept" or name.startswith(("accept-", "content-"))
+def _is_same_server(url: URL, other: URL) -> bool:
+    """Whether both have one origin, or *url* is https where *other* is http, on the default ports."""
+    schemes = [(url.scheme, url.port), (other.scheme, other.port)]
+    return url.raw_host == other.raw_host and (
+        schemes[0] == schemes[1] or schemes == [("https", 443), ("http", 80)]
+    )
 
 
 def _becomes_get(status: int, method: str) -> bool:
@@ -130,10 +146,21 @@ def _drop_body(request: APIRequest) -> None:
     )
 
 
+def _changed(method: str, request: APIRequest, history: tuple[AsyncAPIResponse[Any], ...]) -> str:
+    """Tell that a redirect made another method of *method*."""
+    changes = (response for response in history if _becomes_get(response.status, response.request.method))
+    changing = next(changes, history[0])
+    return (
+        f"A redirect (status {changing.status}) of {changing.request.label} made a {request.method} of the"
+        f" {method}, without its body. To keep the method, change base_url or the path: the call must name"
+        " the URL that answers, not one that redirects"
+    )
+
+
 def _target(response: AsyncAPIResponse[Any]) -> URL:
     try:
         url = response.location
-    except InvalidRequestError:
+    except APIResponseValidationError:
         raise _refused(response, "its Location is not a URL") from None
     if url is None or url.scheme not in {"http", "https"} or not url.raw_host:
         raise _refused(response, "its Location is not an http or https URL")

@@ -254,12 +254,229 @@ async def test_https_to_http_is_refused() -> None:
 
 
 async def test_http_to_https_is_followed() -> None:
-    """From http to https is followed; it is another origin all the same."""
+    """From http to https of the own host is followed with everything that the request had."""
     script = Script(to("https://plain.example/x"), reply(200))
     handed = APIRequest("GET", "http://plain.example/x", {"X-Key": "1"}, home=BaseURL("http://plain.example"))
     await follow(script, handed)
     assert script.urls[1] == "https://plain.example/x"
-    assert "X-Key" not in script.last.headers
+    assert script.last.headers["X-Key"] == "1"
+
+
+OF_HOME = {"Authorization", "X-Team", "X-Mine"}
+
+
+@pytest.mark.parametrize(
+    ("base", "location", "keeps"),
+    [
+        ("http://plain.example/v1", "https://plain.example/v1/x", True),
+        ("http://plain.example:80/v1", "https://plain.example:443/v1/x", True),
+        ("http://plain.example/v1", "https://PLAIN.example/v1/x", True),
+        ("http://plain.example/v1", "//plain.example/v1/x", True),
+        ("http://plain.example/v1", "https://plain.example:8443/v1/x", False),
+        ("http://plain.example:8080/v1", "https://plain.example:8080/v1/x", False),
+        ("http://plain.example:8080/v1", "https://plain.example/v1/x", False),
+        ("http://plain.example/v1", "https://www.plain.example/v1/x", False),
+        ("http://plain.example/v1", "https://example/v1/x", False),
+        ("http://plain.example/v1", "https://plain.example.evil/v1/x", False),
+    ],
+)
+async def test_an_upgrade_to_https_keeps_what_is_personal(base: str, location: str, keeps: bool) -> None:
+    """A redirect from http to https of one host on the default ports keeps it all; no other change does."""
+    script = Script(to(location), reply(200))
+    async with Client(base, transport=script, auth=BearerAuth("abc"), default_headers={"X-Team": "1"}) as api:
+        await api.get("/x", headers={"X-Mine": "2"})
+    assert set(script.requests[0].headers) >= OF_HOME
+    assert set(script.last.headers) & OF_HOME == (OF_HOME if keeps else set())
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_an_upgrade_to_https_keeps_the_body(status: int) -> None:
+    """An upgrade that asks for the body again gets it, also on a host that is not the client's."""
+    script = Script(to("https://plain.example/v1/x", status), reply(200))
+    async with Client("http://plain.example/v1", transport=script, auth=BearerAuth("abc")) as api:
+        await api.post("/x", json={"a": 1})
+    assert script.bodies == [b'{"a":1}'] * 2
+    script = Script(to("https://other.example/x", status), reply(200))
+    async with Client("http://plain.example/v1", transport=script, auth=BearerAuth("abc")) as api:
+        await api.post("http://other.example/x", json={"a": 1})
+    assert script.bodies == [b'{"a":1}'] * 2
+    assert "Authorization" not in script.last.headers
+
+
+async def test_an_upgrade_does_not_let_a_later_hop_down() -> None:
+    """After an upgrade the way back to http is refused like any other, and a stranger gets nothing."""
+    script = Script(to("https://plain.example/a"), to("http://plain.example/b"))
+    async with Client("http://plain.example", transport=script, auth=BearerAuth("abc")) as api:
+        with pytest.raises(TooManyRedirectsError, match="from https to http"):
+            await api.get("/x")
+    script = Script(to("https://plain.example/a"), to(f"{AWAY}/b"), reply(200))
+    async with Client("http://plain.example", transport=script, auth=BearerAuth("abc")) as api:
+        await api.get("/x")
+    assert "Authorization" not in script.last.headers
+
+
+async def test_a_trusted_http_origin_may_upgrade() -> None:
+    """The upgrade holds for trusted origins as for the client's own."""
+    script = Script(to("https://files.example/a"), reply(200))
+    async with Client(
+        BASE, transport=script, auth=BearerAuth("abc"), trusted_origins=["http://*.example"]
+    ) as api:
+        await api.get("http://files.example/a")
+    assert [sent.headers.get("Authorization") for sent in script.requests] == ["Bearer abc"] * 2
+
+
+# --- the template
+
+
+async def test_a_hop_to_another_path_has_no_template() -> None:
+    """The template names the path that was asked for, and no other that a redirect leads to."""
+    script = Script(
+        to("/v1/users/7?page=1"), to("/v1/moved"), to(f"{AWAY}/v1/users/7"), to("/other"), reply(200)
+    )
+    async with Client(BASE, transport=script) as api:
+        await api.get("/users/{id}", path_params={"id": 7})
+    assert [sent.template for sent in script.requests] == [
+        "/users/{id}", "/users/{id}", None, "/users/{id}", None
+    ]  # fmt: skip
+
+
+# --- what the error says
+
+
+def notes(error: BaseException) -> str:
+    """The notes of *error*, one a line."""
+    return "\n".join(getattr(error, "__notes__", ()))
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+async def test_an_error_after_a_redirect_tells_what_was_withheld(status: int) -> None:
+    """The note has the origin, what it did not get, why, and what to change; no value of a header."""
+    script = Script(to(f"{AWAY}/x"), reply(status))
+    async with Client(
+        BASE,
+        transport=script,
+        auth=BearerAuth("hunter2"),
+        default_headers={"X-Team": "hunter2"},
+        max_retries=0,
+    ) as api:
+        with pytest.raises(APIStatusError) as caught:
+            await api.get("/things", headers={"X-Mine": "hunter2", "Accept-Language": "de"})
+    text = notes(caught.value)
+    assert f"Not sent to {AWAY}: the credential, X-Mine, X-Team. " in text or (
+        f"Not sent to {AWAY}: the credential, X-Team, X-Mine. " in text
+    )
+    assert "the origin of base_url (https://api.example.com)" in text
+    assert "a redirect led there" in text
+    assert f"If {AWAY} may have them, change base_url to it or name it in trusted_origins" in text
+    assert "hunter2" not in text
+    assert "Accept" not in text
+
+
+@pytest.mark.parametrize("follows", [True, False])
+async def test_an_error_of_an_absolute_url_tells_what_was_withheld(follows: bool) -> None:
+    """An absolute URL of another origin is told like a redirect, default headers and the call's own alike."""
+    script = Script(reply(401))
+    own = {"X-Team": "1", "Accept-Language": "de"}
+    async with Client(
+        BASE, transport=script, auth=BearerAuth("abc"), default_headers=own, follow_redirects=follows
+    ) as api:
+        with pytest.raises(APIStatusError) as caught:
+            await api.get(f"{AWAY}/x", headers={"X-Mine": "2"})
+    assert f"Not sent to {AWAY}: the credential, X-Team, X-Mine. " in notes(caught.value)
+    assert "the call names an absolute URL" in notes(caught.value)
+
+
+async def test_each_way_of_a_call_tells_what_was_withheld() -> None:
+    """A stream, an unread response, and an error class of an SDK's own have the note as well."""
+
+    class Mine(APIStatusError):
+        pass
+
+    class SDK(Client):
+        def _make_status_error(self, response: AsyncAPIResponse[Any], body: Any, /) -> APIStatusError:
+            return Mine.from_response(response, body)
+
+    async with SDK(BASE, transport=Script(reply(403)), auth=BearerAuth("abc")) as api:
+        for way in (api.open("GET", f"{AWAY}/x"), api.stream("GET", f"{AWAY}/x")):
+            with pytest.raises(Mine) as caught:
+                async with way:
+                    pass
+            assert f"Not sent to {AWAY}: the credential" in notes(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "answers"),
+    [
+        ({"trusted_origins": [AWAY]}, [to(f"{AWAY}/x"), reply(401)]),
+        ({}, [to("/v1/x"), reply(401)]),
+        ({}, [to(f"{AWAY}/x"), to(f"{HOME}/v1/back"), reply(401)]),
+        ({"auth": None}, [to(f"{AWAY}/x"), reply(401)]),
+        ({}, [reply(401)]),
+    ],
+    ids=["trusted", "own origin", "back at the own origin", "nothing to withhold", "no redirect"],
+)
+async def test_what_was_not_withheld_is_not_told(options: dict[str, Any], answers: list[Any]) -> None:
+    """Where the last request had all that is personal, or nothing is, there is no note."""
+    async with Client(BASE, transport=Script(*answers), **{"auth": BearerAuth("abc"), **options}) as api:
+        with pytest.raises(APIStatusError) as caught:
+            await api.get("/things")
+    assert notes(caught.value) == ""
+
+
+async def test_a_call_without_auth_tells_of_its_headers_only() -> None:
+    """``auth=None`` sends no credential anywhere, so that none was withheld."""
+    async with Client(BASE, transport=Script(reply(401)), auth=BearerAuth("abc")) as api:
+        with pytest.raises(APIStatusError) as caught:
+            await api.get(f"{AWAY}/x", auth=None, headers={"Authorization": "Mine"})
+    assert f"Not sent to {AWAY}: Authorization. " in notes(caught.value)
+
+
+async def test_each_attempt_is_told_once() -> None:
+    """Retries do not repeat what was withheld."""
+    async with Client(BASE, transport=Script(reply(500)), auth=BearerAuth("abc")) as api:
+        with pytest.raises(InternalServerError) as caught:
+            await api.get(f"{AWAY}/x")
+        assert len(api.waits) == 2
+    assert notes(caught.value).count("the credential") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "becomes"),
+    [
+        (301, "POST", "GET"),
+        (302, "POST", "GET"),
+        (303, "POST", "GET"),
+        (303, "DELETE", "GET"),
+        (303, "PUT", "GET"),
+    ],
+)
+async def test_a_changed_method_is_told(status: int, method: str, becomes: str) -> None:
+    """An error after a redirect that changed the method says which redirect, and what to change."""
+    script = Script(to("/v1/orders/", status), reply(405))
+    async with Client(BASE, transport=script) as api:
+        with pytest.raises(APIStatusError) as caught:
+            await api.request(method, "/orders")
+    text = notes(caught.value)
+    assert f"A redirect (status {status}) of {method} {BASE}/orders made a {becomes} of the {method}" in text
+    assert "change base_url or the path" in text
+
+
+async def test_the_redirect_that_changed_the_method_is_the_one_that_is_told() -> None:
+    """Of several redirects the note names the one that changed the method."""
+    script = Script(to("/v1/a", 307), to("/v1/b", 302), to("/v1/c", 301), reply(404))
+    async with Client(BASE, transport=script) as api:
+        with pytest.raises(APIStatusError) as caught:
+            await api.post("/orders", json={"a": 1})
+    assert f"A redirect (status 302) of POST {BASE}/a made a GET of the POST" in notes(caught.value)
+
+
+@pytest.mark.parametrize(("status", "method"), [(307, "POST"), (308, "PUT"), (301, "GET"), (303, "HEAD")])
+async def test_a_method_that_stayed_is_not_told(status: int, method: str) -> None:
+    """Where the method stayed the same there is nothing to tell."""
+    async with Client(BASE, transport=Script(to("/v1/x", status), reply(404))) as api:
+        with pytest.raises(APIStatusError) as caught:
+            await api.request(method, "/orders")
+    assert notes(caught.value) == ""
 
 
 # --- how often

@@ -1,0 +1,26 @@
+"""The note of a status error on what was not sent because the origin of the request is not trusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aioapiclient._response import AsyncAPIResponse
+from aioapiclient.errors import printable
+
+__all__ = ["note_on_withheld"]
+
+
+def note_on_withheld(response: AsyncAPIResponse[Any]) -> str:
+    """Return what *response* was asked for without, and why, and how to change that.
+
+    Headers are named, and no value is shown.
+    """
+    request = response.request
+    origin = printable(request.origin)
+    names = ", ".join(dict.fromkeys(map(printable, request.withheld)))
+    reason = "a redirect led there" if response.history else "the call names an absolute URL"
+    own = "" if request.home is None else f" ({request.home.scheme}://{request.home.authority})"
+    return (
+        f"Not sent to {origin}: {names}. They go only to the origin of base_url{own} and to trusted_origins,"
+        f" and {reason}. If {origin} may have them, change base_url to it or name it in trusted_origins"
+    )
