@@ -40,6 +40,7 @@ from servers import (
 )
 from yarl import URL
 
+from aioapiclient import AsyncAPIClient, BearerAuth
 from aioapiclient._body.body import Body
 from aioapiclient._request import APIRequest
 from aioapiclient._transport import transport as _transport
@@ -980,13 +981,57 @@ async def test_foreign_origin(options: dict[str, Any]) -> None:
         home = BaseURL(server.url)
         assert await fetch(transport, server.url + "/x", home=home) == b"{}"
         foreign = server.url.replace("127.0.0.1", "localhost")
-        with pytest.raises(InvalidRequestError, match="not the client's"):
+        with pytest.raises(InvalidRequestError, match="not the client's") as caught:
             await fetch(transport, foreign, home=home)
+        assert KEY not in str(caught.value)
+        assert "X-Key" in str(caught.value) or "adds auth" in str(caught.value)
         transport.home = lambda url: url.host == "localhost"
         assert await fetch(transport, foreign, home=home) == b"{}"
         with pytest.raises(InvalidRequestError, match="not the client's"):
             await fetch(transport, server.url, home=home)
         assert len(server.requests) == 2
+
+
+NEUTRAL = {"User-Agent": "mine/1", "Accept": "text/x", "accept-language": "de", "Content-Language": "de"}
+
+
+@pytest.mark.parametrize("way", ["redirect", "absolute URL"])
+async def test_a_session_with_neutral_headers_may_go_anywhere(way: str) -> None:
+    """A borrowed session with a User-Agent of its own follows a redirect to another origin."""
+    async with raw_server(respond(ok())) as away:
+        async with (
+            raw_server(respond(response("302 Found", Location=f"{away.url}/x"))) as home,
+            aiohttp.ClientSession(headers=NEUTRAL) as session,
+            AsyncAPIClient(home.url, session=session, auth=BearerAuth(KEY)) as api,
+        ):
+            await api.get("/x" if way == "redirect" else f"{away.url}/x")
+        assert len(away.requests) == 1
+        assert KEY.encode() not in away.requests[0].head
+        assert away.requests[0].headers["Accept-Language"] == "de"
+
+
+@pytest.mark.parametrize("way", ["redirect", "absolute URL"])
+@pytest.mark.parametrize("options", FOREIGN, ids=["headers", "auth"])
+@pytest.mark.filterwarnings("ignore:.*auth.*:DeprecationWarning")
+async def test_a_session_with_secrets_may_go_to_trusted_origins(options: dict[str, Any], way: str) -> None:
+    """What a borrowed session adds goes to trusted origins too; elsewhere the call is refused unsent."""
+    auth = aiohttp.BasicAuth("user", KEY) if "auth" in options else None
+    headers = {**NEUTRAL, **options.get("headers", {})}
+    async with raw_server(respond(ok())) as away:
+        async with (
+            raw_server(respond(response("302 Found", Location=f"{away.url}/x"))) as home,
+            aiohttp.ClientSession(headers=headers, auth=auth) as session,
+            AsyncAPIClient(home.url, session=session) as api,
+        ):
+            path = "/x" if way == "redirect" else f"{away.url}/x"
+            with pytest.raises(InvalidRequestError, match="trusted_origins"):
+                await api.get(path)
+            assert not away.requests
+            await api.with_options(trusted_origins=[away.url]).get(path)
+            with pytest.raises(InvalidRequestError, match="trusted_origins"):
+                await api.get(path)
+        assert len(away.requests) == 1
+        assert "X-Key" in away.requests[0].headers or "Authorization" in away.requests[0].headers
 
 
 async def test_foreign_origin_without_secrets() -> None:

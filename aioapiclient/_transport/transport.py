@@ -35,7 +35,7 @@ from multidict import CIMultiDict, istr
 from yarl import URL
 
 from aioapiclient._body.body import Body
-from aioapiclient._headers import check_layer, check_token
+from aioapiclient._headers import check_layer, check_token, is_personal
 from aioapiclient._request import APIRequest
 from aioapiclient._response import AsyncAPIResponse
 from aioapiclient._types import Timeout
@@ -45,6 +45,7 @@ from aioapiclient.errors import (
     ClientClosedError,
     InvalidRequestError,
     RequestNotReplayableError,
+    printable,
 )
 
 from .connector import LINE, Limits, PoolStats, forget_session, make_connector, mend, pool_stats
@@ -87,7 +88,10 @@ class AiohttpTransport:
     """
 
     home: Callable[[URL], bool] | None
-    """What may have the headers and auth of a borrowed session; None: the origin of the request's client."""
+    """What may have the personal headers and the auth of a borrowed session.
+
+    None: the origin of the request's client, and its trusted origins.
+    """
 
     def __init__(
         self,
@@ -208,10 +212,12 @@ class AiohttpTransport:
 
     def _borrow(self, request: APIRequest, session: Any, options: dict[str, Any]) -> None:
         """Have a borrowed session do for this request what one of ours does for all. Hook: `_middlewares`."""
-        if (session.headers or session.auth is not None) and not self._is_home(request):
+        personal = _personal_parts(session)
+        if personal and not self._is_home(request):
             raise InvalidRequestError(
-                f"{request.label}: the borrowed session has headers or auth of its own,"
-                " which must not go to an origin that is not the client's"
+                f"{request.label}: the borrowed session adds {', '.join(personal)} to each request, which"
+                " must not go to an origin that is not the client's. To allow it, name the origin in"
+                " trusted_origins"
             )
         _skip_auto_headers(request, options)
         options.setdefault("auto_decompress", False)
@@ -245,7 +251,7 @@ class AiohttpTransport:
     def _is_home(self, request: APIRequest) -> bool:
         if self.home is not None:
             return self.home(request.url)
-        return request.home is None or request.is_trusted()
+        return request.home is None or request.is_trusted(request.trusted_origins)
 
     # --- the session
 
@@ -349,6 +355,12 @@ def _check_session(session: object) -> None:
         raise TypeError(
             f"session must be an aiohttp.ClientSession, not a {kind.__module__}.{kind.__qualname__}"
         )
+
+
+def _personal_parts(session: aiohttp.ClientSession) -> list[str]:
+    """Return the personal things that a borrowed session adds to each request: names of headers, ``auth``."""
+    names = [printable(name) for name in session.headers if is_personal(name)]
+    return names if session.auth is None else [*names, "auth"]
 
 
 def _check_ssl(ssl: object) -> None:
