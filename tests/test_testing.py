@@ -52,6 +52,18 @@ async def test_a_clock_never_goes_back(seconds: float) -> None:
     assert clock.time() == 1000.0
 
 
+@pytest.mark.parametrize(
+    ("seconds", "kind"), [(10**400, InvalidRequestError), ("1", TypeError), (True, TypeError)]
+)
+async def test_a_clock_moves_by_a_number_of_seconds(seconds: Any, kind: type[Exception]) -> None:
+    """advance() refuses what is not a number of seconds that a float can hold, and stands still."""
+    clock = FakeClock()
+
+    with pytest.raises(kind, match="seconds must be a number of seconds"):
+        clock.advance(seconds)
+    assert clock.time() == 1000.0
+
+
 async def test_a_negative_sleep_is_over_at_once() -> None:
     """A sleep of less than nothing is noted and moves nothing, as asyncio's does."""
     clock = FakeClock()

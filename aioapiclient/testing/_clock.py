@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from aioapiclient.errors import InvalidRequestError
+from aioapiclient._checks import check_seconds
 
 __all__ = ["FakeClock"]
 
@@ -34,9 +33,7 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         """Move the clock on; `InvalidRequestError` for less than 0 seconds: clocks never go back."""
-        if not (seconds >= 0 and math.isfinite(seconds)):
-            raise InvalidRequestError(f"A clock is advanced by 0 seconds or more, not {seconds}")
-        self._now += seconds
+        self._now += check_seconds("seconds", seconds)
 
     async def sleep(self, seconds: float, /) -> None:
         """Note the wait, move the clock on by it, and let other tasks run once."""

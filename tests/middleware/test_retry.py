@@ -1340,6 +1340,7 @@ async def test_a_bad_number_of_a_call_is_refused_before_anything_is_sent() -> No
         (-1, InvalidRequestError),
         (math.nan, InvalidRequestError),
         (math.inf, InvalidRequestError),
+        (10**400, InvalidRequestError),
         ("1", TypeError),
         (None, TypeError),
         (True, TypeError),
