@@ -84,7 +84,7 @@ async def serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="The API that the tutorial talks to")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one; 8080 by default")
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(parser.parse_args().port))

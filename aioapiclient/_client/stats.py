@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -43,11 +43,11 @@ def collect_stats(shared: Lifecycle, chain: Iterable[object]) -> ClientStats:
     for link in chain:
         for origin, told in _told_by(link).items():
             origins.setdefault(origin, {})[type(link).__name__] = told
-    pool = getattr(shared.transport, "stats", None)
+    pool: Callable[[], PoolStats | None] | None = getattr(shared.transport, "stats", None)
     return ClientStats(
         calls=shared.calls_in_flight,
         streams=shared.open_streams,
-        pool=pool() if callable(pool) else None,
+        pool=None if pool is None else pool(),
         origins=origins,
     )
 
