@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from ._codecs.content_type import codings_of
 from ._patterns import lazily
 from .errors import InvalidRequestError
 
@@ -31,7 +32,7 @@ def check_digest(digest: object) -> None:
 
 def is_coded(response: AsyncAPIResponse[Any]) -> bool:
     """Whether the body had a content coding on the wire: its bytes were others than those that are read."""
-    return response.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
+    return bool(codings_of(response.headers.getall("Content-Encoding", ())))
 
 
 class Expected(NamedTuple):

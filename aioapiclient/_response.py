@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin, overlo
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from ._codecs.content_type import charset_of
+from ._codecs.content_type import as_json, charset_of
 from ._codecs.decoders import DecodeError, decoder_for
 from ._codecs.error_bodies import decode_error_body, error_type_for
 from ._digest import Digest
@@ -505,7 +505,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     async def json(self) -> Any:
         """The whole body as plain data, whatever its Content-Type says."""
         await self.read()
-        return self._decode(Any, "application/json")
+        return self._decode(Any, as_json(self.headers.get("Content-Type")))
 
     @overload
     async def parse(self) -> T_co: ...

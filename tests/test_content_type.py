@@ -9,7 +9,7 @@ from bodies import User, steady
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioapiclient._codecs.content_type import charset_of, media_type
+from aioapiclient._codecs.content_type import as_json, charset_of, codings_of, media_type
 from aioapiclient._codecs.decoders import decode_body
 
 
@@ -48,13 +48,33 @@ def test_media_type(header: str | None, expected: str) -> None:
         ("text/plain; charset=unicode_escape", "utf-8"),
         ("text/plain; charset=undefined", "utf-8"),
         ("text/plain; charset=a\x00b", "utf-8"),
-        ("application/json; charset=utf-16", "utf-8"),
+        ("application/json; charset=utf-16", "utf_16"),
+        ("application/json; charset=GBK", "gbk"),
     ],
 )
 def test_charset(header: str | None, expected: str) -> None:
-    """A charset is a codec for text that Python knows; UTF-8 stands in for others, and always for JSON."""
+    """A charset is a codec for text that Python knows, for JSON too; UTF-8 stands in for others."""
     assert charset_of(header) == expected
     assert b"abc!".decode(charset_of(header))
+    assert charset_of(as_json(header)) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], []),
+        (["gzip"], ["gzip"]),
+        (["aws-chunked,GZip"], ["gzip"]),
+        (["identity", "none, binary"], []),
+        (["UTF-8"], []),
+        ([" 8bit ,"], []),
+        (["gzip, br"], ["gzip", "br"]),
+        (["utf8x"], ["utf8x"]),
+    ],
+)
+def test_codings(values: list[str], expected: list[str]) -> None:
+    """A content coding is known by its name; names that mean nothing count as none."""
+    assert codings_of(values) == expected
 
 
 def test_unknown_charsets_are_not_remembered() -> None:

@@ -111,7 +111,7 @@ def test_garbage(data: bytes, coding: str, most: int) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [[], [""], ["identity"], ["Identity"], ["identity, identity"], [" ", "identity"]],
+    [[], [""], ["identity"], ["Identity"], ["identity, identity"], [" ", "identity"], ["none"], ["UTF-8"]],
 )
 def test_identity(values: list[str]) -> None:
     """Nothing, and identity, need no decoder."""

@@ -1,17 +1,27 @@
-"""What a Content-Type header says: the media type, the format to decode by, and the charset of text."""
+"""What Content-Type and Content-Encoding say: media type, format to decode by, charset, codings."""
 
 from __future__ import annotations
 
 import encodings.aliases
 import functools
 import re
-from typing import Literal, TypeAlias
+from collections.abc import Iterable
+from typing import Final, Literal, TypeAlias
 
 from aioapiclient._patterns import lazily
 
-__all__ = ["LONGEST_HEADER", "Format", "charset_of", "media_type", "parse_content_type"]
+__all__ = [
+    "LONGEST_HEADER",
+    "Format",
+    "as_json",
+    "charset_of",
+    "codings_of",
+    "media_type",
+    "parse_content_type",
+]
 
-Format: TypeAlias = Literal["json", "msgpack", "yaml", "toml", "html", "text", "other"]
+Format: TypeAlias = Literal["json", "msgpack", "yaml", "toml", "html", "text", "untyped", "other"]
+"""What a body is decoded by; ``untyped`` says nothing of the content, ``other`` names no codec of ours."""
 
 _SPLIT_HEADER = lazily(r"[;,]")
 _CHARSET = lazily(r';\s*charset\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
@@ -28,8 +38,15 @@ _FORMATS: dict[str, Format] = {
     "text/html": "html",
     "application/xhtml+xml": "html",
     "application/text": "text",
+    # What servers send when nobody told them the type; the last is S3's.
+    "": "untyped",
+    "application/octet-stream": "untyped",
+    "binary/octet-stream": "untyped",
 }
 _SUFFIXES: dict[str, Format] = {"/json": "json", "+json": "json", "+msgpack": "msgpack", "+yaml": "yaml"}
+# Values that servers and gateways write, and that RFC 9110 §8.4.1 does not know: there is nothing to take
+# off. ``aws-chunked`` says how an upload was signed, and S3 keeps it with the object.
+_NO_CODINGS: Final = frozenset({"", "identity", "none", "binary", "utf-8", "8bit", "aws-chunked"})
 LONGEST_HEADER = 256
 """Characters of a content type that are read and remembered."""
 
@@ -40,12 +57,23 @@ def media_type(content_type: str | None) -> str:
 
 
 def charset_of(content_type: str | None) -> str:
-    """The Python codec for the text of a body: its ``charset``, else UTF-8.
+    """Return the Python codec for the text of a body: its ``charset``, of JSON too, else UTF-8.
 
-    UTF-8 stands in for an unknown charset too, for codecs that are none (rot13), and for whatever a
-    JSON body claims (RFC 8259 §8.1).
+    UTF-8 also replaces an unknown charset, and a codec that is not for text (rot13).
     """
     return parse_content_type(content_type)[2]
+
+
+def as_json(content_type: str | None) -> str:
+    """Return a content type that says JSON, in the charset that *content_type* declares."""
+    charset = charset_of(content_type)
+    return "application/json" if charset == "utf-8" else f"application/json; charset={charset}"
+
+
+def codings_of(content_encoding: Iterable[str]) -> list[str]:
+    """Return the codings that the values of a Content-Encoding header name, in lower case."""
+    codings = (coding.strip().lower() for value in content_encoding for coding in value.split(","))
+    return [coding for coding in codings if coding not in _NO_CODINGS]
 
 
 def parse_content_type(content_type: str | None) -> tuple[str, Format, str]:
@@ -57,7 +85,7 @@ def parse_content_type(content_type: str | None) -> tuple[str, Format, str]:
 def _parse(header: str) -> tuple[str, Format, str]:
     media = _SPLIT_HEADER.split(header, maxsplit=1)[0].strip().lower()
     kind = _format(media)
-    charset = _CHARSET.search(header) if kind != "json" else None
+    charset = _CHARSET.search(header)
     return media, kind, _codec(charset[1] or charset[2] or "") if charset else "utf-8"
 
 

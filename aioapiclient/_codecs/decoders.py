@@ -7,6 +7,7 @@ whose text names the place and the types and holds nothing that the body said.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import decimal
 import functools
@@ -14,7 +15,7 @@ import importlib
 import math
 import re
 from collections.abc import Callable
-from typing import Any, Final, Literal, NoReturn, TypeAlias, get_args, get_origin
+from typing import Any, Final, Literal, TypeAlias, get_args, get_origin
 
 import msgspec
 import msgspec.inspect
@@ -59,8 +60,11 @@ def decode_body(
 
     ``bytes`` and ``str`` are the body itself, None discards it, `Any` is plain data (text for text,
     bytes for what has no codec). All else is decoded and validated; where the content type names no
-    codec, as JSON, but never from HTML. An empty body is None where the type admits that. With
-    ``strict=False`` values are coerced (``"1"`` to 1), never let through.
+    codec, as JSON, since servers mislabel it. What is labelled HTML is JSON only if it begins and
+    parses like JSON; to `Any`, text and untyped bytes only if they are a JSON object or array.
+    JSON, YAML and TOML are read in the charset that is declared. A body that is empty, or white
+    space only, is None where the type admits that. With ``strict=False`` values are coerced
+    (``"1"`` to 1), never let through.
 
     Raises `DecodeError` for a body that does not fit, and `TypeError` for a type that msgspec cannot decode.
     """
@@ -105,13 +109,16 @@ def _decoder(cast_to: Any, kind: Format, charset: str, strict: bool, dec_hook: D
         only = choices[0] if len(choices) == 1 else None
         read = _text_reader(only, kind, charset)
         if read is None:
-            if kind == "html":
-                return _unless_empty(_refuse_html) if optional else _refuse_html
             decode = _structured(cast_to, kind, strict, dec_hook)
-            return _guarded(decode, optional, bom=kind != "msgpack")
+            if kind == "html":
+                decode = _unless_html(decode)
+            decode = _guarded(decode, optional, is_text=kind != "msgpack")
+            return decode if kind == "msgpack" else _transcoded(decode, charset)
         if cast_to is not only:  # Annotated may hold constraints, on text too
             read = _then_convert(read, cast_to, strict, dec_hook)
-        return _guarded(_unless_empty(read) if optional else read, optional, bom=False)
+        if optional:
+            read = _unless_empty(read, blank=only is Any and kind != "other")
+        return _guarded(read, optional, is_text=only not in (bytes, str, Any))
     except Exception as error:
         name = cast_to.__qualname__ if isinstance(cast_to, type) else repr(cast_to)
         raise TypeError(f"cast_to {name} cannot be decoded: {error}") from error
@@ -124,8 +131,11 @@ def _admits_none(one: Any) -> bool:
     return one in (type(None), Any, object) or (get_origin(one) is Literal and None in get_args(one))
 
 
-def _guarded(decode: Decode, optional: bool, *, bom: bool) -> Decode:
-    """*decode*, with every failure as a `DecodeError`; what is rare is looked at only after a failure."""
+def _guarded(decode: Decode, optional: bool, *, is_text: bool, bom: bool = True) -> Decode:
+    """*decode*, with every failure as a `DecodeError`; what is rare is looked at only after a failure.
+
+    *is_text* says that a byte order mark and white space around the value mean nothing.
+    """
 
     @functools.wraps(decode)  # `unguarded` finds it there
     def run(body: bytes) -> Any:
@@ -134,12 +144,12 @@ def _guarded(decode: Decode, optional: bool, *, bom: bool) -> Decode:
         except FAILURES as error:
             reason, path = _explain(error)
         # Raised out here, so that no context keeps the error of msgspec, which may quote the body.
-        if not body:
+        if is_text and bom and body.startswith(codecs.BOM_UTF8):
+            return _guarded(decode, optional, is_text=True, bom=False)(body[3:])
+        if not body or (is_text and not body.strip()):
             if optional:
                 return None
             raise DecodeError("the body is empty")
-        if bom and body.startswith(b"\xef\xbb\xbf"):
-            return _guarded(decode, optional, bom=False)(body[3:])
         raise DecodeError(reason, path)
 
     return run
@@ -154,11 +164,74 @@ def _discard(body: bytes) -> None:
     return None
 
 
-def _refuse_html(body: bytes) -> NoReturn:
-    raise DecodeError("an HTML page came")
+# What a JSON value begins with (RFC 8259 §3); an object or array is hardly ever another text.
+_JSON_STARTS = frozenset(bytes([byte]) for byte in b'"{[-0123456789tfn')
+_DATA_STARTS = frozenset({"{", "[", b"{", b"["})
 
 
-def _unless_empty(decode: Decode) -> Decode:
+def _unless_html(decode: Decode) -> Decode:
+    """*decode* for JSON that is labelled HTML; what does not begin and parse like JSON is a page."""
+
+    def run(body: bytes) -> Any:
+        body = body.removeprefix(codecs.BOM_UTF8)
+        start = body.lstrip()[:1]
+        if start and (start not in _JSON_STARTS or not _is_json(body)):
+            raise DecodeError("an HTML page came")
+        return decode(body)
+
+    return run
+
+
+_check_syntax = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        _check_syntax(body)
+    except FAILURES:
+        return False
+    return True
+
+
+def _transcoded(decode: Decode, charset: str) -> Decode:
+    """*decode*, which reads UTF-8, for bodies in *charset*."""
+    name = codecs.lookup(charset).name
+    if name in ("utf-8", "ascii"):
+        return decode
+
+    def run(body: bytes) -> Any:
+        # What is declared as UTF-16 or UTF-32 and has neither its zeros nor its mark is mislabelled UTF-8.
+        if name.startswith(("utf-16", "utf-32")) and b"\0" not in body[:4] and body[:2] not in _WIDE_MARKS:
+            return decode(body)
+        return decode(_text(charset, body).encode("utf-8", "surrogatepass"))
+
+    return run
+
+
+_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # UTF-32's own marks begin with them, or with a zero
+
+
+def _data_or_bytes(body: bytes) -> Any:
+    data = _data_or_itself(body.removeprefix(codecs.BOM_UTF8))
+    return body if isinstance(data, bytes) else data
+
+
+def _data_or_text(charset: str, body: bytes) -> Any:
+    return _data_or_itself(_text(charset, body))
+
+
+def _data_or_itself(text: str | bytes) -> Any:
+    """Plain data where *text* is a JSON object or array, else *text*."""
+    if text.lstrip()[:1] in _DATA_STARTS:
+        with contextlib.suppress(*FAILURES):
+            return msgspec.json.decode(text)
+    return text
+
+
+def _unless_empty(decode: Decode, *, blank: bool) -> Decode:
+    """*decode*, with None for an empty body; *blank*: for one of white space only too."""
+    if blank:
+        return lambda body: decode(body) if body and not body.isspace() else None
     return lambda body: decode(body) if body else None
 
 
@@ -171,8 +244,12 @@ def _text_reader(only: Any, kind: Format, charset: str) -> Decode | None:
     """How to read the one type *only* without a codec; None where it takes one."""
     if only is bytes or (only is Any and kind == "other"):
         return _itself
-    if only is str or (only is Any and kind in ("text", "html")):
+    if only is Any and kind == "untyped":
+        return _data_or_bytes
+    if only is str:
         return functools.partial(_text, charset)
+    if only is Any and kind in ("text", "html"):
+        return functools.partial(_data_or_text, charset)
     if only in (bool, int, float) and kind == "text":
         return functools.partial(_scalar, charset, only)
     return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 
 from aioapiclient.errors import InvalidRequestError
 
-from .content_type import parse_content_type
+from .content_type import as_json, parse_content_type
 from .decoders import DecodeError, check_cast_to, decode_body
 from .open import DecHook
 
@@ -29,6 +29,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     """The members that RFC 9457 does not name."""
 
 
+_UNCODED: Final = frozenset({"text", "html", "untyped", "other"})  # formats that no codec of ours reads
 _PROBLEM_MEMBERS = {"type": str, "title": str, "status": int, "detail": str, "instance": str}
 
 
@@ -45,7 +46,7 @@ def decode_error_body(
     *error_type* if it fits; else `ProblemDetails`, plain data for JSON and its like (declared, or
     looking it), text without outer blanks, and None for an empty body.
     """
-    if not body:
+    if not body or body.isspace():
         return None
     if error_type is not None and error_type is not ProblemDetails:
         try:
@@ -53,9 +54,10 @@ def decode_error_body(
         except Exception:  # also what a hook raises: the status is what has to be reported
             pass
     media, kind, charset = parse_content_type(content_type)
-    if kind in ("text", "other") and body.lstrip()[:1] in (b"{", b"["):
-        kind, content_type = "json", "application/json"
-    if kind not in ("text", "other", "html"):
+    text = body.decode(charset, "replace").removeprefix("\ufeff").strip()
+    if kind in _UNCODED and text[:1] in ("{", "["):
+        kind, content_type = "json", as_json(content_type)
+    if kind not in _UNCODED:
         try:
             data = decode_body(body, Any, content_type)
         except DecodeError:
@@ -63,7 +65,7 @@ def decode_error_body(
         else:
             is_problem = media == "application/problem+json" or error_type is ProblemDetails
             return _problem(cast("dict[str, Any]", data)) if is_problem and isinstance(data, dict) else data
-    return body.decode(charset, "replace").removeprefix("\ufeff").strip()
+    return text or None
 
 
 def _problem(data: dict[str, Any]) -> ProblemDetails:

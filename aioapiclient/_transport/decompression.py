@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, Final, Protocol
 
+from aioapiclient._codecs.content_type import codings_of
+
 __all__ = ["ACCEPT_ENCODING", "CodingError", "Decoder", "TruncatedError", "decoder_for"]
 
 # zlib copies what it did not take of its input, so a body of a thousand small members, given as a whole,
@@ -174,13 +176,12 @@ if _brotli is not None:
 
 
 def decoder_for(content_encoding: Iterable[str]) -> Decoder | None:
-    """The decoder for the values of the Content-Encoding header, None where nothing is encoded.
+    """Return the decoder for the values of the Content-Encoding header, None where nothing is encoded.
 
     Raises `CodingError` for a coding that cannot be decoded here, and for more than one: nobody asks
     for two, and each may multiply a bomb by a thousand.
     """
-    codings = [coding.strip().lower() for value in content_encoding for coding in value.split(",")]
-    codings = [coding for coding in codings if coding not in ("", "identity")]
+    codings = codings_of(content_encoding)
     if not codings:
         return None
     if len(codings) > 1:

@@ -31,7 +31,7 @@ GOOD = [
     b'{"a":' * 100 + b"1" + b"}" * 100,
 ]  # fmt: skip
 BAD = [
-    *(b" ", b"\x00", b"[", b"]", b"{", b"}", b"[1", b"[1,", b"[1,]", b"[,1]", b"[1,,2]", b"[1 2]", b"[1:2]"),
+    *(b"\x00", b"[", b"]", b"{", b"}", b"[1", b"[1,", b"[1,]", b"[,1]", b"[1,,2]", b"[1 2]", b"[1:2]"),
     *(b'{"a"', b'{"a":', b'{"a":1', b'{"a":1,', b'{"a":1,}', b'{"a" 1}', b"{a:1}", b"{'a':1}", b"{1:1}"),
     *(b'{"a":1 "b":2}', b'{"a":1,,"b":2}', b"{null:1}", b'{:1}', b'{"a"::1}', b"[1]]", b"{}{}", b"[] x"),
     *(b"tru", b"True", b"nul", b"NULL", b"nan", b"NaN", b"Infinity", b"-Infinity", b"undefined", b"[nul]"),
@@ -144,7 +144,7 @@ def test_any_json_is_what_the_standard_library_says(text: str) -> None:
 @given(BODIES)
 def test_broken_json_is_refused_where_the_standard_library_refuses(body: bytes) -> None:
     """Bytes that are nearly JSON come to the same value as by Python's own json, or to a DecodeError."""
-    assume(body.removeprefix(b"\xef\xbb\xbf"))  # an empty body is None, where that is asked for
+    assume(body.removeprefix(b"\xef\xbb\xbf").strip())  # an empty body is None, where that is asked for
     try:
         expected = by_the_standard_library(body)
     except (ValueError, RecursionError):
