@@ -41,7 +41,6 @@ from yarl import URL
 
 from ._body.body import Body
 from ._checks import check_whole
-from ._codecs.decoders import DecodeError, decode_body
 from ._options import RequestOptions
 from ._page_checks import check_page_class
 from ._query import iter_items, merge_params
@@ -162,22 +161,10 @@ class _Walk(Generic[PageT]):
 
     def _decode(self, response: AsyncAPIResponse[Any]) -> PageT:
         # Not by response.parse(): it keeps what it makes, and page and response would hold each other.
-        settings = response.request.settings
-        try:
-            value = decode_body(
-                response.body,
-                self._type,
-                response.content_type,
-                strict=settings.strict,
-                dec_hook=settings.dec_hook,
-            )
-        except DecodeError as error:
-            reason, path = error.reason, error.path
-        else:
-            if value.__class__ is list:  # an array, of a page that may be one
-                return self._page(**{self._page.items_field: value})
-            return cast("PageT", value)
-        raise response.validation_error(reason, path)
+        value = response.decode_as(self._type)
+        if value.__class__ is list:  # an array, of a page that may be one
+            return self._page(**{self._page.items_field: value})
+        return cast("PageT", value)
 
 
 class _Link:

@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin, overlo
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from ._codecs.content_type import as_json, charset_of
+from ._codecs.content_type import as_json, charset_of, declared_charset, media_type
 from ._codecs.decoders import DecodeError, decoder_for
 from ._codecs.error_bodies import decode_error_body, error_type_for
 from ._digest import Digest
@@ -165,9 +165,14 @@ class BaseAPIResponse:
         return self.headers.get(self.request.settings.request_id_header)
 
     @property
-    def content_type(self) -> str | None:
-        """The Content-Type header, as it was sent."""
-        return self.headers.get("Content-Type")
+    def content_type(self) -> str:
+        """The media type in lower case, without parameters; ``application/octet-stream`` without a header."""
+        return media_type(self.headers.get("Content-Type")) or "application/octet-stream"
+
+    @property
+    def charset(self) -> str | None:
+        """The ``charset`` that the Content-Type declares, as it is written; None without one."""
+        return declared_charset(self.headers.get("Content-Type"))
 
     @property
     def location(self) -> URL | None:
@@ -434,7 +439,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
     async def iter_text(self) -> AsyncGenerator[str, None]:
         """The body as text, in pieces as they come; what is no text becomes U+FFFD."""
-        decoder = codecs.getincrementaldecoder(charset_of(self.content_type))("replace")
+        decoder = codecs.getincrementaldecoder(charset_of(self.headers.get("Content-Type")))("replace")
         async with aclosing(self.iter_bytes()) as chunks:
             async for chunk in chunks:
                 if text := decoder.decode(chunk):
@@ -500,12 +505,12 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
     async def text(self) -> str:
         """The whole body as text, by the charset of its Content-Type, else UTF-8."""
-        return (await self.read()).decode(charset_of(self.content_type), "replace")
+        return (await self.read()).decode(charset_of(self.headers.get("Content-Type")), "replace")
 
     async def json(self) -> Any:
         """The whole body as plain data, whatever its Content-Type says."""
         await self.read()
-        return self._decode(Any, as_json(self.headers.get("Content-Type")))
+        return self.decode_as(Any, as_json(self.headers.get("Content-Type")))
 
     @overload
     async def parse(self) -> T_co: ...
@@ -522,7 +527,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             return await self._parse_as(to)
         if self.value is NOT_GIVEN:
             await self.read()
-            self.value = self._decode(result_type(self.request.cast_to))
+            self.value = self.decode_as(result_type(self.request.cast_to))
         return self.value
 
     def decode(self) -> None:
@@ -533,7 +538,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         """
         asked, target = _asked_for(self.request.cast_to)
         if not asked and self.value is NOT_GIVEN:
-            self.value = self._decode(target)
+            self.value = self.decode_as(target)
 
     async def _parse_as(self, target: Any) -> Any:
         if _key(target) == _key(result_type(self.request.cast_to)):
@@ -542,7 +547,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         key = _key(target)
         if key not in others:
             await self.read()
-            others[key] = self._decode(target)
+            others[key] = self.decode_as(target)
         return others[key]
 
     def error_body(self) -> Any:
@@ -555,10 +560,21 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         target = error_type_for(self.status, self.request.settings.error_types)
         settings = self.request.settings
         return decode_error_body(
-            self._body, self.content_type, target, strict=settings.strict, dec_hook=settings.dec_hook
+            self._body,
+            self.headers.get("Content-Type"),
+            target,
+            strict=settings.strict,
+            dec_hook=settings.dec_hook,
         )
 
-    def _decode(self, target: Any, content_type: str | None = None) -> Any:
+    def decode_as(self, target: Any, content_type: str | None = None) -> Any:
+        """Return the body that was read as *target*, and keep nothing of it; *content_type* replaces its own.
+
+        Raises:
+            APIResponseValidationError: The body does not fit.
+            StreamConsumedError: The body was not read.
+
+        """
         settings = self.request.settings
         body = self.body if self._body is None else self._body
         if content_type is None:
@@ -570,15 +586,16 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
     def validation_error(self, reason: str, path: str = "$") -> APIResponseValidationError:
         """The error for a body that is not what was asked for, with a bounded excerpt as attribute."""
-        content_type = printable(self.content_type or "no content type")
-        message = f"{self.request.label}: status {self.status}, {content_type}: {reason}"
+        content_type = self.headers.get("Content-Type")
+        label = printable(content_type or "no content type")
+        message = f"{self.request.label}: status {self.status}, {label}: {reason}"
         return APIResponseValidationError(
             message if path == "$" else f"{message} at {path}",
             path=path,
             response=self,
             request=self.request,
             status=self.status,
-            content_type=self.content_type,
+            content_type=content_type,
             excerpt=(self._body or b"")[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT],
             retries_taken=self.retries_taken,
         )

@@ -91,7 +91,7 @@ async def test_the_quickstart_prints_what_a_real_api_answers(aiohttp_server: Aio
     assert code == 0, printed
     first, second, body = printed.split("\n", 2)
     assert first == "200 OK from 127.0.0.1"
-    assert second == "application/json; charset=utf-8, 23 bytes, 0 retries"
+    assert second == "application/json, 23 bytes, 0 retries"
     assert json.loads(body) == {"path": "/v1/users/7"}
 
 

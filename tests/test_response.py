@@ -96,6 +96,26 @@ async def test_the_head_of_a_response() -> None:
     assert repr(response) == f"<AsyncAPIResponse 201 PUT {BASE}/x?...>"
 
 
+@pytest.mark.parametrize(
+    ("header", "content_type", "charset"),
+    [
+        ("application/json", "application/json", None),
+        ("Text/HTML; Charset=UTF-8", "text/html", "UTF-8"),
+        ('text/plain;format=flowed; charset="latin-1"', "text/plain", "latin-1"),
+        ("text/plain; charset=bogus", "text/plain", "bogus"),
+        ("text/plain; charset=", "text/plain", None),
+        (";", "application/octet-stream", None),
+        (None, "application/octet-stream", None),
+    ],
+)
+def test_content_type_and_charset(header: str | None, content_type: str, charset: str | None) -> None:
+    """The content type comes without its parameters, the charset beside it, as with aiohttp."""
+    headers = {} if header is None else {"Content-Type": header}
+    response = AsyncAPIResponse.from_bytes(APIRequest("GET", BASE), headers=headers)
+
+    assert (response.content_type, response.charset) == (content_type, charset)
+
+
 async def test_the_retries_of_a_response() -> None:
     """A response knows how many attempts came before it."""
     async with Client(BASE, transport=Script(reply(500), reply(500), reply())) as api:

@@ -16,6 +16,7 @@ __all__ = [
     "as_json",
     "charset_of",
     "codings_of",
+    "declared_charset",
     "media_type",
     "parse_content_type",
 ]
@@ -62,6 +63,12 @@ def charset_of(content_type: str | None) -> str:
     UTF-8 also replaces an unknown charset, and a codec that is not for text (rot13).
     """
     return parse_content_type(content_type)[2]
+
+
+def declared_charset(content_type: str | None) -> str | None:
+    """Return the ``charset`` as it is written in *content_type*, whether it is known or not; None without."""
+    charset = _CHARSET.search((content_type or "")[:LONGEST_HEADER])
+    return (charset[1] or charset[2] or None) if charset else None
 
 
 def as_json(content_type: str | None) -> str:

@@ -410,7 +410,7 @@ class AsyncStream(Generic[T_co]):
             self._ended = self._exhausted = True
             return
         self._read = response.take_chunks()
-        media = media_type(response.content_type)
+        media = media_type(response.headers.get("Content-Type"))
         if media and not self._accepts(media):
             error = response.validation_error(f"a stream of {self.accept} was expected")
             error.excerpt = (await self._read_soon(1)).decode("utf-8", "replace")[:_EXCERPT]
