@@ -356,15 +356,28 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         return self._body
 
     async def read_error(self) -> None:
-        """Read the body of an error; one that breaks off, or cannot be decompressed, counts as empty.
+        """Read the body of an error; one that cannot be read as a whole counts as empty, and a note says so.
 
-        The status is known, and says more than a failure to read what came with it.
+        That is one that breaks off, cannot be decompressed, or is larger than ``max_body``. The status is
+        known, and says more than a failure to read what came with it.
+
+        Raises:
+            BodyTooLargeError: It belongs to a redirect that would be followed: no status error is hidden.
+
         """
         try:
             await self.read()
-        except (APIConnectionError, APIResponseValidationError) as error:
+        except (APIConnectionError, APIResponseValidationError, BodyTooLargeError) as error:
+            if isinstance(error, BodyTooLargeError) and self._leads_on:
+                raise
             self._body = b""
             self.notes += (f"The body of the error response could not be read: {error}",)
+
+    @property
+    def _leads_on(self) -> bool:
+        return (
+            self.status // 100 == 3 and self.request.settings.follow_redirects and "Location" in self.headers
+        )
 
     async def close(self) -> None:
         """Give the connection back; a body that has not ended closes it. Safe to call again."""

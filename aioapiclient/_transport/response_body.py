@@ -170,6 +170,7 @@ class WireBody:
         while chunk := await self._next(_STEP if limit is None else min(_STEP, limit - size + 1)):
             size += len(chunk)
             if limit is not None and size > limit:
+                pieces.clear()  # the traceback holds this frame, while the next attempt may be under way
                 raise self._too_large(limit)
             pieces.append(chunk)
         return b"".join(pieces)

@@ -12,8 +12,9 @@ __all__ = ["DecodingMiddleware"]
 class DecodingMiddleware:
     """Reads the body of every response that is not streamed, and decodes it to the type that was asked for.
 
-    The body of an error is always read, a stream's too. Raises `APIResponseValidationError` for a
-    body that does not fit, and `BodyTooLargeError` past ``max_body`` bytes.
+    The body of an error is always read, a stream's too; one past ``max_body`` bytes counts as empty.
+    Raises `APIResponseValidationError` for a body that does not fit, and `BodyTooLargeError` for the
+    body of a success, or of a redirect to follow, past ``max_body`` bytes.
     """
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:

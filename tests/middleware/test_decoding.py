@@ -12,7 +12,9 @@ from aioapiclient import (
     APIConnectionError,
     APIRequest,
     APIResponseValidationError,
+    APIStatusError,
     AsyncAPIResponse,
+    BearerAuth,
     BodyTooLargeError,
     InternalServerError,
     NotFoundError,
@@ -111,18 +113,55 @@ async def test_a_body_of_the_wrong_shape_is_not_tried_again() -> None:
     assert len(script.requests) == 1
 
 
-@pytest.mark.parametrize("status", [200, 404])
-async def test_a_body_is_bounded(status: int) -> None:
-    """A body above ``max_body`` is an error that names the status and is not tried again, an error's too."""
-    script = Script(respond(status, body=b"x" * 11))
+async def test_a_body_is_bounded() -> None:
+    """A body above ``max_body`` is an error that names the status and is not tried again."""
+    script = Script(respond(200, body=b"x" * 11))
     async with Client(BASE, transport=script, max_body=10) as api:
         with pytest.raises(BodyTooLargeError) as caught:
             await api.get("/things", bytes)
-    assert (caught.value.limit, caught.value.status) == (10, status)
+    assert (caught.value.limit, caught.value.status) == (10, 200)
     assert len(script.requests) == 1
     assert (
         await decode(respond(200, body=b"x" * 10), cast_to=bytes, settings=CallSettings(max_body=10))
     ).body
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("status", "requests"), [(404, 1), (503, 3)])
+async def test_an_error_page_above_the_bound_does_not_hide_its_status(
+    status: int, requests: int, stream: bool
+) -> None:
+    """An error page above ``max_body`` raises the error of its status, which is tried again if it may be."""
+    script = Script(respond(status, body=b"x" * 11))
+    async with Client(BASE, transport=script, max_body=10) as api:
+        with pytest.raises(APIStatusError) as caught:
+            await api.get("/things", bytes, stream=stream)
+    assert (caught.value.status, caught.value.body) == (status, None)
+    assert any("more than 10 bytes" in note for note in caught.value.__notes__)
+    assert len(script.requests) == requests
+    assert script.open_responses == 0
+
+
+async def test_an_error_page_above_the_bound_does_not_hide_a_challenge() -> None:
+    """A 401 whose page is above ``max_body`` renews the credential."""
+    tokens = iter(["old", "new"])
+
+    async def provider() -> str:
+        return next(tokens)
+
+    script = Script(respond(401, body=b"x" * 11), reply(200, {"id": 7}))
+    async with Client(BASE, transport=script, max_body=10, auth=BearerAuth(provider)) as api:
+        assert await api.get("/things", Thing) == Thing(7)
+    assert script.last.headers["Authorization"] == "Bearer new"
+
+
+async def test_a_redirect_that_is_not_followed_raises_its_status() -> None:
+    """A redirect raises its status where nobody follows it, and where it leads nowhere."""
+    for headers, follow in (({"Location": "/v1/there"}, False), ({}, True)):
+        script = Script(respond(302, body=b"x" * 11, headers=headers))
+        async with Client(BASE, transport=script, max_body=10) as api:
+            with pytest.raises(APIStatusError, match="302 Found"):
+                await api.get("/things", Thing, follow_redirects=follow)
 
 
 async def test_a_response_that_was_asked_for_is_parsed_by_the_caller() -> None:
