@@ -38,7 +38,9 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
+
+from ._error_facts import code_of, type_of
 
 if TYPE_CHECKING:
     from ._request import APIRequest
@@ -242,6 +244,11 @@ class APIStreamError(APIConnectionError):
         self.bytes_seen = bytes_seen
         self.type = type
 
+    @property
+    def code(self) -> str | None:
+        """The machine-readable code in an error event, wherever APIs put it; None when the wire broke."""
+        return code_of(self.body)
+
 
 class APIStatusError(APIError):
     """A response came whose status is not a success."""
@@ -287,13 +294,13 @@ class APIStatusError(APIError):
 
     @property
     def code(self) -> str | None:
-        """The machine-readable code in the body: its ``code``, or that of its ``error``."""
-        return _find(self.body, "code")
+        """The machine-readable code in the body, wherever APIs put it; None without one."""
+        return code_of(self.body)
 
     @property
     def type(self) -> str | None:
         """The type of the error in the body: its ``type``, or that of its ``error``."""
-        return _find(self.body, "type")
+        return type_of(self.body)
 
 
 def _facts_of(response: AsyncAPIResponse[Any]) -> str:
@@ -311,23 +318,6 @@ def printable(text: str) -> str:
     """*text*, of a server, for a message: one line of bounded length that no terminal takes for a command."""
     shown = text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "..."
     return shown if shown.isprintable() else ascii(shown)[1:-1]
-
-
-def _find(body: Any, name: str) -> str | None:
-    for place in (_member(body, "error"), body):
-        value = _member(place, name)
-        if isinstance(value, str | int) and not isinstance(value, bool):
-            return str(value)
-    return None
-
-
-def _member(value: Any, name: str) -> Any:
-    if isinstance(value, dict):
-        return cast("dict[str, Any]", value).get(name)
-    if not hasattr(value, "__struct_fields__"):
-        return None
-    extensions = getattr(value, "extensions", None)  # of problem details (RFC 9457 §3.2)
-    return getattr(value, name, None) or _member(extensions, name)
 
 
 class BadRequestError(APIStatusError):
@@ -534,8 +524,8 @@ class OperationFailedError(APIError):
 
     @property
     def code(self) -> str | None:
-        """The machine-readable code in the body: its ``code``, or that of its ``error``."""
-        return _find(self.body, "code")
+        """The machine-readable code in the body, wherever APIs put it; None without one."""
+        return code_of(self.body)
 
 
 class BodyTooLargeError(APIError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 import pickle
 import traceback
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -30,6 +31,7 @@ from aioapiclient import (
     ConcurrencyLimitError,
     InternalServerError,
     InvalidRequestError,
+    OperationFailedError,
     RateLimitError,
     RequestNotReplayableError,
     RetryableError,
@@ -38,6 +40,7 @@ from aioapiclient import (
     TooManyRedirectsError,
     errors,
 )
+from aioapiclient._codecs.error_bodies import ProblemDetails
 from aioapiclient.errors import STATUS_ERRORS, status_error_class
 
 # The tree of errors: name -> its parents.
@@ -93,6 +96,15 @@ STATUSES = {
 class ErrorBody(msgspec.Struct):
     code: str
     type: str = "t"
+
+
+@dataclasses.dataclass
+class DataclassBody:
+    error_code: str
+
+
+class TupleBody(NamedTuple):
+    errors: list[DataclassBody]
 
 
 def status_error(body: Any = None, status: int = 400, **facts: Any) -> APIStatusError:
@@ -236,9 +248,23 @@ class SDKError(APIStatusError):
         ({"code": "c", "type": "t"}, "c", "t"),
         ({"error": {"code": "c", "type": "t"}}, "c", "t"),
         ({"error": {"code": 7}, "code": "outer"}, "7", None),
-        ({"error": "text", "type": "t"}, None, "t"),
+        ({"error": "text", "type": "t"}, "text", "t"),
+        ({"error": "invalid_grant", "error_description": "It has expired"}, "invalid_grant", None),
+        ({"error": "Something went wrong"}, None, None),
+        ({"error": "invalid_grant", "code": "c"}, "c", None),
+        ({"error": {"message": "m", "code": None}, "error_code": "c"}, "c", None),
+        ({"error_code": 190}, "190", None),
+        ({"errors": [{"code": "c1"}, {"code": "c2"}]}, "c1", None),
+        ({"errors": [{"message": "m"}], "error": "oops"}, "oops", None),
+        ({"errors": []}, None, None),
+        ({"errors": {"name": ["is missing"]}}, None, None),
+        ({"errors": ["is missing"]}, None, None),
+        ({"code": "", "error": ""}, None, None),
         ({"code": True, "type": None}, None, None),
         (ErrorBody("c"), "c", "t"),
+        (DataclassBody("c"), "c", None),
+        (TupleBody([DataclassBody("c")]), "c", None),
+        (ProblemDetails(extensions={"errors": [{"code": "c"}]}), "c", "about:blank"),
         ({"error": ErrorBody("c")}, "c", "t"),
         (["code"], None, None),
         ("text", None, None),
@@ -247,12 +273,11 @@ class SDKError(APIStatusError):
     ],
 )
 def test_code_and_type_of_a_body(body: Any, code: str | None, kind: str | None) -> None:
-    """`.code` and `.type` are found in the body or in its `error`, and are None for a body of any other
-    shape.
-    """
+    """`.code` and `.type` are found where APIs put them, and are None for a body of any other shape."""
     error = status_error(body)
 
     assert (error.code, error.type) == (code, kind)
+    assert APIStreamError(body=body).code == OperationFailedError(body=body).code == code
 
 
 async def test_code_and_type_of_a_problem() -> None:
