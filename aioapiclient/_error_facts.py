@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from ._patterns import lazily
 
-__all__ = ["code_of", "type_of"]
+__all__ = ["code_of", "type_of", "words_of"]
 
 _TOKEN = lazily(r"[\w.:/-]{1,100}", re.ASCII)
 _WITHOUT_MEMBERS: Final = (str, bytes, int, float, list, type(None))
@@ -60,3 +60,27 @@ def first_error(body: Any) -> Any:
     errors = member(body, "errors")
     is_list = isinstance(errors, Sequence) and not isinstance(errors, str | bytes)
     return next(iter(cast("Iterable[Any]", errors)), None) if is_list else None
+
+
+def words_of(body: Any, *, is_problem: bool = False) -> str | None:
+    """Return what *body* says to people, as it is written; None where none of the usual members is a text.
+
+    Of a problem (RFC 9457 §3.1) that is its title and its detail. Of others it is the first of
+    ``error.message``, ``error_description``, ``message``, ``detail``, ``error``, ``errors[0].message``.
+    """
+    if is_problem:
+        texts = [text for text in (member(body, "title"), member(body, "detail")) if _is_text(text)]
+        if texts:
+            return ": ".join(texts)
+    error = member(body, "error")
+    places = [
+        member(error, "message"),
+        *(member(body, name) for name in ("error_description", "message", "detail")),
+        error,
+        member(first_error(body), "message"),
+    ]
+    return next((place for place in places if _is_text(place)), None)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -16,8 +17,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from ._codecs.content_type import as_json, charset_of, declared_charset, media_type
-from ._codecs.decoders import DecodeError, decoder_for
-from ._codecs.error_bodies import decode_error_body, error_type_for
+from ._codecs.decoders import DecodeError, decoder_for, name_of
+from ._codecs.error_bodies import ProblemDetails, decode_error_body, error_type_for
+from ._codecs.error_detail import detail_of
 from ._digest import Digest
 from ._download import write_to_file
 from ._progress import Progress
@@ -40,6 +42,7 @@ __all__ = ["AsyncAPIResponse", "BaseAPIResponse", "BodySource", "BytesSource"]
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+_logger = logging.getLogger("aioapiclient")
 _EXCERPT = 200  # characters of a body that an error keeps: a screen line or two, never a whole document
 
 
@@ -566,18 +569,40 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     def error_body(self) -> Any:
         """The body of an error, decoded: by ``error_types``, as problem details, as plain data, as text.
 
-        Never raises; None when the body was not read, or is empty.
+        Never raises; None when the body was not read, or is empty. A body that does not fit its type
+        leaves a note, and a record at DEBUG.
         """
+        return self._error_body_as(error_type_for(self.status, self.request.settings.error_types))
+
+    def error_detail(self, body: Any) -> str | None:
+        """Return what an error says to people, as one printable line; *body* is what `error_body` gave."""
+        media = media_type(self.headers.get("Content-Type"))
+        is_problem = media == "application/problem+json" or isinstance(body, ProblemDetails)
+        detail = detail_of(body, self.request, is_problem=is_problem)
+        if detail is None and error_type_for(self.status, self.request.settings.error_types) is not None:
+            # The type need not have the members that are meant for people.
+            plain = self._error_body_as(None)
+            detail = detail_of(plain, self.request, is_problem=isinstance(plain, ProblemDetails))
+        return detail
+
+    def _error_body_as(self, target: Any) -> Any:
         if not self._body:
             return None
-        target = error_type_for(self.status, self.request.settings.error_types)
         settings = self.request.settings
+
+        def tell(reason: str) -> None:
+            note = f"The body does not fit {name_of(target)}, which error_types names: {reason}"
+            if note not in self.notes:
+                self.notes += (note,)
+                _logger.debug("%s: status %d: %s", self.request.label, self.status, note)
+
         return decode_error_body(
             self._body,
             self.headers.get("Content-Type"),
             target,
             strict=settings.strict,
             dec_hook=settings.dec_hook,
+            tell=tell,
         )
 
     def decode_as(self, target: Any, content_type: str | None = None) -> Any:

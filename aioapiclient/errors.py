@@ -29,9 +29,10 @@
       RetryableError                 raised by a middleware: try this again
       StreamConsumedError            a body that was streamed away is asked for again
 
-Messages name the method, the redacted URL and the facts. They hold no header value, no query
-value and no piece of a body; those are attributes. Every error pickles and copies: a pickled one
-keeps its facts, and drops the live ``request`` and ``response``.
+Messages name the method, the redacted URL and the facts; that of a status error ends with what the
+server says to people, in one printable line (`APIStatusError.detail`). They hold no header value, no
+query value and nothing else of a body; those are attributes. Every error pickles and copies: a pickled
+one keeps its facts, and drops the live ``request`` and ``response``.
 """
 
 from __future__ import annotations
@@ -264,6 +265,9 @@ class APIStatusError(APIError):
     request_id: str | None
     """The server's name for this request, from the header that the client names."""
 
+    detail: str | None
+    """What the server says to people, as the message ends with it: one line, at most 300 characters."""
+
     def __init__(
         self,
         message: str = "",
@@ -271,18 +275,23 @@ class APIStatusError(APIError):
         status: int | None = None,
         response: AsyncAPIResponse[Any] | None = None,
         request_id: str | None = None,
+        detail: str | None = None,
         **facts: Any,
     ) -> None:
         self.status = self.default_status if status is None else status
         super().__init__(message or f"Status {self.status}", **facts)
         self.response = response
         self.request_id = request_id
+        self.detail = detail
 
     @classmethod
     def from_response(cls, response: AsyncAPIResponse[Any], body: Any = None) -> Self:
         """The error for *response*, with its facts; *body* is the decoded body."""
+        detail = response.error_detail(body)
+        facts = _facts_of(response)
         return cls(
-            _facts_of(response),
+            facts if detail is None else f"{facts}: {detail}",
+            detail=detail,
             status=response.status,
             response=response,
             body=body,

@@ -477,3 +477,140 @@ def test_the_special_errors_have_their_facts() -> None:
         assert str(cls("x")) == "x"
     with pytest.raises(ValueError, match="x"):
         raise InvalidRequestError("x")
+
+
+# --- what the server says to people
+
+
+class CodeOnly(msgspec.Struct):
+    code: str
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({"error": {"message": "No such model"}, "message": "outer"}, "No such model"),
+        ({"error": "invalid_grant", "error_description": "The code has expired"}, "The code has expired"),
+        ({"message": "Not here", "detail": "d"}, "Not here"),
+        ({"detail": "Not found."}, "Not found."),
+        ({"detail": [{"loc": ["body"], "msg": "m"}], "error": "oops"}, "oops"),
+        ({"error": "quota"}, "quota"),
+        ({"errors": [{"message": "Field 'x' is unknown"}, {"message": "second"}]}, "Field 'x' is unknown"),
+        ({"error": {"message": "  "}, "message": "said"}, "said"),
+        ({"message": "two\r\n  lines\tof it "}, "two lines of it"),
+        ({"message": "日本, naïve"}, "日本, naïve"),
+        ({"message": "\x1b[31mred\u202e\u2028"}, "\\x1b[31mred\\u202e"),
+        ({"message": "x" * 301}, "x" * 297 + "..."),
+        ({"message": "x" * 300}, "x" * 300),
+        ({"title": "T"}, None),
+        ({"message": {"en": "m"}}, None),
+        ({"message": ""}, None),
+        (["message"], None),
+        ("down", None),
+        (7, None),
+    ],
+)
+async def test_a_status_error_ends_with_what_the_server_says(body: Any, detail: str | None) -> None:
+    """The text of a status error ends with the server's words for people, in one printable line."""
+    async with Client(BASE, transport=Script(reply(422, body, X_Request_Id="r1"))) as api:
+        with pytest.raises(APIStatusError) as raised:
+            await api.post("/x")
+
+    facts = f"POST {BASE}/x: 422 Unprocessable Entity (request id r1)"
+    assert raised.value.detail == detail
+    assert str(raised.value) == (facts if detail is None else f"{facts}: {detail}")
+    assert len(detail or "") <= 300
+    assert pickle.loads(pickle.dumps(raised.value)).detail == detail
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ('{"title":"Quota","detail":"It is used up"}', "Quota: It is used up"),
+        ('{"title":"Quota"}', "Quota"),
+        ('{"detail":"It is used up","message":"m"}', "It is used up"),
+        ('{"status":403,"message":"m"}', "m"),
+        ('{"title":7,"detail":null}', None),
+    ],
+)
+async def test_what_a_problem_says(body: str, detail: str | None) -> None:
+    """Of a problem (RFC 9457) it is the title and the detail, else what other bodies say it by."""
+    async with Client(BASE, transport=Script(text(body, "application/problem+json", 403))) as api:
+        with pytest.raises(APIStatusError) as raised:
+            await api.get("/x")
+
+    assert raised.value.detail == detail
+
+
+@pytest.mark.parametrize("error_type", [CodeOnly, dict[str, Any], ErrorBody, bytes])
+async def test_what_the_server_says_does_not_depend_on_error_types(error_type: Any) -> None:
+    """The words are found in the body as it came, where its type does not have them."""
+    answer = reply(404, {"code": "c", "message": "No such user"})
+    async with Client(BASE, transport=Script(answer), error_types={404: error_type}) as api:
+        with pytest.raises(APIStatusError, match=r": No such user$") as raised:
+            await api.get("/x")
+
+    assert isinstance(raised.value.body, error_type if isinstance(error_type, type) else dict)
+
+
+# --- an error body of another type
+
+
+async def test_a_body_that_does_not_fit_error_types_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A body that is not what error_types names becomes plain data, with a note and a record at DEBUG."""
+    caplog.set_level("DEBUG", "aioapiclient")
+    script = Script(reply(422, {"code": 7, "secret": "s3cr3t"}))
+    async with Client(BASE, transport=script, error_types={422: CodeOnly}) as api:
+        with pytest.raises(APIStatusError) as raised:
+            await api.get("/x", params={"key": "s3cr3t"})
+    note = "The body does not fit CodeOnly, which error_types names: Expected `str`, got `int` (at $.code)"
+    records = [record for record in caplog.records if "error_types" in record.getMessage()]
+
+    assert raised.value.body == {"code": 7, "secret": "s3cr3t"}
+    assert raised.value.__notes__ == [note]
+    assert [(record.name, record.levelname) for record in records] == [("aioapiclient", "DEBUG")]
+    assert records[0].getMessage() == f"GET {BASE}/x?...: status 422: {note}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (text("<html>", "text/html", 502), "an HTML page came (at $)"),
+        (
+            text("{broken", "application/json", 502),
+            "JSON is malformed: object keys must be strings (byte 1) (at $)",
+        ),
+        (text("", "application/json", 502), None),
+        (reply(502, {"code": "c"}), None),
+    ],
+)
+async def test_what_is_told_of_an_error_body(answer: Any, expected: str | None) -> None:
+    """The note says why a body does not fit; one that is empty, or fits, has none."""
+    async with Client(
+        BASE, transport=Script(answer), error_types={"default": CodeOnly}, max_retries=0
+    ) as api:
+        with pytest.raises(APIStatusError) as raised:
+            await api.get("/x")
+
+    notes = getattr(raised.value, "__notes__", [])
+    assert [note.partition("names: ")[2] for note in notes] == ([] if expected is None else [expected])
+
+
+async def test_a_hook_that_fails_on_an_error_body_is_told() -> None:
+    """What a hook raises is named, and the status is raised all the same."""
+
+    def broken(wanted: type, value: Any) -> Any:
+        raise KeyError("s3cr3t")
+
+    script = Script(reply(404, {"code": "c"}))
+    async with Client(BASE, transport=script, dec_hook=broken, error_types={404: Custom}) as api:
+        with pytest.raises(APIStatusError) as raised:
+            await api.get("/x")
+
+    assert raised.value.__notes__ == [
+        "The body does not fit Custom, which error_types names: KeyError was raised while it was decoded"
+    ]
+
+
+class Custom:
+    """A class that only a hook can make."""

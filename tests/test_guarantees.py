@@ -265,13 +265,13 @@ async def test_cookies_are_not_kept() -> None:
 
 
 async def test_a_message_holds_no_body() -> None:
-    """The message of a status error has method, URL and status; what the body says is an attribute."""
-    async with Client(BASE, transport=Script(reply(400, {"message": SECRET}))) as api:
+    """The message has method, URL, status and the server's words; the rest of the body is an attribute."""
+    async with Client(BASE, transport=Script(reply(400, {"message": "No", "data": SECRET}))) as api:
         with pytest.raises(APIStatusError) as raised:
             await api.get("/x")
 
-    assert str(raised.value) == f"GET {BASE}/x: 400 Bad Request"
-    assert raised.value.body == {"message": SECRET}
+    assert str(raised.value) == f"GET {BASE}/x: 400 Bad Request: No"
+    assert raised.value.body == {"message": "No", "data": SECRET}
 
 
 # --- life and concurrency

@@ -54,7 +54,7 @@ def test_the_quickstart_shows_each_misbehaviour_and_what_became_of_it(output: st
     wrong_shape, missing, redirect = ends[6:]
     assert wrong_shape.startswith("-> APIResponseValidationError")
     assert wrong_shape.endswith("Expected `int`, got `str` at $.id")
-    assert missing == "-> NotFoundError: GET /v1/users/9: 404 Not Found"
+    assert missing == "-> NotFoundError: GET /v1/users/9: 404 Not Found: No such user"
     assert redirect == "-> Seen(headers_seen=['accept', 'accept-encoding', 'host', 'user-agent'])"
 
 

@@ -27,7 +27,7 @@ from aioapiclient._patterns import lazily
 from .content_type import LONGEST_HEADER, Format, parse_content_type
 from .open import DecHook, InsideOpen, Open, check_opens, closed, members, open_hook, reached
 
-__all__ = ["FAILURES", "DecodeError", "check_cast_to", "decode_body", "decoder_for", "unguarded"]
+__all__ = ["FAILURES", "DecodeError", "check_cast_to", "decode_body", "decoder_for", "name_of", "unguarded"]
 
 Decode: TypeAlias = Callable[[bytes], Any]
 
@@ -120,11 +120,15 @@ def _decoder(cast_to: Any, kind: Format, charset: str, strict: bool, dec_hook: D
             read = _unless_empty(read, blank=only is Any and kind != "other")
         return _guarded(read, optional, is_text=only not in (bytes, str, Any))
     except Exception as error:
-        name = cast_to.__qualname__ if isinstance(cast_to, type) else repr(cast_to)
-        raise TypeError(f"cast_to {name} cannot be decoded: {error}") from error
+        raise TypeError(f"cast_to {name_of(cast_to)} cannot be decoded: {error}") from error
 
 
 _cached_decoder = functools.lru_cache(maxsize=512)(_decoder)
+
+
+def name_of(cast_to: Any) -> str:
+    """Return the name of a type for messages: that of the class, or the type as it is written."""
+    return cast_to.__qualname__ if isinstance(cast_to, type) else repr(cast_to)
 
 
 def _admits_none(one: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import msgspec
@@ -40,19 +40,23 @@ def decode_error_body(
     *,
     strict: bool = True,
     dec_hook: DecHook | None = None,
+    tell: Callable[[str], object] = bool,
 ) -> Any:
     """The body of an error, as well as it can be read; it never raises, so it never masks the error itself.
 
     *error_type* if it fits; else `ProblemDetails`, plain data for JSON and its like (declared, or
-    looking it), text without outer blanks, and None for an empty body.
+    looking it), text without outer blanks, and None for an empty body. *tell* is told why a body does
+    not fit *error_type*, in words that hold nothing of the body.
     """
     if not body or body.isspace():
         return None
     if error_type is not None and error_type is not ProblemDetails:
         try:
             return decode_body(body, error_type, content_type, strict=strict, dec_hook=dec_hook)
-        except Exception:  # also what a hook raises: the status is what has to be reported
-            pass
+        except DecodeError as error:
+            tell(str(error))
+        except Exception as error:  # what a hook raises: the status is what has to be reported
+            tell(f"{type(error).__name__} was raised while it was decoded")
     media, kind, charset = parse_content_type(content_type)
     text = body.decode(charset, "replace").removeprefix("\ufeff").strip()
     if kind in _UNCODED and text[:1] in ("{", "["):

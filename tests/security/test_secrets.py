@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import hypothesis.strategies as st
 import pytest
-from helpers import BASE, Client, Script
+from helpers import BASE, Client, Script, reply
 from hypothesis import given
 from servers import (
     close,
@@ -470,6 +470,47 @@ def test_an_error_travels_with_its_facts_and_without_headers(cls: Any, twin: Any
 # --- what a server says
 
 
+ECHOES: dict[str, Callable[[Any], str]] = {
+    "header": lambda request: request.headers["X-Token"],
+    "cookie": lambda request: f"no session {request.headers['Cookie'].partition('=')[2]}",
+    "query": lambda request: f"bad signature '{request.url.query['signature']}'.",
+    "body": lambda request: f"the password {json.loads(request.body.whole)['password']!r} is too weak",
+    "authorization": lambda request: f"Invalid: {request.headers.get('Authorization', '')}",
+    "password": lambda request: f"no user with {SECRET} here",
+    "glued": lambda request: f"x{SECRET}x{SECRET.upper()}",
+    "cut": lambda request: "x" * 290 + SECRET,
+    "over lines": lambda request: f"bad\n\n{SECRET}\r\n",
+}
+
+
+@pytest.mark.parametrize("auth", AUTHS, ids=NAMES)
+@pytest.mark.parametrize("name", ECHOES)
+async def test_what_a_server_echoes_shows_no_secret(name: str, auth: Auth) -> None:
+    """The text of a status error has its server's words, without what the call sent as a secret (P27)."""
+
+    def answer(request: APIRequest) -> Any:
+        return reply(400, {"error": {"message": ECHOES[name](request)}})(request)  # type: ignore[operator]
+
+    async with Client(BASE, transport=Script(answer), auth=auth) as api:
+        with pytest.raises(APIStatusError) as caught:
+            await api.put("/things", **CALL)
+    error = caught.value
+    assert error.detail is not None
+    assert str(error).endswith(error.detail)
+    assert_hidden(str(error), repr(error), error.detail)
+    assert SECRET[:6] not in error.detail
+    assert SECRET.upper() not in error.detail
+
+
+async def test_a_server_may_name_what_is_no_secret() -> None:
+    """What the call named in its path, or as an ordinary value, is not taken out of the server's words."""
+    said = "User ada of team red: limit must be at most 500, not 1000; try the Bearer scheme"
+    async with Client(BASE, transport=Script(reply(400, {"message": said})), auth=AUTHS[0]) as api:
+        with pytest.raises(APIStatusError) as caught:
+            await api.post("/users/ada", params={"limit": 1000}, json={"team": "red", "note": "500"})
+    assert caught.value.detail == said
+
+
 VALUES = st.recursive(
     st.sampled_from([SECRET, 12345678987, None, True, -1.5, f"x\n{SECRET}"]),
     lambda inner: (
@@ -535,6 +576,13 @@ async def test_what_a_server_says_cannot_break_a_log(text: str) -> None:
         b"HTTP/1.1 503 Later\r\nRetry-After: " + raw + b"\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + raw + b"\r\n\r\n",
         raw + b"\r\n\r\n",
+    ]
+    said = json.dumps({"message": text}, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    answers += [
+        response("422 No", said, Content_Type="application/json"),
+        response(
+            "422 No", json.dumps({"title": text, "detail": text}).encode(), Content_Type="a/problem+json"
+        ),
     ]
     async with everything_logged() as logs:
         for answer in answers:

@@ -1,0 +1,116 @@
+"""What a server says to people about an error, made fit for a message: one printable line without secrets.
+
+Servers echo what they were sent: ``Invalid API key: sk-...``. What the request carried as a credential is
+replaced by ``***``, as far as it comes back as it was sent.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from aioapiclient._error_facts import words_of
+from aioapiclient._patterns import lazily
+
+if TYPE_CHECKING:
+    from aioapiclient._request import APIRequest
+
+__all__ = ["detail_of"]
+
+_LONGEST: Final = 300  # characters: two or three lines of a terminal
+_MOST_READ: Final = 64 << 10  # characters, or bytes of a request body, that are looked at
+_HIDDEN: Final = "***"
+
+# Headers that hold no credential, by their beginnings; any other may be somebody's.
+_NEUTRAL: Final = ("accept", "cache-control", "content-", "if-", "last-event-id", "range", "user-agent")
+_SECRET_NAME = lazily(r"auth|code|cred|key|pass|pwd|secret|session|sig|token", re.IGNORECASE)
+_SEPARATORS = lazily(r'[\s,;"]+')
+_SHORTEST: Final = 4  # characters of a secret; less would hide half of any sentence
+_LONG: Final = 12  # characters from which a value is hidden inside of a word, and whatever its name
+
+
+def detail_of(body: Any, request: APIRequest, *, is_problem: bool = False) -> str | None:
+    """Return what *body*, the answer to *request*, says to people; None where it says nothing to them."""
+    text = words_of(body, is_problem=is_problem)
+    if text is None:
+        return None
+    line = " ".join(text[:_MOST_READ].split())
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in _without(line, request))
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
+
+
+def _without(line: str, request: APIRequest) -> str:
+    """*line*, with what *request* carried as a secret hidden."""
+    secrets = {secret for secret in _secrets_of(request) if len(secret) >= _SHORTEST}
+    if not any(secret.lower() in line.lower() for secret in secrets):
+        return line
+    parts = [
+        escaped if len(secret) >= _LONG else rf"(?<!\w){escaped}(?!\w)"
+        for secret in sorted(secrets, key=len, reverse=True)
+        for escaped in (re.escape(secret),)
+    ]
+    return re.sub("|".join(parts), _HIDDEN, line, flags=re.IGNORECASE)
+
+
+def _secrets_of(request: APIRequest) -> Iterator[str]:
+    for name, value in request.headers.items():
+        if not name.lower().startswith(_NEUTRAL):
+            yield from _in_header(name.lower(), value)
+    for name, value in request.url.query.items():
+        if _SECRET_NAME.search(name) or len(value) >= _LONG:
+            yield value
+    yield from _in_body(request)
+
+
+def _in_header(name: str, value: str) -> Iterator[str]:
+    words = [word for word in _SEPARATORS.split(value) if word]
+    if name.endswith("authorization") and len(words) > 1:
+        scheme, *words = words
+        if scheme.lower() == "basic":
+            words += _in_basic(words[0])
+    for word in words:
+        # Of ``name=value``, in a cookie or a parameter, the value.
+        yield word.partition("=")[2].strip("=") or word
+
+
+def _in_basic(credentials: str) -> list[str]:
+    try:
+        user, _, password = base64.b64decode(credentials).decode().partition(":")
+    except (binascii.Error, UnicodeError):
+        return []
+    return [user, password]
+
+
+def _in_body(request: APIRequest) -> Iterator[str]:
+    """The values in a JSON body or a form whose names say that they are secret."""
+    body = request.body
+    content = None if body is None else body.whole
+    if body is None or content is None or len(content) > _MOST_READ:
+        return
+    if body.content_type == "application/x-www-form-urlencoded":
+        pairs: Iterable[tuple[str, Any]] = parse_qsl(content.decode("utf-8", "replace"))
+    else:
+        try:
+            pairs = _pairs(msgspec.json.decode(content))
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return
+    for name, value in pairs:
+        if isinstance(value, str) and _SECRET_NAME.search(name):
+            yield value
+
+
+def _pairs(data: Any) -> Iterator[tuple[str, Any]]:
+    waiting = [data]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting.extend(cast("list[Any]", one))
+        elif isinstance(one, Mapping):
+            yield from cast("Mapping[str, Any]", one).items()
+            waiting.extend(cast("Mapping[str, Any]", one).values())
