@@ -41,6 +41,7 @@ from yarl import URL
 
 from ._body.body import Body
 from ._checks import check_whole
+from ._codecs.type_check import check_is_type, name_of
 from ._options import RequestOptions
 from ._page_checks import check_page_class
 from ._query import iter_items, merge_params
@@ -704,6 +705,10 @@ def _check_page(page: Any, model: Any) -> tuple[type[AsyncPage[Any]], Any]:
         raise TypeError(f"page {cls.__name__} has no next_page_info(response); use a kind: NumberedPage ...")
     own_items = cls._get_page_items is not base._get_page_items  # pyright: ignore[reportPrivateUsage]
     check_page_class(cls, own_items)
+    try:
+        check_is_type(model)
+    except TypeError as error:
+        raise TypeError(f"model {name_of(model)} cannot be decoded: {error}") from None
     wire_type: Any = page[model] if getattr(page, "__parameters__", ()) else page
     if _accepts_array(cls):
         wire_type = Union[wire_type, list[model]]  # noqa: UP007  (a union made of values)

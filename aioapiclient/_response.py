@@ -17,9 +17,10 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from ._codecs.content_type import as_json, charset_of, declared_charset, media_type
-from ._codecs.decoders import DecodeError, decoder_for, name_of
+from ._codecs.decoders import DecodeError, decoder_for
 from ._codecs.error_bodies import ProblemDetails, decode_error_body, error_type_for
 from ._codecs.error_detail import detail_of
+from ._codecs.type_check import name_of
 from ._digest import Digest
 from ._download import write_to_file
 from ._progress import Progress
@@ -620,7 +621,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         try:
             return decoder_for(target, content_type, settings.strict, settings.dec_hook)(body)
         except DecodeError as error:
-            raise self.validation_error(error.reason, error.path) from None
+            raise self.validation_error(error.reason, error.path) from error.cause
 
     def validation_error(self, reason: str, path: str = "$") -> APIResponseValidationError:
         """The error for a body that is not what was asked for, with a bounded excerpt as attribute."""

@@ -27,6 +27,7 @@ from aioapiclient import (
     ClientClosedError,
     InvalidRequestError,
     NotFoundError,
+    NumberedPage,
     Omit,
     QueryStyle,
     RequestOptions,
@@ -47,6 +48,10 @@ class Point:
 
     def __init__(self, text: str) -> None:
         self.text = text
+
+
+class Shape(msgspec.Struct):
+    corner: Point
 
 
 def sync_middleware(request: Any, handler: Any) -> Any:
@@ -319,6 +324,17 @@ async def test_a_type_that_cannot_be_decoded_is_refused_before_sending() -> None
     async with Client(BASE, transport=script) as api:
         with pytest.raises(TypeError, match="Point"):
             await api.get("/x", Point)
+        with pytest.raises(TypeError, match=r"cast_to .*Shape\.corner: Point needs a dec_hook"):
+            await api.post("/x", list[Shape], json={})
+        with pytest.raises(TypeError, match=r"Shape\.corner"):
+            async with api.stream("POST", "/x", Shape, json={}):
+                pass
+        with pytest.raises(TypeError, match=r"error_types\[404\] Shape cannot be decoded: Shape\.corner"):
+            await api.post("/x", json={}, error_types={404: Shape})
+        with pytest.raises(TypeError, match=r"cast_to \[Shape\] .*write list\[Shape\]"):
+            await api.post("/x", [Shape], json={})  # type: ignore[call-overload]
+        with pytest.raises(TypeError, match=r"model \[Shape\] .*write list\[Shape\]"):
+            api.get_api_list("/x", [Shape], NumberedPage)  # type: ignore[call-overload]
 
     assert not script.requests
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import decimal
 import importlib.util
@@ -9,7 +10,7 @@ import pickle
 import sys
 import uuid
 from collections.abc import Iterator
-from typing import Annotated, Any, Generic, Literal, NewType, Optional, TypedDict, TypeVar, Union
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, Optional, TypedDict, TypeVar, Union
 
 import msgspec
 import pytest
@@ -33,7 +34,8 @@ from bodies import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioapiclient._codecs import decoders as _codecs
+from aioapiclient import Open
+from aioapiclient._codecs import decoders
 from aioapiclient._codecs.decoders import DecodeError, check_cast_to, decode_body, decoder_for
 
 SECRET = "s3cr3t"
@@ -663,7 +665,7 @@ def test_hooks_may_not_leak_either() -> None:
     def hook(wanted: type, value: Any) -> Any:
         raise ValueError(f"cannot make {value}")
 
-    error = failure(b'[1,"s3cr3t"]', tuple[int, Plain], dec_hook=hook)
+    error = failure(b'[7,"s3cr3t"]', tuple[int, Plain], dec_hook=hook)
     assert (error.reason, error.path) == ("refused with ValueError while it was decoded", "$[1]")
     assert error.__cause__ is None
 
@@ -671,6 +673,116 @@ def test_hooks_may_not_leak_either() -> None:
         raise msgspec.ValidationError(f"cannot make {value}")
 
     assert failure(b'"s3cr3t"', Plain, dec_hook=blunt).reason == "does not fit"
+
+
+HIDDEN = "refused with ValueError while it was decoded"
+
+
+@pytest.mark.parametrize(
+    ("said", "body", "reason"),
+    [
+        ("unknown currency", b'{"plain":"EUR"}', "unknown currency"),
+        ("two\n lines", b'{"plain":"EUR"}', "two lines"),
+        ("EUR is unknown", b'{"plain":"EUR"}', HIDDEN),
+        ("'EUR' is unknown", b'{"plain":"EUR"}', HIDDEN),
+        ("unknown: xEURUSDx", b'{"plain":"EURUSD"}', HIDDEN),
+        ("unknown: Lorem ipsum do", b'{"plain":"Lorem ipsum dolor sit"}', HIDDEN),
+        ("at most 7 digits", b'{"plain":7}', HIDDEN),
+        ("at most 7 digits", b'{"plain":70}', "at most 7 digits"),
+        ("plain must be set", b'{"plain":null}', "plain must be set"),
+        ("no such key: other", b'{"plain":{"other":true}}', HIDDEN),
+        ("", b'{"plain":1}', HIDDEN),
+        ("\x1b[31mred", b'{"plain":1}', HIDDEN),
+        ("x" * 301, b'{"plain":1}', HIDDEN),
+        ("fine", b'{"plain":1}' + b" " * (1 << 20), HIDDEN),
+    ],
+)
+def test_what_a_hook_says_is_repeated_where_it_holds_no_value(said: str, body: bytes, reason: str) -> None:
+    """What a hook raises is the reason and the cause, unless a value of the body is in them (P30)."""
+
+    def hook(wanted: type, value: Any) -> Any:
+        raise ValueError(said)
+
+    error = failure(body, InDataclass, dec_hook=hook)
+    assert (error.reason, error.path) == (reason, "$.plain")
+    if reason != HIDDEN:
+        assert isinstance(error.cause, ValueError)
+    elif said and said.isascii() and "x" * 12 not in said and "fine" not in said and "\x1b" not in said:
+        assert error.cause is None
+
+
+def test_a_cause_holds_no_value_anywhere() -> None:
+    """An exception whose attributes, notes or causes hold a value of the body is no cause."""
+
+    def attribute(value: Any) -> Exception:
+        error = ValueError("refused")
+        error.held = [value]  # type: ignore[attr-defined]
+        return error
+
+    def note(value: Any) -> Exception:
+        error = ValueError("refused")
+        error.add_note(f"it was {value}")
+        return error
+
+    def context(value: Any) -> Exception:
+        error = ValueError("refused")
+        error.__context__ = KeyError(value)
+        return error
+
+    for make in (attribute, note, context):
+
+        def hook(wanted: type, value: Any, make: Any = make) -> Any:
+            raise make(value)
+
+        error = failure(b'["s3cr3t"]', list[Plain], dec_hook=hook)
+        assert (error.reason, error.path, error.cause) == ("refused", "$[0]", None)
+
+
+def test_what_a_post_init_says_is_repeated() -> None:
+    """A Struct that refuses its values says so in its own words, where they hold none of them."""
+    error = failure(b'[{"low":3,"high":2}]', list[Span])
+    assert (error.reason, error.path) == ("low must not be above high", "$[0]")
+    assert isinstance(error.cause, ValueError)
+
+
+class Span(msgspec.Struct):
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("low must not be above high")
+
+
+def test_what_pydantic_says() -> None:
+    """The message and the place of a pydantic error are told; keys of dicts and inputs are not."""
+    pydantic = pytest.importorskip("pydantic")
+    inner = pydantic.create_model("Inner", lives=(int, ...), tags=(dict[str, int], {}))
+    owner = pydantic.create_model("Owner", cats=(list[inner], pydantic.Field(alias="theCats")))
+    held = msgspec.defstruct("Held", [("owner", owner)])
+
+    def hook(wanted: Any, value: Any) -> Any:
+        return wanted.model_validate(value)
+
+    good = decode_body(b'{"owner":{"theCats":[{"lives":9}]}}', held, JSON, dec_hook=hook)
+    assert good.owner.cats[0].lives == 9
+    error = failure(b'{"owner":{"theCats":[{"lives":"s3cr3t"}]}}', held, dec_hook=hook)
+    assert error.path == "$.owner.theCats[0].lives"
+    assert error.reason == "Input should be a valid integer, unable to parse string as an integer"
+    assert error.cause is None
+    error = failure(b'[{"theCats":[{"lives":1,"tags":{"s3cr3t":"x","t":"y"}}]}]', list[owner], dec_hook=hook)
+    assert error.path == "$[0].theCats[0].tags[...]"
+    assert error.reason.endswith("as an integer (and 1 more)")
+    error = failure(b"{}", owner, dec_hook=hook)
+    assert (error.reason, error.path) == ("Field required", "$.theCats")
+    assert error.cause is not None
+    for opened in (Open[Out | msgspec.defstruct("In", [("owner", owner)], tag="in")], owner | None):
+        body = b'{"type":"in","owner":{"theCats":7}}' if opened != owner | None else b'{"theCats":7}'
+        assert failure(body, opened, dec_hook=hook).path.endswith(".theCats")
+    with pytest.raises(
+        TypeError, match=r"Held\.owner: Owner needs a dec_hook; for pydantic .*model_validate"
+    ):
+        check_cast_to(held)
 
 
 def test_keys_are_marked() -> None:
@@ -726,10 +838,102 @@ def test_unresolved_annotations() -> None:
 
 
 def test_fields_of_unknown_types_may_have_defaults() -> None:
-    """A Struct may have a field that is never decoded, such as the client it came with."""
+    """A Struct may have a field that is never decoded, such as the client it came with.
+
+    When the server sends it all the same, the error says what is missing here.
+    """
     held = msgspec.defstruct("Held", [("id", int), ("client", Plain | None, None)])
     check_cast_to(held)
     assert decode_body(b'{"id":1}', held, JSON).client is None
+    error = failure(b'[{"id":1,"client":{"s3cr3t":1}}]', list[held])
+    assert (error.reason, error.path) == ("Plain needs a dec_hook", "$[0].client")
+    assert failure(b'[{"id":"x"}]', list[held]).reason == "Expected `int`, got `str`"
+
+
+@dataclasses.dataclass
+class InDataclass:
+    plain: Plain
+
+
+class InTuple(NamedTuple):
+    inner: InDataclass
+
+
+class InDict(TypedDict):
+    inner: list[InTuple]
+
+
+class InStruct(msgspec.Struct, tag="in"):
+    inner: dict[str, InDict | None]
+    again: InStruct | None = None
+
+
+class Out(msgspec.Struct, tag="out"):
+    plain: Plain | None = None
+
+
+@pytest.mark.parametrize(
+    "cast_to",
+    [
+        InDataclass,
+        InTuple,
+        InDict,
+        InStruct,
+        list[InStruct | None],
+        Page[InTuple],
+        Annotated[InDict, "a note"],
+        Out | InStruct,
+        Open[Out | InStruct],
+        msgspec.defstruct("Opened", [("inner", list[Open[Out | InStruct]])]),
+    ],
+)
+def test_types_are_checked_through_their_fields(cast_to: Any) -> None:
+    """A class that needs a hook is found at any depth, before anything is sent, and its place is named."""
+    for _ in range(2):
+        with pytest.raises(TypeError, match=r"InDataclass\.plain: Plain needs a dec_hook$"):
+            check_cast_to(cast_to)
+    check_cast_to(cast_to, lambda wanted, value: wanted(value))
+
+
+def test_a_field_with_a_default_spares_what_is_below_it() -> None:
+    """What stands below a field that need not be sent may be of any class; elsewhere it needs a hook."""
+    spared = msgspec.defstruct("Spared", [("maybe", InDataclass | None, None)])
+    check_cast_to(spared)
+    both = msgspec.defstruct("Both", [("must", InDataclass), ("maybe", InDataclass | None, None)])
+    with pytest.raises(TypeError, match=r"InDataclass\.plain"):
+        check_cast_to(both)
+
+
+def test_a_type_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A type that was found fit is not looked at again."""
+    looked: list[Any] = []
+    monkeypatch.setattr(decoders, "check_classes", lambda cast_to: looked.append(cast_to) or frozenset())
+    fresh = msgspec.defstruct("Fresh", [("id", int)])
+    for _ in range(3):
+        check_cast_to(list[fresh])
+    assert looked == [list[fresh]]
+
+
+@pytest.mark.parametrize(
+    ("cast_to", "message"),
+    [
+        ([User], "cast_to [User] cannot be decoded: it is a list; write list[User]"),
+        ([User, Song], "cast_to [User, Song] cannot be decoded: it is a list; write list[User | Song]"),
+        ([], "cast_to [] cannot be decoded: it is a list; write list"),
+        ("User", "cast_to 'User' cannot be decoded: it is a str; give the class itself, User"),
+        ("list[User]", "cast_to 'list[User]' cannot be decoded: it is a str; give the type itself"),
+        ({User}, "it is a set; write set[User]"),
+        ({str: User}, "it is a dict; write dict[str, User]"),
+        ((User, Song), "it is a tuple; write User | Song for one of them, tuple[User, Song] for all"),
+        (User(1), "it is a value; give its type, User"),
+        (5, "cast_to 5 cannot be decoded: it is a value; give its type, int"),
+    ],
+)
+def test_values_in_place_of_types(cast_to: Any, message: str) -> None:
+    """What was meant as a type and is a value is refused, with the type to write."""
+    with pytest.raises(TypeError) as caught:
+        check_cast_to(cast_to)
+    assert str(caught.value).endswith(message)
 
 
 def test_a_hook_makes_any_type_decodable() -> None:
@@ -744,7 +948,7 @@ def test_decoders_are_cached() -> None:
     assert decoder_for(list[User], JSON, False) is not held
     assert decoder_for(list[User], MSGPACK) is not held
     assert decoder_for(list[User], JSON, True, lambda wanted, value: value) is not held
-    assert _codecs._cached_decoder.cache_info().maxsize == 512
+    assert decoders._cached_decoder.cache_info().maxsize == 512
 
 
 def test_unhashable_types_are_not_cached() -> None:

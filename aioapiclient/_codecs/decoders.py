@@ -1,4 +1,4 @@
-"""Bytes into typed values: the decoder for a type and a content type, and why a body did not fit.
+"""Bytes into typed values: the decoder for a type and a content type.
 
 Decoding goes straight from bytes into the type, by a msgspec decoder that is made once per type,
 format, strictness and hook. Every body that does not fit ends in one exception, `DecodeError`,
@@ -15,37 +15,20 @@ import importlib
 import math
 import re
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias, get_args, get_origin
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args, get_origin
 
 import msgspec
-import msgspec.inspect
 import msgspec.toml
 import msgspec.yaml
 
-from aioapiclient._patterns import lazily
-
 from .content_type import LONGEST_HEADER, Format, parse_content_type
-from .open import DecHook, InsideOpen, Open, check_opens, closed, members, open_hook, reached
+from .failures import FAILURES, Asked, DecodeError, explain
+from .open import DecHook, check_opens, closed, members, open_hook, reached
+from .type_check import check_classes, check_is_type, name_of
 
-__all__ = ["FAILURES", "DecodeError", "check_cast_to", "decode_body", "decoder_for", "name_of", "unguarded"]
+__all__ = ["FAILURES", "DecodeError", "check_cast_to", "decode_body", "decoder_for", "unguarded"]
 
 Decode: TypeAlias = Callable[[bytes], Any]
-
-# What msgspec raises about a body: bad UTF-8 and too many digits are ValueErrors, an unhashable member of
-# a set is a TypeError. From a user's hook it wraps those two; the rest is the user's own, and passes.
-FAILURES: Final = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
-
-
-class DecodeError(Exception):
-    """A body that is not what was asked for; neither text, attributes nor causes hold any of its values."""
-
-    def __init__(self, reason: str, path: str = "$") -> None:
-        super().__init__(reason, path)
-        self.reason = reason
-        self.path = path
-
-    def __str__(self) -> str:
-        return f"{self.reason} (at {self.path})"
 
 
 def decode_body(
@@ -93,13 +76,26 @@ def _decoder_by_header(
     return _cached_decoder(cast_to, kind, charset, strict, dec_hook)
 
 
-def check_cast_to(cast_to: Any, dec_hook: DecHook | None = None) -> None:
-    """`TypeError` that names *cast_to*, if nothing can be decoded to it; cheap after the first time."""
-    decoder_for(cast_to, "application/json", True, dec_hook)
+def check_cast_to(cast_to: Any, dec_hook: DecHook | None = None, name: str = "cast_to") -> None:
+    """Raise `TypeError` if nothing can be decoded to *cast_to*; cheap after the first time.
+
+    Args:
+        cast_to: The type, with all that its fields come to.
+        dec_hook: The hook that makes the classes that msgspec does not know.
+        name: How the message calls the argument.
+    """
+    try:
+        decoder_for(cast_to, "application/json", True, dec_hook)
+    except TypeError as error:
+        message, cause = str(error), error.__cause__
+    else:
+        return
+    raise TypeError(f"{name} {message}") from cause
 
 
 def _decoder(cast_to: Any, kind: Format, charset: str, strict: bool, dec_hook: DecHook | None) -> Decode:
     try:
+        check_is_type(cast_to)
         choices = [one for one in members(cast_to) if one is not type(None)]
         optional = any(_admits_none(one) for one in members(cast_to))
         if not choices:
@@ -112,30 +108,45 @@ def _decoder(cast_to: Any, kind: Format, charset: str, strict: bool, dec_hook: D
             decode = _structured(cast_to, kind, strict, dec_hook)
             if kind == "html":
                 decode = _unless_html(decode)
-            decode = _guarded(decode, optional, is_text=kind != "msgpack")
+            asked = _AskedFor(cast_to, _PLAIN.get(kind, msgspec.json.decode))
+            decode = _guarded(decode, asked, optional, is_text=kind != "msgpack")
             return decode if kind == "msgpack" else _transcoded(decode, charset)
         if cast_to is not only:  # Annotated may hold constraints, on text too
             read = _then_convert(read, cast_to, strict, dec_hook)
         if optional:
             read = _unless_empty(read, blank=only is Any and kind != "other")
-        return _guarded(read, optional, is_text=only not in (bytes, str, Any))
+        asked = _AskedFor(cast_to, functools.partial(_text, charset))
+        return _guarded(read, asked, optional, is_text=only not in (bytes, str, Any))
     except Exception as error:
-        raise TypeError(f"cast_to {name_of(cast_to)} cannot be decoded: {error}") from error
+        raise TypeError(f"{name_of(cast_to)} cannot be decoded: {error}") from error
 
 
 _cached_decoder = functools.lru_cache(maxsize=512)(_decoder)
-
-
-def name_of(cast_to: Any) -> str:
-    """Return the name of a type for messages: that of the class, or the type as it is written."""
-    return cast_to.__qualname__ if isinstance(cast_to, type) else repr(cast_to)
 
 
 def _admits_none(one: Any) -> bool:
     return one in (type(None), Any, object) or (get_origin(one) is Literal and None in get_args(one))
 
 
-def _guarded(decode: Decode, optional: bool, *, is_text: bool, bom: bool = True) -> Decode:
+_LONGEST_SEARCHED = 1 << 20  # bytes of a body in which the text of a hook is looked for
+
+
+class _AskedFor(NamedTuple):
+    """What a decoder was made for, and how its bodies are read as plain data."""
+
+    cast_to: Any
+    parse: Decode
+
+    def with_body(self, body: bytes) -> Asked:
+        def plain() -> Any:
+            if len(body) > _LONGEST_SEARCHED:
+                raise ValueError("too long to be searched")
+            return self.parse(body)
+
+        return Asked(self.cast_to, plain)
+
+
+def _guarded(decode: Decode, asked: _AskedFor, optional: bool, *, is_text: bool, bom: bool = True) -> Decode:
     """*decode*, with every failure as a `DecodeError`; what is rare is looked at only after a failure.
 
     *is_text* says that a byte order mark and white space around the value mean nothing.
@@ -146,15 +157,15 @@ def _guarded(decode: Decode, optional: bool, *, is_text: bool, bom: bool = True)
         try:
             return decode(body)
         except FAILURES as error:
-            reason, path = _explain(error)
+            failure = explain(error, asked.with_body(body))
         # Raised out here, so that no context keeps the error of msgspec, which may quote the body.
         if is_text and bom and body.startswith(codecs.BOM_UTF8):
-            return _guarded(decode, optional, is_text=True, bom=False)(body[3:])
+            return _guarded(decode, asked, optional, is_text=True, bom=False)(body[3:])
         if not body or (is_text and not body.strip()):
             if optional:
                 return None
             raise DecodeError("the body is empty")
-        raise DecodeError(reason, path)
+        raise failure
 
     return run
 
@@ -285,8 +296,33 @@ def _scalar(charset: str, wanted: Any, body: bytes) -> Any:
 
 
 def _structured(cast_to: Any, kind: Format, strict: bool, dec_hook: DecHook | None) -> Decode:
-    if dec_hook is None:
-        _check_custom(cast_to)
+    if dec_hook is None and (spared := check_classes(cast_to)):
+        return _hinting(_opened(cast_to, kind, strict, dec_hook), spared)
+    return _opened(cast_to, kind, strict, dec_hook)
+
+
+def _hinting(decode: Decode, spared: frozenset[str]) -> Decode:
+    """*decode*, which says of a class in *spared* that it needs a hook, and does not blame the server."""
+
+    def run(body: bytes) -> Any:
+        try:
+            return decode(body)
+        except msgspec.ValidationError as error:
+            failure = explain(error, Asked(None, _nothing))
+            lacking = [name for name in spared if failure.reason.startswith(f"Expected `{name}`")]
+            if not lacking:
+                raise
+        raise DecodeError(f"{lacking[0]} needs a dec_hook", failure.path)
+
+    return run
+
+
+def _nothing() -> NoReturn:
+    raise ValueError("not read")
+
+
+def _opened(cast_to: Any, kind: Format, strict: bool, dec_hook: DecHook | None) -> Decode:
+    """What decodes the types that msgspec knows, and `Open`."""
     types = reached(cast_to)
     if not check_opens(types):
         return _bare(cast_to, kind, strict, dec_hook)
@@ -309,23 +345,6 @@ def _structured(cast_to: Any, kind: Format, strict: bool, dec_hook: DecHook | No
         return opened(body)
 
     return decode
-
-
-def _check_custom(cast_to: Any) -> None:
-    """`TypeError` for a class that only a ``dec_hook`` could make; those in fields may have defaults."""
-    waiting: list[Any] = []
-    # msgspec 0.20 raises for Literal["a", None], which it decodes; what is really wrong the decoder says.
-    with contextlib.suppress(Exception):
-        waiting.append(msgspec.inspect.type_info(cast_to))
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, msgspec.inspect.CustomType):
-            if node.cls not in (object, Open):
-                raise TypeError(f"{node.cls.__name__} needs a dec_hook")
-        elif node.__class__ is tuple:
-            waiting.extend(node)
-        elif isinstance(node, msgspec.inspect.Type) and not hasattr(node, "fields"):
-            waiting.extend(getattr(node, name) for name in node.__struct_fields__)
 
 
 def _bare(
@@ -398,59 +417,5 @@ def _where(error: Exception) -> str:
     return f" ({places[-1]})" if places else ""
 
 
-# --- What went wrong, without what the body said ---
-
-_PATH = lazily(r" - at `(key` in `)?(\$(?:\.[^`.\[\]]+|\[[^`\]]*\])*)`$")
-_LONGEST_PATH = 200
-# Messages that quote the schema, never the body.
-_HARMLESS = (
-    "Expected ",
-    "Object missing required field ",
-    "Input data was truncated",
-    "JSON is malformed: ",
-    "MessagePack data is malformed: ",
-    "Invalid RFC3339 ",
-    "Invalid ISO8601 ",
-    "Invalid UUID",
-    "Invalid base64 ",
-    "Invalid decimal ",
-    "Invalid epoch ",
-    "Invalid MessagePack ",
-    "Number out of range",
-    "Integer value out of range",
-    "Timestamp is out of range",
-    "Duration is out of range",
-)
-# Messages that quote the body, and what is said instead.
-_REWORDED = {
-    "Invalid enum value ": "Not a member of the enum or literal",
-    "Invalid value ": "Unknown tag",
-    "Object contains unknown field ": "Object contains an unknown field",
-}
-
-
-def _explain(error: BaseException) -> tuple[str, str]:
-    """The reason and the path of a failure, where msgspec may quote values, and users' hooks too."""
-    if isinstance(error, RecursionError):
-        return "nested too deep", "$"
-    if isinstance(error, UnicodeError):
-        return "not valid UTF-8", "$"
-    if isinstance(error, TypeError):
-        return "an array or object stands where only scalars can: in a set, or as a key", "$"
-    if not isinstance(error, msgspec.MsgspecError):
-        return "a number has too many digits", "$"
-    message, path, in_key = str(error), "$", ""
-    if place := _PATH.search(message):
-        message, path, in_key = message[: place.start()], place[2], " in a key" if place[1] else ""
-    cause = error.__cause__
-    if isinstance(cause, InsideOpen):
-        reason, inner = _explain(cause.error)
-        path += inner[1:]
-    elif cause is not None:
-        reason = f"refused with {type(cause).__name__} while it was decoded"
-    elif message.startswith(_HARMLESS):
-        reason = message
-    else:
-        reworded = (text for start, text in _REWORDED.items() if message.startswith(start))
-        reason = next(reworded, "does not fit")
-    return reason + in_key, path[:_LONGEST_PATH]
+# How the formats are read as plain data; JSON is the rest.
+_PLAIN: dict[Format, Decode] = {"msgpack": msgspec.msgpack.decode, "yaml": _parse_yaml, "toml": _parse_toml}

@@ -94,4 +94,4 @@ def check_error_types(error_types: Mapping[int | str, Any], dec_hook: DecHook | 
             raise InvalidRequestError(f"error_types: {key!r} is no status, no '4XX' and not 'default'")
         if isinstance(key, str) and key.isdigit():
             raise TypeError(f"error_types: the status {key!r} must be an int")
-        check_cast_to(error_type, dec_hook)
+        check_cast_to(error_type, dec_hook, f"error_types[{key!r}]")

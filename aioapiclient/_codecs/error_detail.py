@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -106,11 +106,12 @@ def _in_body(request: APIRequest) -> Iterator[str]:
 
 
 def _pairs(data: Any) -> Iterator[tuple[str, Any]]:
-    waiting = [data]
+    waiting: list[Any] = [data]
     while waiting:
-        one = waiting.pop()
+        one: Any = waiting.pop()
+        items: Any = one
         if isinstance(one, list):
-            waiting.extend(cast("list[Any]", one))
-        elif isinstance(one, Mapping):
-            yield from cast("Mapping[str, Any]", one).items()
-            waiting.extend(cast("Mapping[str, Any]", one).values())
+            waiting.extend(items)
+        elif isinstance(one, dict):
+            yield from items.items()
+            waiting.extend(items.values())

@@ -247,8 +247,12 @@ def closed(cast_to: Any) -> Any:
     return Union[after] if origin is Union or origin is UnionType else origin[after]  # noqa: UP007
 
 
-def reached(cast_to: Any) -> list[Any]:
-    """Every type that decoding *cast_to* may come to, through arguments, aliases and fields."""
+def reached(cast_to: Any, *, hints_of: Callable[[Any], Mapping[str, Any]] | None = None) -> list[Any]:
+    """Every type that decoding *cast_to* may come to, through arguments, aliases and fields.
+
+    *hints_of* gives the fields of a class; left out, those of the classes that msgspec decodes by fields.
+    """
+    hints_of = hints_of or _hints
     seen: dict[int, Any] = {}
     waiting = [cast_to]
     while waiting:
@@ -263,7 +267,7 @@ def reached(cast_to: Any) -> list[Any]:
             if get_origin(one) is Annotated:
                 continue
         waiting.extend((get_origin(one), *get_args(one)))
-        waiting.extend(_hints(one).values())
+        waiting.extend(hints_of(one).values())
     return list(seen.values())
 
 

@@ -42,6 +42,7 @@ Sleep: TypeAlias = Callable[[float], Awaitable[object]]
 
 _DONE: Final = b"[DONE]"
 _FAILED: Final = object()
+_UNREAD: Final = (*FAILURES, DecodeError)
 _PASSED: Final = object()
 _NO_CONTENT: Final = frozenset({204, 205})
 # After its last event a stream owes the end of its framing, a few bytes that are mostly there already.
@@ -285,7 +286,7 @@ class AsyncStream(Generic[T_co]):
                 for data in unpack(chunk):
                     try:
                         value = decode(data)
-                    except FAILURES:
+                    except _UNREAD:
                         value = _FAILED
                     if value is _FAILED:
                         self._handed = handed

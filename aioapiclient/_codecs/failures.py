@@ -1,0 +1,229 @@
+"""Why a body does not fit: the place and the reason, without what the body said.
+
+msgspec quotes values in some of its messages, and so may what a hook of the user's raises: a ``dec_hook``,
+a ``__post_init__``, a function of ``decoders``. The text of a hook is repeated, and its exception kept as
+the cause, only where no value of the body is found in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, cast, get_type_hints
+
+import msgspec
+
+from aioapiclient._patterns import lazily
+
+from .open import InsideOpen, reached
+
+__all__ = ["FAILURES", "Asked", "DecodeError", "explain", "explain_hook"]
+
+# What msgspec raises about a body: bad UTF-8 and too many digits are ValueErrors, an unhashable member of
+# a set is a TypeError. From a user's hook it wraps those two; the rest is the user's own, and passes.
+FAILURES: Final = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
+
+_PATH = lazily(r" - at `(key` in `)?(\$(?:\.[^`.\[\]]+|\[[^`\]]*\])*)`$")
+_LONGEST_PATH: Final = 200
+_LONGEST_TEXT: Final = 300  # characters of what a hook says that are repeated
+_LONGEST_SHOWN: Final = 2000  # characters of an exception that are searched for values
+# Messages that quote the schema, never the body.
+_HARMLESS: Final = (
+    "Expected ",
+    "Object missing required field ",
+    "Input data was truncated",
+    "JSON is malformed: ",
+    "MessagePack data is malformed: ",
+    "Invalid RFC3339 ",
+    "Invalid ISO8601 ",
+    "Invalid UUID",
+    "Invalid base64 ",
+    "Invalid decimal ",
+    "Invalid epoch ",
+    "Invalid MessagePack ",
+    "Number out of range",
+    "Integer value out of range",
+    "Timestamp is out of range",
+    "Duration is out of range",
+)
+# Messages that quote the body, and what is said instead.
+_REWORDED: Final = {
+    "Invalid enum value ": "Not a member of the enum or literal",
+    "Invalid value ": "Unknown tag",
+    "Object contains unknown field ": "Object contains an unknown field",
+}
+
+
+class DecodeError(Exception):
+    """A body that is not what was asked for; neither text, attributes nor causes hold any of its values."""
+
+    def __init__(self, reason: str, path: str = "$", cause: BaseException | None = None) -> None:
+        super().__init__(reason, path)
+        self.reason = reason
+        self.path = path
+        self.cause = cause
+        """What a hook of the user's raised, where it holds nothing of the body."""
+
+    def __str__(self) -> str:
+        return f"{self.reason} (at {self.path})"
+
+
+class Asked(NamedTuple):
+    """What was decoded: the type, and the body as plain data, for who must know what it holds."""
+
+    cast_to: Any
+    plain: Callable[[], Any]
+
+
+def explain(error: BaseException, asked: Asked) -> DecodeError:
+    """Return what is told of *error*, which msgspec raised for a body."""
+    if isinstance(error, RecursionError):
+        return DecodeError("nested too deep")
+    if isinstance(error, UnicodeError):
+        return DecodeError("not valid UTF-8")
+    if isinstance(error, TypeError):
+        return DecodeError("an array or object stands where only scalars can: in a set, or as a key")
+    if not isinstance(error, msgspec.MsgspecError):
+        return DecodeError("a number has too many digits")
+    message, path, in_key = str(error), "$", ""
+    if place := _PATH.search(message):
+        message, path, in_key = message[: place.start()], place[2], " in a key" if place[1] else ""
+    cause = error.__cause__
+    if isinstance(cause, InsideOpen):
+        inner = explain(cause.error, asked)
+    elif cause is not None:
+        inner = explain_hook(cause, asked)
+    else:
+        inner = DecodeError(_reworded(message))
+    return DecodeError(inner.reason + in_key, (path + inner.path[1:])[:_LONGEST_PATH], inner.cause)
+
+
+def _reworded(message: str) -> str:
+    if message.startswith(_HARMLESS):
+        return message
+    reworded = (text for start, text in _REWORDED.items() if message.startswith(start))
+    return next(reworded, "does not fit")
+
+
+# --- what a hook says
+
+
+def explain_hook(error: BaseException, asked: Asked) -> DecodeError:
+    """Return what is told of *error*, which a hook raised: its text and place, where they are harmless."""
+    unsaid = f"refused with {type(error).__name__} while it was decoded"
+    values = _Values.of(asked)
+    if values is None:
+        return DecodeError(unsaid)
+    text, path, more = _said_by(error, values.names)
+    line = " ".join(text.split())
+    is_shown = line.isprintable() and len(line) <= _LONGEST_TEXT and not values.are_in(line)
+    keeps = not any(len(shown) > _LONGEST_SHOWN or values.are_in(shown) for shown in _shown_by(error))
+    reason = ((is_shown and line) or unsaid) + (f" (and {more} more)" if more else "")
+    return DecodeError(reason, path, error if keeps else None)
+
+
+def _said_by(error: BaseException, names: frozenset[str]) -> tuple[str, str, int]:
+    """The text and the path of an exception, and how many more there are: pydantic's lists its errors."""
+    with contextlib.suppress(Exception):
+        errors: Any = error.errors()  # type: ignore[attr-defined]
+        first = errors[0]
+        path = "$" + "".join(_step(step, names) for step in first["loc"])
+        return str(first["msg"]), path, len(errors) - 1
+    return str(error), "$", 0
+
+
+def _step(step: object, names: frozenset[str]) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    # Only names that the types know: a key of a dict is a value of the body.
+    return f".{step}" if step in names else "[...]"
+
+
+def _shown_by(error: BaseException) -> Iterator[str]:
+    """All that *error* shows, and what it came from."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        waiting += [one.__cause__, one.__context__]
+        yield from (str(one), repr(one), repr(one.args), repr(vars(one)))
+
+
+class _Values(NamedTuple):
+    """The values of a body, to be found in a text."""
+
+    texts: str
+    words: frozenset[str]
+    names: frozenset[str]
+
+    @classmethod
+    def of(cls, asked: Asked) -> _Values | None:
+        """The values of the body that was decoded; None where they cannot be known, or are too many."""
+        try:
+            names = _names_in(asked.cast_to)
+            scalars = list(_scalars(asked.plain(), names))
+        except Exception:
+            return None
+        return cls("\0".join(scalars), frozenset(scalars), names)
+
+    def are_in(self, text: str) -> bool:
+        """Whether *text* has a value as one of its words, or a run of one."""
+        if any(text[start : start + _RUN] in self.texts for start in range(len(text) - _RUN + 1)):
+            return True
+        if any(word in self.words for word in _WORDS.findall(text)):
+            return True
+        return any(len(word) >= _WORD and word in text for word in self.words)
+
+
+_RUN: Final = 12  # characters that a text and a value share by no accident
+_WORD: Final = 4  # characters of a value that is found inside of words too
+_MOST: Final = 50_000  # values that are looked for
+_WORDS = lazily(r"\w+")
+
+
+def _scalars(data: Any, names: frozenset[str]) -> Iterator[str]:
+    """The values in plain data as texts, and the keys that are not names of fields."""
+    waiting: list[Any] = [data]
+    found = 0
+    while waiting:
+        one: Any = waiting.pop()
+        items: Any = one
+        found += 1
+        if found > _MOST:
+            raise ValueError("too many values")
+        if isinstance(one, Mapping):
+            waiting.extend(key for key in items if key not in names)
+            waiting.extend(items.values())
+        elif isinstance(one, Sequence) and not isinstance(one, str | bytes):
+            waiting.extend(items)
+        elif one is not None and not isinstance(one, bool) and one != "":
+            yield str(one)
+
+
+def _names_in(cast_to: Any) -> frozenset[str]:
+    """The names of all fields and classes that *cast_to* may come to."""
+    names: set[str] = set()
+    for one in reached(cast_to, hints_of=_hints_of_any):
+        if inspect.isclass(one):
+            names.add(one.__name__)
+            names.update(_hints_of_any(one))
+            names.update(getattr(one, "__struct_encode_fields__", ()))
+            aliases = (getattr(field, "alias", None) for field in _fields_of_pydantic(one))
+            names.update(alias for alias in aliases if isinstance(alias, str))
+    return frozenset(names)
+
+
+def _fields_of_pydantic(one: Any) -> list[Any]:
+    fields = getattr(one, "model_fields", None)
+    return [*cast("Mapping[str, Any]", fields).values()] if isinstance(fields, Mapping) else []
+
+
+def _hints_of_any(one: Any) -> Mapping[str, Any]:
+    if inspect.isclass(one) and one.__module__ not in ("builtins", "typing", "types"):
+        with contextlib.suppress(Exception):
+            return get_type_hints(one, include_extras=True)
+    return {}
