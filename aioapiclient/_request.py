@@ -15,6 +15,7 @@ from yarl import URL
 from ._body.body import Body
 from ._body.sources import Content
 from ._cancel_scope import Scope
+from ._codecs.accept import JSON
 from ._headers import Layer, check_layer, overlay
 from ._types import DEFAULT_TIMEOUT, NOT_GIVEN, HeaderLayer, NotGiven, Omit, StatusKey, Timeout
 from ._url.base import BaseURL, append_params, check_url, redact_url
@@ -115,7 +116,7 @@ class APIRequest(msgspec.Struct, eq=False):
     settings: CallSettings = DEFAULT_SETTINGS
     """What else the call resolved: retries, redirects, limits, strictness."""
 
-    accept: str = "application/json"
+    accept: str = JSON
     """What the library would like to receive; any header layer may say otherwise."""
 
     call_headers: Layer = ()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import pytest
-from helpers import BASE, Client, Script, reply
+from helpers import BASE, Client, Script, reply, text
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict
@@ -19,9 +20,12 @@ from aioapiclient import (
     BasicAuth,
     BearerAuth,
     InvalidRequestError,
+    JSONLStream,
+    RateLimitError,
 )
 from aioapiclient._headers import check_layer, overlay
 from aioapiclient.middleware import HeadersMiddleware
+from aioapiclient.testing import respond
 
 TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -154,13 +158,86 @@ def test_an_overlay_replaces_whatever_the_case() -> None:
     assert sorted(headers.items()) == [("C", "4"), ("a", "5")]
 
 
+# --- what can be read
+
+READS_JSON = "application/json, application/problem+json"
+
+
+class Thing(msgspec.Struct):
+    id: int = 0
+
+
+@pytest.mark.parametrize(
+    ("cast_to", "accept"),
+    [
+        (Any, READS_JSON),
+        (Thing, READS_JSON),
+        (Thing | None, READS_JSON),
+        (AsyncAPIResponse[Thing], READS_JSON),
+        (AsyncAPIResponse, READS_JSON),
+        (Thing | str, READS_JSON),
+        (str, "*/*"),
+        (str | None, "*/*"),
+        (Annotated[str, ["not", "hashable"]], "*/*"),
+        (bytes, "*/*"),
+        (None, "*/*"),
+        (AsyncAPIResponse[str], "*/*"),
+        (AsyncAPIResponse[None], "*/*"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"timeout": 5}])
+async def test_accept_says_what_can_be_read(cast_to: Any, accept: str, options: Any) -> None:
+    """A type is asked for as JSON, with problems beside it; text, bytes and nothing may be of any type."""
+    script = Script(reply(200, {"id": 7}))
+    async with Client(BASE, transport=script) as api:
+        for method in ("GET", "post"):
+            await api.request(method, "/x", cast_to, **options)
+            assert script.last.headers["Accept"] == accept
+
+
+async def test_accept_of_what_has_no_type() -> None:
+    """A HEAD and an unread response take anything, JSON lines problems too, and a call has the last word."""
+    script = Script(reply(200, {"id": 7}))
+    async with Client(BASE, transport=script) as api:
+        await api.head("/x")
+        await api.request("Head", "/x", Thing | None)
+        async with api.open("GET", "/x"):
+            pass
+        assert [request.headers["Accept"] for request in script.requests] == ["*/*"] * 3
+        async with api.stream("GET", "/x", stream_cls=JSONLStream):
+            pass
+        assert "application/problem+json" in script.last.headers["Accept"]
+        await api.get("/x", Thing, headers={"Accept": "application/vnd.x+json"})
+        assert script.last.headers["Accept"] == "application/vnd.x+json"
+
+
+async def test_a_server_that_negotiates_answers_its_error() -> None:
+    """Who sends a problem only to those that name it, and text to those that take it, answers as meant."""
+
+    def answer(request: APIRequest) -> Any:
+        accept = request.headers["Accept"]
+        if request.url.path.endswith("/text"):
+            wanted = respond(200, text="hello") if "*/*" in accept else respond(406)
+        else:
+            problem = respond(
+                429, body=b'{"title":"Slow"}', headers={"Content-Type": "application/problem+json"}
+            )
+            wanted = problem if "application/problem+json" in accept else reply(200, {"id": 7})
+        return wanted(request)  # type: ignore[operator]
+
+    async with Client(BASE, transport=Script(answer), max_retries=0) as api:
+        assert await api.get("/text", str) == "hello"
+        with pytest.raises(RateLimitError):
+            await api.get("/x", Thing)
+
+
 # --- the layers together
 
 
 async def test_the_order_of_the_layers() -> None:
     """Library, then the client's defaults, then auth, then the call: each lies over the one before."""
     layers: dict[str, Any] = {}
-    assert (await sent())["Accept"] == "application/json"
+    assert (await sent())["Accept"] == "application/json, application/problem+json"
     layers["default_headers"] = {"accept": "text/csv", "authorization": "default", "user-agent": "mine"}
     headers = await sent(**layers)
     assert (headers["Accept"], headers["Authorization"], headers["User-Agent"]) == (
@@ -294,7 +371,7 @@ async def test_the_middleware_alone_takes_mappings_and_functions() -> None:
         await api.get("/x", headers={"B": OMIT})
 
     assert [dict(request.headers) for request in script.requests] == [
-        {"B": "2", "A": "1", "Accept": "application/json"},
-        {"A": "1", "Accept": "application/json"},
+        {"B": "2", "A": "1", "Accept": "application/json, application/problem+json"},
+        {"A": "1", "Accept": "application/json, application/problem+json"},
     ]
     assert asked == [1]

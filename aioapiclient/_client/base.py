@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from aioapiclient._chain import check_auth, check_chain, default_chain, fold, insert
+from aioapiclient._codecs.accept import ANYTHING, JSON, accept_for
 from aioapiclient._codecs.decoders import check_cast_to
 from aioapiclient._options import CallOptions, RequestOptions, check_iterable, layer_options, resolve_settings
 from aioapiclient._request import APIRequest
@@ -400,7 +401,7 @@ class BaseClient:
     ) -> APIRequest:
         target = result_type(cast_to)
         check_cast_to(target, self._config.settings.dec_hook)
-        accept = "*/*" if target is bytes else "application/json"
+        accept = ANYTHING if str(method).upper() == "HEAD" else accept_for(target)
         return self._build(method, path, cast_to, given, params, stream=stream, accept=accept)
 
     def _build(
@@ -412,7 +413,7 @@ class BaseClient:
         params: Mapping[str, Any] | None = None,
         *,
         stream: bool = False,
-        accept: str = "application/json",
+        accept: str = JSON,
     ) -> APIRequest:
         return build_request(
             self._config,

@@ -126,7 +126,8 @@ def explain_hook(error: BaseException, asked: Asked) -> DecodeError:
 def _said_by(error: BaseException, names: frozenset[str]) -> tuple[str, str, int]:
     """The text and the path of an exception, and how many more there are: pydantic's lists its errors."""
     with contextlib.suppress(Exception):
-        errors: Any = error.errors()  # type: ignore[attr-defined]
+        told: Any = error
+        errors: Any = told.errors()
         first = errors[0]
         path = "$" + "".join(_step(step, names) for step in first["loc"])
         return str(first["msg"]), path, len(errors) - 1

@@ -207,7 +207,9 @@ class JSONLStream(AsyncStream[T_co]):
     such streams many things, ``application/json`` and ``text/plain`` among them; all are taken.
     """
 
-    accept: ClassVar[str] = "application/jsonl, application/x-ndjson, application/json"
+    accept: ClassVar[str] = (
+        "application/jsonl, application/x-ndjson, application/json, application/problem+json"
+    )
     media_types: ClassVar[frozenset[str]] = frozenset(
         {
             "application/json",

@@ -64,7 +64,7 @@ async def test_the_library_says_what_it_would_like() -> None:
     """Accept and Content-Type are there unless a layer has them."""
     body = Body(b"{}", content_type="application/json")
     headers = await sent(HeadersMiddleware(), body=body)
-    assert headers["Accept"] == "application/json"
+    assert headers["Accept"] == "application/json, application/problem+json"
     assert headers["Content-Type"] == "application/json"
     headers = await sent(HeadersMiddleware({"accept": "text/a", "content-type": "text/b"}), body=body)
     assert headers.getall("Accept") == ["text/a"]
@@ -92,7 +92,8 @@ async def test_a_stranger_sees_the_library_and_what_is_neutral() -> None:
     )
     headers = await sent(middleware, AWAY)
     assert headers == {
-        "Accept": "application/json", "Accept-Language": "de", "User-Agent": "me/1", "X-Platform": "linux"
+        "Accept": "application/json, application/problem+json",
+        "Accept-Language": "de", "User-Agent": "me/1", "X-Platform": "linux",
     }  # fmt: skip
 
 
