@@ -32,7 +32,8 @@ def check_digest(digest: object) -> None:
 
 def is_coded(response: AsyncAPIResponse[Any]) -> bool:
     """Whether the body had a content coding on the wire: its bytes were others than those that are read."""
-    return bool(codings_of(response.headers.getall("Content-Encoding", ())))
+    decompressed = response.request.settings.decompress
+    return decompressed and bool(codings_of(response.headers.getall("Content-Encoding", ())))
 
 
 class Expected(NamedTuple):

@@ -75,6 +75,9 @@ class CallOptions(TypedDict, total=False):
     max_body: int | None
     """Bytes of a buffered response body, decompressed; None for no bound."""
 
+    decompress: bool
+    """False hands over the bytes of a success as they were sent, with their ``Content-Encoding``."""
+
     middlewares: Iterable[MiddlewareEntry]
     """Middlewares for this call, inside the client's of the same kind."""
 
@@ -137,6 +140,7 @@ _SETTINGS = frozenset(
     {
         "auth",
         "dec_hook",
+        "decompress",
         "error_types",
         "follow_redirects",
         "max_body",
@@ -212,6 +216,7 @@ def resolve_settings(base: CallSettings, given: Mapping[str, Any]) -> CallSettin
         changes["error_types"] = {**base.error_types, **added}
     if "max_body" in changes:
         check_max_body(changes["max_body"])
+    check_switch("decompress", changes.get("decompress", True))
     check_retry(changes.get("retry"))
     if "retry" in changes and "max_retries" not in changes:
         # A whole policy brings its own number: the client's must not cut into it.
@@ -224,6 +229,12 @@ def check_max_body(value: object) -> int | None:
     if value is None:
         return None
     return check_whole("max_body", value, unit="bytes", hint="None is no bound")
+
+
+def check_switch(name: str, value: object) -> None:
+    """Raise `TypeError` for what is not a bool."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
 
 
 def check_mapping(name: str, value: Any) -> Mapping[str, Any]:

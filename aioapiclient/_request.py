@@ -48,6 +48,7 @@ class CallSettings(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     error_types: Mapping[StatusKey, Any] = {}
     follow_redirects: bool = True
     max_body: int | None = 64 << 20
+    decompress: bool = True
     strict: bool = True
     dec_hook: Callable[[type, Any], Any] | None = None
     request_id_header: str = "x-request-id"

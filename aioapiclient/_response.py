@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin, overlo
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from ._codecs.content_type import as_json, charset_of, declared_charset, media_type
+from ._codecs.content_type import as_json, charset_of, codings_of, declared_charset, media_type
 from ._codecs.decoders import DecodeError, decoder_for
 from ._codecs.error_bodies import ProblemDetails, decode_error_body, error_type_for
 from ._codecs.error_detail import detail_of
@@ -621,7 +621,15 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         try:
             return decoder_for(target, content_type, settings.strict, settings.dec_hook)(body)
         except DecodeError as error:
+            if not settings.decompress and (codings := self._codings):
+                raise self.validation_error(
+                    f"decompress=False left the body as {codings[0][:20]!r}"
+                ) from None
             raise self.validation_error(error.reason, error.path) from error.cause
+
+    @property
+    def _codings(self) -> list[str]:
+        return codings_of(self.headers.getall("Content-Encoding", ()))
 
     def validation_error(self, reason: str, path: str = "$") -> APIResponseValidationError:
         """The error for a body that is not what was asked for, with a bounded excerpt as attribute."""

@@ -58,7 +58,8 @@ def test_the_options_of_a_call_are_those_of_the_design() -> None:
     request = set(RequestOptions.__annotations__)
 
     assert call - LATER == {
-        "auth", "error_types", "extensions", "extra_body", "follow_redirects", "headers", "idempotency_key",
+        "auth", "decompress", "error_types", "extensions", "extra_body", "follow_redirects", "headers",
+        "idempotency_key",
         "idempotent", "max_body", "max_retries", "middlewares", "ok_statuses", "params", "retry", "timeout",
     }  # fmt: skip
     assert request - call - LATER == {"path_params", "json", "data", "content"}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -29,6 +32,7 @@ from servers import (
     until,
 )
 
+from aioapiclient import AsyncAPIClient
 from aioapiclient._request import DEFAULT_SETTINGS, APIRequest, CallSettings
 from aioapiclient._response import AsyncAPIResponse
 from aioapiclient._transport.transport import AiohttpTransport
@@ -39,6 +43,7 @@ from aioapiclient.errors import (
     APITimeoutError,
     BodyTooLargeError,
     ClientClosedError,
+    NotFoundError,
 )
 
 BODY = b'{"name": "' + b"aioapiclient " * 300 + b'"}'
@@ -153,6 +158,90 @@ async def test_codings(transport: AiohttpTransport, coding: str, data: bytes) ->
             assert await (await transport(get(server.url, max_body=len(BODY)))).read() == BODY
             assert await chunks(await transport(get(server.url))) == BODY
             assert server.connections == 1
+
+
+# --- bodies as they were sent
+
+PACKED = gzip.compress(BODY)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+async def test_a_body_as_it_was_sent(framing: str) -> None:
+    """With decompress=False a body is the bytes that were sent, with their coding, however it is read."""
+    make = ok if framing == "length" else chunked
+    digest = f"sha256:{hashlib.sha256(PACKED).hexdigest()}"
+    async with (
+        raw_server(respond(make(PACKED, Content_Encoding="gzip"))) as server,
+        AsyncAPIClient(server.url) as api,
+    ):
+        assert await api.get("/", bytes, decompress=False) == PACKED
+        response = await api.get("/", AsyncAPIResponse[bytes], decompress=False)
+        assert (response.headers["Content-Encoding"], response.body) == ("gzip", PACKED)
+        async with api.open("GET", "/", decompress=False) as opened:
+            assert b"".join([piece async for piece in opened.iter_bytes()]) == PACKED
+        raw = await api.get("/", aiohttp.ClientResponse, decompress=False)
+        assert await raw.read() == PACKED
+        with TemporaryDirectory() as folder:
+            target = Path(folder, "object.gz")
+            async with api.open("GET", "/", decompress=False) as opened:
+                assert await opened.write_to_file(target, digest=digest) == len(PACKED)
+            assert await asyncio.to_thread(target.read_bytes) == PACKED
+        assert await api.get("/", bytes) == BODY
+        assert server.connections == 1
+
+
+async def test_a_range_of_what_was_sent() -> None:
+    """A part of a stored object, which no decoder could take, is handed over as it is, and bounded."""
+    part = PACKED[10:30]
+    answer = response("206 Partial Content", part, Content_Encoding="gzip", Content_Range="bytes 10-29/99")
+    async with raw_server(respond(answer)) as server, AsyncAPIClient(server.url) as api:
+        assert await api.get("/", bytes, decompress=False, headers={"Range": "bytes=10-29"}) == part
+        with pytest.raises(BodyTooLargeError):
+            await api.get("/", bytes, decompress=False, max_body=19)
+
+
+@pytest.mark.parametrize("cast_to", [bytes, aiohttp.ClientResponse])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_error_is_decompressed_all_the_same(cast_to: Any, stream: bool) -> None:
+    """The body of an error is for the client to read, whatever the call says of its own."""
+    answer = response("404 Not Found", gzip.compress(b'{"message":"gone"}'), Content_Encoding="gzip")
+    async with raw_server(respond(answer)) as server, AsyncAPIClient(server.url) as api:
+        with pytest.raises(NotFoundError, match=r"404 Not Found: gone$"):
+            if stream:
+                async with api.open("GET", "/", decompress=False):
+                    pass
+            else:
+                await api.get("/", cast_to, decompress=False)
+        wanted = await api.get("/", bytes, decompress=False, ok_statuses={404})
+        assert gzip.decompress(wanted) == b'{"message":"gone"}'
+
+
+async def test_a_type_needs_its_body_decompressed() -> None:
+    """A typed call with decompress=False fails on a coded body by the name of its coding, and reads others."""
+    async with (
+        raw_server(respond(ok(gzip.compress(b"[1]"), Content_Encoding="gzip"))) as server,
+        AsyncAPIClient(server.url) as api,
+    ):
+        with pytest.raises(APIResponseValidationError, match="decompress=False left the body as 'gzip'"):
+            await api.get("/", list[int], decompress=False)
+    async with (
+        raw_server(respond(ok(b"[1]", Content_Encoding="none"))) as server,
+        AsyncAPIClient(server.url) as api,
+    ):
+        assert await api.get("/", list[int], decompress=False) == [1]
+        with pytest.raises(TypeError, match="decompress must be a bool, not str"):
+            await api.get("/", list[int], decompress="no")  # type: ignore[arg-type]
+
+
+async def test_a_borrowed_session_hands_over_what_was_sent() -> None:
+    """A session of the user's decompresses nothing of it either."""
+    async with (
+        raw_server(respond(ok(PACKED, Content_Encoding="gzip"))) as server,
+        aiohttp.ClientSession() as session,
+        AsyncAPIClient(server.url, session=session) as api,
+    ):
+        assert await api.get("/", bytes, decompress=False) == PACKED
+        assert await api.get("/", bytes) == BODY
 
 
 async def test_coding_in_drops(transport: AiohttpTransport) -> None:

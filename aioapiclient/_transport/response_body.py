@@ -58,8 +58,9 @@ class WireBody:
         self._failure = failure
         if request.cast_to is aiohttp.ClientResponse:
             self.raw = getattr(raw, "given", raw)
-        if "Content-Encoding" in headers:
-            self._coded = self.raw is None
+        if "Content-Encoding" in headers and _is_decoded(raw.status, request):
+            # aiohttp has decompressed its own response, unless it was told not to.
+            self._coded = self.raw is None or not request.settings.decompress
             self._plain = False
         if "Content-Length" not in headers and "Transfer-Encoding" not in headers:
             self._watch_end()
@@ -260,6 +261,12 @@ class WireBody:
             status=self._raw.status,
             retries_taken=request.attempt,
         )
+
+
+def _is_decoded(status: int, request: APIRequest) -> bool:
+    """Whether content codings are taken off: always off errors, which the client reads itself."""
+    settings = request.settings
+    return settings.decompress or not (status // 100 == 2 or status in settings.ok_statuses)
 
 
 def _look(lost: asyncio.Future[None]) -> None:

@@ -181,7 +181,7 @@ class AiohttpTransport:
         if "Accept-Encoding" not in headers:
             headers["Accept-Encoding"] = _accept_encoding(request)
         if request.cast_to is aiohttp.ClientResponse:
-            options["auto_decompress"] = True
+            options["auto_decompress"] = request.settings.decompress
         if request.body is not None:
             _add_body(request, request.body, options)
         if self._borrowed is not None:
