@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 import msgspec
 
 from ._checks import check_statuses, check_whole
+from ._codecs.custom import Decoders
 from ._codecs.error_bodies import check_error_types
 from ._request import CallSettings
 from ._types import NOT_GIVEN, HeaderLayer, Params, StatusKey, Timeout, check_max_retries
@@ -124,6 +125,7 @@ class ClientOptions(TypedDict, total=False):
     strict_response_validation: bool
     dec_hook: Callable[[type, Any], Any] | None
     enc_hook: Callable[[Any], Any] | None
+    decoders: Mapping[str, Callable[[bytes, Any], Any]] | None
     error_types: Mapping[StatusKey, Any] | None
     idempotency_header: str | None
     request_id_header: str
@@ -140,6 +142,7 @@ _SETTINGS = frozenset(
     {
         "auth",
         "dec_hook",
+        "decoders",
         "decompress",
         "error_types",
         "follow_redirects",
@@ -210,9 +213,11 @@ def resolve_settings(base: CallSettings, given: Mapping[str, Any]) -> CallSettin
         changes["max_retries"] = None if given_retries is NOT_GIVEN else check_max_retries(given_retries)
     if "ok_statuses" in changes:
         changes["ok_statuses"] = check_statuses("ok_statuses", changes["ok_statuses"])
+    if changes.get("decoders") is not None:
+        changes["decoders"] = Decoders(check_mapping("decoders", changes["decoders"]), base.decoders)
     if "error_types" in changes:
         added: Any = check_mapping("error_types", changes["error_types"] or {})
-        check_error_types(added, base.dec_hook)
+        check_error_types(added, base.dec_hook, base.decoders)
         changes["error_types"] = {**base.error_types, **added}
     if "max_body" in changes:
         check_max_body(changes["max_body"])

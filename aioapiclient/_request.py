@@ -16,6 +16,7 @@ from ._body.body import Body
 from ._body.sources import Content
 from ._cancel_scope import Scope
 from ._codecs.accept import JSON
+from ._codecs.custom import Decoders
 from ._headers import Layer, check_layer, overlay
 from ._types import DEFAULT_TIMEOUT, NOT_GIVEN, HeaderLayer, NotGiven, Omit, StatusKey, Timeout
 from ._url.base import BaseURL, append_params, check_url, redact_url
@@ -51,6 +52,7 @@ class CallSettings(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     decompress: bool = True
     strict: bool = True
     dec_hook: Callable[[type, Any], Any] | None = None
+    decoders: Decoders | None = None
     request_id_header: str = "x-request-id"
 
     total_ends_at_head: bool = False

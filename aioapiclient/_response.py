@@ -603,6 +603,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             target,
             strict=settings.strict,
             dec_hook=settings.dec_hook,
+            decoders=settings.decoders,
             tell=tell,
         )
 
@@ -619,7 +620,9 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         if content_type is None:
             content_type = self.headers.get("Content-Type")
         try:
-            return decoder_for(target, content_type, settings.strict, settings.dec_hook)(body)
+            return decoder_for(target, content_type, settings.strict, settings.dec_hook, settings.decoders)(
+                body
+            )
         except DecodeError as error:
             if not settings.decompress and (codings := self._codings):
                 raise self.validation_error(

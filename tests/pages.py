@@ -112,6 +112,10 @@ async def _echo(request: web.Request) -> web.Response:
     )
 
 
+async def _users_as_csv(request: web.Request) -> web.Response:
+    return web.Response(text="id,login\n7,ada\n8,bob\n", content_type="text/csv")
+
+
 async def _events(request: web.Request) -> web.Response:
     return web.Response(text='data: {"n": 1}\n\ndata: {"n": 2}\n\n', content_type="text/event-stream")
 
@@ -191,6 +195,7 @@ def documented_api(elsewhere: str) -> web.Application:
         [
             web.get("/repos/{owner}/{name}", _repository),
             web.get("/v1/users", DEMO.list_users),
+            web.get("/v1/users.csv", _users_as_csv),
             web.post("/v1/users", DEMO.create_user),
             web.get("/v1/users/{id}", DEMO.show_user),
             web.get("/v1/events", _events),

@@ -359,7 +359,8 @@ class BaseClient:
                 " client.open(method, path) gives an unread response"
             )
         if cast_to is not ServerSentEvent:
-            check_cast_to(cast_to, self._config.settings.dec_hook)
+            settings = self._config.settings
+            check_cast_to(cast_to, settings.dec_hook, settings.decoders)
 
     async def _prepare(self, given: RequestOptions) -> RequestOptions:
         if "_prepare_options" in self._own_hooks:
@@ -400,8 +401,10 @@ class BaseClient:
         stream: bool = False,
     ) -> APIRequest:
         target = result_type(cast_to)
-        check_cast_to(target, self._config.settings.dec_hook)
-        accept = ANYTHING if str(method).upper() == "HEAD" else accept_for(target)
+        settings = self._config.settings
+        check_cast_to(target, settings.dec_hook, settings.decoders)
+        is_head = str(method).upper() == "HEAD"
+        accept = ANYTHING if is_head else accept_for(target, settings.decoders)
         return self._build(method, path, cast_to, given, params, stream=stream, accept=accept)
 
     def _build(

@@ -71,6 +71,8 @@ class AsyncAPIClient(BaseClient):
             only coerces (``"1"`` to ``1``).
         dec_hook: msgspec's hook to decode types that it does not know.
         enc_hook: msgspec's hook to encode types that it does not know.
+        decoders: Functions ``f(body: bytes, type)`` by media type (``application/xml``) or suffix
+            (``+xml``), for content types that msgspec does not read.
         error_types: The types of error bodies: ``{404: NotFound, "4XX": Problem, "default": Any}``.
         idempotency_header: A header that carries a key with every POST and PATCH, the same on each attempt.
         request_id_header: The response header that carries the server's request ID.
@@ -105,6 +107,7 @@ class AsyncAPIClient(BaseClient):
         strict_response_validation: bool = True,
         dec_hook: Callable[[type, Any], Any] | None = None,
         enc_hook: Callable[[Any], Any] | None = None,
+        decoders: Mapping[str, Callable[[bytes, Any], Any]] | None = None,
         error_types: Mapping[StatusKey, Any] | None = None,
         idempotency_header: str | None = None,
         request_id_header: str = "x-request-id",
@@ -830,7 +833,8 @@ class AsyncAPIClient(BaseClient):
             )
         if isinstance(started, AsyncAPIResponse) and path_params is not None:
             raise TypeError("path_params fill a path, and started is a response")
-        check_cast_to(result_type(cast_to), self._config.settings.dec_hook)
+        settings = self._config.settings
+        check_cast_to(result_type(cast_to), settings.dec_hook, settings.decoders)
         given = layer_options({} if path_params is None else {"path_params": path_params}, options)
         each = self._config.timeout
         if "timeout" in given:

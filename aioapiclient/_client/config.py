@@ -45,7 +45,8 @@ _IN_CHAIN: Final = ("auth", "default_headers", "retry", "trusted_origins", "midd
 
 # The client's name for what a call's settings call otherwise.
 _SETTINGS: Final = {
-    "dec_hook": "dec_hook",  # first: error types may need it
+    "dec_hook": "dec_hook",  # first, with decoders: error types may need them
+    "decoders": "decoders",
     "max_retries": "max_retries",
     "error_types": "error_types",
     "follow_redirects": "follow_redirects",
@@ -171,6 +172,7 @@ def _over(below: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]
 _MERGED: Final[Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Any]]] = {
     "default_headers": merge_headers,
     "default_params": _over_params,
+    "decoders": _over,
     "error_types": _over,
 }
 

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from .custom import Decoders
 from .open import members
 
-__all__ = ["ANYTHING", "JSON", "accept_for"]
+__all__ = ["ANYTHING", "JSON", "accept_for", "takes_any"]
 
 ANYTHING: Final = "*/*"
 # Servers that negotiate (RFC 9110 §12.5.1) answer an error as a problem only where it is named.
 JSON: Final = "application/json, application/problem+json"
 
 
-def accept_for(cast_to: Any) -> str:
+def accept_for(cast_to: Any, decoders: Decoders | None = None) -> str:
     """Return the Accept header for a body that is decoded to *cast_to*.
 
-    Text, bytes and what is discarded may be of any type; all else is asked for as JSON.
+    Text, bytes and what is discarded may be of any type. All else is asked for as JSON, and as what
+    *decoders* read where the server has no JSON.
     """
-    is_any = all(member in (str, bytes, type(None)) for member in members(cast_to))
-    return ANYTHING if is_any else JSON
+    if takes_any(cast_to):
+        return ANYTHING
+    added = () if decoders is None else (one for one in decoders.media_types if one not in JSON.split(", "))
+    return ", ".join((JSON, *(f"{media};q=0.9" for media in added)))
+
+
+def takes_any(cast_to: Any) -> bool:
+    """Whether *cast_to* is the body itself, as text or bytes, or discards it."""
+    return all(member in (str, bytes, type(None)) for member in members(cast_to))

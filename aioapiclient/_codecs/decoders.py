@@ -21,10 +21,12 @@ import msgspec
 import msgspec.toml
 import msgspec.yaml
 
+from .accept import takes_any
 from .content_type import LONGEST_HEADER, Format, parse_content_type
-from .failures import FAILURES, Asked, DecodeError, explain
+from .custom import DecoderFunction, Decoders
+from .failures import FAILURES, Asked, DecodeError, explain, explain_hook
 from .open import DecHook, check_opens, closed, members, open_hook, reached
-from .type_check import check_classes, check_is_type, name_of
+from .type_check import NotATypeError, check_classes, check_is_type, name_of
 
 __all__ = ["FAILURES", "DecodeError", "check_cast_to", "decode_body", "decoder_for", "unguarded"]
 
@@ -38,8 +40,9 @@ def decode_body(
     *,
     strict: bool = True,
     dec_hook: DecHook | None = None,
+    decoders: Decoders | None = None,
 ) -> Any:
-    """*body* as *cast_to*, by the codec of *content_type*.
+    """*body* as *cast_to*, by the codec of *content_type*: the function that *decoders* has for it first.
 
     ``bytes`` and ``str`` are the body itself, None discards it, `Any` is plain data (text for text,
     bytes for what has no codec). All else is decoded and validated; where the content type names no
@@ -51,41 +54,107 @@ def decode_body(
 
     Raises `DecodeError` for a body that does not fit, and `TypeError` for a type that msgspec cannot decode.
     """
-    return decoder_for(cast_to, content_type, strict, dec_hook)(body)
+    return decoder_for(cast_to, content_type, strict, dec_hook, decoders)(body)
 
 
 def decoder_for(
-    cast_to: Any, content_type: str | None, strict: bool = True, dec_hook: DecHook | None = None
+    cast_to: Any,
+    content_type: str | None,
+    strict: bool = True,
+    dec_hook: DecHook | None = None,
+    decoders: Decoders | None = None,
 ) -> Decode:
     """The function that decodes bodies of this content type, to hold on to or to ask for each time."""
     if content_type is not None and len(content_type) > LONGEST_HEADER:
         content_type = content_type[:LONGEST_HEADER]  # what is remembered below is a server's to choose
     try:
-        return _decoder_by_header(cast_to, content_type, strict, dec_hook)
+        return _decoder_by_header(cast_to, content_type, strict, dec_hook, decoders)
     except TypeError:
         # Not hashable (Annotated with a list): works without the cache. Not decodable: raises again.
-        _, kind, charset = parse_content_type(content_type)
-        return _decoder(cast_to, kind, charset, strict, dec_hook)
+        return _chosen(_decoder, cast_to, content_type, strict, dec_hook, decoders)
 
 
 @functools.lru_cache(maxsize=512)
 def _decoder_by_header(
-    cast_to: Any, content_type: str | None, strict: bool, dec_hook: DecHook | None
+    cast_to: Any,
+    content_type: str | None,
+    strict: bool,
+    dec_hook: DecHook | None,
+    decoders: Decoders | None,
 ) -> Decode:
-    _, kind, charset = parse_content_type(content_type)
-    return _cached_decoder(cast_to, kind, charset, strict, dec_hook)
+    return _chosen(_cached_decoder, cast_to, content_type, strict, dec_hook, decoders)
 
 
-def check_cast_to(cast_to: Any, dec_hook: DecHook | None = None, name: str = "cast_to") -> None:
+def _chosen(
+    make: Callable[..., Decode],
+    cast_to: Any,
+    content_type: str | None,
+    strict: bool,
+    dec_hook: DecHook | None,
+    decoders: Decoders | None,
+) -> Decode:
+    """The function of the user's for this content type, or what *make* gives for it."""
+    media, kind, charset = parse_content_type(content_type)
+    function = None if decoders is None else decoders.find(media)
+    if function is not None:
+        check_is_type(cast_to)
+        if not takes_any(cast_to):
+            return _by_function(function, cast_to)
+    try:
+        return make(cast_to, kind, charset, strict, dec_hook)
+    except TypeError as error:
+        if decoders is None or isinstance(error.__cause__, NotATypeError):
+            raise
+        reason = str(error)
+    # Another content type may come, of which a function of the user's makes such an object.
+    return functools.partial(_refuse, reason)
+
+
+def _refuse(reason: str, body: bytes) -> NoReturn:
+    raise DecodeError(reason)
+
+
+def _by_function(function: DecoderFunction, cast_to: Any) -> Decode:
+    """*function* as a decoder, with all that it raises as a `DecodeError`."""
+    optional = any(_admits_none(one) for one in members(cast_to))
+    asked = _AskedFor(cast_to, _words)
+
+    def run(body: bytes) -> Any:
+        if optional and not body:
+            return None
+        try:
+            return function(body, cast_to)
+        except msgspec.MsgspecError as error:
+            failure = explain(error, asked.with_body(body))
+        except Exception as error:  # a parser may raise anything: xml.etree's is a SyntaxError
+            failure = explain_hook(error, asked.with_body(body))
+        raise failure if body else DecodeError("the body is empty")
+
+    return run
+
+
+def _words(body: bytes) -> list[str]:
+    """The text of a body in a format that only its function knows, and its longer words."""
+    text = body.decode("utf-8", "replace")
+    return [text, *re.findall(r"\w{4,}", text)]
+
+
+def check_cast_to(
+    cast_to: Any,
+    dec_hook: DecHook | None = None,
+    decoders: Decoders | None = None,
+    name: str = "cast_to",
+) -> None:
     """Raise `TypeError` if nothing can be decoded to *cast_to*; cheap after the first time.
 
     Args:
         cast_to: The type, with all that its fields come to.
         dec_hook: The hook that makes the classes that msgspec does not know.
+        decoders: Functions that may make any class of the content types that they read.
         name: How the message calls the argument.
     """
     try:
-        decoder_for(cast_to, "application/json", True, dec_hook)
+        decoder_for(cast_to, "application/json", True, dec_hook, decoders)
     except TypeError as error:
         message, cause = str(error), error.__cause__
     else:

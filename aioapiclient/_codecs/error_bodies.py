@@ -11,6 +11,7 @@ import msgspec
 from aioapiclient.errors import InvalidRequestError
 
 from .content_type import as_json, parse_content_type
+from .custom import Decoders
 from .decoders import DecodeError, check_cast_to, decode_body
 from .open import DecHook
 
@@ -40,19 +41,22 @@ def decode_error_body(
     *,
     strict: bool = True,
     dec_hook: DecHook | None = None,
+    decoders: Decoders | None = None,
     tell: Callable[[str], object] = bool,
 ) -> Any:
     """The body of an error, as well as it can be read; it never raises, so it never masks the error itself.
 
     *error_type* if it fits; else `ProblemDetails`, plain data for JSON and its like (declared, or
-    looking it), text without outer blanks, and None for an empty body. *tell* is told why a body does
-    not fit *error_type*, in words that hold nothing of the body.
+    looking it), what *decoders* make of it, text without outer blanks, and None for an empty body.
+    *tell* is told why a body does not fit *error_type*, in words that hold nothing of the body.
     """
     if not body or body.isspace():
         return None
     if error_type is not None and error_type is not ProblemDetails:
         try:
-            return decode_body(body, error_type, content_type, strict=strict, dec_hook=dec_hook)
+            return decode_body(
+                body, error_type, content_type, strict=strict, dec_hook=dec_hook, decoders=decoders
+            )
         except DecodeError as error:
             tell(str(error))
         except Exception as error:  # what a hook raises: the status is what has to be reported
@@ -61,9 +65,9 @@ def decode_error_body(
     text = body.decode(charset, "replace").removeprefix("\ufeff").strip()
     if kind in _UNCODED and text[:1] in ("{", "["):
         kind, content_type = "json", as_json(content_type)
-    if kind not in _UNCODED:
+    if kind not in _UNCODED or (decoders is not None and decoders.find(media) is not None):
         try:
-            data = decode_body(body, Any, content_type)
+            data = decode_body(body, Any, content_type, decoders=decoders)
         except DecodeError:
             pass
         else:
@@ -87,11 +91,13 @@ def error_type_for(status: int, error_types: Mapping[int | str, Any] | None) -> 
     return None
 
 
-def check_error_types(error_types: Mapping[int | str, Any], dec_hook: DecHook | None = None) -> None:
+def check_error_types(
+    error_types: Mapping[Any, Any], dec_hook: DecHook | None = None, decoders: Decoders | None = None
+) -> None:
     """Refuse a key that no status could match (`InvalidRequestError`) and a type that cannot be decoded."""
     for key, error_type in error_types.items():
         if key != "default" and not re.fullmatch(r"[1-5](?:\d\d|XX)", str(key)):
             raise InvalidRequestError(f"error_types: {key!r} is no status, no '4XX' and not 'default'")
         if isinstance(key, str) and key.isdigit():
             raise TypeError(f"error_types: the status {key!r} must be an int")
-        check_cast_to(error_type, dec_hook, f"error_types[{key!r}]")
+        check_cast_to(error_type, dec_hook, decoders, f"error_types[{key!r}]")

@@ -11,7 +11,7 @@ import msgspec.inspect
 
 from .open import Open, reached
 
-__all__ = ["check_classes", "check_is_type", "name_of"]
+__all__ = ["NotATypeError", "check_classes", "check_is_type", "name_of"]
 
 _PYDANTIC: Final = "; for pydantic that is dec_hook=lambda type, value: type.model_validate(value)"
 
@@ -33,23 +33,27 @@ def _names(types: Any) -> str:
 _COLLECTIONS: Final = (list, tuple, set, frozenset)
 
 
+class NotATypeError(TypeError):
+    """A value stands where a type is expected."""
+
+
 def check_is_type(cast_to: Any) -> None:
-    """Raise `TypeError` for what was meant as a type and is a value, with the type to write instead."""
+    """Raise `NotATypeError` for what was meant as a type and is a value, with the type to write instead."""
     if isinstance(cast_to, str):
         hint = f"the class itself, {cast_to}" if cast_to.isidentifier() else "the type itself"
-        raise TypeError(f"it is a str; give {hint}")
+        raise NotATypeError(f"it is a str; give {hint}")
     items: Any = cast_to
     kind = type(items).__name__
     either = " | ".join(name_of(one) for one in items) if isinstance(cast_to, _COLLECTIONS) else ""
     if isinstance(cast_to, dict):
         wanted = " | ".join(f"dict[{_names(pair)}]" for pair in items.items())
-        raise TypeError(f"it is a dict; write {wanted or 'dict'}")
+        raise NotATypeError(f"it is a dict; write {wanted or 'dict'}")
     if isinstance(cast_to, tuple) and len(items) > 1:
-        raise TypeError(f"it is a tuple; write {either} for one of them, tuple[{_names(items)}] for all")
+        raise NotATypeError(f"it is a tuple; write {either} for one of them, tuple[{_names(items)}] for all")
     if isinstance(cast_to, _COLLECTIONS):
-        raise TypeError(f"it is a {kind}; write {f'{kind}[{either}]' if either else kind}")
+        raise NotATypeError(f"it is a {kind}; write {f'{kind}[{either}]' if either else kind}")
     if isinstance(cast_to, msgspec.Struct | int | float | bytes):
-        raise TypeError(f"it is a value; give its type, {kind}")
+        raise NotATypeError(f"it is a value; give its type, {kind}")
 
 
 class _Found(NamedTuple):

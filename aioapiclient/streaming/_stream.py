@@ -54,7 +54,10 @@ _EXCERPT: Final = 200  # characters, as in any `APIResponseValidationError`
 def stream_error(event: ServerSentEvent, response: AsyncAPIResponse[Any]) -> APIStreamError:
     """The error for an event that reports one: its body decoded, its ``type`` from there."""
     request = response.request
-    body = decode_error_body(event.raw, "application/json")
+    settings = request.settings
+    body = decode_error_body(
+        event.raw, "application/json", strict=settings.strict, decoders=settings.decoders
+    )
     return APIStreamError(
         f"{request.label}: the stream reported an error",
         reason="event",
@@ -339,7 +342,7 @@ class AsyncStream(Generic[T_co]):
         if cast_to is str:
             return _text
         settings = self._response.request.settings
-        return decoder_for(cast_to, "application/json", settings.strict, settings.dec_hook)
+        return decoder_for(cast_to, "application/json", settings.strict, settings.dec_hook, settings.decoders)
 
     def _sift(self, events: Iterable[ServerSentEvent]) -> Iterable[Any]:
         """What is to be decoded of *events*: ends, errors and signs of life are taken out."""
