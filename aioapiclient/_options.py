@@ -11,7 +11,7 @@ from ._checks import check_statuses, check_whole
 from ._codecs.custom import Decoders
 from ._codecs.error_bodies import check_error_types
 from ._request import CallSettings
-from ._types import NOT_GIVEN, HeaderLayer, Params, StatusKey, Timeout, check_max_retries
+from ._types import NOT_GIVEN, ErrorTypes, HeaderLayer, Params, Timeout, check_max_retries
 from .middleware.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class CallOptions(TypedDict, total=False):
     ok_statuses: Iterable[int]
     """Statuses beyond 2xx that are no error in this call."""
 
-    error_types: Mapping[StatusKey, Any]
+    error_types: ErrorTypes
     """What error bodies decode to; merged over the client's."""
 
     follow_redirects: bool
@@ -126,7 +126,7 @@ class ClientOptions(TypedDict, total=False):
     dec_hook: Callable[[type, Any], Any] | None
     enc_hook: Callable[[Any], Any] | None
     decoders: Mapping[str, Callable[[bytes, Any], Any]] | None
-    error_types: Mapping[StatusKey, Any] | None
+    error_types: ErrorTypes | None
     idempotency_header: str | None
     request_id_header: str
     follow_redirects: bool

@@ -18,7 +18,7 @@ from ._cancel_scope import Scope
 from ._codecs.accept import JSON
 from ._codecs.custom import Decoders
 from ._headers import Layer, check_layer, overlay
-from ._types import DEFAULT_TIMEOUT, NOT_GIVEN, HeaderLayer, NotGiven, Omit, StatusKey, Timeout
+from ._types import DEFAULT_TIMEOUT, NOT_GIVEN, HeaderLayer, NotGiven, Omit, Timeout
 from ._url.base import BaseURL, append_params, check_url, redact_url
 from ._url.origins import TrustedOrigins
 from .errors import APITimeoutError, TimeoutPhase
@@ -46,7 +46,7 @@ class CallSettings(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """`NOT_GIVEN` leaves it to the `AuthMiddleware`; None sends no credential."""
 
     ok_statuses: frozenset[int] = frozenset()
-    error_types: Mapping[StatusKey, Any] = {}
+    error_types: Mapping[Any, Any] = {}
     follow_redirects: bool = True
     max_body: int | None = 64 << 20
     decompress: bool = True

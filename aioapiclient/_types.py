@@ -54,8 +54,10 @@ HeaderLayer: TypeAlias = Mapping[str, str | Omit]
 Params: TypeAlias = Mapping[str, Any]
 """Query parameters of one layer."""
 
-StatusKey: TypeAlias = int | str
-"""A status code, ``"4XX"``-like, or ``"default"``."""
+# Any key, though only statuses, "4XX" and "default" are accepted: Mapping is invariant in its key, and a
+# ``dict[int, type]`` in a variable is not a ``Mapping[int | str, Any]``.
+ErrorTypes: TypeAlias = Mapping[Any, Any]
+"""Types by a status code, ``"4XX"`` and its like, or ``"default"``."""
 
 
 class Timeout(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):

@@ -17,7 +17,7 @@ from aioapiclient._pagination import AsyncPage, AsyncPaginator, PageMaker
 from aioapiclient._query import DEFAULT_STYLE, QueryStyle
 from aioapiclient._response import AsyncAPIResponse, result_type
 from aioapiclient._transport.transport import AiohttpTransport
-from aioapiclient._types import NOT_GIVEN, HeaderLayer, NotGiven, Params, StatusKey, Timeout, as_timeout
+from aioapiclient._types import NOT_GIVEN, ErrorTypes, HeaderLayer, NotGiven, Params, Timeout, as_timeout
 from aioapiclient.contract import Auth, Handler, Middleware, MiddlewareEntry
 from aioapiclient.middleware.retry import RetryBudget, RetryPolicy
 from aioapiclient.streaming import SSEStream
@@ -108,7 +108,7 @@ class AsyncAPIClient(BaseClient):
         dec_hook: Callable[[type, Any], Any] | None = None,
         enc_hook: Callable[[Any], Any] | None = None,
         decoders: Mapping[str, Callable[[bytes, Any], Any]] | None = None,
-        error_types: Mapping[StatusKey, Any] | None = None,
+        error_types: ErrorTypes | None = None,
         idempotency_header: str | None = None,
         request_id_header: str = "x-request-id",
         follow_redirects: bool = True,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Annotated, Any, BinaryIO, Literal, TypeAlias, TypedDict, Unpack, assert_type
 
 import aiohttp
@@ -347,3 +348,30 @@ def sentinels(value: str | NotGiven | Omit) -> None:
         assert_type(value, str)
     assert_type(OMIT, Omit)
     assert_type(NOT_GIVEN, NotGiven)
+
+
+async def error_types_may_be_any_ordinary_dict(client: AsyncAPIClient) -> None:
+    """A mapping in a variable has a type of its own, and passes all the same."""
+    by_status: dict[int, type] = {404: User}
+    by_class: dict[str, Any] = {"4XX": User, "default": Any}
+    by_both: dict[int | str, Any] = {404: User, "default": Any}
+    by_enum: dict[HTTPStatus, type[User]] = {HTTPStatus.NOT_FOUND: User}
+    frozen: Mapping[int, type] = by_status
+    mixed = {404: User, "default": Cat}
+    for_calls: CallOptions = {"error_types": by_status}
+    AsyncAPIClient("https://h", error_types=by_status).with_options(error_types=by_class)
+    AsyncAPIClient("https://h", error_types=by_both).with_options(error_types=frozen)
+    AsyncAPIClient("https://h", error_types=mixed).with_options(error_types=by_enum)
+    await client.get("/", User, error_types=by_status, options=for_calls)
+    await client.get("/", User, error_types=by_enum)
+    await client.get("/", User, error_types={HTTPStatus.NOT_FOUND: User, "5XX": Row})
+
+
+def decoders_may_be_any_ordinary_dict() -> None:
+    """Functions for other content types are given by a dict in a variable too, and take their own types."""
+
+    def read_user(body: bytes, wanted: type[User]) -> User:
+        return wanted(len(body))
+
+    decoders = {"application/xml": read_user}
+    AsyncAPIClient("https://h", decoders=decoders).with_options(decoders={"text/csv": read_user})
