@@ -127,6 +127,7 @@ class ClientOptions(TypedDict, total=False):
     enc_hook: Callable[[Any], Any] | None
     decoders: Mapping[str, Callable[[bytes, Any], Any]] | None
     error_types: ErrorTypes | None
+    error_detail: bool
     idempotency_header: str | None
     request_id_header: str
     follow_redirects: bool
@@ -144,6 +145,7 @@ _SETTINGS = frozenset(
         "dec_hook",
         "decoders",
         "decompress",
+        "error_detail",
         "error_types",
         "follow_redirects",
         "max_body",
@@ -221,7 +223,8 @@ def resolve_settings(base: CallSettings, given: Mapping[str, Any]) -> CallSettin
         changes["error_types"] = {**base.error_types, **added}
     if "max_body" in changes:
         check_max_body(changes["max_body"])
-    check_switch("decompress", changes.get("decompress", True))
+    for switch in ("decompress", "error_detail"):
+        check_switch(switch, changes.get(switch, True))
     check_retry(changes.get("retry"))
     if "retry" in changes and "max_retries" not in changes:
         # A whole policy brings its own number: the client's must not cut into it.

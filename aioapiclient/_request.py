@@ -47,6 +47,7 @@ class CallSettings(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     ok_statuses: frozenset[int] = frozenset()
     error_types: Mapping[Any, Any] = {}
+    error_detail: bool = True
     follow_redirects: bool = True
     max_body: int | None = 64 << 20
     decompress: bool = True

@@ -576,7 +576,12 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         return self._error_body_as(error_type_for(self.status, self.request.settings.error_types))
 
     def error_detail(self, body: Any) -> str | None:
-        """Return what an error says to people, as one printable line; *body* is what `error_body` gave."""
+        """Return what an error says to people, as one printable line; *body* is what `error_body` gave.
+
+        None where it says nothing to them, and with the client's ``error_detail=False``.
+        """
+        if not self.request.settings.error_detail:
+            return None
         media = media_type(self.headers.get("Content-Type"))
         is_problem = media == "application/problem+json" or isinstance(body, ProblemDetails)
         detail = detail_of(body, self.request, is_problem=is_problem)

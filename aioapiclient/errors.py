@@ -266,7 +266,10 @@ class APIStatusError(APIError):
     """The server's name for this request, from the header that the client names."""
 
     detail: str | None
-    """What the server says to people, as the message ends with it: one line, at most 300 characters."""
+    """What the server says to people, as the message ends with it: one line, at most 300 characters.
+
+    None where it says nothing to them, and with the client's ``error_detail=False``.
+    """
 
     def __init__(
         self,

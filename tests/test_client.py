@@ -83,6 +83,7 @@ def test_the_constructor_has_the_keywords_of_the_design() -> None:
         "enc_hook": None,
         "decoders": None,
         "error_types": None,
+        "error_detail": True,
         "idempotency_header": None,
         "request_id_header": "x-request-id",
         "follow_redirects": True,

@@ -553,6 +553,20 @@ async def test_what_the_server_says_does_not_depend_on_error_types(error_type: A
     assert isinstance(raised.value.body, error_type if isinstance(error_type, type) else dict)
 
 
+async def test_what_the_server_says_can_be_left_out() -> None:
+    """With error_detail=False of a client, or a view, the text and `detail` have nothing of the body."""
+    script = Script(reply(404, {"message": "No such user"}))
+    async with Client(BASE, transport=script, error_detail=False) as api:
+        with pytest.raises(APIStatusError) as raised:
+            await api.get("/x")
+        assert (str(raised.value), raised.value.detail) == (f"GET {BASE}/x: 404 Not Found", None)
+        assert raised.value.body == {"message": "No such user"}
+        with pytest.raises(APIStatusError, match=r": No such user$"):
+            await api.with_options(error_detail=True).get("/x")
+    with pytest.raises(TypeError, match="error_detail must be a bool, not str"):
+        Client(BASE, error_detail="no")  # type: ignore[arg-type]
+
+
 # --- an error body of another type
 
 

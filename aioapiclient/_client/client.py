@@ -74,6 +74,7 @@ class AsyncAPIClient(BaseClient):
         decoders: Functions ``f(body: bytes, type)`` by media type (``application/xml``) or suffix
             (``+xml``), for content types that msgspec does not read.
         error_types: The types of error bodies: ``{404: NotFound, "4XX": Problem, "default": Any}``.
+        error_detail: Whether the text of a status error ends with what the server says to people.
         idempotency_header: A header that carries a key with every POST and PATCH, the same on each attempt.
         request_id_header: The response header that carries the server's request ID.
         follow_redirects: Whether redirects are followed, ten at most. The default is yes.
@@ -109,6 +110,7 @@ class AsyncAPIClient(BaseClient):
         enc_hook: Callable[[Any], Any] | None = None,
         decoders: Mapping[str, Callable[[bytes, Any], Any]] | None = None,
         error_types: ErrorTypes | None = None,
+        error_detail: bool = True,
         idempotency_header: str | None = None,
         request_id_header: str = "x-request-id",
         follow_redirects: bool = True,

@@ -49,6 +49,7 @@ _SETTINGS: Final = {
     "decoders": "decoders",
     "max_retries": "max_retries",
     "error_types": "error_types",
+    "error_detail": "error_detail",
     "follow_redirects": "follow_redirects",
     "max_body": "max_body",
     "strict_response_validation": "strict",
