@@ -512,11 +512,11 @@ class CodeOnly(msgspec.Struct):
 )
 async def test_a_status_error_ends_with_what_the_server_says(body: Any, detail: str | None) -> None:
     """The text of a status error ends with the server's words for people, in one printable line."""
-    async with Client(BASE, transport=Script(reply(422, body, X_Request_Id="r1"))) as api:
+    async with Client(BASE, transport=Script(reply(409, body, X_Request_Id="r1"))) as api:
         with pytest.raises(APIStatusError) as raised:
             await api.post("/x")
 
-    facts = f"POST {BASE}/x: 422 Unprocessable Entity (request id r1)"
+    facts = f"POST {BASE}/x: 409 Conflict (request id r1)"
     assert raised.value.detail == detail
     assert str(raised.value) == (facts if detail is None else f"{facts}: {detail}")
     assert len(detail or "") <= 300
