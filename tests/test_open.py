@@ -320,7 +320,6 @@ def test_lenient_mode() -> None:
         (Open[One | Two], {"v": "3"}, "$.v"),
         (Open[Level], True, "$"),
         (Open[Currency], None, "$"),
-        (set[Open[Card]], [new_item], "$"),
     ],
 )
 def test_mistakes_still_fail(cast_to: Any, value: object, path: str) -> None:
@@ -329,6 +328,11 @@ def test_mistakes_still_fail(cast_to: Any, value: object, path: str) -> None:
     assert error.path == path
     assert SECRET not in repr(error)
     assert (error.__cause__, error.__context__) == (None, None)
+
+
+def test_unhashable_members_of_a_set() -> None:
+    """An object as the member of a set fails; msgspec tells the place from 0.23 on."""
+    assert failure([new_item], set[Open[Card]]).path in ("$", "$[0]")
 
 
 def test_deep_bodies() -> None:

@@ -47,8 +47,11 @@ _HARMLESS: Final = (
     "Timestamp is out of range",
     "Duration is out of range",
 )
-# Messages that quote the body, and what is said instead.
+_UNHASHABLE: Final = "an array or object stands where only scalars can: in a set, or as a key"
+# What is said instead of messages that quote the body, or that not every msgspec words alike.
 _REWORDED: Final = {
+    "Expected a hashable value": _UNHASHABLE,
+    "Invalid UTF-8 ": "not valid UTF-8",
     "Invalid enum value ": "Not a member of the enum or literal",
     "Invalid value ": "Unknown tag",
     "Object contains unknown field ": "Object contains an unknown field",
@@ -83,7 +86,7 @@ def explain(error: BaseException, asked: Asked) -> DecodeError:
     if isinstance(error, UnicodeError):
         return DecodeError("not valid UTF-8")
     if isinstance(error, TypeError):
-        return DecodeError("an array or object stands where only scalars can: in a set, or as a key")
+        return DecodeError(_UNHASHABLE)
     if not isinstance(error, msgspec.MsgspecError):
         return DecodeError("a number has too many digits")
     message, path, in_key = str(error), "$", ""
@@ -100,10 +103,8 @@ def explain(error: BaseException, asked: Asked) -> DecodeError:
 
 
 def _reworded(message: str) -> str:
-    if message.startswith(_HARMLESS):
-        return message
     reworded = (text for start, text in _REWORDED.items() if message.startswith(start))
-    return next(reworded, "does not fit")
+    return next(reworded, message if message.startswith(_HARMLESS) else "does not fit")
 
 
 # --- what a hook says
