@@ -232,3 +232,35 @@ def test_wrong_decoders_are_refused(decoders: Any, error: type[Exception], messa
     """A key that is not a media type, and what cannot be called, is refused when it is given."""
     with pytest.raises(error, match=message):
         Client(BASE, decoders=decoders)
+
+
+# --- streams
+
+
+async def test_events_that_a_function_or_a_missing_hook_refuses() -> None:
+    """An event that does not fit is an error of the stream's body, whoever refuses it."""
+
+    class Custom:
+        """A class that only a hook can make."""
+
+    held = msgspec.defstruct("Held", [("id", int), ("custom", Custom | None, None)])
+
+    def read(body: bytes, wanted: Any) -> Any:
+        return msgspec.json.decode(body, type=wanted)
+
+    events = text('data: {"id":1}\n\ndata: {"id":"x"}\n\n', "text/event-stream")
+    async with Client(BASE, decoders={"application/json": read}, transport=Script(events)) as api:
+        seen: list[User] = []
+        with pytest.raises(APIResponseValidationError, match=r"event 2: Expected `int`, got `str` at \$\.id"):
+            async with api.stream("GET", "/u", User) as stream:
+                async for event in stream:
+                    seen.append(event)  # noqa: PERF401  (what came before the error counts)
+        assert seen == [User(1)]
+    events = text('data: {"id":1,"custom":{}}\n\n', "text/event-stream")
+    async with Client(BASE, transport=Script(events)) as api:
+        with pytest.raises(
+            APIResponseValidationError, match=r"event 1: Custom needs a dec_hook at \$\.custom"
+        ):
+            async with api.stream("GET", "/u", held) as stream:
+                async for _ in stream:
+                    pass
