@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import decimal
+import gc
 import importlib.util
 import pickle
 import sys
 import uuid
+import weakref
 from collections.abc import Iterator
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, Optional, TypedDict, TypeVar, Union
 
@@ -36,6 +39,7 @@ from hypothesis import strategies as st
 
 from aioapiclient import Open
 from aioapiclient._codecs import decoders
+from aioapiclient._codecs.custom import Decoders
 from aioapiclient._codecs.decoders import DecodeError, check_cast_to, decode_body, decoder_for
 
 SECRET = "s3cr3t"
@@ -973,3 +977,30 @@ def test_only_decode_errors_leave(body: bytes, cast_to: Any, strict: bool) -> No
             raised.append(error)
 
     assert all(error.reason for error in raised)
+
+
+def test_a_failure_keeps_nothing_alive() -> None:
+    """What calls a decoder is freed at once, though the decoder failed: no frame holds its own error."""
+
+    class Caller:
+        """Whatever decodes."""
+
+    def hook(wanted: type, value: Any) -> Any:
+        raise ValueError("refused")
+
+    def refuse(body: bytes, wanted: Any) -> Any:
+        raise ValueError("refused")
+
+    def fail(cast_to: Any, **options: Any) -> weakref.ref[Caller]:
+        caller = Caller()
+        with contextlib.suppress(DecodeError):
+            decode_body(b"[1, 2]", cast_to, JSON, **options)
+        return weakref.ref(caller)
+
+    gc.disable()
+    try:
+        assert fail(User)() is None
+        assert fail(list[Plain], dec_hook=hook)() is None
+        assert fail(User, decoders=Decoders({JSON: refuse}))() is None
+    finally:
+        gc.enable()

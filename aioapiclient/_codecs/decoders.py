@@ -128,7 +128,10 @@ def _by_function(function: DecoderFunction, cast_to: Any) -> Decode:
             failure = explain(error, asked.with_body(body))
         except Exception as error:  # a parser may raise anything: xml.etree's is a SyntaxError
             failure = explain_hook(error, asked.with_body(body))
-        raise failure if body else DecodeError("the body is empty")
+        try:
+            raise failure if body else DecodeError("the body is empty")
+        finally:
+            del failure  # as above
 
     return run
 
@@ -234,7 +237,10 @@ def _guarded(decode: Decode, asked: _AskedFor, optional: bool, *, is_text: bool,
             if optional:
                 return None
             raise DecodeError("the body is empty")
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # a frame that holds its own error keeps its callers alive, until the collector runs
 
     return run
 
