@@ -25,7 +25,7 @@ from ._checks import check_whole
 from ._digest import Digest, check_digest, expected_digest, is_coded
 from ._patterns import lazily
 from ._progress import Meter, Progress
-from ._retry_after import parse_http_date
+from ._response_headers import parse_http_date
 from .errors import (
     APIConnectionError,
     APIError,

@@ -25,8 +25,7 @@ from ._digest import Digest
 from ._download import write_to_file
 from ._progress import Progress
 from ._request import APIRequest
-from ._response_headers import parse_links
-from ._retry_after import retry_after
+from ._response_headers import parse_links, retry_after
 from ._types import NOT_GIVEN, NotGiven
 from ._url.base import resolve_reference
 from .errors import (

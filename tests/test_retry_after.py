@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from aioapiclient import APIRequest, AsyncAPIResponse, RateLimitError
-from aioapiclient._retry_after import parse_http_date, retry_after
+from aioapiclient._response_headers import parse_http_date, retry_after
 
 CASES = Path(__file__).parent / "cases"
 VECTORS = json.loads((CASES / "retry_after_httpdate.json").read_text())

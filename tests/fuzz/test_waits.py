@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from aioapiclient import RetryPolicy
-from aioapiclient._retry_after import parse_http_date, retry_after
+from aioapiclient._response_headers import parse_http_date, retry_after
 
 CASES = Path(__file__).parents[1] / "cases"
 NUMBERS = json.loads((CASES / "structured_numbers.json").read_text())["cases"]

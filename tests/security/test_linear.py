@@ -37,8 +37,7 @@ from aioapiclient._download import parse_content_range
 from aioapiclient._headers import check_layer
 from aioapiclient._patterns import LazyPattern
 from aioapiclient._query import encode_form, flatten
-from aioapiclient._response_headers import iter_links, parse_links
-from aioapiclient._retry_after import parse_http_date
+from aioapiclient._response_headers import iter_links, parse_http_date, parse_links
 from aioapiclient._transport.decompression import decoder_for
 from aioapiclient._url.base import BaseURL, redact_url, resolve_reference
 from aioapiclient._url.template import fill_template, parse_template
