@@ -1,7 +1,7 @@
 """Downloads: a body into a file, whole or not at all, resumed where its connection broke.
 
-The bytes go into a file of an unguessable name beside the target, which takes the target's place when
-all of them are there and on the disk. Whatever else happens, a cancel included, nothing is left.
+The bytes go where `_download_targets` finds that the path leads to: for a file, into one of an unguessable
+name beside it, which takes its place when all of them are on the disk.
 
 A broken body is resumed by ``Range`` and ``If-Range`` (RFC 9110 §13.1.5, §14.2), so only where the
 server named the representation by a strong validator, and never where it was content-coded: ranges
@@ -12,17 +12,16 @@ changed and begins anew, and anything else ends it.
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import os
 import re
-import threading
 from collections.abc import Mapping
-from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ._checks import check_whole
 from ._digest import Digest, check_digest, expected_digest, is_coded
+from ._download_targets import Target, find_target
 from ._patterns import lazily
 from ._progress import Meter, Progress
 from ._response_headers import parse_http_date
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ContentRange", "parse_content_range", "write_to_file"]
 
-_BATCH: Final = 256 << 10  # bytes of one write: a trip to a thread costs as much as 50 kB of it
-
 
 async def write_to_file(
     response: AsyncAPIResponse[Any],
@@ -51,31 +48,35 @@ async def write_to_file(
     resume: bool = True,
     max_resumes: int = 5,
 ) -> int:
-    """Write the body to *path*, and give the number of its bytes; all of it is there, or nothing.
+    """Write the body to *path* and return the number of bytes; a file gets all of them, or none.
 
     *progress* is told of the bytes as they come. *digest* is ``"sha256:<hex>"`` with any fixed-length
     algorithm of hashlib, a function of the response that gives such a text, or True for the response's
     own ``Repr-Digest`` or ``Content-Digest`` (RFC 9530), which must be there then. A body that breaks
     is resumed up to *max_resumes* times, 5 by default, where its server says how to.
 
-    The file is made like any other, by the umask, and replaces the one that is there. Disk and digest
-    are worked on in a thread.
+    A file is made like any other, by the umask, and replaces the one that is there; one that cannot be
+    replaced is overwritten at the end. Symbolic links are followed. A device, a FIFO or ``/dev/stdout``
+    takes the bytes as they come. Disk and digest are worked on in a thread.
 
     Raises what breaks the body where it cannot be resumed, what the resumed call raises,
-    `APIResponseValidationError` for another digest or a wrong part, and `OSError` as the system has it.
+    `APIResponseValidationError` for another digest or a wrong part, and `OSError` as the system has it:
+    before the body is read, for a target that cannot be written.
     """
     _check_arguments(digest, max_resumes)
-    part = _PartFile(path)
-    download = _Download(response, part, Meter(progress), digest, max_resumes if resume else 0)
+    meter = Meter(progress)
     try:
-        await asyncio.to_thread(part.open)
-        await download.run()
-        await asyncio.to_thread(part.commit)
-    except BaseException as error:
-        if isinstance(error, asyncio.CancelledError):
-            await response.close()  # it may have come before the first byte was asked for
-        # In a thread, since it may have to wait for a write there; shielded, since a cancel would leak it.
-        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, part.discard))
+        target = await find_target(path)
+        download = _Download(response, target, meter, digest, max_resumes if resume else 0)
+        try:
+            await target.open()
+            await download.run()
+            await target.commit()
+        except BaseException:
+            await target.discard()
+            raise
+    except asyncio.CancelledError:
+        await response.close()  # it may have come before the first byte was asked for
         raise
     return download.size
 
@@ -91,7 +92,7 @@ class _Download:
     def __init__(
         self,
         response: AsyncAPIResponse[Any],
-        part: _PartFile,
+        target: Target,
         meter: Meter,
         digest: Digest,
         resumes: int,
@@ -100,7 +101,7 @@ class _Download:
         """Bytes so far."""
         self._first = response
         self._again = response.again
-        self._part = part
+        self._target = target
         self._meter = meter
         self._digest = digest
         self._resumes = resumes
@@ -172,12 +173,12 @@ class _Download:
         self._waiting += len(chunk)
         self._pending.append(chunk)
         self._meter.add(len(chunk))
-        if self._waiting >= _BATCH:
+        if self._waiting >= self._target.batch:
             await self._flush()
 
     async def _flush(self) -> None:
         chunks, self._pending, self._waiting = self._pending, [], 0
-        await asyncio.to_thread(self._part.write, chunks, self._hash)
+        await self._target.write(chunks, self._hash)
 
     # --- going on after a break
 
@@ -214,8 +215,10 @@ class _Download:
             if wrong is not None:
                 raise response.validation_error(f"the download cannot go on with this part: {wrong}")
         elif response.status == 200 and self._is_whole:
+            if not await self._target.restart():
+                broken.add_note("The content has changed, and what was written cannot be taken back")
+                raise broken
             self._meter.restart()
-            await asyncio.to_thread(self._part.restart)
             self._begin(response)
         else:
             broken.add_note(f"It could not be resumed: the answer was status {response.status}")
@@ -307,69 +310,3 @@ def _strong_validator(headers: Mapping[str, str]) -> str | None:
 def _length(response: AsyncAPIResponse[Any]) -> int | None:
     value = response.headers.get("Content-Length", "")
     return int(value) if value.isascii() and value.isdigit() else None
-
-
-# --- the file
-
-
-class _PartFile:
-    """The file beside the target, for worker threads: a wait that is cancelled leaves nothing behind."""
-
-    def __init__(self, target: str | os.PathLike[str]) -> None:
-        name = os.fspath(target)
-        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"path must be a str or an os.PathLike of str, not {type(target).__name__}")
-        self._target = name
-        directory, name = os.path.split(name)
-        self._path = os.path.join(directory, f".{name[:40]}.{os.urandom(8).hex()}.part")
-        self._file: BinaryIO | None = None
-        self._is_over = False
-        self._lock = threading.Lock()
-
-    def open(self) -> None:
-        """Make the file; it must not be there yet, as anything, a link included."""
-        with self._lock:
-            if self._is_over:
-                return
-            # Before the body came, and not after.
-            if os.path.isdir(self._target):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self._target)
-            if not self._target:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._target)
-            self._file = open(self._path, "xb")  # noqa: SIM115 (closed by commit and discard)
-
-    def write(self, chunks: list[bytes], checksum: Any) -> None:
-        """Append *chunks*, and count them into *checksum*."""
-        with self._lock:
-            if self._file is not None:
-                self._file.writelines(chunks)
-                if checksum is not None:
-                    checksum.update(b"".join(chunks))
-
-    def restart(self) -> None:
-        """Begin again with an empty file."""
-        with self._lock:
-            if self._file is not None:
-                self._file.seek(0)
-                self._file.truncate()
-
-    def commit(self) -> None:
-        """Let the file take the target's place, once it is on the disk: a crash must not leave half of it."""
-        with self._lock:
-            if self._file is not None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                self._file.close()
-                os.replace(self._path, self._target)
-                self._file = None
-
-    def discard(self) -> None:
-        """Close the file and remove it, unless it was committed; whatever comes later finds nothing to do."""
-        with self._lock:
-            self._is_over = True
-            file, self._file = self._file, None
-            if file is not None:
-                # What could not be written cannot be written now either.
-                with suppress(OSError):
-                    file.close()
-                os.unlink(self._path)

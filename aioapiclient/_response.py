@@ -502,9 +502,10 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         resume: bool = True,
         max_resumes: int = 5,
     ) -> int:
-        """Write the body to *path*, and give the number of its bytes; all of it is there, or nothing.
+        """Write the body to *path* and return the number of bytes; a file gets all of them, or none.
 
-        It is written beside the target, which it replaces when it is whole. A body that breaks is
+        They are written beside the target, which is replaced when they are whole; a device or a FIFO
+        takes them as they come. Symbolic links are followed. A body that breaks is
         resumed where it broke, up to *max_resumes* times (5), if its server gave a strong ETag or a
         Last-Modified and the response is an unread one of a client (RFC 9110 §14). *progress* is
         told of the bytes as they come. *digest* is ``"sha256:<hex>"``, a function of the response

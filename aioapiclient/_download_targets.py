@@ -1,0 +1,380 @@
+"""Where a download goes: a file that is replaced at the end, or a device that takes the bytes as they come.
+
+====================================  =======================================================
+the path leads to                     then
+====================================  =======================================================
+nothing, or a regular file            the bytes go into a file beside it, which replaces it
+a file that cannot be replaced        the bytes are kept aside, and copied into it at the end
+a FIFO, a terminal, another device    the bytes are written into it as they come
+a descriptor, such as `/dev/stdout`   the bytes are written into it, from where it is now
+====================================  =======================================================
+
+Symbolic links are followed and kept. What cannot be written fails in `open`, before the body is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import select
+import shutil
+import stat
+import tempfile
+import threading
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from typing import Any, BinaryIO, Final
+
+__all__ = ["Target", "find_target"]
+
+_BATCH: Final = 256 << 10  # bytes of one write: a trip to a thread costs as much as 50 kB of it
+_MOST_LINKS: Final = 40  # as many as Linux follows
+_READER_WAIT: Final = 0.05  # seconds between two looks for the reader of a FIFO, which has no event
+_PIPE_SLICE: Final = getattr(select, "PIPE_BUF", 512)  # bytes that a writable pipe takes without blocking
+
+# The directory takes no new file, though the file itself may be writable.
+_CLOSED_DIRECTORY: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+# A mount point, another file system, a sticky directory.
+_NOT_REPLACEABLE: Final = frozenset({errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM})
+_NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EROFS})
+
+
+class Target(ABC):
+    """A place for bytes. No method blocks the event loop."""
+
+    batch: int = _BATCH
+    """How many bytes to collect for one `write`."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Open it; raise `OSError` for what cannot be written."""
+
+    @abstractmethod
+    async def write(self, chunks: list[bytes], checksum: Any) -> None:
+        """Append *chunks*, and count them into *checksum*."""
+
+    @abstractmethod
+    async def restart(self) -> bool:
+        """Begin again with nothing; return False where bytes cannot be taken back."""
+
+    @abstractmethod
+    async def commit(self) -> None:
+        """Finish a download that is whole."""
+
+    @abstractmethod
+    async def discard(self) -> None:
+        """Release everything after a failure; do nothing after `commit`."""
+
+
+async def find_target(path: str | os.PathLike[str]) -> Target:
+    """Find what *path* leads to, without opening it.
+
+    Raises `TypeError` for a path of another type, and `OSError` for a directory or a path that leads nowhere.
+    """
+    name = os.fspath(path)
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"path must be a str or an os.PathLike of str, not {type(path).__name__}")
+    return await asyncio.to_thread(_find, name)
+
+
+def _find(path: str) -> Target:
+    found = _follow(path)
+    if isinstance(found, int):
+        return _Device(found)
+    try:
+        mode = os.stat(found).st_mode
+    except FileNotFoundError:
+        return _File(found)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    return _File(found) if stat.S_ISREG(mode) else _Device(found)
+
+
+def _follow(path: str) -> str | int:
+    """Follow symbolic links to the path of a file, or to the number of a descriptor of this process.
+
+    ``/dev/stdout`` that a shell redirected to a file must not be opened by the file's path: that would
+    begin at its start, and what else is printed would go elsewhere.
+    """
+    start, descriptors = path, ("/dev/fd", f"/proc/{os.getpid()}/fd")
+    for _ in range(_MOST_LINKS):
+        directory, name = os.path.split(path)
+        if name.isdecimal() and os.path.realpath(directory) in descriptors:
+            return int(name)
+        if not os.path.islink(path):
+            return path
+        path = os.path.join(directory, os.readlink(path))
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), start)
+
+
+# --- files
+
+
+class _File(Target):
+    """A regular file; a thread does the work."""
+
+    def __init__(self, path: str) -> None:
+        self._part = _PartFile(path)
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._part.open)
+
+    async def write(self, chunks: list[bytes], checksum: Any) -> None:
+        await asyncio.to_thread(self._part.write, chunks, checksum)
+
+    async def restart(self) -> bool:
+        await asyncio.to_thread(self._part.restart)
+        return True
+
+    async def commit(self) -> None:
+        await asyncio.to_thread(self._part.commit)
+
+    async def discard(self) -> None:
+        await _finish(self._part.discard)
+
+
+async def _finish(release: Any) -> None:
+    # In a thread, since it may have to wait for a write there; shielded, since a cancel would leak the file.
+    await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, release))
+
+
+class _PartFile:
+    """The file beside the target, for worker threads: a wait that is cancelled leaves nothing behind."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        directory, name = os.path.split(target)
+        self._path: str | None = os.path.join(directory, f".{name[:40]}.{os.urandom(8).hex()}.part")
+        self._file: BinaryIO | None = None
+        self._is_over = False
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Make the file; it must not be there yet, as anything, a link included."""
+        with self._lock:
+            if self._is_over:
+                return
+            if not self._target:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._target)
+            exists = os.path.exists(self._target)
+            try:
+                self._file = open(self._path or "", "x+b")  # noqa: SIM115 (closed by commit and discard)
+            except OSError as error:
+                if not exists or error.errno not in _CLOSED_DIRECTORY:
+                    raise
+                self._path = None
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by commit and discard)
+            if exists:
+                _check_writable(self._target, self._path)
+
+    def write(self, chunks: list[bytes], checksum: Any) -> None:
+        """Append *chunks*, and count them into *checksum*."""
+        with self._lock:
+            if self._file is not None:
+                self._file.writelines(chunks)
+                if checksum is not None:
+                    checksum.update(b"".join(chunks))
+
+    def restart(self) -> None:
+        """Begin again with an empty file."""
+        with self._lock:
+            if self._file is not None:
+                self._file.seek(0)
+                self._file.truncate()
+
+    def commit(self) -> None:
+        """Let the file take the target's place, once it is on the disk: a crash must not leave half of it."""
+        with self._lock:
+            file = self._file
+            if file is not None:
+                _sync(file)
+                if not self._replace(file):
+                    self._copy(file)
+                self._file = None
+
+    def _replace(self, file: BinaryIO) -> bool:
+        if self._path is None:
+            return False
+        try:
+            # Windows replaces no target by an open file; elsewhere it is needed for a copy.
+            if os.name == "nt":
+                file.close()
+            os.replace(self._path, self._target)
+        except OSError as error:
+            if file.closed or error.errno not in _NOT_REPLACEABLE or not os.path.isfile(self._target):
+                raise
+            return False
+        file.close()
+        return True
+
+    def _copy(self, file: BinaryIO) -> None:
+        file.seek(0)
+        try:
+            with _open_in_place(self._target) as target:
+                shutil.copyfileobj(file, target, _BATCH)
+                target.truncate()
+                _sync(target)
+        except OSError as error:
+            error.add_note(f"{self._target!r} was written in place, and may be damaged")
+            raise
+        self._remove(file)
+
+    def _remove(self, file: BinaryIO) -> None:
+        # What could not be written cannot be written now either.
+        with suppress(OSError):
+            file.close()
+        if self._path is not None:
+            os.unlink(self._path)
+
+    def discard(self) -> None:
+        """Close the file and remove it, unless it was committed; whatever comes later finds nothing to do."""
+        with self._lock:
+            self._is_over = True
+            file, self._file = self._file, None
+            if file is not None:
+                self._remove(file)
+
+
+def _check_writable(target: str, part: str | None) -> None:
+    """Raise `OSError` if *target* can neither be replaced by *part* nor be written in place."""
+    try:
+        _open_in_place(target).close()
+    except OSError as error:
+        # Neither a mode without write permission nor a program that runs keeps a file from being replaced.
+        is_replaceable = part is not None and error.errno in {errno.EACCES, errno.ETXTBSY}
+        if not is_replaceable or _is_fixed(target, f"{part}.link"):
+            raise
+
+
+def _is_fixed(target: str, link: str) -> bool:
+    """Find out whether *target* is a mount point, or somebody else's file in a sticky directory."""
+    directory = os.stat(os.path.dirname(target) or ".")
+    if directory.st_mode & stat.S_ISVTX:
+        return os.geteuid() not in {0, directory.st_uid, os.stat(target).st_uid}
+    try:
+        os.link(target, link)
+    except OSError as error:
+        return error.errno == errno.EXDEV  # of a bind mount too, whose device is that of the directory
+    os.unlink(link)
+    return False
+
+
+def _open_in_place(path: str) -> BinaryIO:
+    return open(path, "wb", opener=_open_as_it_is)
+
+
+def _open_as_it_is(path: str, flags: int) -> int:
+    return os.open(path, flags & ~(os.O_TRUNC | os.O_CREAT))
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+# --- devices
+
+
+class _Device(Target):
+    """What is not a regular file, or a descriptor by its number; nothing of it is ever replaced."""
+
+    batch = 0  # whoever reads the other end wants the bytes when they come
+
+    def __init__(self, place: str | int) -> None:
+        self._place = place
+        self._descriptor = -1
+        self._waits = False
+        self._slice = _PIPE_SLICE
+        self._written = False
+        self._lock = threading.Lock()
+
+    async def open(self) -> None:
+        if isinstance(self._place, int):
+            self._descriptor = os.dup(self._place)
+            os.write(self._descriptor, b"")  # fails for a descriptor that is open for reading only
+        else:
+            self._descriptor = await _open_node(self._place)
+            self._slice = _BATCH
+        mode = os.fstat(self._descriptor).st_mode
+        self._waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(self._descriptor)
+
+    async def write(self, chunks: list[bytes], checksum: Any) -> None:
+        self._written = True
+        if self._waits:
+            for chunk in chunks:
+                await self._write_waiting(memoryview(chunk))
+        else:
+            await asyncio.to_thread(self._write_all, chunks)
+        if checksum is not None:
+            await asyncio.to_thread(checksum.update, b"".join(chunks))
+
+    async def _write_waiting(self, view: memoryview) -> None:
+        """Write to what may have a slow reader: in the event loop, so that no thread is held meanwhile."""
+        while view:
+            # A descriptor that was given may block, as long as it is not known to take a slice.
+            if self._slice == _PIPE_SLICE:
+                await _until_writable(self._descriptor)
+            try:
+                view = view[os.write(self._descriptor, view[: self._slice]) :]
+            except BlockingIOError:
+                await _until_writable(self._descriptor)
+
+    def _write_all(self, chunks: list[bytes]) -> None:
+        with self._lock:
+            for chunk in chunks:
+                view = memoryview(chunk)
+                while view and self._descriptor >= 0:
+                    view = view[os.write(self._descriptor, view) :]
+
+    async def restart(self) -> bool:
+        return not self._written
+
+    async def commit(self) -> None:
+        if not self._waits:
+            await asyncio.to_thread(self._sync)
+        await self.discard()
+
+    def _sync(self) -> None:
+        with self._lock:
+            try:
+                os.fsync(self._descriptor)
+            except OSError as error:
+                if error.errno not in _NO_SYNC:
+                    raise
+
+    async def discard(self) -> None:
+        await _finish(self._close)
+
+    def _close(self) -> None:
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+async def _open_node(path: str) -> int:
+    """Open a device for writing; wait for the reader of a FIFO, as a shell does."""
+    flags = os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+    while True:
+        try:
+            return os.open(path, flags)
+        except OSError as error:
+            if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(path).st_mode):
+                raise
+        await asyncio.sleep(_READER_WAIT)
+
+
+async def _until_writable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    writable: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(descriptor, _set, writable)
+    try:
+        await writable
+    finally:
+        loop.remove_writer(descriptor)
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
