@@ -379,10 +379,10 @@ async def test_path_is_opened_for_each_sending(tmp_path: Path) -> None:
 
 
 def test_path_to_nothing(tmp_path: Path) -> None:
-    """A path to nothing is Python's own error, before anything is sent; so is no regular file."""
+    """A path to nothing is Python's own error, before anything is sent; a directory is refused as well."""
     with pytest.raises(FileNotFoundError):
         Body(tmp_path / "missing")
-    with pytest.raises(InvalidRequestError, match="no regular file"):
+    with pytest.raises(InvalidRequestError, match="neither a file nor a device"):
         Body(tmp_path)
 
 

@@ -370,7 +370,9 @@ def test_path_to_nothing(tmp_path: Path) -> None:
     """A path to nothing is the error of the system, and one to a directory is refused by name."""
     with pytest.raises(FileNotFoundError):
         build_body(files={"f": tmp_path / "nothing"})
-    with pytest.raises(InvalidRequestError, match=r"files\['f'\] is a path, and '.*' is no regular file"):
+    with pytest.raises(
+        InvalidRequestError, match=r"files\['f'\] is a path, and '.*' is neither a file nor a device"
+    ):
         build_body(files={"f": tmp_path})
 
 

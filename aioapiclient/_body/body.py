@@ -11,6 +11,7 @@ from aioapiclient._types import NOT_GIVEN, NotGiven, Omit
 
 from .json import EncHook, encode_json
 from .multipart import Files, Part, boundary_of, field_parts, file_parts
+from .relayed import content_type_of
 from .sources import Content, InMemory, Source, Watched, join, source_of
 
 __all__ = ["Body", "build_body"]
@@ -25,8 +26,13 @@ class Body:
     file is read in a worker thread and never closed, an iterable is iterated in the event loop, an
     iterator is not touched before the sending begins, and a generator is closed when its sending ends.
 
-    Raises `TypeError` for content of another type, a text file among them, and `InvalidRequestError`
-    for a closed file, a path to something that is no regular file, or a negative ``size``.
+    A path to a FIFO or a device is read to its end. A message that somebody else received, an
+    `AsyncAPIResponse` or one of aiohttp's (``web.Request``, ``StreamReader``, ``BodyPartReader``,
+    ``web.FileField``, ``ClientResponse``), is passed on as it arrives, with its Content-Type.
+
+    Raises `TypeError` for content of another type, a text file among them, `InvalidRequestError` for a
+    closed file, a path to a directory, or a negative ``size``, and `RequestNotReplayableError` for
+    what can be read once and was sent, or read, before.
     """
 
     __slots__ = ("_content_type", "_source")
@@ -42,8 +48,9 @@ class Body:
             content_type = content_type or content._content_type
         else:
             self._source = source_of(content)
-            if content_type is None and isinstance(content, str):
-                content_type = "text/plain; charset=utf-8"
+            if content_type is None:
+                is_text = isinstance(content, str)
+                content_type = "text/plain; charset=utf-8" if is_text else content_type_of(content)
         self._content_type = content_type
 
     @classmethod

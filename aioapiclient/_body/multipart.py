@@ -20,6 +20,8 @@ from aioapiclient._query import QueryStyle
 from aioapiclient._types import NOT_GIVEN, OMIT, HeaderLayer
 from aioapiclient.errors import InvalidRequestError
 
+from .relayed import relayed
+
 __all__ = ["FilePart", "Files", "Part", "boundary_of", "field_parts", "file_parts"]
 
 
@@ -146,7 +148,7 @@ def _leaves(name: str, value: object, style: QueryStyle, depth: int) -> Iterator
 
 def _file_part(field: str, entry: object) -> Part:
     label = f"files[{field[:200]!r}]"
-    name, content, content_type, headers = _unpacked(label, entry)
+    name, content, content_type, headers = _passed_on(label, *_unpacked(label, entry))
     if isinstance(content, str):
         raise TypeError(
             f"{label} is a str, and a file is bytes, a binary file, a path, an async iterable or a FilePart:"
@@ -166,6 +168,16 @@ def _unpacked(label: str, entry: object) -> tuple[Any, Any, Any, Any]:
         raise TypeError(f"{label} has {len(items)} items, not (name, content[, content type[, headers]])")
     name, content, content_type, headers = (*items, None, None)[:4]
     return name, content, content_type, headers
+
+
+def _passed_on(label: str, name: Any, content: Any, content_type: Any, headers: Any) -> tuple[Any, ...]:
+    """Fill what was left out with what a message that is passed on says of itself."""
+    message = None if isinstance(content, (bytes, str)) else relayed(content, label)
+    if message is None:
+        return name, content, content_type, headers
+    name = message.filename if name is None else name
+    content_type = message.content_type if content_type is None else content_type
+    return name, content, content_type, {**message.part_headers, **(headers or {})}
 
 
 def _filename(label: str, name: object, content: object) -> str | None:

@@ -8,12 +8,21 @@ content                               size      sent again
 ====================================  ========  ==========================================
 bytes, str, `io.BytesIO`              known     yes
 a seekable file, a path               known     yes, from where the file stood at first
+the same, of a size that is not true  unknown   yes
 a slice of either, a `FilePart`       known     yes
 an iterable that makes iterators      ``.size`` yes, each sending asks for a new iterator
-an iterator, a generator, a pipe,     ``.size`` no
-a file whose ``read`` is async
+an iterator, a generator, a pipe, a   ``.size`` no
+device, a file whose ``read`` is
+async, a message that is passed on
 parts, one after the other            the sum   if all of them can
 ====================================  ========  ==========================================
+
+The size of a file is believed where the file takes room on a disk, or ends where its size says. Files
+of /proc say 0 and those of /sys say 4096, whatever they give: these are read to their end.
+
+One open file may be given to several calls, one after the other or at once: each sends it from where it
+was when it was first given, or from where its owner has moved it since. What cannot be read again is
+refused in a second call.
 
 A sending that ends short of the size, or of what an earlier sending gave, is an error: a size is a
 promise to the peer, who waits for its last byte, and a retry that sends nothing looks like a success.
@@ -25,9 +34,7 @@ import asyncio
 import inspect
 import io
 import os
-import stat
 import threading
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import (
     AsyncGenerator,
@@ -45,7 +52,9 @@ from typing import Any, BinaryIO, Final, Protocol, TypeAlias, TypeVar
 from aioapiclient._progress import Meter
 from aioapiclient.errors import InvalidRequestError, RequestNotReplayableError
 
+from .files import NO_END, NO_WAIT, end_of_file, end_of_path, reaches, use_of
 from .multipart import FilePart
+from .relayed import relayed
 
 __all__ = ["Content", "InMemory", "Source", "Watched", "join", "source_of"]
 
@@ -62,7 +71,13 @@ class _AsyncReadable(Protocol):
     async def read(self, size: int, /) -> bytes: ...
 
 
+class _Message(Protocol):
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
 _Chunk: TypeAlias = bytes | bytearray | memoryview
+_Opener: TypeAlias = Callable[[], AsyncIterator[object]]
 
 Content: TypeAlias = (
     _Chunk
@@ -73,6 +88,7 @@ Content: TypeAlias = (
     | _AsyncReadable
     | AsyncIterable[_Chunk]
     | Iterable[_Chunk]
+    | _Message
 )
 """What a body can be made of."""
 
@@ -143,17 +159,30 @@ class InMemory(Source):
         yield self.content
 
 
-class _File(Source):
-    """A part of a seekable file that is open: from where it stands to its end as it is now, or a slice."""
+class _Range(Source):
+    """A part of a file; without an *end* all that follows, which may be more or less each time."""
 
-    __slots__ = ("_end", "_file", "_lock", "_start")
+    __slots__ = ("_end", "_start")
 
-    def __init__(self, file: Any, start: int, end: int) -> None:
-        super().__init__(end - start)
-        self._file = file
+    def __init__(self, start: int, end: int | None) -> None:
+        super().__init__(None if end is None else end - start)
         self._start = start
         self._end = end
-        self._lock = _lock_of(file)
+
+    def _check_whole(self, sent: int) -> None:
+        if self.size is not None:
+            super()._check_whole(sent)
+
+
+class _File(_Range):
+    """A part of a seekable file that is open: from where it stands to its end as it is now, or a slice."""
+
+    __slots__ = ("_file", "_use")
+
+    def __init__(self, file: Any, start: int, end: int | None) -> None:
+        super().__init__(start, end)
+        self._file = file
+        self._use = use_of(file)
 
     def open(self) -> AsyncIterator[object]:
         return _read_range(self._read_at, self._start, self._end)
@@ -161,21 +190,19 @@ class _File(Source):
     def _read_at(self, position: int, length: int) -> object:
         # Another body may share the file, and a cancelled sending may have left a read behind in its thread:
         # neither must move it under this one.
-        with self._lock:
+        with self._use.lock, self._use.moving(self._file):
             self._file.seek(position)
             return self._file.read(length)
 
 
-class _Path(Source):
-    """A part of a regular file by its path, opened for each sending."""
+class _Path(_Range):
+    """A part of a file by its path, opened for each sending."""
 
-    __slots__ = ("_end", "_path", "_start")
+    __slots__ = ("_path",)
 
-    def __init__(self, path: str | os.PathLike[str], start: int, end: int) -> None:
-        super().__init__(end - start)
+    def __init__(self, path: str | os.PathLike[str], start: int, end: int | None) -> None:
+        super().__init__(start, end)
         self._path = path
-        self._start = start
-        self._end = end
 
     async def open(self) -> AsyncIterator[object]:
         file = _PathFile(self._path)
@@ -240,25 +267,25 @@ class _Iterable(Source):
 
 
 class _OneShot(Source):
-    """An iterator: whatever it gave is gone."""
+    """What can be read once: whatever *content* gave, to this body or to another, is gone."""
 
-    __slots__ = ("_iterator", "_spent")
+    __slots__ = ("_chunks", "use")
 
     replayable = False
 
-    def __init__(self, iterator: AsyncIterable[object], size: int | None) -> None:
+    def __init__(self, content: object, chunks: _Opener, size: int | None) -> None:
         super().__init__(size)
-        self._iterator = iterator
-        self._spent = False
+        self._chunks = chunks
+        self.use = use_of(content)
 
     @property
     def spent(self) -> bool:
-        return self._spent
+        return self.use.is_spent
 
     def open(self) -> AsyncIterator[object]:
         _check_unspent(self)
-        self._spent = True
-        return aiter(self._iterator)
+        self.use.is_spent = True
+        return self._chunks()
 
 
 class _Joined(Source):
@@ -324,6 +351,9 @@ def join(parts: list[tuple[bytes, Source]], boundary: bytes) -> Source:
     """A multipart body (RFC 2046 §5.1.1); what is small and in memory is put together here and now."""
     sources: list[Source] = []
     text = bytearray()
+    once = [source.use for _, source in parts if isinstance(source, _OneShot)]
+    if len(set(once)) < len(once):
+        raise InvalidRequestError("two of files are one, which can be read once: the second would be empty")
     for head, source in parts:
         text += b"--%b\r\n%b" % (boundary, head)
         if source.content is not None and len(source.content) <= _CHUNK:
@@ -347,57 +377,91 @@ def source_of(content: Content, what: str = "content") -> Source:
     if isinstance(content, FilePart):
         return _source_of_slice(content, what)
     if isinstance(content, os.PathLike):
-        return _Path(content, 0, _size_of_path(content, what))
+        return _source_of_path(content, what)
+    message = relayed(content, what)
+    if message is not None:
+        if message.content is not None:
+            return InMemory(message.content)
+        if message.chunks is not None:
+            return _one_shot(content, message.chunks, message.size, what)
+        return source_of(message.file, what)
     read = getattr(content, "read", None)
     if callable(read):
         return _source_of_file(content, read, what)
     size = _declared_size(content, what)
-    if isinstance(content, AsyncIterable):
-        return _OneShot(content, size) if isinstance(content, AsyncIterator) else _Iterable(content, size)
+    if isinstance(content, AsyncIterator):
+        return _one_shot(content, lambda: aiter(content), size, what)
     if isinstance(content, Iterator):
-        return _OneShot(_each(content), size)
-    if isinstance(content, Iterable) and not isinstance(content, Mapping):
+        return _one_shot(content, lambda: _each(content), size, what)
+    if isinstance(content, AsyncIterable) or (
+        isinstance(content, Iterable) and not isinstance(content, Mapping)
+    ):
         return _Iterable(content, size)
     raise TypeError(f"{what} is bytes, str, a binary file, a path or an iterable of bytes, not {kind}")
 
 
+def _one_shot(content: object, chunks: _Opener, size: int | None, what: str) -> Source:
+    source = _OneShot(content, chunks, size)
+    if source.spent:
+        raise RequestNotReplayableError(
+            f"{what} was sent by another call, and can be read once: it would be sent empty, or in part"
+        )
+    return source
+
+
+# --- files, and how far their sizes can be believed
+
+
 def _source_of_slice(part: FilePart, what: str) -> Source:
     file: Any = part.file
-    if part.is_path:
-        size = _size_of_path(file, what)
-    else:
-        _check_file(file, what)
-        span = None if inspect.iscoroutinefunction(file.read) else _span(file)
-        if span is None:
-            raise TypeError(f"{what} is a FilePart, whose file must be able to seek")
-        size = span[1]
-    end = max(size, part.offset) if part.length is None else part.offset + part.length
-    if end > size:
-        raise InvalidRequestError(f"{what} is a FilePart up to byte {end}, and its file has {size} bytes")
+    end = end_of_path(file, what) if part.is_path else _end_of_part(file, what)
+    if end is NO_END:
+        raise TypeError(f"{what} is a FilePart, whose file must be able to seek")
+    last = part.offset + (part.length or 0)
+    if end is None:
+        if not reaches(file, last):
+            raise InvalidRequestError(f"{what} is a FilePart up to byte {last}, and its file ends before")
+        end = None if part.length is None else last
+    elif last > end:
+        raise InvalidRequestError(f"{what} is a FilePart up to byte {last}, and its file has {end} bytes")
+    elif part.length is not None:
+        end = last
     return _Path(file, part.offset, end) if part.is_path else _File(file, part.offset, end)
 
 
-def _size_of_path(path: str | os.PathLike[str], what: str) -> int:
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise InvalidRequestError(f"{what} is a path, and {os.fspath(path)!r} is no regular file")
-    return status.st_size
+def _end_of_part(file: Any, what: str) -> int | None:
+    _check_file(file, what)
+    if inspect.iscoroutinefunction(file.read):
+        return NO_END
+    end = end_of_file(file)
+    if end is not NO_END:
+        use_of(file).start(file)  # a later call may be given the whole file
+    return end
+
+
+def _source_of_path(path: os.PathLike[str], what: str) -> Source:
+    end = end_of_path(path, what)
+    if end is NO_END:
+        return _OneShot(path, lambda: _read_device(path), None)
+    return _Path(path, 0, end)
 
 
 def _source_of_file(file: Any, read: Callable[..., Any], what: str) -> Source:
     _check_file(file, what)
     if type(file) is io.BytesIO:
-        return InMemory(file.getvalue()[file.tell() :])
+        return InMemory(file.getvalue()[use_of(file).start(file) :])
     if inspect.iscoroutinefunction(read):
-        return _OneShot(_read_async(read), _declared_size(file, what))
+        return _one_shot(file, lambda: _read_async(read), _declared_size(file, what), what)
     if hasattr(file, "__aiter__"):
         # A stream has a position: its iterators look new and go on where the last one stopped.
-        return _OneShot(file, _declared_size(file, what))
-    span = _span(file)
-    if span is not None:
-        return _File(file, span[0], max(span))
+        return _one_shot(file, lambda: aiter(file), _declared_size(file, what), what)
+    end = end_of_file(file)
+    if end is not NO_END:
+        start = use_of(file).start(file)
+        return _File(file, start, None if end is None else max(start, end))
     # ``read1`` gives what a pipe has; ``read`` waits until the chunk is full.
-    return _OneShot(_read_on(getattr(file, "read1", read)), _declared_size(file, what))
+    read = getattr(file, "read1", read)
+    return _one_shot(file, lambda: _read_on(read), _declared_size(file, what), what)
 
 
 def _check_file(file: Any, what: str) -> None:
@@ -406,30 +470,6 @@ def _check_file(file: Any, what: str) -> None:
         raise TypeError(f"{what} is a file in text mode, and a body is made of bytes: open it in binary mode")
     if getattr(file, "closed", False) is True:
         raise InvalidRequestError(f"{what} is a closed file")
-
-
-def _span(file: Any) -> tuple[int, int] | None:
-    """Find where a file stands and where it ends; None for one that cannot seek."""
-    with _lock_of(file):
-        try:
-            start: int = file.tell()
-            file.seek(0, os.SEEK_END)
-            end: int = file.tell()
-            file.seek(start)
-        except (AttributeError, OSError):
-            return None
-    return start, end
-
-
-_locks: weakref.WeakKeyDictionary[Any, threading.Lock] = weakref.WeakKeyDictionary()
-
-
-def _lock_of(file: Any) -> threading.Lock:
-    """The lock of an open file, one for all bodies that read it."""
-    try:
-        return _locks.setdefault(file, threading.Lock())
-    except TypeError:  # it has no weak references, or no hash
-        return threading.Lock()
 
 
 def _declared_size(content: object, what: str) -> int | None:
@@ -459,16 +499,53 @@ def _as_bytes(chunk: Any) -> bytes:
 
 
 async def _read_range(
-    read_at: Callable[[int, int], object], start: int, end: int
+    read_at: Callable[[int, int], object], start: int, end: int | None
 ) -> AsyncGenerator[object, None]:
     """Read a part of a file in worker threads; one that ends early is told by its length."""
     position = start
-    while position < end:
-        chunk: Any = await asyncio.to_thread(read_at, position, min(_CHUNK, end - position))
+    while end is None or position < end:
+        length = _CHUNK if end is None else min(_CHUNK, end - position)
+        chunk: Any = await asyncio.to_thread(read_at, position, length)
         if chunk == b"":
             return
         yield chunk
         position += len(chunk)
+
+
+async def _read_device(path: str | os.PathLike[str]) -> AsyncGenerator[object, None]:
+    """Read a FIFO or a device to its end, in the event loop: a wait for its writer takes no thread."""
+    descriptor = os.open(path, os.O_RDONLY | NO_WAIT)
+    try:
+        while True:
+            await _until_readable(descriptor)
+            try:
+                chunk = os.read(descriptor, _CHUNK)
+            except BlockingIOError:
+                continue
+            if not chunk:
+                return
+            yield chunk
+    finally:
+        os.close(descriptor)
+
+
+async def _until_readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
+    try:
+        loop.add_reader(descriptor, _set, readable)
+    except (OSError, NotImplementedError):  # a device that never waits, such as /dev/zero
+        await asyncio.sleep(0)
+        return
+    try:
+        await readable
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 async def _read_on(read: Callable[[int], object]) -> AsyncGenerator[object, None]:
