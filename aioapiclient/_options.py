@@ -125,6 +125,7 @@ class ClientOptions(TypedDict, total=False):
     strict_response_validation: bool
     dec_hook: Callable[[type, Any], Any] | None
     enc_hook: Callable[[Any], Any] | None
+    encoder: msgspec.json.Encoder | None
     decoders: Mapping[str, Callable[[bytes, Any], Any]] | None
     error_types: ErrorTypes | None
     error_detail: bool

@@ -172,7 +172,8 @@ def _name_text(name: object) -> str:
 def scalar_text(value: object, name: str) -> str | None:
     """The text of a scalar in a URL or a form; None if *value* is no scalar. *name* is for messages.
 
-    Raises `InvalidRequestError` for NaN and infinity, which no two servers read alike.
+    Numbers are written with all of their digits, and never with an exponent. Raises
+    `InvalidRequestError` for NaN and infinity, which no two servers read alike.
     """
     if isinstance(value, Enum):
         return scalar_text(value.value, name)
@@ -183,9 +184,10 @@ def scalar_text(value: object, name: str) -> str | None:
     if isinstance(value, int):
         return int.__repr__(value)
     if isinstance(value, float):
-        return float.__repr__(_finite(value, isfinite(value), name))
+        text = float.__repr__(_finite(value, isfinite(value), name))
+        return text if "e" not in text else format(Decimal(text), "f")
     if isinstance(value, Decimal):
-        return str(_finite(value, value.is_finite(), name))
+        return _decimal_text(_finite(value, value.is_finite(), name), name)
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, UUID | URL):
@@ -193,6 +195,18 @@ def scalar_text(value: object, name: str) -> str | None:
     if isinstance(value, timedelta):
         return str(msgspec.to_builtins(value))
     return None
+
+
+_MOST_DIGITS: Final = 1000  # three times as many as a float has at most; a Decimal may have 10**18 zeros
+
+
+def _decimal_text(value: Decimal, name: str) -> str:
+    """Write all digits: servers that read prices and quantities take ``1E-8`` for a mistake."""
+    if abs(value.adjusted()) > _MOST_DIGITS or value.as_tuple().exponent < -_MOST_DIGITS:  # type: ignore[operator]
+        raise InvalidRequestError(
+            f"{name!r} is {value}: a number of over {_MOST_DIGITS} digits cannot be sent without an exponent"
+        )
+    return format(value, "f")
 
 
 def _finite(value: Any, finite: bool, name: str) -> Any:

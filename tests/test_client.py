@@ -81,6 +81,7 @@ def test_the_constructor_has_the_keywords_of_the_design() -> None:
         "strict_response_validation": True,
         "dec_hook": None,
         "enc_hook": None,
+        "encoder": None,
         "decoders": None,
         "error_types": None,
         "error_detail": True,

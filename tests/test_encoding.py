@@ -18,12 +18,14 @@ import pytest
 from bodies import JSON, Cat, Color, Plain, Point, Song, User, plain_data, short, steady
 from hypothesis import given
 
+from aioapiclient import AsyncAPIClient, Body
 from aioapiclient._body import json as _encoding
 from aioapiclient._body.json import encode_json
 from aioapiclient._codecs.decoders import decode_body
 from aioapiclient._codecs.open import Unknown
 from aioapiclient._types import NOT_GIVEN, OMIT
 from aioapiclient.errors import InvalidRequestError
+from aioapiclient.testing import FakeTransport, respond
 
 
 class Renamed(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -45,7 +47,6 @@ class Renamed(msgspec.Struct, rename="camel", omit_defaults=True):
         (datetime.date(2020, 1, 2), b'"2020-01-02"'),
         (uuid.UUID(int=1), b'"00000000-0000-0000-0000-000000000001"'),
         (Color.RED, b'"red"'),
-        (b"x", b'"eA=="'),
         (User(1), b'{"id":1,"name":""}'),
         (Song(1.5), b'{"length":1.5}'),
         (Point(1, 2), b"[1,2]"),
@@ -326,4 +327,117 @@ def test_json_round_trip(value: Any) -> None:
 @given(plain_data)
 def test_both_ways_to_encode_agree(value: Any) -> None:
     """The slow way, which sentinels and NaN take, writes the same bytes as the fast one."""
-    assert _encoding._encode_slowly(value, None) == encode_json(value)
+    assert _encoding._encode_slowly(value, None, _encoding._encoders(None)) == encode_json(value)
+
+
+# The user's own encoder
+
+EXACT = msgspec.json.Encoder(decimal_format="number", uuid_format="hex", order="sorted")
+NUMBER = msgspec.json.Encoder(decimal_format="number")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"price": decimal.Decimal("1.10"), "id": uuid.UUID(int=1)}, b'{"id":"%032x","price":1.10}' % 1),
+        ({"b": decimal.Decimal("1E-8"), "a": {3, 1}}, b'{"a":[1,3],"b":1E-8}'),
+        ({"b": OMIT, "z": decimal.Decimal("1.10"), "a": {"y", "x"}}, b'{"a":["x","y"],"z":1.10}'),
+        (types.MappingProxyType({"b": decimal.Decimal(2), "a": None}), b'{"a":null,"b":2}'),
+        ({"a": None, "b": decimal.Decimal("1E400")}, b'{"a":null,"b":1E+400}'),
+        ({decimal.Decimal("1.50"): "NaN"}, b'{"1.50":"NaN"}'),
+        ({uuid.UUID(int=1): uuid.UUID(int=2)}, b'{"%032x":"%032x"}' % (1, 2)),
+        ([Unknown(decimal.Decimal("1.10"), "x")], b"[1.10]"),
+    ],
+)
+def test_encoder(value: Any, expected: bytes) -> None:
+    """Numbers, UUIDs and order are as the user's encoder has them, the slow way too."""
+    assert encode_json(value, EXACT) == expected
+    json.loads(expected)
+
+
+def test_encoder_with_a_hook() -> None:
+    """The hook of the encoder is asked, and Decimals that it gives are written as the encoder writes them."""
+
+    def hook(plain: Plain) -> decimal.Decimal:
+        return decimal.Decimal(plain.value)
+
+    encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=hook)
+
+    assert encode_json([Plain("1.10")], encoder) == b"[1.10]"
+    assert encode_json({"a": Plain("1.10"), "b": OMIT}, encoder) == b'{"a":1.10}'
+
+
+@pytest.mark.parametrize("text", ["NaN", "-NaN", "sNaN", "Infinity", "-Infinity"])
+def test_decimal_that_is_no_number(text: str) -> None:
+    """A Decimal that JSON cannot say is refused with its path, where msgspec writes what is not JSON."""
+    with pytest.raises(InvalidRequestError, match=r"at \$\.a\[0\]"):
+        encode_json({"a": [decimal.Decimal(text)]}, NUMBER)
+
+
+def test_name_that_is_a_decimal() -> None:
+    """A Decimal that names a member is in quotes, where msgspec writes it bare."""
+    assert encode_json({"a": {decimal.Decimal("-1.5E+3"): 1}}, NUMBER) == b'{"a":{"-1.5E+3":1}}'
+    assert encode_json({"a": "at,12:30"}, NUMBER) == b'{"a":"at,12:30"}'
+
+
+def test_extra_body_by_the_encoder() -> None:
+    """What is merged is encoded, and sorted, by the encoder as well."""
+    encoded = encode_json({"b": 1, "c": 2}, EXACT, {"a": decimal.Decimal("1.10")})
+
+    assert encoded == b'{"a":1.10,"b":1,"c":2}'
+
+
+@given(plain_data)
+@steady
+def test_any_data_by_the_encoder(value: Any) -> None:
+    """Data without Decimals and UUIDs is the same by an encoder as without."""
+    assert encode_json(value, NUMBER) == encode_json(value)
+
+
+async def test_encoder_of_a_client() -> None:
+    """A client and its views encode by the encoder that they were given."""
+    transport = FakeTransport(default=respond(204))
+    client = AsyncAPIClient("https://api.example.com", transport=transport, encoder=EXACT)
+    price = decimal.Decimal("1.10")
+    await client.post("/", None, json={"price": price})
+    await client.with_options(encoder=None).post("/", None, json={"price": price})
+    await client.with_options(encoder=None, enc_hook=lambda _: price).post("/", None, json=[Plain()])
+    await client.post("/", None, extra_body={"price": price})
+    await client.close()
+
+    assert transport.bodies == [b'{"price":1.10}', b'{"price":"1.10"}', b'["1.10"]', b'{"price":1.10}']
+    assert Body.from_json([price], encoder=EXACT).content == b"[1.10]"
+
+
+def test_encoder_beside_a_hook() -> None:
+    """A hook and an encoder exclude each other, over a view too: the encoder has a hook of its own."""
+    with pytest.raises(TypeError, match=r"both given: give msgspec.json.Encoder\(enc_hook="):
+        AsyncAPIClient("https://api.example.com", encoder=EXACT, enc_hook=repr)
+    client = AsyncAPIClient("https://api.example.com", enc_hook=repr)
+    with pytest.raises(TypeError, match="both given"):
+        client.with_options(encoder=EXACT)
+    with pytest.raises(TypeError, match="both given"):
+        Body.from_json(1, enc_hook=repr, encoder=EXACT)
+
+
+@pytest.mark.parametrize("encoder", [json.JSONEncoder(), msgspec.msgpack.Encoder(), repr])
+def test_encoder_of_another_type(encoder: Any) -> None:
+    """Any other encoder is refused when it is given."""
+    with pytest.raises(TypeError, match=r"encoder must be a msgspec.json.Encoder, not \w+"):
+        AsyncAPIClient("https://api.example.com", encoder=encoder)
+
+
+# Bytes
+
+
+@pytest.mark.parametrize("value", [b"{}", bytearray(b"{}"), memoryview(b"{}")])
+@pytest.mark.parametrize("extra_body", [None, {"a": 1}])
+def test_bytes_are_not_json(value: Any, extra_body: dict[str, int] | None) -> None:
+    """Bytes, which were encoded already, are refused; the message points to content."""
+    with pytest.raises(TypeError, match=r"json is \w+: send what is encoded already with content="):
+        encode_json(value, None, extra_body)
+
+
+def test_bytes_in_json() -> None:
+    """Bytes further down are base64, as msgspec has it."""
+    assert encode_json({"a": b"x"}) == b'{"a":"eA=="}'

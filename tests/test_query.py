@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from multidict import MultiDict
 from yarl import URL
 
+from aioapiclient._body.body import Body
 from aioapiclient._query import (
     QueryStyle,
     append_query,
@@ -30,6 +31,7 @@ from aioapiclient._query import (
     merge_params,
 )
 from aioapiclient._types import NOT_GIVEN, OMIT
+from aioapiclient._url.base import BaseURL
 from aioapiclient.errors import InvalidRequestError
 
 CASES = json.loads((Path(__file__).parent / "cases" / "query_string.json").read_text("utf-8"))
@@ -475,3 +477,57 @@ def test_flatten_loses_no_scalar(values: dict[str, Any], arrays: Any) -> None:
     flat = flatten(values, QueryStyle(arrays=arrays))
     assert [text for _, text in flat] == scalars(values)
     assert parse_qsl(encode_pairs(flat), keep_blank_values=True) == flat
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1e-8, "0.00000001"),
+        (-1.5e-7, "-0.00000015"),
+        (1e16, "10000000000000000"),
+        (1.5e22, "15000000000000000000000"),
+        (5e-324, f"0.{'0' * 323}5"),
+        (0.1, "0.1"),
+        (-0.0, "-0.0"),
+        (Decimal("1E+2"), "100"),
+        (Decimal("1E-8"), "0.00000001"),
+        (Decimal("0E-10"), "0.0000000000"),
+        (Decimal("1.10"), "1.10"),
+        (Decimal("1E+1000"), f"1{'0' * 1000}"),
+    ],
+)
+def test_numbers_have_no_exponent(value: float | Decimal, expected: str) -> None:
+    """A number in a query, a form, a multipart field or a path is written with all of its digits."""
+    base = BaseURL("https://api.example.com")
+    multipart = Body.from_multipart({}, {"n": value}).content
+    commas = flatten({"n": [value, value]}, QueryStyle(arrays="comma"))
+
+    assert flatten({"n": value, "o": {"p": [value]}}) == [("n", expected), ("o[p]", expected)]
+    assert commas == [("n", f"{expected},{expected}")]
+    assert encode_form({"n": value}) == f"n={expected}".encode()
+    assert multipart is not None
+    assert f"\r\n\r\n{expected}\r\n".encode() in multipart
+    assert base.build("/{n}", {"n": value}).path == f"/{expected}"
+    assert base.build("/", {}, {"n": value}).raw_query_string == f"n={expected}"
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False) | st.floats(allow_nan=False, allow_infinity=False))
+@PROPERTY
+def test_numbers_stay_what_they_are(value: float | Decimal) -> None:
+    """What is written is the same number, without an exponent."""
+    if isinstance(value, Decimal) and abs(value.adjusted()) > 900:
+        value = value.scaleb(-value.adjusted())
+    [(_, text)] = flatten({"n": value})
+
+    assert "e" not in text.lower()
+    assert type(value)(text) == value
+
+
+@pytest.mark.parametrize("text", ["1E+1001", "1E-1001", "-1E+999999", "1E-999999", "0E-5000", "0E+5000"])
+def test_numbers_of_too_many_digits(text: str) -> None:
+    """A Decimal whose digits would fill a URL is refused, and takes no room."""
+    with pytest.raises(InvalidRequestError, match="over 1000 digits"):
+        flatten({"n": Decimal(text)})

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from aioapiclient._progress import Meter, Progress
 from aioapiclient._query import DEFAULT_STYLE, QueryStyle, QueryValues, encode_form, flatten
 from aioapiclient._types import NOT_GIVEN, NotGiven, Omit
 
-from .json import EncHook, encode_json
+from .json import EncHook, Encoding, check_encoding, encode_json
 from .multipart import Files, Part, boundary_of, field_parts, file_parts
 from .relayed import content_type_of
 from .sources import Content, InMemory, Source, Watched, join, source_of
@@ -59,10 +61,23 @@ class Body:
         value: object,
         *,
         enc_hook: EncHook | None = None,
+        encoder: msgspec.json.Encoder | None = None,
         extra_body: Mapping[str, Any] | None = None,
     ) -> Body:
-        """Encode a value as JSON, with the members of *extra_body* merged over it."""
-        content = encode_json(value, enc_hook=enc_hook, extra_body=extra_body)
+        """Encode a value as JSON, with the members of *extra_body* merged over it.
+
+        Args:
+            value: Anything that msgspec encodes, or *enc_hook* makes into such.
+            enc_hook: msgspec's hook to encode types that it does not know.
+            encoder: A `msgspec.json.Encoder` of yours, instead of *enc_hook*: for ``decimal_format``,
+                ``uuid_format`` and ``order``.
+            extra_body: Members to merge over a JSON object.
+
+        Raises:
+            InvalidRequestError: JSON cannot say the value: NaN, a cycle, a lone surrogate.
+            TypeError: A type cannot be encoded, the value is bytes, or both hook and encoder were given.
+        """
+        content = encode_json(value, check_encoding(enc_hook, encoder), extra_body)
         return cls(content, content_type="application/json")
 
     @classmethod
@@ -171,7 +186,7 @@ def build_body(
     files: Files | NotGiven | Omit | None = None,
     extra_body: Mapping[str, Any] | NotGiven | Omit | None = None,
     style: QueryStyle = DEFAULT_STYLE,
-    enc_hook: EncHook | None = None,
+    encoding: Encoding = None,
     content_type: str | None = None,
     progress: Progress | None = None,
 ) -> Body | None:
@@ -203,7 +218,7 @@ def build_body(
     elif content is not None:
         body = content if isinstance(content, Body) else Body(content)
     elif has_json or extra_body is not None:
-        body = Body.from_json(json, enc_hook=enc_hook, extra_body=extra_body)
+        body = Body(encode_json(json, encoding, extra_body), content_type="application/json")
     if progress is None:
         return body
     Meter(progress)

@@ -7,7 +7,9 @@ import functools
 import io
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, cast
+from decimal import Decimal
+from typing import Any, Final, NamedTuple, TypeAlias, cast
+from uuid import UUID
 
 import msgspec
 
@@ -16,15 +18,23 @@ from aioapiclient._patterns import lazily
 from aioapiclient._types import NOT_GIVEN, NotGiven, Omit
 from aioapiclient.errors import InvalidRequestError
 
-__all__ = ["EncHook", "encode_json"]
+__all__ = ["EncHook", "Encoding", "check_encoding", "encode_json"]
 
 EncHook: TypeAlias = Callable[[Any], Any]
 
+Encoding: TypeAlias = EncHook | msgspec.json.Encoder | None
+"""How values become JSON: by msgspec with a hook for what it does not know, or by the user's own encoder."""
+
 # A float that is NaN or infinite, in MessagePack: JSON says null for it, as for None.
 _NOT_FINITE = lazily(rb"\xcb[\x7f\xff][\xf0-\xff]")
+# A member whose name is a number without quotes.
+_BARE_NAME = lazily(rb"[{,]-?[0-9][0-9.E+-]*:")
 # Stands for a sentinel in plain data. Made at run time, so that no other string is the same object.
 _DROPPED = "".join(("dropped", " sentinel"))
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# What an encoder may write otherwise than plain data says.
+_FORMATTED: Final = (Decimal, UUID)
+_BYTES: Final = (bytes, bytearray, memoryview)
 _SCALARS: dict[type, Callable[[Any], Any]] = {str: str.__str__, int: int.__int__, float: float.__float__}
 _ITERABLE = (abc.Sequence, abc.Set, abc.MappingView, abc.Iterator)
 _PLAIN_ENCODER = msgspec.json.Encoder()
@@ -34,58 +44,108 @@ class _LookCloser(Exception):
     """Raised by the fast hook for what only the slow way can encode, or name."""
 
 
-def encode_json(
-    value: Any = NOT_GIVEN, enc_hook: EncHook | None = None, extra_body: Mapping[str, Any] | None = None
-) -> bytes:
-    """*value* as compact JSON in UTF-8, with the members of *extra_body* merged over its top level.
+def check_encoding(enc_hook: EncHook | None, encoder: msgspec.json.Encoder | None) -> Encoding:
+    """Return the one of *enc_hook* and *encoder* that was given; `TypeError` for both, or another encoder."""
+    if encoder is None:
+        return enc_hook
+    if not isinstance(encoder, msgspec.json.Encoder):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"encoder must be a msgspec.json.Encoder, not {type(encoder).__name__}")
+    if enc_hook is not None:
+        raise TypeError("enc_hook and encoder were both given: give msgspec.json.Encoder(enc_hook=...)")
+    return encoder
 
-    Encodes all that msgspec does, *enc_hook*'s types, other mappings, sequences, sets, views and
+
+def encode_json(
+    value: Any = NOT_GIVEN, encoding: Encoding = None, extra_body: Mapping[str, Any] | None = None
+) -> bytes:
+    """Encode *value* as compact JSON in UTF-8, with the members of *extra_body* merged over its top level.
+
+    Encodes all that msgspec does, the types of a hook, other mappings, sequences, sets, views and
     iterators, and `Unknown` as the value it came from. ``OMIT``, ``NOT_GIVEN`` and ``msgspec.UNSET``
     leave a member of an object out. In *extra_body* `OMIT` removes a member, `NOT_GIVEN` leaves it,
     and None sends null; without *value* its members are the object. Nothing of the caller's is changed.
 
     Raises `InvalidRequestError`, with the path, for NaN and infinity, a sentinel outside of an
-    object, a cycle, a lone surrogate; `TypeError` for a type that cannot be encoded, and for
-    *extra_body* with a value that is no object.
+    object, a cycle, a lone surrogate; `TypeError` for a type that cannot be encoded, for bytes, which
+    msgspec would write as base64, and for *extra_body* with a value that is no object.
     """
+    if isinstance(value, _BYTES):
+        raise TypeError(f"json is {type(value).__name__}: send what is encoded already with content=")
     if extra_body is None:
-        return _encode(value, enc_hook)
+        return _encode(value, encoding)
     if not isinstance(cast("object", extra_body), Mapping):
         raise TypeError(f"extra_body must be a mapping, not {type(extra_body).__name__}")
-    encoded = b"{}" if isinstance(value, (NotGiven, Omit)) else _encode(value, enc_hook)
+    encoded = b"{}" if isinstance(value, (NotGiven, Omit)) else _encode(value, encoding)
     if not encoded.startswith(b"{"):
         raise TypeError(f"extra_body is merged over a JSON object, and json is {type(value).__name__}")
     merged = _RAW_OBJECT.decode(encoded)
     for name in [name for name, member in extra_body.items() if isinstance(member, Omit)]:
         merged.pop(name, None)
     given = {name: member for name, member in extra_body.items() if not isinstance(member, (NotGiven, Omit))}
-    return _PLAIN_ENCODER.encode(merged | _RAW_OBJECT.decode(_encode(given, enc_hook)))
+    merged |= _RAW_OBJECT.decode(_encode(given, encoding))
+    order = encoding.order if isinstance(encoding, msgspec.json.Encoder) else None
+    return msgspec.json.encode(merged, order=order)
 
 
-def _encode(value: Any, enc_hook: EncHook | None) -> bytes:
+def _encode(value: Any, encoding: Encoding) -> bytes:
     try:
-        encode, measure = _encoders(enc_hook)
+        encoders = _encoders(encoding)
     except TypeError:  # a hook that is not hashable
-        encode, measure = _encoders.__wrapped__(enc_hook)
+        encoders = _encoders.__wrapped__(encoding)
     try:
-        encoded = encode(value)
+        encoded = encoders.encode(value)
         # Encoded again only to find a NaN, in C: 5 us for 3 kB, where a walk in Python takes 30.
-        if b"null" not in encoded or not _NOT_FINITE.search(measure(value)):
+        if not encoders.is_suspect(encoded) or not _NOT_FINITE.search(encoders.measure(value)):
             return encoded
     except (_LookCloser, TypeError, ValueError, OverflowError, RecursionError):
         pass
-    return _encode_slowly(value, enc_hook)
+    return _encode_slowly(value, encoding, encoders)
+
+
+class _Encoders(NamedTuple):
+    encode: Callable[[Any], bytes]
+    """The whole of it, as fast as msgspec is."""
+    is_suspect: Callable[[bytes], bool]
+    """Whether JSON may hold what was NaN or infinite."""
+    measure: Callable[[Any], bytes]
+    """MessagePack, where a NaN is a NaN."""
+    encode_plain: Callable[[Any], bytes]
+    """Plain data that was walked through, its order settled."""
 
 
 @functools.lru_cache(maxsize=128)
-def _encoders(enc_hook: EncHook | None) -> tuple[Callable[[Any], bytes], Callable[[Any], bytes]]:
+def _encoders(encoding: Encoding) -> _Encoders:
+    own = encoding if isinstance(encoding, msgspec.json.Encoder) else _PLAIN_ENCODER
+    enc_hook = _hook_of(encoding)
+
     def hook(value: Any) -> Any:
         # Sentinels, and what can be iterated only once: the slow way must be the first to do that.
         if isinstance(value, (NotGiven, Omit, abc.Iterator)) or value is msgspec.UNSET:
             raise _LookCloser
         return _replaced(value, enc_hook)
 
-    return msgspec.json.Encoder(enc_hook=hook).encode, msgspec.msgpack.Encoder(enc_hook=hook).encode
+    formats: Any = {"decimal_format": own.decimal_format, "uuid_format": own.uuid_format}
+    return _Encoders(
+        msgspec.json.Encoder(enc_hook=hook, order=own.order, **formats).encode,
+        _has_null if own.decimal_format == "string" else _has_null_or_nan,
+        msgspec.msgpack.Encoder(enc_hook=hook, decimal_format=own.decimal_format).encode,
+        msgspec.json.Encoder(**formats).encode,
+    )
+
+
+def _hook_of(encoding: Encoding) -> EncHook | None:
+    return encoding.enc_hook if isinstance(encoding, msgspec.json.Encoder) else encoding
+
+
+def _has_null(encoded: bytes) -> bool:
+    return b"null" in encoded
+
+
+def _has_null_or_nan(encoded: bytes) -> bool:
+    # msgspec writes a Decimal without quotes even if it is none, and if it is the name of a member.
+    if _BARE_NAME.search(encoded) is not None:
+        raise _LookCloser
+    return b"null" in encoded or b"NaN" in encoded or b"Infinity" in encoded
 
 
 def _replaced(value: Any, enc_hook: EncHook | None) -> Any:
@@ -110,8 +170,10 @@ def _replaced(value: Any, enc_hook: EncHook | None) -> Any:
     raise _LookCloser
 
 
-def _encode_slowly(value: Any, enc_hook: EncHook | None) -> bytes:
-    """Through plain data, in which every member has a path."""
+def _encode_slowly(value: Any, encoding: Encoding, encoders: _Encoders) -> bytes:
+    """Encode through plain data, in which every member has a path."""
+    own = encoding if isinstance(encoding, msgspec.json.Encoder) else None
+    enc_hook = _hook_of(encoding)
     stand_ins: dict[int, tuple[str, Any]] = {}
 
     def hook(value: Any) -> Any:
@@ -127,25 +189,35 @@ def _encode_slowly(value: Any, enc_hook: EncHook | None) -> bytes:
         return stand_in
 
     try:
-        root = [msgspec.to_builtins(value, str_keys=True, enc_hook=hook)]
+        root = [
+            msgspec.to_builtins(
+                value,
+                builtin_types=None if own is None else _FORMATTED,
+                str_keys=own is None,
+                enc_hook=hook,
+                order=None if own is None else own.order,
+            )
+        ]
     except RecursionError:
         root = []
     if not root:
         raise InvalidRequestError("json refers to itself, or is nested too deep")
-    _settle(root, stand_ins)
+    _settle(root, stand_ins, encoders.encode_plain)
     try:
-        return _PLAIN_ENCODER.encode(root[0])
+        return encoders.encode_plain(root[0])
     except (ValueError, OverflowError):
         pass  # raised below, without the value in its context
     raise InvalidRequestError("json holds a lone surrogate, or an integer of too many digits")
 
 
-def _settle(root: list[Any], stand_ins: dict[int, tuple[str, Any]]) -> None:
+def _settle(root: list[Any], stand_ins: dict[int, tuple[str, Any]], write: Callable[[Any], bytes]) -> None:
     """Finish plain data in place: drop the sentinels, put back the stand-ins, refuse what JSON cannot say."""
     waiting: list[tuple[str, Any]] = [("", root)]
     while waiting:
         path, container = waiting.pop()
         is_object = container.__class__ is dict
+        if is_object:
+            _name_members(container, write)
         entries: Any = container.items() if is_object else enumerate(container)
         for key, child in list[tuple[Any, Any]](entries):
             where = f"{path}.{key}" if is_object else f"{path}[{key}]" if path else "$"
@@ -161,10 +233,23 @@ def _settle(root: list[Any], stand_ins: dict[int, tuple[str, Any]]) -> None:
                 container[key] = _settled(child, where, stand_ins)
 
 
+def _name_members(container: dict[Any, Any], write: Callable[[Any], bytes]) -> None:
+    """Give names to members that are named by what an encoder formats; msgspec itself refuses some."""
+    if any(isinstance(key, _FORMATTED) for key in container):
+        members = list(container.items())
+        container.clear()
+        for key, value in members:
+            container[write(key).decode().strip('"') if isinstance(key, _FORMATTED) else key] = value
+
+
+def _is_finite(child: object) -> bool:
+    return not isinstance(child, float) or math.isfinite(child)
+
+
 def _settled(child: Any, where: str, stand_ins: dict[int, tuple[str, Any]]) -> Any:
     if child is _DROPPED:
         raise InvalidRequestError(f"json: a sentinel at {where}; only a member of an object can be left out")
-    if isinstance(child, float) and not math.isfinite(child):
+    if not (child.is_finite() if isinstance(child, Decimal) else _is_finite(child)):
         raise InvalidRequestError(f"json: {child} at {where}; JSON has no NaN and no infinity")
     _, original = stand_ins.get(id(child), (child, child))
     if original is not child and not isinstance(original, msgspec.Raw):

@@ -33,6 +33,7 @@ from .stats import ClientStats, collect_stats
 
 if TYPE_CHECKING:
     import aiohttp
+    import msgspec
     from typing_extensions import TypeForm, TypeVar
 
     T = TypeVar("T", default=Any)
@@ -71,6 +72,8 @@ class AsyncAPIClient(BaseClient):
             only coerces (``"1"`` to ``1``).
         dec_hook: msgspec's hook to decode types that it does not know.
         enc_hook: msgspec's hook to encode types that it does not know.
+        encoder: A `msgspec.json.Encoder` of yours, instead of *enc_hook*: for ``decimal_format``,
+            ``uuid_format`` and ``order``.
         decoders: Functions ``f(body: bytes, type)`` by media type (``application/xml``) or suffix
             (``+xml``), for content types that msgspec does not read.
         error_types: The types of error bodies: ``{404: NotFound, "4XX": Problem, "default": Any}``.
@@ -108,6 +111,7 @@ class AsyncAPIClient(BaseClient):
         strict_response_validation: bool = True,
         dec_hook: Callable[[type, Any], Any] | None = None,
         enc_hook: Callable[[Any], Any] | None = None,
+        encoder: msgspec.json.Encoder | None = None,
         decoders: Mapping[str, Callable[[bytes, Any], Any]] | None = None,
         error_types: ErrorTypes | None = None,
         error_detail: bool = True,

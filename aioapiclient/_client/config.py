@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from aioapiclient._body.body import build_body
+from aioapiclient._body.json import Encoding, check_encoding
 from aioapiclient._headers import check_layer, check_token, check_value, overlay
 from aioapiclient._options import (
     ClientOptions,
@@ -110,10 +111,10 @@ class Config:
         return style
 
     @property
-    def enc_hook(self) -> Callable[[Any], Any] | None:
-        """The hook of msgspec for types it does not know."""
-        hook: Callable[[Any], Any] | None = self.given["enc_hook"]
-        return hook
+    def encoding(self) -> Encoding:
+        """How values become JSON: by a hook of msgspec, or by an encoder of the user's."""
+        encoder: Encoding = self.given["encoder"]
+        return self.given["enc_hook"] if encoder is None else encoder
 
     @property
     def idempotency_header(self) -> str | None:
@@ -133,6 +134,8 @@ class Config:
             check_layer(changes["default_headers"])
         if changes.get("idempotency_header") is not None:
             check_layer({changes["idempotency_header"]: ""})
+        if "encoder" in changes or "enc_hook" in changes:
+            check_encoding(self.given["enc_hook"], self.given["encoder"])
         style = self.given["query_style"]
         if not isinstance(style, QueryStyle):
             raise TypeError(f"query_style must be a QueryStyle, not {type(style).__name__}")
@@ -274,7 +277,7 @@ def _apply_body(config: Config, request: APIRequest, given: RequestOptions) -> N
         files=given.get("files"),
         extra_body=given.get("extra_body"),
         style=config.query_style,
-        enc_hook=config.enc_hook,
+        encoding=config.encoding,
         content_type=request.headers.get("Content-Type"),
         progress=given.get("progress"),
     )
