@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from pytest_aiohttp.plugin import AiohttpServer
 
 from aioapiclient._body.body import Body, build_body
+from aioapiclient._body.multipart import FilePart
 from aioapiclient._body.sources import _PathFile
 from aioapiclient._query import QueryStyle
 from aioapiclient._types import NOT_GIVEN, OMIT
@@ -184,6 +185,39 @@ def test_repr_shows_no_content() -> None:
     """The repr tells type, size and whether the body can be sent again, and never what it says."""
     assert repr(Body(b"secret", content_type="text/csv")) == "<Body text/csv, 6 bytes, replayable>"
     assert repr(Body(iter([b"secret"]))) == "<Body untyped, unknown size, one-shot>"
+
+
+def test_repr_shows_names_and_files(tmp_path: Path) -> None:
+    """The repr has the names of members, fields and files, which tell two bodies apart, and no value."""
+    path = tmp_path / "tea.txt"
+    path.write_bytes(b"secret")
+    form = Body.from_multipart({"doc": b"secret"}, {"title": "secret"})
+
+    assert repr(Body.from_json({"a": "secret", "b": 1})) == (
+        "<Body application/json, 20 bytes, replayable, a, b>"
+    )
+    assert repr(Body.from_form([("q", "secret"), ("q", ""), ("p", "")])) == (
+        "<Body application/x-www-form-urlencoded, 14 bytes, replayable, q, p>"
+    )
+    assert repr(form).endswith("replayable, data['title'], files['doc']>")
+    assert repr(form.with_progress(Bar())) == repr(form)
+    assert repr(Body(path)) == f"<Body untyped, 6 bytes, replayable, {str(path)!r} from 0 to 6>"
+    with path.open("rb") as file:
+        assert repr(Body(FilePart(file, 2, 3))).endswith(f"replayable, {str(path)!r} from 2 to 5>")
+    assert repr(Body(File(b"secret"))) == "<Body untyped, 6 bytes, replayable, 'File' from 0 to 6>"
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"{", b"\xff", b""])
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
+def test_repr_of_what_is_not_what_it_says(content: bytes, content_type: str) -> None:
+    """The repr of a body that cannot be read does without names, or with what it has, and never raises."""
+    assert repr(Body(content, content_type=content_type)).startswith(f"<Body {content_type}, ")
+
+
+class Bar:
+    """A progress."""
+
+    def update(self, n: int) -> None: ...
 
 
 async def test_spent_shows_in_the_repr() -> None:
@@ -843,6 +877,16 @@ def test_data_that_is_no_form(data: Any) -> None:
     """Bytes, text and files as data are a TypeError that says where they go, not a form of their letters."""
     with pytest.raises(TypeError, match=f"{type(data).__name__} is sent with content"):
         build_body(data=data)
+
+
+@pytest.mark.parametrize("make", [aiohttp.FormData, aiohttp.MultipartWriter])
+@pytest.mark.parametrize("name", ["data", "content", "files"])
+def test_form_of_aiohttp(make: Callable[[], Any], name: str) -> None:
+    """What makes a body in aiohttp is refused by name, wherever it is given: it would be sent as nothing."""
+    with pytest.raises(TypeError, match=rf"^{name} is a {make.__name__} of aiohttp; .* files in files="):
+        build_body(**{name: make()})
+    with pytest.raises(TypeError, match=rf"^files\['f'\] is a {make.__name__} of aiohttp"):
+        build_body(files={"f": make()})
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -23,7 +24,7 @@ from aioapiclient import (
     StreamConsumedError,
 )
 from aioapiclient.middleware import DecodingMiddleware, RetryMiddleware
-from aioapiclient.testing import FakeClock, FakeTransport, respond
+from aioapiclient.testing import FakeClock, FakeTransport, SentFile, SentRequest, respond
 
 URL = "https://api.example.com/users/7"
 
@@ -474,3 +475,92 @@ async def test_a_client_takes_it_as_transport() -> None:
     assert [request.url.path for request in transport.requests] == ["/users/7", "/users"]
     assert transport.bodies == [b"", b'{"name":"Ada"}']
     assert transport.is_closed
+
+
+# --- FakeTransport: what was sent, read again
+
+
+async def sent(**options: Any) -> SentRequest:
+    """What a transport notes of one call."""
+    transport = FakeTransport(respond(204))
+    async with AsyncAPIClient("https://api.example.com", transport=transport) as client:
+        await client.post("/users", None, **options)
+    return transport.requests[0]
+
+
+@pytest.mark.parametrize("content", [None, b'{"login":"ada"}', [b'{"login"', b':"ada"}']])
+async def test_json_that_was_sent(content: Any) -> None:
+    """A request that was noted gives its body as plain data, a streamed one too, and as bytes."""
+    request = await (sent(json={"login": "ada"}) if content is None else sent(content=content))
+
+    assert request.json() == {"login": "ada"}
+    assert request.content == b'{"login":"ada"}'
+    assert request.body is not None
+    assert request.body.content == request.content
+
+
+async def test_form_that_was_sent() -> None:
+    """A form compares like a dict, keeps empty values, and has all values of a name that repeats."""
+    request = await sent(data={"q": "red tea & more", "empty": "", "id": [1, 2]})
+    form = request.form()
+
+    assert form.getall("id") == ["1", "2"]
+    del form["id"]
+    assert form == {"q": "red tea & more", "empty": ""}
+
+
+async def test_files_that_were_sent(tmp_path: Path) -> None:
+    """A multipart form has its fields as text, and its files with their names and types."""
+    path = tmp_path / "tea.txt"
+    path.write_bytes(b"\r\n--tea\r\n\xff")
+    request = await sent(files={"doc": path, "raw": b"\r\n"}, data={"title": "naïve\r\n", "empty": ""})
+
+    assert request.form() == {
+        "title": "naïve\r\n",
+        "empty": "",
+        "doc": SentFile("tea.txt", "text/plain", b"\r\n--tea\r\n\xff"),
+        "raw": SentFile(None, "application/octet-stream", b"\r\n"),
+    }
+
+
+async def test_empty_multipart_form() -> None:
+    """A multipart form without parts is an empty form."""
+    assert len((await sent(files={})).form()) == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"content": b"tea"}, {"json": {"a": 1}}])
+async def test_what_is_no_form(options: dict[str, Any]) -> None:
+    """A body that is no form is an assertion that shows it."""
+    request = await sent(**options)
+    with pytest.raises(AssertionError, match="was not sent a form") as caught:
+        request.form()
+
+    assert repr(request.body) in str(caught.value)
+
+
+async def test_what_is_no_json() -> None:
+    """A body that is not JSON is an assertion that shows it."""
+    request = await sent(content=b"tea")
+    with pytest.raises(AssertionError, match=r"b'tea'.* was not sent JSON"):
+        request.json()
+
+
+async def test_repr_of_what_was_sent() -> None:
+    """The repr of a request that was noted shows its body; long ones that differ late differ in it too."""
+    short, first, second = [
+        repr(await sent(content=content)) for content in (b"tea", b"x" * 1000 + b"1", b"x" * 1000 + b"2")
+    ]
+
+    assert "POST https://api.example.com/users attempt=0 body=<Body untyped, 3 bytes: b'tea'>" in short
+    assert first != second
+    assert len(first) < 800
+
+
+async def test_copy_of_what_was_sent() -> None:
+    """A request that was noted can be copied and sent like any other."""
+    request = (await sent(json={"a": 1})).copy()
+    transport = FakeTransport(respond())
+    await transport(request)
+
+    assert transport.requests[0].json() == {"a": 1}
+    assert transport.requests[0].url == request.url

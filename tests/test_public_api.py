@@ -57,7 +57,15 @@ DOORS = {
         "AsyncStream", "JSONLDecoder", "JSONLStream", "ReconnectPolicy", "SSEDecoder", "SSEStream",
         "ServerSentEvent",
     },
-    "aioapiclient.testing": {"Answer", "FakeClock", "FakeTransport", "check_middleware", "respond"},
+    "aioapiclient.testing": {
+        "Answer",
+        "FakeClock",
+        "FakeTransport",
+        "SentFile",
+        "SentRequest",
+        "check_middleware",
+        "respond",
+    },
 }  # fmt: skip
 
 # Names at the users' door that have another door too: they are re-exported once.

@@ -1275,3 +1275,23 @@ async def test_mutated_responses(transport: AiohttpTransport, mutate: Callable[[
                     await fetch(transport, server.url)
         data = good
         assert await fetch(transport, server.url) == b"0123456789"
+
+
+@pytest.mark.parametrize(
+    ("options", "data"),
+    [
+        ({"json": {"a": 1}}, b'{"a":1}'),
+        ({"data": {"a": 1}}, b"a=1"),
+        ({"content": "a"}, b"a"),
+        ({"extra_body": {"a": 1}}, b'{"a":1}'),
+    ],
+)
+async def test_body_that_a_mock_sees(mock_wire: aioresponses, options: dict[str, Any], data: bytes) -> None:
+    """A mock of aiohttp sees the encoded bytes as data, whatever the call was given, and no json."""
+    mock_wire.post("http://api.example.com/x", status=204)
+    async with AsyncAPIClient("http://api.example.com") as client:
+        await client.post("/x", None, **options)
+    [[call]] = mock_wire.requests.values()
+
+    assert call.kwargs["data"] == data
+    assert "json" not in call.kwargs

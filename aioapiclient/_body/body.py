@@ -13,10 +13,13 @@ from aioapiclient._types import NOT_GIVEN, NotGiven, Omit
 
 from .json import EncHook, Encoding, check_encoding, encode_json
 from .multipart import Files, Part, boundary_of, field_parts, file_parts
-from .relayed import content_type_of
+from .names import FORM, member_names
+from .relayed import content_type_of, refuse_writers
 from .sources import Content, InMemory, Source, Watched, join, source_of
 
 __all__ = ["Body", "build_body"]
+
+_MOST_SHOWN: Final = 200  # characters of the names in a repr: two lines on a screen
 
 
 class Body:
@@ -37,16 +40,19 @@ class Body:
     what can be read once and was sent, or read, before.
     """
 
-    __slots__ = ("_content_type", "_source")
+    __slots__ = ("_content_type", "_names", "_source")
 
     _content_type: str | None
+    _names: tuple[str, ...]
     _source: Source
 
     def __init__(self, content: Content | Body, *, content_type: str | None = None) -> None:
+        self._names = ()
         if isinstance(content, bytes):
             self._source = InMemory(content)
         elif isinstance(content, Body):
             self._source = content._source
+            self._names = content._names
             content_type = content_type or content._content_type
         else:
             self._source = source_of(content)
@@ -84,7 +90,7 @@ class Body:
     def from_form(cls, data: QueryValues, *, style: QueryStyle = DEFAULT_STYLE) -> Body:
         """Encode a mapping or pairs as a form, arrays and nesting in the style of the query."""
         _check_form(data)
-        return cls(encode_form(data, style), content_type="application/x-www-form-urlencoded")
+        return cls(encode_form(data, style), content_type=FORM)
 
     @classmethod
     def from_multipart(
@@ -106,11 +112,12 @@ class Body:
         Raises `TypeError` for what is no file, and `InvalidRequestError` for a name, header or
         boundary that cannot be sent.
         """
+        refuse_writers("files", files)
         boundary, content_type = boundary_of(content_type)
         _check_form(data)
         parts = [*field_parts(flatten(data or (), style)), *file_parts(files, style)]
         sources = [(part.head, cls._source_of_part(part)) for part in parts]
-        return cls._of(join(sources, boundary.encode()), content_type)
+        return cls._of(join(sources, boundary.encode()), content_type, tuple(part.label for part in parts))
 
     @staticmethod
     def _source_of_part(part: Part) -> Source:
@@ -118,8 +125,9 @@ class Body:
         return content._source if isinstance(content, Body) else source_of(content, part.label)
 
     @classmethod
-    def _of(cls, source: Source, content_type: str | None) -> Body:
+    def _of(cls, source: Source, content_type: str | None, names: tuple[str, ...]) -> Body:
         body = cls.__new__(cls)
+        body._names = names
         body._source = source
         body._content_type = content_type
         return body
@@ -130,7 +138,7 @@ class Body:
         A sending that begins again is counted from 0: by ``reset()``, where *progress* has one, else
         by an ``update`` that takes back what was told. Raises `TypeError` without an ``update``.
         """
-        return Body._of(Watched(self._source, Meter(progress)), self._content_type)
+        return Body._of(Watched(self._source, Meter(progress)), self._content_type, self._names)
 
     @property
     def content(self) -> bytes | None:
@@ -175,7 +183,11 @@ class Body:
     def __repr__(self) -> str:
         replay = "spent" if self.spent else "replayable" if self.replayable else "one-shot"
         size = "unknown size" if self.size is None else f"{self.size} bytes"
-        return f"<Body {self._content_type or 'untyped'}, {size}, {replay}>"
+        kind = self._content_type or "untyped"
+        # Names and no values: a repr lands in logs.
+        names = self._names or member_names(self._source.content, kind)
+        about = f", {', '.join(names)[:_MOST_SHOWN]}" if names else self._source.about
+        return f"<{type(self).__name__} {kind}, {size}, {replay}{about}>"
 
 
 def build_body(
@@ -229,6 +241,7 @@ _NO_FORM: Final[tuple[type[Any], ...]] = (str, bytes, bytearray, memoryview)
 
 
 def _check_form(data: object) -> None:
+    refuse_writers("data", data)
     if issubclass(type(data), _NO_FORM) or hasattr(data, "read"):
         raise TypeError(f"data is a form, a mapping or pairs; {type(data).__name__} is sent with content")
 

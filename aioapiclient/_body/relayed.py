@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from aioapiclient.errors import InvalidRequestError, RequestNotReplayableError, StreamConsumedError
 
-__all__ = ["Relayed", "content_type_of", "relayed"]
+__all__ = ["Relayed", "content_type_of", "refuse_writers", "relayed"]
 
 _CHUNK: Final = 64 << 10
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -60,6 +60,15 @@ def relayed(content: Any, what: str = "content") -> Relayed | None:
     if callable(getattr(content, "take_chunks", None)):
         return _of_response(content, what)
     return None
+
+
+def refuse_writers(name: str, value: object) -> None:
+    """Raise `TypeError` for aiohttp's ``FormData`` and ``MultipartWriter``, which make a body themselves."""
+    if hasattr(value, "add_field") or hasattr(value, "append_form"):
+        raise TypeError(
+            f"{name} is a {type(value).__name__} of aiohttp; give what it was made of: files in files=, as a"
+            " mapping or pairs, and fields in data="
+        )
 
 
 def content_type_of(content: object) -> str | None:

@@ -54,7 +54,7 @@ from aioapiclient.errors import InvalidRequestError, RequestNotReplayableError
 
 from .files import NO_END, NO_WAIT, end_of_file, end_of_path, reaches, use_of
 from .multipart import FilePart
-from .relayed import relayed
+from .relayed import refuse_writers, relayed
 
 __all__ = ["Content", "InMemory", "Source", "Watched", "join", "source_of"]
 
@@ -109,6 +109,11 @@ class Source(ABC):
     def spent(self) -> bool:
         """Whether its first byte may have left, and it cannot be sent again."""
         return False
+
+    @property
+    def about(self) -> str:
+        """What a repr adds, after a comma: the file that it is of."""
+        return ""
 
     @abstractmethod
     def open(self) -> AsyncIterator[object]:
@@ -174,6 +179,12 @@ class _Range(Source):
             super()._check_whole(sent)
 
 
+def _about_range(file: object, start: int, end: int | None) -> str:
+    name = file if isinstance(file, (str, os.PathLike)) else getattr(file, "name", None)
+    label = os.fspath(name) if isinstance(name, (str, os.PathLike)) else type(file).__name__
+    return f", {label!r} from {start}{'' if end is None else f' to {end}'}"
+
+
 class _File(_Range):
     """A part of a seekable file that is open: from where it stands to its end as it is now, or a slice."""
 
@@ -183,6 +194,10 @@ class _File(_Range):
         super().__init__(start, end)
         self._file = file
         self._use = use_of(file)
+
+    @property
+    def about(self) -> str:
+        return _about_range(self._file, self._start, self._end)
 
     def open(self) -> AsyncIterator[object]:
         return _read_range(self._read_at, self._start, self._end)
@@ -203,6 +218,10 @@ class _Path(_Range):
     def __init__(self, path: str | os.PathLike[str], start: int, end: int | None) -> None:
         super().__init__(start, end)
         self._path = path
+
+    @property
+    def about(self) -> str:
+        return _about_range(self._path, self._start, self._end)
 
     async def open(self) -> AsyncIterator[object]:
         file = _PathFile(self._path)
@@ -328,6 +347,10 @@ class Watched(Source):
     def spent(self) -> bool:
         return self._source.spent
 
+    @property
+    def about(self) -> str:
+        return self._source.about
+
     async def open(self) -> AsyncIterator[object]:
         self._meter.restart()
         async with aclosing(self._source.send()) as chunks:
@@ -378,6 +401,7 @@ def source_of(content: Content, what: str = "content") -> Source:
         return _source_of_slice(content, what)
     if isinstance(content, os.PathLike):
         return _source_of_path(content, what)
+    refuse_writers(what, content)
     message = relayed(content, what)
     if message is not None:
         if message.content is not None:

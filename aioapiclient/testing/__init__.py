@@ -19,6 +19,15 @@ from __future__ import annotations
 
 from ._check import check_middleware
 from ._clock import FakeClock
+from ._sent import SentFile, SentRequest
 from ._transport import Answer, FakeTransport, respond
 
-__all__ = ["Answer", "FakeClock", "FakeTransport", "check_middleware", "respond"]
+__all__ = [
+    "Answer",
+    "FakeClock",
+    "FakeTransport",
+    "SentFile",
+    "SentRequest",
+    "check_middleware",
+    "respond",
+]

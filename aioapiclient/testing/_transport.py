@@ -23,6 +23,8 @@ from aioapiclient.errors import (
     InvalidRequestError,
 )
 
+from ._sent import SentRequest
+
 __all__ = ["Answer", "FakeTransport", "Made", "is_response", "respond"]
 
 # --- answers
@@ -200,8 +202,8 @@ class FakeTransport:
     def __init__(self, *answers: Answer, default: Answer | None = None) -> None:
         for answer in answers if default is None else (*answers, default):
             _check_answer(answer)
-        self.requests: list[APIRequest] = []
-        """A copy of each request as it came, in the order of the sends; their number is ``len``."""
+        self.requests: list[SentRequest] = []
+        """Each request as it came, in the order of the sends; their number is ``len``."""
         self.bodies: list[bytes] = []
         """The bytes of each request's body, at the same place as the request; empty where it has none."""
         self._answers = list(answers)
@@ -219,11 +221,13 @@ class FakeTransport:
         number = len(self.requests)
         # Taken at once, so that answers go out in the order in which sends come in.
         answer = self._answer(number, request)
-        self.requests.append(request.copy())
+        sent = SentRequest.of(request)
+        self.requests.append(sent)
         self.bodies.append(b"")
         await asyncio.sleep(0)
         if request.body is not None:
             self.bodies[number] = b"".join([chunk async for chunk in request.body])
+            sent.note(self.bodies[number])
         response = await _resolve(answer, request)
         if not response.is_closed:
             self._open.add(response)
