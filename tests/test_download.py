@@ -24,6 +24,7 @@ from servers import Exchange, RawServer, close, in_turn, ok, raw_server, respond
 from aioapiclient import APIRequest, AsyncAPIClient, AsyncAPIResponse, Timeout
 from aioapiclient._digest import Digest
 from aioapiclient._download import parse_content_range, write_to_file
+from aioapiclient._request import CallSettings
 from aioapiclient.errors import (
     APIConnectionError,
     APIResponseValidationError,
@@ -1076,6 +1077,34 @@ def broken_response(
     answer.again = again
     result: AsyncAPIResponse[Any] = answer
     return result
+
+
+async def test_body_as_it_was_sent(tmp_path: Path) -> None:
+    """What is not decompressed is written as it was sent, resumed by ranges, and checked by its own digest."""
+    coded = gzip.compress(CONTENT, mtime=0)
+    digest = base64.b64encode(hashlib.sha256(coded).digest()).decode()
+    request = APIRequest(
+        "GET", "https://api.example.com/", stream=True, settings=CallSettings(decompress=False)
+    )
+    asked: list[Mapping[str, str]] = []
+
+    def respond(status: int, body: bytes, is_broken: bool, **headers: str) -> AsyncAPIResponse[Any]:
+        head = {"ETag": ETAG, "Content-Encoding": "gzip", "Repr-Digest": f"sha-256=:{digest}:", **headers}
+        source: Any = Broken([body], is_broken=is_broken)
+        return AsyncAPIResponse(request, status, CIMultiDictProxy(CIMultiDict(head)), source)
+
+    async def again(more: Mapping[str, str]) -> AsyncAPIResponse[Any]:
+        asked.append(more)
+        content_range = f"bytes 100-{len(coded) - 1}/{len(coded)}"
+        return respond(206, coded[100:], False, **{"Content-Range": content_range})
+
+    answer: Any = respond(200, coded[:100], True)
+    answer.again = again
+    count = await answer.write_to_file(tmp_path / "file", digest=True)
+
+    assert (tmp_path / "file").read_bytes() == coded
+    assert count == len(coded)
+    assert asked == [{"Range": "bytes=100-", "If-Range": ETAG}]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -21,6 +21,7 @@ from servers import Exchange, RawServer, ok, raw_server, respond, response
 from aioapiclient import OMIT, APIRequest, AsyncAPIClient, AsyncAPIResponse
 from aioapiclient._body.body import Body
 from aioapiclient._body.relayed import relayed
+from aioapiclient._request import CallSettings
 from aioapiclient.errors import InvalidRequestError, RequestNotReplayableError
 
 LONG = bytes(range(256)) * 800
@@ -409,6 +410,20 @@ async def test_response_that_is_decompressed() -> None:
 
     assert server.requests[1].body == LONG
     assert "Content-Length" not in server.requests[1].headers
+
+
+async def test_response_as_it_was_sent() -> None:
+    """A response that is not decompressed is passed on compressed, with its length; a form names its coding."""
+    coded = gzip.compress(LONG)
+    settings = CallSettings(decompress=False)
+    request = APIRequest("GET", "https://api.example.com/", stream=True, settings=settings)
+    headers = {"Content-Encoding": "gzip", "Content-Length": str(len(coded))}
+    alone = Body(AsyncAPIResponse.from_bytes(request, 200, headers, coded))
+    form = Body.from_multipart({"f": AsyncAPIResponse.from_bytes(request, 200, headers, coded)})
+
+    assert alone.size == len(coded)
+    assert await send(alone) == coded
+    assert b"\r\nContent-Encoding: gzip\r\n\r\n" + coded in await send(form)
 
 
 async def test_response_to_head() -> None:

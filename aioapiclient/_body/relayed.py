@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from aioapiclient._codecs.content_type import codings_of
 from aioapiclient.errors import InvalidRequestError, RequestNotReplayableError, StreamConsumedError
 
 __all__ = ["Relayed", "content_type_of", "refuse_writers", "relayed"]
@@ -21,6 +22,7 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 _OWN_HEADERS: Final = frozenset(
     {"content-disposition", "content-length", "content-transfer-encoding", "content-type"}
 )
+_CODING: Final = "Content-Encoding"
 _CODED: Final = frozenset({"base64", "quoted-printable"})  # RFC 2045 §6.1; the others change no byte
 
 
@@ -128,13 +130,15 @@ def _of_response(response: Any, what: str) -> Relayed:
         content = None
     if content is None and response.is_closed:
         raise _was_read(what)
-    size = None if response.method == "HEAD" else _length(headers)
+    # The bodies of errors are decompressed all the same.
+    is_as_sent = response.ok and not response.request.settings.decompress
     return Relayed(
         content=content,
         chunks=response.iter_bytes,
-        size=size,
+        size=None if response.method == "HEAD" else _length(headers, is_as_sent),
         filename=_filename_of(headers),
         content_type=headers.get("Content-Type"),
+        part_headers={"Content-Encoding": headers[_CODING]} if is_as_sent and _CODING in headers else {},
     )
 
 
@@ -146,9 +150,9 @@ def _part_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in _OWN_HEADERS}
 
 
-def _length(headers: Mapping[str, str]) -> int | None:
-    """The length of what is read, which is not that of what was sent where it was compressed."""
-    if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+def _length(headers: Mapping[str, str], is_as_sent: bool = False) -> int | None:
+    """Return the length of what is read, which is not that of what was sent if it was decompressed."""
+    if not is_as_sent and codings_of([headers.get(_CODING, "")]):
         return None
     value = headers.get("Content-Length", "")
     return int(value) if value.isascii() and value.isdigit() else None
