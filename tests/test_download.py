@@ -1080,7 +1080,7 @@ def broken_response(
 
 
 async def test_body_as_it_was_sent(tmp_path: Path) -> None:
-    """What is not decompressed is written as it was sent, resumed by ranges, and checked by its own digest."""
+    """What is not decompressed is written as it was sent, resumed by ranges, and checked by its digest."""
     coded = gzip.compress(CONTENT, mtime=0)
     digest = base64.b64encode(hashlib.sha256(coded).digest()).decode()
     request = APIRequest(

@@ -75,8 +75,8 @@ def _believed(status: os.stat_result, file: _Named, size: int) -> int | None:
 
 def reaches(file: Any, size: int) -> bool:
     """Whether a path or an open file has *size* bytes."""
-    named: _Named = file if isinstance(file, (str, os.PathLike)) else file.fileno()
-    return size == 0 or bool(_peek(named, size - 1, 1))
+    is_open = hasattr(file, "fileno")
+    return size == 0 or bool(_peek(file.fileno() if is_open else file, size - 1, 1))
 
 
 def _peek(file: _Named, position: int, length: int) -> bytes | None:

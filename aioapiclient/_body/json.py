@@ -34,7 +34,7 @@ _DROPPED = "".join(("dropped", " sentinel"))
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # What an encoder may write otherwise than plain data says.
 _FORMATTED: Final = (Decimal, UUID)
-_BYTES: Final = (bytes, bytearray, memoryview)
+_BYTES: Final[tuple[type[Any], ...]] = (bytes, bytearray, memoryview)
 _SCALARS: dict[type, Callable[[Any], Any]] = {str: str.__str__, int: int.__int__, float: float.__float__}
 _ITERABLE = (abc.Sequence, abc.Set, abc.MappingView, abc.Iterator)
 _PLAIN_ENCODER = msgspec.json.Encoder()
@@ -69,7 +69,7 @@ def encode_json(
     object, a cycle, a lone surrogate; `TypeError` for a type that cannot be encoded, for bytes, which
     msgspec would write as base64, and for *extra_body* with a value that is no object.
     """
-    if isinstance(value, _BYTES):
+    if isinstance(cast("object", value), _BYTES):
         raise TypeError(f"json is {type(value).__name__}: send what is encoded already with content=")
     if extra_body is None:
         return _encode(value, encoding)

@@ -177,7 +177,10 @@ def _passed_on(label: str, name: Any, content: Any, content_type: Any, headers: 
         return name, content, content_type, headers
     name = message.filename if name is None else name
     content_type = message.content_type if content_type is None else content_type
-    return name, content, content_type, {**message.part_headers, **(headers or {})}
+    given: dict[str, Any] = dict(headers or {})
+    lower = {header.lower() for header in given}
+    kept = {header: value for header, value in message.part_headers.items() if header.lower() not in lower}
+    return name, content, content_type, kept | given
 
 
 def _filename(label: str, name: object, content: object) -> str | None:

@@ -179,9 +179,10 @@ class _Range(Source):
             super()._check_whole(sent)
 
 
-def _about_range(file: object, start: int, end: int | None) -> str:
-    name = file if isinstance(file, (str, os.PathLike)) else getattr(file, "name", None)
-    label = os.fspath(name) if isinstance(name, (str, os.PathLike)) else type(file).__name__
+def _about_range(file: Any, start: int, end: int | None) -> str:
+    is_open = hasattr(file, "read")
+    name: object = getattr(file, "name", None) if is_open else str(file)
+    label = name if isinstance(name, str) else type(file).__name__
     return f", {label!r} from {start}{'' if end is None else f' to {end}'}"
 
 
