@@ -1107,6 +1107,18 @@ async def test_body_as_it_was_sent(tmp_path: Path) -> None:
     assert asked == [{"Range": "bytes=100-", "If-Range": ETAG}]
 
 
+async def test_call_that_does_not_decompress(tmp_path: Path) -> None:
+    """A call with decompress=False writes the stored bytes, and resumes them in their middle."""
+    coded = gzip.compress(os.urandom(100_000))
+    script = Ranges(50_000, content=coded, ETag=ETAG, Content_Encoding="gzip")
+    async with raw_server(script) as server, calls(server) as call:
+        answer = await call(decompress=False)
+        await answer.write_to_file(tmp_path / "file", progress=script, digest=sha256(coded))
+
+    assert (tmp_path / "file").read_bytes() == coded
+    assert len(server.requests) == 2
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     contents=st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=3),
