@@ -64,10 +64,23 @@ def default_chain(
     middlewares: Iterable[MiddlewareEntry] = (),
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> list[Middleware]:
-    """The chain that a client makes for itself, as an ordinary list to edit and to give as ``chain=``.
+    """Return the chain that a client makes for itself, as an ordinary list to edit and to pass as ``chain=``.
 
-    The arguments are those of `AsyncAPIClient`; *library_headers* are headers of the lowest layer,
-    and *sleep* is what waits between attempts.
+    Args:
+        auth: The credential.
+        default_headers: Headers of every call, or a function that returns them, asked once per call.
+        library_headers: Headers of the lowest layer, such as ``User-Agent``, or a function that returns them.
+        retry: The retry policy; the default policy without it.
+        trusted_origins: Other origins that may receive credentials and default headers, as patterns.
+        middlewares: Middlewares of your own, bundles, or names of installed ones.
+        sleep: An async function that waits some seconds between attempts; `asyncio.sleep` by default.
+
+    Returns:
+        The middlewares, outermost first.
+
+    Raises:
+        InvalidRequestError: A pattern, a header or a name makes no sense.
+        TypeError: An argument has the wrong type.
     """
     if auth is not None:
         check_auth(auth)
@@ -246,13 +259,21 @@ GROUP = "aioapiclient.middleware"
 
 
 def load_middleware(name: str, **config: Any) -> Any:
-    """The middleware that is installed under *name*, made by its factory from *config*.
+    """Make the middleware, or the bundle, that is installed under a name.
 
-    Names come from the entry-point group ``aioapiclient.middleware``. Nothing installed ever puts
-    itself into a chain: a name is looked up when you say it.
+    Names come from the entry-point group ``aioapiclient.middleware``. Nothing that is installed inserts
+    itself into a chain: a name is looked up when you pass it.
 
-    Raises `InvalidRequestError` for a name that nothing, or more than one distribution, has, and
-    `TypeError` when the factory takes no such config.
+    Args:
+        name: The name of the entry point.
+        **config: Arguments for its factory.
+
+    Returns:
+        What the factory returns.
+
+    Raises:
+        InvalidRequestError: No distribution, or more than one, has that name.
+        TypeError: The factory does not take *config*.
     """
     found = _find(name)
     factory = found.load()

@@ -44,7 +44,11 @@ class NumberedPage(AsyncPage[T]):
     takes_array: ClassVar[bool] = True
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """The next number."""
+        """Return how to ask for the page after this one; None on the last page.
+
+        Args:
+            response: The response of this page.
+        """
         if look_up(self, self.has_more_field) is False:
             return None
         number = _look_up_number(self, self.page_field)
@@ -82,7 +86,11 @@ class OffsetPage(AsyncPage[T]):
     takes_array: ClassVar[bool] = True
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """The next offset."""
+        """Return how to ask for the page after this one; None on the last page.
+
+        Args:
+            response: The response of this page.
+        """
         if look_up(self, self.has_more_field) is False:
             return None
         offset = _look_up_number(self, self.offset_field)
@@ -126,7 +134,11 @@ class CursorPage(AsyncPage[T]):
     has_more_field: ClassVar[str] = "has_more"
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """The next cursor."""
+        """Return how to ask for the page after this one; None on the last page.
+
+        Args:
+            response: The response of this page.
+        """
         has_more = look_up(self, self.has_more_field)
         if has_more is False:
             return None
@@ -152,7 +164,11 @@ class NextURLPage(AsyncPage[T]):
     next_field: ClassVar[str] = "next"
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """The next URL."""
+        """Return how to ask for the page after this one; None on the last page.
+
+        Args:
+            response: The response of this page.
+        """
         url = look_up(self, self.next_field)
         return PageInfo(url=url) if url and url is not msgspec.UNSET else None
 
@@ -169,7 +185,11 @@ class LinkHeaderPage(AsyncPage[T]):
     takes_array: ClassVar[bool] = True
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """The target of the link."""
+        """Return how to ask for the page after this one; None on the last page.
+
+        Args:
+            response: The response of this page.
+        """
         url = response.links.get(self.relation)
         return None if url is None else PageInfo(url=url)
 

@@ -484,9 +484,10 @@ class AsyncPage(
     """
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """What differs in the request for the next page; None when this one is the last.
+        """Return how to ask for the page after this one; None on the last page. A kind of page implements it.
 
-        *response* is the one that the page came in. Asked once a step; no I/O.
+        Args:
+            response: The response of this page.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say what comes after a page")
 
@@ -630,7 +631,8 @@ def _is_object(value: object) -> bool:
 
 
 class AsyncPaginator(Generic[T_co, PageT_co]):
-    """A list in pages: ``async for`` gives its items, ``await`` its first page. Made by ``get_api_list``.
+    """A list in pages: ``async for`` gives its items, ``await`` its first page.
+    `AsyncAPIClient.get_api_list` makes it.
 
     ::
 
@@ -639,9 +641,23 @@ class AsyncPaginator(Generic[T_co, PageT_co]):
         async for page in users.iter_pages(): ...
         first = await users
 
-    Nothing is sent before that, and each of them begins anew with the first page. Every page is a
-    call of its own: with its own retries, and a ``timeout`` for each. What fails on the third page
-    raises there: the items of the first two have been handed over.
+    Nothing is sent before that, and each of the three starts again with the first page. Every page is a
+    call of its own, with its own retries and timeout. If the third page fails, the items of the first two
+    were given.
+
+    Args:
+        fetch: The async function that sends the request of one page.
+        path: A path relative to the base URL, or an absolute URL.
+        model: The type of one item.
+        page: The page class.
+        method: The HTTP method, ``"get"`` by default.
+        limit: The most items to give; None (the default) gives all.
+        prefetch: Whether to request the next page while the items of one are used. False by default.
+        options: The options of each call.
+
+    Raises:
+        InvalidRequestError: *limit* is below 0.
+        TypeError: An argument has the wrong type, or *page* cannot hold *model*.
     """
 
     def __init__(
@@ -674,7 +690,7 @@ class AsyncPaginator(Generic[T_co, PageT_co]):
         return _items_of(self._pass(), self._limit)
 
     def iter_pages(self) -> AsyncGenerator[PageT_co, None]:
-        """The pages, whole; with a limit, as many as hold that many items."""
+        """Iterate over whole pages; with a limit, as many as hold that many items."""
         return _pages_of(self._pass())
 
     def _walk(self) -> _Walk[Any]:

@@ -98,15 +98,17 @@ class _Entry:
 
 
 class TokenCache:
-    """Tokens by key, each fetched by one flight however many calls wait for it.
+    """Tokens by key, each fetched once however many calls wait for it.
 
-    A token is renewed ahead of its expiry: in its last two minutes (or its last fifth, if that is
-    shorter) behind the calls, which go on with the one they have; in its last ten seconds (or last
-    tenth) calls wait. When the renewal ahead of time fails, the token that still holds is used and
-    nothing is tried again for five seconds; when none holds, the failure goes to everyone waiting.
+    A token is renewed ahead of its expiry. In its last two minutes (or its last fifth, if that is shorter)
+    it is renewed in the background, and calls use the one they have. In its last ten seconds (or last tenth)
+    calls wait for the new one. If a renewal ahead of time fails, the token that still holds is used and the
+    next renewal waits five seconds; if no token holds, the failure goes to every waiting call.
 
-    A waiter that is cancelled does not cancel the flight. *clock* gives seconds that never go back;
-    give your own in tests.
+    A call that is cancelled while it waits does not cancel the renewal.
+
+    Args:
+        clock: A function that returns seconds and never goes back; `time.monotonic` by default.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -117,7 +119,12 @@ class TokenCache:
         return f"<TokenCache with {len(self._entries)} keys>"
 
     async def get(self, key: Hashable, fetch: Fetch) -> Token:
-        """The token under *key*; *fetch* gets one when there is none that holds."""
+        """Return the token under a key, and fetch one if none holds.
+
+        Args:
+            key: Whatever tells one credential from another.
+            fetch: An async function without arguments that returns a `Token` or a str.
+        """
         entry = self._entry(key)
         if entry.token is not None:
             left = self._left(entry)
@@ -129,9 +136,15 @@ class TokenCache:
         return await self._wait(entry, fetch)
 
     async def refresh(self, key: Hashable, rejected: str | Token, fetch: Fetch) -> bool:
-        """After a server refused the token *rejected*: whether there is another one now.
+        """Replace a token that a server refused, and return whether there is another one now.
 
-        Asks *fetch* only if *rejected* is still what is kept: a newer token is never thrown away.
+        *fetch* is called only if the refused token is still the one that is kept, so a newer one is never
+        lost.
+
+        Args:
+            key: The key of the token.
+            rejected: The token, or its value, that the server refused.
+            fetch: An async function without arguments that returns a `Token` or a str.
         """
         value = rejected.value if isinstance(rejected, Token) else rejected
         entry = self._entry(key)
@@ -141,7 +154,7 @@ class TokenCache:
         return (await self._wait(entry, fetch)).value != value
 
     async def close(self) -> None:
-        """End the flights that nobody waits for; tokens stay."""
+        """Cancel renewals in the background. Tokens stay."""
         entries = self._entries.values()
         idle = [entry.task for entry in entries if entry.task and not entry.waiters and _flying(entry)]
         for task in idle:

@@ -96,7 +96,11 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
                 check_seconds(f"Timeout {name}", value, positive=True, hint="None is no limit")
 
     def over(self, base: Timeout) -> Timeout:
-        """This timeout, with what it leaves out taken from *base*."""
+        """Return this timeout, with what it leaves out taken from another one.
+
+        Args:
+            base: The timeout to inherit from.
+        """
         given = {name: value for name, value in self._items() if not isinstance(value, NotGiven)}
         return msgspec.structs.replace(base, **given) if given else base
 

@@ -145,7 +145,16 @@ def _rebuild(cls: type[APIClientError], args: tuple[Any, ...], facts: dict[str, 
 
 
 class APIError(APIClientError):
-    """A call failed."""
+    """A call failed.
+
+    Args:
+        message: The text of the error, without secrets.
+        request: The request as it was last sent.
+        body: The decoded body of the response, where there is one.
+        retries_taken: How often the call was retried. 0 by default.
+        retry_after: Seconds that the server asked to wait.
+        final: Whether the call must never be tried again, whatever its method. False by default.
+    """
 
     request: APIRequest | None
     """The request as it was last sent, where one was made; None after pickling."""
@@ -186,7 +195,17 @@ class APIError(APIClientError):
 
 
 class APIConnectionError(APIError):
-    """No whole response came: refused, unresolved, cut, or not HTTP."""
+    """No whole response came: refused, unresolved, cut, or not HTTP.
+
+    Args:
+        message: The text of the error, without secrets.
+        sent: False if the request surely did not reach the wire; None (the default) if that is not
+            known.
+        reason: A short code for programs, such as ``"refused"`` or ``"dns"``; docs/errors.md lists
+            them.
+        **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
+            ``final``.
+    """
 
     sent: Literal[False] | None
     """False when the request surely never reached the wire; None when it may have."""
@@ -208,7 +227,15 @@ class APIConnectionError(APIError):
 
 
 class APITimeoutError(APIConnectionError):
-    """A limit of `Timeout` ran out. Not a `TimeoutError`: that one is the caller's own."""
+    """A limit of `Timeout` ran out. Not a `TimeoutError`: that one is the caller's own.
+
+    Args:
+        message: The text of the error, without secrets.
+        phase: The limit that was reached: ``connect``, ``pool``, ``attempt``, ``read``, ``write`` or
+            ``total``.
+        **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
+            ``final``.
+    """
 
     phase: TimeoutPhase
     """The limit that ran out: connect, pool, attempt, read, write or total."""
@@ -220,7 +247,16 @@ class APITimeoutError(APIConnectionError):
 
 
 class APIStreamError(APIConnectionError):
-    """A stream broke, or carried an error event."""
+    """A stream broke, or carried an error event.
+
+    Args:
+        message: The text of the error, without secrets.
+        events_seen: How many events arrived before.
+        bytes_seen: How many bytes of the body arrived before.
+        type: The type of an error event; None when the wire broke.
+        **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
+            ``final``.
+    """
 
     events_seen: int
     """Events that were handed over before it."""
@@ -252,7 +288,17 @@ class APIStreamError(APIConnectionError):
 
 
 class APIStatusError(APIError):
-    """A response came whose status is not a success."""
+    """A response came whose status is not a success.
+
+    Args:
+        message: The text of the error, without secrets.
+        status: The status code; taken from *response* or the class if left out.
+        response: The response, its body read.
+        request_id: The server's ID of the request.
+        detail: What the server says in words for people.
+        **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
+            ``final``.
+    """
 
     default_status: ClassVar[int] = 0
 
@@ -289,7 +335,12 @@ class APIStatusError(APIError):
 
     @classmethod
     def from_response(cls, response: AsyncAPIResponse[Any], body: Any = None) -> Self:
-        """The error for *response*, with its facts; *body* is the decoded body."""
+        """Return the error for a response.
+
+        Args:
+            response: A response whose status is not a success.
+            body: Its decoded body.
+        """
         detail = response.error_detail(body)
         facts = _facts_of(response)
         return cls(
@@ -461,7 +512,18 @@ def status_error_class(status: int) -> type[APIStatusError]:
 
 
 class APIResponseValidationError(APIError):
-    """A response came that is not what was asked for: broken, of another shape or content type."""
+    """A response came that is not what was asked for: broken, of another shape or content type.
+
+    Args:
+        message: The text of the error, without secrets.
+        path: The JSON path of what does not fit; ``$`` is the whole body.
+        response: The response.
+        status: The status code.
+        content_type: The Content-Type of the response.
+        excerpt: The beginning of the body, bounded.
+        **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
+            ``final``.
+    """
 
     path: str
     """Where it does not fit, as a JSON path: ``$.data[3].id``."""
@@ -498,7 +560,15 @@ class APIResponseValidationError(APIError):
 
 
 class CircuitOpenError(APIError):
-    """A circuit breaker refused the request: its server fails too often. Never tried again."""
+    """A circuit breaker refused the request: its server fails too often. Never tried again.
+
+    Args:
+        message: The text of the error, without secrets.
+        origin: The origin whose circuit is open.
+        final: True by default: the call is not tried again.
+        **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
+            ``final``.
+    """
 
     sent: ClassVar[Literal[False]] = False
     """Nothing was sent."""
@@ -514,7 +584,15 @@ class CircuitOpenError(APIError):
 
 
 class OperationFailedError(APIError):
-    """A long-running operation ended without a result: it failed, or was cancelled."""
+    """A long-running operation ended without a result: it failed, or was cancelled.
+
+    Args:
+        message: The text of the error, without secrets.
+        status: The final status of the operation, as the server wrote it.
+        response: The response that told it.
+        **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
+            ``final``.
+    """
 
     status: str
     """The word of the operation's status, in lower case, such as ``failed``."""
@@ -541,7 +619,15 @@ class OperationFailedError(APIError):
 
 
 class BodyTooLargeError(APIError):
-    """A response body passed ``max_body`` bytes, decompressed; its connection was closed."""
+    """A response body passed ``max_body`` bytes, decompressed; its connection was closed.
+
+    Args:
+        message: The text of the error, without secrets.
+        limit: The bound in bytes.
+        status: The status of the response.
+        **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
+            ``final``.
+    """
 
     limit: int | None
     """The bound that was passed, in bytes."""
@@ -574,6 +660,14 @@ class ConcurrencyLimitError(APIError):
     """Not sent: as many calls as `ConcurrencyLimitMiddleware` allows are in flight, and too many wait.
 
     Never retried by this call: it would only join the queue again.
+
+    Args:
+        message: The text of the error, without secrets.
+        limit: How many calls may be in flight.
+        waiting: How many calls were waiting.
+        final: True by default: the call is not tried again.
+        **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
+            ``final``.
     """
 
     limit: int | None
@@ -600,6 +694,12 @@ class ThrottledError(APIError):
     """Not sent: the server told another call when to come back, and this one cannot wait that long.
 
     ``retry_after`` has the seconds that are left until then. Never retried by this call.
+
+    Args:
+        message: The text of the error, without secrets.
+        final: True by default: the call is not tried again.
+        **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
+            ``final``.
     """
 
     def __init__(
@@ -617,10 +717,15 @@ class ClientClosedError(APIClientError):
 
 
 class RetryableError(APIClientError):
-    """Raised by a middleware: this attempt failed in a way that is worth another.
+    """A middleware asks for another attempt.
 
-    Raise it from its cause. When no retry is left, *response* is what the call ends with if there
-    is one, else the cause, else this error itself.
+    Raise it from the error that caused it. When no retry is left, the call ends with *response* if there is
+    one, else with the cause, else with this error.
+
+    Args:
+        message: The text of the error, without secrets.
+        retry_after: Seconds to wait before the next attempt. None (the default) leaves it to the policy.
+        response: The response to retry.
     """
 
     retry_after: float | None

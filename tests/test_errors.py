@@ -443,9 +443,9 @@ async def test_no_repr_tells_a_secret(thing: str) -> None:
         reprs = {
             "auth": repr([BearerAuth(SECRET), BasicAuth(SECRET, SECRET)]),
             "client": repr(api) + api.explain(),
-            "request": repr(script.last),
+            "request": repr(response.request),
             "response": repr(response),
-            "body": repr(script.last.body),
+            "body": repr(response.request.body),
         }
 
     assert SECRET not in reprs[thing]

@@ -23,21 +23,24 @@ _MOST_SHOWN: Final = 200  # characters of the names in a repr: two lines on a sc
 
 
 class Body:
-    """What a request carries, as chunks of bytes.
+    """The body of a request, as chunks of bytes.
 
-    *content* is bytes, a str (sent as UTF-8, ``text/plain`` unless *content_type* says otherwise), a
-    binary file, a path (opened anew for each sending), a `FilePart`, or an iterable of bytes, async or
-    not; another `Body` is shared. An int attribute ``size`` of an iterable is its length in bytes. A
-    file is read in a worker thread and never closed, an iterable is iterated in the event loop, an
-    iterator is not touched before the sending begins, and a generator is closed when its sending ends.
+    A file is read in a worker thread and never closed. An iterable is iterated in the event loop, an
+    iterator is not touched before sending begins, and a generator is closed when its sending ends. A path
+    to a FIFO or a device is read to its end. A received message, an `AsyncAPIResponse` or one of aiohttp's
+    (``web.Request``, ``StreamReader``, ``BodyPartReader``, ``web.FileField``, ``ClientResponse``), is
+    passed on as it arrives, with its Content-Type.
 
-    A path to a FIFO or a device is read to its end. A message that somebody else received, an
-    `AsyncAPIResponse` or one of aiohttp's (``web.Request``, ``StreamReader``, ``BodyPartReader``,
-    ``web.FileField``, ``ClientResponse``), is passed on as it arrives, with its Content-Type.
+    Args:
+        content: Bytes, a str (sent as UTF-8), a binary file, a path (opened anew for each send), a
+            `FilePart`, an iterable of bytes, async or not, or another `Body`. An int attribute ``size`` of
+            an iterable is its length in bytes.
+        content_type: The media type. A str is ``text/plain`` without it.
 
-    Raises `TypeError` for content of another type, a text file among them, `InvalidRequestError` for a
-    closed file, a path to a directory, or a negative ``size``, and `RequestNotReplayableError` for
-    what can be read once and was sent, or read, before.
+    Raises:
+        TypeError: The content has another type, such as a text file.
+        InvalidRequestError: A file is closed, a path is a directory, or a ``size`` is negative.
+        RequestNotReplayableError: The content can be read once, and was sent or read before.
     """
 
     __slots__ = ("_content_type", "_names", "_source")
@@ -88,7 +91,12 @@ class Body:
 
     @classmethod
     def from_form(cls, data: QueryValues, *, style: QueryStyle = DEFAULT_STYLE) -> Body:
-        """Encode a mapping or pairs as a form, arrays and nesting in the style of the query."""
+        """Encode a mapping or pairs as a form.
+
+        Args:
+            data: The fields.
+            style: How arrays and nested objects are written; that of queries by default.
+        """
         _check_form(data)
         return cls(encode_form(data, style), content_type=FORM)
 
@@ -101,16 +109,23 @@ class Body:
         style: QueryStyle = DEFAULT_STYLE,
         content_type: str | None = None,
     ) -> Body:
-        """Make a multipart form (RFC 7578): the fields of *data*, then *files*, in their order.
+        """Make a multipart form (RFC 7578) of fields and files, in their order.
 
-        A file is whatever a body can be made of but a str, or a tuple ``(name, content[, content
-        type[, headers]])``. A name of None is taken from the file where it has one, `OMIT` sends
-        none. A list is many files, a mapping nests, both named in the *style* of the query. The type
-        is guessed from the name, else ``application/octet-stream``. A *content_type* that names a
-        boundary is kept word for word; one that names none gets ours.
+        A file is whatever a body can be made of except a str, or a tuple ``(name, content[, content type[,
+        headers]])``. A name of None is taken from the file where it has one; `OMIT` sends none. A list is
+        many files, and a mapping nests. The type of a part is guessed from its name, else
+        ``application/octet-stream``.
 
-        Raises `TypeError` for what is no file, and `InvalidRequestError` for a name, header or
-        boundary that cannot be sent.
+        Args:
+            files: Names and files.
+            data: The fields, sent before the files.
+            style: How lists and mappings are named; that of queries by default.
+            content_type: The type of the whole body. A boundary in it is kept; without one a boundary is
+                made.
+
+        Raises:
+            TypeError: A file has another type.
+            InvalidRequestError: A name, header or boundary cannot be sent.
         """
         refuse_writers("files", files)
         boundary, content_type = boundary_of(content_type)
@@ -133,10 +148,16 @@ class Body:
         return body
 
     def with_progress(self, progress: Progress) -> Body:
-        """The same body, and each sending of it tells *progress* how many bytes the transport took.
+        """Return the same body, which reports each piece that the transport takes.
 
-        A sending that begins again is counted from 0: by ``reset()``, where *progress* has one, else
-        by an ``update`` that takes back what was told. Raises `TypeError` without an ``update``.
+        A send that starts again counts from 0: by ``reset()``, if *progress* has it, else by an ``update``
+        with a negative number.
+
+        Args:
+            progress: An object with ``update(n)``, n in bytes.
+
+        Raises:
+            TypeError: *progress* has no ``update``.
         """
         return Body._of(Watched(self._source, Meter(progress)), self._content_type, self._names)
 

@@ -26,13 +26,20 @@ __all__ = ["FilePart", "Files", "Part", "boundary_of", "field_parts", "file_part
 
 
 class FilePart:
-    """A slice of a file: *length* bytes from *offset* on, to the end without a length.
+    """A slice of a file.
 
-    *file* is a path, or a binary file that can seek. A path is opened anew for each sending, so many
-    parts of one path go up at once; an open file is shared under a lock, read in worker threads, and
-    never closed. The slice must lie inside the file when the request is made.
+    A path is opened anew for each send, so many parts of one path can be uploaded at once. An open file is
+    shared under a lock, read in worker threads, and never closed. The slice must lie inside the file when
+    the request is made.
 
-    Raises `InvalidRequestError` for numbers below 0, and `TypeError` for what is no file or no number.
+    Args:
+        file: A path, or a binary file that can seek.
+        offset: The first byte, 0 by default.
+        length: The number of bytes; None (the default) reads to the end.
+
+    Raises:
+        InvalidRequestError: A number is below 0.
+        TypeError: *file* is neither a path nor a file, or a number is not an int.
     """
 
     __slots__ = ("file", "length", "offset")
@@ -52,7 +59,7 @@ class FilePart:
 
     @property
     def is_path(self) -> bool:
-        """Whether it is a path, and not an open file."""
+        """Whether the file is a path, and not an open file."""
         return _is_path(self.file)
 
     def __repr__(self) -> str:

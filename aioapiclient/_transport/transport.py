@@ -64,27 +64,27 @@ _Send = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
 class AiohttpTransport:
     """Sends requests by aiohttp; the innermost handler of a chain.
 
-    It can be made anywhere: the session opens with the first request, inside the running loop, and
-    belongs to that loop. When the loop has ended, the next request opens another.
-
-    Raises `TypeError` for wrong types and combinations, and `InvalidRequestError` for ``ssl=False``
-    and a URL that is no HTTP proxy's.
+    It can be created anywhere. The session opens with the first request, inside the running loop, and
+    belongs to that loop. When the loop has ended, the next request opens another session.
 
     Args:
-        ssl: True for the system's certificates; an `ssl.SSLContext` for a private CA or a client
-            certificate; an `aiohttp.Fingerprint` to pin one certificate.
-        proxy: URL of an HTTP proxy for all requests, with its credentials.
-        trust_env: Whether the proxies of the environment are used (``https_proxy``, ``no_proxy``),
-            as they are when the session opens. netrc is never read.
-        connector: Makes the connector, called in the running loop: for Unix sockets, SOCKS, other
-            limits. The transport owns and mends what it makes. Without it: a `TCPConnector` of 1000
-            connections that probes silent ones after 60 seconds.
+        ssl: True (the default) for the system's certificates, an `ssl.SSLContext` for a private CA or a
+            client certificate, or an `aiohttp.Fingerprint` to pin one certificate.
+        proxy: The URL of an HTTP proxy for all requests, with its credentials.
+        trust_env: Whether to use the proxies of the environment (``https_proxy``, ``no_proxy``), as they are
+            when the session opens. netrc is never read. False by default.
+        connector: A function that makes the connector, called in the running loop: for Unix sockets, SOCKS,
+            or other limits. Without it, a `aiohttp.TCPConnector` of 1000 connections with keep-alive probes
+            after 60 seconds.
         session_middlewares: aiohttp's own client middlewares, for digest auth and the like.
-        trace_configs: aiohttp's `aiohttp.TraceConfig`s, told of the queue, DNS and connections. Their
+        trace_configs: `aiohttp.TraceConfig` objects, told of the queue, DNS and connections. Their
             callbacks run in the context of the call.
-        session: A session of yours: used, never closed and never changed. *ssl* and *proxy* go with each
-            request to it; the session has its own of the rest.
+        session: A session of yours. It is used, and neither closed nor changed. *ssl* and *proxy* go with
+            each request to it; it has its own of the rest.
 
+    Raises:
+        TypeError: An argument has the wrong type, or two of them exclude each other.
+        InvalidRequestError: *ssl* is False, or *proxy* is not the URL of an HTTP proxy.
     """
 
     home: Callable[[URL], bool] | None

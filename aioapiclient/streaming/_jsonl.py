@@ -13,10 +13,13 @@ MAX_LINE: Final = 8 << 20  # bytes; as much as one server-sent event may have
 
 
 class JSONLDecoder:
-    r"""The decoder of one stream of JSON lines: `feed` it what arrives, and it gives whole lines.
+    """A decoder of one stream of JSON lines that does no I/O: feed it bytes, and it returns whole lines.
 
-    A line ends with LF or CRLF and nothing else: U+2028, or an escaped ``\n`` in a string, is part of
-    it. Blank lines are skipped; a last line needs no end. *max_line* bounds one line, in bytes (8 MiB).
+    A line ends with LF or CRLF and nothing else: U+2028, or an escaped line feed in a string, is part of it.
+    Blank lines are skipped, and the last line needs no end.
+
+    Args:
+        max_line: The most bytes of one line, 8 MiB by default.
     """
 
     __slots__ = ("_buffer", "_max_line", "_seen", "failed", "numbers")
@@ -31,9 +34,13 @@ class JSONLDecoder:
         self._seen = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that *chunk* completes, without their ends.
+        """Return the lines that a piece of the stream completes, without their ends.
 
-        Raises `ValueError` for a line above the bound, once those before it have been given.
+        Args:
+            chunk: The next bytes of the stream, cut anywhere.
+
+        Raises:
+            ValueError: A line is larger than the bound. The lines before it were returned.
         """
         if self.failed:
             raise self._too_large()
@@ -55,7 +62,7 @@ class JSONLDecoder:
         return lines
 
     def flush(self) -> list[bytes]:
-        """The last line, if the stream ended without ending it."""
+        """Return the last line, if the stream ended without ending it."""
         if self.failed:
             raise self._too_large()
         text = bytes(self._buffer)

@@ -32,9 +32,14 @@ class TooLargeError(ValueError):
 
 
 class ServerSentEvent:
-    """One event of a stream.
+    """One event of a stream. For JSON lines an event is a line, and only its `data` has a meaning.
 
-    Of JSON lines, an event is a line, and only its `data` says something.
+    Args:
+        event: The type, ``"message"`` if the stream names none.
+        data: The data; lines joined by line feeds.
+        id: The last event ID so far.
+        retry: The reconnection time in milliseconds, if the event sets one.
+        has_id: Whether this event itself has an ID.
     """
 
     __slots__ = ("_text", "event", "has_id", "id", "raw", "retry")
@@ -80,11 +85,14 @@ class ServerSentEvent:
 
 
 class SSEDecoder:
-    """The decoder of one event stream: `feed` it what arrives, and it gives the events that are whole.
+    """A decoder of one event stream (HTML §9.2) that does no I/O: feed it bytes, and it returns whole events.
 
-    Follows the standard where SDKs differ: an event without data is not dispatched, and one that the
-    end of the stream cuts off is dropped. After a reconnect, make a new one with *last_event_id*:
-    the id goes on, as it does in browsers. *max_event* bounds one event, in bytes (8 MiB).
+    An event without data is not dispatched, and an event that the end of the stream cuts off is dropped, as
+    the standard says.
+
+    Args:
+        last_event_id: The last event ID before a reconnect; it carries on, as in browsers.
+        max_event: The most bytes of one event, 8 MiB by default.
     """
 
     __slots__ = (
@@ -121,9 +129,13 @@ class SSEDecoder:
         self._start = _DATA
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """The events that *chunk* completes.
+        """Return the events that a piece of the stream completes.
 
-        Raises `ValueError` for an event above the bound, once those before it have been given.
+        Args:
+            chunk: The next bytes of the stream, cut anywhere.
+
+        Raises:
+            ValueError: An event is larger than the bound. The events before it were returned.
         """
         text = self.complete(chunk)
         return self.parse(text) if text else []
@@ -146,7 +158,11 @@ class SSEDecoder:
     # --- in two steps, so that a stream can take a shorter way between them
 
     def complete(self, chunk: bytes) -> bytes:
-        """The events that *chunk* completes as one text, with line feeds only."""
+        """Return the events that a piece completes as one text, with line feeds only.
+
+        Args:
+            chunk: The next bytes of the stream.
+        """
         # Most servers write an event at a time, and it comes as it was written.
         if self._between and chunk.endswith(b"\n\n") and _CR not in chunk:
             return chunk
@@ -184,10 +200,13 @@ class SSEDecoder:
         return text, rest
 
     def single_lines(self, text: bytes) -> list[bytes] | None:
-        """The data of each event in a text of whole ones, if all have one form: the common two.
+        """Return the data of each event of a text of whole events, if all have one of the two common forms.
 
-        That is ``data: ...`` alone, or after ``event: ...`` with a name that is not special; no data is
-        empty. None for every other text: `parse` knows them all, at four times the cost.
+        The forms are ``data: ...`` alone, or after ``event: ...`` with a name that is not special. It
+        returns None for every other text: `parse` reads them all, at four times the cost.
+
+        Args:
+            text: Whole events, as `complete` returns them.
         """
         start = self._start
         begin, end = len(start), len(text) - 2
@@ -206,7 +225,11 @@ class SSEDecoder:
         return found
 
     def parse(self, text: bytes) -> list[ServerSentEvent]:
-        """The events in a text of whole ones, as `complete` gives it."""
+        """Return the events in a text of whole events.
+
+        Args:
+            text: Whole events, as `complete` returns them.
+        """
         events: list[ServerSentEvent] = []
         may_be_too_large = len(text) > self._max_event
         for block in text.split(b"\n\n"):

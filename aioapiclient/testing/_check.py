@@ -73,19 +73,23 @@ async def check_middleware(
     request: Callable[[], APIRequest] | None = None,
     patience: float = 10.0,
 ) -> None:
-    """Try whether a middleware keeps the six promises of `aioapiclient.contract`.
+    """Check that a middleware keeps the six promises of `aioapiclient.contract`.
 
-    *factory* makes a new one for each trial, often a class or a ``lambda``; give it sleeps and clocks
-    that do not wait (`FakeClock`), for the trials fail and retry a lot. *request* makes the requests
-    that are sent through it, for one that only acts on some; by default a GET to the client's own
-    origin. Each trial sends them to a handler that is as hostile as the promises allow: it changes
-    what it is given, answers with every family of status, fails in every way, and streams.
+    Each trial sends requests to a handler that is as hostile as the promises allow: it changes what it is
+    given, answers with every family of status, fails in every way, and streams. A trial is repeated with a
+    cancellation at each await of the middleware, and with another call in the middle at each await. What
+    cannot be seen from outside is whether a middleware that counts calls in flight goes by ``on_close``.
 
-    A trial is repeated with a cancellation at each await of the middleware, and with another call in
-    the middle at each await. One that keeps its caller waiting for *patience* seconds has failed.
+    Args:
+        factory: Makes a new middleware for each trial: a class or a ``lambda``. Give it sleeps and clocks
+            that do not wait (`FakeClock`), since the trials fail and retry often.
+        request: Makes the requests, for a middleware that acts only on some. By default a GET to the
+            client's own origin.
+        patience: Seconds after which a trial that still waits has failed; 10 by default.
 
-    Raises `AssertionError` that names the promise, what was done and what came of it. What it cannot
-    see from outside is whether a middleware that counts what is in flight goes by ``on_close``.
+    Raises:
+        AssertionError: A promise is broken; the text names it, what was done, and what came of it.
+        TypeError: *factory* is not a factory.
     """
     if inspect.iscoroutinefunction(factory) or not callable(factory):
         raise TypeError("check_middleware takes a factory, such as a class or 'lambda: middleware'")

@@ -12,11 +12,14 @@ __all__ = ["FakeClock"]
 
 
 class FakeClock:
-    """A clock that stands still until it is told: `sleep` moves it on at once, `advance` by hand.
+    """A clock that stands still until it is told: `sleep` moves it at once, `advance` by hand.
 
-    Give its methods where a clock or a sleep is taken: ``RetryMiddleware(sleep=clock.sleep)``,
-    ``TokenCache(clock=clock.time)``. For what asks the event loop itself, the deadlines, there is
-    `install`. *start* is what it shows at first, in seconds.
+    Pass its methods where a clock or a sleep is taken: ``RetryMiddleware(sleep=clock.sleep)``,
+    ``TokenCache(clock=clock.time)``. `install` is for code that asks the event loop itself, such as
+    deadlines.
+
+    Args:
+        start: What the clock shows at first, in seconds; 1000 by default.
     """
 
     def __init__(self, start: float = 1000.0) -> None:
@@ -32,11 +35,23 @@ class FakeClock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Move the clock on; `InvalidRequestError` for less than 0 seconds: clocks never go back."""
+        """Move the clock.
+
+        Args:
+            seconds: By how much, 0 or more.
+
+        Raises:
+            InvalidRequestError: *seconds* is negative, NaN or infinite.
+            TypeError: *seconds* is not a number.
+        """
         self._now += check_seconds("seconds", seconds)
 
     async def sleep(self, seconds: float, /) -> None:
-        """Note the wait, move the clock on by it, and let other tasks run once."""
+        """Record the wait, move the clock by it, and let other tasks run once.
+
+        Args:
+            seconds: How long to wait; nothing below 0.
+        """
         self.sleeps.append(seconds)
         self.advance(max(0.0, seconds))
         await asyncio.sleep(0)

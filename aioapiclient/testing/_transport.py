@@ -51,16 +51,23 @@ def respond(
     headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
     cut_after: int | None = None,
 ) -> Callable[[APIRequest], AsyncAPIResponse[Any]]:
-    """An answer with *status*: a function that makes a new response for each request that it is given.
+    """Make an answer for a `FakeTransport`: it creates a new response for each request.
 
-    The body is *json* (by msgspec), *text*, the bytes of *body*, or *chunks*, which a stream hands
-    over one by one; async chunks may wait between two of them. It is the body as a caller gets it:
-    nothing is decompressed. *headers* come above the Content-Type of *json* and *text*. *cut_after*
-    is a number of bytes after which the connection is lost, as `APIConnectionError`; 0 loses it
-    right after the head. The answer to a HEAD has no body.
+    The body is what a caller gets; nothing is decompressed. The answer to a HEAD has no body.
 
-    Raises `TypeError` for two bodies and for a status that is no int, and `InvalidRequestError` for a
-    status outside of 100 to 999 and for a *cut_after* below 0.
+    Args:
+        status: The status code, 200 by default.
+        json: The body as a value that msgspec encodes.
+        text: The body as a str.
+        body: The body as bytes.
+        chunks: The body in pieces, as a stream delivers them; async chunks may wait between two of them.
+        headers: Headers, over the Content-Type of *json* and *text*.
+        cut_after: A number of bytes after which the connection is lost, with `APIConnectionError`; 0 loses it
+            after the head. None (the default) delivers the whole body.
+
+    Raises:
+        TypeError: Two bodies were given, or the status is not an int.
+        InvalidRequestError: The status is not between 100 and 999, or *cut_after* is below 0.
     """
     _check_status(status)
     if cut_after is not None and cut_after < 0:
@@ -188,15 +195,16 @@ class _Source:
 
 
 class FakeTransport:
-    """A transport without a network: gives *answers* in order, one for each send, and then *default*.
+    """A transport without a network: it gives its answers in order, one for each send.
 
-    An answer is what `respond` gives, an error (an instance, or a class) to raise, or a function of
-    the request, async or not, that gives one of these or a response. An answer in the list is used
-    once, a function too; *default* is used for every send that is left. Without one, a send more
-    than there are answers raises an `AssertionError` that says which.
+    It behaves like a transport: each send lets other tasks run, the body of the request is consumed, a
+    response is delivered with its body unread, and an error gets its ``request`` if it has none.
 
-    It behaves like a transport: each send lets other tasks run, the body of the request is consumed,
-    a response is handed out with its body unread, and an error learns its ``request`` if it has none.
+    Args:
+        *answers: What `respond` returns, an error (an instance or a class) to raise, or a function of the
+            request, async or not, that returns one of these or a response. Each is used once.
+        default: The answer to every send after that. Without it, one send more raises an `AssertionError`
+            that says which.
     """
 
     def __init__(self, *answers: Answer, default: Answer | None = None) -> None:
