@@ -24,7 +24,6 @@ or `per_send` says.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -62,7 +61,7 @@ def default_chain(
     retry: RetryPolicy | None = None,
     trusted_origins: Iterable[str] = (),
     middlewares: Iterable[MiddlewareEntry] = (),
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    sleep: Callable[[float], Awaitable[object]] | None = None,
 ) -> list[Middleware]:
     """Return the chain that a client makes for itself, as an ordinary list to edit and to pass as ``chain=``.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -33,6 +33,32 @@ __all__ = ["APIRequest"]
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"})
 
 
+async def _sleep(seconds: float) -> None:
+    await asyncio.sleep(seconds)  # found at each call: tests put their own in its place
+
+
+class ClientHooks(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What a client gives to the links of its chain that ask for it, whichever chain that is.
+
+    It travels with the request, so that one chain serves a client and all its views, each with its own.
+    """
+
+    library_headers: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = {}
+    """Headers of the lowest layer: User-Agent and those of the platform."""
+
+    default_headers: Callable[[], Mapping[str, str | Omit]] | None = None
+    """The headers of a subclass; None if it has none of its own."""
+
+    auth: Auth | None = None
+    """The credential of a subclass; None if it has none of its own."""
+
+    sleep: Callable[[float], Awaitable[object]] = _sleep
+    """Waits between attempts."""
+
+
+NO_HOOKS: Final = ClientHooks()
+
+
 class CallSettings(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What one call resolved from the client, the view and its own options; the request carries it."""
 
@@ -59,9 +85,14 @@ class CallSettings(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     total_ends_at_head: bool = False
     """Whether the total is for the way to the head only: of a stream, when it is the client's."""
 
+    hooks: ClientHooks = NO_HOOKS
+    """What the client or view that makes the call gives to its chain."""
+
     def auth_or(self, auth: Auth | None) -> Auth | None:
-        """The credential of the call, or *auth* when the call says nothing of it."""
-        return auth if isinstance(self.auth, NotGiven) else self.auth
+        """Return the credential of the call; if it names none, *auth*, or else the subclass's own."""
+        if isinstance(self.auth, NotGiven):
+            return self.hooks.auth if auth is None else auth
+        return self.auth
 
 
 DEFAULT_SETTINGS: Final = CallSettings()

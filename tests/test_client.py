@@ -590,33 +590,6 @@ async def test_an_auth_stands_in_for_auth_headers() -> None:
     assert script.last.headers["Authorization"] == "Bearer t"
 
 
-async def test_default_layers_are_asked_when_they_are_needed() -> None:
-    """The header layers are asked for once, with the first call; the parameters for every call."""
-    asked: list[str] = []
-
-    class Counting(Client):
-        @property
-        def default_headers(self) -> Mapping[str, str | Omit]:
-            asked.append("headers")
-            return {}
-
-        @property
-        def default_params(self) -> Mapping[str, Any]:
-            asked.append("params")
-            return {}
-
-        def platform_headers(self) -> Mapping[str, str]:
-            asked.append("platform")
-            return {}
-
-    async with Counting(BASE, transport=Script()) as api:
-        assert asked == []
-        await api.get("/x")
-        await api.get("/x")
-
-    assert sorted(asked) == ["headers", "params", "params", "platform"]
-
-
 async def test_the_hooks_have_the_documented_names() -> None:
     """The hooks are there, async ones are async, and each says what it is for."""
     hooks = {

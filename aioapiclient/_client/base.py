@@ -18,7 +18,7 @@ from aioapiclient._chain import check_auth, check_chain, default_chain, fold, in
 from aioapiclient._codecs.accept import ANYTHING, JSON, accept_for
 from aioapiclient._codecs.decoders import check_cast_to
 from aioapiclient._options import CallOptions, RequestOptions, check_iterable, layer_options, resolve_settings
-from aioapiclient._request import APIRequest
+from aioapiclient._request import APIRequest, ClientHooks
 from aioapiclient._response import AsyncAPIResponse, is_response_type, result_type
 from aioapiclient._types import NOT_GIVEN, OMIT, Omit
 from aioapiclient._version import __version__
@@ -38,13 +38,22 @@ from .raw_response import capturing, record, take_mode
 
 __all__ = ["BaseClient"]
 
-# The ones that a call looks for, so that it pays nothing for those that nobody fills in.
+# The ones that a call looks for, so that it pays nothing for those that nobody overrides.
 _HOOKS: Final = (
     "_prepare_options",
     "_prepare_request",
     "_process_response",
+    "_sleep_for_retry",
     "auth_headers",
+    "default_headers",
     "default_params",
+    "platform_headers",
+    "user_agent",
+)
+
+# Those that links of the chain ask for: a view asks its own.
+_FOR_THE_CHAIN: Final = frozenset(
+    {"_sleep_for_retry", "auth_headers", "default_headers", "platform_headers", "user_agent"}
 )
 
 _MOST_PATTERNS = 512  # a path may hold an id: what is remembered must not grow for ever
@@ -80,13 +89,13 @@ class BaseClient:
     def platform_headers(self) -> Mapping[str, str]:
         """Headers of the lowest layer that tell of the platform; none, unless an SDK fills them in.
 
-        Asked once, with the first call.
+        Asked for every call.
         """
         return {}
 
     @property
     def default_headers(self) -> Mapping[str, str | Omit]:
-        """The client's layer of headers; a subclass may add to it. Asked once, with the first call."""
+        """The client's layer of headers; a subclass may add to it. Asked for every call."""
         return cast("Mapping[str, str | Omit]", self._config.given["default_headers"] or {})
 
     @property
@@ -147,6 +156,8 @@ class BaseClient:
         self._is_plain = not self._config.given["default_params"] and self._own_hooks.isdisjoint(
             ("_prepare_options", "_process_response", "default_params")
         )
+        if "version" in changes or not self._own_hooks.isdisjoint(_FOR_THE_CHAIN):
+            self._config.settings = msgspec.structs.replace(self._config.settings, hooks=self._make_hooks())
         if not CHAIN_OPTIONS.isdisjoint(changes):
             chain = self._config.given["chain"]
             self._chain = self._own_chain() if chain is None else check_chain(chain)
@@ -156,11 +167,22 @@ class BaseClient:
         elif "_prepare_request" in self._own_hooks:
             self._handler = fold(self._chain, self._innermost())
 
+    def _make_hooks(self) -> ClientHooks:
+        """Return what the links of the chain, whichever it is, get from this client or view."""
+        own = self._own_hooks
+        asks = not own.isdisjoint(("platform_headers", "user_agent"))
+        library = self._library_headers
+        hooks: dict[str, Any] = {"library_headers": library if asks else library()}
+        if "default_headers" in own:
+            hooks["default_headers"] = lambda: self.default_headers
+        if "auth_headers" in own:
+            hooks["auth"] = _HookAuth(self)
+        if "_sleep_for_retry" in own:
+            hooks["sleep"] = self._sleep_for_retry
+        return ClientHooks(**hooks)
+
     def _own_chain(self) -> tuple[Middleware, ...]:
         given = self._config.given
-        auth = given["auth"]
-        if auth is None and "auth_headers" in self._own_hooks:
-            auth = _HookAuth(self)
         policy = given["retry"] or RetryPolicy()
         if policy.budget is msgspec.UNSET:
             policy = msgspec.structs.replace(policy, budget=self._budget)
@@ -168,13 +190,12 @@ class BaseClient:
             self._budget = policy.budget
         return tuple(
             default_chain(
-                auth=auth,
-                default_headers=lambda: self.default_headers,
-                library_headers=self._library_headers,
+                auth=given["auth"],
+                # A subclass's own headers hold the given ones, as far as it wants them.
+                default_headers=None if "default_headers" in self._own_hooks else given["default_headers"],
                 retry=policy,
                 trusted_origins=given["trusted_origins"],
                 middlewares=given["middlewares"] or (),
-                sleep=self._sleep_for_retry,
             )
         )
 
@@ -212,7 +233,9 @@ class BaseClient:
     def _without_auth(self) -> Self:
         config = Config({}, self._config)
         config.settings = resolve_settings(config.settings, {"auth": None})
-        return self._view(config)
+        view = self._view(config)
+        view._set_up_chain({})
+        return view
 
     # --- one call
 

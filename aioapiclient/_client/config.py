@@ -37,11 +37,11 @@ CLIENT_OPTIONS: Final = frozenset(ClientOptions.__annotations__)
 """Every keyword of a client that its views may change."""
 
 CHAIN_OPTIONS: Final = frozenset(
-    {"auth", "chain", "default_headers", "middlewares", "retry", "trusted_origins", "version"}
+    {"auth", "chain", "default_headers", "middlewares", "retry", "trusted_origins"}
 )
 """Those that the chain is made of."""
 
-# They configure the default chain and nothing else: beside a chain of one's own they would be lost.
+# They configure the default chain and nothing else: a chain of one's own would drop them.
 _IN_CHAIN: Final = ("auth", "default_headers", "retry", "trusted_origins", "middlewares")
 
 # The client's name for what a call's settings call otherwise.
@@ -87,12 +87,13 @@ class Config:
 
     def __init__(self, changes: Mapping[str, Any], parent: Config | None = None) -> None:
         below: Mapping[str, Any] = {} if parent is None else parent.given
-        _check_combination(below, changes)
+        _check_retries(changes)
         if changes.get("retry") is not None and "max_retries" not in changes:
             # A whole policy brings its own number: one from below must not cut into it.
             changes = {**changes, "max_retries": NOT_GIVEN}
         self.patterns = {}
         self.given = {**below, **_merged(below, changes)}
+        _check_chain_options(self.given, changes)
         self.base = BaseURL(changes["base_url"]) if parent is None or "base_url" in changes else parent.base
         self.settings = CallSettings() if parent is None else parent.settings
         self.timeout = DEFAULT_TIMEOUT if parent is None else parent.timeout
@@ -181,18 +182,30 @@ _MERGED: Final[Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Any
 }
 
 
-def _check_combination(below: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
-    chain = changes["chain"] if "chain" in changes else below.get("chain")
-    lost = [name for name in _IN_CHAIN if changes.get(name)]
-    if chain is not None and lost:
-        raise TypeError(
-            f"{lost[0]} lives in the default chain, and chain= replaces that one; "
-            "give it to default_chain(...), and edit what comes back"
-        )
+def _check_retries(changes: Mapping[str, Any]) -> None:
     check_retry(changes.get("retry"))
     if changes.get("retry") is not None and changes.get("max_retries", NOT_GIVEN) is not NOT_GIVEN:
         raise TypeError(
             "max_retries is the shorthand of retry; give one of them: RetryPolicy(max_retries=...)"
+        )
+
+
+def _check_chain_options(given: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Raise `TypeError` for what a chain of one's own would drop: given with it, or to its client before."""
+    if given["chain"] is None:
+        return
+    for name in _IN_CHAIN:
+        if not given[name]:
+            continue
+        if name in changes:
+            raise TypeError(
+                f"{name} lives in the default chain, and chain= replaces that one; "
+                "give it to default_chain(...), and edit what comes back"
+            )
+        none = "()" if name in {"trusted_origins", "middlewares"} else "None"
+        raise TypeError(
+            f"The client's own {name} lives in its default chain, and chain= would drop it; give it to "
+            f"default_chain(...) as well, and {name}={none} to this view"
         )
 
 

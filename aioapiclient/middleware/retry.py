@@ -5,7 +5,6 @@ The table of what is tried again stands in `_is_retryable`, and nowhere else.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 from collections import OrderedDict
@@ -179,15 +178,15 @@ class RetryMiddleware:
 
     Every attempt gets its own copy of the request, with ``attempt`` counted on. A response that is
     dropped is closed before the wait. When no retry is left, or the wait would pass the deadline or
-    ``max_retry_after``, the last response or error goes up as it is. *sleep* is what waits; the
-    client puts its ``_sleep_for_retry`` here.
+    ``max_retry_after``, the last response or error goes up as it is. *sleep* is what waits; left out
+    it is the client's ``_sleep_for_retry``.
     """
 
     def __init__(
         self,
         policy: RetryPolicy | None = None,
         *,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[object]] | None = None,
     ) -> None:
         self.policy: RetryPolicy = policy or RetryPolicy()
         self._sleep = sleep
@@ -247,7 +246,7 @@ class RetryMiddleware:
         await _close(outcome)
         _logger.info("%s: %s, again in %.2f s", retries.request.label, _named(outcome), wait)
         del outcome
-        await self._sleep(wait)
+        await (self._sleep or retries.request.settings.hooks.sleep)(wait)
         retries.request.attempt += 1
         return True
 

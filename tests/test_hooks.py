@@ -1,0 +1,256 @@
+"""The hooks of a subclass: when each is asked, by which client or view, and in which chains it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from helpers import BASE, Client, Script, reply
+
+from aioapiclient import (
+    AsyncAPIClient,
+    BearerAuth,
+    Omit,
+    RetryPolicy,
+    default_chain,
+    per_send,
+)
+from aioapiclient._client.base import BaseClient
+from aioapiclient.middleware import HeadersMiddleware, RetryMiddleware
+
+AWAY = "https://elsewhere.example/x"
+NAMES = ("X-Tenant", "X-Secret", "X-Platform", "User-Agent")
+
+
+class Tenanted(Client):
+    """Every hook that makes a part of a request names the tenant, which may change."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.tenant = "a"
+
+    @property
+    def default_headers(self) -> Mapping[str, str | Omit]:
+        return {"X-Tenant": self.tenant, **super().default_headers}
+
+    @property
+    def default_params(self) -> Mapping[str, Any]:
+        return {"tenant": self.tenant}
+
+    @property
+    def auth_headers(self) -> Mapping[str, str]:
+        return {"X-Secret": self.tenant}
+
+    @property
+    def user_agent(self) -> str:
+        return self.tenant
+
+    def platform_headers(self) -> Mapping[str, str]:
+        return {"X-Platform": self.tenant}
+
+
+def tenants(script: Script) -> list[set[str | None]]:
+    """Which tenants each request names."""
+    return [
+        {*(request.headers.get(name) for name in NAMES), request.url.query["tenant"]}
+        for request in script.requests
+    ]
+
+
+async def test_hooks_follow_the_state_of_the_client() -> None:
+    """Each call asks every hook that is overridden anew, so a request never mixes two states."""
+    script = Script()
+    async with Tenanted(BASE, transport=script) as api:
+        for api.tenant in ("a", "b", "a"):
+            await api.get("/x")
+
+    assert tenants(script) == [{"a"}, {"b"}, {"a"}]
+
+
+@pytest.mark.parametrize(
+    "options", [{"timeout": 1}, {"default_headers": {"X": "1"}}, {"version": "2"}], ids=repr
+)
+async def test_a_view_asks_its_own_hooks(options: Any) -> None:
+    """A view asks the hooks with its own state, and its client goes on with the client's."""
+    script = Script()
+    async with Tenanted(BASE, transport=script) as api:
+        view = api.with_options(**options)
+        view.tenant = "b"
+        for each in (api, view, api, view):
+            await each.get("/x")
+
+    assert tenants(script) == [{"a"}, {"b"}, {"a"}, {"b"}]
+
+
+async def test_headers_of_other_origins_follow_as_well() -> None:
+    """What another origin may have of the hooks is asked anew too."""
+    script = Script()
+    async with Tenanted(BASE, transport=script) as api:
+        for api.tenant in ("a", "b"):
+            await api.get(AWAY)
+
+    assert [request.headers["User-Agent"] for request in script.requests] == ["a", "b"]
+    assert "X-Tenant" not in script.last.headers
+
+
+async def test_how_often_each_hook_is_asked() -> None:
+    """Headers and parameters are asked for once per call, `auth_headers` for each attempt."""
+    asked: list[str] = []
+
+    class Counting(Tenanted):
+        @property
+        def default_headers(self) -> Mapping[str, str | Omit]:
+            asked.append("headers")
+            return super().default_headers
+
+        @property
+        def default_params(self) -> Mapping[str, Any]:
+            asked.append("params")
+            return super().default_params
+
+        @property
+        def auth_headers(self) -> Mapping[str, str]:
+            asked.append("auth")
+            return super().auth_headers
+
+    async with Counting(BASE, transport=Script(reply(503), reply())) as api:
+        before = list(asked)
+        await api.get("/x")
+
+    assert before == []
+    assert sorted(asked) == ["auth", "auth", "headers", "params"]
+
+
+async def test_hooks_that_are_not_overridden_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call of a client that overrides no hook asks none, so they cost nothing."""
+    asked: list[str] = []
+    names = ("auth_headers", "default_headers", "user_agent")
+    async with AsyncAPIClient(BASE, default_headers={"X": "1"}, transport=Script()) as api:
+        for name in names:
+            monkeypatch.setattr(BaseClient, name, property(lambda _, name=name: asked.append(name) or {}))
+        await api.get("/x")
+        await api.get("/x", params={"a": 1})
+
+    assert asked == []
+
+
+async def test_a_hook_that_gives_no_mapping_is_refused() -> None:
+    """`default_headers` that is not a mapping is a `TypeError`, which says so."""
+
+    class Wrong(Client):
+        @property
+        def default_headers(self) -> Any:
+            return None
+
+    async with Wrong(BASE, transport=Script()) as api:
+        with pytest.raises(
+            TypeError, match="default headers must be a mapping of names to values, not NoneType"
+        ):
+            await api.get("/x")
+
+
+# --- chains of one's own
+
+
+async def test_hooks_hold_with_any_chain() -> None:
+    """With `chain=`, of a client or of a view, each hook holds where the chain has the link that it feeds."""
+    script, another = Script(reply(503), reply()), Script(reply(503), reply())
+    async with Tenanted(BASE, transport=script) as api:
+        view = api.with_options(chain=default_chain())
+        view.tenant = "b"
+        await view.get("/x")
+    async with Tenanted(BASE, chain=default_chain(), transport=another) as other:
+        await other.get("/x")
+
+    assert tenants(script) == [{"b"}, {"b"}]
+    assert tenants(another) == [{"a"}, {"a"}]
+    assert len(view.waits) == len(other.waits) == 1
+
+
+async def test_one_chain_serves_two_clients() -> None:
+    """A chain that is given to two clients asks the hooks of whichever makes the call."""
+    chain, script = default_chain(), Script()
+    one, other = (Tenanted(BASE, chain=chain, transport=script) for _ in range(2))
+    other.tenant = "b"
+    async with one, other:
+        for each in (one, other, one):
+            await each.get("/x")
+
+    assert tenants(script) == [{"a"}, {"b"}, {"a"}]
+
+
+async def test_the_user_agent_holds_with_any_chain() -> None:
+    """The User-Agent names the client and its version in a chain of one's own too."""
+    script = Script()
+    async with Client(BASE, version="7", chain=default_chain(), transport=script) as api:
+        await api.get("/x")
+        await api.with_options(version="8").get("/x")
+
+    assert [request.headers["User-Agent"].split()[0] for request in script.requests] == [
+        "Client/7",
+        "Client/8",
+    ]
+
+
+async def test_what_a_link_was_given_lies_over_the_hooks() -> None:
+    """Headers, auth and sleep that a link was given itself have the last word over the hooks."""
+    naps: list[float] = []
+
+    async def nap(seconds: float) -> None:
+        naps.append(seconds)
+
+    script = Script(reply(503), reply())
+    chain = default_chain(
+        auth=BearerAuth("t"), default_headers={"x-tenant": "link", "X-More": "1"}, sleep=nap
+    )
+    async with Tenanted(BASE, chain=chain, transport=script) as api:
+        await api.get("/x")
+
+    assert script.last.headers.getall("X-Tenant") == ["link"]
+    assert script.last.headers["X-More"] == "1"
+    assert script.last.headers["Authorization"] == "Bearer t"
+    assert "X-Secret" not in script.last.headers
+    assert (len(naps), api.waits) == (1, [])
+
+
+async def test_a_chain_without_the_link_does_without_the_hook() -> None:
+    """A chain that has no `HeadersMiddleware` adds no headers, and none is asked for."""
+    chain = [link for link in default_chain() if not isinstance(link, HeadersMiddleware | RetryMiddleware)]
+    script = Script()
+    async with Tenanted(BASE, chain=chain, transport=script) as api:
+        await api.get("/x")
+
+    assert "X-Tenant" not in script.last.headers
+    assert script.last.headers["X-Secret"] == "a"
+
+
+async def passes(request: Any, handler: Any) -> Any:
+    """A middleware that does nothing."""
+    return await handler(request)
+
+
+DROPPED = {
+    "auth": (BearerAuth("t"), None),
+    "default_headers": ({"X": "1"}, None),
+    "retry": (RetryPolicy(max_retries=1), None),
+    "trusted_origins": (["https://*.example.com"], ()),
+    "middlewares": ([per_send(passes)], ()),
+}
+
+
+@pytest.mark.parametrize("name", DROPPED)
+def test_a_view_with_a_chain_drops_nothing_of_its_client(name: str) -> None:
+    """`chain=` for a view is refused when its client was given what that drops; cleared, it is not."""
+    given, none = DROPPED[name]
+    options: dict[str, Any] = {name: given}
+    api = Client(BASE, **options)
+    view = api.with_options(timeout=1)
+
+    for each in (api, view):
+        with pytest.raises(
+            TypeError, match=f"The client's own {name} lives in its default chain, and chain="
+        ):
+            each.with_options(chain=default_chain())
+        cleared: dict[str, Any] = {name: none}
+        assert each.with_options(chain=[passes], **cleared).chain == (passes,)
