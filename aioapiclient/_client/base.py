@@ -35,6 +35,8 @@ from .config import CHAIN_OPTIONS, Config, build_request
 from .lifecycle import Lifecycle
 from .notes import note_on_withheld
 from .raw_response import capturing, record, take_mode
+from .resource import rebind
+from .set_by_init import SetByInit
 
 __all__ = ["BaseClient"]
 
@@ -69,9 +71,7 @@ class BaseClient:
     _chain: tuple[Middleware, ...]
     _handler: Handler
     _budget: RetryBudget | msgspec.UnsetType | None
-    _is_view: bool
-    _is_plain: bool
-    """Whether a call without options is nothing but its path: no hook nor default parameter adds to it."""
+    _is_view: bool = False
 
     _own_hooks: ClassVar[frozenset[str]] = frozenset()
 
@@ -153,7 +153,7 @@ class BaseClient:
 
     def _set_up_chain(self, changes: Mapping[str, Any]) -> None:
         """Make the chain anew if *changes* reach it, and fold it around the transport."""
-        self._is_plain = not self._config.given["default_params"] and self._own_hooks.isdisjoint(
+        self._config.is_plain = not self._config.given["default_params"] and self._own_hooks.isdisjoint(
             ("_prepare_options", "_process_response", "default_params")
         )
         if "version" in changes or not self._own_hooks.isdisjoint(_FOR_THE_CHAIN):
@@ -224,10 +224,7 @@ class BaseClient:
         view = copy.copy(self)
         view._config = config
         view._is_view = True
-        for name in list(vars(view)):
-            # A resource that was cached on the client belongs to the client.
-            if isinstance(getattr(type(view), name, None), functools.cached_property):
-                del vars(view)[name]
+        rebind(view, self, view)
         return view
 
     def _without_auth(self) -> Self:
@@ -250,7 +247,7 @@ class BaseClient:
     ) -> Awaitable[Any]:
         """The call that these words make, to be awaited: the way there costs no coroutine of its own."""
         is_raw = cast_to is aiohttp.ClientResponse
-        if keywords or options or stream or is_raw or not self._is_plain or capturing() is not None:
+        if keywords or options or stream or is_raw or not self._config.is_plain or capturing() is not None:
             return self._call_with(method, path, cast_to, stream, options, keywords)
         return self._value_of(self._build_plain(method, path, cast_to), self._handler, cast_to)
 
@@ -491,6 +488,10 @@ class BaseClient:
             return self._handler
         middlewares = check_iterable("middlewares", given["middlewares"])
         return fold(insert(self._chain, middlewares), self._innermost())
+
+
+for _name in ("_config", "_shared", "_chain"):  # what is asked for first by anything that is called
+    setattr(BaseClient, _name, SetByInit())
 
 
 class _HookAuth(Auth):

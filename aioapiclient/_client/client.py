@@ -128,7 +128,6 @@ class AsyncAPIClient(BaseClient):
             raise TypeError("Give session or transport, not both: AiohttpTransport(session=...) takes yours")
         self._config = Config(given)
         self._budget = RetryBudget()
-        self._is_view = False
         if transport is None:
             transport = AiohttpTransport(session=session)
         check_transport(transport)
@@ -136,6 +135,8 @@ class AsyncAPIClient(BaseClient):
         self._set_up_chain(given)
 
     def __repr__(self) -> str:
+        if "_config" not in vars(self):
+            return f"<{type(self).__name__} without super().__init__()>"
         return f"<{type(self).__name__} {self.base_url}>"
 
     def with_options(self, **overrides: Unpack[ClientOptions]) -> Self:

@@ -65,13 +65,16 @@ class Config:
     combinations.
     """
 
-    __slots__ = ("base", "given", "patterns", "settings", "stream_timeout", "timeout")
+    __slots__ = ("base", "given", "is_plain", "patterns", "settings", "stream_timeout", "timeout")
 
     given: dict[str, Any]
     """The keywords as they were given, mappings merged."""
 
     base: BaseURL
     """Where relative paths lead."""
+
+    is_plain: bool
+    """Whether a call without options is nothing but its path: no hook nor default parameter adds to it."""
 
     patterns: dict[tuple[str, str | URL, Any], APIRequest]
     """Requests that are nothing but a path, by what they were asked for as: to be copied."""
@@ -91,6 +94,7 @@ class Config:
         if changes.get("retry") is not None and "max_retries" not in changes:
             # A whole policy brings its own number: one from below must not cut into it.
             changes = {**changes, "max_retries": NOT_GIVEN}
+        self.is_plain = False
         self.patterns = {}
         self.given = {**below, **_merged(below, changes)}
         _check_chain_options(self.given, changes)

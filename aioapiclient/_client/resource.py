@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+import copy
+import functools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from .set_by_init import SetByInit
 
 if TYPE_CHECKING:
     from .client import AsyncAPIClient
 
-__all__ = ["AsyncAPIResource"]
+__all__ = ["AsyncAPIResource", "rebind"]
 
 ClientT = TypeVar("ClientT", bound="AsyncAPIClient")
 
 
 class AsyncAPIResource(Generic[ClientT]):
-    """Groups methods that belong together; made by a plain ``property`` of the client.
+    """Groups methods that belong together; made by a ``property`` of the client, or in its ``__init__``.
 
     ::
 
@@ -26,13 +31,72 @@ class AsyncAPIResource(Generic[ClientT]):
             def users(self) -> Users:
                 return Users(self)
 
-    A plain property, because a view's resources must belong to the view: ``client.with_options(...).users``.
+    The resources of a view belong to the view, ``client.with_options(...).users``, in whichever way they
+    are made: those that ``__init__`` set on the client, in a list, tuple or dict too, or on another
+    resource, are copied for the view. Any other object that holds the client goes on with the client;
+    make that in a ``property``.
     """
 
-    __slots__ = ("_client",)
+    if TYPE_CHECKING:
+        _client: ClientT
+    else:
+        _client = SetByInit()
 
     def __init__(self, client: ClientT) -> None:
         self._client = client
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._client!r}>"
+
+
+def rebind(twin: Any, client: object, view: object, made: dict[int, Any] | None = None) -> None:
+    """Give *twin*, a copy of *client* or of a resource of it, resources of *view* in their place.
+
+    *made* has the resources that were copied before, by the identity of the original.
+    """
+    made = {} if made is None else made
+    for name in list(_attributes(twin)):
+        value = getattr(twin, name)
+        if isinstance(getattr(type(twin), name, None), functools.cached_property):
+            del vars(twin)[name]  # made again, of the view
+        elif (rebound := _rebound(value, client, view, made)) is not value:
+            object.__setattr__(twin, name, rebound)
+
+
+def _rebound(value: Any, client: object, view: object, made: dict[int, Any]) -> Any:
+    """Return *value*, or what takes its place if it is a resource of *client*, or a container of some."""
+    if isinstance(value, AsyncAPIResource):
+        resource = cast("AsyncAPIResource[Any]", value)
+        return _of_view(resource, client, view, made) if vars(resource).get("_client") is client else resource
+    if not _holds_resources(value):
+        return value
+    held = value.values() if type(value) is dict else value
+    rebound = [_rebound(each, client, view, made) for each in held]
+    return dict(zip(value, rebound, strict=True)) if type(value) is dict else type(value)(rebound)
+
+
+def _holds_resources(value: Any) -> bool:
+    """Whether *value* is a dict, list or tuple that begins with a resource: a long one is not searched."""
+    if type(value) not in (dict, list, tuple) or not value:
+        return False
+    first: object = next(iter(value.values() if type(value) is dict else value))
+    return isinstance(first, AsyncAPIResource)
+
+
+def _of_view(resource: Any, client: object, view: object, made: dict[int, Any]) -> Any:
+    twin = made.get(id(resource))
+    if twin is None:
+        twin = made[id(resource)] = copy.copy(resource)
+        object.__setattr__(twin, "_client", view)
+        rebind(twin, client, view, made)
+    return twin
+
+
+def _attributes(holder: object) -> Iterator[str]:
+    """Yield the names of what is set on *holder*, in its slots too."""
+    yield from getattr(holder, "__dict__", ())
+    for kind in type(holder).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in {"__dict__", "__weakref__"} and hasattr(holder, name):
+                yield name
