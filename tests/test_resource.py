@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from helpers import BASE, Client, Script
@@ -40,6 +40,13 @@ class Slotted(AsyncAPIResource["SDK"]):
         self.runs = Runs(client)
 
 
+class Group(NamedTuple):
+    """Resources by name."""
+
+    threads: Threads
+    runs: Runs
+
+
 class SDK(Client):
     """An SDK that makes its resources in `__init__`, as the SDKs of OpenAI and Anthropic do."""
 
@@ -50,7 +57,7 @@ class SDK(Client):
         self.again = self.threads
         self.by_name = {"threads": Threads(self)}
         self.listed = [Threads(self)]
-        self.together = (Threads(self), Runs(self))
+        self.together = Group(Threads(self), Runs(self))
         self.others: list[Any] = [1, Threads]
 
 

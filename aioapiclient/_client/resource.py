@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .set_by_init import SetByInit
 
@@ -57,7 +57,7 @@ def rebind(twin: Any, client: object, view: object, made: dict[int, Any] | None 
     made = {} if made is None else made
     for name in list(_attributes(twin)):
         value = getattr(twin, name)
-        if isinstance(getattr(type(twin), name, None), functools.cached_property):
+        if isinstance(getattr(twin.__class__, name, None), functools.cached_property):
             del vars(twin)[name]  # made again, of the view
         elif (rebound := _rebound(value, client, view, made)) is not value:
             object.__setattr__(twin, name, rebound)
@@ -65,22 +65,29 @@ def rebind(twin: Any, client: object, view: object, made: dict[int, Any] | None 
 
 def _rebound(value: Any, client: object, view: object, made: dict[int, Any]) -> Any:
     """Return *value*, or what takes its place if it is a resource of *client*, or a container of some."""
-    if isinstance(value, AsyncAPIResource):
-        resource = cast("AsyncAPIResource[Any]", value)
-        return _of_view(resource, client, view, made) if vars(resource).get("_client") is client else resource
-    if not _holds_resources(value):
-        return value
-    held = value.values() if type(value) is dict else value
-    rebound = [_rebound(each, client, view, made) for each in held]
-    return dict(zip(value, rebound, strict=True)) if type(value) is dict else type(value)(rebound)
+
+    def bound(held: object) -> Any:
+        return _rebound(held, client, view, made)
+
+    if _is_a(value, AsyncAPIResource):
+        return _of_view(value, client, view, made) if value.__dict__.get("_client") is client else value
+    if _is_a(value, dict) and _begins(value.values()):
+        twin = copy.copy(value)
+        twin.update({key: bound(held) for key, held in value.items()})
+        return twin
+    if _is_a(value, list, tuple) and _begins(value):
+        make = getattr(value, "_make", value.__class__)  # the former of a NamedTuple
+        return make(map(bound, value))
+    return value
 
 
-def _holds_resources(value: Any) -> bool:
-    """Whether *value* is a dict, list or tuple that begins with a resource: a long one is not searched."""
-    if type(value) not in (dict, list, tuple) or not value:
-        return False
-    first: object = next(iter(value.values() if type(value) is dict else value))
-    return isinstance(first, AsyncAPIResource)
+def _begins(values: Iterable[object]) -> bool:
+    """Whether *values* begin with a resource; if they do not, they may be many and are not looked at."""
+    return _is_a(next(iter(values), None), AsyncAPIResource)
+
+
+def _is_a(value: object, *kinds: type[Any]) -> bool:
+    return isinstance(value, kinds)  # in here, for checkers would narrow *value* to what they know in part
 
 
 def _of_view(resource: Any, client: object, view: object, made: dict[int, Any]) -> Any:
