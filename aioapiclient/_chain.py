@@ -29,7 +29,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from ._checks import kind_of
+from ._checks import check_origins, kind_of
 from ._response import AsyncAPIResponse
 from .contract import APIRequest, Auth, Bundle, Handler, Middleware, MiddlewareEntry, Placed, is_bundle
 from .errors import InvalidRequestError
@@ -83,7 +83,7 @@ def default_chain(
     """
     if auth is not None:
         check_auth(auth)
-    trusted = tuple(trusted_origins)
+    trusted = check_origins("trusted_origins", trusted_origins)
     chain: list[Middleware] = [
         DeadlineMiddleware(),
         HeadersMiddleware(default_headers, library=library_headers, trusted_origins=trusted),

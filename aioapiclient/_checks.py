@@ -7,7 +7,14 @@ from typing import Any
 
 from .errors import InvalidRequestError
 
-__all__ = ["check_seconds", "check_statuses", "check_whole", "kind_of"]
+__all__ = [
+    "check_flag",
+    "check_origins",
+    "check_seconds",
+    "check_statuses",
+    "check_whole",
+    "kind_of",
+]
 
 
 def check_whole(name: str, value: object, *, least: int = 0, unit: str = "", hint: str = "") -> int:
@@ -71,6 +78,32 @@ def check_statuses(name: str, value: Any) -> frozenset[int]:
     for status in found:
         if isinstance(status, bool) or not isinstance(status, int):
             raise TypeError(f"{name} must hold ints, not {type(status).__name__}")
+    return found
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Return *value* if it is True or False.
+
+    Raises:
+        TypeError: *value* is anything else: ``"no"`` would count as True.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {_shown(value)}")
+    return value
+
+
+def check_origins(name: str, value: Any) -> tuple[str, ...]:
+    """Return *value* as a tuple of patterns of origins.
+
+    Raises:
+        TypeError: *value* is one str or cannot be iterated, or one of its items is not a str.
+    """
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{name} must be an iterable of patterns, not {_shown(value)}")
+    found: tuple[Any, ...] = tuple(value)
+    for pattern in found:
+        if not isinstance(pattern, str):
+            raise TypeError(f"{name} must hold str, not {_shown(pattern)}")
     return found
 
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ._checks import check_whole
+from ._checks import check_flag, check_whole
 from ._digest import Digest, check_digest, expected_digest, is_coded
 from ._download_targets import Target, find_target
 from ._patterns import lazily
@@ -63,6 +63,7 @@ async def write_to_file(
     `APIResponseValidationError` for another digest or a wrong part, and `OSError` as the system has it:
     before the body is read, for a target that cannot be written.
     """
+    check_flag("resume", resume)
     _check_arguments(digest, max_resumes)
     meter = Meter(progress)
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import msgspec
 
-from ._checks import check_statuses, check_whole
+from ._checks import check_flag, check_statuses, check_whole
 from ._codecs.custom import Decoders
 from ._codecs.error_bodies import check_error_types
 from ._request import CallSettings
@@ -157,6 +157,8 @@ _SETTINGS = frozenset(
         "strict",
     }
 )
+_FLAGS = frozenset({"decompress", "error_detail", "follow_redirects", "strict"})
+_CLIENT_NAMES = {"strict": "strict_response_validation"}
 _LAYERED = frozenset({"headers", "params", "extra_body", "extensions", "error_types", "middlewares"})
 
 
@@ -224,8 +226,8 @@ def resolve_settings(base: CallSettings, given: Mapping[str, Any]) -> CallSettin
         changes["error_types"] = {**base.error_types, **added}
     if "max_body" in changes:
         check_max_body(changes["max_body"])
-    for switch in ("decompress", "error_detail"):
-        check_switch(switch, changes.get(switch, True))
+    for name in _FLAGS.intersection(changes):
+        check_flag(_CLIENT_NAMES.get(name, name), changes[name])
     check_retry(changes.get("retry"))
     if "retry" in changes and "max_retries" not in changes:
         # A whole policy brings its own number: the client's must not cut into it.
@@ -238,12 +240,6 @@ def check_max_body(value: object) -> int | None:
     if value is None:
         return None
     return check_whole("max_body", value, unit="bytes", hint="None is no bound")
-
-
-def check_switch(name: str, value: object) -> None:
-    """Raise `TypeError` for what is not a bool."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
 
 
 def check_mapping(name: str, value: Any) -> Mapping[str, Any]:

@@ -40,7 +40,7 @@ from multidict import CIMultiDict, MultiMapping
 from yarl import URL
 
 from ._body.body import Body
-from ._checks import check_whole
+from ._checks import check_flag, check_whole
 from ._codecs.type_check import check_is_type, name_of
 from ._options import RequestOptions
 from ._page_checks import check_page_class
@@ -677,7 +677,7 @@ class AsyncPaginator(Generic[T_co, PageT_co]):
         self._method = method
         self._page, self._type = _check_page(page, model)
         self._limit = _check_limit(limit)
-        self._prefetch = prefetch
+        self._prefetch = check_flag("prefetch", prefetch)
         self._options = _prepared(options or {})
 
     def __repr__(self) -> str:

@@ -432,7 +432,7 @@ async def test_the_content_type_of_the_call_wins() -> None:
         ({"middlewares": [sync_middleware]}, TypeError, "Middleware sync_middleware is not async"),
         ({"middlewares": "retry"}, TypeError, "middlewares must be an iterable of middlewares, not one str"),
         ({"auth": "s3cr3t"}, TypeError, "auth str has no async authenticate"),
-        ({"idempotent": "yes"}, TypeError, "idempotent must be a bool, not str"),
+        ({"idempotent": "yes"}, TypeError, "idempotent must be True or False, not str"),
         ({"idempotency_key": "k"}, InvalidRequestError, "the client has no idempotency_header"),
         ({"error_types": {42.0: User}}, InvalidRequestError, "error_types: 42.0 is no status"),
         ({"max_body": -1}, InvalidRequestError, "max_body must be 0 bytes or more"),

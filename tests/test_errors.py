@@ -563,7 +563,7 @@ async def test_what_the_server_says_can_be_left_out() -> None:
         assert raised.value.body == {"message": "No such user"}
         with pytest.raises(APIStatusError, match=r": No such user$"):
             await api.with_options(error_detail=True).get("/x")
-    with pytest.raises(TypeError, match="error_detail must be a bool, not str"):
+    with pytest.raises(TypeError, match="error_detail must be True or False, not str"):
         Client(BASE, error_detail="no")  # type: ignore[arg-type]
 
 

@@ -229,7 +229,7 @@ async def test_a_type_needs_its_body_decompressed() -> None:
         AsyncAPIClient(server.url) as api,
     ):
         assert await api.get("/", list[int], decompress=False) == [1]
-        with pytest.raises(TypeError, match="decompress must be a bool, not str"):
+        with pytest.raises(TypeError, match="decompress must be True or False, not str"):
             await api.get("/", list[int], decompress="no")  # type: ignore[arg-type]
 
 

@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from aioapiclient._chain import check_auth, check_chain, default_chain, fold, insert
+from aioapiclient._checks import check_flag
 from aioapiclient._codecs.accept import ANYTHING, JSON, accept_for
 from aioapiclient._codecs.decoders import check_cast_to
 from aioapiclient._options import CallOptions, RequestOptions, check_iterable, layer_options, resolve_settings
@@ -261,6 +262,7 @@ class BaseClient:
         keywords: RequestOptions,
     ) -> Any:
         if stream:
+            check_flag("stream", stream)
             return await self._open_stream(method, path, cast_to, SSEStream, options, keywords)
         # Before the hooks: what they send is not what a wrapped method was asked for.
         mode, asked = take_mode(), is_response_type(cast_to)

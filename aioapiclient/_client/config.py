@@ -10,6 +10,7 @@ import msgspec
 
 from aioapiclient._body.body import build_body
 from aioapiclient._body.json import Encoding, check_encoding
+from aioapiclient._checks import check_flag
 from aioapiclient._headers import check_layer, check_token, check_value, overlay
 from aioapiclient._options import (
     ClientOptions,
@@ -145,8 +146,17 @@ class Config:
         if not isinstance(style, QueryStyle):
             raise TypeError(f"query_style must be a QueryStyle, not {type(style).__name__}")
         name = self.given["request_id_header"]
-        if not isinstance(name, str) or not name:
-            raise InvalidRequestError("request_id_header must be the name of a header")
+        if not isinstance(name, str):
+            raise TypeError(f"request_id_header must be the name of a header, not {type(name).__name__}")
+        check_token(name, "request_id_header")
+        if "version" in changes:
+            _check_version(changes["version"])
+
+
+def _check_version(version: object) -> None:
+    if not isinstance(version, str):
+        raise TypeError(f"version must be a str, not {type(version).__name__}")
+    check_token(version, "version")  # as a product has it (RFC 9110 §10.1.5)
 
 
 def _merged(below: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -308,8 +318,10 @@ def _apply_key(request: APIRequest, name: str, key: str | None, make_key: Callab
     if request.call_sets(name):
         request.idempotency_key = request.headers.get(name)
     elif key is not None or request.method in _KEYED_METHODS:
-        request.idempotency_key = make_key() if key is None else key
-        request.headers[name] = check_value(name, request.idempotency_key)
+        key = check_value(name, make_key() if key is None else key)
+        if not key.strip():
+            raise InvalidRequestError("idempotency_key must not be empty: the server could not use it")
+        request.idempotency_key = request.headers[name] = key
 
 
 def _checked_method(method: object) -> str:
@@ -323,6 +335,4 @@ def _checked_method(method: object) -> str:
 
 
 def _checked_idempotent(value: object) -> bool | None:
-    if value is None or isinstance(value, bool):
-        return value
-    raise TypeError(f"idempotent must be a bool, not {type(value).__name__}")
+    return None if value is None else check_flag("idempotent", value)

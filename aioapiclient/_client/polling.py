@@ -324,6 +324,8 @@ def rules(
     for name, pick in (("status_of", status_of), ("result", result)):
         if not (pick is None or isinstance(pick, str) or callable(pick)):
             raise TypeError(f"{name} must be the name of a member or a function, not {type(pick).__name__}")
+        if pick == "":
+            raise InvalidRequestError(f"{name} must be the name of a member, not empty")
     ends = _words("done", done), _words("failed", failed)
     if not ends[0]:
         raise InvalidRequestError("done must name at least one word, or no operation would ever be")

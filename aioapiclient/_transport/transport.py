@@ -35,6 +35,7 @@ from multidict import CIMultiDict, istr
 from yarl import URL
 
 from aioapiclient._body.body import Body
+from aioapiclient._checks import check_flag
 from aioapiclient._headers import check_layer, check_token, is_personal
 from aioapiclient._request import APIRequest
 from aioapiclient._response import AsyncAPIResponse
@@ -121,7 +122,7 @@ class AiohttpTransport:
         self.home = None
         self._ssl = ssl
         self._proxy = None if proxy is None else Proxy.parse(proxy)
-        self._trust_env = trust_env
+        self._trust_env = check_flag("trust_env", trust_env)
         self._environment: EnvironmentProxies | None = None
         self._make_connector: Callable[[], object] = connector or partial(make_connector, ssl)
         self._middlewares = middlewares

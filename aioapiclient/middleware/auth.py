@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+from aioapiclient._checks import check_origins
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Auth, Handler, Token, TokenCache
 from aioapiclient.errors import InvalidRequestError
 
@@ -37,7 +38,7 @@ class AuthMiddleware:
     def __init__(self, auth: Auth | None = None, *, trusted_origins: tuple[str, ...] = ()) -> None:
         self.auth: Auth | None = auth
         """The credential; the client binds and closes it."""
-        self._trusted_origins = tuple(trusted_origins)
+        self._trusted_origins = check_origins("trusted_origins", trusted_origins)
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* with its credential."""
@@ -205,7 +206,7 @@ class APIKeyAuth(Auth):
             raise TypeError("APIKeyAuth takes a header or a param, not both")
         self._key = _checked(key, "key")
         self._header = "X-API-Key" if header is None else header
-        self._param = param
+        self._param = None if param is None else _checked_param(param)
         if param is None:
             # Refused here, where the name is written, and not at the first call.
             APIRequest("GET", "http://localhost", headers={self._header: self._key})
@@ -222,9 +223,21 @@ class APIKeyAuth(Auth):
             request.add_params({self._param: self._key})
 
 
+def _checked_param(param: object) -> str:
+    if not isinstance(param, str):
+        raise TypeError(f"APIKeyAuth param must be a str, not {type(param).__name__}")
+    if not param:
+        raise InvalidRequestError("APIKeyAuth param must be the name of a query parameter, not empty")
+    return param
+
+
 def _checked(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"The {what} must be a str, not {type(value).__name__}")
+    if what == "token" and " " in value:
+        raise InvalidRequestError(
+            "The token must not hold white space: give it without 'Bearer', which BearerAuth adds"
+        )
     if not value or not value.isascii() or not value.isprintable() or value != value.strip():
         raise InvalidRequestError(
             f"The {what} must be printable ASCII without space around it; it is empty, or holds "

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from multidict import CIMultiDict
 
+from aioapiclient._checks import check_origins
 from aioapiclient._headers import is_personal
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
 
@@ -31,7 +32,7 @@ class HeadersMiddleware:
     ) -> None:
         self._headers = headers or {}
         self._library = library or {}
-        self._trusted_origins = tuple(trusted_origins)
+        self._trusted_origins = check_origins("trusted_origins", trusted_origins)
         self._layers = _Layers()
         self._hooks: object = None  # of the client for whose calls the layers stay as they are
 

@@ -7,6 +7,7 @@ from typing import Any
 from multidict import CIMultiDict
 from yarl import URL
 
+from aioapiclient._checks import check_flag, check_origins, check_whole
 from aioapiclient._headers import is_personal
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
 from aioapiclient.errors import (
@@ -42,9 +43,9 @@ class RedirectMiddleware:
         max_redirects: int = 10,
         allow_insecure: bool = False,
     ) -> None:
-        self._trusted_origins = tuple(trusted_origins)
-        self._max_redirects = max_redirects
-        self._allow_insecure = allow_insecure
+        self._trusted_origins = check_origins("trusted_origins", trusted_origins)
+        self._max_redirects = check_whole("max_redirects", max_redirects)
+        self._allow_insecure = check_flag("allow_insecure", allow_insecure)
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, and what it leads to."""

@@ -188,6 +188,10 @@ class RetryMiddleware:
         *,
         sleep: Callable[[float], Awaitable[object]] | None = None,
     ) -> None:
+        if policy is not None and not isinstance(policy, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"policy must be a RetryPolicy, not {type(policy).__name__}")
+        if sleep is not None and not callable(sleep):
+            raise TypeError(f"sleep must be an async function of seconds, not {type(sleep).__name__}")
         self.policy: RetryPolicy = policy or RetryPolicy()
         self._sleep = sleep
         # A policy of a call that brings no budget draws on this one, so that no call escapes it.
