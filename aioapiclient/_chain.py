@@ -205,10 +205,41 @@ def _bind(middleware: Middleware, handler: Handler) -> Handler:
     is_object = inspect.iscoroutinefunction(type(middleware).__call__)
     call = middleware.__call__ if is_object else middleware
 
-    def bound(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
-        return call(request, handler)
+    async def bound(request: APIRequest) -> AsyncAPIResponse[Any]:
+        response = await call(request, handler)
+        if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise _no_response(f"Middleware {_name(middleware)}", response, _ADVICE)
+        return response
 
     return bound
+
+
+_ADVICE = "write 'return await handler(request)', or return the response that it gave"
+
+
+def checked(transport: Handler) -> Handler:
+    """Return *transport* with a `TypeError` that names it for what it gives and is no response."""
+
+    async def send(request: APIRequest) -> AsyncAPIResponse[Any]:
+        response = await transport(request)
+        if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise _no_response(f"Transport {_name(transport)}", response, "return a response")
+        return response
+
+    return send
+
+
+def _no_response(who: str, given: object, advice: str) -> TypeError:
+    """Return the error for a middleware or a transport that gave something else than a response."""
+    if given is None:
+        return TypeError(f"{who} returned None; {advice}")
+    if inspect.iscoroutine(given):
+        given.close()  # or Python would say as well that nobody awaited it
+        return TypeError(f"{who} returned a coroutine, so an 'await' is missing; {advice}")
+    return TypeError(
+        f"{who} returned a value of type {type(given).__name__}, not a response; "
+        "AsyncAPIResponse.from_bytes(request, status, headers, body) makes one"
+    )
 
 
 @runtime_checkable

@@ -162,15 +162,40 @@ _CLIENT_NAMES = {"strict": "strict_response_validation"}
 _LAYERED = frozenset({"headers", "params", "extra_body", "extensions", "error_types", "middlewares"})
 
 
+# What other libraries call it: aiohttp, httpx, requests, and the SDKs of OpenAI and Anthropic.
+_ELSEWHERE = {
+    "allow_redirects": "follow_redirects",
+    "body": "json",
+    "cookies": "headers",
+    "extra_headers": "headers",
+    "extra_query": "params",
+    "form": "data",
+    "headers": "default_headers",
+    "json_data": "json",
+    "params": "default_params",
+    "path": "path_params",
+    "qs": "params",
+    "query": "params",
+    "query_params": "params",
+    "raise_for_status": "ok_statuses",
+    "retries": "max_retries",
+    "url_params": "path_params",
+}
+
+
 def check_names(given: Iterable[str], known: frozenset[str], what: str = "option") -> None:
     """Raise `TypeError` for a name that is not *known*, with the one that was probably meant."""
     for name in given:
         if name not in known:
-            import difflib  # for a mistake only: importing the package should not pay for it
+            raise TypeError(f"Unknown {what} {name!r}; {_hint(name, known)}")
 
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
-            raise TypeError(f"Unknown {what} {name!r}; {hint}")
+
+def _hint(name: str, known: frozenset[str]) -> str:
+    import difflib  # for a mistake only: importing the package should not pay for it
+
+    ours = _ELSEWHERE.get(name)
+    near = [ours] if ours in known else difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
 
 
 def layer_options(keywords: RequestOptions, options: CallOptions | None) -> RequestOptions:

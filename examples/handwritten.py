@@ -62,7 +62,7 @@ class UsersAPI:
 
 
 async def main(base_url: str) -> None:
-    api = UsersAPI(base_url, "a token")
+    api = UsersAPI(base_url, "a-token")
     try:
         print(await api.get_user(7))
         print(await api.create_user("bob"))

@@ -27,7 +27,7 @@ class UsersAPI(AsyncAPIClient):
 
 
 async def main(base_url: str) -> None:
-    async with UsersAPI(base_url, "a token") as api:
+    async with UsersAPI(base_url, "a-token") as api:
         print(await api.get_user(7))
         print(await api.create_user("bob"))
         try:

@@ -92,7 +92,7 @@ async def main() -> None:
         return AsyncAPIResponse.from_bytes(request, 409, {"Content-Type": "application/json"}, PROBLEM)
 
     transport = FakeTransport(respond(json={"isbn": "978-0", "title": "Moby-Dick"}), order)
-    async with Library("a token", transport=transport) as library:
+    async with Library("a-token", transport=transport) as library:
         book = await library.books.get("978-0", timeout=5)
         print(f"{book.title} has the ISBN {book.isbn}")
         try:

@@ -161,7 +161,7 @@ async def main() -> None:
     )
     async with serving(archive) as elsewhere:
         app[ELSEWHERE] = elsewhere
-        async with serving(app) as origin, AsyncAPIClient(origin, auth=BearerAuth("a token")) as api:
+        async with serving(app) as origin, AsyncAPIClient(origin, auth=BearerAuth("a-token")) as api:
             await walk(api)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from datetime import date
@@ -35,6 +36,8 @@ from aioapiclient import (
     Timeout,
     __version__,
     default_chain,
+    per_attempt,
+    per_send,
 )
 
 
@@ -98,9 +101,9 @@ def test_the_constructor_has_the_keywords_of_the_design() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"base_url": "api.example.com"}, InvalidRequestError, "base_url must start with http:// or https://"),
+        ({"base_url": "api.example.com"}, InvalidRequestError, "must start with http.* 'api.example.com'"),
         ({"base_url": "ftp://h/"}, InvalidRequestError, "base_url must start with http:// or https://"),
-        ({"base_url": "https://h/v1?a=1"}, InvalidRequestError, "base_url has a query .* default_params"),
+        ({"base_url": "https://h/v1?a=1"}, InvalidRequestError, "base_url .* has a query .* default_params"),
         ({"base_url": "https://user:secret@h/"}, InvalidRequestError, "base_url holds userinfo; .*BasicAuth"),
         ({"base_url": None}, TypeError, "base_url must be a str or a URL, not NoneType"),
         ({"max_retries": -1}, InvalidRequestError, "max_retries must be 0 or more, not -1"),
@@ -416,8 +419,8 @@ async def test_the_content_type_of_the_call_wins() -> None:
         ({"json": 1, "content": b""}, TypeError, "json and content were both given"),
         ({"json": {"a": float("nan")}}, InvalidRequestError, r"nan at \$\.a; JSON has no NaN"),
         ({"json": [1], "extra_body": {"a": 1}}, TypeError, "extra_body is merged over a JSON object"),
-        ({"path_params": {"id": 1, "no": 2}}, InvalidRequestError, "unused no"),
-        ({"path_params": {}}, InvalidRequestError, "missing id"),
+        ({"path_params": {"id": 1, "no": 2}}, InvalidRequestError, "has no {no}, which path_params"),
+        ({"path_params": {}}, InvalidRequestError, "needs path_params"),
         ({"path_params": {"id": ".."}}, InvalidRequestError, "'.' or '..' segment"),
         ({"path_params": {"id": ""}}, InvalidRequestError, r"path_params\['id'\] is empty"),
         ({"headers": {"A": "s3cr3t\n"}}, InvalidRequestError, "header A holds a control character"),
@@ -712,18 +715,77 @@ def test_an_auth_without_authenticate_is_refused() -> None:
         AsyncAPIClient(BASE, auth=Nothing())
 
 
-async def test_a_middleware_that_forgets_to_return_is_named_as_the_mistake() -> None:
-    """A chain that gives no response is a TypeError that says so; it is not retried."""
+async def forgets_to_return(request: APIRequest, handler: Any) -> Any:
+    """A middleware without a `return`."""
+    await handler(request)
+
+
+async def forgets_to_await(request: APIRequest, handler: Any) -> Any:
+    """A middleware without an `await`."""
+    return handler(request)
+
+
+class GivesTheBody:
+    """A middleware that returns what is no response."""
+
+    async def __call__(self, request: APIRequest, handler: Any) -> Any:
+        return await (await handler(request)).read()
+
+
+WRONG_ANSWERS = [
+    (forgets_to_return, "forgets_to_return returned None; write 'return await handler(request)', or"),
+    (
+        forgets_to_await,
+        "forgets_to_await returned a coroutine, so an 'await' is missing; write 'return await",
+    ),
+    (GivesTheBody(), "GivesTheBody returned a value of type bytes, not a response; AsyncAPIResponse.from_"),
+]
+
+
+@pytest.mark.parametrize("place", [lambda link: link, per_attempt, per_send], ids=["call", "attempt", "send"])
+@pytest.mark.parametrize(("middleware", "message"), WRONG_ANSWERS, ids=["None", "coroutine", "bytes"])
+@pytest.mark.parametrize("by_call", [False, True], ids=["client", "call"])
+async def test_a_middleware_that_gives_no_response_is_named(
+    place: Any, middleware: Any, message: str, by_call: bool
+) -> None:
+    """A middleware that returns something else is named, with what to write, wherever it is."""
     script = Script()
+    links: Any = [place(middleware)]
+    async with Client(BASE, middlewares=() if by_call else links, transport=script) as api:
+        options: Any = {"middlewares": links} if by_call else {}
+        with pytest.raises(TypeError, match=re.escape(f"Middleware {message}")):
+            await api.get("/x", **options)
+        with pytest.raises(TypeError, match=re.escape(f"Middleware {message}")):
+            async with api.open("GET", "/x", **options):
+                pass
 
-    async def forgets(request: APIRequest, handler: Any) -> Any:
-        await handler(request)
+    assert len(script.requests) == (0 if middleware is forgets_to_await else 2)
+    assert script.open_responses == 0
 
-    async with Client(BASE, middlewares=[forgets], transport=script) as api:
-        with pytest.raises(TypeError, match="The chain gave a NoneType, not a response"):
+
+@pytest.mark.parametrize(
+    ("answer", "message"), [(None, "returned None; return a response"), ({}, "a value of type dict, not a")]
+)
+async def test_a_transport_that_gives_no_response_is_named(answer: object, message: str) -> None:
+    """A transport of one's own that returns something else is named as well."""
+
+    async def dial(request: APIRequest) -> Any:
+        return answer
+
+    async with Client(BASE, transport=dial) as api:
+        with pytest.raises(TypeError, match=f"Transport .*dial .*{message}"):
             await api.get("/x")
 
-    assert len(script.requests) == 1
+
+def test_argument_errors_name_the_public_method() -> None:
+    """What Python says of a wrong argument names the method as its user knows it, of the public class."""
+    api: Any = Client(BASE)
+    verbs = ("get", "post", "put", "patch", "delete", "options", "head", "request", "stream", "open")
+    for name in (*verbs, "get_api_list", "poll", "with_options", "explain", "stats", "close", "is_closed"):
+        with pytest.raises(TypeError) as caught:
+            getattr(api, name)(*range(9))
+
+        assert str(caught.value).startswith(f"AsyncAPIClient.{name}() "), name
 
 
 async def test_a_resource_groups_methods() -> None:

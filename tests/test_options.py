@@ -90,6 +90,11 @@ async def test_what_makes_the_request_is_no_option_of_the_user(name: str) -> Non
         ("timeuot", "did you mean 'timeout'?"),
         ("max_retrys", "did you mean 'max_retries'?"),
         ("header", "did you mean 'headers'?"),
+        ("query", "did you mean 'params'?"),
+        ("extra_query", "did you mean 'params'?"),
+        ("allow_redirects", "did you mean 'follow_redirects'?"),
+        ("retries", "did you mean 'max_retries'?"),
+        ("body", "did you mean 'json'?"),
         ("zzz", "known are auth, content, "),
     ],
 )

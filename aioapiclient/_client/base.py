@@ -14,13 +14,14 @@ import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
-from aioapiclient._chain import check_auth, check_chain, default_chain, fold, insert
+from aioapiclient._chain import check_auth, check_chain, checked, default_chain, fold, insert
 from aioapiclient._checks import check_flag
 from aioapiclient._codecs.accept import ANYTHING, JSON, accept_for
 from aioapiclient._codecs.decoders import check_cast_to
 from aioapiclient._options import CallOptions, RequestOptions, check_iterable, layer_options, resolve_settings
 from aioapiclient._request import APIRequest, ClientHooks
 from aioapiclient._response import AsyncAPIResponse, is_response_type, result_type
+from aioapiclient._transport.transport import AiohttpTransport
 from aioapiclient._types import NOT_GIVEN, OMIT, Omit
 from aioapiclient._version import __version__
 from aioapiclient.contract import Auth, Handler, Middleware
@@ -212,6 +213,8 @@ class BaseClient:
 
     def _innermost(self) -> Handler:
         transport = self._shared.transport
+        if type(transport) is not AiohttpTransport:
+            transport = checked(transport)
         if "_prepare_request" not in self._own_hooks:
             return transport
 
@@ -285,7 +288,7 @@ class BaseClient:
         """Send *request* down the chain as `_run` does, and give the value of what comes back."""
         with self._shared.begin(request):
             response = await handler(request)
-            if type(response) is not AsyncAPIResponse or not 200 <= response.status < 300:
+            if not 200 <= response.status < 300:
                 await self._refuse(response)
         value = response.value
         if value is not NOT_GIVEN and "_process_response" not in self._own_hooks:
@@ -471,10 +474,6 @@ class BaseClient:
 
     async def _refuse(self, response: AsyncAPIResponse[Any]) -> None:
         """Raise the error for what the chain gave, if it is no success."""
-        if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
-                f"The chain gave a {type(response).__name__}, not a response: does a middleware return?"
-            )
         if response.ok:
             return
         await response.read_error()

@@ -86,12 +86,18 @@ class BaseURL:
             raise TypeError(f"base_url must be a str or a URL, not {type(base_url).__name__}")
         text = _text_of(base_url)
         if re.search(r"[\x00-\x20\x7f\\{}]", text) is not None:
-            raise InvalidRequestError("base_url holds a space, a control character, a backslash or a brace")
+            raise InvalidRequestError(
+                f"base_url holds a space, a control character, a backslash or a brace: {_shown_base(text)}"
+            )
         parts = split_url(text)
         if parts.scheme not in DEFAULT_PORTS or parts.authority is None:
-            raise InvalidRequestError("base_url must start with http:// or https://")
+            raise InvalidRequestError(
+                f"base_url must start with http:// or https://, not be {_shown_base(text)}"
+            )
         if parts.query is not None or parts.fragment is not None:
-            raise InvalidRequestError("base_url has a query or a fragment; use default_params for a query")
+            raise InvalidRequestError(
+                f"base_url {_shown_base(text)} has a query or a fragment; use default_params for a query"
+            )
         refuse_dot_segments(parts.path, "base_url")
         self.scheme = parts.scheme
         self.authority = normal_authority(parts.scheme, parts.authority, "base_url")
@@ -193,6 +199,15 @@ class BaseURL:
         if len(self._cache) >= CACHED_PATHS:
             self._cache.clear()
         self._cache[path] = url
+
+
+def _shown_base(text: str) -> str:
+    """Return a base URL that is refused for the message, without what may be a secret in it."""
+    bare = re.split(r"[?#]", text, maxsplit=1)[0]
+    before, at, after = bare.rpartition("@")
+    scheme = re.match(r"[a-z][a-z0-9+.-]*://", before, re.IGNORECASE)
+    shown = f"{scheme[0] if scheme else ''}...@{after}" if at else bare
+    return repr(shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}...")
 
 
 def _build_absolute(

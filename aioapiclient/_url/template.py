@@ -21,6 +21,8 @@ __all__ = ["CACHED_PATHS", "Template", "fill_template", "parse_template", "templ
 # A client has a few dozen paths; paths with ids put in by hand must not grow the cache for ever.
 CACHED_PATHS: Final = 512
 
+_LONGEST_SHOWN: Final = 100  # characters of a path in a message
+
 # Other schemes, and a URL of ours gone wrong. `documents:export` is a path like any other.
 _LOOKS_LIKE_URL = lazily(r"[a-z][a-z0-9+.-]*://|https?:|javascript:", re.IGNORECASE)
 
@@ -45,6 +47,7 @@ class _Place(NamedTuple):
 class Template(NamedTuple):
     """A path as it was written, ready to be filled."""
 
+    path: str
     head: str
     places: tuple[_Place, ...]
     names: frozenset[str]
@@ -69,7 +72,7 @@ def parse_template(path: str) -> Template:
         _check_literal(literal, in_path)
         places.append(_parse_place(expression, in_path, escape_illegal(literal)))
         in_path = in_path and "?" not in literal
-    template = Template(escape_illegal(head), tuple(places), frozenset(place.name for place in places))
+    template = Template(path, escape_illegal(head), tuple(places), frozenset(place.name for place in places))
     # A value is never empty, so that an "x" stands for the one that makes the least trouble.
     sample = template.head + "".join(["x" + place.literal for place in places])
     refuse_dot_segments(sample.partition("?")[0], "the path")
@@ -123,9 +126,20 @@ def fill_template(template: Template, values: Mapping[str, Any]) -> str:
 def _wrong_names(template: Template, values: Mapping[str, Any]) -> InvalidRequestError:
     missing = sorted(template.names.difference(values))
     unused = sorted({str(name) for name in values}.difference(template.names))
-    parts = [f"missing {', '.join(missing)}"] if missing else []
-    parts += [f"unused {', '.join(unused)}"] if unused else []
-    return InvalidRequestError(f"path_params and the names in the path differ: {'; '.join(parts)}")
+    needs = " and ".join(f"path_params[{name!r}]" for name in missing)
+    has_not = " and ".join(f"{{{name}}}" for name in unused)
+    parts = [f"needs {needs}"] if missing else []
+    parts += [f"has no {has_not}, which path_params name"] if unused else []
+    return InvalidRequestError(f"{_shown(template.path)} {', and '.join(parts)}")
+
+
+def _shown(path: str) -> str:
+    """Return the path for a message: what is in a query may be a secret."""
+    if not path:
+        return "the path"
+    bare, mark, _ = path.partition("?")
+    shown = bare if len(bare) <= _LONGEST_SHOWN else f"{bare[:_LONGEST_SHOWN]}..."
+    return repr(f"{shown}?..." if mark else shown)
 
 
 def _place_text(name: str, value: object) -> str:

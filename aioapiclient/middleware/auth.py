@@ -234,7 +234,7 @@ def _checked_param(param: object) -> str:
 def _checked(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"The {what} must be a str, not {type(value).__name__}")
-    if what == "token" and " " in value:
+    if what == "token" and " " in value.strip():
         raise InvalidRequestError(
             "The token must not hold white space: give it without 'Bearer', which BearerAuth adds"
         )

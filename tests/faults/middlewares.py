@@ -144,12 +144,14 @@ FAULTS: list[Fault] = [
         raises(Mistake),
     ),
     _row(
-        "a middleware returns nothing", _through(_say_nothing), raises(TypeError, "does a middleware return?")
+        "a middleware returns nothing",
+        _through(_say_nothing),
+        raises(TypeError, "Middleware _say_nothing returned None"),
     ),
     _open_row(
         "a middleware returns nothing",
         _through_open(_say_nothing),
-        raises(TypeError, "does a middleware return?"),
+        raises(TypeError, "Middleware _say_nothing returned None"),
     ),
     _open_row("a call is cancelled in a middleware", _cancel_in_a_middleware, raises(asyncio.CancelledError)),
     _row("a middleware answers itself", _through(_answer), gives(["mine"], requests=0)),
