@@ -660,7 +660,7 @@ async def test_every_attempt_can_be_watched(caplog: pytest.LogCaptureFixture) ->
             await api.get("/x")
 
     assert seen == [(0, 503), (1, 500), (2, 200)]
-    assert [record.name for record in caplog.records] == ["aioapiclient.retry"] * 2
+    assert [record.name for record in caplog.records] == ["aioapiclient"] * 2
 
 
 async def test_views_leak_nothing() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -148,6 +150,20 @@ async def test_a_hook_that_gives_no_mapping_is_refused() -> None:
             TypeError, match="default headers must be a mapping of names to values, not NoneType"
         ):
             await api.get("/x")
+
+
+async def test_a_request_does_not_keep_its_client_alive() -> None:
+    """A request that outlives its call, on an error or in a transport, lets its client be freed."""
+    script = Script()
+    async with Tenanted(BASE, transport=script) as api:
+        view = api.with_options(timeout=1)
+        await view.get("/x")
+        dropped = weakref.ref(view)
+        del view
+        gc.collect()
+
+        assert dropped() is None
+        assert len(script.requests) == 1
 
 
 # --- chains of one's own

@@ -474,7 +474,7 @@ def test_absolute_template() -> None:
     for values in [{"owner": "..", "name": "x"}, {"owner": "x"}]:
         with pytest.raises(InvalidRequestError):
             BASE.build(template, values)
-    with pytest.raises(InvalidRequestError, match="the path has no {id}"):
+    with pytest.raises(InvalidRequestError, match=r"the path has no \{id\}"):
         BASE.build("https://other", {"id": 1})
 
 

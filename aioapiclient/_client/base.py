@@ -6,6 +6,7 @@ import asyncio
 import copy
 import functools
 import uuid
+import weakref
 from collections.abc import Awaitable, Mapping
 from typing import Any, ClassVar, Final, Self, cast
 
@@ -38,6 +39,7 @@ from .lifecycle import Lifecycle
 from .notes import note_on_withheld
 from .raw_response import capturing, record, take_mode
 from .resource import rebind
+from .send_log import logging_sends
 from .set_by_init import SetByInit
 
 __all__ = ["BaseClient"]
@@ -172,15 +174,19 @@ class BaseClient:
     def _make_hooks(self) -> ClientHooks:
         """Return what the links of the chain, whichever it is, get from this client or view."""
         own = self._own_hooks
+        # A request may outlive the call, on an error or in a test: it must not keep the client alive.
+        client = weakref.proxy(self)
         asks = not own.isdisjoint(("platform_headers", "user_agent"))
-        library = self._library_headers
-        hooks: dict[str, Any] = {"library_headers": library if asks else library()}
+        if asks or getattr(self._shared.transport, "is_borrowed", False):
+            hooks: dict[str, Any] = {"library_headers": lambda: client._library_headers()}
+        else:
+            hooks = {"library_headers": self._library_headers()}
         if "default_headers" in own:
-            hooks["default_headers"] = lambda: self.default_headers
+            hooks["default_headers"] = lambda: client.default_headers
         if "auth_headers" in own:
-            hooks["auth"] = _HookAuth(self)
+            hooks["auth"] = _HookAuth(client)
         if "_sleep_for_retry" in own:
-            hooks["sleep"] = self._sleep_for_retry
+            hooks["sleep"] = lambda seconds: client._sleep_for_retry(seconds)
         return ClientHooks(**hooks)
 
     def _own_chain(self) -> tuple[Middleware, ...]:
@@ -215,6 +221,7 @@ class BaseClient:
         transport = self._shared.transport
         if type(transport) is not AiohttpTransport:
             transport = checked(transport)
+        transport = logging_sends(transport)
         if "_prepare_request" not in self._own_hooks:
             return transport
 

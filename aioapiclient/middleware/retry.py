@@ -24,7 +24,7 @@ from aioapiclient.errors import (
 
 __all__ = ["RetryBudget", "RetryMiddleware", "RetryPolicy"]
 
-_logger = logging.getLogger("aioapiclient.retry")
+_logger = logging.getLogger("aioapiclient")
 
 Outcome: TypeAlias = AsyncAPIResponse[Any] | Exception
 """How an attempt ended."""
