@@ -42,9 +42,9 @@ class AuthMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* with its credential."""
-        return await self.join(handler)(request)
+        return await self._join(handler)(request)
 
-    def join(self, handler: Handler) -> Handler:
+    def _join(self, handler: Handler) -> Handler:
         """The handler that this makes of *handler*; without a credential there is nothing in between."""
 
         def authenticated(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:

@@ -19,9 +19,9 @@ class DecodingMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* and decode what comes back."""
-        return await self.join(handler)(request)
+        return await self._join(handler)(request)
 
-    def join(self, handler: Handler) -> Handler:
+    def _join(self, handler: Handler) -> Handler:
         """The handler that this makes of *handler*."""
 
         async def decoded(request: APIRequest) -> AsyncAPIResponse[Any]:

@@ -38,9 +38,9 @@ class HeadersMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* with the client's headers under its own."""
-        return await self.join(handler)(request)
+        return await self._join(handler)(request)
 
-    def join(self, handler: Handler) -> Handler:
+    def _join(self, handler: Handler) -> Handler:
         """The handler that this makes of *handler*."""
 
         def with_headers(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:

@@ -49,9 +49,9 @@ class RedirectMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, and what it leads to."""
-        return await self.join(handler)(request)
+        return await self._join(handler)(request)
 
-    def join(self, handler: Handler) -> Handler:
+    def _join(self, handler: Handler) -> Handler:
         """The handler that this makes of *handler*."""
 
         async def following(request: APIRequest) -> AsyncAPIResponse[Any]:

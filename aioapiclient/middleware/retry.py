@@ -202,13 +202,13 @@ class RetryMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, as often as it takes and the policy allows."""
-        return await self.join(handler)(request)
+        return await self._join(handler)(request)
 
     def stats(self) -> dict[str, dict[str, int]]:
         """Return the retry tokens that are left, for each origin that lacks some."""
         return {} if self.budget is None else self.budget.stats()
 
-    def join(self, handler: Handler) -> Handler:
+    def _join(self, handler: Handler) -> Handler:
         """The handler that this makes of *handler*."""
 
         async def retrying(request: APIRequest) -> AsyncAPIResponse[Any]:

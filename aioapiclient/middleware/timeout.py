@@ -21,9 +21,9 @@ class DeadlineMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* within its total."""
-        return await self.join(handler)(request)
+        return await self._join(handler)(request)
 
-    def join(self, handler: Handler) -> Handler:
+    def _join(self, handler: Handler) -> Handler:
         """The handler that this makes of *handler*."""
 
         async def within_total(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -86,9 +86,9 @@ class TimeoutMiddleware:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* within the time of one attempt."""
-        return await self.join(handler)(request)
+        return await self._join(handler)(request)
 
-    def join(self, handler: Handler) -> Handler:
+    def _join(self, handler: Handler) -> Handler:
         """The handler that this makes of *handler*; without a limit there is nothing in between."""
 
         def within_attempt(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
