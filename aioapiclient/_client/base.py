@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Final, Self, cast
 
 import aiohttp
 import msgspec
-from multidict import CIMultiDict
 from yarl import URL
 
 from aioapiclient._chain import check_auth, check_chain, checked, default_chain, fold, insert
@@ -34,7 +33,7 @@ from aioapiclient.streaming._reconnect import ReconnectPolicy
 from aioapiclient.streaming._sse import ServerSentEvent
 from aioapiclient.streaming._stream import AsyncStream, Until, stream_error
 
-from .config import CHAIN_OPTIONS, Config, build_request
+from .config import CHAIN_OPTIONS, Config, build_request, plain_request
 from .lifecycle import Lifecycle
 from .notes import note_on_withheld
 from .raw_response import capturing, record, take_mode
@@ -62,7 +61,8 @@ _FOR_THE_CHAIN: Final = frozenset(
     {"_sleep_for_retry", "auth_headers", "default_headers", "platform_headers", "user_agent"}
 )
 
-_MOST_PATTERNS = 512  # a path may hold an id: what is remembered must not grow for ever
+_NO_OPTIONS: Final[RequestOptions] = {}
+_NO_PARAMS: Final[Mapping[str, Any]] = {}
 
 _RESPONSE: Any = AsyncAPIResponse  # subscripted with types that are known at run time only
 
@@ -260,7 +260,8 @@ class BaseClient:
         is_raw = cast_to is aiohttp.ClientResponse
         if keywords or options or stream or is_raw or not self._config.is_plain or capturing() is not None:
             return self._call_with(method, path, cast_to, stream, options, keywords)
-        return self._value_of(self._build_plain(method, path, cast_to), self._handler, cast_to)
+        request = plain_request(self._config, method, path, cast_to, self._build_checked)
+        return self._value_of(request, self._handler, cast_to)
 
     async def _call_with(
         self,
@@ -403,33 +404,13 @@ class BaseClient:
             self._adopt(auth)
         return given
 
-    def _build_plain(self, method: str, path: str | URL, cast_to: Any) -> APIRequest:
-        """A request that is nothing but its path: made once, and copied for each call after."""
-        patterns = self._config.patterns
-        try:
-            pattern = patterns.get((method, path, cast_to))
-        except TypeError:  # not hashable, such as Annotated with a list
-            return self._build_checked(method, path, cast_to, {}, {})
-        if pattern is None:
-            request = self._build_checked(method, path, cast_to, {}, {})
-            if request.idempotency_key is None:
-                if len(patterns) >= _MOST_PATTERNS:
-                    patterns.clear()
-                patterns[method, path, cast_to] = request.copy()
-            return request
-        request = pattern.__copy__()
-        request.headers = CIMultiDict()
-        request.cast_to = cast_to
-        request.extensions = {}
-        return request
-
     def _build_checked(
         self,
         method: str,
         path: str | URL,
         cast_to: Any,
-        given: RequestOptions,
-        params: Mapping[str, Any],
+        given: RequestOptions = _NO_OPTIONS,
+        params: Mapping[str, Any] = _NO_PARAMS,
         stream: bool = False,
     ) -> APIRequest:
         target = result_type(cast_to)
