@@ -186,7 +186,11 @@ class BaseClient:
         if "auth_headers" in own:
             hooks["auth"] = _HookAuth(client)
         if "_sleep_for_retry" in own:
-            hooks["sleep"] = lambda seconds: client._sleep_for_retry(seconds)
+
+            def sleep(seconds: float) -> Awaitable[object]:
+                return client._sleep_for_retry(seconds)
+
+            hooks["sleep"] = sleep
         return ClientHooks(**hooks)
 
     def _own_chain(self) -> tuple[Middleware, ...]:
