@@ -187,8 +187,8 @@ class BaseClient:
             hooks["auth"] = _HookAuth(client)
         if "_sleep_for_retry" in own:
 
-            def sleep(seconds: float) -> Awaitable[object]:
-                return client._sleep_for_retry(seconds)
+            async def sleep(seconds: float) -> None:
+                await client._sleep_for_retry(seconds)
 
             hooks["sleep"] = sleep
         return ClientHooks(**hooks)
