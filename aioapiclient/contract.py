@@ -17,6 +17,23 @@ It keeps six promises, which `aioapiclient.testing.check_middleware` checks:
 4. Whoever drops a response closes it. Whoever counts what is in flight uses ``response.on_close``.
 5. `asyncio.CancelledError` passes untouched, and no state of a single call lives on ``self``.
 6. Who wants a retry returns the failed response, or raises `RetryableError` from its cause.
+
+A plugin may use these of an `APIRequest`:
+
+* fields: ``method url headers body template path_params cast_to stream attempt deadline timeout
+  idempotent idempotency_key extensions``;
+* properties and methods: ``label origin is_idempotent can_be_sent copy is_trusted set_headers add_params
+  call_sets add_call_headers restore_call_headers limit time_left time_limit timed_out``.
+
+And these of an `AsyncAPIResponse`:
+
+* its head: ``request status reason headers url http_version method ok retry_after retries_taken
+  request_id content_type charset links location history elapsed``;
+* its body: ``read body text json parse read_error iter_bytes iter_text iter_lines write_to_file``;
+* its life: ``close abort is_closed on_close``, ``notes`` for the error that is raised for it, and
+  ``from_bytes``, which makes one.
+
+docs/middleware.md has a line for each. The rest of both belongs to the library, and may change.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 import typing
@@ -267,3 +268,18 @@ def test_optional_packages_are_not_imported() -> None:
     assert result.stderr == ""
     # aiohttp itself takes a brotli that is installed.
     assert result.stdout.strip() in ("[]", "['brotli']")
+
+
+def test_the_contract_names_what_there_is() -> None:
+    """Each field and method that the contract names is there, and the page on middlewares explains it."""
+    page = (Path(__file__).parents[1] / "docs" / "middleware.md").read_text(encoding="utf-8")
+    section = page.partition("## What you may use")[2].partition("\n## ")[0]
+    text = str(aioapiclient.contract.__doc__).partition("A plugin may use")[2]
+    request, response = text.split("And these of an `AsyncAPIResponse`")
+    made = aioapiclient.AsyncAPIResponse.from_bytes(aioapiclient.APIRequest("GET", "https://h"))
+    for listed, there in ((request, made.request), (response, made)):
+        names = " ".join(re.findall(r"``([a-z_\s]+)``", listed)).split()
+        assert len(names) > 20
+        for name in names:
+            assert hasattr(there, name), name
+            assert f"`{name}" in section, name
