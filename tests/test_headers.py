@@ -357,7 +357,7 @@ async def test_a_trusted_origin_gets_all_headers() -> None:
 
 
 async def test_the_middleware_alone_takes_mappings_and_functions() -> None:
-    """HeadersMiddleware takes its layers as mappings, or as functions that it asks once."""
+    """HeadersMiddleware takes its layers as mappings, or as functions that it asks at each call."""
     asked: list[int] = []
 
     def headers() -> dict[str, str]:
@@ -370,8 +370,9 @@ async def test_the_middleware_alone_takes_mappings_and_functions() -> None:
         await api.get("/x")
         await api.get("/x", headers={"B": OMIT})
 
+    accept = "application/json, application/problem+json"
     assert [dict(request.headers) for request in script.requests] == [
-        {"B": "2", "A": "1", "Accept": "application/json, application/problem+json"},
-        {"A": "1", "Accept": "application/json, application/problem+json"},
+        {"User-Agent": api.user_agent, "B": "2", "A": "1", "Accept": accept},
+        {"User-Agent": api.user_agent, "A": "1", "Accept": accept},
     ]
-    assert asked == [1]
+    assert asked == [1, 1]
