@@ -17,6 +17,8 @@ from aiohttp.client_proto import ResponseHandler
 from aioresponses import aioresponses
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["time_limit"]
+
 settings.register_profile("default", max_examples=50, deadline=None)
 # CI looks for no luck: the same examples every time, and none fails for being slow.
 settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)

@@ -86,7 +86,7 @@ async def test_the_wrapper_and_what_it_was_migrated_to_print_the_same(aiohttp_se
 
 async def test_the_tests_of_the_example_pass(tmp_path: Path) -> None:
     """examples/test_users.py passes as a user's tests would: by pytest, from any folder."""
-    options = ("-p", "no:cacheprovider", "-c", "/dev/null", "-o", "asyncio_mode=auto")
+    options = ("-p", "no:cacheprovider", "--noconftest", "-c", "/dev/null", "-o", "asyncio_mode=auto")
     scope = ("-o", "asyncio_default_fixture_loop_scope=function")
 
     lines = await run("-m", "pytest", "-q", *options, *scope, EXAMPLES / "test_users.py", cwd=tmp_path)
