@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import os
+import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,20 +20,20 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["time_limit"]
 
-settings.register_profile("default", max_examples=50, deadline=None)
-# CI looks for no luck: the same examples every time, and none fails for being slow.
-settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
+# The same examples in every run, and none fails for being slow.
+settings.register_profile("steady", max_examples=100, deadline=None, derandomize=True)
 # `tox -e fuzz`: new examples each time, and what repeats a failure is printed with it.
 settings.register_profile(
     "long",
+    # Where CI is set, what hypothesis has loaded by itself is derandomized and keeps no failure.
+    settings.get_profile("default"),
     max_examples=5_000,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile(
-    os.environ.get("AIOAPICLIENT_TEST_PROFILE") or ("ci" if os.environ.get("CI") else "default")
-)
+PROFILE = os.environ.get("AIOAPICLIENT_TEST_PROFILE", "steady")
+settings.load_profile(PROFILE)
 
 # Under `python -O` only what pytest rewrites still asserts: its own test files, and what they share.
 pytest.register_assert_rewrite("faults", "fuzz")
@@ -45,6 +46,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.asyncio_debug = True
         # What is slow on a busy machine is no finding: no test has a stopwatch.
         logging.getLogger("asyncio").addFilter(lambda record: not record.msg.startswith("Executing "))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give every test the same random numbers each time; `tox -e fuzz` gives it new ones."""
+    if PROFILE == "steady":
+        random.seed(item.nodeid)
 
 
 @pytest.fixture(autouse=True, scope="session")

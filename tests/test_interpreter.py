@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import sys
 from types import ModuleType
 
 import event_streams
 import pytest
 import servers
+from hypothesis import settings
 
 
 def test_an_assert_of_a_test_holds() -> None:
@@ -33,3 +35,20 @@ def test_python_was_started_as_the_environment_says() -> None:
 async def test_the_loop_is_in_debug_mode_when_python_is() -> None:
     """In development mode asyncio says what blocks the loop, and who never awaited what."""
     assert asyncio.get_running_loop().get_debug() is sys.flags.dev_mode
+
+
+IS_FUZZ = os.environ.get("AIOAPICLIENT_TEST_PROFILE", "steady") != "steady"
+
+
+def test_properties_have_the_same_examples_in_every_run() -> None:
+    """Only `tox -e fuzz` looks for new examples, on a developer's machine as in CI."""
+    current = settings.get_current_profile_name()
+
+    assert settings.get_profile(current).derandomize is not IS_FUZZ
+    assert (settings.get_profile(current).database is not None) is IS_FUZZ
+
+
+@pytest.mark.skipif(IS_FUZZ, reason="`tox -e fuzz` gives every test new random numbers")
+def test_a_test_has_the_same_random_numbers_in_every_run(request: pytest.FixtureRequest) -> None:
+    """What tests and the library draw (seeds, jitter) does not depend on luck."""
+    assert random.random() == random.Random(request.node.nodeid).random()
