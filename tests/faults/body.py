@@ -38,6 +38,11 @@ def coded(coding: str, body: bytes) -> bytes:
     return ok(body, Content_Encoding=coding)
 
 
+def stored(body: bytes) -> bytes:
+    """*body* as gzip, not squeezed: as long with every zlib."""
+    return gzip.compress(body, 0, mtime=0)
+
+
 def invalid(says: str) -> dict[str, Ends]:
     """Whole, and not what its head says: never tried again."""
     return both(raises(APIResponseValidationError, says, status=200))
@@ -228,12 +233,16 @@ FAULTS: list[Fault] = [
     Fault(
         62,
         "gzip over gzip",
-        raw(respond(coded("gzip, gzip", gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0)))),
+        raw(respond(coded("gzip, gzip", stored(stored(b"{}"))))),
         invalid("2 content codings"),
         options={"cast_to": bytes},
     ),
     Fault(
-        63, "a coding that was not asked for: zstd", raw(respond(coded("zstd", b"\x28\xb5"))), invalid("zstd")
+        63,
+        "a coding that was not asked for: zstd",
+        raw(respond(coded("zstd", b"\x28\xb5"))),
+        invalid("zstd"),
+        plain="differs: Python 3.14 added zstd",
     ),
     Fault(
         64,

@@ -30,6 +30,7 @@ from aioapiclient import (
     BodyTooLargeError,
     JSONLStream,
     SSEStream,
+    TooManyRedirectsError,
 )
 from aioapiclient._transport.decompression import ACCEPT_ENCODING
 
@@ -142,7 +143,7 @@ async def test_no_body_passes_its_bound(name: str, coding: str) -> None:
     script = bomb(coding, status, Location="/next")
     async with raw_server(script) as server, Client(server.url, max_body=LIMIT, max_retries=1) as api:
         # A coding that is not known is an error of its own, and its bytes were never unfolded.
-        refused = (BodyTooLargeError, APIResponseValidationError, APIStatusError)
+        refused = (BodyTooLargeError, APIResponseValidationError, APIStatusError, TooManyRedirectsError)
         with at_most(LIMIT + 2 * MIB), pytest.raises(refused) as caught:
             await call(api)
         if name in STATUS_ERRORS and coding != "zstd":
@@ -153,7 +154,9 @@ async def test_no_body_passes_its_bound(name: str, coding: str) -> None:
             assert caught.value.limit == LIMIT
         if coding != "zstd":
             assert caught.value.status == int(status[:3])  # type: ignore[union-attr]
-        assert len(server.requests) == (2 if name in RETRIED else 1)
+        # The library does not decode zstd, and needs no body to follow a redirect: ten hops.
+        hops = 10 if name == "redirect" and coding == "zstd" else 0
+        assert len(server.requests) == (2 if name in RETRIED else 1) + hops
 
 
 @pytest.mark.parametrize("coding", CODINGS[:5])
