@@ -24,7 +24,7 @@ def main(paths: list[str]) -> int:
     ran = {row["python"].rpartition(".")[0] for row in rows if row["counts"]["passed"]}
     print(f"\nTests ran on Python {', '.join(version for version in NAMED if version in ran) or '(none)'}.")
     if missing := [version for version in NAMED if version not in ran]:
-        print(f"They did not run on Python {', '.join(missing)}: not found on this machine.")
+        print(f"No test passed on Python {', '.join(missing)}: missing on this machine, or failed.")
     if too_few := len(ran) < 3:
         print("That is fewer than three Pythons: install more interpreters under ~/.pyenv or on PATH.")
     total = sum((row["counts"] for row in rows), Counter())
