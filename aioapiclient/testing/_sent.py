@@ -43,6 +43,11 @@ class SentBody(Body):
         return f"<Body {self.content_type or 'untyped'}, {len(content)} bytes: {shown}>"
 
 
+def _replace_body(request: APIRequest, body: Body) -> None:
+    # In a function of the base class's type: assigned in the subclass, checkers infer a type of its own.
+    request.body = body
+
+
 class SentRequest(APIRequest):
     """A request as it came to a `FakeTransport`, with the bytes of its body as `content`.
 
@@ -61,7 +66,7 @@ class SentRequest(APIRequest):
         """Keep the bytes that were sent."""
         if self.body is not None:
             content_type = self.headers.get("Content-Type", self.body.content_type)
-            self.body = SentBody(content, content_type=content_type)
+            _replace_body(self, SentBody(content, content_type=content_type))
 
     def __repr__(self) -> str:
         return f"<SentRequest {self.label} attempt={self.attempt} body={self.body!r}>"
