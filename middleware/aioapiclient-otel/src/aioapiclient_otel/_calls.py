@@ -1,0 +1,109 @@
+"""The middleware of each call: an INTERNAL span around its sends and waits, and its duration."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from opentelemetry import context
+from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+
+from ._conventions import Target, error_type
+from ._record import CallRecord
+from ._settings import Settings
+
+__all__ = ["CallTelemetry"]
+
+
+class CallTelemetry:
+    """Report each call. Part of `OpenTelemetry`, which places it.
+
+    Args:
+        settings: What it shares with the middleware of each send.
+        spans: Whether a call has a span.
+
+    """
+
+    def __init__(self, settings: Settings, *, spans: bool) -> None:
+        self._settings = settings
+        self._spans = spans
+
+    def __repr__(self) -> str:
+        return "<CallTelemetry of OpenTelemetry>"
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request* inside a span."""
+        if self._settings.is_suppressed():
+            return await handler(request)
+        call = _Call(self._settings, request, self._spans)
+        token = context.attach(call.here)
+        try:
+            response = await handler(request)
+        except BaseException as error:
+            call.end(error_type(error, request))
+            raise
+        finally:
+            context.detach(token)
+        response.on_close(partial(call.end, None if response.ok else str(response.status), response))
+        return response
+
+
+class _Call:
+    """One call, from the moment it begins."""
+
+    __slots__ = ("_began", "_loop", "_record", "_settings", "_span", "_target", "here")
+
+    def __init__(self, settings: Settings, request: APIRequest, spans: bool) -> None:
+        self._settings = settings
+        self._target = settings.target(request)
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._span: Span | None = None
+        self.here = context.get_current()
+        """The context that the call runs in."""
+        self._record = request.extensions[settings.key] = CallRecord()
+        if spans:
+            with settings.spans:
+                self._start_span(request, self._target)
+
+    def _start_span(self, request: APIRequest, target: Target) -> None:
+        settings = self._settings
+        name = settings.span_name(request, target.name)
+        span = settings.call_tracer.start_span(name, kind=SpanKind.INTERNAL)
+        self._span = span
+        self.here = set_span_in_context(span, self.here)
+        if span.is_recording():
+            self._record.span = span
+            shared = target.call_attributes
+            span.set_attributes({name: shared[name] for name in shared if not name.startswith("http.")})
+
+    def end(self, failure: str | None, response: AsyncAPIResponse[Any] | None = None) -> None:
+        """Report how it ended; a stream ends when its response is closed."""
+        settings = self._settings
+        failed = {} if failure is None else {"error.type": failure}
+        if self._span is not None:
+            with settings.spans:
+                self._end_span(self._span, failed, response)
+        if settings.metrics:
+            with settings.instruments:
+                seconds = max(0.0, self._loop.time() - self._began)
+                settings.call_duration.record(seconds, {**self._target.call_attributes, **failed}, self.here)
+
+    def _end_span(self, span: Span, failed: dict[str, str], response: AsyncAPIResponse[Any] | None) -> None:
+        try:
+            if span.is_recording():
+                span.set_attributes(
+                    {
+                        "aioapiclient.sends": self._record.sends,
+                        "aioapiclient.attempts": self._record.attempts,
+                        **failed,
+                    }
+                )
+                if failed:
+                    span.set_status(StatusCode.ERROR)
+        finally:
+            self._record.span = None
+            span.end()

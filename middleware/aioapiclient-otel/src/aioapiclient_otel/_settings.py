@@ -1,0 +1,193 @@
+"""`Settings`: the arguments of `OpenTelemetry`, checked, and the instruments made from them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final, cast
+
+from opentelemetry import context, propagate, trace
+from opentelemetry.metrics import MeterProvider, get_meter
+from opentelemetry.propagators.textmap import Setter, TextMapPropagator, default_setter
+
+from aioapiclient.contract import APIRequest
+from aioapiclient.errors import InvalidRequestError
+
+from ._conventions import BUCKETS, SCHEMA_URL, Target, known_methods, target
+from ._guard import Guard
+
+__all__ = ["SUPPRESSED_BY_US", "SUPPRESS_HTTP", "Settings"]
+
+# Private names of the API package, which the instrumentors of OpenTelemetry themselves read.
+SUPPRESS_HTTP: Final[str | None] = getattr(context, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", None)
+_SUPPRESS_ALL: Final[str | None] = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
+
+SUPPRESSED_BY_US: Final = "aioapiclient.otel"
+"""The value of the key below a send: others suppress their spans, and a call made there has its own."""
+
+# What the propagator uses by default; its type is too narrow for a dict of texts.
+_SETTER = cast("Setter[dict[str, str]]", default_setter)
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SECRET = frozenset(
+    {
+        "api-key",
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "set-cookie",
+        "x-amz-security-token",
+        "x-api-key",
+        "x-auth-token",
+    }
+)
+
+
+class Settings:
+    """What both middlewares of one `OpenTelemetry` share; nothing of a single call."""
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: Any,
+        meter_provider: Any,
+        propagator: Any,
+        metrics: bool,
+        template: bool,
+        foreign: bool,
+        request_headers: Iterable[str],
+        response_headers: Iterable[str],
+        name: Callable[[APIRequest], str] | None,
+    ) -> None:
+        _check_instance("tracer_provider", tracer_provider, trace.TracerProvider)
+        _check_instance("meter_provider", meter_provider, MeterProvider)
+        _check_instance("propagator", propagator, TextMapPropagator)
+        for flag, value in {"metrics": metrics, "template": template, "foreign": foreign}.items():
+            check_flag(flag, value)
+        _check_name(name)
+        release = _version()
+        self.call_tracer = trace.get_tracer("aioapiclient.call", release, tracer_provider, SCHEMA_URL)
+        self.send_tracer = trace.get_tracer("aioapiclient.send", release, tracer_provider, SCHEMA_URL)
+        self.metrics = metrics
+        self.foreign = foreign
+        self.request_headers = _header_names("request_headers", request_headers)
+        self.response_headers = _header_names("response_headers", response_headers)
+        self.key = f"aioapiclient.otel:{id(self):x}"
+        """The key of a call's record in ``request.extensions``."""
+        self.spans = Guard("A tracer")
+        self.instruments = Guard("A meter")
+        self.propagation = Guard("The propagator")
+        self._naming = Guard("The function name= of OpenTelemetry")
+        self._propagator = propagator
+        self._template = template
+        self._name = name
+        self._known = known_methods()
+        self._make_instruments(meter_provider, release)
+
+    def _make_instruments(self, provider: MeterProvider | None, release: str) -> None:
+        meter = get_meter("aioapiclient.otel", release, provider, SCHEMA_URL)
+        self.send_duration = meter.create_histogram(
+            "http.client.request.duration",
+            "s",
+            "Duration of HTTP client requests.",
+            explicit_bucket_boundaries_advisory=BUCKETS,
+        )
+        self.call_duration = meter.create_histogram(
+            "aioapiclient.call.duration",
+            "s",
+            "Duration of calls, with their retries, waits and redirects.",
+            explicit_bucket_boundaries_advisory=BUCKETS,
+        )
+        self.active = meter.create_up_down_counter(
+            "http.client.active_requests", "{request}", "Number of active HTTP requests."
+        )
+
+    def target(self, request: APIRequest) -> Target:
+        """Return what all sends to the endpoint of *request* have in common."""
+        url = request.url
+        template = request.template if self._template else None
+        return target(request.method, url.host, url.port, template, self._known)
+
+    def span_name(self, request: APIRequest, default: str) -> str:
+        """Return the name of a span of *request*: by the user's function if there is one."""
+        if self._name is not None:
+            with self._naming:
+                name: Any = self._name(request)
+                if isinstance(name, str):
+                    return name
+                raise TypeError(f"it must return a str, not {type(name).__name__}")
+        return default
+
+    def inject(self, request: APIRequest, here: context.Context) -> None:
+        """Put the context of the trace on *request*, unless its origin is foreign."""
+        if not self.foreign and not request.is_trusted(request.trusted_origins):
+            return
+        carrier: dict[str, str] = {}
+        propagator = self._propagator or propagate.get_global_textmap()
+        propagator.inject(carrier, here, _SETTER)
+        if not carrier:
+            return
+        if request.call_headers:
+            own = {name for name in carrier if request.call_sets(name)}
+            # A trace that the caller continues by hand must not get our half of the headers as well.
+            if own - {"baggage"}:
+                own |= carrier.keys() - {"baggage"}
+            carrier = {name: value for name, value in carrier.items() if name not in own}
+        request.set_headers(carrier)
+
+    def is_suppressed(self) -> bool:
+        """Return whether the running code has asked for no telemetry, as an exporter does."""
+        here = context.get_current()
+        if not here:
+            return False
+        if _SUPPRESS_ALL is not None and here.get(_SUPPRESS_ALL):
+            return True
+        asked = None if SUPPRESS_HTTP is None else here.get(SUPPRESS_HTTP)
+        return bool(asked) and asked != SUPPRESSED_BY_US
+
+
+def check_flag(name: str, value: object) -> None:
+    """Refuse what is not a bool."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
+
+
+def _check_instance(name: str, value: object, kind: type[Any]) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__} of OpenTelemetry, not {type(value).__name__}")
+
+
+def _check_name(value: object) -> None:
+    if value is None:
+        return
+    if not callable(value):
+        raise TypeError(f"name must be a function of the request, not {type(value).__name__}")
+    if inspect.iscoroutinefunction(value):
+        raise TypeError("name must be a plain function, not an async one")
+
+
+def _header_names(argument: str, names: Any) -> dict[str, str]:
+    """Return the attribute of each header, by its name."""
+    given: Any = names
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"{argument} must be an iterable of header names, not {type(names).__name__}")
+    side = argument.partition("_")[0]
+    attributes: dict[str, str] = {}
+    for name in given:
+        if not isinstance(name, str):
+            raise TypeError(f"{argument} must hold header names as str, not {type(name).__name__}")
+        if not _TOKEN.fullmatch(name):
+            raise InvalidRequestError(f"{argument} must hold header names (RFC 9110 tokens), not {name!r}")
+        if name.lower() in _SECRET:
+            raise InvalidRequestError(f"{argument} must not name {name}: its value is a secret")
+        attributes[name] = f"http.{side}.header.{name.lower()}"
+    return attributes
+
+
+def _version() -> str:
+    try:
+        return version("aioapiclient-otel")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "0"

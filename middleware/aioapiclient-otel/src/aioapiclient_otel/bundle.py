@@ -1,0 +1,87 @@
+"""`OpenTelemetry`: the bundle of the two middlewares, one for each call and one for each send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace import TracerProvider
+
+from aioapiclient.contract import APIRequest, Middleware, per_send
+
+from ._calls import CallTelemetry
+from ._sends import SendTelemetry
+from ._settings import Settings, check_flag
+
+__all__ = ["OpenTelemetry"]
+
+
+class OpenTelemetry:
+    """Report calls to OpenTelemetry: spans, metrics, and the context of the trace on the wire.
+
+    Each send has a CLIENT span by the stable HTTP conventions. Around the sends of a call stands one
+    INTERNAL span, with an event for each retry. The header ``traceparent``, or what the propagator
+    puts in its place, goes to the client's own origin and to ``trusted_origins``.
+
+    Nothing secret is reported: a URL has no userinfo, and each value of its query is ``REDACTED``.
+    Nothing of telemetry reaches a call: what fails is logged once, to ``aioapiclient.otel``.
+
+    It is a bundle, one entry of ``middlewares=``. Its middleware of the sends stands where the bundle
+    stands among those that `per_send` places.
+
+    Args:
+        tracer_provider: Makes the spans. None: the global one.
+        meter_provider: Makes the metrics. None: the global one.
+        propagator: Puts the context on the request. None: the global one.
+        call_spans: Whether a call has a span of its own, True by default.
+        metrics: Whether there are metrics, True by default.
+        template: Whether names and attributes have the path as it was written, True by default. Turn
+            it off if your paths are made by f-strings, and so have ids in them.
+        foreign: Whether the context goes to all origins, False by default: baggage may be confidential.
+        request_headers: Names of request headers that a send's span has. None of them by default.
+        response_headers: Names of response headers that a send's span has. None of them by default.
+        name: Makes the name of a span from the request, which it must not change.
+
+    Raises:
+        InvalidRequestError: A header's name is not one, or its value is a secret.
+        TypeError: An argument has the wrong type.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        propagator: TextMapPropagator | None = None,
+        call_spans: bool = True,
+        metrics: bool = True,
+        template: bool = True,
+        foreign: bool = False,
+        request_headers: Iterable[str] = (),
+        response_headers: Iterable[str] = (),
+        name: Callable[[APIRequest], str] | None = None,
+    ) -> None:
+        check_flag("call_spans", call_spans)
+        settings = Settings(
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+            propagator=propagator,
+            metrics=metrics,
+            template=template,
+            foreign=foreign,
+            request_headers=request_headers,
+            response_headers=response_headers,
+            name=name,
+        )
+        self._call = CallTelemetry(settings, spans=call_spans) if call_spans or metrics else None
+        self._send = SendTelemetry(settings)
+
+    def __repr__(self) -> str:
+        return "<OpenTelemetry: middlewares of each call and each send>"
+
+    def middlewares(self) -> list[Middleware]:
+        """Return the middleware of each call, if it has anything to report, and that of each send."""
+        send = per_send(self._send)
+        return [send] if self._call is None else [self._call, send]
