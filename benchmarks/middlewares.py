@@ -1,8 +1,8 @@
 """What each middleware costs: CPU time of a call with it less that without it, over a call of plain aiohttp.
 
-The default chain is taken apart from its outer end; load control, where aioapiclient-loadcontrol is
-installed, is added to the whole of it. Below them stands a transport that answers from memory, so that the
-noise of the network is no part of it.
+The default chain is taken apart from its outer end; load control and telemetry, where their distributions
+are installed, are added to the whole of it. Below them stands a transport that answers from memory, so that
+the noise of the network is no part of it.
 """
 
 from __future__ import annotations
@@ -45,6 +45,26 @@ def opt_in() -> Sequence[Any]:
     )
 
 
+def telemetry() -> dict[str, Any]:
+    """OpenTelemetry: without an SDK, with every trace sampled out, and recording; where it is installed."""
+    otel = optional("aioapiclient_otel")
+    trace, metrics = optional("opentelemetry.sdk.trace"), optional("opentelemetry.sdk.metrics")
+    if otel is None:
+        return {}
+    bundles = {"OpenTelemetry without an SDK": otel.OpenTelemetry()}
+    if trace is not None and metrics is not None:
+        sampled_out = trace.TracerProvider(sampler=trace.sampling.ALWAYS_OFF)
+        recording = trace.TracerProvider()
+        meters = metrics.MeterProvider()
+        bundles["OpenTelemetry, sampled out, no metrics"] = otel.OpenTelemetry(
+            tracer_provider=sampled_out, metrics=False
+        )
+        bundles["OpenTelemetry, recording"] = otel.OpenTelemetry(
+            tracer_provider=recording, meter_provider=meters
+        )
+    return bundles
+
+
 async def answer(request: APIRequest) -> AsyncAPIResponse[Any]:
     """The transport."""
     return AsyncAPIResponse.from_bytes(request, 200, HEADERS, BODY)
@@ -69,6 +89,8 @@ async def measure(base: str) -> list[Row]:
     calls["none"] = through([])
     for placed in opt_in():
         calls[type(placed.middleware).__name__] = through(default_chain(auth=auth, middlewares=[placed]))
+    for name, bundle in telemetry().items():
+        calls[name] = through(default_chain(auth=auth, middlewares=[bundle]))
     async with aiohttp.ClientSession() as session:
         decode = msgspec.json.Decoder(Page).decode
 
