@@ -232,6 +232,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
     _others: dict[Any, Any] | None = None
     _aborted = False
+    _on_chunk: Callable[[int], object] | None = None
 
     def __init__(  # pyright: ignore[reportMissingSuperCall]
         self,
@@ -399,6 +400,19 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         else:
             self._on_close.append(callback)
 
+    def on_chunk(self, callback: Callable[[int], object]) -> None:
+        """Call *callback* with the size of each piece of a body that is read in pieces.
+
+        A middleware that counts what is streamed registers here before it returns the response. A body
+        that was read whole has no pieces: its size is ``len(response.body)``.
+
+        Args:
+            callback: Is called with a number of bytes, decompressed, each time a piece is handed over.
+
+        """
+        first = self._on_chunk
+        self._on_chunk = callback if first is None else _in_turn(first, callback)
+
     def abort(self, error: Exception) -> None:
         """Close the connection now; whoever reads the body, or will, gets *error*."""
         if self._source is not None:
@@ -450,8 +464,10 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
         Raises `StreamConsumedError` when the body was streamed away or the response closed.
         """
-        source = self._take() if self._body is None else BytesSource(self._body)
-        return source.read_chunk
+        if self._body is not None:
+            return BytesSource(self._body).read_chunk
+        read_chunk = self._take().read_chunk
+        return read_chunk if self._on_chunk is None else _told(read_chunk, self._on_chunk)
 
     async def iter_text(self) -> AsyncGenerator[str, None]:
         """The body as text, in pieces as they come; what is no text becomes U+FFFD."""
@@ -654,6 +670,28 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             excerpt=(self._body or b"")[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT],
             retries_taken=self.retries_taken,
         )
+
+
+def _in_turn(first: Callable[[int], object], second: Callable[[int], object]) -> Callable[[int], object]:
+    def call_both(size: int) -> None:
+        first(size)
+        second(size)
+
+    return call_both
+
+
+def _told(
+    read_chunk: Callable[[], Awaitable[bytes]], callback: Callable[[int], object]
+) -> Callable[[], Awaitable[bytes]]:
+    """Return *read_chunk*, with *callback* told the size of each piece."""
+
+    async def read() -> bytes:
+        chunk = await read_chunk()
+        if chunk:
+            callback(len(chunk))
+        return chunk
+
+    return read
 
 
 def _split_lines(text: str) -> list[str]:

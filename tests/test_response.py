@@ -21,10 +21,13 @@ from aioapiclient import (
     AsyncAPIResponse,
     BodyTooLargeError,
     ClientClosedError,
+    Handler,
     InternalServerError,
     StreamConsumedError,
 )
 from aioapiclient._response import BytesSource
+from aioapiclient.testing import FakeTransport
+from aioapiclient.testing import respond as answer
 
 
 class User(msgspec.Struct):
@@ -473,6 +476,52 @@ async def test_every_end_calls_on_close(end: Callable[[AsyncAPIResponse[Any]], A
     await end(response)
 
     assert (called, source.closed) == ([1], 1)
+
+
+async def test_on_chunk_tells_the_size_of_each_piece() -> None:
+    """Each callback of `on_chunk` gets the sizes of the pieces that were handed over, and of no others."""
+    sizes: list[int] = []
+    total: list[int] = []
+    response, _ = respond(b"ab", b"cde", b"f")
+    response.on_chunk(sizes.append)
+    response.on_chunk(total.append)
+    async for piece in response.iter_bytes():
+        if piece == b"cde":
+            break
+    await response.close()
+
+    assert sizes == total == [2, 3]
+
+
+async def test_a_body_that_was_read_whole_has_no_pieces() -> None:
+    """`on_chunk` is silent for it: its size is that of ``body``."""
+    sizes: list[int] = []
+    response, _ = respond(b"ab", b"cde")
+    response.on_chunk(sizes.append)
+    await response.read()
+
+    assert [piece async for piece in response.iter_bytes()] == [b"abcde"]
+    assert sizes == []
+
+
+async def test_on_chunk_tells_what_a_typed_stream_reads() -> None:
+    """A middleware counts the bytes of a stream of events."""
+    sizes: list[int] = []
+
+    async def count(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        response = await handler(request)
+        response.on_chunk(sizes.append)
+        return response
+
+    events = [b"data: 1\n\n", b"data: 22\n\n"]
+    transport = FakeTransport(answer(chunks=events, headers={"Content-Type": "text/event-stream"}))
+    async with (
+        Client(BASE, middlewares=[count], transport=transport) as api,
+        api.stream("GET", "/x", int) as stream,
+    ):
+        assert [event async for event in stream] == [1, 22]
+
+    assert sizes == [9, 10]
 
 
 async def test_abort_calls_on_close() -> None:
