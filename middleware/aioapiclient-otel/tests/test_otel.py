@@ -90,6 +90,7 @@ async def test_one_call_with_all_kinds_of_sends(telemetry: Any) -> None:
     assert facts(call) == {
         "aioapiclient.sends": 4,
         "aioapiclient.attempts": 2,
+        "aioapiclient.body.bytes": 2,
         "server.address": "api.example.com",
         "url.template": "/users/{id}",
     }
@@ -348,9 +349,23 @@ async def test_a_stream_is_a_call_until_it_is_closed(telemetry: Any) -> None:
         assert telemetry.points("http.client.active_requests")[0]["n"] == 1
         assert [event async for event in stream] == [1, 2]
 
-    assert len(telemetry.calls) == 1
+    assert facts(telemetry.calls[0])["aioapiclient.body.bytes"] == 18
     assert telemetry.points("http.client.active_requests")[0]["n"] == 0
     assert telemetry.points("aioapiclient.call.duration")[0]["n"] == 1
+
+
+async def test_a_body_that_nobody_reads_has_no_size(telemetry: Any) -> None:
+    """What was opened and left, or was asked for by a HEAD, is reported as far as it is known."""
+    transport = FakeTransport(respond(body=b"abc"), respond(body=b"abc"), respond())
+    async with client(transport, telemetry.make()) as api:
+        async with api.open("GET", "/a"):
+            pass
+        async with api.open("GET", "/a") as response:
+            await response.read()
+        await api.head("/a")
+
+    sizes = [facts(span).get("aioapiclient.body.bytes") for span in telemetry.calls]
+    assert sizes == [None, 3, 0]
 
 
 async def test_an_answer_that_a_retryable_error_holds(telemetry: Any) -> None:

@@ -10,6 +10,7 @@ from opentelemetry import context
 from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.errors import StreamConsumedError
 
 from ._conventions import Target, error_type
 from ._record import CallRecord
@@ -47,6 +48,7 @@ class CallTelemetry:
             raise
         finally:
             context.detach(token)
+        call.count_bytes(response)
         response.on_close(partial(call.end, None if response.ok else str(response.status), response))
         return response
 
@@ -54,7 +56,7 @@ class CallTelemetry:
 class _Call:
     """One call, from the moment it begins."""
 
-    __slots__ = ("_began", "_loop", "_record", "_settings", "_span", "_target", "here")
+    __slots__ = ("_began", "_bytes", "_loop", "_record", "_settings", "_span", "_target", "here")
 
     def __init__(self, settings: Settings, request: APIRequest, spans: bool) -> None:
         self._settings = settings
@@ -62,6 +64,7 @@ class _Call:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._span: Span | None = None
+        self._bytes: int | None = None  # of a body that streams, as far as it was read
         self.here = context.get_current()
         """The context that the call runs in."""
         self._record = request.extensions[settings.key] = CallRecord()
@@ -79,6 +82,23 @@ class _Call:
             self._record.span = span
             shared = target.call_attributes
             span.set_attributes({name: shared[name] for name in shared if not name.startswith("http.")})
+
+    def count_bytes(self, response: AsyncAPIResponse[Any]) -> None:
+        """Count what is read of a body that streams, for the span."""
+        if self._record.span is not None and not response.is_closed:
+            response.on_chunk(self._count)
+
+    def _count(self, size: int) -> None:
+        self._bytes = size + (self._bytes or 0)
+
+    def _size(self, response: AsyncAPIResponse[Any] | None) -> dict[str, int]:
+        size = self._bytes
+        if size is None and response is not None:
+            try:
+                size = len(response.body)
+            except StreamConsumedError:  # nobody has read it
+                return {}
+        return {} if size is None else {"aioapiclient.body.bytes": size}
 
     def end(self, failure: str | None, response: AsyncAPIResponse[Any] | None = None) -> None:
         """Report how it ended; a stream ends when its response is closed."""
@@ -99,6 +119,7 @@ class _Call:
                     {
                         "aioapiclient.sends": self._record.sends,
                         "aioapiclient.attempts": self._record.attempts,
+                        **self._size(response),
                         **failed,
                     }
                 )
