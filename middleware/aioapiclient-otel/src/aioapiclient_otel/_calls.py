@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from opentelemetry import context
-from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
+from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
 from aioapiclient.errors import StreamConsumedError
@@ -77,7 +77,7 @@ class _Call:
         name = settings.span_name(request, target.name)
         span = settings.call_tracer.start_span(name, kind=SpanKind.INTERNAL)
         self._span = span
-        self.here = set_span_in_context(span, self.here)
+        self.here = settings.around(span, self.here)
         if span.is_recording():
             self._record.span = span
             shared = target.call_attributes

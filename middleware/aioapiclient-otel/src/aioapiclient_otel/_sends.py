@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from opentelemetry import context
-from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
+from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
 from aioapiclient.errors import RetryableError
@@ -79,7 +79,7 @@ class _Send:
         # A sampler sees what all sends of the endpoint share. Only a span that records is worth the rest.
         span = settings.send_tracer.start_span(name, kind=SpanKind.CLIENT, attributes=target.attributes)
         self._span = span
-        self.here = set_span_in_context(span, self.here)
+        self.here = settings.around(span, self.here)
         if span.is_recording():
             span.set_attributes(_request_attributes(request, target, resend, settings.request_headers))
 
@@ -99,7 +99,7 @@ class _Send:
                 max(0.0, now - self._began), {**self._target.attributes, **attributes}, self.here
             )
         held = outcome.response if isinstance(outcome, RetryableError) else outcome
-        if isinstance(held, AsyncAPIResponse):
+        if isinstance(held, AsyncAPIResponse) and not held.is_closed:
             held.on_close(partial(_deactivate, settings, self._target, self.here))
         else:
             _deactivate(settings, self._target, self.here)

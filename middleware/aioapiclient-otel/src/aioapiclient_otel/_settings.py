@@ -137,6 +137,11 @@ class Settings:
             carrier = {name: value for name, value in carrier.items() if name not in own}
         request.set_headers(carrier)
 
+    @staticmethod
+    def around(span: trace.Span, here: context.Context) -> context.Context:
+        """Return *here* with *span* as the current one; *here* itself if nobody makes spans."""
+        return trace.set_span_in_context(span, here) if span.get_span_context().is_valid else here
+
     def is_suppressed(self) -> bool:
         """Return whether the running code has asked for no telemetry, as an exporter does."""
         here = context.get_current()
