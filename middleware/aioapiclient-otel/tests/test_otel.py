@@ -94,6 +94,7 @@ async def test_one_call_with_all_kinds_of_sends(telemetry: Any) -> None:
         "server.address": "api.example.com",
         "url.template": "/users/{id}",
     }
+    assert [name for name, _ in events(call)] == ["retry"]
     assert [span.name for span in telemetry.sends] == ["GET /users/{id}"] * 3 + ["GET"]
     assert [facts(span).get("http.request.resend_count") for span in telemetry.sends] == [None, 1, 2, 3]
     assert [facts(span)["http.response.status_code"] for span in telemetry.sends] == [503, 401, 302, 200]
@@ -370,12 +371,16 @@ async def test_a_body_that_nobody_reads_has_no_size(telemetry: Any) -> None:
 
 async def test_an_answer_that_a_retryable_error_holds(telemetry: Any) -> None:
     """The status is reported, and the request is active until the response is closed."""
+    held = respond(200, json={})(APIRequest("GET", f"{BASE}/users"))
 
     async def again(request: APIRequest) -> AsyncAPIResponse[Any]:
-        raise RetryableError("again", response=respond(200, json={})(request))
+        raise RetryableError("again", response=held)
 
-    async with client(again, telemetry.make(), max_retries=0, retry=None) as api:
-        await api.get("/users")
+    _, send = telemetry.make().middlewares()
+    with pytest.raises(RetryableError):
+        await send(held.request, again)
+    assert telemetry.points("http.client.active_requests")[0]["n"] == 1
+    await held.close()
 
     assert facts(telemetry.sends[0])["http.response.status_code"] == 200
     assert facts(telemetry.sends[0])["error.type"] == "RetryableError"
