@@ -1,0 +1,214 @@
+"""What a response says of the server's own limits: every dialect of rate-limit headers, as windows.
+
+Known are ``RateLimit`` and ``RateLimit-Policy`` of the IETF drafts (a list since draft 8, a dictionary in
+draft 7), and every set of fields ``[Vendor-][X-]Rate[-]Limit-...`` that names what is left:
+``RateLimit-Remaining`` of the early drafts, ``X-RateLimit-Remaining`` (GitHub, Discord, Reddit),
+``X-Rate-Limit-Remaining`` (Okta, X), ``x-ratelimit-remaining-tokens`` (OpenAI),
+``anthropic-ratelimit-requests-remaining``. A reset may be seconds from now, a point in time in seconds or
+milliseconds, a duration such as ``6m0s``, an RFC 3339 date or an HTTP date.
+
+Whatever a server writes there, the answer is a list, never an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, NamedTuple
+
+import http_sf
+
+__all__ = ["DEFAULT", "MOST_SECONDS", "Window", "parse_limits"]
+
+DEFAULT: Final = "default"  # the name of a window that the server does not name
+MOST_SECONDS: Final = 86400.0  # of a reset; a later one may be nonsense, and no call waits for days
+_MOST_NAME: Final = 100  # characters of a name, which is kept
+
+_FIELD: Final = re.compile(r"(?:(?P<vendor>[a-z0-9-]+)-)?rate-?limit-(?P<rest>[a-z0-9-]+)", re.ASCII)
+_MEMBER: Final = re.compile(
+    r"(?:(?P<kind>[a-z0-9-]+)-)?(?P<member>limit|remaining|reset-after|reset)(?:-(?P<other>[a-z0-9-]+))?"
+)
+# ASCII digits only: float() would also take "inf", "1_0" and Arabic digits.
+_NUMBER: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
+_DURATION: Final = re.compile(
+    r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)s)?"
+    r"(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)ms)?",
+    re.ASCII,
+)
+_UNITS: Final = (86400.0, 3600.0, 60.0, 1.0, 0.001)
+# Epochs are told from seconds by their size: 1e8 s is three years from now, or 1973.
+_LEAST_EPOCH: Final = 1e8
+_LEAST_EPOCH_MS: Final = 1e11
+# Kong and HubSpot name the length of a window, and not its end.
+_LENGTHS: Final = {
+    "second": 1.0,
+    "secondly": 1.0,
+    "minute": 60.0,
+    "hour": 3600.0,
+    "day": 86400.0,
+    "daily": 86400.0,
+}
+
+
+class Window(NamedTuple):
+    """What a server says of one of its limits."""
+
+    name: str
+    """The policy's name, what is limited (``tokens``), or ``default``."""
+
+    limit: int | None
+    """What a whole window allows; None if the server does not say."""
+
+    remaining: int
+    """What is left of it."""
+
+    resets_in: float | None
+    """Seconds until the window ends; None if the server does not say."""
+
+
+def parse_limits(headers: Mapping[str, str], *, now: float) -> list[Window]:
+    """Return the windows that the headers of a response tell of; an empty list when there are none.
+
+    Values that make no sense are left out: below 0, not a number, more than a day ahead.
+
+    Args:
+        headers: The headers of a response; names may be in any case, and repeat in a multidict.
+        now: The time in seconds since 1970. It counts for points in time only if the response has no
+            ``Date``: the server's own clock fits better.
+    """
+    fields: dict[str, str] = {}
+    for name, value in headers.items():
+        name = name.lower()
+        if "limit" in name:
+            fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    if not fields:
+        return []
+    sets = _sets(fields)
+    sent = _date(headers.get("Date") or headers.get("date") or "")
+    found = [*_structured(fields), *_windows(sets, fields, now if sent is None else sent)]
+    return [window._replace(name=window.name[:_MOST_NAME]) for window in found if _makes_sense(window)]
+
+
+def _makes_sense(window: Window) -> bool:
+    resets_in = window.resets_in
+    return window.remaining >= 0 and (resets_in is None or 0 <= resets_in <= MOST_SECONDS)
+
+
+# --- structured fields
+
+
+def _structured(fields: Mapping[str, str]) -> Iterator[Window]:
+    """The windows of ``RateLimit``."""
+    value = fields.get("ratelimit")
+    if value is None:
+        return
+    policies = dict(_items(fields.get("ratelimit-policy", "")))
+    for name, said in _items(value):
+        policy = policies.get(name, {})
+        remaining, reset = _whole(said.get("r")), _whole(said.get("t", policy.get("w")))
+        # How many may be in flight at once says nothing of later calls.
+        counted = policy.get("qu") != "concurrent-requests"
+        if remaining is not None and counted and (reset is not None or "t" not in said):
+            yield Window(name, _whole(policy.get("q")), remaining, reset)
+    members = _members(value)
+    remaining, reset = _whole(members.get("remaining")), _whole(members.get("reset"))
+    if remaining is not None and (reset is not None or "reset" not in members):
+        yield Window(DEFAULT, _whole(members.get("limit")), remaining, reset)
+
+
+def _items(value: str) -> list[tuple[str, dict[str, Any]]]:
+    """The names of a list and their parameters; nothing if *value* is no list."""
+    items: list[Any] = _parse(value, "list") or []
+    return [(str(name), said) for name, said in items if isinstance(name, str | http_sf.Token)]
+
+
+def _members(value: str) -> dict[str, Any]:
+    """The members of a dictionary, without parameters; nothing if *value* is no dictionary."""
+    members: dict[str, Any] = _parse(value, "dictionary") or {}
+    return {name: member[0] for name, member in members.items()}
+
+
+def _parse(value: str, kind: str) -> Any:
+    """The structured field; None if it is none."""
+    try:
+        return http_sf.parse(value.encode("latin-1"), tltype=kind)
+    except ValueError:
+        return None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+# --- sets of fields
+
+
+def _sets(fields: Mapping[str, str]) -> dict[tuple[str, str], dict[str, str]]:
+    """Limit, remaining and reset, by who says it and of what."""
+    sets: dict[tuple[str, str], dict[str, str]] = {}
+    for name, value in fields.items():
+        field = _FIELD.fullmatch(name)
+        member = _MEMBER.fullmatch(field["rest"]) if field else None
+        if field and member:
+            kind = member["kind"] or member["other"] or ""
+            sets.setdefault((field["vendor"] or "", kind), {})[member["member"]] = value
+    return sets
+
+
+def _windows(
+    sets: Mapping[tuple[str, str], Mapping[str, str]], fields: Mapping[str, str], now: float
+) -> Iterator[Window]:
+    for (vendor, kind), said in sets.items():
+        remaining = _number(said.get("remaining", ""))
+        if remaining is None:
+            continue
+        text = said.get("reset-after") or said.get("reset")
+        resets_in = _LENGTHS.get(kind) if text is None else _seconds_until(text, now)
+        if text is not None and resets_in is None:
+            continue
+        # An early draft has the policies behind the limit: 100, 100;w=60.
+        limit = _number(said.get("limit", "").partition(",")[0])
+        stem = f"{vendor}-ratelimit-"
+        name = kind or fields.get(f"{stem}resource") or fields.get(f"{stem}bucket") or DEFAULT
+        yield Window(name, None if limit is None else int(limit), int(remaining), resets_in)
+
+
+def _number(text: str) -> float | None:
+    text = text.strip(" \t")
+    return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def _seconds_until(text: str, now: float) -> float | None:
+    """Seconds until the reset that *text* names in one of its forms."""
+    text = text.strip(" \t")
+    number = _number(text)
+    if number is not None:
+        if number >= _LEAST_EPOCH_MS:
+            return number / 1000 - now
+        return number - now if number >= _LEAST_EPOCH else number
+    duration = _DURATION.fullmatch(text)
+    if text and duration:
+        return sum(float(part) * unit for part, unit in zip(duration.groups("0"), _UNITS, strict=True))
+    moment = _moment(text) or _date(text)
+    return None if moment is None else moment - now
+
+
+def _moment(text: str) -> float | None:
+    """An RFC 3339 date, in seconds since 1970."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.timestamp() if moment.tzinfo is not None else None
+
+
+def _date(text: str) -> float | None:
+    """An HTTP date, in seconds since 1970."""
+    if not text:
+        return None
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

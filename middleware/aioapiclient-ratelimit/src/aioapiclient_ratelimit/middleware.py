@@ -1,0 +1,265 @@
+"""`RateLimit`: each call waits for its turn under the client's own rates, and for the server's windows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Hashable
+from typing import Any, Final
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.errors import InvalidRequestError, ThrottledError
+
+from ._arguments import check_flag, check_function, number, whole
+from ._bounded import Bounded
+from .headers import MOST_SECONDS, Window, parse_limits
+from .rates import Rate, parse_rate
+from .stores import SOON, LocalStore, RateStore, Turn, check_store
+from .windows import Gate
+
+__all__ = ["RateLimit"]
+
+_logger = logging.getLogger("aioapiclient.ratelimit")
+
+_IN_FLIGHT: Final = "calls in flight may use up the server's limit"
+_REFUND_SECONDS: Final = 0.05  # that a cancelled call waits for its refund; it goes on without the call
+
+
+class RateLimit:
+    """Keep calls within limits: the *rates* given here, and those that the server tells of in its headers.
+
+    In any time of ``t`` seconds at most ``burst + rate * t`` calls of one key leave. Each call gets its turn
+    at once and waits for it, first come first served; the turn of a call that is cancelled goes to the
+    next one that comes. A call that would wait for longer than *max_wait*, or past its deadline, raises
+    `ThrottledError` at once: nothing was sent, and the call is not retried.
+
+    With *learn*, the windows that responses tell of (`parse_limits`) hold as well. When one is used up, calls
+    wait until it ends. Then one goes first, and the others wait for its headers, or for a second. The same
+    holds for the first call of a key if there are no *rates*. A window never loosens the rates.
+
+    Place it with `per_send`, so that retries and redirects count.
+
+    Args:
+        *rates: Texts such as ``"50/s"``, ``"1000/min"``, ``"5000/h"`` or ``"20/10s"``, which hold together.
+        burst: Calls of one key that may leave at once after a pause; a tenth of each rate's count by
+            default, and at least 1.
+        key: Maps a request to what the limits count for, such as a token; the origin by default.
+        cost: How many calls a request counts for, or a function of the request that says so; 0 is free.
+            At most the burst.
+        store: Hands out the turns: a `LocalStore` of its own by default, a `RedisStore` for a fleet.
+        max_wait: Seconds that a call waits at most, 60 by default.
+        learn: Whether to keep the windows that responses tell of.
+        pace: Whether to spread what is left of a window over its time, instead of sending it at once.
+        spread: The part of a window, 0.1 by default and 5 s at most, that is added at random to the wait for
+            its end, so that processes that wait for the same end do not return at once.
+
+    Raises:
+        InvalidRequestError: A rate or a number is out of range.
+        TypeError: An argument has the wrong type, or needs another one.
+    """
+
+    def __init__(
+        self,
+        *rates: str,
+        burst: int | None = None,
+        key: Callable[[APIRequest], Hashable] | None = None,
+        cost: Callable[[APIRequest], int] | int = 1,
+        store: RateStore | None = None,
+        max_wait: float = 60.0,
+        learn: bool = True,
+        pace: bool = False,
+        spread: float = 0.1,
+    ) -> None:
+        self.rates: tuple[Rate, ...] = tuple(parse_rate(rate, burst) for rate in rates)
+        self.max_wait: float = number("max_wait", max_wait, unit="seconds")
+        if key is not None:
+            check_function("key", key)
+        for name, flag in (("learn", learn), ("pace", pace)):
+            check_flag(name, flag)
+        if not rates and (burst is not None or store is not None or cost != 1 or not learn):
+            raise TypeError("Without rates, RateLimit takes no burst, cost or store, and needs learn=True")
+        if pace and not learn:
+            raise TypeError("pace spreads what the server says is left: it needs learn=True")
+        self._key = key
+        self._cost = cost
+        if callable(cost):
+            check_function("cost", cost)
+        else:
+            self._check_cost(whole("cost", cost, 1))
+        self._store = check_store("store", store) or LocalStore()
+        self._learns = learn
+        self._pace = pace
+        self._spread = number("spread", spread, 1.0)
+        self._gates: Bounded[Hashable, Gate] = Bounded()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._refunds: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        rates = "".join(f"{str(rate)!r}, " for rate in self.rates)
+        return f"RateLimit({rates}max_wait={self.max_wait:g}, learn={self._learns})"
+
+    def left(self, key: Hashable) -> Window | None:
+        """Return what the server has said last of *key*'s windows: the tightest; None if it said nothing.
+
+        Args:
+            key: The origin, such as ``https://api.example.com``, or what *key* of the constructor returns.
+        """
+        gate = self._gates.get(key)
+        return None if gate is None or self._loop is None else gate.tightest(self._loop.time())
+
+    def stats(self) -> dict[str, dict[str, float]]:
+        """Return for each origin how many calls are ``waiting``, and of its tightest window what is left.
+
+        That is ``remaining`` and ``resets_in``, in seconds; both are missing if the server says nothing.
+        """
+        found: dict[str, dict[str, float]] = {}
+        now = 0.0 if self._loop is None else self._loop.time()
+        for gate in self._gates.values():
+            facts = found.setdefault(gate.origin, {"waiting": 0})
+            facts["waiting"] += gate.queued
+            window = gate.tightest(now)
+            if window is not None and window.remaining <= facts.get("remaining", window.remaining):
+                facts.update(remaining=window.remaining, resets_in=window.resets_in or 0.0)
+        return found
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request* when it is its turn."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self.max_wait
+        if request.deadline is not None:
+            give_up = min(give_up, request.deadline)
+        key = request.origin if self._key is None else self._key(request)
+        if not self._learns:
+            await self._turn(key, request, give_up)
+            return await handler(request)
+        gate = self._gate(key, request, loop)
+        await self._pass(gate, key, request, give_up)
+        gate.sent(loop.time())
+        try:
+            response = await handler(request)
+        except BaseException:
+            gate.failed()
+            raise
+        self._learn(gate, response, loop.time())
+        return response
+
+    # --- the server's windows
+
+    def _gate(self, key: Hashable, request: APIRequest, loop: asyncio.AbstractEventLoop) -> Gate:
+        if loop is not self._loop:  # the locks and times of a loop that has ended mean nothing in this one
+            self._gates.clear()
+            self._loop = loop
+        return self._gates.get_or_make(
+            key, lambda: Gate(request.origin, ask_first=not self.rates, pace=self._pace)
+        )
+
+    async def _pass(self, gate: Gate, key: Hashable, request: APIRequest, give_up: float) -> None:
+        """Wait until the gate is open and it is this call's turn."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if gate.queued or gate.closed_for(loop.time())[0]:
+                await self._queue(gate, request, give_up)
+            if not self.rates:
+                return
+            await self._turn(key, request, give_up)
+            # If others have used up the window meanwhile, the turn is gone: too few calls break no limit.
+            if not gate.closed_for(loop.time())[0]:
+                return
+
+    async def _queue(self, gate: Gate, request: APIRequest, give_up: float) -> None:
+        """Wait until the gate is open for this call."""
+        loop = asyncio.get_running_loop()
+        self._look_ahead(gate, request, give_up, gate.queued * gate.interval)
+        gate.queued += 1
+        try:
+            async with asyncio.timeout_at(give_up), gate.lock:
+                while wait := gate.closed_for(loop.time())[0]:
+                    self._look_ahead(gate, request, give_up)
+                    await gate.wait(wait)
+        except TimeoutError:
+            raise self._refusal(request, _IN_FLIGHT, None, loop.time()) from None
+        finally:
+            gate.queued -= 1
+
+    def _look_ahead(self, gate: Gate, request: APIRequest, give_up: float, more: float = 0.0) -> None:
+        """Refuse a call whose wait is known, and too long."""
+        now = asyncio.get_running_loop().time()
+        wait, sure = gate.closed_for(now)
+        if sure and wait + more > give_up - now:
+            raise self._refusal(request, "the server's limit is used up", wait + more, now)
+
+    def _learn(self, gate: Gate, response: AsyncAPIResponse[Any], now: float) -> None:
+        said = parse_limits(response.headers, now=time.time())
+        status = response.status
+        if status == 429 or (status == 503 and said):
+            said = _obeying_retry_after(said, response.retry_after)
+        if said or (status < 500 and status != 429):
+            gate.answered(said, now, self._spread)
+        else:
+            gate.failed()  # one that was not counted, or by somebody else: it says nothing of the windows
+
+    # --- the rates
+
+    async def _turn(self, key: Hashable, request: APIRequest, give_up: float) -> None:
+        """Reserve a turn, and wait for it."""
+        cost = self._cost
+        if not isinstance(cost, int):
+            cost = self._check_cost(whole("cost", cost(request), 0))
+        if not cost:
+            return
+        now = asyncio.get_running_loop().time()
+        most = max(0.0, give_up - now)
+        turn = await self._store.reserve(key, self.rates, cost, most)
+        if turn.wait > most:
+            raise self._refusal(request, f"{', '.join(map(str, self.rates))} are used up", turn.wait, now)
+        if turn.wait:
+            try:
+                await asyncio.sleep(turn.wait)
+            except asyncio.CancelledError:
+                await self._give_back(key, turn)
+                raise
+
+    async def _give_back(self, key: Hashable, turn: Turn) -> None:
+        """Refund *turn*, whatever becomes of the call."""
+        refund = asyncio.ensure_future(self._refund(key, turn))
+        self._refunds.add(refund)
+        refund.add_done_callback(self._refunds.discard)
+        await asyncio.wait({refund}, timeout=_REFUND_SECONDS)
+
+    async def _refund(self, key: Hashable, turn: Turn) -> None:
+        try:
+            await self._store.refund(key, self.rates, turn)
+        except Exception as error:
+            _logger.warning("A turn could not be given back (%s)", type(error).__name__)
+
+    def _check_cost(self, cost: int) -> int:
+        for rate in self.rates:
+            if cost > rate.burst:
+                raise InvalidRequestError(
+                    f"cost must be at most the burst of a rate, {rate.burst} for '{rate}', not {cost}; "
+                    "raise burst of RateLimit"
+                )
+        return cost
+
+    def _refusal(self, request: APIRequest, why: str, wait: float | None, now: float) -> ThrottledError:
+        rest = "" if wait is None else f" for {wait:.2f} s more"
+        if request.deadline is not None and request.deadline - now <= (wait or SOON):
+            bound = "past the deadline"
+        else:
+            bound = f"above max_wait={self.max_wait:g} of RateLimit"
+        return ThrottledError(
+            f"{request.label}: not sent: {why}{rest}, {bound}",
+            request=request,
+            retry_after=wait,
+            retries_taken=request.attempt,
+        )
+
+
+def _obeying_retry_after(said: list[Window], seconds: float | None) -> list[Window]:
+    """What a refusal says: ``Retry-After`` counts for more than the end of a window."""
+    if seconds is None or seconds > MOST_SECONDS:
+        return said
+    if all(window.remaining for window in said):
+        return [*said, Window("retry-after", None, 0, seconds)]
+    return [window if window.remaining else window._replace(resets_in=seconds) for window in said]

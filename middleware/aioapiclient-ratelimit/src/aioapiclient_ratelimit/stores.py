@@ -1,0 +1,142 @@
+"""Where turns are handed out: what a store promises, and the one that keeps its numbers in this process.
+
+The algorithm is GCRA, a leaky bucket as one number: the time at which all turns that were handed out
+will have drained. A turn is reserved before the wait for it, so its time is known at once, calls leave in
+the order in which they came, and nobody polls. A turn whose call is cancelled goes to the next call that
+comes: handing it out again keeps the flow within the rate, whereas moving the drain time back would put
+two calls into the place of one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import Final, NamedTuple, Protocol, runtime_checkable
+
+from ._arguments import check_function
+from ._bounded import Bounded
+from .rates import Rate
+
+__all__ = ["LocalStore", "RateStore", "Turn", "check_store"]
+
+MOST_FREED: Final = 1000  # turns of cancelled calls that are kept for one key
+SOON: Final = 1e-6  # seconds; a shorter wait is an error of rounding
+
+
+class Turn(NamedTuple):
+    """A turn that was reserved, or the one that would have been."""
+
+    wait: float
+    """Seconds until it comes."""
+
+    at: float
+    """When it comes, on the clock of the store."""
+
+    cost: int
+    """How many calls it counts for."""
+
+
+@runtime_checkable
+class RateStore(Protocol):
+    """Hands out turns; an instance may serve several limits, which it tells apart by key and rates."""
+
+    async def reserve(self, key: Hashable, rates: Sequence[Rate], cost: int, most: float) -> Turn:
+        """Reserve the next turn under all *rates* at once, or none if its wait is above *most* seconds.
+
+        Args:
+            key: Whose turn it is: calls of one key share the rates.
+            rates: Limits that hold together; the cost is at most the burst of each.
+            cost: How many calls the turn counts for, 1 or more.
+            most: The longest wait, in seconds, that is worth a reservation.
+
+        Returns:
+            The turn. Nothing was reserved if its ``wait`` is above *most*.
+        """
+        ...
+
+    async def refund(self, key: Hashable, rates: Sequence[Rate], turn: Turn) -> None:
+        """Take *turn* back from a call that was cancelled while it waited for it."""
+        ...
+
+
+def check_store(name: str, store: object) -> RateStore | None:
+    """Return *store*, None or an object that can reserve and refund."""
+    if store is None or isinstance(store, RateStore):
+        return store
+    kind = type(store).__name__
+    raise TypeError(f"{name} must be a RateStore, with async reserve() and refund(), not {kind}")
+
+
+class _Bucket:
+    """The turns of one key. `RedisStore` has the same in Lua, and a test that they agree to the bit."""
+
+    __slots__ = ("drained", "freed")
+
+    def __init__(self, rates: Sequence[Rate]) -> None:
+        self.drained = [-float("inf")] * len(rates)
+        """For each rate, when its turns will have drained."""
+        self.freed: list[tuple[float, int]] = []
+        """Time and cost of turns that were given back, in order."""
+
+    def reserve(self, now: float, rates: Sequence[Rate], cost: int, most: float) -> Turn:
+        if self.freed and (turn := self._freed_turn(now, cost, most)) is not None:
+            return turn
+        wait = 0.0
+        for rate, drained in zip(rates, self.drained, strict=True):
+            wait = max(wait, max(drained - now, 0.0) + (cost - rate.burst) * rate.every)
+        if wait < SOON:
+            wait = 0.0
+        at = now + wait
+        if wait <= most:
+            for place, rate in enumerate(rates):
+                self.drained[place] = max(self.drained[place], at) + cost * rate.every
+        return Turn(wait, at, cost)
+
+    def _freed_turn(self, now: float, cost: int, most: float) -> Turn | None:
+        """Reserve a turn that was given back; it comes before any new one."""
+        self.freed = [freed for freed in self.freed if freed[0] >= now]
+        for place, (at, spare) in enumerate(self.freed):
+            if spare >= cost:
+                if at - now <= most:
+                    self.freed[place : place + 1] = [(at, spare - cost)] if spare > cost else []
+                return Turn(at - now, at, cost)
+        return None
+
+    def refund(self, now: float, turn: Turn) -> None:
+        self.freed = [freed for freed in self.freed if freed[0] >= now]
+        if turn.at >= now and len(self.freed) < MOST_FREED:
+            self.freed.append((turn.at, turn.cost))
+            self.freed.sort()
+
+
+class LocalStore:
+    """Hands out turns in this process.
+
+    It remembers 1,000 keys; a new one replaces the key that was used least recently, whose burst is then
+    full again.
+
+    Args:
+        clock: Returns seconds that never go back; `time.monotonic` by default.
+
+    Raises:
+        TypeError: *clock* is not a function.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        check_function("clock", clock)
+        self._clock = clock
+        self._buckets: Bounded[tuple[Hashable, Sequence[Rate]], _Bucket] = Bounded()
+
+    def __repr__(self) -> str:
+        return f"<LocalStore: {len(self._buckets)} keys>"
+
+    async def reserve(self, key: Hashable, rates: Sequence[Rate], cost: int, most: float) -> Turn:
+        """Reserve the next turn, as `RateStore.reserve` says."""
+        bucket = self._buckets.get_or_make((key, rates), lambda: _Bucket(rates))
+        return bucket.reserve(self._clock(), rates, cost, most)
+
+    async def refund(self, key: Hashable, rates: Sequence[Rate], turn: Turn) -> None:
+        """Take *turn* back."""
+        bucket = self._buckets.get((key, rates))
+        if bucket is not None:
+            bucket.refund(self._clock(), turn)

@@ -1,0 +1,157 @@
+"""The gate of one key: what the server has said of its windows, and whether a call may go.
+
+What may go is what the server said was left, less what is in flight: the server may not have counted that
+yet. Of several answers the least counts until the window ends, because answers arrive out of order. When a
+window that was used up ends, one call goes first, and its headers decide for the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable
+from typing import Final
+
+from .headers import Window
+
+__all__ = ["Gate"]
+
+PATIENCE: Final = 1.0  # seconds that others wait for the headers of the one that went first
+_SAME: Final = 1.5  # seconds between two resets of one window: many servers count whole seconds
+_MOST_SPREAD: Final = 5.0  # seconds
+_MOST_WINDOWS: Final = 32  # of one key: their names are the server's
+_NEVER: Final = float("inf")
+
+
+class _Known:
+    """A window, by the clock of the event loop."""
+
+    __slots__ = ("asked", "limit", "name", "opens", "remaining", "resets")
+
+    def __init__(self, name: str, limit: int | None, remaining: int, resets: float, opens: float) -> None:
+        self.name = name
+        self.limit = limit
+        self.remaining = remaining
+        """The least that the server has said."""
+        self.resets = resets
+        self.opens = opens
+        """When calls go again if it is used up: after ``resets``, so that processes do not return at once."""
+        self.asked: float | None = None
+        """When the first call after the end of the window was sent."""
+
+    def closed_for(self, now: float, in_flight: int) -> tuple[float, bool]:
+        """Seconds until a call may go, and whether no answer can change that."""
+        if self.remaining <= 0:
+            if now < self.opens:
+                return self.opens - now, True
+        elif now < self.resets:
+            return (self.resets - now, False) if in_flight >= self.remaining else (0.0, False)
+        return self._ended_for(now, in_flight), False
+
+    def _ended_for(self, now: float, in_flight: int) -> float:
+        """Seconds until a call may go after the end of the window, if no answer comes before."""
+        if self.asked is None:
+            return 0.0
+        patient = max(0.0, self.asked + PATIENCE - now)
+        if self.limit is None or (patient and self.remaining <= 0):
+            return patient
+        return _NEVER if in_flight >= self.limit else 0.0
+
+
+class Gate:
+    """Lets the calls of one key pass."""
+
+    __slots__ = ("_news", "_pace", "_windows", "in_flight", "interval", "lock", "next", "origin", "queued")
+
+    def __init__(self, origin: str, *, ask_first: bool, pace: bool) -> None:
+        self.origin = origin
+        self.in_flight = 0
+        self.queued = 0
+        self.lock = asyncio.Lock()
+        """Held by the one call that is next; the others queue for it."""
+        self.next = self.interval = 0.0
+        """When the next call may go, and how far it is from one to the other, if calls are paced."""
+        self._pace = pace
+        self._news = asyncio.Event()
+        # A window that has ended, of a limit that is not known: one call goes first.
+        first = {"": _Known("", None, 0, -_NEVER, -_NEVER)}
+        self._windows: dict[str, _Known] = first if ask_first else {}
+
+    def closed_for(self, now: float) -> tuple[float, bool]:
+        """Seconds until a call may go, 0 if it may now, and whether no answer can change that."""
+        longest, sure = max(0.0, self.next - now), True
+        for window in self._windows.values():
+            wait, known = window.closed_for(now, self.in_flight)
+            if wait > longest:
+                longest, sure = wait, known
+        return longest, sure
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for *seconds*, or for an answer."""
+        self._news.clear()
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(seconds, self._news.set) if seconds < _NEVER else None
+        try:
+            await self._news.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def sent(self, now: float) -> None:
+        """Count a call that goes."""
+        self.in_flight += 1
+        for window in self._windows.values():
+            if window.asked is None and now >= window.resets:
+                window.asked = now
+        if self._pace:
+            self.interval = max((self._share(window, now) for window in self._windows.values()), default=0.0)
+            self.next = now + self.interval
+
+    def _share(self, window: _Known, now: float) -> float:
+        """Seconds for each call that is left, spread over the rest of the window."""
+        return max(0.0, window.resets - now) / max(1, window.remaining - self.in_flight + 1)
+
+    def failed(self) -> None:
+        """Note that a call ended without a word of the windows: another one goes first."""
+        self.in_flight -= 1
+        for window in self._windows.values():
+            window.asked = None
+        self._news.set()
+
+    def answered(self, said: Iterable[Window], now: float, spread: float) -> None:
+        """Note what an answer said."""
+        self.in_flight -= 1
+        for name in [name for name, window in self._windows.items() if now >= window.opens]:
+            del self._windows[name]
+        for window in said:
+            if window.resets_in is not None:
+                self._learn(window, window.resets_in, now, spread)
+        self._news.set()
+
+    def _learn(self, said: Window, resets_in: float, now: float, spread: float) -> None:
+        known = self._windows.get(said.name)
+        resets = now + resets_in
+        if known is not None and now < known.resets:
+            if abs(resets - known.resets) <= _SAME:
+                known.remaining = min(known.remaining, said.remaining)
+                return
+            if resets_in <= _SAME:
+                return  # a late answer, of the window before
+        if known is None and len(self._windows) >= _MOST_WINDOWS:
+            return
+        opens = resets + random.uniform(0.0, min(spread * resets_in, _MOST_SPREAD))
+        self._windows[said.name] = _Known(said.name, said.limit, said.remaining, resets, opens)
+
+    def tightest(self, now: float) -> Window | None:
+        """The window that allows the least calls a second."""
+        windows = [
+            Window(known.name, known.limit, known.remaining, known.resets - now)
+            for known in self._windows.values()
+            if known.resets > now
+        ]
+        return min(windows, key=_calls_a_second, default=None)
+
+
+def _calls_a_second(window: Window) -> tuple[float, float]:
+    resets_in = window.resets_in or 0.0
+    return window.remaining / max(resets_in, 0.001), -resets_in
