@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
-from aioapiclient.errors import InvalidRequestError, ThrottledError
+from aioapiclient.errors import APIConnectionError, InvalidRequestError, ThrottledError
 
 from ._arguments import check_flag, check_function, number, whole
 from ._bounded import Bounded
@@ -210,9 +210,14 @@ class RateLimit:
             return
         now = asyncio.get_running_loop().time()
         most = max(0.0, give_up - now)
-        turn = await self._store.reserve(key, self.rates, cost, most)
+        try:
+            turn = await self._store.reserve(key, self.rates, cost, most)
+        except APIConnectionError as error:
+            message = f"{request.label}: not sent: {error}"
+            facts = {"request": request, "retries_taken": request.attempt}
+            raise APIConnectionError(message, sent=error.sent, **facts) from error
         if turn.wait > most:
-            raise self._refusal(request, f"{', '.join(map(str, self.rates))} are used up", turn.wait, now)
+            raise self._refusal(request, f"no turn under {', '.join(map(str, self.rates))}", turn.wait, now)
         if turn.wait:
             try:
                 await asyncio.sleep(turn.wait)

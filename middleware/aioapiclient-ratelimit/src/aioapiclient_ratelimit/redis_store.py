@@ -229,4 +229,4 @@ def _text(key: object) -> str:
 
 
 def _unreachable() -> APIConnectionError:
-    return APIConnectionError("The store of rate limits does not answer, and has no fallback", sent=False)
+    return APIConnectionError("the store of rate limits does not answer, and has no fallback", sent=False)

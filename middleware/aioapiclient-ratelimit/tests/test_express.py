@@ -1,0 +1,82 @@
+"""npm's express-rate-limit, five calls in a second, in each of its four dialects: no call is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aioapiclient_ratelimit import RateLimit
+
+from aioapiclient import AsyncAPIClient, RateLimitError, per_send
+
+NODE = Path(__file__).parent / "node"
+DIALECTS = ("draft-6", "draft-7", "draft-8", "legacy")
+LIMIT, MILLISECONDS, CALLS = 5, 1000, 12
+
+
+@pytest.fixture(scope="module")
+def express() -> Iterator[str]:
+    """The server in a process of its own; gives its URL."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip("node and npm are not installed: `apt-get install nodejs npm`")
+    if not (NODE / "node_modules/express-rate-limit").is_dir():
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        installed = subprocess.run(
+            command, cwd=NODE, capture_output=True, text=True, timeout=120, check=False
+        )
+        if installed.returncode:
+            pytest.skip(f"npm cannot install express-rate-limit: {installed.stderr[-300:]}")
+    process = subprocess.Popen(
+        [node, "server.mjs", str(MILLISECONDS), str(LIMIT)], cwd=NODE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        word, _, port = process.stdout.readline().strip().partition(" ")
+        assert word == "port", "the server did not start"
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def call(url: str, dialect: str, name: str, *limits: RateLimit) -> int:
+    """Twelve calls, one after the other if the name says so; how many were refused."""
+    refused = 0
+    caller = {"X-Caller": f"{name} {dialect}"}
+    links = [per_send(limit) for limit in limits]
+    async with AsyncAPIClient(url, middlewares=links, default_headers=caller, max_retries=0) as api:
+
+        async def get() -> None:
+            nonlocal refused
+            try:
+                await api.get(f"/{dialect}")
+            except RateLimitError:
+                refused += 1
+
+        if name == "in turn":
+            for _ in range(CALLS):
+                await get()
+        else:
+            await asyncio.gather(*(get() for _ in range(CALLS)))
+    return refused
+
+
+async def test_without_limits_calls_are_refused(express: str) -> None:
+    """The server refuses seven of twelve calls in each dialect: the tests below are of something."""
+    assert [await call(express, dialect, "careless") for dialect in DIALECTS] == [CALLS - LIMIT] * 4
+
+
+@pytest.mark.parametrize("name", ["in turn", "at once"])
+async def test_no_call_is_refused(express: str, name: str) -> None:
+    """Twelve calls in turn and at once, to a server that nothing was known of, all pass; none is retried."""
+    refused = await asyncio.gather(*(call(express, dialect, name, RateLimit()) for dialect in DIALECTS))
+    assert refused == [0] * 4
+    async with AsyncAPIClient(express) as api:
+        served = await api.get("/served")
+    for dialect in DIALECTS:
+        assert served[f"{name} {dialect}"] == {"requests": CALLS, "refused": 0}
