@@ -62,7 +62,7 @@ async def test_a_fleet_keeps_the_rate(redis_server: Any) -> None:
     server = Counted()
     app = web.Application()
     app.router.add_get("/{path}", server.handle)
-    async with asyncio.timeout(60), serving(app) as url, contextlib.AsyncExitStack() as stack:
+    async with asyncio.timeout(120), serving(app) as url, contextlib.AsyncExitStack() as stack:
         command = [sys.executable, worker, url, *map(str, (redis_server.port, CALLS // PROCESSES, SLOTS))]
         command += [f"{RATE}/s", str(BURST)]
         processes = []
@@ -75,15 +75,15 @@ async def test_a_fleet_keeps_the_rate(redis_server: Any) -> None:
         killed = time.monotonic()
         assert {await process.stdout.readline() for process in processes} == {b"down\n"}
         before = len(server.times)
+        starting = time.monotonic()
         redis_server.start()
-        back = time.monotonic()
         lines = [(await process.communicate())[0] for process in processes]
         assert [process.returncode for process in processes] == [0] * PROCESSES
 
     assert server.paths["/call"] == CALLS
     cancelled = sum(int(line.split()[1]) for line in lines)
     assert cancelled > CALLS // 50
-    assert sum(killed < at < back for at in server.times) <= IN_FLIGHT + RATE * 0.1
+    assert sum(killed < at < starting for at in server.times) <= IN_FLIGHT
     check_rate(server.times[:before], IN_FLIGHT)
     check_rate(server.times[before:], 2 * IN_FLIGHT)
     assert (server.times[-1] - server.times[0]) > (CALLS - BURST) / RATE * 0.9

@@ -109,6 +109,19 @@ async def test_it_goes_back_to_a_server_that_answers(redis_server: Any) -> None:
     await redis.aclose()
 
 
+async def test_old_connections_are_no_outage(redis_server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """After a restart each connection of the pool is closed once: no call fails for that, none is paused."""
+    redis = client(redis_server.port)
+    store = RedisStore(redis, prefix="old:", fallback=None)
+    await asyncio.gather(*(waits(store, 1) for _ in range(8)))
+    redis_server.kill()
+    redis_server.start()
+
+    assert await waits(store, 8) == [0, 0, *range(60, 60 * 7, 60)]
+    assert not caplog.messages
+    await redis.aclose()
+
+
 async def test_a_call_that_is_cancelled_at_the_server_leaves_no_task(redis_server: Any) -> None:
     """A reservation that is cancelled on its way ends at once."""
     store = RedisStore(client(redis_server.port), prefix="cancelled:", timeout=60)

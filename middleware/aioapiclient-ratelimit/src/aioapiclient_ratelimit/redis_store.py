@@ -163,7 +163,8 @@ class RedisStore:
         name = self._name(key, rates)
         if time.monotonic() >= self._paused_until:
             try:
-                wait, at = await self._run(name, "reserve", cost, most, *_numbers(rates))
+                async with asyncio.timeout(self._timeout):
+                    wait, at = await self._reserve(name, cost, most, rates)
             except Exception as error:
                 self._failed(error)
                 if self._fallback is None:
@@ -177,15 +178,23 @@ class RedisStore:
     async def refund(self, key: Hashable, rates: Sequence[Rate], turn: Turn) -> None:
         """Take *turn* back, on the store that handed it out."""
         if not isinstance(turn, _LocalTurn):
-            await self._run(self._name(key, rates), "refund", turn.at, turn.cost)
+            async with asyncio.timeout(self._timeout):
+                await self._run(self._name(key, rates), "refund", turn.at, turn.cost)
         elif self._fallback is not None:
             await self._fallback.refund(key, rates, turn)
 
-    async def _run(self, name: str, *arguments: object, now: float | None = None) -> Any:
-        """Run the script for the key *name*; *now* takes the place of the server's clock in tests."""
-        time = "" if now is None else now
-        async with asyncio.timeout(self._timeout):
-            return await self._script(keys=[name], args=[time, *arguments])
+    async def _reserve(self, name: str, cost: int, most: float, rates: Sequence[Rate]) -> Any:
+        arguments = ("reserve", cost, most, *_numbers(rates))
+        try:
+            return await self._run(name, *arguments)
+        except Exception:
+            # The connection may be older than the server, which was restarted. Should the first one have
+            # counted all the same, a turn is wasted. (A refund is not repeated: it would free two turns.)
+            return await self._run(name, *arguments)
+
+    async def _run(self, name: str, *arguments: object) -> Any:
+        """Run the script for the key *name*, by the server's clock."""
+        return await self._script(keys=[name], args=["", *arguments])
 
     def _name(self, key: Hashable, rates: Sequence[Rate]) -> str:
         parts = f"{_text(key)} {[(*rate,) for rate in rates]}"
