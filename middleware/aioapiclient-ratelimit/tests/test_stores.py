@@ -230,7 +230,7 @@ def _random_history(source: random.Random) -> list[tuple[list[Any], Turn | None]
             steps.append(([now, "refund", turn.at, turn.cost], None))
         else:
             cost, most = source.randint(1, 2), source.choice([0.05, 1.0, 60.0])
-            turn = bucket.reserve(now, rates, cost, most)
+            turn = bucket.reserve(now, cost, most)
             steps.append(([now, "reserve", cost, most, *numbers], turn))
             if turn.wait <= most:
                 turns.append(turn)

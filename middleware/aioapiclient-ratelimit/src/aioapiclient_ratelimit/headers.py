@@ -13,9 +13,10 @@ Whatever a server writes there, the answer is a list, never an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import http_sf
@@ -26,9 +27,10 @@ DEFAULT: Final = "default"  # the name of a window that the server does not name
 MOST_SECONDS: Final = 86400.0  # of a reset; a later one may be nonsense, and no call waits for days
 _MOST_NAME: Final = 100  # characters of a name, which is kept
 
-_FIELD: Final = re.compile(r"(?:(?P<vendor>[a-z0-9-]+)-)?rate-?limit-(?P<rest>[a-z0-9-]+)", re.ASCII)
+_FIELD: Final = re.compile(r"(?:(?P<vendor>[a-z0-9-]+)-)?rate-?limit(?:-(?P<rest>[a-z0-9-]+))?", re.ASCII)
 _MEMBER: Final = re.compile(
-    r"(?:(?P<kind>[a-z0-9-]+)-)?(?P<member>limit|remaining|reset-after|reset)(?:-(?P<other>[a-z0-9-]+))?"
+    r"(?:(?P<kind>[a-z0-9-]+)-)?(?P<member>limit|remaining|reset-after|reset|policy|resource|bucket)"
+    r"(?:-(?P<other>[a-z0-9-]+))?"
 )
 # ASCII digits only: float() would also take "inf", "1_0" and Arabic digits.
 _NUMBER: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
@@ -78,17 +80,31 @@ def parse_limits(headers: Mapping[str, str], *, now: float) -> list[Window]:
         now: The time in seconds since 1970. It counts for points in time only if the response has no
             ``Date``: the server's own clock fits better.
     """
-    fields: dict[str, str] = {}
+    sets: dict[tuple[str, str], dict[str, str]] = {}
     for name, value in headers.items():
-        name = name.lower()
-        if "limit" in name:
-            fields[name] = f"{fields[name]}, {value}" if name in fields else value
-    if not fields:
+        field = _field(name)
+        if field is not None:
+            vendor, kind, member = field
+            said = sets.setdefault((vendor, kind), {})
+            said[member] = f"{said[member]}, {value}" if member in said else value
+    if not sets:
         return []
-    sets = _sets(fields)
-    sent = _date(headers.get("Date") or headers.get("date") or "")
-    found = [*_structured(fields), *_windows(sets, fields, now if sent is None else sent)]
+    date = headers.get("Date") or headers.get("date") or ""
+    found = [*_structured(sets.get(("", ""), {})), *_windows(sets, lambda: _date(date) or now)]
     return [window._replace(name=window.name[:_MOST_NAME]) for window in found if _makes_sense(window)]
+
+
+@lru_cache(maxsize=256)
+def _field(name: str) -> tuple[str, str, str] | None:
+    """Who says it, of what, and what of it: ``("x", "tokens", "reset")``; None for other fields."""
+    field = _FIELD.fullmatch(name.lower())
+    if field is None:
+        return None
+    vendor = field["vendor"] or ""
+    if field["rest"] is None:
+        return vendor, "", ""
+    member = _MEMBER.fullmatch(field["rest"])
+    return member and (vendor, member["kind"] or member["other"] or "", member["member"])
 
 
 def _makes_sense(window: Window) -> bool:
@@ -99,23 +115,29 @@ def _makes_sense(window: Window) -> bool:
 # --- structured fields
 
 
-def _structured(fields: Mapping[str, str]) -> Iterator[Window]:
-    """The windows of ``RateLimit``."""
-    value = fields.get("ratelimit")
+def _structured(said: Mapping[str, str]) -> Iterator[Window]:
+    """The windows of ``RateLimit``, a list or a dictionary."""
+    value = said.get("")
     if value is None:
         return
-    policies = dict(_items(fields.get("ratelimit-policy", "")))
-    for name, said in _items(value):
+    items = _items(value)
+    policies = _policies(said.get("policy", ""))
+    for name, facts in items:
         policy = policies.get(name, {})
-        remaining, reset = _whole(said.get("r")), _whole(said.get("t", policy.get("w")))
+        remaining, reset = _whole(facts.get("r")), _whole(facts.get("t", policy.get("w")))
         # How many may be in flight at once says nothing of later calls.
         counted = policy.get("qu") != "concurrent-requests"
-        if remaining is not None and counted and (reset is not None or "t" not in said):
+        if remaining is not None and counted and (reset is not None or "t" not in facts):
             yield Window(name, _whole(policy.get("q")), remaining, reset)
-    members = _members(value)
+    members = {} if items else _members(value)
     remaining, reset = _whole(members.get("remaining")), _whole(members.get("reset"))
     if remaining is not None and (reset is not None or "reset" not in members):
         yield Window(DEFAULT, _whole(members.get("limit")), remaining, reset)
+
+
+@lru_cache(maxsize=64)
+def _policies(value: str) -> Mapping[str, dict[str, Any]]:
+    return dict(_items(value))
 
 
 def _items(value: str) -> list[tuple[str, dict[str, Any]]]:
@@ -145,33 +167,20 @@ def _whole(value: object) -> int | None:
 # --- sets of fields
 
 
-def _sets(fields: Mapping[str, str]) -> dict[tuple[str, str], dict[str, str]]:
-    """Limit, remaining and reset, by who says it and of what."""
-    sets: dict[tuple[str, str], dict[str, str]] = {}
-    for name, value in fields.items():
-        field = _FIELD.fullmatch(name)
-        member = _MEMBER.fullmatch(field["rest"]) if field else None
-        if field and member:
-            kind = member["kind"] or member["other"] or ""
-            sets.setdefault((field["vendor"] or "", kind), {})[member["member"]] = value
-    return sets
-
-
 def _windows(
-    sets: Mapping[tuple[str, str], Mapping[str, str]], fields: Mapping[str, str], now: float
+    sets: Mapping[tuple[str, str], Mapping[str, str]], clock: Callable[[], float]
 ) -> Iterator[Window]:
-    for (vendor, kind), said in sets.items():
+    for (_, kind), said in sets.items():
         remaining = _number(said.get("remaining", ""))
         if remaining is None:
             continue
         text = said.get("reset-after") or said.get("reset")
-        resets_in = _LENGTHS.get(kind) if text is None else _seconds_until(text, now)
+        resets_in = _LENGTHS.get(kind) if text is None else _seconds_until(text, clock)
         if text is not None and resets_in is None:
             continue
         # An early draft has the policies behind the limit: 100, 100;w=60.
         limit = _number(said.get("limit", "").partition(",")[0])
-        stem = f"{vendor}-ratelimit-"
-        name = kind or fields.get(f"{stem}resource") or fields.get(f"{stem}bucket") or DEFAULT
+        name = kind or said.get("resource") or said.get("bucket") or DEFAULT
         yield Window(name, None if limit is None else int(limit), int(remaining), resets_in)
 
 
@@ -180,19 +189,19 @@ def _number(text: str) -> float | None:
     return float(text) if _NUMBER.fullmatch(text) else None
 
 
-def _seconds_until(text: str, now: float) -> float | None:
-    """Seconds until the reset that *text* names in one of its forms."""
+def _seconds_until(text: str, clock: Callable[[], float]) -> float | None:
+    """Seconds until the reset that *text* names in one of its forms; *clock* gives the time of the answer."""
     text = text.strip(" \t")
     number = _number(text)
     if number is not None:
-        if number >= _LEAST_EPOCH_MS:
-            return number / 1000 - now
-        return number - now if number >= _LEAST_EPOCH else number
+        if number < _LEAST_EPOCH:
+            return number
+        return (number / 1000 if number >= _LEAST_EPOCH_MS else number) - clock()
     duration = _DURATION.fullmatch(text)
     if text and duration:
         return sum(float(part) * unit for part, unit in zip(duration.groups("0"), _UNITS, strict=True))
     moment = _moment(text) or _date(text)
-    return None if moment is None else moment - now
+    return None if moment is None else moment - clock()
 
 
 def _moment(text: str) -> float | None:

@@ -213,9 +213,12 @@ class RateLimit:
         try:
             turn = await self._store.reserve(key, self.rates, cost, most)
         except APIConnectionError as error:
-            message = f"{request.label}: not sent: {error}"
-            facts = {"request": request, "retries_taken": request.attempt}
-            raise APIConnectionError(message, sent=error.sent, **facts) from error
+            raise APIConnectionError(
+                f"{request.label}: not sent: {error}",
+                sent=error.sent,
+                request=request,
+                retries_taken=request.attempt,
+            ) from error
         if turn.wait > most:
             raise self._refusal(request, f"no turn under {', '.join(map(str, self.rates))}", turn.wait, now)
         if turn.wait:

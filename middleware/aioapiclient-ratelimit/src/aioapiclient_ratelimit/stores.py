@@ -70,26 +70,30 @@ def check_store(name: str, store: object) -> RateStore | None:
 class _Bucket:
     """The turns of one key. `RedisStore` has the same in Lua, and a test that they agree to the bit."""
 
-    __slots__ = ("drained", "freed")
+    __slots__ = ("_limits", "drained", "freed")
 
     def __init__(self, rates: Sequence[Rate]) -> None:
+        self._limits = [(place, rate.burst, rate.every) for place, rate in enumerate(rates)]
         self.drained = [-float("inf")] * len(rates)
         """For each rate, when its turns will have drained."""
         self.freed: list[tuple[float, int]] = []
         """Time and cost of turns that were given back, in order."""
 
-    def reserve(self, now: float, rates: Sequence[Rate], cost: int, most: float) -> Turn:
+    def reserve(self, now: float, cost: int, most: float) -> Turn:
         if self.freed and (turn := self._freed_turn(now, cost, most)) is not None:
             return turn
-        wait = 0.0
-        for rate, drained in zip(rates, self.drained, strict=True):
-            wait = max(wait, max(drained - now, 0.0) + (cost - rate.burst) * rate.every)
+        wait, drained = 0.0, self.drained
+        for place, burst, every in self._limits:
+            ahead = drained[place] - now
+            needed = max(0.0, ahead) + (cost - burst) * every
+            if needed > wait:
+                wait = needed
         if wait < SOON:
             wait = 0.0
         at = now + wait
         if wait <= most:
-            for place, rate in enumerate(rates):
-                self.drained[place] = max(self.drained[place], at) + cost * rate.every
+            for place, _, every in self._limits:
+                drained[place] = max(drained[place], at) + cost * every
         return Turn(wait, at, cost)
 
     def _freed_turn(self, now: float, cost: int, most: float) -> Turn | None:
@@ -133,7 +137,7 @@ class LocalStore:
     async def reserve(self, key: Hashable, rates: Sequence[Rate], cost: int, most: float) -> Turn:
         """Reserve the next turn, as `RateStore.reserve` says."""
         bucket = self._buckets.get_or_make((key, rates), lambda: _Bucket(rates))
-        return bucket.reserve(self._clock(), rates, cost, most)
+        return bucket.reserve(self._clock(), cost, most)
 
     async def refund(self, key: Hashable, rates: Sequence[Rate], turn: Turn) -> None:
         """Take *turn* back."""

@@ -1,0 +1,27 @@
+"""The example runs in a process of its own, and prints what it is there to show."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parents[1] / "examples/rate_limit.py"
+
+
+async def test_the_example() -> None:
+    """The careless client is refused, the two others are not; a call in a hurry is told before it waits."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-B", str(EXAMPLE)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, logged = await process.communicate()
+
+    assert process.returncode == 0, logged.decode()
+    careless, learning, knowing, hurried = output.decode().splitlines()
+    assert re.fullmatch("careless: 12 requests, [1-7] refused", careless)
+    assert learning == "learning: 12 requests, 0 refused"
+    assert knowing == "knowing: 12 requests, 0 refused"
+    assert re.fullmatch(r"in a hurry: not sent, its turn comes in 0\.[12] s", hurried)
