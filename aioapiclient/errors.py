@@ -23,7 +23,7 @@
         TooManyRedirectsError        more hops than allowed, or a hop that is refused
         RequestNotReplayableError    a body that can be sent once would have to be sent again
         ConcurrencyLimitError        not sent: as many calls as allowed are in flight; .limit .waiting
-        ThrottledError               not sent: the server asked all calls to wait; .retry_after
+        ThrottledError               not sent: a limit on the rate of calls holds it back; .retry_after
       InvalidRequestError            refused before a byte was sent (also a ValueError)
       ClientClosedError              the client was closed, or belongs to another loop or process
       RetryableError                 raised by a middleware: try this again
@@ -691,9 +691,10 @@ class ConcurrencyLimitError(APIError):
 
 
 class ThrottledError(APIError):
-    """Not sent: the server told another call when to come back, and this one cannot wait that long.
+    """Not sent: a limit on the rate of calls holds this one back for longer than it can wait.
 
-    ``retry_after`` has the seconds that are left until then. Never retried by this call.
+    The limit is the server's, which told another call when to come back, or one of the client's own.
+    ``retry_after`` has the seconds until the call could go, if they are known. Never retried by this call.
 
     Args:
         message: The text of the error, without secrets.
