@@ -103,7 +103,7 @@ def test_a_refusal_reserves_nothing() -> None:
 
 
 def test_all_rates_hold_or_none() -> None:
-    """The slower of two rates decides, and the faster one is charged when the call leaves."""
+    """The slower of two rates decides."""
     history = History(parse_rate("100/s", 1), parse_rate("60/min", 2))
 
     assert [round(history.reserve().wait, 6) for _ in range(4)] == [0, 0.01, 1, 2]

@@ -281,6 +281,30 @@ async def test_calls_in_flight_count() -> None:
             call.cancel()
 
 
+async def test_a_new_call_does_not_overtake_those_in_the_queue() -> None:
+    """A call that comes while an answer wakes the first one in the queue goes to its end."""
+    async with moving() as clock:
+        order: list[str] = []
+        server = Script(clock)
+        limit = RateLimit()
+
+        async def call(name: str) -> None:
+            async def handler(request: APIRequest) -> AsyncAPIResponse[Any]:
+                order.append(name)
+                return await server(request)
+
+            await limit(get(), handler)
+
+        calls = [asyncio.ensure_future(call(name)) for name in ("first", "second")]
+        await turns()
+        server.calls[0].set_result((200, says(1, 60)))
+        calls.append(asyncio.ensure_future(call("new")))
+        await turns()
+        assert order == ["first", "second"]
+        for task in calls:
+            task.cancel()
+
+
 async def test_the_least_of_several_answers_counts() -> None:
     """Answers arrive out of order: what is left grows only with a new window."""
     async with moving() as clock:
@@ -550,15 +574,15 @@ async def test_keys_are_apart() -> None:
 
 def test_it_works_on_a_second_loop() -> None:
     """Windows, queues and locks of a loop that has ended are forgotten."""
-    limit = RateLimit("1000/s")
+    limit = RateLimit(spread=0)
 
     async def run() -> list[int]:
         async with moving() as clock:
             server = Server(clock, limit=2)
-            return [answer.status for answer in await finish(clock, start(limit, server, 2))]
+            return [answer.status for answer in await finish(clock, start(limit, server, 6))]
 
-    assert asyncio.run(run()) == [200, 200]
-    assert asyncio.run(run()) == [200, 200]
+    assert asyncio.run(run()) == [200] * 6
+    assert asyncio.run(run()) == [200] * 6
 
 
 async def test_what_a_server_can_make_it_keep_is_bounded() -> None:

@@ -57,7 +57,7 @@ end
 
 if ARGV[2] == 'refund' then
   local at, cost = tonumber(ARGV[3]), tonumber(ARGV[4])
-  if state and at >= now and #freed < {2 * MOST_FREED} then
+  if state and #freed < {2 * MOST_FREED} then
     local place = 1
     while place < #freed and (freed[place] < at or freed[place] == at and freed[place + 1] <= cost) do
       place = place + 2

@@ -108,7 +108,7 @@ class _Bucket:
 
     def refund(self, now: float, turn: Turn) -> None:
         self.freed = [freed for freed in self.freed if freed[0] >= now]
-        if turn.at >= now and len(self.freed) < MOST_FREED:
+        if len(self.freed) < MOST_FREED:
             self.freed.append((turn.at, turn.cost))
             self.freed.sort()
 
