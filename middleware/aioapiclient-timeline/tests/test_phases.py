@@ -18,7 +18,7 @@ from aioapiclient_timeline import Call, Timeline, trace_config
 from aiohttp.abc import AbstractResolver, ResolveResult
 from servers import unused_port
 
-from aioapiclient import AiohttpTransport, AsyncAPIClient
+from aioapiclient import AiohttpTransport, APIConnectionError, AsyncAPIClient
 
 CONFIG = """
 daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr;
@@ -122,6 +122,18 @@ async def test_the_lookup_of_a_name_lies_in_its_connect(nginx: int) -> None:
     assert sorted(phases) == ["connect", "dns"]
     assert phases["connect"].began <= phases["dns"].began
     assert phases["dns"].ended <= phases["connect"].ended
+
+
+async def test_a_connection_that_fails_is_a_phase_too() -> None:
+    """What a refused connection took is `connect`, though aiohttp tells no end of it."""
+    calls: list[Call] = []
+    async with client(unused_port(), calls) as api:
+        with pytest.raises(APIConnectionError):
+            await api.get("/x", max_retries=0)
+
+    (send,) = calls[0].sends
+    assert [phase.name for phase in send.phases] == ["connect"]
+    assert send.phases[0].ended <= (send.ended or 0)
 
 
 async def test_without_trace_configs_there_are_no_phases_but_a_head(nginx: int) -> None:

@@ -23,7 +23,7 @@ def log_calls(
     *slow* seconds or more is a warning. A cancelled call is none. A stream is slow by the time to its head.
 
     The record has one attribute ``http``, a dict of plain values: ``method template origin status error
-    reason request_id ms attempts waited_ms sends``. Formatters for JSON, such as structlog's, take it as it is.
+    reason request_id ms attempts waited_ms sends``. Formatters for JSON, such as structlog's, take it as is.
 
     Args:
         logger: The logger, or its name.

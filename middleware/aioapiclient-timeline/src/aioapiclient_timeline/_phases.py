@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import aiohttp
 
@@ -11,6 +11,9 @@ from ._record import Phase, PhaseName
 from ._timeline import current
 
 __all__ = ["trace_config"]
+
+
+_NAMES: Final[tuple[PhaseName, ...]] = ("queue", "dns", "connect")
 
 
 def trace_config() -> aiohttp.TraceConfig:
@@ -32,6 +35,7 @@ def trace_config() -> aiohttp.TraceConfig:
     config.on_connection_create_end.append(_note_new)
     config.on_connection_reuseconn.append(_note_reused)
     config.on_request_end.append(_note_head)
+    config.on_request_exception.append(_note_failure)
     return config
 
 
@@ -57,8 +61,15 @@ def _end_of(name: PhaseName) -> _Callback:
         if found is not None and began is not None:
             recorder, send = found
             send.phases.append(Phase(name, began, recorder.now()))
+            delattr(context, name)
 
     return note
+
+
+async def _note_failure(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any, /) -> None:
+    """End the phases that the failure interrupted: aiohttp does not tell their end."""
+    for name in _NAMES:
+        await _end_of(name)(session, context, params)
 
 
 async def _note_new(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any, /) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -10,7 +11,7 @@ from aioapiclient.errors import InvalidRequestError
 
 from ._record import Call, Send
 
-__all__ = ["LEGEND", "Part", "Style", "rows", "waterfall"]
+__all__ = ["LEGEND", "Part", "Style", "characters", "rows", "waterfall"]
 
 Style: TypeAlias = Literal["plain", "queue", "dns", "connect", "wait", "body", "good", "bad", "dim"]
 
@@ -35,6 +36,11 @@ LEGEND: Final[tuple[tuple[Style, str], ...]] = (
 
 _LEAST_WIDTH: Final = 40
 _LEAST_BAR: Final = 10
+
+
+def characters(*, ascii: bool = False) -> Mapping[str, str]:
+    """Return what each style is drawn with."""
+    return _ASCII if ascii else _UNICODE
 
 
 def waterfall(call: Call, width: int = 80, *, ascii: bool = False) -> str:
@@ -67,7 +73,7 @@ def rows(call: Call, width: int = 80, *, ascii: bool = False) -> list[list[Part]
     longest = max(map(len, results), default=0)
     label = max((len(_label(send)) for send in call.sends), default=0)
     bar = max(_LEAST_BAR, width - label - longest - 2)
-    characters = _ASCII if ascii else _UNICODE
+    drawn = characters(ascii=ascii)
     lines = [_summary(call, width)]
     before = call.sends[0].url if call.sends else ""
     for send, result in zip(call.sends, results, strict=True):
@@ -76,7 +82,7 @@ def rows(call: Call, width: int = 80, *, ascii: bool = False) -> list[list[Part]
             lines.append([Part(_clip(f"{' ' * label} {arrow} {send.url}", width), "dim")])
             before = send.url
         end = Part(_clip(result, width - label - bar - 2), _style(send))
-        lines.append([Part(f"{_label(send):<{label}} ", "dim"), *_bar(send, call, bar, characters), end])
+        lines.append([Part(f"{_label(send):<{label}} ", "dim"), *_bar(send, call, bar, drawn), end])
     if call.dropped:
         lines.append([Part(f"and {call.dropped} more", "dim")])
     return lines
@@ -103,7 +109,7 @@ def _result(send: Send) -> str:
     return f"{_outcome(send)} {took}{' reused' if send.reused else ''}"
 
 
-def _bar(send: Send, call: Call, width: int, characters: dict[str, str]) -> list[Part]:
+def _bar(send: Send, call: Call, width: int, drawn: Mapping[str, str]) -> list[Part]:
     """Return the bar of *send*, *width* columns for the whole call and a space."""
     total = max(call.seconds, 1e-9)
     cells: list[Style] = ["plain"] * width
@@ -120,7 +126,7 @@ def _bar(send: Send, call: Call, width: int, characters: dict[str, str]) -> list
     # `dns` lies in `connect`.
     for phase in sorted(send.phases, key=lambda phase: phase.name == "dns"):
         paint(phase.began, phase.ended, phase.name)
-    runs = groupby(((characters.get(style, " "), style) for style in cells), key=itemgetter(1))
+    runs = groupby(((drawn.get(style, " "), style) for style in cells), key=itemgetter(1))
     return [*(Part("".join(char for char, _ in run), style) for style, run in runs), Part(" ", "plain")]
 
 
