@@ -46,6 +46,9 @@ def opt_in() -> Sequence[Any]:
     ratelimit = optional("aioapiclient_ratelimit")
     if ratelimit is not None:
         found.append(per_send(ratelimit.RateLimit("100000000/s")))
+    timeline = optional("aioapiclient_timeline")
+    if timeline is not None:
+        found.append(timeline.Timeline())
     return found
 
 
@@ -92,7 +95,8 @@ async def measure(base: str) -> list[Row]:
     calls = {name: through(whole[place:]) for place, name in enumerate(names)}
     calls["none"] = through([])
     for placed in opt_in():
-        calls[type(placed.middleware).__name__] = through(default_chain(auth=auth, middlewares=[placed]))
+        name = type(getattr(placed, "middleware", placed)).__name__
+        calls[name] = through(default_chain(auth=auth, middlewares=[placed]))
     for name, bundle in telemetry().items():
         calls[name] = through(default_chain(auth=auth, middlewares=[bundle]))
     async with aiohttp.ClientSession() as session:

@@ -108,7 +108,7 @@ def _json(body: bytes, variables: _Variables) -> str:
 
 
 def _marked(value: Any, variables: _Variables) -> Any:
-    kind: type[object] = type(value)
+    kind: Any = type(value)
     if kind is list:
         return [_marked(item, variables) for item in value]
     return _marked_object(value, variables) if kind is dict else value
