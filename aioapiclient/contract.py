@@ -20,8 +20,8 @@ It keeps six promises, which `aioapiclient.testing.check_middleware` checks:
 
 A plugin may use these of an `APIRequest`:
 
-* fields: ``method url headers body template path_params cast_to stream attempt deadline timeout
-  idempotent idempotency_key extensions``;
+* fields: ``method url headers body template path_params cast_to stream attempt started deadline
+  timeout idempotent idempotency_key extensions``;
 * properties and methods: ``label origin is_idempotent can_be_sent copy is_trusted set_headers add_params
   call_sets add_call_headers restore_call_headers limit time_left time_limit timed_out``.
 
