@@ -260,7 +260,9 @@ SECRETS = (
 
 async def test_curl_has_variables_for_secrets_and_sends_nothing(flaky: RawServer) -> None:
     """No secret is printed, whether in a header, the query or the body; their variables are listed."""
-    done = await run("POST", f"{flaky.url}/x?sig=hush-0", *SECRETS, "--bearer", "T", "--curl", T="hush-t")
+    done = await run(
+        "POST", f"{flaky.url}/x?sig=hush-0&pass%77ord=hush-4", *SECRETS, "--bearer", "T", "--curl", T="hush-t"
+    )
 
     assert done.status == 0
     assert flaky.requests == []

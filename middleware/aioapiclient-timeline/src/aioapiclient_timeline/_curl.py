@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import msgspec
 
@@ -98,7 +99,7 @@ def _pair(pair: str, variables: _Variables) -> str:
     name, equals, value = pair.partition("=")
     return (
         f"{name}={variables.marker(name, value)}"
-        if value and _SECRET.search(name)
+        if value and _SECRET.search(unquote(name))
         else f"{name}{equals}{value}"
     )
 
