@@ -109,10 +109,14 @@ def _json(body: bytes, variables: _Variables) -> str:
 
 
 def _marked(value: Any, variables: _Variables) -> Any:
-    kind: Any = type(value)
-    if kind is list:
+    if _is(value, list):
         return [_marked(item, variables) for item in value]
-    return _marked_object(value, variables) if kind is dict else value
+    return _marked_object(value, variables) if _is(value, dict) else value
+
+
+def _is(value: object, kind: type) -> bool:
+    # isinstance() itself would leave checkers with a list of unknown items.
+    return isinstance(value, kind)
 
 
 def _marked_object(members: Mapping[str, Any], variables: _Variables) -> dict[str, Any]:
