@@ -1,0 +1,266 @@
+"""One request to an endpoint of an authorization server: who asks, how it is sent, what it answers."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from urllib.parse import quote_plus
+
+import msgspec
+from yarl import URL
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler, per_send
+from aioapiclient.errors import APIError, APIResponseValidationError, APIStatusError, InvalidRequestError
+
+from .errors import OAuthError, refusal
+
+if TYPE_CHECKING:
+    from aioapiclient import AsyncAPIClient
+
+__all__ = [
+    "Assertion",
+    "ClientAuth",
+    "ClientLogin",
+    "Pairs",
+    "check_endpoint",
+    "check_text",
+    "check_token_type",
+    "claims",
+    "decode",
+    "post",
+    "sign",
+]
+
+T = TypeVar("T")
+
+ClientAuth: TypeAlias = Literal["basic", "post", "none"]
+"""How a client shows its secret: in an Authorization header, in the form, or not at all."""
+
+Assertion: TypeAlias = Callable[[Mapping[str, Any]], str | Awaitable[str]]
+"""Signs claims: given them, it returns a JWT. `sign_jwt` makes one."""
+
+Pairs: TypeAlias = Iterable[tuple[str, str]]
+
+SECONDS = 30.0  # for one answer of an authorization server, whatever the waiting call allows
+_MOST_BYTES = 1 << 20  # of one answer; a token with many claims has some 10 kB
+_ASSERTION_SECONDS = 60  # until a signed assertion expires: it is sent at once
+_CLIENT_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+def check_endpoint(name: str, url: object) -> URL:
+    """Return *url* of the argument *name*, which must be https, or http on loopback.
+
+    Raises:
+        TypeError: It is neither a str nor a URL.
+        InvalidRequestError: It is not absolute, not https, or holds a user or a fragment.
+    """
+    if not isinstance(url, str | URL):
+        raise TypeError(f"{name} must be a str or a URL, not {type(url).__name__}")
+    try:
+        parsed = URL(url)
+    except ValueError:
+        raise InvalidRequestError(f"{name} must be a URL") from None
+    if parsed.raw_user is not None or parsed.raw_password is not None or parsed.raw_fragment:
+        raise InvalidRequestError(f"{name} must not hold a user, a password or a fragment")
+    if parsed.scheme != "https" and not (parsed.scheme == "http" and _is_loopback(parsed.host)):
+        raise InvalidRequestError(
+            f"{name} must be an https URL, or http on 127.0.0.1, ::1 or localhost, not {parsed.scheme}://"
+            f"{parsed.host or ''}: a secret is sent there"
+        )
+    if not parsed.host:
+        raise InvalidRequestError(f"{name} must name a host")
+    return parsed
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def check_text(name: str, value: object) -> None:
+    """Raise unless *value*, of the argument *name*, is a str that is not empty."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    if not value:
+        raise InvalidRequestError(f"{name} must not be empty")
+
+
+class ClientLogin:
+    """How a client proves who it is: nothing but its id, a secret, or a signed assertion (RFC 7523 §2.2)."""
+
+    def __init__(
+        self, client_id: str, secret: str | None, client_auth: ClientAuth, assertion: Assertion | None
+    ) -> None:
+        check_text("client_id", client_id)
+        if secret is not None:
+            check_text("client_secret", secret)
+        if client_auth not in ("basic", "post", "none"):
+            raise InvalidRequestError(
+                f"client_auth must be 'basic', 'post' or 'none', not {str(client_auth)[:32]!r}"
+            )
+        if assertion is not None and not callable(assertion):
+            raise TypeError(f"assertion must be a function of the claims, not {type(assertion).__name__}")
+        if secret is not None and (assertion is not None or client_auth == "none"):
+            raise TypeError("client_secret is not used with an assertion, or with client_auth='none'")
+        if client_auth == "post" and secret is None:
+            raise TypeError("client_auth='post' needs a client_secret")
+        self.client_id = client_id
+        self.has_assertion = assertion is not None
+        self._secret = secret
+        self._client_auth = client_auth
+        self._assertion = assertion
+
+    def __repr__(self) -> str:
+        return f"ClientLogin({self.client_id!r})"
+
+    @property
+    def header(self) -> str | None:
+        """The Authorization header, of quoted id and secret (RFC 6749 §2.3.1), if it takes one."""
+        if self._secret is None or self._client_auth != "basic":
+            return None
+        both = f"{quote_plus(self.client_id)}:{quote_plus(self._secret)}"
+        return "Basic " + base64.b64encode(both.encode()).decode()
+
+    async def form(self, audience: str) -> list[tuple[str, str]]:
+        """Return what the form says of the client; *audience* is who may accept its assertion."""
+        if self._assertion is not None:
+            signed = await sign(self._assertion, claims(self.client_id, audience))
+            return [
+                ("client_id", self.client_id),
+                ("client_assertion_type", _CLIENT_ASSERTION),
+                ("client_assertion", signed),
+            ]
+        if self._secret is None:
+            return [("client_id", self.client_id)]
+        if self._client_auth == "post":
+            return [("client_id", self.client_id), ("client_secret", self._secret)]
+        return []
+
+
+def claims(client_id: str, audience: str) -> dict[str, Any]:
+    """Return the claims of an assertion that is good for a minute (RFC 7523 §3)."""
+    now = int(time.time())
+    return {
+        "iss": client_id,
+        "sub": client_id,
+        "aud": audience,
+        "jti": secrets.token_urlsafe(16),
+        "iat": now,
+        "exp": now + _ASSERTION_SECONDS,
+    }
+
+
+async def sign(assertion: Assertion, about: Mapping[str, Any]) -> str:
+    """Return the JWT that *assertion* makes of the claims *about*."""
+    signed: Any = assertion(about)
+    if hasattr(signed, "__await__"):
+        signed = await signed
+    if not isinstance(signed, str):
+        raise TypeError(f"assertion must return a str, not {type(signed).__name__}")
+    return signed
+
+
+async def post(
+    client: AsyncAPIClient, url: URL, form: Pairs, login: ClientLogin, *, once: bool = False
+) -> AsyncAPIResponse[bytes]:
+    """Send *form* to *url* as the client that *login* describes, and return a successful answer.
+
+    Args:
+        client: What sends it: without its credential, and without following a redirect.
+        url: The endpoint.
+        form: The parameters of the request.
+        login: Who asks.
+        once: Whether it must not be sent again once it may have arrived, as a refresh token may be good
+            for one use. Else it is retried as an idempotent request is.
+
+    Raises:
+        OAuthError: The answer is an error, or a redirect.
+        APIError: No answer came, or one that is too large.
+    """
+    header = login.header
+
+    async def send(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        # Set here, because a client takes the headers of a call off on its way to another origin.
+        if header is not None and _is_same(request.url, url):
+            request.headers["Authorization"] = header
+        return await (_send_once(request, handler) if once else handler(request))
+
+    try:
+        answer: AsyncAPIResponse[bytes] = await client.post(
+            url,
+            AsyncAPIResponse[bytes],
+            data=[*form, *await login.form(str(url))],
+            headers={"Accept": "application/json"},  # GitHub answers with a form otherwise
+            auth=None,
+            idempotent=not once,
+            follow_redirects=False,
+            max_body=_MOST_BYTES,
+            timeout=SECONDS,
+            middlewares=[per_send(send)],
+        )
+    except APIStatusError as error:
+        if error.response is None:
+            raise
+        raise refusal(error.response) from None
+    return answer
+
+
+async def _send_once(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+    # `idempotent=False` is not enough: a retry policy, an idempotency key or a header of the server may
+    # allow a retry all the same.
+    try:
+        response = await handler(request)
+    except APIError as error:
+        if getattr(error, "sent", None) is not False:
+            error.final = True
+        raise
+    if response.status >= 300:
+        raise refusal(response)
+    return response
+
+
+def _is_same(url: URL, endpoint: URL) -> bool:
+    return url.origin() == endpoint.origin() and url.raw_path == endpoint.raw_path
+
+
+def decode(response: AsyncAPIResponse[bytes], shape: type[T], what: str) -> T:
+    """Return the body of *response* as a *shape*; *what* names it in an error.
+
+    Raises:
+        OAuthError: The body is an error, which GitHub sends with status 200.
+        APIResponseValidationError: The body is anything else.
+    """
+    error = refusal(response)
+    if error.code:
+        raise error
+    try:
+        return msgspec.json.decode(response.body, type=shape)
+    except (msgspec.DecodeError, RecursionError) as cause:
+        reason = "JSON of another shape" if isinstance(cause, msgspec.ValidationError) else "no JSON"
+    # The body is not kept, and neither is the cause: they may hold a token.
+    raise APIResponseValidationError(
+        f"{response.request.label}: {response.status}, {reason} where {what} was expected",
+        status=response.status,
+        content_type=response.headers.get("Content-Type"),
+        request=response.request,
+        final=True,
+    )
+
+
+def check_token_type(token_type: str, response: AsyncAPIResponse[bytes]) -> None:
+    """Raise `OAuthError` unless *token_type* is Bearer, in upper or lower case (RFC 6749 §7.1)."""
+    if token_type.lower() != "bearer":
+        raise OAuthError(
+            f"{response.request.label}: the token is not a Bearer token, and cannot be used as one",
+            code="unsupported_token_type",
+            status=response.status,
+            request=response.request,
+        )

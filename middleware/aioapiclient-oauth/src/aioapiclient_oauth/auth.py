@@ -1,0 +1,330 @@
+"""`OAuth2`: a credential that gets, keeps and renews an access token."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
+from yarl import URL
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Auth, Token, TokenCache
+from aioapiclient.errors import APIClientError, APIResponseValidationError, InvalidRequestError
+
+from ._endpoint import (
+    Assertion,
+    ClientAuth,
+    ClientLogin,
+    Pairs,
+    check_endpoint,
+    check_token_type,
+    claims,
+    decode,
+    post,
+)
+from .errors import OAuthError
+from .grants import ClientCredentials, Grant, RefreshToken
+from .stores import MemoryStore, Tokens, TokenStore
+
+if TYPE_CHECKING:
+    from aioapiclient import AsyncAPIClient
+
+__all__ = ["OAuth2"]
+
+_BEGAN = "aioapiclient_oauth.began"
+# A stored token that expires sooner is renewed: it may expire on its way to the server.
+_LEAST_SECONDS = 1.0
+
+
+class _Answer(msgspec.Struct):
+    """What a token endpoint answers (RFC 6749 §5.1)."""
+
+    access_token: str
+    token_type: str = "Bearer"
+    expires_in: Any = None
+    refresh_token: str | None = None
+    scope: str | None = None
+
+    def __repr__(self) -> str:
+        return "_Answer()"
+
+
+class OAuth2(Auth):
+    """``Authorization: Bearer ...`` with an access token of an OAuth 2 server (RFC 6749).
+
+    The token is asked for by the first call, once however many calls wait, renewed ahead of its expiry
+    and after a 401, and kept in *store*. One object is one principal: give another to
+    ``auth=`` of a call that is made for somebody else.
+
+    It needs the client it is given to, and asks for tokens through it: same session, no credential, no
+    redirect, at most 30 s. What may be good for one use (a refresh token, a code) is not sent again once
+    it may have arrived.
+
+    Args:
+        token_url: The token endpoint: https, or http on loopback.
+        client_id: The client's id.
+        client_secret: Its secret; None (the default) for a public client.
+        grant: What is exchanged for a token: `ClientCredentials` by default.
+        scope: What to ask for, as one text or several.
+        audience: Whom the token is for, at servers that have such a parameter.
+        resource: The resources that the token is for, as absolute URLs (RFC 8707).
+        client_auth: Where the secret goes: ``"basic"`` (the default) for a header, ``"post"`` for the
+            form, ``"none"`` for no secret.
+        assertion: Signs claims for a client that has a key instead of a secret (RFC 7523 §2.2); see
+            `sign_jwt`.
+        extra: Other parameters that the server wants.
+        store: Where tokens are kept: a `MemoryStore` by default, a `FileStore` to share them.
+        leeway: Seconds taken off the life of a token, for clocks that differ; 0 by default. At most half
+            of it is taken.
+        cache: A `TokenCache`, to give it a clock of your own in tests.
+
+    Raises:
+        TypeError: An argument is of the wrong type, or two of them exclude each other.
+        InvalidRequestError: A value is refused, such as a *token_url* that is not https.
+    """
+
+    def __init__(
+        self,
+        token_url: str | URL,
+        client_id: str,
+        client_secret: str | None = None,
+        *,
+        grant: Grant | None = None,
+        scope: str | Iterable[str] | None = None,
+        audience: str | None = None,
+        resource: str | Iterable[str] | None = None,
+        client_auth: ClientAuth = "basic",
+        assertion: Assertion | None = None,
+        extra: Mapping[str, str] | None = None,
+        store: TokenStore | None = None,
+        leeway: float = 0.0,
+        cache: TokenCache | None = None,
+    ) -> None:
+        self._url = check_endpoint("token_url", token_url)
+        self._login = ClientLogin(client_id, client_secret, client_auth, assertion)
+        self._grant = _checked_grant(grant)
+        self._scope = join_scope(scope)
+        self._common = [*_pairs(audience, resource), *_extra_pairs(extra)]
+        self._store: TokenStore = MemoryStore() if store is None else store
+        self._leeway = _checked_leeway(leeway)
+        self._cache = TokenCache() if cache is None else cache
+        self._clients: list[AsyncAPIClient] = []
+        # Of the token that calls are made with: its value, and when it was asked for (None: by a sibling).
+        self._held: tuple[str, float | None] | None = None
+        self._login_number = 0
+
+    def __repr__(self) -> str:
+        return f"OAuth2({str(self._url)!r}, {self._login.client_id!r}, grant={self._grant!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("OAuth2 holds secrets: it is not pickled or copied")
+
+    def bind(self, client: AsyncAPIClient) -> None:
+        """Take a view of the client to ask for tokens with; the client calls it."""
+        self._clients = [*(bound for bound in self._clients if not bound.is_closed()), client]
+
+    async def authenticate(self, request: APIRequest, /) -> None:
+        """Set the Authorization header."""
+        request.extensions.setdefault(_BEGAN, time.monotonic())
+        token = await self._cache.get(self._key, self._fetch)
+        request.headers["Authorization"] = f"Bearer {token.value}"
+
+    async def refresh(self, request: APIRequest, response: AsyncAPIResponse[Any], /) -> bool:
+        """Get another token, unless the refused one was asked for by this very call."""
+        if request.call_sets("Authorization"):
+            return False
+        rejected = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self._asked_since(request.extensions.get(_BEGAN, math.inf), rejected):
+            return False  # another one would be refused as well, call after call
+        return await self._cache.refresh(self._key, rejected, self._fetch)
+
+    def _asked_since(self, began: float, token: str) -> bool:
+        """Whether *token* is the one that is held, and the server gave it after *began*."""
+        value, asked = self._held or ("", None)
+        return value == token and asked is not None and asked >= began
+
+    async def close(self) -> None:
+        """End a renewal that nobody waits for; the client calls it."""
+        await self._cache.close()
+
+    @property
+    def _key(self) -> tuple[OAuth2, int]:
+        # A login replaces what the cache holds.
+        return self, self._login_number
+
+    async def _fetch(self) -> Token:
+        """Return a token that is not the one that calls are made with now."""
+        asked: float | None = None
+        async with self._store.locked():
+            tokens = await self.stored()
+            if tokens is None or not self._is_news(tokens):
+                asked = time.monotonic()
+                tokens = await self._renew(tokens)
+                await self._store.save(tokens)
+        self._held = tokens.access_token, asked
+        left = tokens.seconds_left()
+        return Token(tokens.access_token, None if left is None else left - min(self._leeway, left / 2))
+
+    def _is_news(self, tokens: Tokens) -> bool:
+        """Whether another process, or a login, has left a token there that is worth a try."""
+        left = tokens.seconds_left()
+        is_held = self._held is not None and self._held[0] == tokens.access_token
+        return not is_held and (left is None or left > _LEAST_SECONDS)
+
+    async def _renew(self, tokens: Tokens | None) -> Tokens:
+        if tokens is not None and tokens.refresh_token is not None:
+            grant = RefreshToken(tokens.refresh_token)
+            try:
+                return await self.ask(grant, kept=tokens.refresh_token)
+            except OAuthError as error:
+                if error.code != "invalid_grant":
+                    raise
+                await self._forget(tokens)
+                if not self._grant.can_repeat:
+                    raise
+        return await self.ask(self._grant, [("scope", self._scope)] if self._scope else [])
+
+    async def _forget(self, refused: Tokens) -> None:
+        """Remove *refused* from the store, if it is still there: a store may have no lock."""
+        now = await self._store.load()
+        if now is not None and now.refresh_token == refused.refresh_token:
+            await self._store.save(None)
+
+    # --- for the logins
+
+    @property
+    def owner(self) -> str:
+        """What tells the tokens of this client from those of others in a store."""
+        return f"{self._url} {self._login.client_id}"
+
+    @property
+    def scope(self) -> str:
+        """What to ask for; empty for what the server gives by default."""
+        return self._scope
+
+    @property
+    def client_login(self) -> ClientLogin:
+        """How the client proves who it is."""
+        return self._login
+
+    @property
+    def common(self) -> Pairs:
+        """The parameters of every request for a token."""
+        return self._common
+
+    async def stored(self) -> Tokens | None:
+        """Return what the store has of this client."""
+        tokens = await self._store.load()
+        return tokens if tokens is not None and tokens.owner == self.owner else None
+
+    async def ask(
+        self,
+        grant: Grant,
+        more: Pairs = (),
+        *,
+        kept: str | None = None,
+        client: AsyncAPIClient | None = None,
+    ) -> Tokens:
+        """Exchange *grant* for tokens; *kept* is the refresh token to go on with if the answer has none."""
+        form = await grant.form(claims(self._login.client_id, str(self._url)))
+        pairs = [("grant_type", grant.grant_type), *form.items(), *more, *self._common]
+        sender = self._bound_client() if client is None else client
+        began = time.time()
+        response = await post(sender, self._url, pairs, self._login, once=grant.single_use)
+        answer = decode(response, _Answer, "a token response")
+        check_token_type(answer.token_type, response)
+        if not _is_sendable(answer.access_token):
+            raise APIResponseValidationError(
+                f"{response.request.label}: the access token is empty, or holds more than printable ASCII",
+                path="$.access_token",
+                status=response.status,
+                final=True,
+            )
+        life = _seconds(answer.expires_in)
+        return Tokens(
+            access_token=answer.access_token,
+            refresh_token=answer.refresh_token or kept,
+            expires_at=None if life is None else began + life,
+            scope=answer.scope,
+            owner=self.owner,
+        )
+
+    async def log_in(self, tokens: Tokens | None) -> None:
+        """Keep *tokens* of a login, or none after a logout, instead of what there was."""
+        async with self._store.locked():
+            await self._store.save(tokens)
+        self._login_number += 1
+
+    def _bound_client(self) -> AsyncAPIClient:
+        for client in reversed(self._clients):
+            if not client.is_closed():
+                return client
+        raise APIClientError("OAuth2 belongs to no open client: give it to one as auth=")
+
+
+def _checked_grant(grant: object) -> Grant:
+    if grant is None:
+        return ClientCredentials()
+    if not isinstance(grant, Grant):
+        hint = ", without the parentheses of a call" if isinstance(grant, type) else ""
+        raise TypeError(f"grant must be a Grant such as RefreshToken(...), not {type(grant).__name__}{hint}")
+    return grant
+
+
+def _checked_leeway(leeway: object) -> float:
+    if isinstance(leeway, bool) or not isinstance(leeway, int | float):
+        raise TypeError(f"leeway must be a number of seconds, not {type(leeway).__name__}")
+    if not (math.isfinite(leeway) and leeway >= 0):
+        raise InvalidRequestError(f"leeway must be 0 or more seconds, not {leeway}")
+    return float(leeway)
+
+
+def join_scope(scope: object) -> str:
+    """Return *scope*, one text or several, as one text."""
+    return " ".join(_texts("scope", scope))
+
+
+def _pairs(audience: object, resource: object) -> list[tuple[str, str]]:
+    if audience is not None and not isinstance(audience, str):
+        raise TypeError(f"audience must be a str, not {type(audience).__name__}")
+    return [("audience", text) for text in _texts("audience", audience)] + [
+        ("resource", text) for text in _texts("resource", resource)
+    ]
+
+
+def _texts(name: str, value: object) -> list[str]:
+    if value is None:
+        return []
+    several: Any = [value] if isinstance(value, str) else value
+    texts: list[Any] = list(several) if isinstance(several, Iterable) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{name} must be a str or several of them")
+    return [text for text in texts if text]
+
+
+def _extra_pairs(extra: object) -> list[tuple[str, str]]:
+    if extra is None:
+        return []
+    if not isinstance(extra, Mapping):
+        raise TypeError(f"extra must be a mapping of str to str, not {type(extra).__name__}")
+    pairs: list[tuple[Any, Any]] = list(extra.items())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportUnknownMemberType]
+    if not all(isinstance(name, str) and isinstance(value, str) for name, value in pairs):
+        raise TypeError("extra must be a mapping of str to str")
+    return pairs
+
+
+def _is_sendable(token: str) -> bool:
+    return bool(token) and token.isascii() and token.isprintable() and " " not in token
+
+
+def _seconds(expires_in: object) -> float | None:
+    """The life of a token; None where it is not known: left out, 0 or less (some mean "never"), no number."""
+    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float | str):
+        return None
+    try:
+        seconds = float(expires_in)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if seconds > 0 and math.isfinite(seconds) else None

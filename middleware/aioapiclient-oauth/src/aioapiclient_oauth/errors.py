@@ -1,0 +1,88 @@
+"""`OAuthError`: an authorization server refused, or a login came to nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from aioapiclient.contract import AsyncAPIResponse
+from aioapiclient.errors import APIError
+
+__all__ = ["OAuthError", "refusal", "text_member"]
+
+# What RFC 6749 §5.2 allows in a code is wider; a message shows what cannot be mistaken for anything else.
+_SHOWN = re.compile(r"[\w.:/-]{1,64}", re.ASCII)
+_LONGEST_TEXT = 500  # characters of what a server says that are kept
+
+
+class OAuthError(APIError):
+    """An authorization server refused a request, or a login ended without a token. Never retried.
+
+    The message names the endpoint, the status and the code. What the server says to people is in
+    `description`, and not in the message.
+    """
+
+    code: str
+    """The ``error`` of the answer (RFC 6749 §5.2), such as ``invalid_grant``; empty if it has none.
+
+    Codes of this library: ``login_required`` (nothing is stored, and the grant needs a person),
+    ``unsupported_token_type``, ``expired_token``, ``timeout``, ``no_browser``, ``invalid_issuer``.
+    """
+
+    description: str
+    """The ``error_description`` of the answer, at most 500 characters."""
+
+    uri: str
+    """The ``error_uri`` of the answer: a page about the error."""
+
+    status: int | None
+    """The status code of the answer; None without one."""
+
+    def __init__(
+        self,
+        message: str = "The authorization server refused",
+        *,
+        code: str = "",
+        description: str = "",
+        uri: str = "",
+        status: int | None = None,
+        final: bool = True,
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, final=final, **facts)
+        self.code = code
+        self.description = description
+        self.uri = uri
+        self.status = status
+
+
+def refusal(response: AsyncAPIResponse[Any]) -> OAuthError:
+    """Return the error for *response*, which is an error of RFC 6749 §5.2 or anything else."""
+    body = _members(response.body)
+    code = text_member(body, "error")
+    shown = f": {code}" if _SHOWN.fullmatch(code) else ""
+    return OAuthError(
+        f"{response.request.label}: {response.status}{shown}",
+        code=code,
+        description=text_member(body, "error_description"),
+        uri=text_member(body, "error_uri"),
+        status=response.status,
+        request=response.request,
+        retry_after=response.retry_after,
+        retries_taken=response.retries_taken,
+    )
+
+
+def text_member(body: object, name: str) -> str:
+    """Return the text *name* of *body*, cut to 500 characters; empty if there is none."""
+    value: Any = body.get(name) if isinstance(body, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return value[:_LONGEST_TEXT] if isinstance(value, str) else ""
+
+
+def _members(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
