@@ -1,16 +1,25 @@
-"""Servers on loopback: an identity provider that answers as rudely as a test says, and an API."""
+"""Servers on loopback: a rude identity provider, npm's oidc-provider, APIs, and a person with a browser."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import html
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 
+import aiohttp
 import pytest
 from aiohttp import web
+from servers import unused_port
+from yarl import URL
 
 Answer = web.Response | Callable[[web.Request], Any]
 
@@ -113,3 +122,112 @@ async def service() -> AsyncIterator[Service]:
 def gate() -> asyncio.Event:
     """An event that a test sets."""
     return asyncio.Event()
+
+
+# --- npm's oidc-provider
+
+NODE = Path(__file__).parent / "node"
+
+
+@contextmanager
+def _running(port: int, jwks: dict[str, Any]) -> Iterator[str]:
+    """Run the provider; gives its issuer. The test is skipped where it cannot be had."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip("node and npm are not installed: `apt-get install nodejs npm`")
+    if not (NODE / "node_modules/oidc-provider").is_dir():
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        done = subprocess.run(command, cwd=NODE, capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode:
+            pytest.skip(f"npm cannot install oidc-provider: {done.stderr[-300:]}")
+    arguments = [node, "server.mjs", str(port), json.dumps(jwks)]
+    process = subprocess.Popen(
+        arguments, cwd=NODE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n", "the provider did not start"
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _api_of(issuer: str) -> web.Application:
+    """An API that lets in whoever has a token that the provider calls active."""
+
+    async def handle(request: web.Request) -> web.Response:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        form = {"token": token, "client_id": "post", "client_secret": "secret"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{issuer}/token/introspection", data=form) as response,
+        ):
+            told = await response.json()
+        return web.json_response({"client": told.get("client_id")}, status=200 if told["active"] else 401)
+
+    app = web.Application()
+    app.router.add_get("/", handle)
+    return app
+
+
+async def _browse(url: str, *, deny: bool = False) -> str:
+    """Sign in and consent (or cancel) on the provider's own pages; gives the last page."""
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(cookie_jar=jar) as session:
+        response = await session.get(URL(url, encoded=True))
+        for _ in range(8):
+            page = await response.text()
+            form = re.search(r'<form[^>]*action="([^"]+)"', page)
+            if form is None:
+                return page
+            if deny and (abort := re.search(r'href="([^"]*/abort)"', page)):
+                response = await session.get(response.url.join(URL(html.unescape(abort[1]))))
+                continue
+            fields = {
+                name: html.unescape(value)
+                for tag in re.findall(r"<input[^>]*>", page)
+                if (name := _attribute(tag, "name")) and (value := _attribute(tag, "value")) is not None
+            }
+            if 'name="login"' in page:
+                fields |= {"login": "ada", "password": "x"}
+            action = URL(html.unescape(form[1]), encoded=True)
+            response = await session.post(response.url.join(action), data=fields)
+    raise AssertionError("the pages do not end")
+
+
+def _attribute(tag: str, name: str) -> str | None:
+    found = re.search(rf'\b{name}="([^"]*)"', tag)
+    return None if found is None else found[1]
+
+
+@pytest.fixture
+def browse() -> Any:
+    """The person: an async function of a page's URL."""
+    return _browse
+
+
+@pytest.fixture(scope="session")
+def key() -> Any:
+    """A private key of the client ``key``, for ES256."""
+    pytest.importorskip("jwt")
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.fixture(scope="session")
+def issuer(key: Any) -> Iterator[str]:
+    """Npm's oidc-provider; gives its issuer."""
+    from jwt.algorithms import ECAlgorithm
+
+    public = json.loads(ECAlgorithm.to_jwk(key.public_key()))
+    with _running(unused_port(), {"keys": [{**public, "kid": "k1", "use": "sig", "alg": "ES256"}]}) as url:
+        yield url
+
+
+@pytest.fixture
+async def api_url(issuer: str) -> AsyncIterator[str]:
+    """An API that lets in whoever has a token of the provider's."""
+    async with serving(_api_of(issuer)) as url:
+        yield url

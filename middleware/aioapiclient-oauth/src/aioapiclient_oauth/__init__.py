@@ -2,17 +2,22 @@
 
 from .auth import OAuth2
 from .errors import OAuthError
-from .grants import ClientCredentials, Grant, RefreshToken
+from .grants import ClientCredentials, Grant, JWTBearer, Password, RefreshToken, TokenExchange
+from .jwt import sign_jwt
 from .stores import FileStore, MemoryStore, Tokens, TokenStore
 
 __all__ = [
     "ClientCredentials",
     "FileStore",
     "Grant",
+    "JWTBearer",
     "MemoryStore",
     "OAuth2",
     "OAuthError",
+    "Password",
     "RefreshToken",
+    "TokenExchange",
     "TokenStore",
     "Tokens",
+    "sign_jwt",
 ]

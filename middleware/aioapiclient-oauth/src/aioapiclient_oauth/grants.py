@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, NoReturn
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, Final, NoReturn, TypeAlias
 
-from ._endpoint import check_text
+from ._endpoint import Assertion, check_text, sign
 from .errors import OAuthError
 
-__all__ = ["ClientCredentials", "Grant", "RefreshToken"]
+__all__ = ["ClientCredentials", "Grant", "JWTBearer", "Password", "RefreshToken", "TokenExchange"]
+
+ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
+
+Secret: TypeAlias = str | Callable[[], str | Awaitable[str]]
+"""A secret, or a function that reads it each time, such as one that reads a file that is replaced."""
 
 
 class Grant:
@@ -67,3 +72,116 @@ class RefreshToken(Grant):
         if self._token is None:
             raise OAuthError("No login is stored: log in first", code="login_required")
         return {"refresh_token": self._token}
+
+
+class JWTBearer(Grant):
+    """A signed assertion of who the token is for (RFC 7523 §2.1): service accounts, and users of a team.
+
+    Args:
+        assertion: Signs claims, and may be async. It is given ``iss``, ``sub`` (both the client id),
+            ``aud`` (the token endpoint), ``jti``, ``iat`` and ``exp`` (in a minute), and may change them:
+            `sign_jwt` does so, as ``sign_jwt(key, "RS256", sub="ada@example.com")``.
+
+    Raises:
+        TypeError: *assertion* is not a function.
+    """
+
+    grant_type = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+    def __init__(self, assertion: Assertion) -> None:
+        if not callable(assertion):
+            raise TypeError(f"assertion must be a function of the claims, not {type(assertion).__name__}")
+        self._assertion = assertion
+
+    async def form(self, claims: Mapping[str, Any], /) -> Mapping[str, str]:
+        """Return a new assertion."""
+        return {"assertion": await sign(self._assertion, claims)}
+
+
+class TokenExchange(Grant):
+    """A token of somebody else for one of one's own (RFC 8693): on behalf of, or instead of.
+
+    Args:
+        subject_token: The token of whom the new one is for, or a function, async or not, that returns it.
+        subject_token_type: Its type; an access token by default.
+        actor_token: The token of who acts for the subject, if that is said.
+        actor_token_type: Its type; an access token by default.
+        requested_token_type: The type to ask for; None (the default) leaves it to the server.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        InvalidRequestError: A token or a type is empty.
+    """
+
+    grant_type = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+    def __init__(
+        self,
+        subject_token: Secret,
+        subject_token_type: str = ACCESS_TOKEN,
+        *,
+        actor_token: Secret | None = None,
+        actor_token_type: str = ACCESS_TOKEN,
+        requested_token_type: str | None = None,
+    ) -> None:
+        self._subject = _checked_secret("subject_token", subject_token)
+        self._actor = None if actor_token is None else _checked_secret("actor_token", actor_token)
+        check_text("subject_token_type", subject_token_type)
+        check_text("actor_token_type", actor_token_type)
+        self._types = {"subject_token_type": subject_token_type}
+        if actor_token is not None:
+            self._types["actor_token_type"] = actor_token_type
+        if requested_token_type is not None:
+            check_text("requested_token_type", requested_token_type)
+            self._types["requested_token_type"] = requested_token_type
+
+    async def form(self, claims: Mapping[str, Any], /) -> Mapping[str, str]:
+        """Return the tokens and their types."""
+        form = {"subject_token": await _read("subject_token", self._subject), **self._types}
+        if self._actor is not None:
+            form["actor_token"] = await _read("actor_token", self._actor)
+        return form
+
+
+class Password(Grant):
+    """A user's name and password (RFC 6749 §4.3). Legacy: OAuth 2.1 has it no more.
+
+    Use it only for a server that offers nothing else.
+
+    Args:
+        user: The user's name.
+        password: The password, or a function, async or not, that returns it.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        InvalidRequestError: An argument is empty.
+    """
+
+    grant_type = "password"
+
+    def __init__(self, user: str, password: Secret) -> None:
+        check_text("user", user)
+        self._user = user
+        self._password = _checked_secret("password", password)
+
+    async def form(self, claims: Mapping[str, Any], /) -> Mapping[str, str]:
+        """Return name and password."""
+        return {"username": self._user, "password": await _read("password", self._password)}
+
+
+def _checked_secret(name: str, value: Any) -> Secret:
+    if not callable(value):
+        check_text(name, value)
+    secret: Secret = value
+    return secret
+
+
+async def _read(name: str, secret: Secret) -> str:
+    value: Any = secret
+    if callable(value):
+        value = value()
+        if hasattr(value, "__await__"):
+            value = await value
+    check_text(name, value)
+    text: str = value
+    return text

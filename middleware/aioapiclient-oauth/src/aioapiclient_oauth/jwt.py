@@ -1,0 +1,39 @@
+"""`sign_jwt`: signs the claims of an assertion with a key, by PyJWT (the extra ``jwt``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ._endpoint import Assertion, check_text
+
+__all__ = ["sign_jwt"]
+
+
+def sign_jwt(key: Any, alg: str = "ES256", kid: str | None = None, **claims: Any) -> Assertion:
+    """Return a function that signs claims, for ``assertion=`` of `OAuth2` and for `JWTBearer`.
+
+    Args:
+        key: The private key: a PEM text, or what PyJWT takes for *alg*.
+        alg: The algorithm; ``ES256`` by default.
+        kid: The id of the key, as the server knows it; None (the default) sends none.
+        **claims: Claims that replace or join those of the assertion, such as ``sub="ada@example.com"``.
+
+    Raises:
+        ModuleNotFoundError: PyJWT is not installed: ``pip install 'aioapiclient-oauth[jwt]'``.
+        TypeError: *alg* or *kid* is not a str.
+    """
+    try:
+        import jwt
+    except ModuleNotFoundError as error:
+        error.add_note("sign_jwt needs PyJWT: pip install 'aioapiclient-oauth[jwt]'")
+        raise
+    check_text("alg", alg)
+    if kid is not None:
+        check_text("kid", kid)
+    headers = None if kid is None else {"kid": kid}
+
+    def sign(about: Mapping[str, Any]) -> str:
+        return jwt.encode({**about, **claims}, key, algorithm=alg, headers=headers)
+
+    return sign
