@@ -171,8 +171,8 @@ def _api_of(issuer: str) -> web.Application:
     return app
 
 
-async def _browse(url: str, *, deny: bool = False) -> str:
-    """Sign in and consent (or cancel) on the provider's own pages; gives the last page."""
+async def _browse(url: str, *, deny: bool = False, last_url: bool = False) -> Any:
+    """Sign in and consent (or abort) on the provider's own pages; gives the last page, or its URL."""
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(cookie_jar=jar) as session:
         response = await session.get(URL(url, encoded=True))
@@ -180,10 +180,7 @@ async def _browse(url: str, *, deny: bool = False) -> str:
             page = await response.text()
             form = re.search(r'<form[^>]*action="([^"]+)"', page)
             if form is None:
-                return page
-            if deny and (abort := re.search(r'href="([^"]*/abort)"', page)):
-                response = await session.get(response.url.join(URL(html.unescape(abort[1]))))
-                continue
+                return response.url if last_url else page
             fields = {
                 name: html.unescape(value)
                 for tag in re.findall(r"<input[^>]*>", page)
@@ -191,8 +188,13 @@ async def _browse(url: str, *, deny: bool = False) -> str:
             }
             if 'name="login"' in page:
                 fields |= {"login": "ada", "password": "x"}
+            refuses = deny and 'name="abort"' in page
+            if refuses:
+                fields |= {"abort": "yes"}
             action = URL(html.unescape(form[1]), encoded=True)
             response = await session.post(response.url.join(action), data=fields)
+            if refuses:
+                return response.url
     raise AssertionError("the pages do not end")
 
 

@@ -46,7 +46,7 @@ Assertion: TypeAlias = Callable[[Mapping[str, Any]], str | Awaitable[str]]
 Pairs: TypeAlias = Iterable[tuple[str, str]]
 
 SECONDS = 30.0  # for one answer of an authorization server, whatever the waiting call allows
-_MOST_BYTES = 1 << 20  # of one answer; a token with many claims has some 10 kB
+MOST_BYTES = 1 << 20  # of one answer; a token with many claims has some 10 kB
 _ASSERTION_SECONDS = 60  # until a signed assertion expires: it is sent at once
 _CLIENT_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -202,7 +202,7 @@ async def post(
             auth=None,
             idempotent=not once,
             follow_redirects=False,
-            max_body=_MOST_BYTES,
+            max_body=MOST_BYTES,
             timeout=SECONDS,
             middlewares=[per_send(send)],
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
@@ -251,11 +251,22 @@ class OAuth2(Auth):
             owner=self.owner,
         )
 
-    async def log_in(self, tokens: Tokens | None) -> None:
-        """Keep *tokens* of a login, or none after a logout, instead of what there was."""
+    async def replace_login(self, make: Callable[[Tokens | None], Awaitable[Tokens | None]]) -> None:
+        """Keep what *make* makes of the stored tokens, and forget the token that calls are made with."""
         async with self._store.locked():
-            await self._store.save(tokens)
+            before = await self.stored()
+            after = await make(before)
+            if after is not before:
+                await self._store.save(after)
         self._login_number += 1
+
+    async def log_in(self, tokens: Tokens) -> None:
+        """Keep *tokens* of a login instead of what there was."""
+
+        async def take(before: Tokens | None) -> Tokens:
+            return tokens
+
+        await self.replace_login(take)
 
     def _bound_client(self) -> AsyncAPIClient:
         for client in reversed(self._clients):
@@ -298,7 +309,7 @@ def _texts(name: str, value: object) -> list[str]:
     if value is None:
         return []
     several: Any = [value] if isinstance(value, str) else value
-    texts: list[Any] = list(several) if isinstance(several, Iterable) else [None]
+    texts: list[Any] = [*several] if hasattr(several, "__iter__") else [None]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError(f"{name} must be a str or several of them")
     return [text for text in texts if text]

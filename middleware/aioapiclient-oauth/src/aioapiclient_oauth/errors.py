@@ -10,7 +10,7 @@ import msgspec
 from aioapiclient.contract import AsyncAPIResponse
 from aioapiclient.errors import APIError
 
-__all__ = ["OAuthError", "refusal", "text_member"]
+__all__ = ["OAuthError", "error_of", "refusal"]
 
 # What RFC 6749 §5.2 allows in a code is wider; a message shows what cannot be mistaken for anything else.
 _SHOWN = re.compile(r"[\w.:/-]{1,64}", re.ASCII)
@@ -60,14 +60,9 @@ class OAuthError(APIError):
 
 def refusal(response: AsyncAPIResponse[Any]) -> OAuthError:
     """Return the error for *response*, which is an error of RFC 6749 §5.2 or anything else."""
-    body = _members(response.body)
-    code = text_member(body, "error")
-    shown = f": {code}" if _SHOWN.fullmatch(code) else ""
-    return OAuthError(
-        f"{response.request.label}: {response.status}{shown}",
-        code=code,
-        description=text_member(body, "error_description"),
-        uri=text_member(body, "error_uri"),
+    return error_of(
+        _members(response.body),
+        f"{response.request.label}: {response.status}",
         status=response.status,
         request=response.request,
         retry_after=response.retry_after,
@@ -75,9 +70,20 @@ def refusal(response: AsyncAPIResponse[Any]) -> OAuthError:
     )
 
 
-def text_member(body: object, name: str) -> str:
-    """Return the text *name* of *body*, cut to 500 characters; empty if there is none."""
-    value: Any = body.get(name) if isinstance(body, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+def error_of(answer: object, message: str, **facts: Any) -> OAuthError:
+    """Return the error that *answer*, a mapping or anything else, tells of; *message* says where."""
+    code = _text(answer, "error")
+    shown = f": {code}" if _SHOWN.fullmatch(code) else ""
+    description, uri = _text(answer, "error_description"), _text(answer, "error_uri")
+    return OAuthError(message + shown, code=code, description=description, uri=uri, **facts)
+
+
+def _text(answer: Any, name: str) -> str:
+    """Return the text *name* of *answer*, cut to 500 characters; empty if there is none."""
+    try:
+        value = answer[name]
+    except (KeyError, TypeError):  # no mapping, or one without it
+        return ""
     return value[:_LONGEST_TEXT] if isinstance(value, str) else ""
 
 

@@ -169,11 +169,10 @@ class Password(Grant):
         return {"username": self._user, "password": await _read("password", self._password)}
 
 
-def _checked_secret(name: str, value: Any) -> Secret:
+def _checked_secret(name: str, value: Secret) -> Secret:
     if not callable(value):
         check_text(name, value)
-    secret: Secret = value
-    return secret
+    return value
 
 
 async def _read(name: str, secret: Secret) -> str:

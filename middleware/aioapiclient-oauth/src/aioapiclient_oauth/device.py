@@ -1,0 +1,144 @@
+"""`login_device`: a login on another device, by a code that a person types there (RFC 8628)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from yarl import URL
+
+from aioapiclient.errors import APIConnectionError
+
+from ._endpoint import Pairs, check_endpoint, decode, post
+from .auth import join_scope
+from .errors import OAuthError
+from .grants import Grant
+
+if TYPE_CHECKING:
+    from aioapiclient import AsyncAPIClient
+
+    from .auth import OAuth2
+    from .stores import Tokens
+
+__all__ = ["DevicePrompt", "login_device"]
+
+_INTERVAL: Final = 5.0  # seconds between two questions if the server names none (RFC 8628 §3.2)
+_SLOWER: Final = 5.0  # seconds more after each `slow_down` (§3.5)
+_LONGEST: Final = 60.0  # seconds between two questions, however often the connection fails
+
+
+class DevicePrompt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person is told: open the page, and type the code."""
+
+    verification_uri: str
+    """The page to open."""
+
+    user_code: str
+    """The code to type there."""
+
+    verification_uri_complete: str | None = None
+    """The page with the code in it, for a link or a QR code; None if the server has none."""
+
+    expires_in: float = 0
+    """Seconds until the code is no longer good."""
+
+
+class _Device(msgspec.Struct):
+    """What a device authorization endpoint answers (RFC 8628 §3.2)."""
+
+    device_code: str
+    user_code: str
+    verification_uri: str
+    expires_in: float
+    verification_uri_complete: str | None = None
+    interval: float | None = None
+
+    def __repr__(self) -> str:
+        return "_Device()"
+
+
+class _DeviceCode(Grant):
+    """The code of the device, until the person has answered."""
+
+    grant_type = "urn:ietf:params:oauth:grant-type:device_code"
+    single_use = True  # by its success; each question is sent once, and asked again after the interval
+
+    def __init__(self, code: str) -> None:
+        self._code = code
+
+    async def form(self, claims: Mapping[str, Any], /) -> Mapping[str, str]:
+        return {"device_code": self._code}
+
+
+async def login_device(
+    client: AsyncAPIClient,
+    oauth: OAuth2,
+    device_url: str | URL,
+    *,
+    tell: Callable[[DevicePrompt], object],
+    scope: str | Iterable[str] | None = None,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> None:
+    """Let a person log in on another device, and keep the tokens in the store of *oauth*.
+
+    Args:
+        client: What asks: without its credential.
+        oauth: Who logs in. Its grant should be ``RefreshToken()``, which says that only a login helps.
+        device_url: The device authorization endpoint: https, or http on loopback.
+        tell: Is given the `DevicePrompt` for the person. It may be async.
+        scope: What to ask for; None (the default) for that of *oauth*.
+        sleep: Waits between two questions.
+
+    Raises:
+        InvalidRequestError: *device_url* is not https.
+        OAuthError: The person refused (``access_denied``) or did not come (``expired_token``), or the
+            server refused.
+    """
+    url = check_endpoint("device_url", device_url)
+    device = await _begin(client, oauth, url, join_scope(scope) or oauth.scope)
+    told: Any = tell(
+        DevicePrompt(
+            verification_uri=device.verification_uri,
+            user_code=device.user_code,
+            verification_uri_complete=device.verification_uri_complete,
+            expires_in=device.expires_in,
+        )
+    )
+    if hasattr(told, "__await__"):
+        await told
+    await oauth.log_in(await _poll(client, oauth, device, sleep))
+
+
+async def _begin(client: AsyncAPIClient, oauth: OAuth2, url: URL, scope: str) -> _Device:
+    form: Pairs = [*([("scope", scope)] if scope else []), *oauth.common]
+    response = await post(client, url, form, oauth.client_login)
+    return decode(response, _Device, "a device authorization")
+
+
+async def _poll(
+    client: AsyncAPIClient, oauth: OAuth2, device: _Device, sleep: Callable[[float], Awaitable[object]]
+) -> Tokens:
+    interval = _INTERVAL if device.interval is None or not device.interval > 0 else device.interval
+    waited = 0.0
+    while waited + interval <= device.expires_in:
+        await sleep(interval)
+        waited += interval
+        try:
+            return await oauth.ask(_DeviceCode(device.device_code), client=client)
+        except OAuthError as error:
+            interval += _slower(error)
+        except APIConnectionError:
+            interval = min(interval * 2, max(interval, _LONGEST))  # §3.5 asks for fewer questions
+    raise OAuthError("Nobody has logged in before the code expired", code="expired_token")
+
+
+def _slower(error: OAuthError) -> float:
+    """Return the seconds to add to the interval; raise *error* if waiting does not help."""
+    is_in_trouble = not error.code and error.status is not None and error.status in (429, *range(500, 600))
+    if error.code == "slow_down" or is_in_trouble:
+        return max(_SLOWER, error.retry_after or 0)
+    if error.code != "authorization_pending":
+        raise error
+    return 0.0

@@ -1,0 +1,109 @@
+"""`discover`: the endpoints of an authorization server, from its own description (RFC 8414)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from yarl import URL
+
+from aioapiclient.contract import AsyncAPIResponse
+from aioapiclient.errors import APIResponseValidationError, APIStatusError
+
+from ._endpoint import MOST_BYTES, SECONDS, check_endpoint, decode
+from .errors import OAuthError
+
+if TYPE_CHECKING:
+    from aioapiclient import AsyncAPIClient
+
+__all__ = ["Endpoints", "discover"]
+
+
+class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
+    """What an authorization server says of itself (RFC 8414 §2); what it does not say is None."""
+
+    issuer: str
+    """The server's own name, equal to the one that was asked for."""
+
+    token_endpoint: str | None = None
+    """``token_url`` of `OAuth2`."""
+
+    authorization_endpoint: str | None = None
+    """``authorize_url`` of `login_browser`."""
+
+    device_authorization_endpoint: str | None = None
+    """``device_url`` of `login_device`."""
+
+    revocation_endpoint: str | None = None
+    """``revocation_url`` of `revoke`."""
+
+    scopes_supported: tuple[str, ...] = ()
+    """Scopes that can be asked for, as far as the server lists them."""
+
+    grant_types_supported: tuple[str, ...] = ()
+    """Grants that it knows, as far as it lists them."""
+
+    authorization_response_iss_parameter_supported: bool = False
+    """Whether it names itself on the way back from a login (RFC 9207): give ``issuer`` to `login_browser`."""
+
+
+async def discover(client: AsyncAPIClient, issuer: str | URL) -> Endpoints:
+    """Return the endpoints of *issuer*.
+
+    RFC 8414's place is asked first, then OpenID Connect's.
+
+    Args:
+        client: What asks: without its credential.
+        issuer: The name of the server: https, or http on loopback.
+
+    Raises:
+        InvalidRequestError: *issuer* is not https.
+        OAuthError: The description is of another issuer (``invalid_issuer``), or there is none.
+        APIResponseValidationError: What is there is no description.
+    """
+    url = check_endpoint("issuer", issuer)
+    for place in _places(url):
+        answer = await _read(client, place)
+        if answer is not None:
+            return _checked(answer, str(issuer))
+    raise OAuthError(f"{url}: the server does not describe itself, by RFC 8414 or OpenID Connect")
+
+
+def _places(issuer: URL) -> list[URL]:
+    path = issuer.raw_path.rstrip("/")
+    root = issuer.origin()
+    return [
+        # RFC 8414 §3.1 puts it in front of the path, OpenID Connect Discovery §4 behind it.
+        root.joinpath(f".well-known/oauth-authorization-server{path}", encoded=True),
+        root.joinpath(f"{path.lstrip('/')}/.well-known/openid-configuration".lstrip("/"), encoded=True),
+    ]
+
+
+async def _read(client: AsyncAPIClient, place: URL) -> Endpoints | None:
+    """Return the description at *place*; None if there is something else."""
+    try:
+        response: AsyncAPIResponse[bytes] = await client.get(
+            place,
+            AsyncAPIResponse[bytes],
+            headers={"Accept": "application/json"},
+            auth=None,
+            follow_redirects=False,
+            max_body=MOST_BYTES,
+            timeout=SECONDS,
+        )
+        return decode(response, Endpoints, "a description of the server")
+    except APIStatusError as error:
+        if error.status >= 500:
+            raise
+    except (OAuthError, APIResponseValidationError):  # some answer every path with a page
+        pass
+    return None
+
+
+def _checked(endpoints: Endpoints, issuer: str) -> Endpoints:
+    if endpoints.issuer != issuer:  # RFC 8414 §3.3: exactly, or the description may be of another one
+        raise OAuthError(
+            f"{issuer}: the description is of another issuer; a slash at the end counts",
+            code="invalid_issuer",
+        )
+    return endpoints
