@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ._endpoint import Assertion, check_text
+from ._endpoint import check_text
 
 __all__ = ["sign_jwt"]
 
 
-def sign_jwt(key: Any, alg: str = "ES256", kid: str | None = None, **claims: Any) -> Assertion:
+def sign_jwt(
+    key: Any, alg: str = "ES256", kid: str | None = None, **claims: Any
+) -> Callable[[Mapping[str, Any]], str]:
     """Return a function that signs claims, for ``assertion=`` of `OAuth2` and for `JWTBearer`.
 
     Args:
