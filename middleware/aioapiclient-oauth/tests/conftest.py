@@ -80,7 +80,8 @@ def _basic(header: str | None) -> str | None:
         return None
     kind, _, both = header.partition(" ")
     assert kind == "Basic"
-    return ":".join(unquote_plus(part) for part in base64.b64decode(both).decode().split(":"))
+    name, _, secret = base64.b64decode(both).decode().partition(":")
+    return f"{unquote_plus(name)} {unquote_plus(secret)}"
 
 
 class Service:
