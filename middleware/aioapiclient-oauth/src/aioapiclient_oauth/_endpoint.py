@@ -7,7 +7,7 @@ import ipaddress
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote_plus
 
 import msgspec
@@ -18,11 +18,9 @@ from aioapiclient.errors import APIError, APIResponseValidationError, APIStatusE
 
 from .errors import OAuthError, refusal
 
-if TYPE_CHECKING:
-    from aioapiclient import AsyncAPIClient
-
 __all__ = [
     "Assertion",
+    "Client",
     "ClientAuth",
     "ClientLogin",
     "Pairs",
@@ -49,6 +47,24 @@ SECONDS = 30.0  # for one answer of an authorization server, whatever the waitin
 MOST_BYTES = 1 << 20  # of one answer; a token with many claims has some 10 kB
 _ASSERTION_SECONDS = 60  # until a signed assertion expires: it is sent at once
 _CLIENT_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+class Client(Protocol):
+    """What an `AsyncAPIClient` does here, whose own type a plugin does not import."""
+
+    @property
+    def get(self) -> Any:
+        """Its ``get``."""
+        ...
+
+    @property
+    def post(self) -> Any:
+        """Its ``post``."""
+        ...
+
+    def is_closed(self) -> bool:
+        """Return whether it was closed."""
+        ...
 
 
 def check_endpoint(name: str, url: object) -> URL:
@@ -169,12 +185,12 @@ async def sign(assertion: Assertion, about: Mapping[str, Any]) -> str:
 
 
 async def post(
-    client: AsyncAPIClient, url: URL, form: Pairs, login: ClientLogin, *, once: bool = False
+    client: Client, url: URL, form: Pairs, login: ClientLogin, *, once: bool = False
 ) -> AsyncAPIResponse[bytes]:
     """Send *form* to *url* as the client that *login* describes, and return a successful answer.
 
     Args:
-        client: What sends it: without its credential, and without following a redirect.
+        client: An `AsyncAPIClient`, which sends it without its credential and follows no redirect.
         url: The endpoint.
         form: The parameters of the request.
         login: Who asks.

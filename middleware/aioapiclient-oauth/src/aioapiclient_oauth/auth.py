@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 from yarl import URL
@@ -15,6 +15,7 @@ from aioapiclient.errors import APIClientError, APIResponseValidationError, Inva
 
 from ._endpoint import (
     Assertion,
+    Client,
     ClientAuth,
     ClientLogin,
     Pairs,
@@ -27,9 +28,6 @@ from ._endpoint import (
 from .errors import OAuthError
 from .grants import ClientCredentials, Grant, RefreshToken
 from .stores import MemoryStore, Tokens, TokenStore
-
-if TYPE_CHECKING:
-    from aioapiclient import AsyncAPIClient
 
 __all__ = ["OAuth2"]
 
@@ -110,7 +108,7 @@ class OAuth2(Auth):
         self._store: TokenStore = MemoryStore() if store is None else store
         self._leeway = _checked_leeway(leeway)
         self._cache = TokenCache() if cache is None else cache
-        self._clients: list[AsyncAPIClient] = []
+        self._clients: list[Client] = []
         # Of the token that calls are made with: its value, and when it was asked for (None: by a sibling).
         self._held: tuple[str, float | None] | None = None
         self._login_number = 0
@@ -121,7 +119,7 @@ class OAuth2(Auth):
     def __reduce__(self) -> NoReturn:
         raise TypeError("OAuth2 holds secrets: it is not pickled or copied")
 
-    def bind(self, client: AsyncAPIClient) -> None:
+    def bind(self, client: Client) -> None:
         """Take a view of the client to ask for tokens with; the client calls it."""
         self._clients = [*(bound for bound in self._clients if not bound.is_closed()), client]
 
@@ -225,7 +223,7 @@ class OAuth2(Auth):
         more: Pairs = (),
         *,
         kept: str | None = None,
-        client: AsyncAPIClient | None = None,
+        client: Client | None = None,
     ) -> Tokens:
         """Exchange *grant* for tokens; *kept* is the refresh token to go on with if the answer has none."""
         form = await grant.form(claims(self._login.client_id, str(self._url)))
@@ -268,7 +266,7 @@ class OAuth2(Auth):
 
         await self.replace_login(take)
 
-    def _bound_client(self) -> AsyncAPIClient:
+    def _bound_client(self) -> Client:
         for client in reversed(self._clients):
             if not client.is_closed():
                 return client

@@ -16,15 +16,13 @@ from yarl import URL
 
 from aioapiclient.errors import InvalidRequestError
 
-from ._endpoint import check_endpoint
+from ._endpoint import Client, check_endpoint
 from .auth import join_scope
 from .errors import OAuthError, error_of
 from .grants import Grant
 
 if TYPE_CHECKING:
     from aiohttp import web
-
-    from aioapiclient import AsyncAPIClient
 
     from .auth import OAuth2
 
@@ -52,7 +50,7 @@ class _Code(Grant):
 
 
 async def login_browser(
-    client: AsyncAPIClient,
+    client: Client,
     oauth: OAuth2,
     authorize_url: str | URL,
     *,
@@ -69,7 +67,7 @@ async def login_browser(
     ``state`` is refused, and the wait goes on.
 
     Args:
-        client: What exchanges the code: without its credential.
+        client: An `AsyncAPIClient`, which exchanges the code without its credential.
         oauth: Who logs in. Its grant should be ``RefreshToken()``, which says that only a login helps.
         authorize_url: The page of the server: https, or http on loopback.
         scope: What to ask for; None (the default) for that of *oauth*.

@@ -11,14 +11,12 @@ from yarl import URL
 
 from aioapiclient.errors import APIConnectionError
 
-from ._endpoint import Pairs, check_endpoint, decode, post
+from ._endpoint import Client, Pairs, check_endpoint, decode, post
 from .auth import join_scope
 from .errors import OAuthError
 from .grants import Grant
 
 if TYPE_CHECKING:
-    from aioapiclient import AsyncAPIClient
-
     from .auth import OAuth2
     from .stores import Tokens
 
@@ -73,7 +71,7 @@ class _DeviceCode(Grant):
 
 
 async def login_device(
-    client: AsyncAPIClient,
+    client: Client,
     oauth: OAuth2,
     device_url: str | URL,
     *,
@@ -84,7 +82,7 @@ async def login_device(
     """Let a person log in on another device, and keep the tokens in the store of *oauth*.
 
     Args:
-        client: What asks: without its credential.
+        client: An `AsyncAPIClient`, which asks without its credential.
         oauth: Who logs in. Its grant should be ``RefreshToken()``, which says that only a login helps.
         device_url: The device authorization endpoint: https, or http on loopback.
         tell: Is given the `DevicePrompt` for the person. It may be async.
@@ -111,14 +109,14 @@ async def login_device(
     await oauth.log_in(await _poll(client, oauth, device, sleep))
 
 
-async def _begin(client: AsyncAPIClient, oauth: OAuth2, url: URL, scope: str) -> _Device:
+async def _begin(client: Client, oauth: OAuth2, url: URL, scope: str) -> _Device:
     form: Pairs = [*([("scope", scope)] if scope else []), *oauth.common]
     response = await post(client, url, form, oauth.client_login)
     return decode(response, _Device, "a device authorization")
 
 
 async def _poll(
-    client: AsyncAPIClient, oauth: OAuth2, device: _Device, sleep: Callable[[float], Awaitable[object]]
+    client: Client, oauth: OAuth2, device: _Device, sleep: Callable[[float], Awaitable[object]]
 ) -> Tokens:
     interval = _INTERVAL if device.interval is None or not device.interval > 0 else device.interval
     waited = 0.0

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 from yarl import URL
 
 from aioapiclient.contract import AsyncAPIResponse
 from aioapiclient.errors import APIResponseValidationError, APIStatusError
 
-from ._endpoint import MOST_BYTES, SECONDS, check_endpoint, decode
+from ._endpoint import MOST_BYTES, SECONDS, Client, check_endpoint, decode
 from .errors import OAuthError
-
-if TYPE_CHECKING:
-    from aioapiclient import AsyncAPIClient
 
 __all__ = ["Endpoints", "discover"]
 
@@ -47,13 +42,13 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it names itself on the way back from a login (RFC 9207): give ``issuer`` to `login_browser`."""
 
 
-async def discover(client: AsyncAPIClient, issuer: str | URL) -> Endpoints:
+async def discover(client: Client, issuer: str | URL) -> Endpoints:
     """Return the endpoints of *issuer*.
 
     RFC 8414's place is asked first, then OpenID Connect's.
 
     Args:
-        client: What asks: without its credential.
+        client: An `AsyncAPIClient`, which asks without its credential.
         issuer: The name of the server: https, or http on loopback.
 
     Raises:
@@ -79,7 +74,7 @@ def _places(issuer: URL) -> list[URL]:
     ]
 
 
-async def _read(client: AsyncAPIClient, place: URL) -> Endpoints | None:
+async def _read(client: Client, place: URL) -> Endpoints | None:
     """Return the description at *place*; None if there is something else."""
     try:
         response: AsyncAPIResponse[bytes] = await client.get(

@@ -6,25 +6,23 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from ._endpoint import check_endpoint, post
+from ._endpoint import Client, check_endpoint, post
 from .errors import OAuthError
 
 if TYPE_CHECKING:
-    from aioapiclient import AsyncAPIClient
-
     from .auth import OAuth2
     from .stores import Tokens
 
 __all__ = ["revoke"]
 
 
-async def revoke(client: AsyncAPIClient, oauth: OAuth2, revocation_url: str | URL) -> None:
+async def revoke(client: Client, oauth: OAuth2, revocation_url: str | URL) -> None:
     """Revoke the tokens that *oauth* has stored, the refresh token first, and forget them.
 
     They are forgotten when the server has revoked them. If nothing is stored, nothing is sent.
 
     Args:
-        client: What asks: without its credential.
+        client: An `AsyncAPIClient`, which asks without its credential.
         oauth: Whose tokens.
         revocation_url: The revocation endpoint: https, or http on loopback.
 
@@ -41,7 +39,7 @@ async def revoke(client: AsyncAPIClient, oauth: OAuth2, revocation_url: str | UR
     await oauth.replace_login(forget)
 
 
-async def _revoke_all(client: AsyncAPIClient, oauth: OAuth2, url: URL, tokens: Tokens) -> None:
+async def _revoke_all(client: Client, oauth: OAuth2, url: URL, tokens: Tokens) -> None:
     if tokens.refresh_token is not None:
         await _revoke(client, oauth, url, tokens.refresh_token, "refresh_token")
     try:
@@ -52,5 +50,5 @@ async def _revoke_all(client: AsyncAPIClient, oauth: OAuth2, url: URL, tokens: T
             raise
 
 
-async def _revoke(client: AsyncAPIClient, oauth: OAuth2, url: URL, token: str, kind: str) -> None:
+async def _revoke(client: Client, oauth: OAuth2, url: URL, token: str, kind: str) -> None:
     await post(client, url, [("token", token), ("token_type_hint", kind)], oauth.client_login)
