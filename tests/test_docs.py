@@ -178,3 +178,14 @@ def test_every_page_is_in_the_navigation() -> None:
     pages = {str(p.relative_to(root).with_suffix("")) for p in [*root.rglob("*.md"), *root.rglob("*.rst")]}
 
     assert pages - {"index"} - listed == set()
+
+
+@pytest.mark.parametrize("word", ["OAuth", "GraphQL", "Prometheus", "rate limit", "pydantic"])
+def test_a_recipe_is_found_by_the_word_that_people_search(word: str) -> None:
+    """The cookbook has a heading with each of the words, and the index names them beside its link."""
+    cookbook = FENCE.sub("", (CHECKOUT / "docs" / "cookbook.md").read_text(encoding="utf-8"))
+    index = (CHECKOUT / "docs" / "index.md").read_text(encoding="utf-8")
+    entry = next(line for line in index.splitlines() if "(cookbook.md)" in line)
+
+    assert any(word in title for title in _HEADING.findall(cookbook))
+    assert word in entry
