@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the limit needs SIGALRM")
 
@@ -98,3 +99,17 @@ async def test_each_example_of_a_coroutine_has_the_limit_for_itself(number: int)
 
     assert 0 < left < 3600
     signal.setitimer(signal.ITIMER_REAL, 7200)
+
+
+class Machine(RuleBasedStateMachine):
+    @rule()
+    def step(self) -> None:
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        assert 0 < left < 3600
+
+    def teardown(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 7200)
+
+
+class TestEachRunOfAStateMachineHasTheLimitForItself(Machine.TestCase):  # type: ignore[misc,name-defined]
+    """Here hypothesis has no inner test to wrap."""

@@ -11,6 +11,7 @@ import functools
 import gc
 import os
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from inspect import isasyncgen, iscoroutinefunction
@@ -65,6 +66,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     property_ = getattr(getattr(item, "obj", None), "hypothesis", None)
     if property_ is not None and not hasattr(property_.inner_test, "starts_the_limit"):
         property_.inner_test = _starting_the_limit(property_.inner_test)
+
+
+def pytest_collection_finish() -> None:
+    """Do the same for each run of a state machine, which is a new object."""
+    stateful = sys.modules.get("hypothesis.stateful")
+    if stateful is not None and not hasattr(stateful.RuleBasedStateMachine.__init__, "starts_the_limit"):
+        machine = stateful.RuleBasedStateMachine
+        machine.__init__ = _starting_the_limit(machine.__init__)
 
 
 def _limited() -> Generator[None]:
