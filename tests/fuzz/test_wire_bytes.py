@@ -140,6 +140,15 @@ def test_the_good_are_good(answer: bytes) -> None:
     assert (end is APIConnectionError) is is_upgrade
 
 
+def test_a_call_may_end_before_its_request_is_read() -> None:
+    """The property below waits for no answer where the time of the call passed before the server read it."""
+
+    async def expired(api: Client, options: dict[str, Any]) -> None:
+        raise APIClientError("The call took too long")
+
+    asyncio.run(call_and_call_again(expired, [], "keep"))
+
+
 @given(
     st.sampled_from(sorted(CALLS)),
     mutated(GOOD),
