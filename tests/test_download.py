@@ -22,8 +22,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from servers import Exchange, RawServer, close, in_turn, ok, raw_server, respond, response
 
 from aioapiclient import APIRequest, AsyncAPIClient, AsyncAPIResponse, Timeout
-from aioapiclient._digest import Digest
-from aioapiclient._download import parse_content_range, write_to_file
+from aioapiclient._download import Digest, parse_content_range, write_to_file
 from aioapiclient._request import CallSettings
 from aioapiclient.errors import (
     APIConnectionError,
