@@ -1,12 +1,12 @@
-"""Downloads: a body into a file, whole or not at all, resumed where its connection broke.
+"""Downloads: write a body to a file, completely or not at all, and resume after a broken connection.
 
-The bytes go where `_download_targets` finds that the path leads to: for a file, into one of an unguessable
-name beside it, which takes its place when all of them are on the disk.
+`_download_targets` finds what the path leads to. For a file, the bytes go into a temporary file with an
+unguessable name beside it, which replaces it when all of them are on the disk.
 
-A broken body is resumed by ``Range`` and ``If-Range`` (RFC 9110 §13.1.5, §14.2), so only where the
-server named the representation by a strong validator, and never where it was content-coded: ranges
-count coded bytes. A 206 is taken for what it says it is (§14.4), a 200 means that the content has
-changed and begins anew, and anything else ends it.
+A broken body is resumed by ``Range`` and ``If-Range`` (RFC 9110 §13.1.5, §14.2). This needs a strong
+validator, and a body without content coding, since ranges count coded bytes. A 206 is checked against its
+Content-Range (§14.4), a 200 means that the content has changed and starts again, and any other response
+ends the download.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["ContentRange", "Digest", "expected_digest", "parse_content_range", "write_to_file"]
 
 Digest: TypeAlias = "str | bool | Callable[[AsyncAPIResponse[Any]], str] | None"
-"""``"sha256:<hex>"``, a function of the response that gives such a text, or True for the response's own."""
+"""``"sha256:<hex>"``, a function of the response that returns such a text, or True for the response's own."""
 
 
 async def write_to_file(
@@ -54,20 +54,33 @@ async def write_to_file(
     resume: bool = True,
     max_resumes: int = 5,
 ) -> int:
-    """Write the body to *path* and return the number of bytes; a file gets all of them, or none.
+    """Write the body of *response* to a file. The file gets the whole body, or does not change.
 
-    *progress* is told of the bytes as they come. *digest* is ``"sha256:<hex>"`` with any fixed-length
-    algorithm of hashlib, a function of the response that gives such a text, or True for the response's
-    own ``Repr-Digest`` or ``Content-Digest`` (RFC 9530), which must be there then. A body that breaks
-    is resumed up to *max_resumes* times, 5 by default, where its server says how to.
+    A new file gets the permissions of the umask. A target that cannot be replaced is overwritten at the
+    end. A device, a FIFO or ``/dev/stdout`` receives the bytes as they arrive. Disk writes and digests run
+    in a thread.
 
-    A file is made like any other, by the umask, and replaces the one that is there; one that cannot be
-    replaced is overwritten at the end. Symbolic links are followed. A device, a FIFO or ``/dev/stdout``
-    takes the bytes as they come. Disk and digest are worked on in a thread.
+    Args:
+        response: The response, its body unread or read.
+        path: The target: a file to create or replace, a device or a FIFO. Symbolic links are followed.
+        progress: An object with ``update(n)``, n in bytes, such as a ``tqdm`` bar. None by default.
+        digest: The expected digest: ``"sha256:<hex>"`` with any fixed-length algorithm of hashlib, or a
+            function of the response that returns such a text. True requires and checks the response's own
+            ``Repr-Digest`` or ``Content-Digest`` (RFC 9530). None (the default) checks nothing.
+        resume: Whether to resume a body that breaks, by a range request (RFC 9110 §14). True by default. This
+            needs an unread response of a client, and a strong ETag or a Last-Modified from the server.
+        max_resumes: The most resumed requests, 5 by default.
 
-    Raises what breaks the body where it cannot be resumed, what the resumed call raises,
-    `APIResponseValidationError` for another digest or a wrong part, and `OSError` as the system has it:
-    before the body is read, for a target that cannot be written.
+    Returns:
+        The number of bytes written.
+
+    Raises:
+        APIConnectionError: The connection broke, and the body could not be resumed.
+        APIResponseValidationError: The digest differs, or a resumed part does not fit.
+        APIError: The resumed request failed.
+        InvalidRequestError: *digest* is malformed, or *max_resumes* is negative.
+        OSError: The target cannot be written. If it cannot be opened, the body is not read.
+        TypeError: An argument has the wrong type.
     """
     check_flag("resume", resume)
     _check_arguments(digest, max_resumes)
@@ -94,7 +107,7 @@ def _check_arguments(digest: object, max_resumes: object) -> None:
 
 
 class _Download:
-    """One body on its way into a file, over as many responses as it takes."""
+    """The download of one body into a file, over as many responses as it takes."""
 
     def __init__(
         self,
@@ -117,19 +130,19 @@ class _Download:
         self._begin(response)
 
     def _begin(self, response: AsyncAPIResponse[Any]) -> None:
-        """Learn from the head of *response* what is to come: the first one, or one that begins anew."""
+        """Read from the head of *response*, the first or one that starts again, what the body will be."""
         is_plain = response.method == "GET" and not is_coded(response)
         span = None
         if is_plain and response.status == 206:
             span = parse_content_range(response.headers.get("Content-Range"))
         self._is_whole = response.status != 206
         self._headers = response.headers
-        # Where the file begins in the representation, and where it ends.
+        # Where the file begins and ends in the representation.
         self._start = 0 if span is None else span.first
         self._end = None if span is None else span.last + 1
         if is_plain and response.status == 200:
             self._end = _length(response)
-        # Where the body that is read now ends.
+        # Where the current body ends.
         self._stop = self._end
         self._validator = None
         if span is not None or (is_plain and response.status == 200):
@@ -144,7 +157,7 @@ class _Download:
         return self._start + self.size
 
     async def run(self) -> None:
-        """Write it all, and check it."""
+        """Write the whole body, and check it."""
         response: AsyncAPIResponse[Any] | None = self._first
         while response is not None:
             response = await self._receive(response)
@@ -154,11 +167,11 @@ class _Download:
             if found != self._expected.value:
                 raise self._first.validation_error(
                     f"the {self._expected.algorithm} of the body is {found.hex()},"
-                    f" and {self._expected.value.hex()} was expected"
+                    f" expected {self._expected.value.hex()}"
                 )
 
     async def _receive(self, response: AsyncAPIResponse[Any]) -> AsyncAPIResponse[Any] | None:
-        """Take the body of *response*; what gives the rest of it is another response, or None is missing."""
+        """Write the body of *response* and return the response with the rest; None if it is complete."""
         chunks: Any = response.iter_bytes()
         try:
             async with aclosing(chunks):
@@ -168,10 +181,12 @@ class _Download:
             broken = error
         else:
             if self._stop is not None and self._position != self._stop:
-                raise response.validation_error(f"the body ends at {self._position}, not at {self._stop}")
+                raise response.validation_error(
+                    f"the body ends at byte {self._position}, expected {self._stop}"
+                )
             if self._end is None or self._position >= self._end:
                 return None
-            message = f"{response.request.label}: only a part of the rest came"
+            message = f"{response.request.label}: only part of the rest arrived"
             broken = APIConnectionError(message, reason="truncated")
         return await self._resume(broken)
 
@@ -187,10 +202,10 @@ class _Download:
         chunks, self._pending, self._waiting = self._pending, [], 0
         await self._target.write(chunks, self._hash)
 
-    # --- going on after a break
+    # --- resuming
 
     async def _resume(self, broken: APIConnectionError) -> AsyncAPIResponse[Any] | None:
-        """Ask for the rest; None when there is none. Raises *broken* where that makes no sense."""
+        """Request the rest; None when there is none. Raises *broken* if it cannot be resumed."""
         if self._resumes == 0 or self._validator is None or self._again is None or _is_final(broken):
             raise broken
         self._resumes -= 1
@@ -220,42 +235,42 @@ class _Download:
         if response.status == 206:
             wrong = self._take_part(response)
             if wrong is not None:
-                raise response.validation_error(f"the download cannot go on with this part: {wrong}")
+                raise response.validation_error(f"the download cannot continue with this part: {wrong}")
         elif response.status == 200 and self._is_whole:
             if not await self._target.restart():
-                broken.add_note("The content has changed, and what was written cannot be taken back")
+                broken.add_note("The content has changed, and the bytes already written cannot be removed")
                 raise broken
             self._meter.restart()
             self._begin(response)
         else:
-            broken.add_note(f"It could not be resumed: the answer was status {response.status}")
+            broken.add_note(f"It could not be resumed: the server answered with status {response.status}")
             raise broken
         return response
 
     def _take_part(self, response: AsyncAPIResponse[Any]) -> str | None:
-        """Go on with a 206, if it is the rest of what there is; else say what is wrong with it."""
+        """Continue with a 206 if it is the missing rest; else return what is wrong with it."""
         span = parse_content_range(response.headers.get("Content-Range"))
         if span is None:
-            return "it has no Content-Range that makes sense"
+            return "it has no valid Content-Range"
         if span.first != self._position:
-            return f"it begins at byte {span.first}, and {self._position} was asked for"
+            return f"it begins at byte {span.first}, expected {self._position}"
         if is_coded(response):
             return "it is content-coded"
         total = span.total if self._is_whole else self._end
         if self._end is not None and total is not None and total != self._end:
-            return f"it is of {total} bytes, and not of {self._end}"
+            return f"its total is {total} bytes, expected {self._end}"
         end = self._end if total is None else total
         if end is not None and span.last >= end:
             return f"it ends at byte {span.last} of {end}"
         name = "ETag" if "ETag" in self._headers else "Last-Modified"
         if response.headers.get(name, self._validator) != self._validator:
-            return f"its {name} is another"
+            return f"its {name} has changed"
         self._end = end
         self._stop = span.last + 1
         return None
 
     def _has_all(self, failure: APIError) -> bool:
-        """Whether it is a 416 that says that nothing follows what is here (RFC 9110 §15.5.17)."""
+        """Return whether it is a 416 that says that the file is complete already (RFC 9110 §15.5.17)."""
         response = failure.response if isinstance(failure, APIStatusError) else None
         if response is None or response.status != 416 or not self._is_whole:
             return False
@@ -270,7 +285,7 @@ def _is_final(error: APIConnectionError) -> bool:
 
 
 class ContentRange(NamedTuple):
-    """Which bytes a 206 has; *last* is one of them (RFC 9110 §14.4)."""
+    """The range of bytes in a 206; *last* is included (RFC 9110 §14.4)."""
 
     first: int
     last: int
@@ -281,7 +296,7 @@ _CONTENT_RANGE = lazily(r"bytes (\d{1,18})-(\d{1,18})/(?:(\d{1,18})|\*)", re.ASC
 
 
 def parse_content_range(value: str | None) -> ContentRange | None:
-    """The range that a Content-Range names; None for one that names none, or makes no sense."""
+    """Return the range that a Content-Range names; None if it names none or is inconsistent."""
     match = _CONTENT_RANGE.fullmatch((value or "").strip())
     if match is None:
         return None
@@ -297,10 +312,10 @@ _SETTLED: Final = 60  # seconds that a file must be unchanged for its date to na
 
 
 def _strong_validator(headers: Mapping[str, str]) -> str | None:
-    """What names this very content, for If-Range: a strong ETag, or a date that nothing can share.
+    """Return a validator of exactly this content, for If-Range: a strong ETag, or a sufficiently old date.
 
-    A date only where there is no ETag at all (RFC 9110 §13.1.5), and only a strong one (§8.8.2.2):
-    what changed within the last minute may change again within the same second, on clocks that differ.
+    A date is used only if there is no ETag at all (RFC 9110 §13.1.5), and only a strong one (§8.8.2.2):
+    content changed within the last minute may change again within the same second, on clocks that differ.
     """
     if headers.get("Accept-Ranges", "").strip().lower() == "none":
         return None
@@ -319,11 +334,11 @@ def _length(response: AsyncAPIResponse[Any]) -> int | None:
     return int(value) if value.isascii() and value.isdigit() else None
 
 
-# --- digests: what a body must come to, by the caller's word or the response's own (RFC 9530)
+# --- digests, from the caller or from the response's own headers (RFC 9530)
 
 
 def check_digest(digest: object) -> None:
-    """Raise `TypeError` or `InvalidRequestError` for what is no `Digest`."""
+    """Raise `TypeError` or `InvalidRequestError` if *digest* is not a `Digest`."""
     if isinstance(digest, str):
         _parse_digest(digest)
     elif digest is not None and not isinstance(digest, bool) and not callable(digest):
@@ -331,13 +346,13 @@ def check_digest(digest: object) -> None:
 
 
 def is_coded(response: AsyncAPIResponse[Any]) -> bool:
-    """Whether the body had a content coding on the wire: its bytes were others than those that are read."""
+    """Return whether the body was content-coded on the wire, so that other bytes are read."""
     decompressed = response.request.settings.decompress
     return decompressed and bool(codings_of(response.headers.getall("Content-Encoding", ())))
 
 
 class Expected(NamedTuple):
-    """The digest of a whole body."""
+    """The expected digest of a whole body."""
 
     algorithm: str
     value: bytes
@@ -348,19 +363,19 @@ _MEMBER = lazily(r"(?:^|,)[ \t]*([a-z0-9-]+)=:([A-Za-z0-9+/=]*):")
 
 
 def expected_digest(digest: Digest, response: AsyncAPIResponse[Any]) -> Expected | None:
-    """What the body of *response* must come to."""
+    """Return the expected digest of the body of *response*; None without one."""
     if digest is None or digest is False:
         return None
     if digest is True:
         return _own_digest(response)
     text: Any = digest if isinstance(digest, str) else digest(response)
     if not isinstance(text, str):
-        raise TypeError(f"digest gave a {type(text).__name__}, and not a str such as 'sha256:...'")
+        raise TypeError(f"digest returned a {type(text).__name__}, not a str such as 'sha256:...'")
     return _parse_digest(text)
 
 
 def _own_digest(response: AsyncAPIResponse[Any]) -> Expected:
-    """The digest that the response came with; it is of the bytes that were sent, so not of decoded ones."""
+    """Return the digest in the response's headers. It covers the bytes as sent, so not a decoded body."""
     # Repr-Digest is of the whole representation, and a 206 has only a part of it.
     names = ("Content-Digest",) if response.status == 206 else ("Repr-Digest", "Content-Digest")
     if not is_coded(response):
@@ -369,7 +384,7 @@ def _own_digest(response: AsyncAPIResponse[Any]) -> Expected:
             for theirs, ours in _ALGORITHMS.items():
                 with suppress(binascii.Error, KeyError):
                     return Expected(ours, base64.b64decode(members[theirs], validate=True))
-    raise response.validation_error(f"there is no {' or '.join(names)} that its content can be checked by")
+    raise response.validation_error(f"no usable {' or '.join(names)} header to check the content against")
 
 
 def _parse_digest(text: str) -> Expected:
@@ -382,6 +397,6 @@ def _parse_digest(text: str) -> Expected:
         size, expected = 0, b""
     if size == 0 or len(expected) != size:
         raise InvalidRequestError(
-            f"digest must be an algorithm of hashlib, a colon and its digest in hex, not {text[:200]!r}"
+            f"digest must be a hashlib algorithm, a colon and the digest in hex, not {text[:200]!r}"
         )
     return Expected(algorithm, expected)

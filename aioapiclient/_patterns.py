@@ -1,6 +1,6 @@
 """Regular expressions that are compiled when they are first used.
 
-To compile all of this package's takes longer than to load the rest of it, and a program uses few of them.
+Compiling all patterns of this package takes longer than loading the rest of it, and a program uses few.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["LazyPattern", "lazily"]
 
 
 class LazyPattern:
-    """Stands for the `re.Pattern` of *text*, and has its methods: each is looked up there once."""
+    """A stand-in for the `re.Pattern` of *text*. Each method is looked up once, on the first use."""
 
     def __init__(self, text: str | bytes, flags: int) -> None:
         self._text = text
@@ -26,10 +26,10 @@ class LazyPattern:
         return found
 
     def compiled(self) -> re.Pattern[Any]:
-        """The pattern itself."""
+        """Return the compiled pattern."""
         return re.compile(self._text, self._flags)
 
 
 def lazily(text: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
-    """What ``re.compile(text, flags)`` gives, without the price before it is used."""
+    """Return a pattern like ``re.compile(text, flags)`` that is compiled on its first use."""
     return cast("re.Pattern[AnyStr]", LazyPattern(text, flags))

@@ -1,4 +1,4 @@
-"""Progress: anything with ``update(n)`` is told of the bytes of a body, and set back when it begins again."""
+"""Progress: report the bytes of a body to anything with ``update(n)``; reset it when the body restarts."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ __all__ = ["Meter", "Progress"]
 
 
 class Progress(Protocol):
-    """What shows how far a body is: a bar of ``tqdm``, or an object of your own.
+    """A progress display: a bar of ``tqdm``, or an object of your own.
 
-    It is called in the event loop, often, so it should be quick. One that has a ``reset()`` gets that
-    when a body begins again from its first byte; for others what was counted is taken back, by an
-    ``update`` with a negative number. What it raises ends the call, and comes out as it is.
+    It is called often, in the event loop, so it should return quickly. If it has a ``reset()``, that is
+    called when a body starts again from its first byte; otherwise ``update`` is called with a negative
+    number. An exception that it raises ends the call and propagates unchanged.
     """
 
     def update(self, n: int, /) -> object:
-        """Count *n* bytes more; less, when *n* is negative."""
+        """Add *n* bytes; subtract them when *n* is negative."""
         ...
 
 
 class Meter:
-    """Counts the bytes of one body at a time, for a `Progress` or for nobody.
+    """Count the bytes of one body at a time and report them to a `Progress`, if there is one.
 
-    Raises `TypeError` for an object that has no plain method ``update``.
+    Args:
+        progress: The object to report to; None counts nothing.
+
+    Raises:
+        TypeError: *progress* has no ``update`` method, or an async one.
     """
 
     __slots__ = ("_count", "_progress")
@@ -40,13 +44,13 @@ class Meter:
         self._count = 0
 
     def add(self, count: int) -> None:
-        """Tell of *count* bytes more."""
+        """Report *count* more bytes."""
         if self._progress is not None:
             self._count += count
             self._progress.update(count)
 
     def restart(self) -> None:
-        """Take back what was counted: the body begins again."""
+        """Take back what was reported: the body starts again."""
         count, self._count = self._count, 0
         if self._progress is None or count == 0:
             return

@@ -44,7 +44,7 @@ class ClientHooks(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """
 
     library_headers: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = {}
-    """Headers of the lowest layer: User-Agent and those of the platform."""
+    """Headers of the lowest layer, such as the User-Agent."""
 
     default_headers: Callable[[], Mapping[str, str | Omit]] | None = None
     """The headers of a subclass; None if it has none of its own."""
@@ -60,7 +60,7 @@ NO_HOOKS: Final = ClientHooks()
 
 
 class CallSettings(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What one call resolved from the client, the view and its own options; the request carries it."""
+    """The settings of one call, resolved from the client, the view and the options of the call."""
 
     max_retries: int | None = None
     """None leaves it to the policy."""
@@ -89,7 +89,12 @@ class CallSettings(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What the client or view that makes the call gives to its chain."""
 
     def auth_or(self, auth: Auth | None) -> Auth | None:
-        """Return the credential of the call; if it names none, *auth*, or else the subclass's own."""
+        """Return the credential of the call. If the call names none: *auth*, or else that of the client
+        subclass.
+
+        Args:
+            auth: The credential of the middleware; None if it has none.
+        """
         if isinstance(self.auth, NotGiven):
             return self.hooks.auth if auth is None else auth
         return self.auth
@@ -99,75 +104,77 @@ DEFAULT_SETTINGS: Final = CallSettings()
 
 
 class APIRequest(msgspec.Struct, eq=False):
-    """One request on its way to the transport; whoever is handed it owns it and may change it freely.
+    """One request on its way to the transport. Whoever receives it owns it and may change it freely.
 
-    Give every handler call its own: ``await handler(request.copy())`` when you call more than once.
+    Give every handler call a copy of its own (``await handler(request.copy())``) if you call the handler more
+    than once. The fields below are the arguments of the constructor; *method* and *url* are required.
 
-    Raises `InvalidRequestError` for a URL or a header that HTTP refuses.
+    Raises:
+        InvalidRequestError: HTTP does not allow the URL or a header.
     """
 
     method: str
     """The method, as it is sent."""
 
     url: URL
-    """The whole URL, sent byte for byte. A `str` is taken as it stands."""
+    """The whole URL, sent byte for byte. A `str` is used unchanged."""
 
     headers: CIMultiDict[str] = msgspec.field(default_factory=cast("type[CIMultiDict[str]]", CIMultiDict))
-    """The headers so far: the call's own above those that middlewares set."""
+    """The headers so far. Those of the call itself override those of middlewares."""
 
     body: Body | None = None
     """The encoded body; shared by all copies."""
 
     template: str | None = None
-    """The path as it was written, ``/users/{id}``: low in cardinality, for metrics."""
+    """The path template of the call, such as ``/users/{id}``: of low cardinality, for metrics."""
 
     path_params: Mapping[str, Any] = {}
-    """What the template was filled with."""
+    """The values for the template."""
 
     cast_to: Any = Any
     """The type that the caller asked for."""
 
     stream: bool = False
-    """Whether the body is handed over unread."""
+    """Whether the response is returned with its body unread."""
 
     attempt: int = 0
-    """How many attempts of this call came before."""
+    """How many attempts of this call preceded this one."""
 
     deadline: float | None = None
-    """The point in time, on the loop's clock, at which the whole call must have ended."""
+    """The time on the event loop's clock, in seconds, at which the whole call must have ended."""
 
     timeout: Timeout = DEFAULT_TIMEOUT
-    """The limits of this call, with nothing left out."""
+    """The time limits of this call, fully resolved."""
 
     idempotent: bool | None = None
-    """What the caller said; None leaves it to the method. See `is_idempotent`."""
+    """Whether the caller says that it is safe to repeat; None: the method decides. See `is_idempotent`."""
 
     idempotency_key: str | None = None
-    """The key that is sent with it, the same on every attempt."""
+    """The idempotency key, the same on every attempt."""
 
     extensions: dict[str, Any] = {}
-    """Yours: one dict for the whole call, shared by all copies."""
+    """Data of your own: one dict for the whole call, shared by all copies."""
 
     settings: CallSettings = DEFAULT_SETTINGS
-    """What else the call resolved: retries, redirects, limits, strictness."""
+    """The other settings of the call: retries, redirects, limits, strictness."""
 
     accept: str = JSON
-    """What the library would like to receive; any header layer may say otherwise."""
+    """The Accept header that the library sends unless a header layer sets another."""
 
     call_headers: Layer = ()
-    """The header layer of the call itself, which has the last word over auth."""
+    """The headers of the call itself. They override even those of the credential."""
 
     home: BaseURL | None = None
     """The base URL of the client; credentials go to its origin."""
 
     trusted_origins: tuple[str, ...] = ()
-    """Patterns of the other origins that may have what is personal, as the chain knows them."""
+    """Patterns of other origins that may receive credentials and default headers."""
 
     withheld: tuple[str, ...] = ()
-    """What was taken off, or not put on, because its origin is not trusted; an error's note names it."""
+    """What was removed or not added because the origin is not trusted; a note of the error names it."""
 
     started: float | None = None
-    """The point in time at which the call began, on the loop's clock."""
+    """The time on the event loop's clock, in seconds, at which the call began."""
 
     scope: Scope | None = None
     """The cancel scope of the call, while a client runs it."""
@@ -238,12 +245,12 @@ class APIRequest(msgspec.Struct, eq=False):
 
     @property
     def label(self) -> str:
-        """Method and URL for messages and logs: without userinfo, and without the values of the query."""
+        """Method and URL for messages and logs, without userinfo and without the values of the query."""
         return f"{self.method} {redact_url(self.url)}"
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port of its URL, ``https://api.example.com``: the key of what is kept for each.
+        """Scheme, host and port of the URL, such as ``https://api.example.com``: a key for state per server.
 
         In lower case, without userinfo and without a default port (RFC 6454 §6.2).
         """
@@ -252,18 +259,22 @@ class APIRequest(msgspec.Struct, eq=False):
 
     @property
     def is_idempotent(self) -> bool:
-        """Whether doing it twice is as good as once: by the caller's word, a key, or the method."""
+        """Whether the request is safe to repeat: by the caller, an idempotency key, or the method."""
         if self.idempotent is not None:
             return self.idempotent or self.idempotency_key is not None
         return self.idempotency_key is not None or self.method in _IDEMPOTENT
 
     @property
     def can_be_sent(self) -> bool:
-        """False once a body that can be sent only once has begun to leave."""
+        """Whether the body can be sent: False once sending of a one-shot body has begun."""
         return self.body is None or not self.body.spent
 
     def is_trusted(self, origins: tuple[str, ...] = ()) -> bool:
-        """Whether its URL is of the client's own origin, or of one of *origins*: ``https://*.example.com``."""
+        """Return whether the URL has the client's own origin, or one of *origins*.
+
+        Args:
+            origins: Patterns of other trusted origins, such as ``https://*.example.com``. None by default.
+        """
         url, home = self.url, self.home
         if home is None:
             return False
@@ -272,50 +283,93 @@ class APIRequest(msgspec.Struct, eq=False):
         return _trusted_origins(home, origins).trusts(url)
 
     def set_headers(self, headers: HeaderLayer) -> None:
-        """Lay *headers* over those it has, `OMIT` removing, checked."""
+        """Set *headers* on the request. They replace headers of the same name.
+
+        Args:
+            headers: Names and values. `OMIT` as a value removes the header.
+
+        Raises:
+            InvalidRequestError: HTTP does not allow a name or a value.
+            TypeError: A value has the wrong type.
+        """
         overlay(self.headers, check_layer(headers))
 
     def add_call_headers(self, headers: HeaderLayer) -> None:
-        """Lay *headers* over those of the call itself."""
+        """Set *headers* as if the call itself had passed them, so that no other layer overrides them.
+
+        Args:
+            headers: Names and values. `OMIT` as a value removes the header.
+
+        Raises:
+            InvalidRequestError: HTTP does not allow a name or a value.
+            TypeError: A value has the wrong type.
+        """
         layer = check_layer(headers)
         names = {name.lower() for name, _ in layer}
         self.call_headers = (*(own for own in self.call_headers if own[0].lower() not in names), *layer)
         overlay(self.headers, layer)
 
     def restore_call_headers(self) -> None:
-        """Give the headers of the call itself the last word again."""
+        """Set the headers of the call itself again, over those that a middleware has set."""
         if self.call_headers:
             overlay(self.headers, self.call_headers)
 
     def call_sets(self, name: str) -> bool:
-        """Whether the call itself sets or omits the header *name*."""
+        """Return whether the call itself sets or omits a header.
+
+        Args:
+            name: The name of the header, in any case.
+        """
         name = name.lower()
         return any(name == own.lower() for own, _ in self.call_headers)
 
     def add_params(self, params: Mapping[str, Any]) -> None:
-        """Append *params* to the query of the URL; what is there stays byte for byte."""
+        """Append parameters to the query of the URL. The existing query stays byte for byte.
+
+        Args:
+            params: Names and values.
+        """
         self.url = append_params(self.url, params)
 
     def limit(self, phase: TimeoutPhase) -> float | None:
-        """Seconds that ``timeout`` allows for *phase*; None when it sets no limit."""
+        """Return the seconds that ``timeout`` allows for a phase; None without a limit.
+
+        Args:
+            phase: ``connect``, ``pool``, ``attempt``, ``read``, ``write`` or ``total``.
+        """
         seconds: Any = getattr(self.timeout, phase)
         limit: float | None = None if seconds is NOT_GIVEN else seconds
         return limit
 
     def time_left(self) -> float | None:
-        """Seconds until the deadline; None without one. Never below 0."""
+        """Return the seconds until the deadline, never below 0; None without a deadline."""
         if self.deadline is None:
             return None
         return max(0.0, self.deadline - asyncio.get_running_loop().time())
 
     def time_limit(self, seconds: float, phase: TimeoutPhase) -> AbstractContextManager[Scope]:
-        """Around a handler call: end it after *seconds* with an `APITimeoutError` of that *phase*."""
+        """Return a context manager that limits the time of a handler call.
+
+        ::
+
+            with request.time_limit(5, "attempt"):
+                return await handler(request)
+
+        Args:
+            seconds: The limit. When it is reached, the block ends with an `APITimeoutError`.
+            phase: The phase that the error names.
+        """
         scope = Scope(timers=None if self.scope is None else self.scope.timers)
         scope.expire_after(seconds, self.timed_out(phase, seconds))
         return scope
 
     def timed_out(self, phase: TimeoutPhase, seconds: float) -> Callable[[], APITimeoutError]:
-        """What makes the error for a limit of *seconds* that ran out."""
+        """Return a function that creates the error for a limit that was reached.
+
+        Args:
+            phase: The phase that the error names.
+            seconds: The limit, for the message.
+        """
         return partial(_timed_out, self, phase, seconds)
 
 

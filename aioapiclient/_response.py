@@ -1,4 +1,4 @@
-"""The response: its head is known at once, its body comes from a source that speaks our errors."""
+"""The response: its head is complete, and its body comes from a source that raises this library's errors."""
 
 from __future__ import annotations
 
@@ -46,31 +46,31 @@ _EXCERPT = 200  # characters of a body that an error keeps: a screen line or two
 
 
 class BodySource(Protocol):
-    """Where a body comes from; a transport hands one over with every response."""
+    """The source of a response body. A transport passes one with every response."""
 
     async def read(self, limit: int | None) -> bytes:
-        """The whole rest; `BodyTooLargeError` past *limit* bytes, decompressed."""
+        """Return the rest of the body; raise `BodyTooLargeError` past *limit* bytes, decompressed."""
         ...
 
     def read_nowait(self, limit: int | None) -> bytes | None:
-        """The whole rest, if it is there and has at most *limit* bytes; None when `read` has to see to it."""
+        """Return the rest of the body if it has arrived and has at most *limit* bytes, else None."""
         ...
 
     async def read_chunk(self) -> bytes:
-        """The next bytes, decompressed, as they come; empty at the end."""
+        """Return the next bytes, decompressed, as they arrive; empty at the end."""
         ...
 
     def close(self) -> None:
-        """Give the connection back if the body has ended, else close it. Safe to call again."""
+        """Release the connection if the body has ended, else close it. Safe to call again."""
         ...
 
     def abort(self, error: Exception) -> None:
-        """Close the connection; who reads now, or later, gets *error*."""
+        """Close the connection. Pending and later reads raise *error*."""
         ...
 
 
 class BytesSource:
-    """A body that is there already."""
+    """A body that is in memory already."""
 
     __slots__ = ("_body", "_error", "_request")
 
@@ -80,7 +80,7 @@ class BytesSource:
         self._error: Exception | None = None
 
     async def read(self, limit: int | None) -> bytes:
-        """The whole rest."""
+        """Return the whole body."""
         if limit is not None and len(self._body) > limit:
             raise BodyTooLargeError(
                 f"The body has more than {limit} bytes", limit=limit, request=self._request
@@ -88,32 +88,42 @@ class BytesSource:
         return await self.read_chunk()
 
     def read_nowait(self, limit: int | None) -> bytes | None:
-        """All of it, if nothing is wrong with it."""
+        """Return the whole body, unless it is too large or the source was aborted."""
         if self._error is not None or (limit is not None and len(self._body) > limit):
             return None
         body, self._body = self._body, b""
         return body
 
     async def read_chunk(self) -> bytes:
-        """All of it, once."""
+        """Return the whole body, once."""
         if self._error is not None:
             raise self._error
         body, self._body = self._body, b""
         return body
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is no connection to release."""
 
     def abort(self, error: Exception) -> None:
-        """Who reads later gets *error*."""
+        """Make later reads raise *error*."""
         self._error = error
 
 
 class BaseAPIResponse:
-    """What is known of a response once its head is in."""
+    """The head of a response: status, headers and what they say.
+
+    Args:
+        request: The request that was sent.
+        status: The status code.
+        headers: The headers, case-insensitive.
+        reason: The reason phrase. Empty by default.
+        url: The URL that answered. That of *request* by default.
+        http_version: ``"1.1"`` (the default) or ``"1.0"``.
+        elapsed: Seconds from the start of the call to the response head. 0.0 by default.
+    """
 
     history: tuple[BaseAPIResponse, ...] = ()
-    """The redirects that led here, oldest first; their bodies are gone."""
+    """The redirects that led here, oldest first; their bodies are closed."""
 
     _retry_after: float | None = None
 
@@ -132,38 +142,38 @@ class BaseAPIResponse:
         self.status: int = status
         """The status code (RFC 9110 §15)."""
         self.headers: CIMultiDictProxy[str] = headers
-        """The headers, case-insensitive; a name may come more than once."""
+        """The headers, case-insensitive; a name may occur more than once."""
         self.reason: str = reason
         """The reason phrase; may be empty."""
         self.url: URL = request.url if url is None else url
-        """Where the response came from."""
+        """The URL that answered."""
         self.http_version: str = http_version
         """``"1.1"`` or ``"1.0"``."""
         self._elapsed = elapsed
 
     @property
     def retries_taken(self) -> int:
-        """How many attempts of the call came before the one that gave this response."""
+        """How many attempts of the call preceded the one that led to this response."""
         return self.request.attempt
 
     @property
     def method(self) -> str:
-        """The method of the request that was answered."""
+        """The method of the request."""
         return self.request.method
 
     @property
     def elapsed(self) -> timedelta:
-        """From the start of the call to the head of this response."""
+        """The time from the start of the call to the head of this response."""
         return timedelta(seconds=self._elapsed)
 
     @property
     def ok(self) -> bool:
-        """Whether the status is no error: 2xx, or one that the call named in ``ok_statuses``."""
+        """Whether the status is a success: 2xx, or one that the call lists in ``ok_statuses``."""
         return self.status // 100 == 2 or self.status in self.request.settings.ok_statuses
 
     @property
     def request_id(self) -> str | None:
-        """The server's name for this request, from the header that the client names."""
+        """The server's ID of the request, from the client's ``request_id_header``; None without one."""
         return self.headers.get(self.request.settings.request_id_header)
 
     @property
@@ -181,7 +191,7 @@ class BaseAPIResponse:
         """The Location header, resolved against the response's URL (RFC 3986 §5.2); None without one.
 
         Raises:
-            APIResponseValidationError: What the server sent there is not a URL.
+            APIResponseValidationError: The header is not a URL.
         """
         value = self.headers.get("Location")
         try:
@@ -200,12 +210,12 @@ class BaseAPIResponse:
 
     @property
     def links(self) -> Mapping[str, URL]:
-        """The targets of the Link header by their relation, resolved (RFC 8288)."""
+        """The targets of the Link header by relation, resolved against the response's URL (RFC 8288)."""
         return parse_links(self.headers.getall("Link", ()), self.url)
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds to wait before another try, as the headers say; None when they say nothing usable.
+        """Seconds to wait before another attempt, from the headers; None if no header is usable.
 
         A middleware that knows better may set it.
         """
@@ -217,17 +227,31 @@ class BaseAPIResponse:
 
 
 class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
-    """A response with its body: typed by `parse`, whole by `read`, piece by piece by the ``iter_`` methods.
+    """A response with its body: `parse` decodes it, `read` returns the bytes, the ``iter_`` methods stream
+    it.
 
-    Unless the call streams, the body has been read by the time the response is handed out. Who
-    drops a response that still streams closes it: ``await response.close()``, or ``async with``.
+    Unless the call streams, the body has been read by the time you receive the response. Close a streaming
+    response that you discard: ``await response.close()``, or use ``async with``.
+
+    Args:
+        request: The request that was sent.
+        status: The status code.
+        headers: The headers, case-insensitive.
+        source: The source of the body.
+        reason: The reason phrase. Empty by default.
+        url: The URL that answered. That of *request* by default.
+        http_version: ``"1.1"`` (the default) or ``"1.0"``.
+        elapsed: Seconds from the start of the call to the response head. 0.0 by default.
     """
 
     notes: tuple[str, ...] = ()
-    """What the error that is raised for this response says besides (PEP 678)."""
+    """Notes for the error that is raised for this response (PEP 678)."""
 
     again: Callable[[Mapping[str, str]], Awaitable[AsyncAPIResponse[Any]]] | None = None
-    """Sends the same call once more, with these headers over its own; of an unread response of a client."""
+    """Sends the same call again, with the given headers over its own.
+
+    None unless a client returned the response unread.
+    """
 
     _others: dict[Any, Any] | None = None
     _aborted = False
@@ -244,8 +268,8 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         http_version: str = "1.1",
         elapsed: float = 0.0,
     ) -> None:
-        # Every call makes one: what the base class does is done here, without the price of calling it. What
-        # every call reads is set here too, for a default of the class is slow to find.
+        # Every call makes one: setting the attributes here saves a call of the base class. What every call
+        # reads is set here too, since a class default is slower to find.
         self.request: APIRequest = request
         self.status: int = status
         self.headers: CIMultiDictProxy[str] = headers
@@ -257,7 +281,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         self._body: bytes | None = None
         self._taken = False
         self.value: Any = NOT_GIVEN
-        """What `parse` gave, or was told to give; `NOT_GIVEN` before."""
+        """The result of `parse`, or a value for it to return; `NOT_GIVEN` before."""
         self._on_close: list[Callable[[], object]] | None = None
         self._timer: asyncio.TimerHandle | None = None
         if request.stream and request.scope is not None and request.scope.opened is not None:
@@ -271,7 +295,17 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
     ) -> AsyncAPIResponse[Any]:
-        """An answer made on the spot: for a middleware that does not call its handler, and for tests."""
+        """Create a response from bytes: for a middleware that does not call its handler, and for tests.
+
+        Args:
+            request: The request to answer.
+            status: The status code. 200 by default.
+            headers: The headers. None by default.
+            body: The body, decompressed. Empty by default.
+
+        Returns:
+            The response. Its body is read already, unless the request asks for a stream.
+        """
         head = CIMultiDictProxy(CIMultiDict(headers or {}))
         response: AsyncAPIResponse[Any] = AsyncAPIResponse(request, status, head, BytesSource(body, request))
         if not request.stream:
@@ -294,22 +328,23 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
     @property
     def parses_later(self) -> bool:
-        """Whether the caller asked for the response itself, to parse it when they like."""
+        """Whether the caller asked for the response itself and decides when to parse it."""
         return _asked_for(self.request.cast_to)[0]
 
     def take_raw(self) -> Any:
-        """The `aiohttp.ClientResponse` behind it, of a call that asked for that type; it is the caller's now.
+        """Return the `aiohttp.ClientResponse`, if the call asked for that type. The caller must close it.
 
-        Raises `TypeError` when the transport has none to give.
+        Raises:
+            TypeError: The transport has none.
         """
         raw = getattr(self._source, "raw", None)
         if raw is None:
             raise TypeError(
-                "There is no aiohttp.ClientResponse here: it takes an AiohttpTransport, and a call that asks"
+                "No aiohttp.ClientResponse available: use AiohttpTransport and cast_to=aiohttp.ClientResponse"
             )
         if self._timer is not None:
             self._timer.cancel()
-        # Its caller closes aiohttp's response, and not this one: whoever counts must be told all the same.
+        # The caller closes aiohttp's response, not this one; the on_close callbacks must run all the same.
         connection = getattr(raw, "connection", None)  # a mock may have none
         if connection is None:
             self._end()
@@ -319,12 +354,16 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
     @property
     def is_closed(self) -> bool:
-        """Whether the connection is no longer held: the body was read, or given up."""
+        """Whether the connection has been released: the body was read, or the response was closed."""
         return self._source is None or self._aborted
 
     @property
     def body(self) -> bytes:
-        """The whole body, once it was read; `StreamConsumedError` before."""
+        """The whole body, after it was read.
+
+        Raises:
+            StreamConsumedError: The body was not read.
+        """
         if self._body is None:
             raise StreamConsumedError(
                 f"{self.request.label}: the body was not read; await response.read() first"
@@ -332,10 +371,12 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         return self._body
 
     async def read(self) -> bytes:
-        """The whole body, decompressed, kept for every later use.
+        """Read the whole body, decompressed, and return it. Later calls return the same bytes.
 
-        Raises `BodyTooLargeError` past the call's ``max_body`` bytes and `StreamConsumedError` when
-        the body was streamed away or the response closed.
+        Raises:
+            BodyTooLargeError: The body has more than the call's ``max_body`` bytes.
+            StreamConsumedError: The body was streamed, or the response was closed.
+            APIConnectionError: The connection broke.
         """
         if self._body is None:
             source = self._take()
@@ -349,7 +390,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         return self._body
 
     def read_nowait(self) -> bytes | None:
-        """The whole body, if it has arrived by now; None when only `read` can tell what becomes of it."""
+        """Return the whole body if it has arrived already, else None: then call `read`."""
         source = self._source
         if self._body is None and source is not None and not self._taken:
             self._body = source.read_nowait(self.request.settings.max_body)
@@ -359,14 +400,13 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         return self._body
 
     async def read_error(self) -> None:
-        """Read the body of an error; one that cannot be read as a whole counts as empty, and a note says so.
+        """Read the body of an error response. A body that cannot be read counts as empty, and a note says so.
 
-        That is one that breaks off, cannot be decompressed, or is larger than ``max_body``. The status is
-        known, and says more than a failure to read what came with it.
+        This covers a truncated body, one that cannot be decompressed, and one larger than ``max_body``. The
+        status is known and says more than the failure to read the body.
 
         Raises:
-            BodyTooLargeError: It belongs to a redirect that would be followed: no status error is hidden.
-
+            BodyTooLargeError: The body belongs to a redirect that would be followed.
         """
         try:
             await self.read()
@@ -383,15 +423,19 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         )
 
     async def close(self) -> None:
-        """Give the connection back; a body that has not ended closes it. Safe to call again."""
+        """Release the connection; close it if the body has not ended. Safe to call again."""
         self._release()
 
     async def aclose(self) -> None:
-        """Call `close`; `contextlib.aclosing` asks for this name."""
+        """Call `close`, under the name that `contextlib.aclosing` expects."""
         await self.close()
 
     def on_close(self, callback: Callable[[], object]) -> None:
-        """Call *callback* once the connection is no longer held: at once, if that is so already."""
+        """Call *callback* when the connection is released; immediately, if it has been already.
+
+        Args:
+            callback: A function without arguments.
+        """
         if self.is_closed:
             callback()
         elif self._on_close is None:
@@ -413,14 +457,23 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         self._on_chunk = callback if first is None else _in_turn(first, callback)
 
     def abort(self, error: Exception) -> None:
-        """Close the connection now; whoever reads the body, or will, gets *error*."""
+        """Close the connection now. Pending and later reads of the body raise *error*.
+
+        Args:
+            error: The error to raise.
+        """
         if self._source is not None:
             self._source.abort(error)
             self._aborted = True
             self._end()
 
     def abort_at(self, deadline: float, make_error: Callable[[], Exception]) -> None:
-        """`abort` when the loop's clock reaches *deadline*, unless the response is closed by then."""
+        """Call `abort` at a point in time, unless the response is closed by then.
+
+        Args:
+            deadline: The time on the event loop's clock, in seconds.
+            make_error: Creates the error to raise.
+        """
         if self._source is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(deadline, lambda: self.abort(make_error()))
@@ -439,7 +492,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             self._end()
 
     def _end(self) -> None:
-        """The connection is no longer held: stop the timer, and tell those who want to know."""
+        """Stop the timer and call the callbacks: the connection has been released."""
         if self._timer is not None:
             self._timer.cancel()
         if self._on_close is not None:
@@ -450,7 +503,12 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     # --- the body in pieces
 
     async def iter_bytes(self) -> AsyncGenerator[bytes, None]:
-        """The body, decompressed, in pieces as they come; no piece is empty."""
+        """Iterate over the body, decompressed, in chunks as they arrive. No chunk is empty.
+
+        Raises:
+            StreamConsumedError: The body was streamed before, or the response was closed.
+            APIConnectionError: The connection broke.
+        """
         read_chunk = self.take_chunks()
         try:
             while chunk := await read_chunk():
@@ -459,9 +517,13 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             self._release()
 
     def take_chunks(self) -> Callable[[], Awaitable[bytes]]:
-        """What `iter_bytes` reads with: the next piece each time, empty at the end. Whoever takes it closes.
+        """Return the async function that `iter_bytes` reads with: each call returns the next chunk, empty
+        at the end.
 
-        Raises `StreamConsumedError` when the body was streamed away or the response closed.
+        The caller must close the response.
+
+        Raises:
+            StreamConsumedError: The body was streamed before, or the response was closed.
         """
         if self._body is not None:
             return BytesSource(self._body).read_chunk
@@ -469,7 +531,12 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         return read_chunk if self._on_chunk is None else _told(read_chunk, self._on_chunk)
 
     async def iter_text(self) -> AsyncGenerator[str, None]:
-        """The body as text, in pieces as they come; what is no text becomes U+FFFD."""
+        """Iterate over the body as text, in chunks as they arrive. Undecodable bytes become U+FFFD.
+
+        Raises:
+            StreamConsumedError: The body was streamed before, or the response was closed.
+            APIConnectionError: The connection broke.
+        """
         decoder = codecs.getincrementaldecoder(charset_of(self.headers.get("Content-Type")))("replace")
         async with aclosing(self.iter_bytes()) as chunks:
             async for chunk in chunks:
@@ -479,9 +546,12 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             yield text
 
     async def iter_lines(self) -> AsyncGenerator[str, None]:
-        """The lines of the body without their ends, which are CRLF, LF or CR.
+        """Iterate over the lines of the body, without their line ends (CRLF, LF or CR).
 
-        Raises `BodyTooLargeError` for one line of more than the call's ``max_body``, in characters.
+        Raises:
+            BodyTooLargeError: A line has more than the call's ``max_body`` characters.
+            StreamConsumedError: The body was streamed before, or the response was closed.
+            APIConnectionError: The connection broke.
         """
         pending = ""
         parts: list[str] = []
@@ -517,17 +587,32 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         resume: bool = True,
         max_resumes: int = 5,
     ) -> int:
-        """Write the body to *path* and return the number of bytes; a file gets all of them, or none.
+        """Write the body to a file. The file gets the whole body, or does not change.
 
-        They are written beside the target, which is replaced when they are whole; a device or a FIFO
-        takes them as they come. Symbolic links are followed. A body that breaks is
-        resumed where it broke, up to *max_resumes* times (5), if its server gave a strong ETag or a
-        Last-Modified and the response is an unread one of a client (RFC 9110 §14). *progress* is
-        told of the bytes as they come. *digest* is ``"sha256:<hex>"``, a function of the response
-        that gives such a text, or True for its own ``Repr-Digest`` or ``Content-Digest`` (RFC 9530).
+        The bytes go into a temporary file beside the target, which then replaces the target. A device or a
+        FIFO receives them as they arrive.
 
-        Raises what breaks the body where it cannot be resumed, `APIResponseValidationError` for
-        another digest or a wrong part, and `OSError` as the system has it.
+        Args:
+            path: The target: a file to create or replace, a device or a FIFO. Symbolic links are followed.
+            progress: An object with ``update(n)``, n in bytes, such as a ``tqdm`` bar. None by default.
+            digest: The expected digest: ``"sha256:<hex>"`` with any fixed-length algorithm of hashlib, or a
+                function of the response that returns such a text. True requires and checks the response's
+                own ``Repr-Digest`` or ``Content-Digest`` (RFC 9530). None (the default) checks nothing.
+            resume: Whether to resume a body that breaks, by a range request (RFC 9110 §14). True by
+                default. This needs an unread response of a client, and a strong ETag or a Last-Modified
+                from the server.
+            max_resumes: The most resumed requests, 5 by default.
+
+        Returns:
+            The number of bytes written.
+
+        Raises:
+            APIConnectionError: The connection broke, and the body could not be resumed.
+            APIResponseValidationError: The digest differs, or a resumed part does not fit.
+            APIError: The resumed request failed.
+            InvalidRequestError: *digest* is malformed, or *max_resumes* is negative.
+            OSError: The target cannot be written. If it cannot be opened, the body is not read.
+            TypeError: An argument has the wrong type.
         """
         return await write_to_file(
             self, path, progress=progress, digest=digest, resume=resume, max_resumes=max_resumes
@@ -536,11 +621,20 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     # --- the body as something
 
     async def text(self) -> str:
-        """The whole body as text, by the charset of its Content-Type, else UTF-8."""
+        """Read the body and return it as text, by the charset of its Content-Type, else UTF-8.
+
+        Raises:
+            APIError: The body cannot be read; see `read`.
+        """
         return (await self.read()).decode(charset_of(self.headers.get("Content-Type")), "replace")
 
     async def json(self) -> Any:
-        """The whole body as plain data, whatever its Content-Type says."""
+        """Read the body and return it decoded as JSON, whatever its Content-Type says.
+
+        Raises:
+            APIResponseValidationError: The body is not JSON.
+            APIError: The body cannot be read; see `read`.
+        """
         await self.read()
         return self.decode_as(Any, as_json(self.headers.get("Content-Type")))
 
@@ -551,9 +645,14 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     @overload
     async def parse(self, *, to: Any) -> Any: ...
     async def parse(self, *, to: Any = NOT_GIVEN) -> Any:
-        """The body as what the call asked for, or as *to*; the same object each time for one type.
+        """Read the body and return it decoded. Repeated calls with one type return the same object.
 
-        Raises `APIResponseValidationError`, with the place, when the body does not fit.
+        Args:
+            to: The type to decode to. The type that the call asked for by default.
+
+        Raises:
+            APIResponseValidationError: The body does not fit the type; ``path`` says where.
+            APIError: The body cannot be read; see `read`.
         """
         if not isinstance(to, NotGiven):
             return await self._parse_as(to)
@@ -563,10 +662,13 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         return self.value
 
     def decode(self) -> None:
-        """Make the body that was read into what the call asked for, so that `parse` has it ready.
+        """Decode the body that was read to the type that the call asked for, so that `parse` has it ready.
 
-        Not for who asked for the response itself, to parse it when they like. Raises as `parse` does,
-        and `StreamConsumedError` when the body was not read.
+        Does nothing if the caller asked for the response itself.
+
+        Raises:
+            APIResponseValidationError: The body does not fit the type.
+            StreamConsumedError: The body was not read.
         """
         asked, target = _asked_for(self.request.cast_to)
         if not asked and self.value is NOT_GIVEN:
@@ -583,17 +685,22 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         return others[key]
 
     def error_body(self) -> Any:
-        """The body of an error, decoded: by ``error_types``, as problem details, as plain data, as text.
+        """Return the decoded body of an error: by ``error_types``, as problem details, as plain data, or as
+        text.
 
-        Never raises; None when the body was not read, or is empty. A body that does not fit its type
-        leaves a note, and a record at DEBUG.
+        Never raises. None if the body is empty or was not read. A body that does not fit its type adds a
+        note to the error and logs a record at DEBUG.
         """
         return self._error_body_as(error_type_for(self.status, self.request.settings.error_types))
 
     def error_detail(self, body: Any) -> str | None:
-        """Return what an error says to people, as one printable line; *body* is what `error_body` gave.
+        """Return the message for people in an error body, as one printable line.
 
-        None where it says nothing to them, and with the client's ``error_detail=False``.
+        Args:
+            body: The body, as `error_body` returned it.
+
+        Returns:
+            The text; None if the body has no such message, or with the client's ``error_detail=False``.
         """
         if not self.request.settings.error_detail:
             return None
@@ -628,12 +735,15 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         )
 
     def decode_as(self, target: Any, content_type: str | None = None) -> Any:
-        """Return the body that was read as *target*, and keep nothing of it; *content_type* replaces its own.
+        """Return the body that was read, decoded to a type. Nothing is cached.
+
+        Args:
+            target: The type to decode to.
+            content_type: A Content-Type to use in place of the response's own.
 
         Raises:
-            APIResponseValidationError: The body does not fit.
+            APIResponseValidationError: The body does not fit the type.
             StreamConsumedError: The body was not read.
-
         """
         settings = self.request.settings
         body = self.body if self._body is None else self._body
@@ -655,7 +765,15 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         return codings_of(self.headers.getall("Content-Encoding", ()))
 
     def validation_error(self, reason: str, path: str = "$") -> APIResponseValidationError:
-        """The error for a body that is not what was asked for, with a bounded excerpt as attribute."""
+        """Create the error for a body that does not fit what the call asked for.
+
+        Args:
+            reason: What is wrong, for the message.
+            path: The JSON path of what does not fit. ``$``, the whole body, by default.
+
+        Returns:
+            The error, with the first 200 characters of the body as ``excerpt``.
+        """
         content_type = self.headers.get("Content-Type")
         label = printable(content_type or "no content type")
         message = f"{self.request.label}: status {self.status}, {label}: {reason}"
@@ -711,12 +829,12 @@ def _key(target: Any) -> Any:
 
 
 def is_response_type(cast_to: Any) -> bool:
-    """Whether the caller asked for the response itself: `AsyncAPIResponse`, or one of some type."""
+    """Return whether the caller asked for the response itself: `AsyncAPIResponse`, with or without a type."""
     return _asked_for(cast_to)[0]
 
 
 def result_type(cast_to: Any) -> Any:
-    """What the body is decoded to: T for `AsyncAPIResponse` of T, else *cast_to* itself."""
+    """Return the type to decode the body to: T for ``AsyncAPIResponse[T]``, else *cast_to* itself."""
     return _asked_for(cast_to)[1]
 
 

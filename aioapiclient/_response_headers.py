@@ -37,10 +37,10 @@ class Link(NamedTuple):
 
 
 def parse_links(header_values: Iterable[str], base: URL) -> dict[str, URL]:
-    """The targets of Link headers by relation type in lower case, resolved against *base*.
+    """Return the targets of Link headers by relation type in lower case, resolved against *base*.
 
-    The first link of a relation wins. A link whose ``anchor`` is another resource says nothing about
-    this one and is left out. Never raises: what is malformed is ignored. See `iter_links` for the rest.
+    The first link of a relation wins. A link whose ``anchor`` is another resource does not describe this one
+    and is left out. Malformed links are ignored; this never raises. `iter_links` has every link.
     """
     targets: dict[str, URL] = {}
     for link in iter_links(header_values, base):
@@ -66,9 +66,9 @@ _LONGEST: Final = 1 << 20
 
 
 def iter_links(header_values: Iterable[str], base: URL) -> list[Link]:
-    """Every link of Link headers that can be read, in order (RFC 8288 appendix B); never raises.
+    """Return every readable link of Link headers, in order (RFC 8288 appendix B). Never raises.
 
-    Takes time linear in the input. Targets count up to 1 MiB of characters, all together.
+    Takes time linear in the input, and stops when the targets have 1 MiB of characters in total.
     """
     links: list[Link] = []
     size = 0
@@ -118,7 +118,7 @@ def _scan_links(value: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def _scan_parameters(value: str, position: int) -> tuple[dict[str, str], int]:
-    """The parameters from *position* on, and where they end: at a comma that is not quoted, or at the end."""
+    """Return the parameters from *position* on, and where they end: at an unquoted comma, or at the end."""
     parameters: dict[str, str] = {}
     position = _end(_SPACE, value, position)
     while position < len(value) and value[position] != ",":
@@ -145,7 +145,7 @@ def _scan_value(value: str, position: int) -> tuple[str, int]:
 
 
 def _decode_extended(text: str) -> str:
-    """``UTF-8'de'n%C3%A4chste`` decoded (RFC 8187); anything else as it stands."""
+    """Return ``UTF-8'de'n%C3%A4chste`` decoded (RFC 8187), and any other text unchanged."""
     charset, _, rest = text.partition("'")
     _, quote, encoded = rest.partition("'")
     if not quote or charset.lower() not in ("utf-8", "iso-8859-1"):
@@ -177,16 +177,15 @@ _DATES = tuple(
 
 
 def retry_after(headers: Mapping[str, str], status: int) -> float | None:
-    """Return the seconds that a response asks to wait; 0.0 is "no need to", None "says nothing usable".
+    """Return the seconds that a response asks to wait: 0.0 for no wait, None if no header is usable.
 
-    A point in time counts from the response's own ``Date``, so that a wrong clock on either side does
-    not matter. The headers about a window count with a 429 only: elsewhere they tell of a window that
-    may be far from used up.
+    A point in time is compared with the response's own ``Date``, so that a wrong clock on either side does
+    not matter. The headers about a rate limit window count for a 429 only: other responses describe a
+    window that may be far from used up.
 
     Args:
         headers: The headers of the response, case-insensitive.
         status: Its status code.
-
     """
     for name, read in _WAITS if status != 429 else _WAITS_AND_RESETS:
         value = headers.get(name)
@@ -212,7 +211,7 @@ def _seconds_or_date(value: str, date: str | None) -> float | None:
 
 
 def _reset(value: str, date: str | None) -> float | None:
-    """Read the end of a window, in whichever of its three forms is within a year of now.
+    """Read the end of a window, in the first of its three forms that is within a year of now.
 
     The forms are seconds from now, seconds since 1970, and milliseconds since 1970.
     """
@@ -229,7 +228,7 @@ def _reset(value: str, date: str | None) -> float | None:
 
 
 def _reset_in_seconds(value: str, date: str | None) -> float | None:
-    """Read ``RateLimit-Reset``: by its draft it has seconds from now, however many; some send an epoch."""
+    """Read ``RateLimit-Reset``: its draft says seconds from now, but some servers send an epoch."""
     left = _reset(value, date)
     return _number(value) if left is None else left
 
@@ -266,7 +265,7 @@ _WAITS_AND_RESETS: tuple[tuple[str, _Read], ...] = (
 
 
 def parse_http_date(value: str) -> datetime | None:
-    """An HTTP date in any of its three forms (RFC 9110 §5.6.7); None for anything else."""
+    """Return an HTTP date in any of its three forms (RFC 9110 §5.6.7); None for anything else."""
     for pattern in _DATES:
         match = pattern.fullmatch(value.strip(" \t"))
         if match:

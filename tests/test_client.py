@@ -311,7 +311,7 @@ async def test_the_response_itself_can_be_asked_for() -> None:
 async def test_the_raw_response_is_what_the_transport_has() -> None:
     """`aiohttp.ClientResponse` as the type gives the transport's own; a transport without one says so."""
     async with Client(BASE, transport=Script(text("x"))) as api:
-        with pytest.raises(TypeError, match=r"There is no aiohttp.ClientResponse"):
+        with pytest.raises(TypeError, match=r"No aiohttp.ClientResponse available"):
             await api.get("/x", aiohttp.ClientResponse)
 
 

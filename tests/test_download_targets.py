@@ -481,7 +481,7 @@ async def test_changed_content_cannot_begin_anew_in_a_fifo(tmp_path: Path) -> No
             await (await call()).write_to_file(fifo, progress=script)
     transport.close()
 
-    assert "cannot be taken back" in caught.value.__notes__[0]
+    assert "cannot be removed" in caught.value.__notes__[0]
     assert b"changed" not in reader.received
 
 
