@@ -1293,7 +1293,7 @@ async def test_attempts_without_a_new_event_are_bounded() -> None:
     assert naps.taken == [1, 2, 4, 8, 16]
     assert type(error) is APIStreamError
     assert (error.events_seen, error.final, error.reason) == (2, True, "dns")
-    assert "lost after 2 events, and 5 reconnects in a row brought no more" in str(error)
+    assert "broke after 2 events, and 5 reconnects in a row brought no new one" in str(error)
     assert error.__notes__ == ["Last event id: 2"]
     assert error.__cause__ is again[-1]
     assert stream.last_event_id == "2"

@@ -6,8 +6,8 @@
         async for chunk in stream:
             print(chunk.text, end="")
 
-A stream goes from the bytes of the wire to `T` by way of msgspec, without a string in between. It
-gives its connection back when it has ended, and closes it when it is left before that.
+msgspec decodes the bytes of the wire straight to `T`, without a string in between. A stream releases its
+connection when it has ended, and closes the connection when you leave it earlier.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Objects with a member ``error`` in a stream: whether one reports an error, and what a type makes of it."""
+"""Objects with a member ``error`` in a stream: which of them report an error, and which types drop it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aioapiclient._codecs.open import Unknown, members
 __all__ = ["MARK", "can_drop_error", "drops_error", "has_error", "names_error"]
 
 MARK: Final = b'"error"'
-"""What the bytes of every such object hold; most events do not, and are not looked at any closer."""
+"""The bytes that every such object contains. Most events do not, and need no closer check."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 _NOT_SET: Final = frozenset({b"", b"null", b"false", b"0", b'""', b"{}", b"[]"})
@@ -27,8 +27,8 @@ _decode_probe: Final = msgspec.json.Decoder(_Probe).decode
 
 
 def has_error(data: bytes) -> bool:
-    """Whether *data* is a JSON object with a member ``error`` that is set: not null, false, 0 or empty."""
-    if data.find(MARK) < 0:  # `in` costs more: it first takes bytes for a number
+    """Return whether *data* is a JSON object whose member ``error`` is set: not null, false, 0 or empty."""
+    if data.find(MARK) < 0:  # faster than `in`, which first tries bytes as an int
         return False
     try:
         error = _decode_probe(data.removeprefix(_BOM)).error
@@ -38,19 +38,19 @@ def has_error(data: bytes) -> bool:
 
 
 def can_drop_error(cast_to: Any) -> bool:
-    """Whether a value of type *cast_to* may come of such an object and not have the error."""
+    """Return whether such an object may decode to a *cast_to* without the error."""
     return any(_drops(member) for member in members(cast_to))
 
 
 def drops_error(value: Any) -> bool:
-    """Whether *value*, which was decoded from such an object, does not have the error."""
-    if isinstance(value, dict):  # a TypedDict too: it has what its type names
+    """Return whether *value*, decoded from such an object, is without the error."""
+    if isinstance(value, dict):  # a TypedDict too: it has the keys of its type
         return "error" not in value
     return isinstance(value, Unknown) or _drops(type(value))
 
 
 def names_error(cast_to: Any) -> bool:
-    """Whether *cast_to*, or a type of the union that it is, has a member of that name."""
+    """Return whether *cast_to*, or a type of the union, has a member ``error``."""
     return any("error" in (_field_names(member) or ()) for member in members(cast_to))
 
 
@@ -68,10 +68,10 @@ def _field_names(kind: Any) -> frozenset[str] | None:
 
 @lru_cache(maxsize=512)
 def _cached_field_names(kind: Any) -> frozenset[str] | None:
-    """The members of the objects that decode to *kind*; None if it takes no object, or keeps every member."""
+    """Return the members of an object that decodes to *kind*; None if it is none, or keeps all members."""
     try:
         found = msgspec.inspect.type_info(kind)
-    except Exception:  # only dec_hook knows such a type
+    except Exception:  # a type for dec_hook only
         return None
     if isinstance(found, msgspec.inspect.StructType) and (found.array_like or found.forbid_unknown_fields):
         return None

@@ -31,18 +31,33 @@ __all__ = ["JSONLStream", "SSEStream"]
 T_co = TypeVar("T_co", covariant=True)
 
 _LONGEST_ID: Final = 100  # characters of an event id that a note repeats
-# What a reconnect may meet and try again; the call's own retries are used up by then.
-_WORTH_ANOTHER: Final = (APIConnectionError, InternalServerError, RateLimitError, RequestTimeoutError)
+# Errors of a reconnect that lead to another one; the call's own retries are used up by then.
+_RETRIABLE: Final = (APIConnectionError, InternalServerError, RateLimitError, RequestTimeoutError)
 
 
 class SSEStream(AsyncStream[T_co]):
     """A stream of server-sent events.
 
-    With *reconnect*, `True` or a `ReconnectPolicy`, a connection that breaks or ends is opened again
-    as browsers do it (HTML §9.2.3): the same call, with its auth and retries, and ``Last-Event-ID``.
-    What is still to come is then neither lost nor repeated, as far as the server knows ids. It goes
-    on until an end of the stream, a 204, an answer that is an error or no event stream, or too many
-    reconnects in a row that brought nothing; the latter three raise `APIStreamError`.
+    With *reconnect*, a connection that breaks or ends is opened again as browsers do it (HTML §9.2.3): the
+    same call, with its auth and retries, and ``Last-Event-ID``. The stream resumes after the last event ID,
+    so events are neither skipped nor repeated if the server supports IDs. It continues until an end of the
+    stream or a 204. It raises `APIStreamError` after an error status, after a response that is not an event
+    stream, and after too many reconnects in a row without a new event.
+
+    Args:
+        response: An unread response: its body is streamed.
+        cast_to: The type of one event's data. Plain data by default; ``bytes``, ``str`` and
+            `ServerSentEvent` give the data undecoded.
+        make_error: Creates the error to raise for an event that reports one. An `APIStreamError` by default.
+        until: A function of a `ServerSentEvent` that returns True for the event that ends the stream. None
+            (the default) recognises ``[DONE]`` only.
+        reconnect: Whether to reconnect. True, or a `ReconnectPolicy`, needs a response that a client opened
+            for streaming. False by default.
+        sleep: An async function that waits a number of seconds before a reconnect. `asyncio.sleep` by
+            default.
+
+    Raises:
+        TypeError: An argument has the wrong type.
     """
 
     accept: ClassVar[str] = "text/event-stream"
@@ -50,7 +65,7 @@ class SSEStream(AsyncStream[T_co]):
     media_types: ClassVar[frozenset[str]] = frozenset({"text/event-stream"})
 
     max_event: ClassVar[int] = MAX_EVENT
-    """The bytes that one event may have: 8 MiB."""
+    """The most bytes of one event, 8 MiB."""
 
     __slots__ = ("_again", "_decoder", "_direct_up_to", "_resumption", "_scope")
 
@@ -67,25 +82,33 @@ class SSEStream(AsyncStream[T_co]):
         self.check_options(until, reconnect)
         self._again = response.again
         self._resumption: Resumption | None = None
-        self._scope: Scope | None = None  # of the reconnect that is under way
+        self._scope: Scope | None = None  # of the current reconnect
         if reconnect:
             if self._again is None:
                 raise TypeError("reconnect needs a response that a client opened for streaming")
             self._resumption = Resumption(ReconnectPolicy() if reconnect is True else reconnect)
         super().__init__(response, cast_to, make_error=make_error, until=until, sleep=sleep)
-        # The longest text whose events may go to the decoder as bytes: looked at once for two questions.
+        # The longest text whose events may go to the decoder as bytes; -1 if none may.
         self._direct_up_to = self.max_event if self._direct else -1
 
     @classmethod
     def check_options(cls, until: object, reconnect: object) -> None:
-        """Raise `TypeError` for what is no function, and no way to reconnect."""
+        """Check the options before the request is sent.
+
+        Args:
+            until: A function of an event, or None.
+            reconnect: A bool, or a `ReconnectPolicy`.
+
+        Raises:
+            TypeError: An option has the wrong type.
+        """
         super().check_options(until, reconnect=False)
         if not isinstance(reconnect, bool | ReconnectPolicy):
             raise TypeError(f"reconnect must be a bool or a ReconnectPolicy, not {type(reconnect).__name__}")
 
     @property
     def last_event_id(self) -> str:
-        """The last event id of what was handed over: where a stream of your own would resume."""
+        """The ID of the last event that was yielded, to resume a stream from by yourself."""
         return self._last_id
 
     def _start(self) -> None:
@@ -134,37 +157,37 @@ class SSEStream(AsyncStream[T_co]):
                 raise
             cause = broken
         self._decoder.flush()
-        resumption.lost(self._decoder.last_event_id, self._decoder.retry)
+        resumption.disconnected(self._decoder.last_event_id, self._decoder.retry)
         await self._response.close()
         with Scope() as self._scope:
             return await self._resume(resumption, cause)
 
     async def close(self) -> None:
-        """Close the stream as `AsyncStream` does; a wait to reconnect, or a reconnect, ends too."""
+        """Close the stream as `AsyncStream.close` does. A pending reconnect ends too."""
         scope = self._scope
         if scope is not None and scope.task is not asyncio.current_task():
             scope.fire(lambda: self._consumed("was closed"))
         await super().close()
 
     async def _resume(self, resumption: Resumption, cause: APIError | None) -> bool:
-        """Open the next connection; whether it streams."""
+        """Open the next connection and return whether it streams."""
         while not resumption.exhausted:
             await self._pause(resumption.next_wait(cause))
             try:
                 response = await self._connect(resumption.headers)
-            except _WORTH_ANOTHER as error:
+            except _RETRIABLE as error:
                 if isinstance(error, APITimeoutError) and error.phase == "total":
                     raise
                 cause = error
             except (APIError, InvalidRequestError) as error:
                 raise self._given_up(resumption, error) from error
             else:
-                return await self._adopt(response, resumption)
+                return await self._continue_with(response, resumption)
         raise self._given_up(resumption, cause) from cause
 
     async def _connect(self, headers: Mapping[str, str]) -> AsyncAPIResponse[Any]:
         if self._again is None:
-            raise TypeError("This response cannot be asked for again")
+            raise TypeError("reconnect needs a response that a client opened for streaming")
         return await self._again(headers)
 
     async def _pause(self, seconds: float) -> None:
@@ -176,7 +199,7 @@ class SSEStream(AsyncStream[T_co]):
         if self._closed:
             raise self._consumed("was closed")
 
-    async def _adopt(self, response: AsyncAPIResponse[Any], resumption: Resumption) -> bool:
+    async def _continue_with(self, response: AsyncAPIResponse[Any], resumption: Resumption) -> bool:
         self._response = response
         if self._closed:
             raise self._consumed("was closed")
@@ -189,8 +212,8 @@ class SSEStream(AsyncStream[T_co]):
 
     def _given_up(self, resumption: Resumption, cause: Exception | None) -> APIStreamError:
         error = self._stream_error(
-            f"the stream was lost after {self._handed} events, "
-            f"and {resumption.attempts} reconnects in a row brought no more",
+            f"the stream broke after {self._handed} events, "
+            f"and {resumption.attempts} reconnects in a row brought no new one",
             reason=getattr(cause, "reason", "other"),
             final=True,
         )
@@ -201,10 +224,24 @@ class SSEStream(AsyncStream[T_co]):
 
 
 class JSONLStream(AsyncStream[T_co]):
-    """A stream of JSON lines: a value a line, blank lines passed over, the last line with or without an end.
+    """A stream of JSON lines: one value per line. Blank lines are skipped, and the last line needs no line
+    end.
 
-    A line that is no `T` raises `APIResponseValidationError`, which names its number. Servers call
-    such streams many things, ``application/json`` and ``text/plain`` among them; all are taken.
+    A line that does not fit `T` raises `APIResponseValidationError`, which names the line number. Servers use
+    many content types for such streams, such as ``application/json`` and ``text/plain``; all are accepted.
+
+    Args:
+        response: An unread response: its body is streamed.
+        cast_to: The type of one event's data. Plain data by default; ``bytes``, ``str`` and
+            `ServerSentEvent` give the data undecoded.
+        make_error: Creates the error to raise for an event that reports one. An `APIStreamError` by default.
+        until: A function of a `ServerSentEvent` that returns True for the event that ends the stream. None
+            (the default) recognises ``[DONE]`` only.
+        reconnect: Must be False (the default): JSON lines have no event IDs to resume from.
+        sleep: Unused: nothing waits. `asyncio.sleep` by default.
+
+    Raises:
+        TypeError: An argument has the wrong type.
     """
 
     accept: ClassVar[str] = (
@@ -229,7 +266,7 @@ class JSONLStream(AsyncStream[T_co]):
     )
 
     max_line: ClassVar[int] = MAX_LINE
-    """The bytes that one line may have: 8 MiB."""
+    """The most bytes of one line, 8 MiB."""
 
     __slots__ = ("_before", "_decoder")
 

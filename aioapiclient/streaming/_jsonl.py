@@ -1,4 +1,4 @@
-"""JSON lines without I/O: bytes in, the lines that are not blank out, each still as bytes."""
+"""JSON lines without I/O: bytes in, non-blank lines out, each as bytes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class JSONLDecoder:
 
     def __init__(self, *, max_line: int = MAX_LINE) -> None:
         self.numbers: Sequence[int] = ()
-        """The numbers, from 1 and blank lines counted, of the lines that came last."""
+        """The line numbers of the lines returned last, from 1, with blank lines counted."""
         self.failed: bool = False
         """Whether the next call raises: a line passed the bound after others that were whole."""
         self._max_line = max_line
-        self._buffer = bytearray()  # of the line that is not whole yet
+        self._buffer = bytearray()  # of the incomplete line
         self._seen = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
@@ -62,7 +62,11 @@ class JSONLDecoder:
         return lines
 
     def flush(self) -> list[bytes]:
-        """Return the last line, if the stream ended without ending it."""
+        """Return the last line, if the stream ended without a line end.
+
+        Raises:
+            ValueError: The line is larger than the bound.
+        """
         if self.failed:
             raise self._too_large()
         text = bytes(self._buffer)

@@ -1,4 +1,4 @@
-"""How a broken event stream is resumed: how often, after which wait, and what it may repeat."""
+"""How a broken event stream is resumed: how often, after which wait, and without repeating events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._sse import ServerSentEvent
 
 __all__ = ["ReconnectPolicy", "Resumption"]
 
-_SHORTEST_NAMED_WAIT = 0.1  # seconds; what a server's ``retry: 0`` is taken for
+_SHORTEST_NAMED_WAIT = 0.1  # seconds; used for a server's ``retry: 0``
 
 
 def _full_jitter() -> Callable[[float], float]:
@@ -24,27 +24,29 @@ def _full_jitter() -> Callable[[float], float]:
 
 
 class ReconnectPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How an `SSEStream` reconnects; ``reconnect=True`` is all of the defaults.
+    """How an `SSEStream` reconnects. ``reconnect=True`` uses the defaults. The fields are its arguments.
 
-    Raises `InvalidRequestError` for values that make no sense.
+    Raises:
+        InvalidRequestError: A value is out of range.
+        TypeError: A value has the wrong type.
     """
 
     max_attempts: int = 5
-    """Reconnects in a row that bring no new event, before the stream is given up."""
+    """The most reconnects in a row without a new event. 5 by default; then the stream raises."""
 
     wait: float = 1.0
-    """Seconds before the first of them, while the server names none with ``retry``; doubled each time.
+    """Seconds before the first reconnect, doubled each time. 1 by default; the server's ``retry`` wins.
 
-    Browsers wait 3 to 5; a service has few streams, and wants little lost.
+    Browsers use 3 to 5 s; services hold fewer streams and prefer to reconnect sooner.
     """
 
     max_wait: float = 30.0
-    """The longest wait in seconds, before jitter; a server that names a longer one gets this."""
+    """The longest wait in seconds, before jitter. 30 by default. It also caps the server's ``retry``."""
 
     jitter: Callable[[float], float] = msgspec.field(default_factory=_full_jitter)
-    """What is added to a wait, so that clients do not come back all at once: 0 to as much again.
+    """A function of the wait: the seconds to add to it, so that clients do not reconnect in lockstep.
 
-    Added and not taken away: no client returns before the time that the server named.
+    Uniform in [0, wait] by default. It is added, so no client returns before the time that the server set.
     """
 
     def __post_init__(self) -> None:
@@ -54,7 +56,7 @@ class ReconnectPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resumption:
-    """The state of one stream over its connections: attempts, and what a server may send again."""
+    """The state of one stream across its connections: attempts, and events that a server may repeat."""
 
     __slots__ = ("_count", "_id", "_policy", "_replays", "_retry", "_steps", "attempts", "last_event_id")
 
@@ -65,24 +67,23 @@ class Resumption:
         self._policy = policy
         self._retry: int | None = None
         self._steps: Generator[Any, Any, None] | None = None
-        # The id that an event named last, how many events in a row named it, and how many of them
-        # the server may still send again.
+        # The last event ID, how many events in a row had it, and how many of them may still be repeated.
         self._id = ""
         self._count = 0
         self._replays = 0
 
     @property
     def exhausted(self) -> bool:
-        """Whether the next attempt would be one too many."""
+        """Whether no further attempt is allowed."""
         return self.attempts >= self._policy.max_attempts
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the next connection sends besides (HTML §9.2.3)."""
+        """The additional headers of the next connection (HTML §9.2.3)."""
         return {"Last-Event-ID": self.last_event_id} if self.last_event_id else {}
 
-    def lost(self, last_event_id: str, retry: int | None) -> None:
-        """Take over what the last connection knew: the last event id, and milliseconds to wait."""
+    def disconnected(self, last_event_id: str, retry: int | None) -> None:
+        """Record what the broken connection knew: the last event ID, and the milliseconds to wait."""
         self.last_event_id = last_event_id
         self._replays = self._count
         if retry is not None and retry != self._retry:
@@ -90,7 +91,7 @@ class Resumption:
             self._steps = None
 
     def next_wait(self, cause: BaseException | None) -> float:
-        """Begin an attempt: the seconds to wait before it."""
+        """Begin an attempt and return the seconds to wait before it."""
         self.attempts += 1
         policy = self._policy
         if self._steps is None:
@@ -104,7 +105,7 @@ class Resumption:
         return wait + policy.jitter(wait)
 
     def new(self, events: list[ServerSentEvent]) -> list[ServerSentEvent]:
-        """*events* without those that came before the break already.
+        """Return *events* without those that arrived before the break.
 
         A server may start with the event that Last-Event-ID names, instead of the one after it.
         """
@@ -123,7 +124,7 @@ class Resumption:
         return kept
 
     def progressed(self) -> None:
-        """A new event came."""
+        """Record that a new event arrived."""
         self.attempts = 0
         self._replays = 0
         self._steps = None

@@ -1,4 +1,4 @@
-"""`AsyncStream`: from the bytes of a response to typed events, and what ends that."""
+"""`AsyncStream`: decode the bytes of a response to typed events, until one of them ends the stream."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ _FAILED: Final = object()
 _UNREAD: Final = (*FAILURES, DecodeError)
 _PASSED: Final = object()
 _NO_CONTENT: Final = frozenset({204, 205})
-# After its last event a stream owes the end of its framing, a few bytes that are mostly there already.
+# After its last event a stream still sends the end of its framing: a few bytes, mostly there already.
 _DRAIN_SECONDS: Final = 0.1
 _DRAIN_BYTES: Final = 64 << 10
 _EXCERPT: Final = 200  # characters, as in any `APIResponseValidationError`
 
 
 def stream_error(event: ServerSentEvent, response: AsyncAPIResponse[Any]) -> APIStreamError:
-    """The error for an event that reports one: its body decoded, its ``type`` from there."""
+    """Return the error for an event that reports one, with its decoded body and its ``type``."""
     request = response.request
     settings = request.settings
     body = decode_error_body(
@@ -69,7 +69,7 @@ def stream_error(event: ServerSentEvent, response: AsyncAPIResponse[Any]) -> API
 
 
 def _error_type(body: Any) -> str | None:
-    """The ``type`` under ``error``, or else that of the body, where ``"error"`` would say nothing."""
+    """Return the ``type`` under ``error``, else that of the body, unless that is just ``"error"``."""
     inner, outer = (_member(_member(body, "error"), "type"), _member(body, "type"))
     kind = inner if isinstance(inner, str) else outer
     return kind if isinstance(kind, str) and (kind is inner or kind != "error") else None
@@ -80,29 +80,43 @@ def _member(value: Any, name: str) -> Any:
 
 
 class AsyncStream(Generic[T_co]):
-    """The events of a response as they come, each as `T`; iterate it once, with ``async for``.
+    """The events of a response as they arrive, each decoded to `T`. Iterate over it once, with ``async for``.
 
-    `SSEStream` and `JSONLStream` are its framings. One of your own says what it accepts and how
-    bytes become events: override ``accept``, ``media_types`` and ``_feed``.
+    `SSEStream` and `JSONLStream` are its framings. For one of your own, override ``accept``, ``media_types``
+    and ``_feed``.
 
-    An event with the data ``[DONE]`` ends it, and so does one that *until* recognises; neither is
-    handed over. One named ``ping``, or without data, is a sign of life and passed over, and so is an
-    event of an unknown tag, where `T` is a union of tagged Structs: `skipped` counts those.
+    An event with the data ``[DONE]`` ends the stream, and so does one for which *until* returns True; neither
+    is yielded. Skipped are events named ``ping``, events without data and, where `T` is a union of tagged
+    Structs, events with an unknown tag: `skipped` counts the latter.
 
-    Iterating raises `APIStreamError` when the stream breaks, what *make_error* makes of an ``error``
-    event, `APIResponseValidationError` for one that is no `T`, and for a response that is no such
-    stream; `APITimeoutError` when the call's ``total`` runs out, `ClientClosedError`, and
-    `StreamConsumedError` when it was iterated before, or is used outside of its ``async with``.
+    Iterating raises `APIStreamError` when the stream breaks, the error of *make_error* for an ``error``
+    event, `APIResponseValidationError` for an event that does not fit `T` and for a response that is not
+    such a stream, `APITimeoutError` when the call's ``total`` limit is reached, `ClientClosedError` when
+    the client is closed, and `StreamConsumedError` when the stream was iterated before or is used outside
+    its ``async with`` block.
+
+    Args:
+        response: An unread response: its body is streamed.
+        cast_to: The type of one event's data. Plain data by default; ``bytes``, ``str`` and
+            `ServerSentEvent` give the data undecoded.
+        make_error: Creates the error to raise for an event that reports one. An `APIStreamError` by default.
+        until: A function of a `ServerSentEvent` that returns True for the event that ends the stream. None
+            (the default) recognises ``[DONE]`` only.
+        reconnect: Must be False (the default) here: only an `SSEStream` can reconnect.
+        sleep: An async function that waits a number of seconds. `asyncio.sleep` by default.
+
+    Raises:
+        TypeError: An argument has the wrong type.
     """
 
     accept: ClassVar[str] = "*/*"
-    """What goes into the Accept header."""
+    """The Accept header of the request."""
 
     request_headers: ClassVar[Mapping[str, str]] = {}
-    """What else the request says, unless the caller does."""
+    """Other headers of the request, unless the caller sets them."""
 
     media_types: ClassVar[frozenset[str]] = frozenset()
-    """The content types that are streams of this framing; a response that names none is taken for one."""
+    """The content types of this framing. A response without a Content-Type is accepted as well."""
 
     __slots__ = (
         "_begun",
@@ -154,19 +168,27 @@ class AsyncStream(Generic[T_co]):
         self._closed = False
         self._closer: asyncio.Task[Any] | None = None
         self._left = False  # the block that it was opened for
-        self._stopped = False  # no event is handed over any more
+        self._stopped = False  # no more events are yielded
         self._ended = False  # no more events
         self._exhausted = False  # no more bytes
         self._handed = 0
-        self._passed = 0  # events that were not handed over
+        self._passed = 0  # events that were not yielded
         self._skipped = 0
         self._last_id = ""
         self._waiting = False  # for the next bytes
-        self._begun = False  # the last one: `__del__` looks whether it is there
+        self._begun = False  # set last: `__del__` checks whether it exists
 
     @classmethod
     def check_options(cls, until: object, reconnect: object) -> None:
-        """Raise `TypeError` for what cannot be; a client asks before it sends anything."""
+        """Check the options before the request is sent.
+
+        Args:
+            until: A function of an event, or None.
+            reconnect: Whether to reconnect.
+
+        Raises:
+            TypeError: *until* is not a function, or *reconnect* is set on a stream that cannot reconnect.
+        """
         if until is not None and not callable(until):
             raise TypeError(f"until must be a function of an event, not {type(until).__name__}")
         if reconnect:
@@ -177,35 +199,42 @@ class AsyncStream(Generic[T_co]):
 
     @property
     def response(self) -> AsyncAPIResponse[Any]:
-        """The response that is streamed; after a reconnect the newest."""
+        """The response that is streamed; after a reconnect, the newest one."""
         return self._response
 
     @property
     def skipped(self) -> int:
-        """How many events had a tag that `T` does not know; `events` shows them."""
+        """How many events were skipped because `T` does not know their tag. `events` yields them."""
         return self._skipped
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called, or the ``async with`` block was left.
 
-        False after a stream that came to its end, until then.
+        False after the stream has ended by itself, until then.
         """
         return self._closed
 
     def __aiter__(self) -> AsyncIterator[T_co]:
-        # An async generator each time: left with ``break``, it dies at once, and closes the connection.
+        # A new async generator each time: a ``break`` ends it immediately, which closes the connection.
         return self._iterate(self._payloads, unguarded(self._decode))
 
     def events(self) -> AsyncIterator[ServerSentEvent]:
-        """All events, undecoded: unknown ones, signs of life, errors, and the one that ends the stream."""
+        """Iterate over all events, undecoded, including unknown ones, pings, errors, and the one that ends
+        the stream.
+
+        Raises:
+            APIStreamError: The stream broke.
+            APIResponseValidationError: The response is not such a stream.
+            StreamConsumedError: The stream was iterated before.
+        """
         return self._iterate(self._raw_events, _itself)
 
     async def close(self) -> None:
-        """Give the connection back if the stream has ended, else close it. Safe to call again.
+        """Release the connection if the stream has ended, else close it. Safe to call again.
 
-        Call it from any task of the loop: a task that iterates the stream gets no further event, and
-        its loop ends as if the stream had ended. `closed` tells the two apart.
+        Call it from any task of the loop: a task that iterates over the stream receives no further event,
+        and its loop ends as if the stream had ended. `closed` tells the two apart.
         """
         if not self._closed:
             self._closer = asyncio.current_task()
@@ -215,7 +244,7 @@ class AsyncStream(Generic[T_co]):
         await self._response.close()
 
     async def aclose(self) -> None:
-        """Call `close`; `contextlib.aclosing` asks for this name."""
+        """Call `close`, under the name that `contextlib.aclosing` expects."""
         await self.close()
 
     async def __aenter__(self) -> Self:
@@ -242,25 +271,26 @@ class AsyncStream(Generic[T_co]):
     # --- for framings
 
     def _start(self) -> None:
-        """A connection begins: the place to make a decoder."""
+        """Prepare for a new connection: create the decoder here."""
 
     def _feed(self, chunk: bytes) -> Sequence[ServerSentEvent]:
-        """The events that *chunk* completes; it is empty at the end of the body, and only there.
+        """Return the events that *chunk* completes. It is empty at the end of the body, and only there.
 
-        Raises `ValueError` for an event above the bound.
+        Raises:
+            ValueError: An event is larger than the bound.
         """
         raise NotImplementedError
 
     def _payloads(self, chunk: bytes) -> Iterable[Any]:
-        """What typed iteration decodes, of the events that *chunk* completes."""
+        """Return the data to decode of the events that *chunk* completes."""
         return self._sift(self._feed(chunk))
 
     def _place(self, index: int) -> str:
-        """The name of an event for messages; *index* counts all, from 0."""
+        """Return the name of an event for messages; *index* counts all events, from 0."""
         return f"event {index + 1}"
 
     def _accepts(self, media: str) -> bool:
-        """Whether a response of this media type is such a stream."""
+        """Return whether a response of this media type is such a stream."""
         return media in self.media_types
 
     # --- from events to values
@@ -307,9 +337,9 @@ class AsyncStream(Generic[T_co]):
             await self._response.close()
 
     def _may_begin(self) -> bool:
-        """Whether there is something to iterate; `StreamConsumedError` for a mistake.
+        """Return whether to iterate; raise `StreamConsumedError` for a misuse.
 
-        It is none if another task closed the stream before this one came to its loop.
+        It is not a misuse if another task closed the stream before this one started its loop.
         """
         if self._begun or (self._closed and (self._left or self._closer is asyncio.current_task())):
             raise self._misused()
@@ -317,14 +347,14 @@ class AsyncStream(Generic[T_co]):
         return not self._closed
 
     async def _finish(self) -> None:
-        """After the last event: leave the connection as it can be used again."""
+        """Leave the connection reusable after the last event."""
         if self._left:
             raise self._misused()
         if not self._exhausted:
             await self._read_soon(_DRAIN_BYTES)
 
     def _fail(self, error: Exception, handed: int, received: int) -> None:
-        """Raise what *error* means for the one who iterates: nothing, if somebody else closed the stream."""
+        """Raise what *error* means for the iterating task: nothing, if another task closed the stream."""
         if self._closed:
             if self._left:
                 raise self._misused() from None
@@ -345,7 +375,7 @@ class AsyncStream(Generic[T_co]):
         return decoder_for(cast_to, "application/json", settings.strict, settings.dec_hook, settings.decoders)
 
     def _sift(self, events: Iterable[ServerSentEvent]) -> Iterable[Any]:
-        """What is to be decoded of *events*: ends, errors and signs of life are taken out."""
+        """Yield the data to decode of *events*, without ends, errors and pings."""
         whole = self._cast_to is ServerSentEvent
         for event in events:
             self._last_id = event.id
@@ -364,7 +394,7 @@ class AsyncStream(Generic[T_co]):
                 yield event.raw
 
     def _look_for_error(self, data: bytes) -> None:
-        """Raise the error that the object *data* reports, unless the value that it decodes to has it."""
+        """Raise the error that the object *data* reports, unless the decoded value has it."""
         with suppress(DecodeError):  # the second look says what that is
             if drops_error(self._decode(data)):
                 raise self._make_error(ServerSentEvent("error", data), self._response)
@@ -382,7 +412,7 @@ class AsyncStream(Generic[T_co]):
         return _is_done(event.raw) or (self._until is not None and self._until(event))
 
     def _second_look(self, data: bytes) -> Any:
-        """What an event is that is no `T`: an end, an error, of an unknown tag, or a mistake."""
+        """Classify an event that does not fit `T`: an end, an error, an unknown tag, or invalid data."""
         try:
             return self._decode(data)
         except DecodeError as error:
@@ -408,7 +438,7 @@ class AsyncStream(Generic[T_co]):
     # --- the connection
 
     async def _open(self, response: AsyncAPIResponse[Any]) -> None:
-        """Make sure that *response* is such a stream; one without content is over."""
+        """Check that *response* is such a stream. One without content has ended."""
         self._start()
         if response.status in _NO_CONTENT:
             self._ended = self._exhausted = True
@@ -421,16 +451,16 @@ class AsyncStream(Generic[T_co]):
             raise error
 
     async def _goes_on(self) -> bool:
-        """Whether there is more after the end of the body: another connection."""
+        """Return whether another connection continues the stream after the end of the body."""
         if await self._resumed(None):
             return True
         self._ended = self._exhausted = True
         return False
 
     async def _resumed(self, error: APIError | None) -> bool:
-        """Whether the stream goes on, on another connection, after its end (None) or its break.
+        """Return whether another connection continues the stream after its end (None) or its break.
 
-        Raises what *error* means for the stream, if it does not.
+        Raises what *error* means for the stream otherwise.
         """
         if error is None:
             return False
@@ -454,7 +484,7 @@ class AsyncStream(Generic[T_co]):
         return APIStreamError(f"{label}: {what}", request=response.request, retries_taken=retries, **facts)
 
     async def _read_soon(self, most: int) -> bytes:
-        """What comes within a moment, to the end of the body, or to *most* bytes and a piece."""
+        """Read briefly: to the end of the body, or until *most* bytes were read."""
         read = bytearray()
         given_up = self._consumed("was given up")
         timer = asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self._response.abort, given_up)
@@ -470,7 +500,7 @@ class AsyncStream(Generic[T_co]):
         return StreamConsumedError(f"{self._response.request.label}: the stream {what}")
 
     def _misused(self) -> StreamConsumedError:
-        """What is wrong with iterating it now."""
+        """Return the error that says why the stream cannot be iterated now."""
         if self._left:
             return self._consumed("was used outside its `async with` block; iterate it inside")
         if self._begun:
@@ -490,7 +520,7 @@ def _text(data: bytes) -> str:
 
 
 def _refuses_done(decode: Callable[[Any], Any]) -> bool:
-    """Whether the end mark is no value of the type: it is none of JSON, and one of any text."""
+    """Return whether the end mark is invalid for the type: it is not JSON, but it is valid text."""
     try:
         decode(_DONE)
     except DecodeError:
@@ -510,12 +540,12 @@ def _plain(data: bytes) -> Any:
 
 
 def _is_lone_error(plain: Any) -> bool:
-    """Whether it is ``{"error": ...}`` and nothing else, as servers write that send no event names."""
+    """Return whether it is just ``{"error": ...}``, which servers without event names send."""
     return isinstance(plain, dict) and [*plain] == ["error"] and isinstance(plain["error"], dict | str)
 
 
 def _has_unknown_tag(plain: Any, cast_to: Any) -> bool:
-    """Whether it is of a variant that the union *cast_to* does not have."""
+    """Return whether it is a variant that the union *cast_to* does not have."""
     found: Any = None
     known: set[Any] = set()
     for member in members(cast_to):
