@@ -1,4 +1,4 @@
-"""Check what a page class names when it is first used: a wrong name would end a list early, silently."""
+"""Check a page class on its first use: a wrong field name would silently end a list early."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ._codecs.open import members
 
 __all__ = ["check_page_class"]
 
-_WAYS: Final = ("params", "json", "headers")  # what send_in may say
+_WAYS: Final = ("params", "json", "headers")  # the values of send_in
 _SCALARS: Final = frozenset({str, bytes, bool, int, float, type(None)})
 
 
 @lru_cache(maxsize=256)
 def check_page_class(cls: type[msgspec.Struct], own_items: bool) -> None:
-    """Raise `TypeError` for a class variable that nothing reads, or that leads to no field.
+    """Raise `TypeError` for a class variable that nothing reads, or that names no field.
 
     Args:
         cls: The page class.
-        own_items: Whether it finds its items by a method of its own, so that ``items_field`` is unused.
+        own_items: Whether it overrides how items are found, so that ``items_field`` is unused.
 
     """
     known = _class_variables(cls)
@@ -54,7 +54,7 @@ def _definer(cls: type, name: str) -> type:
 
 
 def _class_variables(cls: type[msgspec.Struct]) -> dict[str, Any]:
-    """The class variables of our page classes that *cls* has, with their defaults."""
+    """Return the class variables that *cls* has from our page classes, with their defaults."""
     return {
         name: value
         for base in reversed(cls.__mro__)
@@ -65,7 +65,7 @@ def _class_variables(cls: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def _given(cls: type[msgspec.Struct]) -> Iterator[str]:
-    """The names of the class variables that the user's classes set, and that no code of theirs reads."""
+    """Yield the names of class variables that the user's classes set and none of their code reads."""
     own = [base for base in cls.__mro__ if not _is_ours(base)]
     read = {name for base in own for value in vars(base).values() for name in _names_in(value)}
     for base in own:
@@ -75,7 +75,7 @@ def _given(cls: type[msgspec.Struct]) -> Iterator[str]:
 
 
 def _names_in(value: object) -> Iterator[str]:
-    """The names that a method, or a property, mentions."""
+    """Yield the names that a method or a property mentions."""
     inner: Any = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
     function = inspect.unwrap(inner)
     waiting = [getattr(function, "__code__", None)]
@@ -126,13 +126,13 @@ def _missing(cls: type[msgspec.Struct], segment: str, path: str) -> str:
     if path in fields:
         return f"that is a name in the body; the field is {fields[path]!r}"
     if path.partition(".")[0] != segment:
-        return f"there is no {segment!r} that deep down"
+        return f"there is no {segment!r} at that depth"
     close = get_close_matches(segment, cls.__struct_fields__, n=1)
     return f"there is no such field; {f'did you mean {close[0]!r}?' if close else 'declare it'}"
 
 
 def _after(kind: Any, name: str) -> Any:
-    """The type of what *name* is in a value of type *kind*: None if there is nothing, `Any` if anything."""
+    """Return the type of member *name* in a value of type *kind*: None if it has none, `Any` if unknown."""
     origin: Any = get_origin(kind) or kind
     if origin in _SCALARS or origin is Literal:
         return None
@@ -157,9 +157,9 @@ def _field_type(kind: Any, origin: Any, name: str) -> Any:
             found = {field.name: field.type for field in msgspec.structs.fields(kind)}
         else:
             found = get_type_hints(origin, include_extras=True)
-    except Exception:  # a name that does not resolve here; msgspec reports it better
+    except Exception:  # an unresolvable name; msgspec reports it better
         return Any
     if name in found:
-        # A parameter that was not filled in may be anything.
+        # An unbound type parameter may be anything.
         return Any if isinstance(found[name], TypeVar) else found[name]
     return Any if hasattr(origin, name) else None

@@ -1,6 +1,6 @@
-"""The kinds of pages: numbered, by offset, by cursor, by the URL of the next, by a Link header.
+"""The kinds of pages: numbered, by offset, by cursor, by the URL of the next page, by a Link header.
 
-Each says where in a page, or in the request for it, stands what the next one is asked for with.
+Each finds in a page, or in the request for it, what the request for the next page needs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
-from ._pagination import AsyncPage, PageInfo, SendIn, asked, look_up, send_with
+from ._pagination import AsyncPage, PageInfo, SendIn, look_up, request_param, send_with
 from ._response import AsyncAPIResponse
 from .errors import InvalidRequestError
 
@@ -21,21 +21,21 @@ T = TypeVar("T")
 class NumberedPage(AsyncPage[T]):
     """Pages with numbers: ``?page=2`` follows ``?page=1``, until a page is empty.
 
-    Declare ``total_pages`` in a subclass, and the empty page is not asked for. A field ``page``, if
-    you declare it, is believed above the number that was asked for.
+    Declare ``total_pages`` in a subclass to avoid the request for the empty page. If you declare a field
+    ``page``, it overrides the number in the request.
     """
 
     has_more: bool | None = None
-    """False ends the list."""
+    """False ends the list. None, the default, does not decide."""
 
     page_param: ClassVar[str] = "page"
-    """The parameter that has the number."""
+    """The parameter that carries the number."""
 
     first_page: ClassVar[int] = 1
-    """The number of the first page, when the call names none."""
+    """The number of the first page if the call gives none. 1 by default."""
 
     send_in: ClassVar[SendIn] = "params"
-    """Where the parameter goes: the query, the JSON body (dots in its name go deeper), or the headers."""
+    """Where to send the parameter: the query, the JSON body (dots in its name go deeper), or the headers."""
 
     page_field: ClassVar[str] = "page"
     total_pages_field: ClassVar[str] = "total_pages"
@@ -44,7 +44,7 @@ class NumberedPage(AsyncPage[T]):
     takes_array: ClassVar[bool] = True
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """Return how to ask for the page after this one; None on the last page.
+        """Return how to request the page after this one; None on the last page.
 
         Args:
             response: The response of this page.
@@ -63,21 +63,21 @@ class NumberedPage(AsyncPage[T]):
 
 
 class OffsetPage(AsyncPage[T]):
-    """Pages by offset: ``?offset=`` counts on by as many items as came, until a page is empty.
+    """Pages by offset: ``?offset=`` grows by the number of items on each page, until a page is empty.
 
-    Declare ``total`` in a subclass, and the empty page is not asked for. A field ``offset``, if you
-    declare it, is believed above the offset that was asked for. A page shorter than what was asked for
-    ends nothing: servers cap what one may ask for.
+    Declare ``total`` in a subclass to avoid the request for the empty page. If you declare a field
+    ``offset``, it overrides the offset in the request. A page with fewer items than requested does not end
+    the list, since servers cap the page size.
     """
 
     has_more: bool | None = None
-    """False ends the list."""
+    """False ends the list. None, the default, does not decide."""
 
     offset_param: ClassVar[str] = "offset"
-    """The parameter that has the offset; 0 when the call names none."""
+    """The parameter that carries the offset; 0 if the call gives none."""
 
     send_in: ClassVar[SendIn] = "params"
-    """Where the parameter goes: the query, the JSON body (dots in its name go deeper), or the headers."""
+    """Where to send the parameter: the query, the JSON body (dots in its name go deeper), or the headers."""
 
     offset_field: ClassVar[str] = "offset"
     total_field: ClassVar[str] = "total"
@@ -86,7 +86,7 @@ class OffsetPage(AsyncPage[T]):
     takes_array: ClassVar[bool] = True
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """Return how to ask for the page after this one; None on the last page.
+        """Return how to request the page after this one; None on the last page.
 
         Args:
             response: The response of this page.
@@ -104,37 +104,37 @@ class OffsetPage(AsyncPage[T]):
 
 
 class CursorPage(AsyncPage[T]):
-    """Pages by cursor: ``next_cursor`` of one is the parameter ``cursor`` of the next; null or "" ends.
+    """Pages by cursor: ``next_cursor`` of one page is the parameter ``cursor`` of the next; null or "" ends.
 
-    ``has_more`` is believed above the cursor; true without a cursor raises
-    `APIResponseValidationError`, for the rest of the list would be lost. With ``back_param`` and
-    ``back_field`` a call that gives the former (``before_id``) is walked backwards. An empty page with
-    a cursor is no end: servers that filter give such pages.
+    ``has_more`` overrides the cursor; true without a cursor raises `APIResponseValidationError`, since the
+    rest of the list would be missing. With ``back_param`` and ``back_field``, a call that passes the former
+    (``before_id``) goes backwards. An empty page with a cursor does not end the list: servers that filter
+    send such pages.
     """
 
     next_cursor: str | None = None
-    """What to ask the next page with."""
+    """The cursor of the next page; null or "" on the last."""
 
     has_more: bool | None = None
-    """False ends the list, whatever the cursor."""
+    """False ends the list, whatever the cursor. None, the default, leaves it to the cursor."""
 
     cursor_param: ClassVar[str] = "cursor"
-    """The parameter that takes the cursor."""
+    """The parameter that carries the cursor."""
 
     back_param: ClassVar[str | None] = None
-    """The parameter that takes it when walking backwards."""
+    """The parameter that carries the cursor backwards. None by default."""
 
     back_field: ClassVar[str | None] = None
-    """Where the cursor for that is."""
+    """The field with the cursor for going backwards. None by default."""
 
     send_in: ClassVar[SendIn] = "params"
-    """Where the parameter goes: the query, the JSON body (dots in its name go deeper), or the headers."""
+    """Where to send the parameter: the query, the JSON body (dots in its name go deeper), or the headers."""
 
     cursor_field: ClassVar[str] = "next_cursor"
     has_more_field: ClassVar[str] = "has_more"
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """Return how to ask for the page after this one; None on the last page.
+        """Return how to request the page after this one; None on the last page.
 
         Args:
             response: The response of this page.
@@ -143,28 +143,32 @@ class CursorPage(AsyncPage[T]):
         if has_more is False:
             return None
         param, field = self.cursor_param, self.cursor_field
-        if self.back_param and self.back_field and asked(self, self.back_param, self.send_in) is not None:
+        if (
+            self.back_param
+            and self.back_field
+            and request_param(self, self.back_param, self.send_in) is not None
+        ):
             param, field = self.back_param, self.back_field
         cursor = look_up(self, field)
         if cursor is None or cursor is msgspec.UNSET or cursor == "":
             if has_more is True:
                 raise response.validation_error(
-                    f"there is more, but `{field}` has no cursor to ask for it with"
+                    f"`{self.has_more_field}` is true, but `{field}` has no cursor for the next page"
                 )
             return None
         return send_with(self, self.send_in, param, cursor)
 
 
 class NextURLPage(AsyncPage[T]):
-    """Pages that name the URL of the next: ``next``, absolute or relative; null or "" ends."""
+    """Pages with the URL of the next one in ``next``, absolute or relative; null or "" ends the list."""
 
     next: str | None = None
-    """Where the next page is."""
+    """The URL of the next page; null or "" on the last."""
 
     next_field: ClassVar[str] = "next"
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """Return how to ask for the page after this one; None on the last page.
+        """Return how to request the page after this one; None on the last page.
 
         Args:
             response: The response of this page.
@@ -174,18 +178,18 @@ class NextURLPage(AsyncPage[T]):
 
 
 class LinkHeaderPage(AsyncPage[T]):
-    """Pages whose response has the next in a Link header with ``rel="next"`` (RFC 8288).
+    """Pages with the URL of the next one in a Link header, ``rel="next"`` (RFC 8288).
 
-    The body may be a bare array of the items, which ``data`` has then.
+    The body may be a bare array of the items, which is then in ``data``.
     """
 
     relation: ClassVar[str] = "next"
-    """The relation of the link that leads on."""
+    """The relation of the link to the next page."""
 
     takes_array: ClassVar[bool] = True
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """Return how to ask for the page after this one; None on the last page.
+        """Return how to request the page after this one; None on the last page.
 
         Args:
             response: The response of this page.
@@ -200,11 +204,9 @@ def _look_up_number(page: AsyncPage[Any], field: str) -> int | None:
 
 
 def _asked_number(page: AsyncPage[Any], name: str, send_in: SendIn) -> int | None:
-    value = asked(page, name, send_in)
+    value = request_param(page, name, send_in)
     try:
         return None if value is None else int(value)
     except (TypeError, ValueError):
         pass
-    raise InvalidRequestError(
-        f"The parameter {name!r} is no number, and {type(page).__name__} counts with it"
-    )
+    raise InvalidRequestError(f"The parameter {name!r} must be a whole number for {type(page).__name__}")

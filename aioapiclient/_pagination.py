@@ -1,15 +1,15 @@
-"""Pages: a list that a server gives out in pieces, walked item by item or page by page.
+"""Pages: iterate over a paginated list, item by item or page by page.
 
-`AsyncPaginator` walks; a page class knows what comes next, and `_pages` has the usual kinds of them. The
-two meet in `PageInfo`, which says what differs in the request for the next page. Of the client this
-module needs one function, which sends the request for a page; so every page passes the whole chain,
-with its own retries and deadline, and a link to another origin meets what any absolute URL meets there.
+`AsyncPaginator` walks; a page class knows which request comes next, and `_pages` has the usual kinds. The
+two meet in `PageInfo`, which says how the request for the next page differs. This module needs one function
+of the client, which sends the request for a page: so every page passes the whole chain, with its own
+retries and deadline, and a link to another origin is treated like any absolute URL.
 
-A page is a msgspec Struct, decoded straight from the body. Where it came from (the response, the
-request, the walk) lies in its ``__dict__``, which Structs with ``dict=True`` have and msgspec itself
-never looks at: it is no part of the wire format, of ``==``, ``repr`` and ``asdict``, it goes with
-the page, and it costs 0.2 us and 200 bytes a page. A table beside the pages would need them to hash,
-and a wrapper would not be the Struct that people asked for.
+A page is a msgspec Struct, decoded straight from the body. Its origin (the response, the request,
+the walk) is in its ``__dict__``, which Structs with ``dict=True`` have and msgspec ignores: it is not part
+of the wire format, ``==``, ``repr`` or ``asdict``, it lives as long as the page, and it costs 0.2 us and
+200 bytes per page. A separate table would need hashable pages, and a wrapper would not be the Struct that
+the caller asked for.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ __all__ = [
     "PageInfo",
     "PageMaker",
     "SendIn",
-    "asked",
     "look_up",
+    "request_param",
     "send_with",
 ]
 
@@ -69,48 +69,48 @@ PageT = TypeVar("PageT", bound="AsyncPage[Any]")
 PageT_co = TypeVar("PageT_co", bound="AsyncPage[Any]", covariant=True)
 
 FetchPage: TypeAlias = Callable[[str, str | URL, Any, RequestOptions], Awaitable[AsyncAPIResponse[Any]]]
-"""Sends the request for one page: method, path, what to decode to, options."""
+"""Sends the request for one page: method, path, type to decode to, options."""
 
 _RESPONSE: Any = AsyncAPIResponse  # subscripted with types that are made at run time
 
 
 class PageMaker(Protocol[T, PageT_co]):
-    """A page class, as checkers see it: ``NumberedPage`` with a model of T is ``NumberedPage[T]``.
+    """A page class, as type checkers see it: ``NumberedPage`` with a model of T is ``NumberedPage[T]``.
 
-    Python's types cannot say "this class, of that"; a generic class is a generic function too, though,
+    Python's types cannot express "this class, subscripted". But a generic class is a generic function too,
     and a function's result may depend on its argument. Every page class takes ``data``, a list of T.
     """
 
     def __call__(self, *, data: list[T]) -> PageT_co:
-        """Make a page."""
+        """Create a page."""
         ...
 
 
 class PageInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What differs in the request for the next page; all else stays as it was asked for."""
+    """How the request for the next page differs from the current one. The rest stays the same."""
 
     params: Mapping[str, Any] = {}
-    """Query parameters, laid over the request's; `OMIT` removes one."""
+    """Query parameters to merge over the request's; `OMIT` removes one. None by default."""
 
     url: str | URL | None = None
-    """In place of the path, resolved against the response's URL (RFC 3986 §5.2), sent byte for byte.
+    """Replaces the path; resolved against the response's URL (RFC 3986 §5.2) and sent byte for byte.
 
-    Of the request's own parameters those that it does not name are appended, if it leads to the same
-    origin. Where it leads elsewhere, nothing of the first call goes along that is personal.
+    On the same origin, the request's own parameters are appended unless the URL has them already. On another
+    origin, no parameter, body or credential of the first call is sent.
     """
 
     json: Mapping[str, Any] = {}
-    """Members, laid over the JSON object that is sent; `OMIT` removes one."""
+    """Members to merge over the JSON object of the body; `OMIT` removes one. None by default."""
 
     headers: Mapping[str, str | Omit] = {}
-    """Headers, laid over those of the call; `OMIT` removes one."""
+    """Headers to merge over those of the call; `OMIT` removes one. None by default."""
 
 
 # --- the walk
 
 
 class _Walk(Generic[PageT]):
-    """One way through a list, from its first page on: how to ask for a page, and which were seen."""
+    """One walk through a list from its first page: how to request a page, and which ones were seen."""
 
     __slots__ = ("_fetch", "_method", "_page", "_seen", "_type", "limit", "prefetch")
 
@@ -132,7 +132,7 @@ class _Walk(Generic[PageT]):
         self.prefetch = prefetch
 
     async def load(self, path: str | URL, options: RequestOptions, number: int, before: int) -> PageT:
-        """Ask for page *number*, counted from 0, with *before* items on the pages before it."""
+        """Request page *number*, counted from 0, with *before* items on the pages before it."""
         response = await self._fetch(self._method, path, _RESPONSE[self._type], options.copy())
         await response.read()
         # Two spellings of one URL are two requests before they are sent, and one as it was sent.
@@ -142,7 +142,7 @@ class _Walk(Generic[PageT]):
         return page
 
     async def follow(self, page: PageT) -> PageT | None:
-        """The page after *page*; None after the last."""
+        """Return the page after *page*; None after the last."""
         info = _next_info(page)
         if info is None:
             return None
@@ -156,20 +156,20 @@ class _Walk(Generic[PageT]):
         self._seen[_key(str(path), options.get("params"), options)] = 0
 
     def _see(self, key: str, number: int, response: AsyncAPIResponse[Any]) -> None:
-        # A page that is asked for twice, by hand, keeps its number; one that comes up later is a loop.
+        # A page that is requested twice, by hand, keeps its number; one that occurs again later is a loop.
         if self._seen.setdefault(key, number) < number and not self._page.may_repeat:
             raise response.validation_error("the next page is this one, or one that was seen before")
 
     def _decode(self, response: AsyncAPIResponse[Any]) -> PageT:
-        # Not by response.parse(): it keeps what it makes, and page and response would hold each other.
+        # Not by response.parse(): it keeps its result, and page and response would reference each other.
         value = response.decode_as(self._type)
-        if value.__class__ is list:  # an array, of a page that may be one
+        if value.__class__ is list:  # a bare array
             return self._page(**{self._page.items_field: value})
         return cast("PageT", value)
 
 
 class _Link:
-    """Where a page came from."""
+    """The request and response of a page."""
 
     __slots__ = ("before", "number", "options", "path", "response", "walk")
 
@@ -191,7 +191,7 @@ class _Link:
 
 
 class _Pass(Generic[PageT]):
-    """One pass over the pages of a walk, with at most one page asked for ahead."""
+    """One pass over the pages of a walk, with at most one page requested ahead."""
 
     def __init__(self, walk: _Walk[PageT], first: Callable[[], Awaitable[PageT]]) -> None:
         self._walk = walk
@@ -200,7 +200,7 @@ class _Pass(Generic[PageT]):
         self._ahead: asyncio.Task[PageT | None] | None = None
 
     async def next(self) -> PageT | None:
-        """The next page; None after the last."""
+        """Return the next page; None after the last."""
         if self._ahead is not None:
             page = await self._ahead
             self._ahead = None
@@ -210,17 +210,17 @@ class _Pass(Generic[PageT]):
             page = None if self._walk.limit == 0 else await self._first()
         self._page = page
         if page is not None and self._walk.prefetch:
-            # All of it in the task: what is wrong with the next page must not cost the items of this one.
+            # All of it in the task: an error of the next page must not cost the items of this one.
             self._ahead = asyncio.create_task(self._walk.follow(page))
         return page
 
     async def close(self) -> None:
-        """Give up what was asked for ahead, and wait until it has ended."""
+        """Cancel a page that was requested ahead, and wait until its task has ended."""
         if self._ahead is not None:
             self._ahead.cancel()
             await asyncio.wait([self._ahead])
             if not self._ahead.cancelled():
-                self._ahead.exception()  # looked at: nobody is left who would want it
+                self._ahead.exception()  # retrieved, so that asyncio does not log it
 
 
 async def _pages_of(steps: _Pass[PageT]) -> AsyncGenerator[PageT, None]:
@@ -232,7 +232,7 @@ async def _pages_of(steps: _Pass[PageT]) -> AsyncGenerator[PageT, None]:
 
 
 async def _items_of(steps: _Pass[Any], limit: int | None) -> AsyncGenerator[Any, None]:
-    # Not over _pages_of: of two generators, one in the other, a `break` closes only the outer one at once.
+    # Not over _pages_of: with nested generators, a `break` closes only the outer one immediately.
     try:
         while (page := await steps.next()) is not None:
             items = _items(page)
@@ -243,7 +243,7 @@ async def _items_of(steps: _Pass[Any], limit: int | None) -> AsyncGenerator[Any,
 
 
 def _items(page: AsyncPage[Any]) -> list[Any]:
-    # One leading underscore, as in the SDKs that this follows: for subclasses to fill in, and for here.
+    # One leading underscore, as in the SDKs that this follows: subclasses override it, this module calls it.
     return page._get_page_items()  # pyright: ignore[reportPrivateUsage]
 
 
@@ -261,14 +261,14 @@ def _next_info(page: AsyncPage[Any]) -> PageInfo | None:
     if info is None or isinstance(info, PageInfo):
         return info
     raise TypeError(
-        f"next_page_info of {type(page).__name__} gave a {type(info).__name__}, not a PageInfo or None"
+        f"next_page_info of {type(page).__name__} returned a {type(info).__name__}, not a PageInfo or None"
     )
 
 
 def _next_request(link: _Link, info: PageInfo) -> tuple[str | URL, RequestOptions]:
-    """Path and options of the request that *info* makes of the one behind *link*."""
+    """Return path and options of the request that *info* derives from the one behind *link*."""
     path, options = link.path, link.options.copy()
-    # A key stands for one request, and the next page is another one.
+    # An idempotency key identifies one request, and the next page is another.
     options.pop("idempotency_key", None)
     if info.url is not None:
         path = _target(link.response, info.url)
@@ -280,7 +280,7 @@ def _next_request(link: _Link, info: PageInfo) -> tuple[str | URL, RequestOption
                 name: params[name] for name in params if not any(_is_of(one, name) for one in named)
             }
         else:
-            _leave_home(link, options, info)
+            _strip_for_foreign_origin(link, options, info)
     if info.params:
         if template_of(path) is None and not options.get("path_params"):
             path = _without(check_url(path), info.params)
@@ -293,7 +293,7 @@ def _next_request(link: _Link, info: PageInfo) -> tuple[str | URL, RequestOption
 
 
 def _with_headers(headers: Any, more: Mapping[str, Any]) -> Mapping[str, Any]:
-    """*headers* with *more* in place of those of the same name, in any case."""
+    """Return *headers* with *more* replacing those of the same name, in any case."""
     names = {name.lower() for name in more}
     kept = [(name, value) for name, value in _header_items(headers) if name.lower() not in names]
     # A multidict may have a name more than once.
@@ -305,45 +305,45 @@ def _with_headers(headers: Any, more: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _header_items(headers: Any) -> list[tuple[str, Any]]:
-    """The items of the header layer of a call; what is wrong with it, the call says."""
+    """Return the items of a call's header layer; the call itself reports an invalid layer."""
     items = cast("Mapping[object, Any]", headers).items() if isinstance(headers, Mapping) else ()
     return [(str(name), value) for name, value in items]
 
 
-def _leave_home(link: _Link, options: RequestOptions, info: PageInfo) -> None:
-    """Take out of *options* what another origin is not to see; the headers the chain takes off."""
+def _strip_for_foreign_origin(link: _Link, options: RequestOptions, info: PageInfo) -> None:
+    """Remove from *options* what another origin must not see; the chain removes the headers."""
     options.pop("params", None)
     if info.json or not options.keys().isdisjoint(("content", "data", "extra_body", "files", "json")):
         raise link.response.validation_error(
-            "the next page lies on another origin, and the body would go there"
+            "the next page is on another origin, and the body must not be sent there"
         )
 
 
 def _target(response: AsyncAPIResponse[Any], reference: str | URL) -> URL:
     try:
-        # What a server writes there must not become a credential.
+        # Userinfo from a server must not become a credential.
         url = check_url(without_userinfo(resolve_reference(response.url, str(reference))))
     except ValueError:
         url = None
     if url is None:
-        raise response.validation_error("the link to the next page is no http or https URL")
+        raise response.validation_error("the link to the next page is not an http or https URL")
     if url.scheme != "https" and response.url.scheme == "https":
         raise response.validation_error("the link to the next page leads from https to http")
     return url
 
 
 def _asked_url(response: AsyncAPIResponse[Any]) -> URL:
-    """The URL before any redirect."""
+    """Return the URL before any redirect."""
     return response.history[0].url if response.history else response.url
 
 
 def _is_of(name: str, param: str) -> bool:
-    """Whether *name*, of a pair in a query, belongs to *param*: the array and nested forms do too."""
+    """Return whether *name*, of a pair in a query, belongs to *param*, in array and nested forms too."""
     return name == param or name.startswith((f"{param}[", f"{param}."))
 
 
 def _without(url: URL, params: Mapping[str, Any]) -> URL:
-    """*url* without the pairs of *params* in its query; the others stay byte for byte."""
+    """Return *url* without the pairs of *params* in its query; the others stay byte for byte."""
     pairs = [
         pair
         for pair in url.raw_query_string.split("&")
@@ -370,13 +370,13 @@ def _sent_key(response: AsyncAPIResponse[Any], options: RequestOptions) -> str:
     return _key(f"sent {url.scheme}://{url.raw_authority}{url.raw_path}?{'&'.join(pairs)}", None, options)
 
 
-# --- what is asked for, prepared once for all pages
+# --- the options, prepared once for all pages
 
-_DEEPEST = 100  # levels; what is deeper, or contains itself, the encoders refuse by name
+_DEEPEST = 100  # levels; the encoders reject deeper or cyclic values with a clear error
 
 
 def _prepared(options: RequestOptions) -> RequestOptions:
-    """*options* that can be sent for every page: what can be iterated only once is kept in a list."""
+    """Return *options* that can be sent for every page: one-shot iterators become lists."""
     prepared = cast("dict[str, Any]", options.copy())
     for name in ("json", "extra_body", "data"):
         if name in prepared:
@@ -388,7 +388,7 @@ def _prepared(options: RequestOptions) -> RequestOptions:
             prepared[name] = tuple(prepared[name])
     content = prepared.get("content")
     if content is not None and not isinstance(content, NotGiven | Omit):
-        # One body for all pages: it knows whether it is spent, where a second one would send nothing.
+        # One body for all pages: it knows whether it was sent; a second one would be sent empty.
         prepared["content"] = Body(content)
     return cast("RequestOptions", prepared)
 
@@ -404,7 +404,7 @@ def _held(value: Any, depth: int = 0) -> Any:
 
 
 def _mapping(params: Any) -> dict[str, Any]:
-    """*params* as a dict; the values of a name that repeats are a list."""
+    """Return *params* as a dict; the values of a repeated name are a list."""
     found: dict[str, Any] = {}
     repeated: set[str] = set()
     for name, value in iter_items(params):
@@ -425,16 +425,16 @@ def _link_of(page: AsyncPage[Any]) -> _Link:
     link: _Link | None = vars(page).get("_link")
     if link is None:
         raise InvalidRequestError(
-            f"This {type(page).__name__} is made by hand, or a copy: only what get_api_list gives knows "
-            "its response, and the page after it"
+            f"This {type(page).__name__} did not come from get_api_list (it was constructed or copied), "
+            "so it has no response and no next page"
         )
     return link
 
 
 class PageMeta(msgspec.StructMeta):
-    """Makes the fields of every page class keyword-only, so that their order does not matter.
+    """Make the fields of every page class keyword-only, so that their order does not matter.
 
-    msgspec's ``kw_only`` holds for the class that names it and for none of its subclasses.
+    msgspec's ``kw_only`` applies to the class that names it and not to its subclasses.
     """
 
     def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **config: Any) -> Any:
@@ -446,7 +446,7 @@ class PageMeta(msgspec.StructMeta):
 class AsyncPage(
     msgspec.Struct, Generic[T], metaclass=PageMeta, dict=True, kw_only=True, repr_omit_defaults=True
 ):
-    """One page of a list, to subclass: its fields are the members of the body, its items lie in ``data``.
+    """One page of a list, to subclass: its fields are the members of the body, and ``data`` has its items.
 
     ::
 
@@ -459,42 +459,42 @@ class AsyncPage(
             def next_page_info(self, response: AsyncAPIResponse[Any]) -> PageInfo | None:
                 return PageInfo(params={"bookmark": self.bookmark}) if self.bookmark else None
 
-    The kinds below need no method. What they read is named by class attributes that end in
-    ``_field``: attributes of the page, with dots to go deeper (``meta.next``, ``data.-1.id``).
-    ``async for`` over a page gives its items and those of all pages after it.
+    The subclasses for common kinds of pages need no method. Class attributes that end in ``_field`` name what
+    they read: attributes of the page, with dots to go deeper (``meta.next``, ``data.-1.id``). ``async for``
+    over a page yields its items and those of all later pages.
     """
 
     data: list[T] = cast("Any", msgspec.UNSET)
-    """The items, unless ``items_field`` says otherwise."""
+    """The items, unless ``items_field`` names another field."""
 
     items_field: ClassVar[str] = "data"
-    """Where the items are."""
+    """The field that has the items, with dots to go deeper."""
 
     empty_page_ends: ClassVar[bool] = False
-    """Whether a page without items is the last, whatever else it says."""
+    """Whether a page without items is the last, whatever else it says. False by default."""
 
     takes_array: ClassVar[bool] = False
-    """Whether the body may be a bare JSON array of the items."""
+    """Whether the body may be a bare JSON array of the items. False by default."""
 
     may_repeat: ClassVar[bool] = False
-    """Whether one request may lead to the next page again: the server keeps the position.
+    """Whether repeating a request may return the next page, because the server keeps the position.
 
-    Otherwise that is a loop, and raises `APIResponseValidationError`: the response is not what was
-    asked for.
+    False by default: a repeated request is a loop and raises `APIResponseValidationError`.
     """
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """Return how to ask for the page after this one; None on the last page. A kind of page implements it.
+        """Return how to request the page after this one; None on the last page. Subclasses implement it.
 
         Args:
             response: The response of this page.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not say what comes after a page")
+        raise NotImplementedError(f"{type(self).__name__} must implement next_page_info")
 
     def _get_page_items(self) -> list[T]:
-        """The items of this page; null counts as none.
+        """Return the items of this page; null counts as none.
 
-        Raises `APIResponseValidationError` when there is no such member.
+        Raises:
+            APIResponseValidationError: The body has no such member.
         """
         items = look_up(self, self.items_field)
         if items is msgspec.UNSET:
@@ -505,17 +505,21 @@ class AsyncPage(
 
     @property
     def response(self) -> AsyncAPIResponse[Any]:
-        """The response that the page came in.
+        """The response of this page.
 
-        Raises `InvalidRequestError` for a page made by hand, and for a copy.
+        Raises:
+            InvalidRequestError: The page was constructed by hand, or copied.
         """
         return _link_of(self).response
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """The query parameters that this page was asked for with, those of its URL as text.
+        """The query parameters of the request for this page; those of its URL are text.
 
-        Without the client's defaults. Raises like ``response``.
+        The client's default parameters are not included.
+
+        Raises:
+            InvalidRequestError: The page was constructed by hand, or copied.
         """
         link = _link_of(self)
         query = str(link.path).partition("?")[2]
@@ -524,22 +528,34 @@ class AsyncPage(
         return _mapping(merge_params(own, link.options.get("params")))
 
     def has_next_page(self) -> bool:
-        """Whether there is one after this; False, too, once ``limit`` items are there."""
+        """Return whether there is a page after this one. False, too, once ``limit`` items were reached.
+
+        Raises:
+            InvalidRequestError: The page was constructed by hand, or copied.
+        """
         return _next_info(self) is not None
 
     async def get_next_page(self) -> Self:
-        """The page after this one: one call.
+        """Request the page after this one and return it.
 
-        Raises `InvalidRequestError` when `has_next_page` is False, `APIResponseValidationError` when
-        the next page is one that was seen before, and what any call raises.
+        Raises:
+            InvalidRequestError: There is no next page (`has_next_page` is False), or this page was
+                constructed by hand, or copied.
+            APIResponseValidationError: The next page is one that was seen before.
+            APIError: The call failed; see `AsyncAPIClient.request`.
         """
         page = await _link_of(self).walk.follow(self)
         if page is None:
-            raise InvalidRequestError("There is no next page; ask has_next_page() first")
+            raise InvalidRequestError("There is no next page; check has_next_page() first")
         return cast("Self", page)
 
     def iter_pages(self) -> AsyncGenerator[Self, None]:
-        """This page, and all after it."""
+        """Iterate over this page and all later ones.
+
+        Raises:
+            InvalidRequestError: The page was constructed by hand, or copied.
+            APIError: A call failed.
+        """
         return _pages_of(self._from_here())
 
     def __aiter__(self) -> AsyncGenerator[T, None]:
@@ -553,7 +569,7 @@ class AsyncPage(
 
 
 def look_up(page: AsyncPage[Any], field: str) -> Any:
-    """What *field* names in *page*; None for what is not there, ``UNSET`` where the body left it out."""
+    """Return the value of *field* in *page*: None if it is missing, ``UNSET`` if the body left it out."""
     value: Any = page
     for name in field.split("."):
         value = _member(value, name)
@@ -571,11 +587,11 @@ def _member(value: Any, name: str) -> Any:
 
 
 SendIn: TypeAlias = Literal["params", "json", "headers"]
-"""Where the parameter that names the next page goes: the query, the JSON body, or the headers."""
+"""Where to send the parameter that selects the next page: the query, the JSON body, or the headers."""
 
 
-def asked(page: AsyncPage[Any], name: str, send_in: SendIn) -> Any:
-    """The value of *name* in the request for *page*; None when it had none. Dots go deeper into the body."""
+def request_param(page: AsyncPage[Any], name: str, send_in: SendIn) -> Any:
+    """Return the value of *name* in the request for *page*, or None. Dots go deeper into the body."""
     if send_in == "params":
         return page.params.get(name)
     if send_in == "headers":
@@ -588,7 +604,7 @@ def asked(page: AsyncPage[Any], name: str, send_in: SendIn) -> Any:
 
 
 def send_with(page: AsyncPage[Any], send_in: SendIn, name: str, value: Any) -> PageInfo:
-    """What asks for the next page with *value* as *name*, at the place that *send_in* says."""
+    """Return the info that requests the next page with *value* as *name*, in the place of *send_in*."""
     if send_in == "params":
         return PageInfo(params={name: value})
     if send_in == "headers":
@@ -598,7 +614,9 @@ def send_with(page: AsyncPage[Any], send_in: SendIn, name: str, value: Any) -> P
         return PageInfo(json={first: value})
     member = _with_member(_asked_body(page).get(first), rest, value)
     if member is None:
-        raise InvalidRequestError(f"The next page is asked for by {name!r}, and the body has no object there")
+        raise InvalidRequestError(
+            f"The parameter {name!r} goes into the JSON body, which has no object there"
+        )
     return PageInfo(json={first: member})
 
 
@@ -608,7 +626,7 @@ def _asked_body(page: AsyncPage[Any]) -> dict[str, Any]:
 
 
 def _with_member(value: Any, path: list[str], member: Any) -> Any:
-    """*value* with *member* at *path*, through copies of the objects on the way; None where there is none."""
+    """Return *value* with *member* at *path*, in copies of the objects there; None without one."""
     if not path:
         return member
     if not (_is_object(value) or isinstance(value, NotGiven | Omit) or value is msgspec.UNSET):
@@ -619,7 +637,7 @@ def _with_member(value: Any, path: list[str], member: Any) -> Any:
 
 
 def _object(value: Any) -> dict[str, Any]:
-    """The members of a JSON object; what is not one has none."""
+    """Return the members of a JSON object; anything else has none."""
     return _mapping(iter_items(value)) if value is not None and _is_object(value) else {}
 
 
@@ -631,8 +649,9 @@ def _is_object(value: object) -> bool:
 
 
 class AsyncPaginator(Generic[T_co, PageT_co]):
-    """A list in pages: ``async for`` gives its items, ``await`` its first page.
-    `AsyncAPIClient.get_api_list` makes it.
+    """A paginated list: ``async for`` yields its items, ``await`` returns its first page.
+
+    `AsyncAPIClient.get_api_list` creates it.
 
     ::
 
@@ -643,7 +662,7 @@ class AsyncPaginator(Generic[T_co, PageT_co]):
 
     Nothing is sent before that, and each of the three starts again with the first page. Every page is a
     call of its own, with its own retries and timeout. If the third page fails, the items of the first two
-    were given.
+    have been yielded.
 
     Args:
         fetch: The async function that sends the request of one page.
@@ -651,7 +670,7 @@ class AsyncPaginator(Generic[T_co, PageT_co]):
         model: The type of one item.
         page: The page class.
         method: The HTTP method, ``"get"`` by default.
-        limit: The most items to give; None (the default) gives all.
+        limit: The most items to yield; None (the default) yields all.
         prefetch: Whether to request the next page while the items of one are used. False by default.
         options: The options of each call.
 
@@ -690,7 +709,12 @@ class AsyncPaginator(Generic[T_co, PageT_co]):
         return _items_of(self._pass(), self._limit)
 
     def iter_pages(self) -> AsyncGenerator[PageT_co, None]:
-        """Iterate over whole pages; with a limit, as many as hold that many items."""
+        """Iterate over whole pages; with a limit, over as many as hold that many items.
+
+        Raises:
+            APIError: A call failed.
+            APIResponseValidationError: A page does not fit its type, or was seen before.
+        """
         return _pages_of(self._pass())
 
     def _walk(self) -> _Walk[Any]:
@@ -712,13 +736,15 @@ def _check_limit(limit: object) -> int | None:
 
 
 def _check_page(page: Any, model: Any) -> tuple[type[AsyncPage[Any]], Any]:
-    """The page class, and what a body is decoded to: the class with its model, or an array too."""
+    """Return the page class and the type to decode a body to: the class with its model, or an array too."""
     cls = _page_class(page)
     if cls is None:
         raise TypeError(f"page must be a subclass of AsyncPage, such as NumberedPage, not {page!r}")
     base: Any = AsyncPage
     if cls.next_page_info is base.next_page_info:
-        raise TypeError(f"page {cls.__name__} has no next_page_info(response); use a kind: NumberedPage ...")
+        raise TypeError(
+            f"page {cls.__name__} has no next_page_info(response); implement it, or use NumberedPage ..."
+        )
     own_items = cls._get_page_items is not base._get_page_items  # pyright: ignore[reportPrivateUsage]
     check_page_class(cls, own_items)
     try:
@@ -738,7 +764,7 @@ def _page_class(page: Any) -> type[AsyncPage[Any]] | None:
 
 @lru_cache(maxsize=256)
 def _accepts_array(cls: type[AsyncPage[Any]]) -> bool:
-    """Whether a page can be made of nothing but its items."""
+    """Return whether a page can be constructed from just its items."""
     if not cls.takes_array or cls.items_field not in cls.__struct_fields__:
         return False
     return all(field.name == cls.items_field or not field.required for field in msgspec.structs.fields(cls))
