@@ -1,6 +1,6 @@
-"""What the decoded body of an error says: its code, its type, and its words for people.
+"""Find the code, the type and the message for people in the decoded body of an error.
 
-A body is plain data, or an object of whatever class ``error_types`` names: members are keys or attributes.
+A body is plain data, or an object of a class that ``error_types`` names: members are keys or attributes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _WITHOUT_MEMBERS: Final = (str, bytes, int, float, list, type(None))
 
 
 def code_of(body: Any) -> str | None:
-    """Return the machine-readable code in *body*: the first of the places where APIs put it.
+    """Return the machine-readable code in *body*, from the first of the usual places.
 
-    They are ``code`` and ``error_code`` of ``error``, of the body, and of ``errors[0]`` (JSON:API), then
-    ``error`` itself where it is a token and not a sentence (OAuth, RFC 6749 §5.2).
+    The places are ``code`` and ``error_code`` of ``error``, of the body, and of ``errors[0]`` (JSON:API),
+    then ``error`` itself if it is a token and not a sentence (OAuth, RFC 6749 §5.2).
     """
     error = member(body, "error")
     places = (error, body, first_error(body))
@@ -44,7 +44,7 @@ def _first_scalar(*values: Any) -> str | None:
 
 
 def member(value: Any, name: str) -> Any:
-    """Return the member *name* of a mapping, or of an object of any class; None where there is none."""
+    """Return the member *name* of a mapping, or of an object of any class; None without one."""
     if isinstance(value, Mapping):
         return cast("Mapping[str, Any]", value).get(name)
     if isinstance(value, _WITHOUT_MEMBERS):
@@ -56,16 +56,16 @@ def member(value: Any, name: str) -> Any:
 
 
 def first_error(body: Any) -> Any:
-    """Return the first of the ``errors`` of *body*; None where they are not a list, or empty."""
+    """Return the first of the ``errors`` of *body*; None if they are not a list, or empty."""
     errors = member(body, "errors")
     is_list = isinstance(errors, Sequence) and not isinstance(errors, str | bytes)
     return next(iter(cast("Iterable[Any]", errors)), None) if is_list else None
 
 
 def words_of(body: Any, *, is_problem: bool = False) -> str | None:
-    """Return what *body* says to people, as it is written; None where none of the usual members is a text.
+    """Return the message for people in *body*, unchanged; None if none of the usual members is a text.
 
-    Of a problem (RFC 9457 §3.1) that is its title and its detail. Of others it is the first of
+    For a problem (RFC 9457 §3.1) that is its title and its detail, for others the first of
     ``error.message``, ``error_description``, ``message``, ``detail``, ``error``, ``errors[0].message``.
     """
     if is_problem:

@@ -4,11 +4,11 @@
 
     APIClientError
       APIError                       a call failed; .request .body .retries_taken .retry_after
-        APIConnectionError           no whole response came; .sent says whether the request may have left,
-                                     .reason why, in one word for programs
-          APITimeoutError            .phase says which limit ran out
-          APIStreamError             a stream broke, or reported an error of its own
-        APIStatusError               a response came, with a status that is not a success
+        APIConnectionError           no complete response arrived; .sent says whether the request may have
+                                     left, .reason why, in one word for programs
+          APITimeoutError            a time limit was reached; .phase says which
+          APIStreamError             a stream broke, or reported an error event
+        APIStatusError               a response arrived, with a status that is not a success
           BadRequestError 400        AuthenticationError 401       PermissionDeniedError 403
           NotFoundError 404          RequestTimeoutError 408       ConflictError 409
           GoneError 410              PreconditionFailedError 412   ContentTooLargeError 413
@@ -16,23 +16,23 @@
           InternalServerError 5XX
             ServerNotImplementedError 501   BadGatewayError 502
             ServiceUnavailableError 503     GatewayTimeoutError 504
-        APIResponseValidationError   a response came that is not what was asked for; .path .response
-        CircuitOpenError             refused here, for the server fails too often; .origin .retry_after
+        APIResponseValidationError   a response does not fit what was asked for; .path .response
+        CircuitOpenError             not sent: the server fails too often; .origin .retry_after
         OperationFailedError         a long-running operation failed, or was cancelled; .status .response
-        BodyTooLargeError            a body passed ``max_body``
+        BodyTooLargeError            a body is larger than ``max_body``
         TooManyRedirectsError        more hops than allowed, or a hop that is refused
-        RequestNotReplayableError    a body that can be sent once would have to be sent again
+        RequestNotReplayableError    a one-shot body would have to be sent again
         ConcurrencyLimitError        not sent: as many calls as allowed are in flight; .limit .waiting
         ThrottledError               not sent: a limit on the rate of calls holds it back; .retry_after
-      InvalidRequestError            refused before a byte was sent (also a ValueError)
-      ClientClosedError              the client was closed, or belongs to another loop or process
-      RetryableError                 raised by a middleware: try this again
-      StreamConsumedError            a body that was streamed away is asked for again
+      InvalidRequestError            a value is invalid; nothing was sent (also a ValueError)
+      ClientClosedError              the client is closed, or belongs to another loop or process
+      RetryableError                 raised by a middleware to ask for another attempt
+      StreamConsumedError            a body was streamed already, or its response is closed
 
-Messages name the method, the redacted URL and the facts; that of a status error ends with what the
-server says to people, in one printable line (`APIStatusError.detail`). They hold no header value, no
-query value and nothing else of a body; those are attributes. Every error pickles and copies: a pickled
-one keeps its facts, and drops the live ``request`` and ``response``.
+Messages name the method, the redacted URL and the facts. That of a status error ends with the server's
+message for people, in one printable line (`APIStatusError.detail`). Messages contain no header value, no
+query value and nothing else of a body; those are attributes. Every error can be pickled and copied: a
+pickled one keeps its facts, and drops the live ``request`` and ``response``.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ __all__ = [
 ]
 
 TimeoutPhase: TypeAlias = Literal["connect", "pool", "attempt", "read", "write", "total"]
-"""Which limit of a `Timeout` ran out."""
+"""Which limit of a `Timeout` was reached."""
 
 ConnectionReason: TypeAlias = Literal[
     "refused",
@@ -107,13 +107,13 @@ ConnectionReason: TypeAlias = Literal[
     "event",
     "other",
 ]
-"""Why no whole response came, in one word for programs; docs/errors.md says what each means."""
+"""Why no complete response arrived, in one word for programs; docs/errors.md explains each."""
 
 _LIVE = frozenset({"request", "response"})
 
 
 class APIClientError(Exception):
-    """The root of everything this library raises on purpose."""
+    """The base class of every error that this library raises on purpose."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         facts = {name: value for name, value in self.__dict__.items() if name not in _LIVE}
@@ -128,7 +128,7 @@ class APIClientError(Exception):
 
 
 def _picklable(value: Any) -> Any:
-    # A body may be of any type; an error that cannot cross to another process is worse than one without it.
+    # A body may be of any type; an error without its body is better than one that cannot be pickled.
     try:
         pickle.dumps(value)
     except Exception:
@@ -150,26 +150,26 @@ class APIError(APIClientError):
     Args:
         message: The text of the error, without secrets.
         request: The request as it was last sent.
-        body: The decoded body of the response, where there is one.
+        body: The decoded body of the response, if any.
         retries_taken: How often the call was retried. 0 by default.
-        retry_after: Seconds that the server asked to wait.
-        final: Whether the call must never be tried again, whatever its method. False by default.
+        retry_after: Seconds that the server asked to wait; None (the default) if it did not.
+        final: Whether the call must not be retried, whatever its method. False by default.
     """
 
     request: APIRequest | None
-    """The request as it was last sent, where one was made; None after pickling."""
+    """The request as it was last sent, if any; None after pickling."""
 
     body: Any
-    """The decoded body of the response, where there is one: plain data, or what ``error_types`` names."""
+    """The decoded body of the response, if any: plain data, or an object of the ``error_types``."""
 
     retries_taken: int
-    """How often the call was tried again before this."""
+    """How often the call was retried before this error."""
 
     retry_after: float | None
-    """Seconds that the server asked to wait, where it did."""
+    """Seconds that the server asked to wait; None if it did not."""
 
     final: bool
-    """Never tried again, whatever the method: a certificate, a failing credential provider."""
+    """Whether it is never retried, whatever the method: a bad certificate, a failing credential provider."""
 
     def __init__(
         self,
@@ -190,17 +190,16 @@ class APIError(APIClientError):
 
     @property
     def message(self) -> str:
-        """What ``str()`` gives."""
+        """The text of the error, as from ``str()``."""
         return str(self)
 
 
 class APIConnectionError(APIError):
-    """No whole response came: refused, unresolved, cut, or not HTTP.
+    """No complete response arrived: the connection was refused or broke, or the answer was not HTTP.
 
     Args:
         message: The text of the error, without secrets.
-        sent: False if the request surely did not reach the wire; None (the default) if that is not
-            known.
+        sent: False if the request certainly did not reach the wire; None (the default) if it may have.
         reason: A short code for programs, such as ``"refused"`` or ``"dns"``; docs/errors.md lists
             them.
         **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
@@ -208,7 +207,7 @@ class APIConnectionError(APIError):
     """
 
     sent: Literal[False] | None
-    """False when the request surely never reached the wire; None when it may have."""
+    """False if the request certainly did not reach the wire; None if it may have."""
 
     reason: ConnectionReason
     """Why, in one word for programs: ``refused``, ``dns``, ``truncated``."""
@@ -227,7 +226,7 @@ class APIConnectionError(APIError):
 
 
 class APITimeoutError(APIConnectionError):
-    """A limit of `Timeout` ran out. Not a `TimeoutError`: that one is the caller's own.
+    """A limit of `Timeout` was reached. Not a `TimeoutError`, which is the caller's own.
 
     Args:
         message: The text of the error, without secrets.
@@ -238,7 +237,7 @@ class APITimeoutError(APIConnectionError):
     """
 
     phase: TimeoutPhase
-    """The limit that ran out: connect, pool, attempt, read, write or total."""
+    """The limit that was reached: connect, pool, attempt, read, write or total."""
 
     def __init__(self, message: str = "Timed out", *, phase: TimeoutPhase = "total", **facts: Any) -> None:
         facts.setdefault("reason", "pool" if phase == "pool" else "timeout")
@@ -253,19 +252,19 @@ class APIStreamError(APIConnectionError):
         message: The text of the error, without secrets.
         events_seen: How many events arrived before.
         bytes_seen: How many bytes of the body arrived before.
-        type: The type of an error event; None when the wire broke.
+        type: The type of an error event; None if the connection broke.
         **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
             ``final``.
     """
 
     events_seen: int
-    """Events that were handed over before it."""
+    """How many events were yielded before."""
 
     bytes_seen: int
-    """Bytes of the body, decompressed, that arrived before it."""
+    """How many bytes of the body, decompressed, arrived before."""
 
     type: str | None
-    """The type that an error event in the stream names; None when the wire broke."""
+    """The type of an error event in the stream; None if the connection broke."""
 
     def __init__(
         self,
@@ -283,19 +282,19 @@ class APIStreamError(APIConnectionError):
 
     @property
     def code(self) -> str | None:
-        """The machine-readable code in an error event, wherever APIs put it; None when the wire broke."""
+        """The machine-readable code in an error event; None if the connection broke."""
         return code_of(self.body)
 
 
 class APIStatusError(APIError):
-    """A response came whose status is not a success.
+    """A response arrived whose status is not a success.
 
     Args:
         message: The text of the error, without secrets.
         status: The status code; taken from *response* or the class if left out.
         response: The response, its body read.
         request_id: The server's ID of the request.
-        detail: What the server says in words for people.
+        detail: The server's message for people.
         **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
             ``final``.
     """
@@ -309,12 +308,12 @@ class APIStatusError(APIError):
     """The response, its body read; None after pickling."""
 
     request_id: str | None
-    """The server's name for this request, from the header that the client names."""
+    """The server's ID of the request, from the client's ``request_id_header``; None without one."""
 
     detail: str | None
-    """What the server says to people, as the message ends with it: one line, at most 300 characters.
+    """The server's message for people, which ends the text of the error: one line, at most 300 characters.
 
-    None where it says nothing to them, and with the client's ``error_detail=False``.
+    None if the body has no such message, or with the client's ``error_detail=False``.
     """
 
     def __init__(
@@ -357,7 +356,7 @@ class APIStatusError(APIError):
 
     @property
     def code(self) -> str | None:
-        """The machine-readable code in the body, wherever APIs put it; None without one."""
+        """The machine-readable code in the body, from the usual places; None without one."""
         return code_of(self.body)
 
     @property
@@ -374,35 +373,35 @@ def _facts_of(response: AsyncAPIResponse[Any]) -> str:
     return message
 
 
-_LONGEST_QUOTE = 128  # characters of what a server says that a message quotes
+_LONGEST_QUOTE = 128  # characters of a server's text that a message quotes
 
 
 def printable(text: str) -> str:
-    """*text*, of a server, for a message: one line of bounded length that no terminal takes for a command."""
+    """Return a server's *text* for a message: one bounded line without terminal control characters."""
     shown = text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "..."
     return shown if shown.isprintable() else ascii(shown)[1:-1]
 
 
 class BadRequestError(APIStatusError):
-    """400: the server could not make sense of the request."""
+    """400: the server could not understand the request."""
 
     default_status = 400
 
 
 class AuthenticationError(APIStatusError):
-    """401: no credential, or one that is no longer good."""
+    """401: no credential was sent, or it is not valid any more."""
 
     default_status = 401
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: a good credential that may not do this."""
+    """403: the credential is valid but does not permit this."""
 
     default_status = 403
 
 
 class NotFoundError(APIStatusError):
-    """404: nothing there."""
+    """404: the resource does not exist."""
 
     default_status = 404
 
@@ -414,13 +413,13 @@ class RequestTimeoutError(APIStatusError):
 
 
 class ConflictError(APIStatusError):
-    """409: the state of the resource forbids it."""
+    """409: the request conflicts with the state of the resource."""
 
     default_status = 409
 
 
 class GoneError(APIStatusError):
-    """410: it was there and will not come back."""
+    """410: the resource existed and is permanently gone."""
 
     default_status = 410
 
@@ -438,13 +437,13 @@ class ContentTooLargeError(APIStatusError):
 
 
 class UnprocessableEntityError(APIStatusError):
-    """422: well-formed, and wrong."""
+    """422: syntactically valid, semantically rejected."""
 
     default_status = 422
 
 
 class RateLimitError(APIStatusError):
-    """429: too many requests; ``retry_after`` says when to come back, if the server did."""
+    """429: too many requests; ``retry_after`` has the seconds to wait, if the server sent them."""
 
     default_status = 429
 
@@ -456,25 +455,25 @@ class InternalServerError(APIStatusError):
 
 
 class ServerNotImplementedError(InternalServerError):
-    """501: the server does not know the method."""
+    """501: the server does not support the method."""
 
     default_status = 501
 
 
 class BadGatewayError(InternalServerError):
-    """502: a proxy got no sensible answer."""
+    """502: a proxy received no valid response."""
 
     default_status = 502
 
 
 class ServiceUnavailableError(InternalServerError):
-    """503: overloaded, or down for a while."""
+    """503: the server is overloaded or temporarily down."""
 
     default_status = 503
 
 
 class GatewayTimeoutError(InternalServerError):
-    """504: a proxy got no answer in time."""
+    """504: a proxy received no response in time."""
 
     default_status = 504
 
@@ -503,20 +502,20 @@ STATUS_ERRORS: Mapping[int, type[APIStatusError]] = {
 
 
 def status_error_class(status: int) -> type[APIStatusError]:
-    """The class for *status*: its own, `InternalServerError` for any other 5XX, else `APIStatusError`.
+    """Return the class for *status*: its own, `InternalServerError` for any other 5XX, else `APIStatusError`.
 
-    A status of 600 or more, which there is not, is treated like a 5XX (RFC 9110 §15).
+    An invalid status of 600 or more is treated like a 5XX (RFC 9110 §15).
     """
     fallback = InternalServerError if status >= 500 else APIStatusError
     return STATUS_ERRORS.get(status, fallback)
 
 
 class APIResponseValidationError(APIError):
-    """A response came that is not what was asked for: broken, of another shape or content type.
+    """A response does not fit what was asked for: it is corrupt, or has another shape or content type.
 
     Args:
         message: The text of the error, without secrets.
-        path: The JSON path of what does not fit; ``$`` is the whole body.
+        path: The JSON path of what does not fit; ``$``, the whole body, by default.
         response: The response.
         status: The status code.
         content_type: The Content-Type of the response.
@@ -560,12 +559,12 @@ class APIResponseValidationError(APIError):
 
 
 class CircuitOpenError(APIError):
-    """A circuit breaker refused the request: its server fails too often. Never tried again.
+    """A circuit breaker refused the request: its server fails too often. Never retried by this call.
 
     Args:
         message: The text of the error, without secrets.
         origin: The origin whose circuit is open.
-        final: True by default: the call is not tried again.
+        final: Whether the call must not be retried. True by default.
         **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
             ``final``.
     """
@@ -589,16 +588,16 @@ class OperationFailedError(APIError):
     Args:
         message: The text of the error, without secrets.
         status: The final status of the operation, as the server wrote it.
-        response: The response that told it.
+        response: The response that reported it.
         **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
             ``final``.
     """
 
     status: str
-    """The word of the operation's status, in lower case, such as ``failed``."""
+    """The final status of the operation, in lower case, such as ``failed``."""
 
     response: AsyncAPIResponse[Any] | None
-    """The response that told, its body read; None after pickling."""
+    """The response that reported it, its body read; None after pickling."""
 
     def __init__(
         self,
@@ -614,12 +613,12 @@ class OperationFailedError(APIError):
 
     @property
     def code(self) -> str | None:
-        """The machine-readable code in the body, wherever APIs put it; None without one."""
+        """The machine-readable code in the body, from the usual places; None without one."""
         return code_of(self.body)
 
 
 class BodyTooLargeError(APIError):
-    """A response body passed ``max_body`` bytes, decompressed; its connection was closed.
+    """A response body has more than ``max_body`` bytes, decompressed. Its connection was closed.
 
     Args:
         message: The text of the error, without secrets.
@@ -630,7 +629,7 @@ class BodyTooLargeError(APIError):
     """
 
     limit: int | None
-    """The bound that was passed, in bytes."""
+    """The bound that was exceeded, in bytes."""
 
     status: int | None
     """The status code of the response."""
@@ -649,7 +648,7 @@ class BodyTooLargeError(APIError):
 
 
 class TooManyRedirectsError(APIError):
-    """More redirects than allowed, or one that this client refuses to follow."""
+    """There were more redirects than allowed, or one that this client refuses to follow."""
 
 
 class RequestNotReplayableError(APIError):
@@ -657,24 +656,24 @@ class RequestNotReplayableError(APIError):
 
 
 class ConcurrencyLimitError(APIError):
-    """Not sent: as many calls as `ConcurrencyLimitMiddleware` allows are in flight, and too many wait.
+    """Not sent: `ConcurrencyLimitMiddleware` allows no more calls in flight, and its queue is full.
 
-    Never retried by this call: it would only join the queue again.
+    Never retried by this call, which would only join the queue again.
 
     Args:
         message: The text of the error, without secrets.
         limit: How many calls may be in flight.
         waiting: How many calls were waiting.
-        final: True by default: the call is not tried again.
+        final: Whether the call must not be retried. True by default.
         **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
             ``final``.
     """
 
     limit: int | None
-    """How many calls may be in flight at once."""
+    """How many calls may be in flight at the same time."""
 
     waiting: int | None
-    """How many calls were waiting for one of them to end."""
+    """How many calls were waiting."""
 
     def __init__(
         self,
@@ -691,14 +690,14 @@ class ConcurrencyLimitError(APIError):
 
 
 class ThrottledError(APIError):
-    """Not sent: a limit on the rate of calls holds this one back for longer than it can wait.
+    """Not sent: a limit on the rate of calls would delay this call for longer than it can wait.
 
-    The limit is the server's, which told another call when to come back, or one of the client's own.
-    ``retry_after`` has the seconds until the call could go, if they are known. Never retried by this call.
+    The limit is the server's, which asked another call to wait, or one of the client's own. ``retry_after``
+    has the seconds until the call could be sent, if they are known. Never retried by this call.
 
     Args:
         message: The text of the error, without secrets.
-        final: True by default: the call is not tried again.
+        final: Whether the call must not be retried. True by default.
         **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
             ``final``.
     """
@@ -710,11 +709,11 @@ class ThrottledError(APIError):
 
 
 class InvalidRequestError(APIClientError, ValueError):
-    """A value that HTTP or this library refuses; nothing was sent."""
+    """A value is not allowed by HTTP or this library. Nothing was sent."""
 
 
 class ClientClosedError(APIClientError):
-    """The client was closed, or belongs to another event loop or process."""
+    """The client is closed, or belongs to another event loop or process."""
 
 
 class RetryableError(APIClientError):
@@ -730,10 +729,10 @@ class RetryableError(APIClientError):
     """
 
     retry_after: float | None
-    """Seconds to wait before the next attempt; None, 0 and what is not finite leave it to the policy."""
+    """Seconds to wait before the next attempt; None, 0, NaN and infinity leave it to the policy."""
 
     response: AsyncAPIResponse[Any] | None
-    """The response that was found wanting."""
+    """The response to retry."""
 
     def __init__(
         self,
@@ -751,4 +750,4 @@ class RetryableError(APIClientError):
 
 
 class StreamConsumedError(APIClientError, RuntimeError):
-    """A body that was streamed away, or a response that was closed, is asked for its body."""
+    """The body was streamed already, or its response is closed."""
