@@ -161,7 +161,7 @@ async def test_a_function_answers_from_the_request() -> None:
 @pytest.mark.parametrize("answer", [200, "ok", {"id": 1}, None, int, get()])
 def test_what_is_no_answer_is_refused_when_given(answer: Any) -> None:
     """Something else in the list of answers is a TypeError at once, not at the send."""
-    with pytest.raises(TypeError, match=r"An answer is respond\(\.\.\.\), an error, or a function"):
+    with pytest.raises(TypeError, match=r"answers must be respond\(\.\.\.\), an error, or a function"):
         FakeTransport(answer)
 
 
@@ -171,7 +171,7 @@ async def test_what_a_function_gives_is_checked() -> None:
     def wrong(request: APIRequest) -> Any:
         return {"id": 1}
 
-    with pytest.raises(TypeError, match=r"An answer is .*, not dict"):
+    with pytest.raises(TypeError, match=r"answers must be .*, not dict"):
         await FakeTransport(wrong)(get())
 
 
@@ -371,7 +371,7 @@ async def test_a_body_can_be_cut(cut_after: int, got: list[bytes]) -> None:
     pieces: list[bytes] = []
     response = await transport(get(stream=True))
 
-    with pytest.raises(APIConnectionError, match=f"lost after {cut_after} bytes of the body") as raised:
+    with pytest.raises(APIConnectionError, match=f"broke after {cut_after} bytes of the body") as raised:
         async for piece in response.iter_bytes():
             pieces.append(piece)  # noqa: PERF401
     assert pieces == got
@@ -441,7 +441,7 @@ async def test_a_cancelled_read_leaves_no_whole_body() -> None:
     with pytest.raises(asyncio.CancelledError):
         await reading
 
-    with pytest.raises(APIConnectionError, match="lost after 0 bytes"):
+    with pytest.raises(APIConnectionError, match="broke after 0 bytes"):
         await source.read_chunk()
 
 
@@ -450,8 +450,8 @@ async def test_a_cancelled_read_leaves_no_whole_body() -> None:
     [
         ({"json": 1, "text": "1"}, TypeError, "json and text were both given"),
         ({"body": b"1", "chunks": []}, TypeError, "body and chunks were both given"),
-        ({"status": "200"}, TypeError, "A status is an int, not str"),
-        ({"status": True}, TypeError, "A status is an int, not bool"),
+        ({"status": "200"}, TypeError, "status must be an int, not str"),
+        ({"status": True}, TypeError, "status must be an int, not bool"),
         ({"status": 99}, InvalidRequestError, "three digits .* not 99"),
         ({"cut_after": -1}, InvalidRequestError, "0 or more, not -1"),
     ],

@@ -603,10 +603,10 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: bare_wish, "promise 6 .* has no response and no cause"),
     (lambda: wish_without_a_body, "promise 6 .* was closed unread, and its body is lost"),
     (lambda: hides_the_wish, "promise 6 .* a RetryableError, it raised an APIClientError"),
-    (lambda: not_async, "not_async is no middleware: write it as 'async def'"),
-    (NotAsync, "NotAsync is no middleware"),
-    (lambda: KeepsTheRequest, "KeepsTheRequest is no middleware: .* give an instance of it"),
-    (lambda: "retry", "str is no middleware"),
+    (lambda: not_async, "not_async is not a middleware: write it as 'async def'"),
+    (NotAsync, "NotAsync is not a middleware"),
+    (lambda: KeepsTheRequest, "KeepsTheRequest is not a middleware: .* give an instance of it"),
+    (lambda: "retry", "str is not a middleware"),
 ]
 
 
@@ -643,7 +643,7 @@ async def test_a_message_can_be_read_aloud() -> None:
         await check_middleware(lambda: leaks_what_failed)
 
     assert str(raised.value) == (
-        "leaks_what_failed breaks promise 4 (whoever drops a response closes it, and leaves one that streams "
+        "leaks_what_failed breaks promise 4 (a discarded response is closed, and a streaming one is left "
         "to its reader): answered with status 503, the response with status 503 was still open "
         "at the end"
     )
@@ -663,5 +663,5 @@ async def test_the_request_can_be_given() -> None:
 @pytest.mark.parametrize("factory", [timed, None, "retry"])
 async def test_the_factory_is_no_middleware(factory: Any) -> None:
     """A middleware in place of the factory is a TypeError that says so."""
-    with pytest.raises(TypeError, match=r"takes a factory, such as a class or 'lambda: middleware'"):
+    with pytest.raises(TypeError, match=r"such as a class or 'lambda: middleware'"):
         await check_middleware(factory)

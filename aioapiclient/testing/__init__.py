@@ -1,4 +1,4 @@
-"""What users test with: a transport that answers from a list, a clock to set, and `check_middleware`.
+"""Tools for tests: a transport that answers from a list, a clock that tests move, and `check_middleware`.
 
 ::
 
@@ -11,8 +11,8 @@
     assert await response.json() == {"id": 7}
     assert len(transport.requests) == 2 and transport.open_responses == 0
 
-A `FakeTransport` goes under a chain made by hand, as here, or into a client: ``AsyncAPIClient(...,
-transport=transport)``. Nothing in this module opens a socket or looks at the real time.
+Pass a `FakeTransport` to a middleware, as here, or to a client: ``AsyncAPIClient(..., transport=transport)``.
+This module opens no socket and never reads the real time.
 """
 
 from __future__ import annotations

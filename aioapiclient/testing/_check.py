@@ -1,4 +1,4 @@
-"""`check_middleware`: the trials of a middleware, which hold it to the six promises of the contract."""
+"""`check_middleware`: trials that hold a middleware to the six promises of the contract."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from ._transport import is_response
 __all__ = ["check_middleware"]
 
 _PROMISES: Final[Mapping[int, str]] = {
-    1: "a request belongs to whoever was handed it, and each call of the handler gets a copy of its own",
-    2: "a response of any status comes back as a response, and an error passes as it is",
-    3: "not calling the handler is fine, and so is an answer that was made on the spot",
-    4: "whoever drops a response closes it, and leaves one that streams to its reader",
-    5: "CancelledError passes through untouched, and no state of a single call lives on self",
-    6: "who wants a retry returns the failed response, or raises RetryableError from its cause",
+    1: "a middleware owns the request it receives, and each call of the handler gets a copy of its own",
+    2: "a response of any status is returned as a response, and an error propagates unchanged",
+    3: "a middleware need not call the handler, and a response may be created without it",
+    4: "a discarded response is closed, and a streaming one is left to its reader",
+    5: "CancelledError propagates unchanged, and self keeps no state of a single call",
+    6: "to ask for a retry, return the failed response or raise RetryableError from its cause",
 }
 
-# How a middleware may end a call for which responses came: what a response can still be wrong in.
+# The errors with which a middleware may end a call after responses arrived.
 _OWN_ERRORS = (
     APIConnectionError,
     APIResponseValidationError,
@@ -54,8 +54,8 @@ _OWN_ERRORS = (
     TooManyRedirectsError,
 )
 _FIRST, _SECOND = "first", "second"
-_TURNS = 20  # of the loop, that a background task gets to do what it should not
-_MOST_AWAITS = 100  # of one call, at which it is cancelled; no middleware worth the name has more
+_TURNS = 20  # loop iterations for a background task to misbehave in
+_MOST_AWAITS = 100  # the most awaits of one call to cancel at; real middlewares have fewer
 
 
 async def _run(awaits: Awaits) -> AsyncAPIResponse[Any]:
@@ -64,7 +64,7 @@ async def _run(awaits: Awaits) -> AsyncAPIResponse[Any]:
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
     if not task.cancelled():
-        task.exception()  # seen, whether a trial looks at it or not
+        task.exception()  # retrieved, so that asyncio does not log it
 
 
 async def check_middleware(
@@ -75,24 +75,26 @@ async def check_middleware(
 ) -> None:
     """Check that a middleware keeps the six promises of `aioapiclient.contract`.
 
-    Each trial sends requests to a handler that is as hostile as the promises allow: it changes what it is
-    given, answers with every family of status, fails in every way, and streams. A trial is repeated with a
-    cancellation at each await of the middleware, and with another call in the middle at each await. What
-    cannot be seen from outside is whether a middleware that counts calls in flight goes by ``on_close``.
+    Each trial sends requests to a handler that is as hostile as the promises allow: it changes its arguments,
+    answers with every family of status, fails in every way, and streams. A trial is repeated with a
+    cancellation at each await of the middleware, and with another call in the middle at each await. One thing
+    cannot be checked from outside: whether a middleware that counts calls in flight uses ``on_close``.
 
     Args:
-        factory: Makes a new middleware for each trial: a class or a ``lambda``. Give it sleeps and clocks
+        factory: Creates a new middleware for each trial: a class or a ``lambda``. Pass it sleeps and clocks
             that do not wait (`FakeClock`), since the trials fail and retry often.
-        request: Makes the requests, for a middleware that acts only on some. By default a GET to the
+        request: Creates the requests, for a middleware that acts only on some. By default a GET to the
             client's own origin.
-        patience: Seconds after which a trial that still waits has failed; 10 by default.
+        patience: Seconds after which a trial that is still waiting fails; 10 by default.
 
     Raises:
-        AssertionError: A promise is broken; the text names it, what was done, and what came of it.
+        AssertionError: A promise is broken. The text names it, the trial, and the result.
         TypeError: *factory* is not a factory.
     """
     if inspect.iscoroutinefunction(factory) or not callable(factory):
-        raise TypeError("check_middleware takes a factory, such as a class or 'lambda: middleware'")
+        raise TypeError(
+            "factory must be a function that creates a middleware, such as a class or 'lambda: middleware'"
+        )
     await _Check(factory, request or default_request, patience).run()
 
 
@@ -198,7 +200,7 @@ class _Check:
         call = inner if inspect.isroutine(inner) else type(inner).__call__ if callable(inner) else None
         if isinstance(inner, type) or not inspect.iscoroutinefunction(call):
             raise AssertionError(
-                f"{self._name} is no middleware: write it as 'async def' of (request, handler), "
+                f"{self._name} is not a middleware: write it as 'async def' of (request, handler), "
                 "or as a class with such a __call__, and give an instance of it"
             )
 

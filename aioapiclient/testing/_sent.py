@@ -1,4 +1,4 @@
-"""What a `FakeTransport` notes of a request: what was sent, and read again, to assert on."""
+"""The requests that a `FakeTransport` records, to assert on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aioapiclient._request import APIRequest
 
 __all__ = ["SentFile", "SentRequest"]
 
-_MOST_SHOWN: Final = 500  # bytes of a body in its repr; a digest tells longer ones apart
+_MOST_SHOWN: Final = 500  # bytes of a body in its repr; longer bodies also show a digest
 _NAMES = lazily(r'; (name|filename)="([^"]*)"')
 
 
@@ -31,7 +31,7 @@ class SentFile(NamedTuple):
 
 
 class SentBody(Body):
-    """The bytes that were sent; its repr shows them, for this is a test."""
+    """The bytes that were sent. Unlike that of any other body, the repr shows them: this is a test."""
 
     __slots__ = ()
 
@@ -49,7 +49,7 @@ def _replace_body(request: APIRequest, body: Body) -> None:
 
 
 class SentRequest(APIRequest):
-    """A request as it came to a `FakeTransport`, with the bytes of its body as `content`.
+    """A request that a `FakeTransport` received, with the bytes of its body as `content`.
 
     ::
 
@@ -58,12 +58,20 @@ class SentRequest(APIRequest):
 
     @classmethod
     def of(cls, request: APIRequest) -> SentRequest:
-        """Copy *request*: what happens to it later does not show."""
+        """Return a copy of a request, which later changes to the request do not affect.
+
+        Args:
+            request: The request to copy.
+        """
         twin = request.copy()
         return cls(**{name: getattr(twin, name) for name in request.__struct_fields__})
 
     def note(self, content: bytes) -> None:
-        """Keep the bytes that were sent."""
+        """Record the bytes that were sent.
+
+        Args:
+            content: The whole body.
+        """
         if self.body is not None:
             content_type = self.headers.get("Content-Type", self.body.content_type)
             _replace_body(self, SentBody(content, content_type=content_type))
@@ -73,20 +81,27 @@ class SentRequest(APIRequest):
 
     @property
     def content(self) -> bytes:
-        """The bytes of the body; empty where there is none."""
+        """The bytes of the body; empty without one."""
         return b"" if self.body is None else self.body.content or b""
 
     def json(self) -> Any:
-        """Return the body as plain data; `AssertionError` for one that is not JSON."""
+        """Return the body decoded as JSON, as plain data.
+
+        Raises:
+            AssertionError: The body is not JSON.
+        """
         try:
             return msgspec.json.decode(self.content)
         except ValueError as error:
             raise AssertionError(f"{self!r} was not sent JSON: {error}") from None
 
     def form(self) -> MultiDict[Any]:
-        """Return the body as a form: a str for each field, a `SentFile` for each file; names may repeat.
+        """Return the body as a form: a str for each field, a `SentFile` for each file. Names may repeat.
 
-        A multidict compares equal to a plain dict. Raises `AssertionError` for a body that is not a form.
+        The multidict compares equal to a plain dict.
+
+        Raises:
+            AssertionError: The body is not a form.
         """
         content_type = "" if self.body is None else self.body.content_type or ""
         if content_type.startswith(FORM):

@@ -1,4 +1,4 @@
-"""A transport without a network: it gives answers from a list, one for each send."""
+"""A transport without a network: it answers from a list, one answer for each send."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ Made: TypeAlias = (
 )
 
 Answer: TypeAlias = BaseException | type[BaseException] | Callable[[APIRequest], Made | Awaitable[Made]]
-"""What a `FakeTransport` answers with: what `respond` gives, an error to raise (an instance, or a
-class), or a function of the request, async or not, that gives one of these or a response."""
+"""An answer of a `FakeTransport`: what `respond` returns, an error to raise (an instance or a class), or
+a function of the request, async or not, that returns one of these or a response."""
 
 
 def respond(
@@ -62,7 +62,7 @@ def respond(
         body: The body as bytes.
         chunks: The body in pieces, as a stream delivers them; async chunks may wait between two of them.
         headers: Headers, over the Content-Type of *json* and *text*.
-        cut_after: A number of bytes after which the connection is lost, with `APIConnectionError`; 0 loses it
+        cut_after: A number of bytes after which the connection breaks, with `APIConnectionError`; 0 breaks it
             after the head. None (the default) delivers the whole body.
 
     Raises:
@@ -71,7 +71,7 @@ def respond(
     """
     _check_status(status)
     if cut_after is not None and cut_after < 0:
-        raise InvalidRequestError(f"cut_after is a number of bytes, 0 or more, not {cut_after}")
+        raise InvalidRequestError(f"cut_after must be a number of bytes, 0 or more, not {cut_after}")
     pieces, content_type = _content(json, text, body, chunks)
     head: CIMultiDict[str] = CIMultiDict(headers or ())
     if content_type is not None:
@@ -89,26 +89,26 @@ def respond(
 
 def _check_status(status: object) -> None:
     if isinstance(status, bool) or not isinstance(status, int):
-        raise TypeError(f"A status is an int, not {type(status).__name__}")
+        raise TypeError(f"status must be an int, not {type(status).__name__}")
     if not 100 <= status <= 999:
-        raise InvalidRequestError(f"A status has three digits (RFC 9110 §15), not {status}")
+        raise InvalidRequestError(f"status must have three digits (RFC 9110 §15), not {status}")
 
 
 def _content(
     json: Any, text: str | None, body: bytes, chunks: Iterable[bytes] | AsyncIterable[bytes] | None
 ) -> tuple[Iterable[bytes] | AsyncIterable[bytes], str | None]:
-    """The pieces of a body, and the content type that its kind brings along."""
+    """Return the chunks of a body, and the content type that its kind implies."""
     kinds = {"json": not isinstance(json, NotGiven), "text": text is not None, "body": body != b""}
     given = [name for name, is_given in {**kinds, "chunks": chunks is not None}.items() if is_given]
     if len(given) > 1:
-        raise TypeError(f"{given[0]} and {given[1]} were both given, and a response has one body")
+        raise TypeError(f"{given[0]} and {given[1]} were both given, but a response has one body")
     if kinds["json"]:
         return (encode_json(json),), "application/json"
     if text is not None:
         return (text.encode(),), "text/plain; charset=utf-8"
     if chunks is None:
         return (body,), None
-    # An iterator would be empty when the answer is given again.
+    # An iterator would be empty when the answer is used again.
     return (chunks if isinstance(chunks, AsyncIterable) else tuple(chunks)), None
 
 
@@ -120,7 +120,7 @@ def _reason(status: int) -> str:
 
 
 class _Source:
-    """A body that comes in the pieces it was given, and may be cut."""
+    """A body that arrives in the given chunks, and may be cut."""
 
     def __init__(
         self, request: APIRequest, pieces: Iterable[bytes] | AsyncIterable[bytes], cut_after: int | None
@@ -133,7 +133,7 @@ class _Source:
         self._waiting: Scope | None = None
 
     async def read(self, limit: int | None) -> bytes:
-        """The whole rest."""
+        """Return the whole rest."""
         read = bytearray()
         while chunk := await self.read_chunk():
             read += chunk
@@ -143,21 +143,21 @@ class _Source:
         return bytes(read)
 
     def read_nowait(self, limit: int | None) -> bytes | None:
-        """Nothing: the body has not arrived yet."""
+        """Return None: the body has not arrived yet."""
         return None
 
     async def read_chunk(self) -> bytes:
-        """The next piece; empty at the end."""
+        """Return the next chunk; empty at the end."""
         if self._error is not None:
             raise self._error
         with Scope() as self._waiting:
             try:
-                # Also where nothing waits: a body comes over a wire, and other tasks run meanwhile.
+                # Also if the piece is ready: a real body arrives over a wire, and other tasks run meanwhile.
                 await asyncio.sleep(0)
                 return self._cut(await self._next())
             except BaseException as error:
                 if self._error is None:
-                    self._error = error if isinstance(error, Exception) else self._lost()
+                    self._error = error if isinstance(error, Exception) else self._broken()
                 raise
 
     async def _next(self) -> bytes:
@@ -173,19 +173,19 @@ class _Source:
         if self._cut_after is not None:
             piece = piece[: self._cut_after - self._given]
             if not piece:
-                raise self._lost()
+                raise self._broken()
         self._given += len(piece)
         return piece
 
-    def _lost(self) -> APIConnectionError:
-        message = f"{self._request.label}: the connection was lost after {self._given} bytes of the body"
+    def _broken(self) -> APIConnectionError:
+        message = f"{self._request.label}: the connection broke after {self._given} bytes of the body"
         return APIConnectionError(message, reason="truncated", request=self._request)
 
     def close(self) -> None:
-        """Nothing to give back: the transport counts by ``on_close``."""
+        """Do nothing: the transport counts by ``on_close``."""
 
     def abort(self, error: Exception) -> None:
-        """Who reads now, or later, gets *error*."""
+        """Make pending and later reads raise *error*."""
         self._error = error
         if self._waiting is not None:
             self._waiting.fire(lambda: error)
@@ -211,9 +211,9 @@ class FakeTransport:
         for answer in answers if default is None else (*answers, default):
             _check_answer(answer)
         self.requests: list[SentRequest] = []
-        """Each request as it came, in the order of the sends; their number is ``len``."""
+        """Every request received, in the order of the sends."""
         self.bodies: list[bytes] = []
-        """The bytes of each request's body, at the same place as the request; empty where it has none."""
+        """The bytes of each request's body, at the index of the request; empty without a body."""
         self._answers = list(answers)
         self._default = default
         self._open: set[AsyncAPIResponse[Any]] = set()
@@ -227,7 +227,7 @@ class FakeTransport:
         if self._closed:
             raise ClientClosedError("This FakeTransport is closed")
         number = len(self.requests)
-        # Taken at once, so that answers go out in the order in which sends come in.
+        # Taken before any await, so that answers follow the order of the sends.
         answer = self._answer(number, request)
         sent = SentRequest.of(request)
         self.requests.append(sent)
@@ -243,7 +243,7 @@ class FakeTransport:
         return response
 
     def _answer(self, number: int, request: APIRequest) -> Answer:
-        """The answer to send *number*, counted from 0."""
+        """Return the answer to send *number*, counted from 0."""
         if number < len(self._answers):
             return self._answers[number]
         if self._default is None:
@@ -256,24 +256,24 @@ class FakeTransport:
 
     @property
     def unused_answers(self) -> int:
-        """How many of the answers in the list no send has asked for yet."""
+        """How many answers in the list have not been used."""
         return max(0, len(self._answers) - len(self.requests))
 
     @property
     def open_responses(self) -> int:
-        """How many responses were handed out and are not closed; 0 at the end, or one has leaked.
+        """How many of its responses are not closed. More than 0 at the end of a test means a leak.
 
-        Ask before the client is closed: that ends what is open.
+        Check it before you close the client, which closes open streams.
         """
         return len(self._open)
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed."""
+        """Whether the transport was closed."""
         return self._closed
 
     async def close(self) -> None:
-        """Refuse what comes, and end every open stream with `ClientClosedError`. Safe to call again."""
+        """Refuse further requests, and end every open stream with `ClientClosedError`. Safe to call again."""
         self._closed = True
         for response in list(self._open):
             response.abort(ClientClosedError("The FakeTransport was closed while this stream was open"))
@@ -286,7 +286,7 @@ def _check_answer(answer: object) -> None:
         fits = isinstance(answer, BaseException) or callable(answer)
     if not fits:
         name = getattr(answer, "__name__", type(answer).__name__)
-        raise TypeError(f"An answer is respond(...), an error, or a function of the request, not {name}")
+        raise TypeError(f"answers must be respond(...), an error, or a function of the request, not {name}")
 
 
 async def _resolve(answer: Answer, request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -298,7 +298,7 @@ async def _resolve(answer: Answer, request: APIRequest) -> AsyncAPIResponse[Any]
         if isinstance(made, BaseException):
             if isinstance(made, APIError) and made.request is None:
                 made.request = request
-            # The traceback of its last use, where an instance is raised again.
+            # An instance that is raised again has the traceback of its last use.
             raise made.with_traceback(None)
         made = made(request)
         if inspect.isawaitable(made):
@@ -307,5 +307,5 @@ async def _resolve(answer: Answer, request: APIRequest) -> AsyncAPIResponse[Any]
 
 
 def is_response(value: object) -> TypeGuard[AsyncAPIResponse[Any]]:
-    """Whether *value* is a response, whatever its type."""
+    """Return whether *value* is a response of any type."""
     return isinstance(value, AsyncAPIResponse)
