@@ -1,4 +1,4 @@
-"""What a request carries: `Body`, made from whatever a call was given."""
+"""`Body`: the body of a request, made from the arguments of a call."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Body:
     """The body of a request, as chunks of bytes.
 
     A file is read in a worker thread and never closed. An iterable is iterated in the event loop, an
-    iterator is not touched before sending begins, and a generator is closed when its sending ends. A path
+    iterator is not used before sending begins, and a generator is closed when sending ends. A path
     to a FIFO or a device is read to its end. A received message, an `AsyncAPIResponse` or one of aiohttp's
     (``web.Request``, ``StreamReader``, ``BodyPartReader``, ``web.FileField``, ``ClientResponse``), is
     passed on as it arrives, with its Content-Type.
 
     Args:
-        content: Bytes, a str (sent as UTF-8), a binary file, a path (opened anew for each send), a
+        content: Bytes, a str (sent as UTF-8), a binary file, a path (opened again for each send), a
             `FilePart`, an iterable of bytes, async or not, or another `Body`. An int attribute ``size`` of
             an iterable is its length in bytes.
         content_type: The media type. A str is ``text/plain`` without it.
@@ -40,7 +40,7 @@ class Body:
     Raises:
         TypeError: The content has another type, such as a text file.
         InvalidRequestError: A file is closed, a path is a directory, or a ``size`` is negative.
-        RequestNotReplayableError: The content can be read once, and was sent or read before.
+        RequestNotReplayableError: The content can be read only once, and was sent or read before.
     """
 
     __slots__ = ("_content_type", "_names", "_source")
@@ -76,14 +76,14 @@ class Body:
         """Encode a value as JSON, with the members of *extra_body* merged over it.
 
         Args:
-            value: Anything that msgspec encodes, or *enc_hook* makes into such.
+            value: Anything that msgspec encodes, with the help of *enc_hook*.
             enc_hook: msgspec's hook to encode types that it does not know.
             encoder: A `msgspec.json.Encoder` of yours, instead of *enc_hook*: for ``decimal_format``,
                 ``uuid_format`` and ``order``.
             extra_body: Members to merge over a JSON object.
 
         Raises:
-            InvalidRequestError: JSON cannot say the value: NaN, a cycle, a lone surrogate.
+            InvalidRequestError: JSON cannot represent the value: NaN, a cycle, a lone surrogate.
             TypeError: A type cannot be encoded, the value is bytes, or both hook and encoder were given.
         """
         content = encode_json(value, check_encoding(enc_hook, encoder), extra_body)
@@ -163,22 +163,22 @@ class Body:
 
     @property
     def content(self) -> bytes | None:
-        """The bytes where they are in memory, to be signed or sent at once; None for files and iterables."""
+        """The bytes, if they are in memory; None for files and iterables."""
         return self._source.content
 
     @property
     def whole(self) -> bytes | None:
-        """The bytes that may be sent without iterating: `content`, unless a progress counts them."""
+        """The bytes to send without iterating: `content`, unless a progress counts them."""
         return None if isinstance(self._source, Watched) else self._source.content
 
     @property
     def content_type(self) -> str | None:
-        """The media type, for requests that name none themselves."""
+        """The media type, for requests without a Content-Type of their own."""
         return self._content_type
 
     @property
     def size(self) -> int | None:
-        """The length in bytes; None where only the sending shows it."""
+        """The length in bytes; None if it is not known before sending."""
         return self._source.size
 
     @property
@@ -188,16 +188,19 @@ class Body:
 
     @property
     def spent(self) -> bool:
-        """Whether a body that can be sent only once may have lost its first byte: it cannot be sent again."""
+        """Whether sending of a one-shot body has begun, so that it cannot be sent again."""
         return self._source.spent
 
     def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        """Send the body once: nothing is read before the first chunk is asked for, and no chunk is empty.
+        """Iterate over the chunks of one send. Nothing is read before the first chunk, and no chunk is empty.
 
-        Who stops before the end closes the iterator (``await chunks.aclose()``, `contextlib.aclosing`).
-        Raises `RequestNotReplayableError` for a spent body, `InvalidRequestError` when the content is
-        shorter or longer than its size, `TypeError` for a chunk that is not bytes, and whatever the
-        user's own file or iterable raises.
+        Close the iterator if you stop early (``await chunks.aclose()``, `contextlib.aclosing`). Errors of the
+        file or iterable propagate.
+
+        Raises:
+            InvalidRequestError: The content is shorter or longer than its size.
+            RequestNotReplayableError: The body can be sent only once, and its sending has begun.
+            TypeError: A chunk is not bytes.
         """
         return self._source.send()
 
@@ -205,7 +208,7 @@ class Body:
         replay = "spent" if self.spent else "replayable" if self.replayable else "one-shot"
         size = "unknown size" if self.size is None else f"{self.size} bytes"
         kind = self._content_type or "untyped"
-        # Names and no values: a repr lands in logs.
+        # Names without values: a repr may be logged.
         names = self._names or member_names(self._source.content, kind)
         about = f", {', '.join(names)[:_MOST_SHOWN]}" if names else self._source.about
         return f"<{type(self).__name__} {kind}, {size}, {replay}{about}>"
@@ -223,12 +226,15 @@ def build_body(
     content_type: str | None = None,
     progress: Progress | None = None,
 ) -> Body | None:
-    """Make the body of a call from the one kind of it that was given, None where none was.
+    """Create the body of a call from the one kind of content that was given; None without one.
 
-    ``json=None`` is given and sends ``null``; for the others None is absent, as the sentinels are for
-    all. *extra_body* alone makes a JSON object; *files* takes *data* for its fields, and an empty
-    mapping makes a multipart form of those alone. *content_type* is what the caller's headers say, and
-    only matters with *files*. Raises `TypeError` that names the two when two kinds were given.
+    ``json=None`` sends ``null``; for the others None means "not given", as the sentinels do for all.
+    *extra_body* alone makes a JSON object. *files* takes *data* as its fields, and an empty mapping of files
+    makes a multipart form of just those. *content_type* comes from the caller's headers and only matters
+    with *files*.
+
+    Raises:
+        TypeError: Two kinds were given; the message names them.
     """
     data = None if isinstance(data, (NotGiven, Omit)) else data
     content = None if isinstance(content, (NotGiven, Omit)) else content
@@ -264,11 +270,11 @@ _NO_FORM: Final[tuple[type[Any], ...]] = (str, bytes, bytearray, memoryview)
 def _check_form(data: object) -> None:
     refuse_writers("data", data)
     if issubclass(type(data), _NO_FORM) or hasattr(data, "read"):
-        raise TypeError(f"data is a form, a mapping or pairs; {type(data).__name__} is sent with content")
+        raise TypeError(f"data must be a mapping or pairs, not {type(data).__name__}; use content= for that")
 
 
 def _check_one(**kinds: bool) -> None:
     given = [name for name, is_given in kinds.items() if is_given]
     if len(given) > 1:
-        # The first and the last: json and extra_body go together, and stand first.
-        raise TypeError(f"{given[0]} and {given[-1]} were both given, and a request has one body")
+        # The first and the last: json and extra_body go together and come first.
+        raise TypeError(f"{given[0]} and {given[-1]} were both given, but a request has one body")

@@ -1,4 +1,4 @@
-"""Files of the caller's: where they end, and what several bodies that are made of one remember of it."""
+"""Files of the caller: where they end, and the state that several bodies of one file share."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ NO_WAIT: Final[int] = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 """Flags to open a device with: neither opening nor reading it blocks."""
 
 NO_END: Final = -1
-"""The end of what cannot seek: a device, a FIFO, a pipe."""
+"""The end of a file that cannot seek: a device, a FIFO, a pipe."""
 
 _Named: TypeAlias = int | str | os.PathLike[str]
 
 
 def end_of_path(path: str | os.PathLike[str], what: str) -> int | None:
-    """Return where a file ends: None where its size cannot be believed, `NO_END` for a device or a FIFO.
+    """Return where a file ends: None if its size is not reliable, `NO_END` for a device or a FIFO.
 
-    Raises `InvalidRequestError` for a directory or a socket; *what* is how the message calls it.
+    Raises:
+        InvalidRequestError: The path is a directory or a socket. The message calls it *what*.
     """
     status = os.stat(path)
     mode = status.st_mode
@@ -38,14 +39,14 @@ def end_of_path(path: str | os.PathLike[str], what: str) -> int | None:
             return file.seek(0, os.SEEK_END)
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
         return NO_END
-    raise InvalidRequestError(f"{what} is a path, and {os.fspath(path)!r} is neither a file nor a device")
+    raise InvalidRequestError(f"{what}: {os.fspath(path)!r} is neither a file nor a device")
 
 
 def end_of_file(file: Any) -> int | None:
-    """Return where an open file ends, as `end_of_path`."""
+    """Return where an open file ends, like `end_of_path`."""
     status = _status_of(file)
     if status is not None and not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
-        return NO_END  # devices say that they can seek, and are at 0 wherever they are
+        return NO_END  # devices claim to seek, and always report 0
     with use_of(file).lock:
         try:
             start: int = file.tell()
@@ -53,20 +54,20 @@ def end_of_file(file: Any) -> int | None:
             end: int = file.tell()
             file.seek(start)
         except (AttributeError, OSError):
-            # Files of /proc can be rewound, and have no end to go to.
+            # Files of /proc can be rewound, but cannot seek to their end.
             return NO_END if status is None else None
     return end if status is None else _believed(os.fstat(file.fileno()), file.fileno(), end)
 
 
 def _status_of(file: Any) -> os.stat_result | None:
-    """Return what the system says of a file; None for one of Python's own, and for one that wraps another."""
+    """Return the status of a file; None for an in-memory file, and for a wrapper of another file."""
     if isinstance(getattr(file, "raw", file), io.FileIO):
         return os.fstat(file.fileno())
     return None
 
 
 def _believed(status: os.stat_result, file: _Named, size: int) -> int | None:
-    """Return *size* if the file has it: what takes room on a disk does; else its last byte is looked for."""
+    """Return *size* if it is reliable: the file occupies disk blocks, or its last byte can be read."""
     if getattr(status, "st_blocks", 1):
         return size
     tail = _peek(file, max(size - 1, 0), 2)
@@ -74,13 +75,13 @@ def _believed(status: os.stat_result, file: _Named, size: int) -> int | None:
 
 
 def reaches(file: Any, size: int) -> bool:
-    """Whether a path or an open file has *size* bytes."""
+    """Return whether a path or an open file has *size* bytes."""
     is_open = hasattr(file, "fileno")
     return size == 0 or bool(_peek(file.fileno() if is_open else file, size - 1, 1))
 
 
 def _peek(file: _Named, position: int, length: int) -> bytes | None:
-    """Read a few bytes, wherever an open file is; None for what cannot be read, or would have to wait."""
+    """Read a few bytes without moving an open file; None if they cannot be read, or reading would block."""
     try:
         descriptor = file if isinstance(file, int) else os.open(file, os.O_RDONLY | NO_WAIT)
         try:
@@ -92,11 +93,11 @@ def _peek(file: _Named, position: int, length: int) -> bytes | None:
         return None
 
 
-# --- what several bodies may share
+# --- state that several bodies share
 
 
 class Use:
-    """What is remembered of a file or an iterator that was given, as long as it lives."""
+    """The state of a file or an iterator that was passed as content, kept as long as that lives."""
 
     __slots__ = ("_first", "_left", "is_remembered", "is_spent", "lock")
 
@@ -108,7 +109,7 @@ class Use:
         self._left: int | None = None
 
     def start(self, file: Any) -> int:
-        """Return where a sending begins: where the file is, or was at first if only sendings moved it."""
+        """Return where a send begins: the position of the file, or its first one if only sends moved it."""
         with self.lock:
             position: int = file.tell()
             if position != self._left:
@@ -117,7 +118,7 @@ class Use:
 
     @contextmanager
     def moving(self, file: Any) -> Generator[None, None, None]:
-        """Note where a sending leaves the file; one that is not remembered goes back to where it was."""
+        """Record where a send leaves the file. A file without a record is moved back."""
         before: int | None = None if self.is_remembered else file.tell()
         try:
             yield
@@ -132,8 +133,8 @@ _uses: dict[int, tuple[weakref.ref[Any], Use]] = {}
 
 
 def use_of(content: object) -> Use:
-    """Return what is known of *content*, one for all bodies that are made of it."""
-    # By identity, and not in a WeakKeyDictionary: two files may be equal.
+    """Return the state of *content*, shared by all bodies that are made of it."""
+    # By identity, not in a WeakKeyDictionary: two files may be equal.
     key = id(content)
     known = _uses.get(key)
     if known is not None and known[0]() is content:
@@ -142,7 +143,7 @@ def use_of(content: object) -> Use:
     try:
         _uses[key] = weakref.ref(content, lambda dead: _forget(key, dead)), use
     except TypeError:
-        return use  # it has no weak references
+        return use  # it cannot be referenced weakly
     use.is_remembered = True
     return use
 

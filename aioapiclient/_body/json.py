@@ -1,4 +1,4 @@
-"""Values into JSON: all that msgspec encodes and more, sentinels left out, what JSON cannot say refused."""
+"""Encode values as JSON: msgspec's types and more, without sentinels; refuse what JSON cannot represent."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ __all__ = ["EncHook", "Encoding", "check_encoding", "encode_json"]
 EncHook: TypeAlias = Callable[[Any], Any]
 
 Encoding: TypeAlias = EncHook | msgspec.json.Encoder | None
-"""How values become JSON: by msgspec with a hook for what it does not know, or by the user's own encoder."""
+"""How to encode JSON: by msgspec with a hook for types that it does not know, or by the user's encoder."""
 
-# A float that is NaN or infinite, in MessagePack: JSON says null for it, as for None.
+# A float that is NaN or infinite, in MessagePack. In JSON it is null, like None.
 _NOT_FINITE = lazily(rb"\xcb[\x7f\xff][\xf0-\xff]")
 # A member whose name is a number without quotes.
 _BARE_NAME = lazily(rb"[{,]-?[0-9][0-9.E+-]*:")
 # Stands for a sentinel in plain data. Made at run time, so that no other string is the same object.
 _DROPPED = "".join(("dropped", " sentinel"))
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
-# What an encoder may write otherwise than plain data says.
+# Types that an encoder may format differently from plain data.
 _FORMATTED: Final = (Decimal, UUID)
 _BYTES: Final[tuple[type[Any], ...]] = (bytes, bytearray, memoryview)
 _SCALARS: dict[type, Callable[[Any], Any]] = {str: str.__str__, int: int.__int__, float: float.__float__}
@@ -40,12 +40,12 @@ _ITERABLE = (abc.Sequence, abc.Set, abc.MappingView, abc.Iterator)
 _PLAIN_ENCODER = msgspec.json.Encoder()
 
 
-class _LookCloser(Exception):
-    """Raised by the fast hook for what only the slow way can encode, or name."""
+class _NeedsSlowPath(Exception):
+    """Raised by the fast hook for values that only the slow path can encode, or report."""
 
 
 def check_encoding(enc_hook: EncHook | None, encoder: msgspec.json.Encoder | None) -> Encoding:
-    """Return the one of *enc_hook* and *encoder* that was given; `TypeError` for both, or another encoder."""
+    """Return *enc_hook* or *encoder*; raise `TypeError` for both, or for another encoder."""
     if encoder is None:
         return enc_hook
     if not isinstance(encoder, msgspec.json.Encoder):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -61,23 +61,25 @@ def encode_json(
     """Encode *value* as compact JSON in UTF-8, with the members of *extra_body* merged over its top level.
 
     Encodes all that msgspec does, the types of a hook, other mappings, sequences, sets, views and
-    iterators, and `Unknown` as the value it came from. ``OMIT``, ``NOT_GIVEN`` and ``msgspec.UNSET``
-    leave a member of an object out. In *extra_body* `OMIT` removes a member, `NOT_GIVEN` leaves it,
-    and None sends null; without *value* its members are the object. Nothing of the caller's is changed.
+    iterators, and `Unknown` as the value that was received. ``OMIT``, ``NOT_GIVEN`` and ``msgspec.UNSET``
+    leave a member of an object out. In *extra_body* `OMIT` removes a member, `NOT_GIVEN` keeps it,
+    and None sends null. Without *value*, its members are the object. The arguments are not changed.
 
-    Raises `InvalidRequestError`, with the path, for NaN and infinity, a sentinel outside of an
-    object, a cycle, a lone surrogate; `TypeError` for a type that cannot be encoded, for bytes, which
-    msgspec would write as base64, and for *extra_body* with a value that is no object.
+    Raises:
+        InvalidRequestError: There is NaN or infinity, a sentinel outside of an object, a cycle or a lone
+            surrogate; the message has the path.
+        TypeError: A type cannot be encoded, the value is bytes (which msgspec would write as base64), or
+            *extra_body* was given with a value that is not an object.
     """
     if isinstance(cast("object", value), _BYTES):
-        raise TypeError(f"json is {type(value).__name__}: send what is encoded already with content=")
+        raise TypeError(f"json must not be {type(value).__name__}; use content= for encoded data")
     if extra_body is None:
         return _encode(value, encoding)
     if not isinstance(cast("object", extra_body), Mapping):
         raise TypeError(f"extra_body must be a mapping, not {type(extra_body).__name__}")
     encoded = b"{}" if isinstance(value, (NotGiven, Omit)) else _encode(value, encoding)
     if not encoded.startswith(b"{"):
-        raise TypeError(f"extra_body is merged over a JSON object, and json is {type(value).__name__}")
+        raise TypeError(f"extra_body needs a JSON object to merge over, but json is {type(value).__name__}")
     merged = _RAW_OBJECT.decode(encoded)
     for name in [name for name, member in extra_body.items() if isinstance(member, Omit)]:
         merged.pop(name, None)
@@ -97,20 +99,20 @@ def _encode(value: Any, encoding: Encoding) -> bytes:
         # Encoded again only to find a NaN, in C: 5 us for 3 kB, where a walk in Python takes 30.
         if not encoders.is_suspect(encoded) or not _NOT_FINITE.search(encoders.measure(value)):
             return encoded
-    except (_LookCloser, TypeError, ValueError, OverflowError, RecursionError):
+    except (_NeedsSlowPath, TypeError, ValueError, OverflowError, RecursionError):
         pass
     return _encode_slowly(value, encoding, encoders)
 
 
 class _Encoders(NamedTuple):
     encode: Callable[[Any], bytes]
-    """The whole of it, as fast as msgspec is."""
+    """Encode at the full speed of msgspec."""
     is_suspect: Callable[[bytes], bool]
-    """Whether JSON may hold what was NaN or infinite."""
+    """Whether the JSON may come from a NaN or infinity."""
     measure: Callable[[Any], bytes]
-    """MessagePack, where a NaN is a NaN."""
+    """Encode as MessagePack, which keeps NaN."""
     encode_plain: Callable[[Any], bytes]
-    """Plain data that was walked through, its order settled."""
+    """Encode plain data after the walk, with its order settled."""
 
 
 @functools.lru_cache(maxsize=128)
@@ -119,9 +121,9 @@ def _encoders(encoding: Encoding) -> _Encoders:
     enc_hook = _hook_of(encoding)
 
     def hook(value: Any) -> Any:
-        # Sentinels, and what can be iterated only once: the slow way must be the first to do that.
+        # Sentinels, and iterators: the slow path must be the first to iterate over them.
         if isinstance(value, (NotGiven, Omit, abc.Iterator)) or value is msgspec.UNSET:
-            raise _LookCloser
+            raise _NeedsSlowPath
         return _replaced(value, enc_hook)
 
     formats: Any = {"decimal_format": own.decimal_format, "uuid_format": own.uuid_format}
@@ -142,14 +144,14 @@ def _has_null(encoded: bytes) -> bool:
 
 
 def _has_null_or_nan(encoded: bytes) -> bool:
-    # msgspec writes a Decimal without quotes even if it is none, and if it is the name of a member.
+    # msgspec writes a Decimal without quotes even if it is NaN, or the name of a member.
     if _BARE_NAME.search(encoded) is not None:
-        raise _LookCloser
+        raise _NeedsSlowPath
     return b"null" in encoded or b"NaN" in encoded or b"Infinity" in encoded
 
 
 def _replaced(value: Any, enc_hook: EncHook | None) -> Any:
-    """What msgspec encodes for a value whose type it does not know; `_LookCloser` if nothing does."""
+    """Return a replacement that msgspec can encode; raise `_NeedsSlowPath` if there is none."""
     if isinstance(value, Unknown):
         return value.value
     if enc_hook is not None:
@@ -163,11 +165,11 @@ def _replaced(value: Any, enc_hook: EncHook | None) -> Any:
             return as_base(value)
     if issubclass(kind, Mapping):
         plain: dict[Any, Any] = dict(value)
-        if len(plain) == len(value):  # a multidict would lose values
+        if len(plain) == len(value):  # a multidict would drop values
             return plain
     elif issubclass(kind, _ITERABLE) and not issubclass(kind, io.IOBase):
         return list[Any](value)
-    raise _LookCloser
+    raise _NeedsSlowPath
 
 
 def _encode_slowly(value: Any, encoding: Encoding, encoders: _Encoders) -> bytes:
@@ -182,7 +184,7 @@ def _encode_slowly(value: Any, encoding: Encoding, encoders: _Encoders) -> bytes
         if not isinstance(value, msgspec.Raw):
             try:
                 return _replaced(value, enc_hook)
-            except _LookCloser:
+            except _NeedsSlowPath:
                 pass
         stand_in = "".join(("stand-in for ", type(value).__name__))
         stand_ins[id(stand_in)] = (stand_in, value)
@@ -201,17 +203,17 @@ def _encode_slowly(value: Any, encoding: Encoding, encoders: _Encoders) -> bytes
     except RecursionError:
         root = []
     if not root:
-        raise InvalidRequestError("json refers to itself, or is nested too deep")
+        raise InvalidRequestError("json contains itself, or is nested too deeply")
     _settle(root, stand_ins, encoders.encode_plain)
     try:
         return encoders.encode_plain(root[0])
     except (ValueError, OverflowError):
         pass  # raised below, without the value in its context
-    raise InvalidRequestError("json holds a lone surrogate, or an integer of too many digits")
+    raise InvalidRequestError("json contains a lone surrogate, or an integer with too many digits")
 
 
 def _settle(root: list[Any], stand_ins: dict[int, tuple[str, Any]], write: Callable[[Any], bytes]) -> None:
-    """Finish plain data in place: drop the sentinels, put back the stand-ins, refuse what JSON cannot say."""
+    """Finish plain data in place: drop sentinels, restore stand-ins, refuse what JSON cannot represent."""
     waiting: list[tuple[str, Any]] = [("", root)]
     while waiting:
         path, container = waiting.pop()
@@ -234,7 +236,7 @@ def _settle(root: list[Any], stand_ins: dict[int, tuple[str, Any]], write: Calla
 
 
 def _name_members(container: dict[Any, Any], write: Callable[[Any], bytes]) -> None:
-    """Give names to members that are named by what an encoder formats; msgspec itself refuses some."""
+    """Format Decimal and UUID keys as an encoder does; msgspec itself refuses some of them."""
     if any(isinstance(key, _FORMATTED) for key in container):
         members = list(container.items())
         container.clear()
@@ -253,5 +255,5 @@ def _settled(child: Any, where: str, stand_ins: dict[int, tuple[str, Any]]) -> A
         raise InvalidRequestError(f"json: {child} at {where}; JSON has no NaN and no infinity")
     _, original = stand_ins.get(id(child), (child, child))
     if original is not child and not isinstance(original, msgspec.Raw):
-        raise TypeError(f"json: {type(original).__name__} at {where} cannot be encoded; an enc_hook could")
+        raise TypeError(f"json: {type(original).__name__} at {where} cannot be encoded without an enc_hook")
     return original

@@ -1,8 +1,7 @@
-"""multipart/form-data (RFC 7578): what was given as ``files`` and ``data``, as named parts with headers.
+"""multipart/form-data (RFC 7578): turn ``files`` and ``data`` into named parts with headers.
 
-Names are written as the WHATWG writes them (HTML §4.10.21.8), which is what servers read: UTF-8, with
-the quote and the line breaks percent-encoded. No I/O happens here: `_body` opens and sends what is in
-the parts.
+Names are written as browsers do (HTML §4.10.21.8), which servers expect: UTF-8, with the quote and line
+breaks percent-encoded. No I/O happens here: `sources` opens and sends the parts.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ __all__ = ["FilePart", "Files", "Part", "boundary_of", "field_parts", "file_part
 class FilePart:
     """A slice of a file.
 
-    A path is opened anew for each send, so many parts of one path can be uploaded at once. An open file is
-    shared under a lock, read in worker threads, and never closed. The slice must lie inside the file when
-    the request is made.
+    A path is opened again for each send, so many parts of one path can be uploaded concurrently. An open
+    file is shared under a lock, read in worker threads, and never closed. The slice must lie inside the
+    file when the request is made.
 
     Args:
-        file: A path, or a binary file that can seek.
+        file: A path, or a seekable binary file.
         offset: The first byte, 0 by default.
         length: The number of bytes; None (the default) reads to the end.
 
@@ -46,16 +45,16 @@ class FilePart:
 
     def __init__(self, file: Any, offset: int = 0, length: int | None = None) -> None:
         if not _is_path(file) and not callable(getattr(file, "read", None)):
-            raise TypeError(f"FilePart takes a path or a binary file, not {type(file).__name__}")
+            raise TypeError(f"FilePart file must be a path or a binary file, not {type(file).__name__}")
         check_whole("FilePart offset", offset, unit="bytes")
         if length is not None:
             check_whole("FilePart length", length, unit="bytes")
         self.file: Any = file
         """The path or the open file."""
         self.offset: int = offset
-        """The first byte, counted from the start of the file, wherever an open one stands."""
+        """The first byte, counted from the start of the file, whatever its position."""
         self.length: int | None = length
-        """How many bytes; None for all that follow."""
+        """The number of bytes; None reads to the end."""
 
     @property
     def is_path(self) -> bool:
@@ -71,37 +70,38 @@ def _is_path(file: object) -> bool:
 
 
 Files: TypeAlias = "Mapping[str, Any] | Iterable[tuple[str, Any]]"
-"""Names and what is sent under them: a file, a list of files, or a mapping of names to either."""
+"""Names with a file each, a list of files, or a mapping of names to either."""
 
 
 class Part(NamedTuple):
     """One part of a multipart body."""
 
     label: str
-    """How messages call it: ``files['avatar']``."""
+    """Its name in error messages, such as ``files['avatar']``."""
 
     head: bytes
     """Its headers, with the blank line that ends them."""
 
     content: Any
-    """What follows, of whatever kind a body can be made of."""
+    """Its content, of any kind that a body can be made of."""
 
 
 _MOST_NESTED: Final = 100  # as deep as a query may be
 
 
 def field_parts(pairs: Iterable[tuple[str, str]]) -> Iterator[Part]:
-    """The parts of plain fields: UTF-8, without a type of their own (RFC 7578 §4.4, §5.1.2)."""
+    """Yield the parts of plain fields: UTF-8, without a Content-Type (RFC 7578 §4.4, §5.1.2)."""
     for name, text in pairs:
         label = f"data[{name[:200]!r}]"
         yield Part(label, _head(name, None, ()), _utf8(text, label))
 
 
 def file_parts(files: object, style: QueryStyle) -> Iterator[Part]:
-    """The parts of *files*, names of nested ones in the *style* of the query.
+    """Yield the parts of *files*, with nested names in the *style* of queries.
 
-    Raises `TypeError` for what is no file and `InvalidRequestError` for a name, type or header that
-    cannot be sent.
+    Raises:
+        InvalidRequestError: A name, type or header cannot be sent.
+        TypeError: A value is not a file.
     """
     for name, value in _items(files):
         for field, entry in _leaves(_name_text(name), value, style, 0):
@@ -113,7 +113,7 @@ def _items(files: Any) -> Iterable[tuple[object, object]]:
         return cast("Mapping[object, object]", files).items()
     is_file = _is_path(files) or isinstance(files, bytes | bytearray) or hasattr(files, "read")
     if is_file or not isinstance(files, Iterable):
-        raise TypeError(f"files is a mapping or pairs of names and files, not {type(files).__name__}")
+        raise TypeError(f"files must be a mapping or pairs of names and files, not {type(files).__name__}")
     return [_pair(item) for item in cast("Iterable[object]", files)]
 
 
@@ -122,7 +122,7 @@ def _pair(item: object) -> tuple[object, object]:
         pair = cast("tuple[object, ...] | list[object]", item)
         if len(pair) == 2:
             return pair[0], pair[1]
-    raise TypeError("files given as an iterable are pairs of a name and a file")
+    raise TypeError("files as an iterable must contain pairs of a name and a file")
 
 
 def _name_text(name: object) -> str:
@@ -134,7 +134,7 @@ def _name_text(name: object) -> str:
 
 
 def _leaves(name: str, value: object, style: QueryStyle, depth: int) -> Iterator[tuple[str, object]]:
-    """Every file under *name*. Only a list is an array: a tuple is one file with its name."""
+    """Yield every file under *name*. Only a list is an array: a tuple is one file with its name."""
     if value is None or value is OMIT or value is NOT_GIVEN:
         return
     if depth > _MOST_NESTED:
@@ -158,8 +158,8 @@ def _file_part(field: str, entry: object) -> Part:
     name, content, content_type, headers = _passed_on(label, *_unpacked(label, entry))
     if isinstance(content, str):
         raise TypeError(
-            f"{label} is a str, and a file is bytes, a binary file, a path, an async iterable or a FilePart:"
-            " give a pathlib.Path for a path, and text in data"
+            f"{label} must be bytes, a binary file, a path, an async iterable or a FilePart, not a str;"
+            " use a pathlib.Path for a path, and data= for text"
         )
     filename = _filename(label, name, content)
     if content_type is None:
@@ -178,7 +178,7 @@ def _unpacked(label: str, entry: object) -> tuple[Any, Any, Any, Any]:
 
 
 def _passed_on(label: str, name: Any, content: Any, content_type: Any, headers: Any) -> tuple[Any, ...]:
-    """Fill what was left out with what a message that is passed on says of itself."""
+    """Fill in what was left out from a relayed message."""
     message = None if isinstance(content, (bytes, str)) else relayed(content, label)
     if message is None:
         return name, content, content_type, headers
@@ -191,7 +191,7 @@ def _passed_on(label: str, name: Any, content: Any, content_type: Any, headers: 
 
 
 def _filename(label: str, name: object, content: object) -> str | None:
-    """The name that was given, else the one that the file has."""
+    """Return the given name, else that of the file."""
     if name is OMIT:
         return None
     if name is not None:
@@ -202,7 +202,7 @@ def _filename(label: str, name: object, content: object) -> str | None:
     if _is_path(file):
         return os.path.basename(os.fsdecode(file))
     own = getattr(file, "name", None)
-    # A file without a path has a number there, or something like "<stdin>".
+    # A file without a path has a number as its name, or a text such as "<stdin>".
     if isinstance(own, str) and callable(getattr(file, "read", None)) and not own.startswith("<"):
         return os.path.basename(own) or None
     return None
@@ -213,15 +213,17 @@ def _type_of(content: object, filename: str | None) -> str:
     if isinstance(own, str):
         return own
     suffix = os.path.splitext(filename or "")[1].lower()
-    # Not guess_type: that reads the machine's own tables, and in the event loop.
+    # Not guess_type, which reads the system's tables, and in the event loop.
     return mimetypes.types_map.get(suffix, "application/octet-stream")
 
 
 def _part_headers(label: str, content_type: object, headers: object) -> list[tuple[str, str]]:
-    """The headers of a part but for its disposition; those that were given lie over its type."""
+    """Return the headers of a part except its disposition; *headers* override its type."""
     layer = check_layer({"Content-Type": content_type}, cast("HeaderLayer | None", headers))
     if any(name.lower() == "content-disposition" for name, _ in layer):
-        raise InvalidRequestError(f"{label}: its Content-Disposition holds its names, and is not to be set")
+        raise InvalidRequestError(
+            f"{label}: the Content-Disposition header carries the names and cannot be set"
+        )
     return [(name, value) for name, values in layer for value in values]
 
 
@@ -240,16 +242,16 @@ _ESCAPES: Final = {code: f"%{code:02X}" for code in (*range(0x20), 0x22, 0x7F)}
 
 def _escape(name: str) -> str:
     escaped = name.translate(_ESCAPES)
-    # Readers that know quoted pairs would take a last backslash and our closing quote for one.
+    # Parsers of quoted pairs would read a final backslash and the closing quote as one.
     return f"{escaped[:-1]}%5C" if escaped.endswith("\\") else escaped
 
 
 def _utf8(text: str, what: str) -> bytes:
     try:
         return text.encode()
-    except UnicodeEncodeError:
-        # Not its cause: that one holds the text.
-        message = f"{what} holds a lone surrogate, which UTF-8 cannot say"
+    except UnicodeEncodeError as error:
+        # Not its cause, which holds the text.
+        message = f"{what} cannot be encoded as UTF-8: lone surrogate at position {error.start}"
     raise InvalidRequestError(message)
 
 
@@ -259,22 +261,23 @@ _BOUNDARY = lazily(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 
 
 def boundary_of(content_type: str | None) -> tuple[str, str]:
-    """The boundary, and the Content-Type that names it: the caller's, word for word, where they give one.
+    """Return the boundary and the Content-Type that names it: the caller's, unchanged, if there is one.
 
-    A boundary of ours has 128 random bits, so that nobody who writes the content can guess it.
+    A generated boundary has 128 random bits, so that content cannot guess it.
 
-    Raises `InvalidRequestError` for a type that is no multipart, and a boundary that is none.
+    Raises:
+        InvalidRequestError: The type is not multipart, or the boundary is invalid.
     """
     if content_type is None:
         content_type = "multipart/form-data"
     check_value("Content-Type", content_type)
     if not content_type.lower().lstrip().startswith("multipart/"):
-        raise InvalidRequestError("Content-Type is not multipart, and a body with files is")
+        raise InvalidRequestError("Content-Type must be multipart for a body with files")
     for name, quoted, bare in _PARAMETER.findall(content_type):
         if name.lower() == "boundary":
             boundary = re.sub(r"\\(.)", r"\1", quoted) or bare
             if not _BOUNDARY.fullmatch(boundary):
-                raise InvalidRequestError("the boundary in Content-Type is not one by RFC 2046 §5.1.1")
+                raise InvalidRequestError("the boundary in Content-Type is invalid (RFC 2046 §5.1.1)")
             return boundary, content_type
     boundary = os.urandom(16).hex()
     return boundary, f"{content_type}; boundary={boundary}"

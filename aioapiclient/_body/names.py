@@ -1,4 +1,4 @@
-"""The names in an encoded body, for its repr: a repr lands in logs, where values have no place."""
+"""The names in an encoded body, for its repr, which must not show values since it may be logged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 __all__ = ["FORM", "member_names"]
 
 FORM: Final = "application/x-www-form-urlencoded"
-"""The media type of forms that have no files."""
+"""The media type of forms without files."""
 
 _RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 

@@ -1,6 +1,6 @@
-"""Messages that others received, as content to pass on: recognised by their shape, streamed as they arrive.
+"""Relayed messages as content: recognised by their attributes, streamed as they arrive.
 
-A service that relays has them at hand: aiohttp's ``StreamReader``, ``BodyPartReader``, ``web.FileField``,
+A relaying service has such objects: aiohttp's ``StreamReader``, ``BodyPartReader``, ``web.FileField``,
 ``web.Request`` and ``ClientResponse``, and an `AsyncAPIResponse`. Nothing here imports aiohttp.
 """
 
@@ -18,7 +18,7 @@ __all__ = ["Relayed", "content_type_of", "refuse_writers", "relayed"]
 
 _CHUNK: Final = 64 << 10
 _NO_HEADERS: Final[Mapping[str, str]] = {}
-# What a part must not take along: its names are written anew, and its content is decoded and framed anew.
+# Headers that a part does not keep: its names are written again, its content is decoded and framed again.
 _OWN_HEADERS: Final = frozenset(
     {"content-disposition", "content-length", "content-transfer-encoding", "content-type"}
 )
@@ -27,26 +27,27 @@ _CODED: Final = frozenset({"base64", "quoted-printable"})  # RFC 2045 §6.1; the
 
 
 class Relayed(NamedTuple):
-    """What is known of such a message."""
+    """The properties of such a message."""
 
     content: bytes | None = None
-    """The bytes, where they are in memory."""
+    """The bytes, if they are in memory."""
     file: Any = None
     """An open file that holds them."""
     chunks: Callable[[], AsyncIterator[Any]] | None = None
-    """What makes their iterator, once."""
+    """Creates their iterator, once."""
     size: int | None = None
-    """The length in bytes, where the message says it."""
+    """The length in bytes, if the message declares it."""
     filename: str | None = None
     content_type: str | None = None
     part_headers: Mapping[str, str] = _NO_HEADERS
-    """What else a part of a form says of its content."""
+    """The other headers of a part of a form."""
 
 
 def relayed(content: Any, what: str = "content") -> Relayed | None:
-    """Recognise a message; return None for everything else.
+    """Return the properties of a received message; None for everything else.
 
-    Raises `RequestNotReplayableError` for one whose content was read already: it would be sent empty.
+    Raises:
+        RequestNotReplayableError: Its content was read already, so it would be sent empty.
     """
     if hasattr(content, "iter_any") and hasattr(content, "at_eof"):
         return _of_stream(content, what, _NO_HEADERS)
@@ -65,16 +66,16 @@ def relayed(content: Any, what: str = "content") -> Relayed | None:
 
 
 def refuse_writers(name: str, value: object) -> None:
-    """Raise `TypeError` for aiohttp's ``FormData`` and ``MultipartWriter``, which make a body themselves."""
+    """Raise `TypeError` for aiohttp's ``FormData`` and ``MultipartWriter``, which are not content."""
     if hasattr(value, "add_field") or hasattr(value, "append_form"):
         raise TypeError(
-            f"{name} is a {type(value).__name__} of aiohttp; give what it was made of: files in files=, as a"
-            " mapping or pairs, and fields in data="
+            f"{name} must not be aiohttp's {type(value).__name__}; pass its files in files=, as a mapping"
+            " or pairs, and its fields in data="
         )
 
 
 def content_type_of(content: object) -> str | None:
-    """The media type of a message; None for everything else."""
+    """Return the media type of a message; None for everything else."""
     message = relayed(content)
     return None if message is None else message.content_type
 
@@ -99,7 +100,7 @@ def _of_part(part: Any, what: str) -> Relayed:
         raise _was_read(what)
     headers: Mapping[str, str] = part.headers
     coding = headers.get("Content-Transfer-Encoding", "").strip().lower()
-    # In a form a length is not to be believed (RFC 7578 §4.8).
+    # In a form, a length is not reliable (RFC 7578 §4.8).
     is_field = headers.get("Content-Disposition", "").lstrip().lower().startswith("form-data")
     size = None if is_field or coding in _CODED else _length(headers)
     return Relayed(
@@ -130,7 +131,7 @@ def _of_response(response: Any, what: str) -> Relayed:
         content = None
     if content is None and response.is_closed:
         raise _was_read(what)
-    # The bodies of errors are decompressed all the same.
+    # Error bodies are always decompressed.
     is_as_sent = response.ok and not response.request.settings.decompress
     return Relayed(
         content=content,
@@ -143,7 +144,9 @@ def _of_response(response: Any, what: str) -> Relayed:
 
 
 def _was_read(what: str) -> RequestNotReplayableError:
-    return RequestNotReplayableError(f"{what} was read already, and would be sent empty: give what was read")
+    return RequestNotReplayableError(
+        f"{what} was read already and would be sent empty; pass the data that was read"
+    )
 
 
 def _part_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -151,7 +154,7 @@ def _part_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _length(headers: Mapping[str, str], is_as_sent: bool = False) -> int | None:
-    """Return the length of what is read, which is not that of what was sent if it was decompressed."""
+    """Return the length of the data as read; None if it was decompressed."""
     if not is_as_sent and codings_of([headers.get(_CODING, "")]):
         return None
     value = headers.get("Content-Length", "")
@@ -184,18 +187,18 @@ async def _read_part(read_chunk: Callable[[int], Awaitable[bytes]], coding: str)
 
 
 def _from_base64(data: bytes, is_last: bool) -> tuple[bytes, bytes]:
-    """Decode whole groups of four; what is left waits for more."""
+    """Decode complete groups of four, and return the rest undecoded."""
     letters = data.translate(None, b"\r\n\t ")
     end = len(letters) if is_last else len(letters) // 4 * 4
     try:
         return binascii.a2b_base64(letters[:end]), letters[end:]
     except binascii.Error:
         pass  # raised below, without the content in its context
-    raise InvalidRequestError("a part that is passed on says that it is base64, and is not")
+    raise InvalidRequestError("a relayed part declares base64 but is not valid base64")
 
 
 def _from_quoted_printable(data: bytes, is_last: bool) -> tuple[bytes, bytes]:
-    """Decode whole lines; what is left waits for more."""
+    """Decode complete lines, and return the rest undecoded."""
     end = len(data) if is_last else data.rfind(b"\n") + 1
     return binascii.a2b_qp(data[:end]), data[end:]
 

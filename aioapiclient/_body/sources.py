@@ -1,31 +1,31 @@
-"""What a body is made of: one small source class for each kind of content.
+"""The sources of a body: one small class for each kind of content.
 
-Each iteration over a body opens its source anew, and is one sending. The sources know their size
-in bytes where there is one, and whether they can begin again:
+Each iteration over a body opens its source again and is one send. The sources know their size in bytes, if
+there is one, and whether they can be sent again:
 
 ====================================  ========  ==========================================
 content                               size      sent again
 ====================================  ========  ==========================================
 bytes, str, `io.BytesIO`              known     yes
-a seekable file, a path               known     yes, from where the file stood at first
-the same, of a size that is not true  unknown   yes
+a seekable file, a path               known     yes, from the file's first position
+the same, with an unreliable size     unknown   yes
 a slice of either, a `FilePart`       known     yes
-an iterable that makes iterators      ``.size`` yes, each sending asks for a new iterator
+an iterable that returns iterators    ``.size`` yes, each send takes a new iterator
 an iterator, a generator, a pipe, a   ``.size`` no
 device, a file whose ``read`` is
-async, a message that is passed on
+async, a relayed message
 parts, one after the other            the sum   if all of them can
 ====================================  ========  ==========================================
 
-The size of a file is believed where the file takes room on a disk, or ends where its size says. Files
-of /proc say 0 and those of /sys say 4096, whatever they give: these are read to their end.
+The size of a file is used if the file occupies disk blocks, or ends at that size. Files of /proc report 0
+and those of /sys report 4096, whatever they contain: these are read to their end.
 
-One open file may be given to several calls, one after the other or at once: each sends it from where it
-was when it was first given, or from where its owner has moved it since. What cannot be read again is
-refused in a second call.
+One open file may be passed to several calls, one after the other or concurrently: each sends it from its
+position when it was first passed, or from where its owner has moved it since. A second call with content
+that can be read only once is refused.
 
-A sending that ends short of the size, or of what an earlier sending gave, is an error: a size is a
-promise to the peer, who waits for its last byte, and a retry that sends nothing looks like a success.
+A send that is shorter than the size, or than an earlier send, is an error: the size is a promise to the
+peer, which waits for the last byte, and a retry that sends nothing looks like a success.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ Content: TypeAlias = (
 
 
 class Source(ABC):
-    """One kind of content: what is known of it, and how a sending of it begins."""
+    """One kind of content: its size, whether it can be sent again, and how to open it."""
 
     __slots__ = ("_reached", "size")
 
@@ -107,27 +107,27 @@ class Source(ABC):
 
     @property
     def spent(self) -> bool:
-        """Whether its first byte may have left, and it cannot be sent again."""
+        """Whether sending has begun and the content cannot be sent again."""
         return False
 
     @property
     def about(self) -> str:
-        """What a repr adds, after a comma: the file that it is of."""
+        """An addition to the repr, after a comma: the name of the file."""
         return ""
 
     @abstractmethod
     def open(self) -> AsyncIterator[object]:
-        """Begin one sending: the chunks as they come, of whatever type and number."""
+        """Begin one send: return its chunks, unchecked."""
 
     async def send(self) -> AsyncGenerator[bytes, None]:
-        """Yield one sending: chunks that are bytes, as many of them as were promised."""
+        """Yield the chunks of one send, checked for type and total size."""
         chunks = self.open()
         sent = 0
         try:
             async for chunk in chunks:
                 data = chunk if isinstance(chunk, bytes) else _as_bytes(chunk)
                 sent += len(data)
-                # Before the chunk leaves: the peer would read what is beyond the size as the next request.
+                # Before the chunk is sent: the peer would read bytes beyond the size as the next request.
                 if self.size is not None and sent > self.size:
                     raise InvalidRequestError(
                         f"the body is longer than its size: at least {sent} bytes, not {self.size}"
@@ -141,10 +141,10 @@ class Source(ABC):
                 await chunks.aclose()
 
     def _check_whole(self, sent: int) -> None:
-        # An iterable that only looks fresh, over a file that is not rewound, gives less when asked again.
+        # A new iterator over a file that was not rewound yields fewer bytes on the second send.
         if sent < self._reached:
             raise RequestNotReplayableError(
-                f"the body gave {sent} bytes, and {self._reached} when sent before: it cannot be sent again"
+                f"the body has {sent} bytes, but had {self._reached} when sent before; it cannot be resent"
             )
         if self.size is not None and sent < self.size:
             raise InvalidRequestError(f"the body is shorter than its size: {sent} bytes, not {self.size}")
@@ -165,7 +165,7 @@ class InMemory(Source):
 
 
 class _Range(Source):
-    """A part of a file; without an *end* all that follows, which may be more or less each time."""
+    """A part of a file. Without an *end*, the rest of the file, whose length may vary between sends."""
 
     __slots__ = ("_end", "_start")
 
@@ -187,7 +187,7 @@ def _about_range(file: Any, start: int, end: int | None) -> str:
 
 
 class _File(_Range):
-    """A part of a seekable file that is open: from where it stands to its end as it is now, or a slice."""
+    """A part of an open, seekable file: from its position to its current end, or a slice."""
 
     __slots__ = ("_file", "_use")
 
@@ -204,15 +204,15 @@ class _File(_Range):
         return _read_range(self._read_at, self._start, self._end)
 
     def _read_at(self, position: int, length: int) -> object:
-        # Another body may share the file, and a cancelled sending may have left a read behind in its thread:
-        # neither must move it under this one.
+        # Another body may share the file, and a cancelled send may still be reading in its thread: neither
+        # may move the file during this read.
         with self._use.lock, self._use.moving(self._file):
             self._file.seek(position)
             return self._file.read(length)
 
 
 class _Path(_Range):
-    """A part of a file by its path, opened for each sending."""
+    """A part of a file by its path, opened for each send."""
 
     __slots__ = ("_path",)
 
@@ -231,12 +231,12 @@ class _Path(_Range):
                 async for chunk in chunks:
                     yield chunk
         finally:
-            # In a thread, since it may have to wait for a read there; shielded, since a cancel would leak it.
+            # In a thread, since it may wait for a read there; shielded, since a cancel would leak the file.
             await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, file.close))
 
 
 class _PathFile:
-    """A file that worker threads open, read and close: a wait for one that is cancelled leaks nothing."""
+    """A file that worker threads open, read and close, so that a cancelled wait leaks nothing."""
 
     __slots__ = ("_closed", "_file", "_lock", "_path")
 
@@ -263,7 +263,7 @@ class _PathFile:
 
 
 class _Iterable(Source):
-    """An iterable that makes an iterator for each sending."""
+    """An iterable that returns a new iterator for each send."""
 
     __slots__ = ("_iterable", "_previous")
 
@@ -280,14 +280,14 @@ class _Iterable(Source):
     def _fresh(self, iterator: _Iterated) -> _Iterated:
         if iterator is self._previous:
             raise RequestNotReplayableError(
-                "the iterable of this body gave the same iterator again: it cannot be sent again"
+                "the iterable of this body returned the same iterator again: it cannot be sent again"
             )
         self._previous = iterator
         return iterator
 
 
 class _OneShot(Source):
-    """What can be read once: whatever *content* gave, to this body or to another, is gone."""
+    """Content that can be read only once, by this body or another."""
 
     __slots__ = ("_chunks", "use")
 
@@ -309,7 +309,7 @@ class _OneShot(Source):
 
 
 class _Joined(Source):
-    """Sources one after the other."""
+    """Several sources, one after the other."""
 
     __slots__ = ("_sources", "replayable")
 
@@ -324,7 +324,7 @@ class _Joined(Source):
         return any(source.spent for source in self._sources)
 
     async def open(self) -> AsyncIterator[object]:
-        # All of it or nothing: the sources before a spent one must not leave either.
+        # All or nothing: the sources before a consumed one must not be sent either.
         _check_unspent(self)
         for source in self._sources:
             async with aclosing(source.send()) as chunks:
@@ -333,7 +333,7 @@ class _Joined(Source):
 
 
 class Watched(Source):
-    """Another source, with somebody who counts its bytes."""
+    """Another source, with a meter that counts its bytes."""
 
     __slots__ = ("_meter", "_source", "content", "replayable")
 
@@ -359,25 +359,25 @@ class Watched(Source):
                 for start in range(0, len(chunk), _CHUNK):
                     piece = chunk[start : start + _CHUNK]
                     yield piece
-                    # Who asks for the next one has taken this one.
+                    # Asking for the next piece means that this one was taken.
                     self._meter.add(len(piece))
 
 
 def _check_unspent(source: Source) -> None:
     if source.spent:
         raise RequestNotReplayableError(
-            "this body can be sent once, and its first byte may have left: give bytes, a seekable file,"
-            " or an iterable that makes a new iterator each time"
+            "this body can be sent only once, and its sending has begun: use bytes, a seekable file,"
+            " or an iterable that returns a new iterator each time"
         )
 
 
 def join(parts: list[tuple[bytes, Source]], boundary: bytes) -> Source:
-    """A multipart body (RFC 2046 §5.1.1); what is small and in memory is put together here and now."""
+    """Return the source of a multipart body (RFC 2046 §5.1.1), its small parts joined in memory."""
     sources: list[Source] = []
     text = bytearray()
     once = [source.use for _, source in parts if isinstance(source, _OneShot)]
     if len(set(once)) < len(once):
-        raise InvalidRequestError("two of files are one, which can be read once: the second would be empty")
+        raise InvalidRequestError("files has the same one-shot content twice: the second part would be empty")
     for head, source in parts:
         text += b"--%b\r\n%b" % (boundary, head)
         if source.content is not None and len(source.content) <= _CHUNK:
@@ -392,7 +392,7 @@ def join(parts: list[tuple[bytes, Source]], boundary: bytes) -> Source:
 
 
 def source_of(content: Content, what: str = "content") -> Source:
-    """Find the source for anything but a body; *what* is how messages call it."""
+    """Return the source for *content*, which error messages call *what*."""
     kind = type(content).__name__
     if isinstance(content, str):
         return InMemory(_encode(content))
@@ -422,33 +422,35 @@ def source_of(content: Content, what: str = "content") -> Source:
         isinstance(content, Iterable) and not isinstance(content, Mapping)
     ):
         return _Iterable(content, size)
-    raise TypeError(f"{what} is bytes, str, a binary file, a path or an iterable of bytes, not {kind}")
+    raise TypeError(f"{what} must be bytes, str, a binary file, a path or an iterable of bytes, not {kind}")
 
 
 def _one_shot(content: object, chunks: _Opener, size: int | None, what: str) -> Source:
     source = _OneShot(content, chunks, size)
     if source.spent:
         raise RequestNotReplayableError(
-            f"{what} was sent by another call, and can be read once: it would be sent empty, or in part"
+            f"{what} can be read only once and was sent by another call: it would be empty or incomplete"
         )
     return source
 
 
-# --- files, and how far their sizes can be believed
+# --- files, and whether their sizes are reliable
 
 
 def _source_of_slice(part: FilePart, what: str) -> Source:
     file: Any = part.file
     end = end_of_path(file, what) if part.is_path else _end_of_part(file, what)
     if end is NO_END:
-        raise TypeError(f"{what} is a FilePart, whose file must be able to seek")
+        raise TypeError(f"{what} is a FilePart, whose file must be seekable")
     last = part.offset + (part.length or 0)
     if end is None:
         if not reaches(file, last):
-            raise InvalidRequestError(f"{what} is a FilePart up to byte {last}, and its file ends before")
+            raise InvalidRequestError(
+                f"{what} is a FilePart up to byte {last}, but its file ends before that"
+            )
         end = None if part.length is None else last
     elif last > end:
-        raise InvalidRequestError(f"{what} is a FilePart up to byte {last}, and its file has {end} bytes")
+        raise InvalidRequestError(f"{what} is a FilePart up to byte {last}, but its file has {end} bytes")
     elif part.length is not None:
         end = last
     return _Path(file, part.offset, end) if part.is_path else _File(file, part.offset, end)
@@ -460,7 +462,7 @@ def _end_of_part(file: Any, what: str) -> int | None:
         return NO_END
     end = end_of_file(file)
     if end is not NO_END:
-        use_of(file).start(file)  # a later call may be given the whole file
+        use_of(file).start(file)  # a later call may pass the whole file
     return end
 
 
@@ -478,21 +480,21 @@ def _source_of_file(file: Any, read: Callable[..., Any], what: str) -> Source:
     if inspect.iscoroutinefunction(read):
         return _one_shot(file, lambda: _read_async(read), _declared_size(file, what), what)
     if hasattr(file, "__aiter__"):
-        # A stream has a position: its iterators look new and go on where the last one stopped.
+        # A stream has a position: its iterators look new but continue where the last one stopped.
         return _one_shot(file, lambda: aiter(file), _declared_size(file, what), what)
     end = end_of_file(file)
     if end is not NO_END:
         start = use_of(file).start(file)
         return _File(file, start, None if end is None else max(start, end))
-    # ``read1`` gives what a pipe has; ``read`` waits until the chunk is full.
+    # ``read1`` returns what a pipe has; ``read`` waits until the chunk is full.
     read = getattr(file, "read1", read)
     return _one_shot(file, lambda: _read_on(read), _declared_size(file, what), what)
 
 
 def _check_file(file: Any, what: str) -> None:
-    # ``encoding`` tells the wrappers (tempfile's, aiofiles') that are no TextIOBase themselves.
+    # ``encoding`` reveals wrappers (of tempfile, aiofiles) that are not a TextIOBase themselves.
     if isinstance(file, io.TextIOBase) or getattr(file, "encoding", None) is not None:
-        raise TypeError(f"{what} is a file in text mode, and a body is made of bytes: open it in binary mode")
+        raise TypeError(f"{what} is a file in text mode; open it in binary mode")
     if getattr(file, "closed", False) is True:
         raise InvalidRequestError(f"{what} is a closed file")
 
@@ -510,14 +512,14 @@ def _encode(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        # Not its cause: that one holds the whole text.
-        message = f"content has a lone surrogate at position {error.start}, which UTF-8 cannot say"
+        # Not its cause, which holds the whole text.
+        message = f"content cannot be encoded as UTF-8: lone surrogate at position {error.start}"
     raise InvalidRequestError(message)
 
 
 def _as_bytes(chunk: Any) -> bytes:
     try:
-        # A copy: whoever fills one buffer again and again must not change what still waits to be written.
+        # A copy: a producer that reuses its buffer must not change bytes that wait to be written.
         return memoryview(chunk).tobytes()
     except TypeError:
         raise TypeError(f"a chunk of the body is {type(chunk).__name__}, expected bytes") from None
@@ -526,7 +528,7 @@ def _as_bytes(chunk: Any) -> bytes:
 async def _read_range(
     read_at: Callable[[int, int], object], start: int, end: int | None
 ) -> AsyncGenerator[object, None]:
-    """Read a part of a file in worker threads; one that ends early is told by its length."""
+    """Read a part of a file in worker threads. The caller checks the length."""
     position = start
     while end is None or position < end:
         length = _CHUNK if end is None else min(_CHUNK, end - position)
@@ -538,7 +540,7 @@ async def _read_range(
 
 
 async def _read_device(path: str | os.PathLike[str]) -> AsyncGenerator[object, None]:
-    """Read a FIFO or a device to its end, in the event loop: a wait for its writer takes no thread."""
+    """Read a FIFO or a device to its end, in the event loop: waiting for a writer blocks no thread."""
     descriptor = os.open(path, os.O_RDONLY | NO_WAIT)
     try:
         while True:
@@ -559,7 +561,7 @@ async def _until_readable(descriptor: int) -> None:
     readable: asyncio.Future[None] = loop.create_future()
     try:
         loop.add_reader(descriptor, _set, readable)
-    except (OSError, NotImplementedError):  # a device that never waits, such as /dev/zero
+    except (OSError, NotImplementedError):  # a device that never blocks, such as /dev/zero
         await asyncio.sleep(0)
         return
     try:
@@ -574,19 +576,19 @@ def _set(future: asyncio.Future[None]) -> None:
 
 
 async def _read_on(read: Callable[[int], object]) -> AsyncGenerator[object, None]:
-    """Read a file that cannot seek, in worker threads, until it gives no more bytes."""
+    """Read a file that cannot seek, in worker threads, to its end."""
     while (chunk := await asyncio.to_thread(read, _CHUNK)) != b"":
         yield chunk
 
 
 async def _read_async(read: Callable[[int], Any]) -> AsyncGenerator[object, None]:
-    """Read an async file or stream until it gives no more bytes."""
+    """Read an async file or stream to its end."""
     while (chunk := await read(_CHUNK)) != b"":
         yield chunk
 
 
 async def _each(iterator: Iterator[object]) -> AsyncGenerator[object, None]:
-    """Iterate in the event loop, and close the generator that was iterated."""
+    """Iterate in the event loop, and close the iterator if it is a generator."""
     try:
         for chunk in iterator:
             yield chunk
