@@ -1,15 +1,15 @@
-"""Where a download goes: a file that is replaced at the end, or a device that takes the bytes as they come.
+"""The target of a download: a file that is replaced at the end, or a device that gets bytes as they arrive.
 
 ====================================  =======================================================
 the path leads to                     then
 ====================================  =======================================================
 nothing, or a regular file            the bytes go into a file beside it, which replaces it
-a file that cannot be replaced        the bytes are kept aside, and copied into it at the end
-a FIFO, a terminal, another device    the bytes are written into it as they come
-a descriptor, such as `/dev/stdout`   the bytes are written into it, from where it is now
+a file that cannot be replaced        the bytes are stored, and copied into it at the end
+a FIFO, a terminal, another device    the bytes are written to it as they arrive
+a descriptor, such as `/dev/stdout`   the bytes are written from its current position
 ====================================  =======================================================
 
-Symbolic links are followed and kept. What cannot be written fails in `open`, before the body is read.
+Symbolic links are followed and kept. An unwritable target fails in `open`, before the body is read.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = ["Target", "find_target"]
 
 _BATCH: Final = 256 << 10  # bytes of one write: a trip to a thread costs as much as 50 kB of it
 _MOST_LINKS: Final = 40  # as many as Linux follows
-_READER_WAIT: Final = 0.05  # seconds between two looks for the reader of a FIFO, which has no event
+_READER_WAIT: Final = 0.05  # seconds between two checks for the reader of a FIFO, which has no event
 _PIPE_SLICE: Final = getattr(select, "PIPE_BUF", 512)  # bytes that a writable pipe takes without blocking
 
-# The directory takes no new file, though the file itself may be writable.
+# The directory permits no new file, although the file itself may be writable.
 _CLOSED_DIRECTORY: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 # A mount point, another file system, a sticky directory.
 _NOT_REPLACEABLE: Final = frozenset({errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM})
@@ -48,19 +48,19 @@ class Target(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Open it; raise `OSError` for what cannot be written."""
+        """Open the target; raise `OSError` if it cannot be written."""
 
     @abstractmethod
     async def write(self, chunks: list[bytes], checksum: Any) -> None:
-        """Append *chunks*, and count them into *checksum*."""
+        """Append *chunks*, and update *checksum* with them."""
 
     @abstractmethod
     async def restart(self) -> bool:
-        """Begin again with nothing; return False where bytes cannot be taken back."""
+        """Start again with an empty target; return False if written bytes cannot be removed."""
 
     @abstractmethod
     async def commit(self) -> None:
-        """Finish a download that is whole."""
+        """Finish a complete download."""
 
     @abstractmethod
     async def discard(self) -> None:
@@ -68,9 +68,11 @@ class Target(ABC):
 
 
 async def find_target(path: str | os.PathLike[str]) -> Target:
-    """Find what *path* leads to, without opening it.
+    """Return the target of *path*, without opening it.
 
-    Raises `TypeError` for a path of another type, and `OSError` for a directory or a path that leads nowhere.
+    Raises:
+        OSError: The path is a directory, or cannot be followed.
+        TypeError: The path has another type.
     """
     name = os.fspath(path)
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -94,8 +96,8 @@ def _find(path: str) -> Target:
 def _follow(path: str) -> str | int:
     """Follow symbolic links to the path of a file, or to the number of a descriptor of this process.
 
-    ``/dev/stdout`` that a shell redirected to a file must not be opened by the file's path: that would
-    begin at its start, and what else is printed would go elsewhere.
+    If a shell redirected ``/dev/stdout`` to a file, it must not be opened by the file's path: that would
+    start at its beginning, and overwrite other output.
     """
     start, descriptors = path, ("/dev/fd", f"/proc/{os.getpid()}/fd")
     for _ in range(_MOST_LINKS):
@@ -112,7 +114,7 @@ def _follow(path: str) -> str | int:
 
 
 class _File(Target):
-    """A regular file; a thread does the work."""
+    """A regular file, written in a thread."""
 
     def __init__(self, path: str) -> None:
         self._part = _PartFile(path)
@@ -135,12 +137,12 @@ class _File(Target):
 
 
 async def _finish(release: Any) -> None:
-    # In a thread, since it may have to wait for a write there; shielded, since a cancel would leak the file.
+    # In a thread, since it may wait for a write there; shielded, since a cancel would leak the file.
     await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, release))
 
 
 class _PartFile:
-    """The file beside the target, for worker threads: a wait that is cancelled leaves nothing behind."""
+    """The file beside the target, for worker threads: a cancelled wait leaves nothing behind."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -151,7 +153,7 @@ class _PartFile:
         self._lock = threading.Lock()
 
     def open(self) -> None:
-        """Make the file; it must not be there yet, as anything, a link included."""
+        """Create the file. Nothing may have its name yet, not even a link."""
         with self._lock:
             if self._is_over:
                 return
@@ -169,7 +171,7 @@ class _PartFile:
                 _check_writable(self._target, self._path)
 
     def write(self, chunks: list[bytes], checksum: Any) -> None:
-        """Append *chunks*, and count them into *checksum*."""
+        """Append *chunks*, and update *checksum* with them."""
         with self._lock:
             if self._file is not None:
                 self._file.writelines(chunks)
@@ -177,14 +179,14 @@ class _PartFile:
                     checksum.update(b"".join(chunks))
 
     def restart(self) -> None:
-        """Begin again with an empty file."""
+        """Start again with an empty file."""
         with self._lock:
             if self._file is not None:
                 self._file.seek(0)
                 self._file.truncate()
 
     def commit(self) -> None:
-        """Let the file take the target's place, once it is on the disk: a crash must not leave half of it."""
+        """Replace the target after a sync to disk, so that a crash does not leave half a file."""
         with self._lock:
             file = self._file
             if file is not None:
@@ -197,7 +199,7 @@ class _PartFile:
         if self._path is None:
             return False
         try:
-            # Windows replaces no target by an open file; elsewhere it is needed for a copy.
+            # Windows cannot replace a target by an open file; elsewhere it is needed for a copy.
             if os.name == "nt":
                 file.close()
             os.replace(self._path, self._target)
@@ -221,14 +223,14 @@ class _PartFile:
         self._remove(file)
 
     def _remove(self, file: BinaryIO) -> None:
-        # What could not be written cannot be written now either.
+        # Bytes that could not be written cannot be flushed now either.
         with suppress(OSError):
             file.close()
         if self._path is not None:
             os.unlink(self._path)
 
     def discard(self) -> None:
-        """Close the file and remove it, unless it was committed; whatever comes later finds nothing to do."""
+        """Close and remove the file, unless it was committed. Later calls do nothing."""
         with self._lock:
             self._is_over = True
             file, self._file = self._file, None
@@ -241,14 +243,14 @@ def _check_writable(target: str, part: str | None) -> None:
     try:
         _open_in_place(target).close()
     except OSError as error:
-        # Neither a mode without write permission nor a program that runs keeps a file from being replaced.
+        # A file without write permission, or of a running program, can still be replaced.
         is_replaceable = part is not None and error.errno in {errno.EACCES, errno.ETXTBSY}
         if not is_replaceable or _is_fixed(target, f"{part}.link"):
             raise
 
 
 def _is_fixed(target: str, link: str) -> bool:
-    """Find out whether *target* is a mount point, or somebody else's file in a sticky directory."""
+    """Return whether *target* is a mount point, or another user's file in a sticky directory."""
     directory = os.stat(os.path.dirname(target) or ".")
     if directory.st_mode & stat.S_ISVTX:
         return os.geteuid() not in {0, directory.st_uid, os.stat(target).st_uid}
@@ -277,9 +279,9 @@ def _sync(file: BinaryIO) -> None:
 
 
 class _Device(Target):
-    """What is not a regular file, or a descriptor by its number; nothing of it is ever replaced."""
+    """A target that is not a regular file, or a descriptor by its number. It is never replaced."""
 
-    batch = 0  # whoever reads the other end wants the bytes when they come
+    batch = 0  # the reader at the other end expects bytes as they arrive
 
     def __init__(self, place: str | int) -> None:
         self._place = place
@@ -310,9 +312,9 @@ class _Device(Target):
             await asyncio.to_thread(checksum.update, b"".join(chunks))
 
     async def _write_waiting(self, view: memoryview) -> None:
-        """Write to what may have a slow reader: in the event loop, so that no thread is held meanwhile."""
+        """Write in the event loop, since a slow reader would block a thread."""
         while view:
-            # A descriptor that was given may block, as long as it is not known to take a slice.
+            # A given descriptor may block unless it is known to accept a slice.
             if self._slice == _PIPE_SLICE:
                 await _until_writable(self._descriptor)
             try:

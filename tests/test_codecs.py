@@ -224,8 +224,8 @@ def test_yaml(content_type: str) -> None:
         (b"d: 2020-99-99", "not valid YAML"),
         (b"- &a [*a]", "YAML aliases are refused"),
         (b"a: &a [x]\nb: [*a, *a]", "YAML aliases are refused"),
-        (b"[" * 100_000 + b"]" * 100_000, "nested too deep"),
-        (b"- " * 100_000, "nested too deep"),
+        (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
+        (b"- " * 100_000, "nested too deeply"),
     ],
     ids=short,
 )
@@ -253,9 +253,9 @@ def test_html_is_never_a_value(content_type: str, cast_to: Any) -> None:
         b"not found",
         b"403 Forbidden",
     ):
-        assert failure(page, cast_to, content_type).reason == "an HTML page came"
+        assert failure(page, cast_to, content_type).reason == "the body is an HTML page"
     for page in (b"{{ title }}", b"[<b>1</b>]", b'"<p>', b"null and void"):
-        assert failure(page, cast_to, content_type).reason == "an HTML page came"
+        assert failure(page, cast_to, content_type).reason == "the body is an HTML page"
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream", "", None])
@@ -574,9 +574,9 @@ def test_text_that_is_no_scalar(body: bytes, cast_to: Any) -> None:
         (b"[1e999]", "Number out of range"),
         (b'["\xff"]', "not valid UTF-8"),
         (b"\xff\xfe[\x00]\x00", "JSON is malformed: invalid character (byte 0)"),
-        (b"[" * 100_000, "nested too deep"),
-        (b"[" * 100_000 + b"]" * 100_000, "nested too deep"),
-        (b'{"a":' * 100_000, "nested too deep"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
+        (b'{"a":' * 100_000, "nested too deeply"),
     ],
     ids=short,
 )

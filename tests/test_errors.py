@@ -589,7 +589,7 @@ async def test_a_body_that_does_not_fit_error_types_is_told(caplog: pytest.LogCa
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (text("<html>", "text/html", 502), "an HTML page came (at $)"),
+        (text("<html>", "text/html", 502), "the body is an HTML page (at $)"),
         (
             text("{broken", "application/json", 502),
             "JSON is malformed: object keys must be strings (byte 1) (at $)",

@@ -114,7 +114,7 @@ async def test_a_page_of_html_is_no_model(strict: bool) -> None:
     """An HTML page with status 200 for a model is an error that names the content type, strict or not."""
     script = Script(text("<html>", "text/html"))
     async with Client(BASE, strict_response_validation=strict, transport=script) as api:
-        with pytest.raises(APIResponseValidationError, match="text/html: an HTML page came"):
+        with pytest.raises(APIResponseValidationError, match="text/html: the body is an HTML page"):
             await api.get("/x", User)
 
 

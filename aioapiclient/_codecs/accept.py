@@ -1,4 +1,4 @@
-"""The Accept header of a call: what can be read as the type that it asks for, and as an error."""
+"""The Accept header of a call: the content types that can be decoded to its type, or as an error."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .open import members
 __all__ = ["ANYTHING", "JSON", "accept_for", "takes_any"]
 
 ANYTHING: Final = "*/*"
-# Servers that negotiate (RFC 9110 §12.5.1) answer an error as a problem only where it is named.
+# Servers that negotiate (RFC 9110 §12.5.1) send problem details only if the header names them.
 JSON: Final = "application/json, application/problem+json"
 
 
 def accept_for(cast_to: Any, decoders: Decoders | None = None) -> str:
     """Return the Accept header for a body that is decoded to *cast_to*.
 
-    Text, bytes and what is discarded may be of any type. All else is asked for as JSON, and as what
-    *decoders* read where the server has no JSON.
+    Text, bytes and discarded bodies may be of any content type. For other types the header asks for JSON, and
+    with a lower quality for the content types of *decoders*.
     """
     if takes_any(cast_to):
         return ANYTHING
@@ -27,5 +27,5 @@ def accept_for(cast_to: Any, decoders: Decoders | None = None) -> str:
 
 
 def takes_any(cast_to: Any) -> bool:
-    """Whether *cast_to* is the body itself, as text or bytes, or discards it."""
+    """Return whether *cast_to* is the body itself, as text or bytes, or discards it."""
     return all(member in (str, bytes, type(None)) for member in members(cast_to))

@@ -1,4 +1,4 @@
-"""What Content-Type and Content-Encoding say: media type, format to decode by, charset, codings."""
+"""Parse Content-Type and Content-Encoding: media type, format to decode by, charset, codings."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = [
 ]
 
 Format: TypeAlias = Literal["json", "msgpack", "yaml", "toml", "html", "text", "untyped", "other"]
-"""What a body is decoded by; ``untyped`` says nothing of the content, ``other`` names no codec of ours."""
+"""The format to decode a body by; ``untyped`` says nothing of the content, ``other`` has no codec here."""
 
 _SPLIT_HEADER = lazily(r"[;,]")
 _CHARSET = lazily(r';\s*charset\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
-# Only names that Python knows by heart: to look up another imports modules, and is remembered for ever.
+# Only built-in names: looking up another one imports modules and is cached without bound.
 _CHARSETS = {*encodings.aliases.aliases, *encodings.aliases.aliases.values(), "cp874", "koi8_t", "koi8_u"}
 _FORMATS: dict[str, Format] = {
     "application/msgpack": "msgpack",
@@ -39,28 +39,28 @@ _FORMATS: dict[str, Format] = {
     "text/html": "html",
     "application/xhtml+xml": "html",
     "application/text": "text",
-    # What servers send when nobody told them the type; the last is S3's.
+    # Sent by servers that do not know the type; the last one by S3.
     "": "untyped",
     "application/octet-stream": "untyped",
     "binary/octet-stream": "untyped",
 }
 _SUFFIXES: dict[str, Format] = {"/json": "json", "+json": "json", "+msgpack": "msgpack", "+yaml": "yaml"}
-# Values that servers and gateways write, and that RFC 9110 §8.4.1 does not know: there is nothing to take
-# off. ``aws-chunked`` says how an upload was signed, and S3 keeps it with the object.
+# Values of servers and gateways that are not codings of RFC 9110 §8.4.1: there is nothing to decode.
+# ``aws-chunked`` says how an upload was signed, and S3 stores it with the object.
 _NO_CODINGS: Final = frozenset({"", "identity", "none", "binary", "utf-8", "8bit", "aws-chunked"})
 LONGEST_HEADER = 256
-"""Characters of a content type that are read and remembered."""
+"""Characters of a content type that are read and cached."""
 
 
 def media_type(content_type: str | None) -> str:
-    """The media type in lower case, without parameters; "" when there is none."""
+    """Return the media type in lower case, without parameters; "" without one."""
     return parse_content_type(content_type)[0]
 
 
 def charset_of(content_type: str | None) -> str:
     """Return the Python codec for the text of a body: its ``charset``, of JSON too, else UTF-8.
 
-    UTF-8 also replaces an unknown charset, and a codec that is not for text (rot13).
+    UTF-8 is also used for an unknown charset, and for a codec that is not for text (rot13).
     """
     return parse_content_type(content_type)[2]
 
@@ -84,7 +84,7 @@ def codings_of(content_encoding: Iterable[str]) -> list[str]:
 
 
 def parse_content_type(content_type: str | None) -> tuple[str, Format, str]:
-    """The media type, the format that it stands for, and the codec for text, of a Content-Type header."""
+    """Return the media type of a Content-Type header, its format, and the codec for text."""
     return _parse((content_type or "")[:LONGEST_HEADER])
 
 
@@ -112,7 +112,7 @@ def _codec(charset: str) -> str:
     try:
         b"a".decode(name)
     except UnicodeError:
-        pass  # one byte is not UTF-16, which is a charset all the same
+        pass  # one byte is not valid UTF-16, which is a valid charset
     except LookupError:
         return "utf-8"
     return name

@@ -1,4 +1,4 @@
-"""`Decoders`: functions of the user's that read the content types that no codec here reads."""
+"""`Decoders`: functions of the user for content types without a codec here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aioapiclient.errors import InvalidRequestError
 __all__ = ["DecoderFunction", "Decoders"]
 
 DecoderFunction: TypeAlias = Callable[[bytes, Any], Any]
-"""What reads a body: a function of its bytes and of the type that was asked for, which gives the value."""
+"""Decodes a body: a function of its bytes and of the requested type that returns the value."""
 
 _KEY = lazily(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+|\+[\w.-]+", re.ASCII)
 
@@ -22,8 +22,8 @@ class Decoders:
     """The functions by media type, ``application/xml``, or by structured suffix, ``+xml``; immutable.
 
     Args:
-        functions: By their keys.
-        below: Those of the client that a view was made of.
+        functions: The functions by key.
+        below: The decoders of the client, for a view. None by default.
 
     Raises:
         InvalidRequestError: A key is not a media type.

@@ -1,8 +1,8 @@
-"""Bytes into typed values: the decoder for a type and a content type.
+"""Decode bytes to typed values: the decoder for a type and a content type.
 
-Decoding goes straight from bytes into the type, by a msgspec decoder that is made once per type,
-format, strictness and hook. Every body that does not fit ends in one exception, `DecodeError`,
-whose text names the place and the types and holds nothing that the body said.
+Bytes are decoded straight to the type, by a msgspec decoder that is created once per type, format,
+strictness and hook. Every body that does not fit raises `DecodeError`, whose text names the place and the
+types and contains nothing of the body.
 """
 
 from __future__ import annotations
@@ -42,17 +42,18 @@ def decode_body(
     dec_hook: DecHook | None = None,
     decoders: Decoders | None = None,
 ) -> Any:
-    """*body* as *cast_to*, by the codec of *content_type*: the function that *decoders* has for it first.
+    """Decode *body* to *cast_to* by the codec of *content_type*; a function of *decoders* takes precedence.
 
-    ``bytes`` and ``str`` are the body itself, None discards it, `Any` is plain data (text for text,
-    bytes for what has no codec). All else is decoded and validated; where the content type names no
-    codec, as JSON, since servers mislabel it. What is labelled HTML is JSON only if it begins and
-    parses like JSON; to `Any`, text and untyped bytes only if they are a JSON object or array.
-    JSON, YAML and TOML are read in the charset that is declared. A body that is empty, or white
-    space only, is None where the type admits that. With ``strict=False`` values are coerced
-    (``"1"`` to 1), never let through.
+    ``bytes`` and ``str`` are the body itself, None discards it, `Any` is plain data (text for text, bytes for
+    a type without a codec). Other types are decoded and validated; as JSON if the content type has no codec,
+    since servers mislabel it. HTML counts as JSON only if it begins and parses like JSON; for `Any`, text and
+    untyped bytes count as JSON only if they are an object or array. JSON, YAML and TOML are read in the
+    declared charset. An empty or blank body is None if the type permits that. With ``strict=False``, values
+    are coerced (``"1"`` to 1) but still validated.
 
-    Raises `DecodeError` for a body that does not fit, and `TypeError` for a type that msgspec cannot decode.
+    Raises:
+        DecodeError: The body does not fit.
+        TypeError: msgspec cannot decode the type.
     """
     return decoder_for(cast_to, content_type, strict, dec_hook, decoders)(body)
 
@@ -64,9 +65,9 @@ def decoder_for(
     dec_hook: DecHook | None = None,
     decoders: Decoders | None = None,
 ) -> Decode:
-    """The function that decodes bodies of this content type, to hold on to or to ask for each time."""
+    """Return the function that decodes bodies of this content type. It is cached."""
     if content_type is not None and len(content_type) > LONGEST_HEADER:
-        content_type = content_type[:LONGEST_HEADER]  # what is remembered below is a server's to choose
+        content_type = content_type[:LONGEST_HEADER]  # the cache below must not grow by what a server sends
     try:
         return _decoder_by_header(cast_to, content_type, strict, dec_hook, decoders)
     except TypeError:
@@ -93,7 +94,7 @@ def _chosen(
     dec_hook: DecHook | None,
     decoders: Decoders | None,
 ) -> Decode:
-    """The function of the user's for this content type, or what *make* gives for it."""
+    """Return the user's function for this content type, or the decoder of *make*."""
     media, kind, charset = parse_content_type(content_type)
     function = None if decoders is None else decoders.find(media)
     if function is not None:
@@ -106,7 +107,7 @@ def _chosen(
         if decoders is None or isinstance(error.__cause__, NotATypeError):
             raise
         reason = str(error)
-    # Another content type may come, of which a function of the user's makes such an object.
+    # A body of another content type may arrive, which the user's function decodes to this type.
     return functools.partial(_refuse, reason)
 
 
@@ -115,7 +116,7 @@ def _refuse(reason: str, body: bytes) -> NoReturn:
 
 
 def _by_function(function: DecoderFunction, cast_to: Any) -> Decode:
-    """*function* as a decoder, with all that it raises as a `DecodeError`."""
+    """Return *function* as a decoder that raises any exception as a `DecodeError`."""
     optional = any(_admits_none(one) for one in members(cast_to))
     asked = _AskedFor(cast_to, _words)
 
@@ -131,13 +132,13 @@ def _by_function(function: DecoderFunction, cast_to: Any) -> Decode:
         try:
             raise failure if body else DecodeError("the body is empty")
         finally:
-            del failure  # as above
+            del failure  # as in `_guarded`
 
     return run
 
 
 def _words(body: bytes) -> list[str]:
-    """The text of a body in a format that only its function knows, and its longer words."""
+    """Return the text of a body, and its longer words, for a format that only its function knows."""
     text = body.decode("utf-8", "replace")
     return [text, *re.findall(r"\w{4,}", text)]
 
@@ -151,10 +152,10 @@ def check_cast_to(
     """Raise `TypeError` if nothing can be decoded to *cast_to*; cheap after the first time.
 
     Args:
-        cast_to: The type, with all that its fields come to.
-        dec_hook: The hook that makes the classes that msgspec does not know.
-        decoders: Functions that may make any class of the content types that they read.
-        name: How the message calls the argument.
+        cast_to: The type, whose fields are checked as well.
+        dec_hook: The hook for classes that msgspec does not know. None by default.
+        decoders: Functions that may return any class for their content types. None by default.
+        name: The name of the argument in the message.
     """
     try:
         decoder_for(cast_to, "application/json", True, dec_hook, decoders)
@@ -200,11 +201,11 @@ def _admits_none(one: Any) -> bool:
     return one in (type(None), Any, object) or (get_origin(one) is Literal and None in get_args(one))
 
 
-_LONGEST_SEARCHED = 1 << 20  # bytes of a body in which the text of a hook is looked for
+_LONGEST_SEARCHED = 1 << 20  # bytes of a body to search for the text of a hook
 
 
 class _AskedFor(NamedTuple):
-    """What a decoder was made for, and how its bodies are read as plain data."""
+    """The type of a decoder, and the function that reads its bodies as plain data."""
 
     cast_to: Any
     parse: Decode
@@ -219,9 +220,9 @@ class _AskedFor(NamedTuple):
 
 
 def _guarded(decode: Decode, asked: _AskedFor, optional: bool, *, is_text: bool, bom: bool = True) -> Decode:
-    """*decode*, with every failure as a `DecodeError`; what is rare is looked at only after a failure.
+    """Return *decode* with every failure as a `DecodeError`; rare cases are checked only after a failure.
 
-    *is_text* says that a byte order mark and white space around the value mean nothing.
+    *is_text* says that a byte order mark and surrounding white space are insignificant.
     """
 
     @functools.wraps(decode)  # `unguarded` finds it there
@@ -246,7 +247,7 @@ def _guarded(decode: Decode, asked: _AskedFor, optional: bool, *, is_text: bool,
 
 
 def unguarded(decode: Decode) -> Decode:
-    """*decode* as it raises one of `FAILURES` itself, for a caller that then asks *decode* for the reason."""
+    """Return the function that raises `FAILURES` itself; call *decode* after a failure for the reason."""
     return getattr(decode, "__wrapped__", decode)
 
 
@@ -254,19 +255,19 @@ def _discard(body: bytes) -> None:
     return None
 
 
-# What a JSON value begins with (RFC 8259 §3); an object or array is hardly ever another text.
+# First characters of a JSON value (RFC 8259 §3); other text rarely begins like an object or array.
 _JSON_STARTS = frozenset(bytes([byte]) for byte in b'"{[-0123456789tfn')
 _DATA_STARTS = frozenset({"{", "[", b"{", b"["})
 
 
 def _unless_html(decode: Decode) -> Decode:
-    """*decode* for JSON that is labelled HTML; what does not begin and parse like JSON is a page."""
+    """Return *decode* for JSON labelled as HTML; a body that is not JSON is a page."""
 
     def run(body: bytes) -> Any:
         body = body.removeprefix(codecs.BOM_UTF8)
         start = body.lstrip()[:1]
         if start and (start not in _JSON_STARTS or not _is_json(body)):
-            raise DecodeError("an HTML page came")
+            raise DecodeError("the body is an HTML page")
         return decode(body)
 
     return run
@@ -284,13 +285,13 @@ def _is_json(body: bytes) -> bool:
 
 
 def _transcoded(decode: Decode, charset: str) -> Decode:
-    """*decode*, which reads UTF-8, for bodies in *charset*."""
+    """Return *decode*, which reads UTF-8, for bodies in *charset*."""
     name = codecs.lookup(charset).name
     if name in ("utf-8", "ascii"):
         return decode
 
     def run(body: bytes) -> Any:
-        # What is declared as UTF-16 or UTF-32 and has neither its zeros nor its mark is mislabelled UTF-8.
+        # A body declared as UTF-16 or UTF-32 without zeros or a byte order mark is mislabelled UTF-8.
         if name.startswith(("utf-16", "utf-32")) and b"\0" not in body[:4] and body[:2] not in _WIDE_MARKS:
             return decode(body)
         return decode(_text(charset, body).encode("utf-8", "surrogatepass"))
@@ -311,7 +312,7 @@ def _data_or_text(charset: str, body: bytes) -> Any:
 
 
 def _data_or_itself(text: str | bytes) -> Any:
-    """Plain data where *text* is a JSON object or array, else *text*."""
+    """Return plain data if *text* is a JSON object or array, else *text*."""
     if text.lstrip()[:1] in _DATA_STARTS:
         with contextlib.suppress(*FAILURES):
             return msgspec.json.decode(text)
@@ -319,19 +320,19 @@ def _data_or_itself(text: str | bytes) -> Any:
 
 
 def _unless_empty(decode: Decode, *, blank: bool) -> Decode:
-    """*decode*, with None for an empty body; *blank*: for one of white space only too."""
+    """Return *decode* with None for an empty body, and with *blank* for white space only too."""
     if blank:
         return lambda body: decode(body) if body and not body.isspace() else None
     return lambda body: decode(body) if body else None
 
 
 def _then_convert(read: Decode, cast_to: Any, strict: bool, dec_hook: DecHook | None) -> Decode:
-    msgspec.json.Decoder(cast_to)  # refuses what cannot be decoded now, not at the first body
+    msgspec.json.Decoder(cast_to)  # refuses an undecodable type now, not at the first body
     return lambda body: msgspec.convert(read(body), cast_to, strict=strict, dec_hook=dec_hook, str_keys=True)
 
 
 def _text_reader(only: Any, kind: Format, charset: str) -> Decode | None:
-    """How to read the one type *only* without a codec; None where it takes one."""
+    """Return how to read the type *only* without a codec; None if it needs one."""
     if only is bytes or (only is Any and kind == "other"):
         return _itself
     if only is Any and kind == "untyped":
@@ -360,7 +361,7 @@ def _text(charset: str, body: bytes) -> str:
 
 
 def _scalar(charset: str, wanted: Any, body: bytes) -> Any:
-    """A bool (true and false in any case), int or float that stands alone in a text."""
+    """Return the bool (true or false in any case), int or float that is the whole text."""
     text = _text(charset, body).strip()
     if wanted is bool:
         text = text.lower() if text.lower() in ("true", "false") else ""
@@ -377,7 +378,7 @@ def _structured(cast_to: Any, kind: Format, strict: bool, dec_hook: DecHook | No
 
 
 def _hinting(decode: Decode, spared: frozenset[str]) -> Decode:
-    """*decode*, which says of a class in *spared* that it needs a hook, and does not blame the server."""
+    """Return *decode* with an error that says that a class in *spared* needs a hook."""
 
     def run(body: bytes) -> Any:
         try:
@@ -397,7 +398,7 @@ def _nothing() -> NoReturn:
 
 
 def _opened(cast_to: Any, kind: Format, strict: bool, dec_hook: DecHook | None) -> Decode:
-    """What decodes the types that msgspec knows, and `Open`."""
+    """Return the decoder of types that msgspec knows, and of `Open`."""
     types = reached(cast_to)
     if not check_opens(types):
         return _bare(cast_to, kind, strict, dec_hook)
@@ -429,7 +430,7 @@ def _bare(
     dec_hook: DecHook | None,
     float_hook: Callable[[str], Any] | None = None,
 ) -> Decode:
-    """What msgspec decodes with; it raises `TypeError` here for a type it cannot decode."""
+    """Return the decoder of msgspec; raise `TypeError` for a type that it cannot decode."""
     if kind == "msgpack":
         return msgspec.msgpack.Decoder(cast_to, strict=strict, dec_hook=dec_hook).decode
     if kind in ("yaml", "toml"):
@@ -438,7 +439,7 @@ def _bare(
 
 
 def _exact_float(text: str) -> float | decimal.Decimal:
-    """A number for a Decimal inside `Open`, which goes through plain data: exact where a float is not."""
+    """Return a number for a Decimal inside `Open`, which is decoded through plain data: exact if needed."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError("Number out of range")
@@ -446,7 +447,7 @@ def _exact_float(text: str) -> float | decimal.Decimal:
     return number if exact == decimal.Decimal(repr(number)) else exact
 
 
-_YAML_DEPTH = 500  # collections inside each other; libyaml ends the process at some 50 000
+_YAML_DEPTH = 500  # nested collections; libyaml crashes the process at some 50 000
 
 
 def _parse_yaml(body: bytes) -> Any:
@@ -455,27 +456,27 @@ def _parse_yaml(body: bytes) -> Any:
     except ImportError:
         yaml = None
     if yaml is None:
-        raise DecodeError("YAML came, which needs the package PyYAML")
+        raise DecodeError("the body is YAML, which needs the package PyYAML")
     try:
         refused = _yaml_refusal(yaml, body)
         if refused is None:
             return msgspec.yaml.decode(body)
-    except Exception as error:  # for odd scalars PyYAML raises IndexError, KeyError and AttributeError
+    except Exception as error:  # PyYAML raises IndexError, KeyError and AttributeError for odd scalars
         # The libyaml of PyYAML 6.0.4 has a limit of its own, and looks further ahead than one event.
         too_deep = "nesting depth" in str(getattr(error, "problem", ""))
-        refused = "nested too deep" if too_deep else f"not valid YAML{_where(error)}"
+        refused = "nested too deeply" if too_deep else f"not valid YAML{_where(error)}"
     raise DecodeError(refused)
 
 
 def _yaml_refusal(yaml: Any, body: bytes) -> str | None:
-    """Why a YAML body is not even loaded: depth crashes libyaml, aliases make a bomb of a small body."""
+    """Return why not to load a YAML body: depth crashes libyaml, and aliases expand a small body."""
     depth = 0
     for event in yaml.parse(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         if isinstance(event, yaml.AliasEvent):
             return "YAML aliases are refused"
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _YAML_DEPTH:
-            return "nested too deep"
+            return "nested too deeply"
     return None
 
 

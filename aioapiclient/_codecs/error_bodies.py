@@ -1,4 +1,4 @@
-"""The bodies of errors: decoded as well as they can be, to the type that their status was given."""
+"""Decode error bodies as well as possible, to the type for their status."""
 
 from __future__ import annotations
 
@@ -22,15 +22,25 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     """An ``application/problem+json`` body (RFC 9457 §3); a member of the wrong type is ignored (§3.1)."""
 
     type: str = "about:blank"
+    """The URI of the type of problem."""
+
     title: str | None = None
+    """A short summary of the type of problem."""
+
     status: int | None = None
+    """The status code, as in the body."""
+
     detail: str | None = None
+    """An explanation of this occurrence of the problem."""
+
     instance: str | None = None
+    """The URI of this occurrence of the problem."""
+
     extensions: dict[str, Any] = {}
-    """The members that RFC 9457 does not name."""
+    """All other members."""
 
 
-_UNCODED: Final = frozenset({"text", "html", "untyped", "other"})  # formats that no codec of ours reads
+_UNCODED: Final = frozenset({"text", "html", "untyped", "other"})  # formats without a codec here
 _PROBLEM_MEMBERS = {"type": str, "title": str, "status": int, "detail": str, "instance": str}
 
 
@@ -44,11 +54,11 @@ def decode_error_body(
     decoders: Decoders | None = None,
     tell: Callable[[str], object] = bool,
 ) -> Any:
-    """The body of an error, as well as it can be read; it never raises, so it never masks the error itself.
+    """Decode the body of an error as well as possible. Never raises, so it never masks the error itself.
 
-    *error_type* if it fits; else `ProblemDetails`, plain data for JSON and its like (declared, or
-    looking it), what *decoders* make of it, text without outer blanks, and None for an empty body.
-    *tell* is told why a body does not fit *error_type*, in words that hold nothing of the body.
+    The result is an *error_type* if the body fits; else `ProblemDetails`, plain data for JSON and similar
+    formats (declared or detected), the result of *decoders*, stripped text, or None for an empty body.
+    *tell* is called with the reason why a body does not fit *error_type*, without values of the body.
     """
     if not body or body.isspace():
         return None
@@ -59,7 +69,7 @@ def decode_error_body(
             )
         except DecodeError as error:
             tell(str(error))
-        except Exception as error:  # what a hook raises: the status is what has to be reported
+        except Exception as error:  # from a hook; the status matters more
             tell(f"{type(error).__name__} was raised while it was decoded")
     media, kind, charset = parse_content_type(content_type)
     text = body.decode(charset, "replace").removeprefix("\ufeff").strip()
@@ -83,8 +93,8 @@ def _problem(data: dict[str, Any]) -> ProblemDetails:
 
 
 def error_type_for(status: int, error_types: Mapping[int | str, Any] | None) -> Any:
-    """What the body of this status decodes to: by exact status, ``"4XX"`` or ``"default"``, in this order."""
-    # A status that there is not is treated like a 5XX (RFC 9110 §15).
+    """Return the type for a status: by exact status, ``"4XX"`` or ``"default"``, in this order."""
+    # An invalid status of 600 or more is treated like a 5XX (RFC 9110 §15).
     for key in (status, f"{min(status // 100, 5)}XX", "default"):
         if error_types and key in error_types:
             return error_types[key]
@@ -94,10 +104,12 @@ def error_type_for(status: int, error_types: Mapping[int | str, Any] | None) -> 
 def check_error_types(
     error_types: Mapping[Any, Any], dec_hook: DecHook | None = None, decoders: Decoders | None = None
 ) -> None:
-    """Refuse a key that no status could match (`InvalidRequestError`) and a type that cannot be decoded."""
+    """Refuse a key that matches no status (`InvalidRequestError`), and a type that cannot be decoded."""
     for key, error_type in error_types.items():
         if key != "default" and not re.fullmatch(r"[1-5](?:\d\d|XX)", str(key)):
-            raise InvalidRequestError(f"error_types: {key!r} is no status, no '4XX' and not 'default'")
+            raise InvalidRequestError(
+                f"error_types: {key!r} must be a status such as 404, '4XX' or 'default'"
+            )
         if isinstance(key, str) and key.isdigit():
             raise TypeError(f"error_types: the status {key!r} must be an int")
         check_cast_to(error_type, dec_hook, decoders, f"error_types[{key!r}]")

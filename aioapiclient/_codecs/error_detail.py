@@ -1,7 +1,7 @@
-"""What a server says to people about an error, made fit for a message: one printable line without secrets.
+"""The server's message for people about an error, as one printable line without secrets.
 
-Servers echo what they were sent: ``Invalid API key: sk-...``. What the request carried as a credential is
-replaced by ``***``, as far as it comes back as it was sent.
+Servers echo their input: ``Invalid API key: sk-...``. Credentials of the request are replaced by ``***``, if
+the server repeats them unchanged.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 __all__ = ["detail_of"]
 
 _LONGEST: Final = 300  # characters: two or three lines of a terminal
-_MOST_READ: Final = 64 << 10  # characters, or bytes of a request body, that are looked at
+_MOST_READ: Final = 64 << 10  # characters, or bytes of a request body, that are read
 _HIDDEN: Final = "***"
 
-# Headers that hold no credential, by their beginnings; any other may be somebody's.
+# Prefixes of headers without credentials; any other header may hold one.
 _NEUTRAL: Final = ("accept", "cache-control", "content-", "if-", "last-event-id", "range", "user-agent")
 _SECRET_NAME = lazily(r"auth|code|cred|key|pass|pwd|secret|session|sig|token", re.IGNORECASE)
 _SEPARATORS = lazily(r'[\s,;"]+')
-_SHORTEST: Final = 4  # characters of a secret; less would hide half of any sentence
-_LONG: Final = 12  # characters from which a value is hidden inside of a word, and whatever its name
+_SHORTEST: Final = 4  # characters of a secret; shorter ones would hide half of any sentence
+_LONG: Final = 12  # characters from which a value is hidden inside words too, whatever its name
 
 
 def detail_of(body: Any, request: APIRequest, *, is_problem: bool = False) -> str | None:
-    """Return what *body*, the answer to *request*, says to people; None where it says nothing to them."""
+    """Return the message for people in *body*, the answer to *request*; None without one."""
     text = words_of(body, is_problem=is_problem)
     if text is None:
         return None
@@ -46,7 +46,7 @@ def detail_of(body: Any, request: APIRequest, *, is_problem: bool = False) -> st
 
 
 def _without(line: str, request: APIRequest) -> str:
-    """*line*, with what *request* carried as a secret hidden."""
+    """Return *line* with the secrets of *request* hidden."""
     secrets = {secret for secret in _secrets_of(request) if len(secret) >= _SHORTEST}
     if not any(secret.lower() in line.lower() for secret in secrets):
         return line
@@ -88,7 +88,7 @@ def _in_basic(credentials: str) -> list[str]:
 
 
 def _in_body(request: APIRequest) -> Iterator[str]:
-    """The values in a JSON body or a form whose names say that they are secret."""
+    """Yield the values in a JSON body or a form whose names suggest a secret."""
     body = request.body
     content = None if body is None else body.whole
     if body is None or content is None or len(content) > _MOST_READ:

@@ -1,8 +1,8 @@
-"""Why a body does not fit: the place and the reason, without what the body said.
+"""Explain why a body does not fit: the place and the reason, without values of the body.
 
-msgspec quotes values in some of its messages, and so may what a hook of the user's raises: a ``dec_hook``,
-a ``__post_init__``, a function of ``decoders``. The text of a hook is repeated, and its exception kept as
-the cause, only where no value of the body is found in it.
+msgspec quotes values in some of its messages, and so may an exception of the user's hooks: a ``dec_hook``, a
+``__post_init__``, a function of ``decoders``. The text of a hook is repeated, and its exception kept as the
+cause, only if it contains no value of the body.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FAILURES: Final = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
 
 _PATH = lazily(r" - at `(key` in `)?(\$(?:\.[^`.\[\]]+|\[[^`\]]*\])*)`$")
 _LONGEST_PATH: Final = 200
-_LONGEST_TEXT: Final = 300  # characters of what a hook says that are repeated
+_LONGEST_TEXT: Final = 300  # characters of a hook's text that are repeated
 _LONGEST_SHOWN: Final = 2000  # characters of an exception that are searched for values
 # Messages that quote the schema, never the body.
 _HARMLESS: Final = (
@@ -47,8 +47,8 @@ _HARMLESS: Final = (
     "Timestamp is out of range",
     "Duration is out of range",
 )
-_UNHASHABLE: Final = "an array or object stands where only scalars can: in a set, or as a key"
-# What is said instead of messages that quote the body, or that not every msgspec words alike.
+_UNHASHABLE: Final = "an array or object is used as a set member or a key, which must be a scalar"
+# Replacements for messages that quote the body, or that differ between versions of msgspec.
 _REWORDED: Final = {
     "Expected a hashable value": _UNHASHABLE,
     "Invalid UTF-8 ": "not valid UTF-8",
@@ -59,30 +59,30 @@ _REWORDED: Final = {
 
 
 class DecodeError(Exception):
-    """A body that is not what was asked for; neither text, attributes nor causes hold any of its values."""
+    """A body does not fit its type. Text, attributes and causes contain no value of the body."""
 
     def __init__(self, reason: str, path: str = "$", cause: BaseException | None = None) -> None:
         super().__init__(reason, path)
         self.reason = reason
         self.path = path
         self.cause = cause
-        """What a hook of the user's raised, where it holds nothing of the body."""
+        """The exception of the user's hook, if it contains no value of the body."""
 
     def __str__(self) -> str:
         return f"{self.reason} (at {self.path})"
 
 
 class Asked(NamedTuple):
-    """What was decoded: the type, and the body as plain data, for who must know what it holds."""
+    """The type that was decoded to, and the body as plain data, to find its values."""
 
     cast_to: Any
     plain: Callable[[], Any]
 
 
 def explain(error: BaseException, asked: Asked) -> DecodeError:
-    """Return what is told of *error*, which msgspec raised for a body."""
+    """Return the error to report for *error*, which msgspec raised for a body."""
     if isinstance(error, RecursionError):
-        return DecodeError("nested too deep")
+        return DecodeError("nested too deeply")
     if isinstance(error, UnicodeError):
         return DecodeError("not valid UTF-8")
     if isinstance(error, TypeError):
@@ -107,11 +107,11 @@ def _reworded(message: str) -> str:
     return next(reworded, message if message.startswith(_HARMLESS) else "does not fit")
 
 
-# --- what a hook says
+# --- errors of hooks
 
 
 def explain_hook(error: BaseException, asked: Asked) -> DecodeError:
-    """Return what is told of *error*, which a hook raised: its text and place, where they are harmless."""
+    """Return the error to report for *error*, which a hook raised: its text and place, if harmless."""
     unsaid = f"refused with {type(error).__name__} while it was decoded"
     values = _Values.of(asked)
     if values is None:
@@ -125,10 +125,10 @@ def explain_hook(error: BaseException, asked: Asked) -> DecodeError:
 
 
 def _said_by(error: BaseException, names: frozenset[str]) -> tuple[str, str, int]:
-    """The text and the path of an exception, and how many more there are: pydantic's lists its errors."""
+    """Return the text and path of an exception, and the number of further errors in one of pydantic."""
     with contextlib.suppress(Exception):
-        told: Any = error
-        errors: Any = told.errors()
+        listing: Any = error
+        errors: Any = listing.errors()
         first = errors[0]
         path = "$" + "".join(_step(step, names) for step in first["loc"])
         return str(first["msg"]), path, len(errors) - 1
@@ -143,7 +143,7 @@ def _step(step: object, names: frozenset[str]) -> str:
 
 
 def _shown_by(error: BaseException) -> Iterator[str]:
-    """All that *error* shows, and what it came from."""
+    """Yield all texts of *error* and of its causes."""
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()
     while waiting:
@@ -156,7 +156,7 @@ def _shown_by(error: BaseException) -> Iterator[str]:
 
 
 class _Values(NamedTuple):
-    """The values of a body, to be found in a text."""
+    """The values of a body, to search a text for."""
 
     texts: str
     words: frozenset[str]
@@ -164,7 +164,7 @@ class _Values(NamedTuple):
 
     @classmethod
     def of(cls, asked: Asked) -> _Values | None:
-        """The values of the body that was decoded; None where they cannot be known, or are too many."""
+        """Return the values of the decoded body; None if they are unknown or too many."""
         try:
             names = _names_in(asked.cast_to)
             scalars = list(_scalars(asked.plain(), names))
@@ -173,7 +173,7 @@ class _Values(NamedTuple):
         return cls("\0".join(scalars), frozenset(scalars), names)
 
     def are_in(self, text: str) -> bool:
-        """Whether *text* has a value as one of its words, or a run of one."""
+        """Return whether *text* contains a value as a word, or a run of one."""
         if any(text[start : start + _RUN] in self.texts for start in range(len(text) - _RUN + 1)):
             return True
         if any(word in self.words for word in _WORDS.findall(text)):
@@ -181,14 +181,14 @@ class _Values(NamedTuple):
         return any(len(word) >= _WORD and word in text for word in self.words)
 
 
-_RUN: Final = 12  # characters that a text and a value share by no accident
-_WORD: Final = 4  # characters of a value that is found inside of words too
-_MOST: Final = 50_000  # values that are looked for
+_RUN: Final = 12  # characters that a text and a value do not share by accident
+_WORD: Final = 4  # characters of a value that is searched for inside words too
+_MOST: Final = 50_000  # values to search for
 _WORDS = lazily(r"\w+")
 
 
 def _scalars(data: Any, names: frozenset[str]) -> Iterator[str]:
-    """The values in plain data as texts, and the keys that are not names of fields."""
+    """Yield the values in plain data as texts, and the keys that are not field names."""
     waiting: list[Any] = [data]
     found = 0
     while waiting:
@@ -207,7 +207,7 @@ def _scalars(data: Any, names: frozenset[str]) -> Iterator[str]:
 
 
 def _names_in(cast_to: Any) -> frozenset[str]:
-    """The names of all fields and classes that *cast_to* may come to."""
+    """Return the names of all fields and classes that *cast_to* reaches."""
     names: set[str] = set()
     for one in reached(cast_to, hints_of=_hints_of_any):
         if inspect.isclass(one):

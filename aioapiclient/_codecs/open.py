@@ -1,11 +1,11 @@
 """`Open[A | B]`: unions, enums and literals that the server may extend without breaking its clients.
 
-For checkers ``Open[A | B]`` is ``A | B | Unknown``. At run time it is a generic class, which msgspec
-takes for a custom type and gives to a ``dec_hook``, at any depth; `open_hook` makes that hook. The
-plain union costs nothing extra where nothing grew: where ``Open`` stands as a type argument
-(``Open[...]`` itself, ``list[Open[...]]``, ``Page[Open[...]]``) the body is first decoded as the
-closed union, straight from its bytes, and only what fails is decoded again. Only an ``Open`` in the
-fields of a Struct always goes through plain data and `msgspec.convert`, about 1.5 us an object.
+For type checkers ``Open[A | B]`` is ``A | B | Unknown``. At run time it is a generic class, which msgspec
+passes to a ``dec_hook`` as a custom type, at any depth; `open_hook` creates that hook. Known values cost
+nothing extra if ``Open`` is a type argument (``Open[...]`` itself, ``list[Open[...]]``,
+``Page[Open[...]]``): the body is first decoded as the closed union, straight from its bytes, and only a
+failure is decoded again. An ``Open`` in the fields of a Struct always goes through plain data and
+`msgspec.convert`, about 1.5 us per object.
 """
 
 from __future__ import annotations
@@ -47,11 +47,15 @@ _LONGEST_TAG = 40
 
 @final
 class Unknown:
-    """A value that `Open` did not know: an object with a new tag, or a new member of an enum or literal.
+    """A value that `Open` does not know: an object with a new tag, or a new member of an enum or literal.
 
-    It compares by what it holds, hashes if that hashes, works in ``match`` (``case Unknown(value):``),
-    and is encoded back as the very value that came. Its repr shows the tag, at most 40 characters of
-    it, and never the value, which may hold a secret.
+    It compares equal by value and tag, is hashable if the value is, works in ``match`` (``case
+    Unknown(value):``), and encodes to the value that was received. Its repr shows at most 40 characters of
+    the tag and never the value, which may hold a secret.
+
+    Args:
+        value: The whole value as plain data.
+        tag: The tag of an object; None (the default) for a member of an enum or literal.
     """
 
     __slots__ = ("tag", "value")
@@ -61,7 +65,7 @@ class Unknown:
     """The whole value as plain data: a dict for an object, with its tag."""
 
     tag: str | int | None
-    """The tag of an object; None for a member of an enum or literal, where the value says it all."""
+    """The tag of an object; None for a member of an enum or literal."""
 
     def __init__(self, value: Any, tag: str | int | None = None) -> None:
         object.__setattr__(self, "value", value)
@@ -104,17 +108,20 @@ else:
     class Open(Generic[T], metaclass=_OpenMeta):
         """`Open[A | B]` decodes to ``A | B | Unknown``; `Open[SomeEnum]` and `Open[Literal[...]]` likewise.
 
-        A new tag, enum member or literal becomes an `Unknown`. A mistake inside a known variant, a
-        missing tag or a value of another JSON type still fails. It works wherever aioapiclient decodes:
-        as ``cast_to`` and in fields, lists, dicts and generics; bare msgspec does not know it.
+        A new tag, enum member or literal becomes an `Unknown`. Invalid data inside a known variant, a
+        missing tag or a value of another JSON type is still an error. It works wherever aioapiclient
+        decodes: as ``cast_to`` and in fields, lists, dicts and generics. msgspec alone does not know it.
 
-        A float that a known variant wants as a `Decimal` keeps every digit. `msgspec.Raw` cannot stand
-        inside of it. Raises `TypeError`, when the type is first used, if nothing in it can grow.
+        A float that a known variant declares as a `Decimal` keeps every digit. `msgspec.Raw` is not
+        supported inside.
+
+        Raises:
+            TypeError: On the first use of the type, if nothing in it can grow.
         """
 
 
 class InsideOpen(ValueError):
-    """Carries the error of a known variant through msgspec, which adds where the variant stood."""
+    """Carries the error of a known variant through msgspec, which adds the place of the variant."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__("inside Open")
@@ -122,7 +129,7 @@ class InsideOpen(ValueError):
 
 
 def members(cast_to: Any) -> list[Any]:
-    """The members of a union, without their wrappers; a type that is no union is its only member."""
+    """Return the members of a union, without their wrappers; any other type is its only member."""
     found: list[Any] = []
     waiting = [cast_to]
     while waiting:
@@ -138,7 +145,7 @@ def members(cast_to: Any) -> list[Any]:
 
 
 def _wrapped(one: Any) -> Any:
-    """What stands inside of ``Annotated[X, ...]``, a ``NewType`` or a ``type`` alias; None for all else."""
+    """Return the type inside ``Annotated[X, ...]``, a ``NewType`` or a ``type`` alias, else None."""
     if get_origin(one) is Annotated:
         return one.__origin__
     if isinstance(one, type):
@@ -147,7 +154,7 @@ def _wrapped(one: Any) -> Any:
 
 
 class _Plan(NamedTuple):
-    """What is known inside one ``Open[...]``; it keeps the alias alive, whose id is the key to it."""
+    """The known types inside one ``Open[...]``. It keeps the alias alive, whose id is its key."""
 
     alias: Any
     known: Any
@@ -167,7 +174,7 @@ def _plan(alias: Any) -> _Plan:
     for member in members(known):
         origin = get_origin(member) or member
         if origin is Any or isinstance(origin, TypeVar):
-            anything = True  # a generic class that was not told what it holds
+            anything = True  # a generic class without a type argument
         elif origin is Literal:
             kinds.update(map(_kind, get_args(member)))
         elif isinstance(origin, enum.EnumMeta):
@@ -180,7 +187,7 @@ def _plan(alias: Any) -> _Plan:
     tags = [*objects, *arrays]
     kinds.discard(type(None))
     if not (tags or kinds or anything):
-        raise TypeError(f"{alias}: nothing in it can grow; Open takes tagged Structs, Enums and Literals")
+        raise TypeError(f"{alias}: nothing in it can grow; Open needs tagged Structs, Enums or Literals")
     return _Plan(alias, known, field, objects, arrays, type(tags[0]) if tags else str, frozenset(kinds))
 
 
@@ -189,7 +196,7 @@ def _kind(value: object) -> type:
 
 
 def open_hook(strict: bool, dec_hook: DecHook | None) -> DecHook:
-    """The ``dec_hook`` that decodes `Open`, and gives every other custom type to the user's."""
+    """Return the ``dec_hook`` that decodes `Open`, and passes other custom types to the user's hook."""
     plans: dict[int, _Plan] = {}  # by id: the hash of a union costs more than its decoding
 
     def hook(wanted: Any, value: Any) -> Any:
@@ -210,7 +217,7 @@ def _decode_open(plan: _Plan, value: Any, strict: bool, hook: DecHook) -> Any:
         variants = plan.objects if kind is dict else plan.arrays
         tag: Any = value.get(plan.tag_field) if kind is dict else value[0] if value else None
         if variants and type(tag) is plan.tag_type:
-            # To convert into the variant at once is three times as fast as into the union.
+            # Converting to the variant directly is three times as fast as to the union.
             if tag not in variants:
                 return Unknown(value, cast("str | int", tag))
             wanted = variants[tag]
@@ -226,12 +233,12 @@ def _decode_open(plan: _Plan, value: Any, strict: bool, hook: DecHook) -> Any:
 def _is_new_member(plan: _Plan, value: Any, strict: bool) -> bool:
     if type(value) in plan.kinds:
         return True
-    # Without strict a number may come as text, a new one too.
+    # Without strict, a number may be sent as text, a new one too.
     return not strict and int in plan.kinds and type(value) is str and value.removeprefix("-").isdigit()
 
 
 def closed(cast_to: Any) -> Any:
-    """*cast_to* with ``X`` for ``Open[X]`` wherever that stands as a type argument."""
+    """Return *cast_to* with ``X`` for ``Open[X]`` wherever that is a type argument."""
     origin = get_origin(cast_to)
     if origin is None or origin is Literal:
         return cast_to
@@ -248,9 +255,9 @@ def closed(cast_to: Any) -> Any:
 
 
 def reached(cast_to: Any, *, hints_of: Callable[[Any], Mapping[str, Any]] | None = None) -> list[Any]:
-    """Every type that decoding *cast_to* may come to, through arguments, aliases and fields.
+    """Return every type that decoding *cast_to* may reach, through arguments, aliases and fields.
 
-    *hints_of* gives the fields of a class; left out, those of the classes that msgspec decodes by fields.
+    *hints_of* returns the fields of a class; by default those of the classes that msgspec decodes by fields.
     """
     hints_of = hints_of or _hints
     seen: dict[int, Any] = {}
@@ -272,7 +279,7 @@ def reached(cast_to: Any, *, hints_of: Callable[[Any], Mapping[str, Any]] | None
 
 
 def _hints(one: Any) -> Mapping[str, Any]:
-    """The fields of a class that msgspec decodes by fields; what does not resolve, msgspec reports itself."""
+    """Return the fields of a class that msgspec decodes by fields; it reports unresolvable names itself."""
     if _has_fields(one):
         with contextlib.suppress(Exception):
             return get_type_hints(one, include_extras=True)
@@ -288,10 +295,12 @@ def _has_fields(one: Any) -> bool:
 
 
 def check_opens(types: list[Any]) -> bool:
-    """Whether there is an `Open` among *types*; `TypeError` for one that nothing can be added to."""
+    """Return whether there is an `Open` among *types*; raise `TypeError` for one that cannot grow."""
     opens = [one for one in types if get_origin(one) is Open]
     for alias in opens:
         plan = _plan(alias)
         if any(one is msgspec.Raw for one in reached(plan.known)):
-            raise TypeError(f"{alias}: msgspec.Raw cannot stand inside Open, which decodes from plain data")
+            raise TypeError(
+                f"{alias}: msgspec.Raw is not supported inside Open, which decodes from plain data"
+            )
     return bool(opens)

@@ -1,4 +1,4 @@
-"""Which types nothing can be decoded to, found before anything is sent: once per type, through its fields."""
+"""Find undecodable types before anything is sent: once per type, through its fields."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _COLLECTIONS: Final = (list, tuple, set, frozenset)
 
 
 class NotATypeError(TypeError):
-    """A value stands where a type is expected."""
+    """A value was given where a type is expected."""
 
 
 def check_is_type(cast_to: Any) -> None:
-    """Raise `NotATypeError` for what was meant as a type and is a value, with the type to write instead."""
+    """Raise `NotATypeError` for a value in place of a type; the message has the type to write instead."""
     if isinstance(cast_to, str):
         hint = f"the class itself, {cast_to}" if cast_to.isidentifier() else "the type itself"
         raise NotATypeError(f"it is a str; give {hint}")
@@ -61,17 +61,17 @@ class _Found(NamedTuple):
 
     node: Any
     place: str
-    """``"Pet.cat: "``, the field that it stands in; empty outside of fields."""
+    """The field, such as ``"Pet.cat: "``; empty outside of fields."""
 
     is_needed: bool
-    """False in a field that has a default: the server need not send it."""
+    """False in a field with a default, which the server need not send."""
 
 
 def check_classes(cast_to: Any) -> frozenset[str]:
-    """Raise `TypeError` for a class that only a ``dec_hook`` could make, wherever *cast_to* needs one.
+    """Raise `TypeError` if *cast_to* needs a class that only a ``dec_hook`` can create.
 
-    A field with a default may be of any class: it may never be sent, such as the client that an object came
-    with. The names of those classes are returned.
+    A field with a default may be of any class, since the server may never send it. Return the names of those
+    classes.
     """
     spared: set[str] = set()
     seen: set[tuple[int, bool]] = set()
@@ -102,7 +102,7 @@ def _below(found: _Found) -> Iterator[_Found]:
         yield from (found._replace(node=getattr(node, name)) for name in node.__struct_fields__)
         return
     hints: Mapping[str, Any] = {}
-    with contextlib.suppress(Exception):  # what does not resolve, msgspec reports itself
+    with contextlib.suppress(Exception):  # msgspec reports unresolvable names itself
         hints = get_type_hints(node.cls, include_extras=True)
     for field in node.fields:
         place, is_needed = f"{node.cls.__name__}.{field.name}: ", found.is_needed and field.required
@@ -111,14 +111,14 @@ def _below(found: _Found) -> Iterator[_Found]:
 
 
 def _inspected(cast_to: Any, place: str, *, is_needed: bool) -> Iterator[_Found]:
-    # msgspec 0.20 raises for Literal["a", None], which it decodes; what is really wrong the decoder says.
+    # msgspec 0.20 raises for Literal["a", None], which it decodes; the decoder reports real errors.
     with contextlib.suppress(Exception):
         yield _Found(msgspec.inspect.type_info(cast_to), place, is_needed)
     yield from _inside_open(cast_to, place, is_needed=is_needed)
 
 
 def _inside_open(hint: Any, place: str, *, is_needed: bool) -> Iterator[_Found]:
-    """What stands inside each `Open` of *hint*, which msgspec does not look into."""
+    """Yield the types inside each `Open` of *hint*, which msgspec does not inspect."""
     for alias in reached(hint, hints_of=_no_hints):
         if get_origin(alias) is Open:
             with contextlib.suppress(Exception):

@@ -110,7 +110,7 @@ async def test_a_shape_that_does_not_fit_raises(api: Client) -> None:
 
 async def test_html_is_no_typed_value(api: Client) -> None:
     """An HTML page with status 200 is an error for a typed call, which keeps an excerpt."""
-    with pytest.raises(APIResponseValidationError, match="an HTML page came") as raised:
+    with pytest.raises(APIResponseValidationError, match="the body is an HTML page") as raised:
         await api.get("/html", Slideshow)
 
     assert "Moby-Dick" in raised.value.excerpt
