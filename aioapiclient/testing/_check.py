@@ -179,7 +179,7 @@ class _Check:
         return task
 
     async def _settle(self, call: Call, task: asyncio.Task[AsyncAPIResponse[Any]]) -> None:
-        """Look at how a call ended, close what came of it, and see that nothing is left open."""
+        """Check how a call ended, close its response, and check that nothing is left open."""
         for promise, what in call.faults:
             self._fail(promise, what)
         if not call.is_cancelled:
@@ -216,7 +216,7 @@ class _Check:
         await self._try_again(middleware)
 
     async def _try_again(self, middleware: Middleware) -> None:
-        """See that the call before has left nothing behind that shows in the next."""
+        """Check that the previous call does not affect the next."""
         self._words += ", and in the next call"
         call = self._call(middleware, FINE, _SECOND)
         await self._settle(call, await self._finish(Awaits(call)))
@@ -308,22 +308,22 @@ class _Check:
     # --- what trials look at
 
     def _judge(self, call: Call, task: asyncio.Task[AsyncAPIResponse[Any]]) -> None:
-        """See whether a call ended in one of the ways that the promises leave."""
+        """Check that a call ended in one of the ways that the promises allow."""
         if task.cancelled():
-            self._fail(5, "it raised CancelledError, and nobody had cancelled it")
+            self._fail(5, "it raised CancelledError without being cancelled")
         error = task.exception()
         if error is None:
             result: object = task.result()
             if not is_response(result):
                 self._fail(2, f"it returned {_kind(result)}, not an AsyncAPIResponse")
         elif not call.sends or any(_chain(error) & _chain(cause) for cause in call.errors):
-            return  # its own refusal, or what it was given
+            return  # its own refusal, or the error of the handler
         elif isinstance(error, RetryableError):
             self._judge_retryable(error)
         elif call.errors:
             promise = 6 if isinstance(call.errors[-1], RetryableError) else 2
             self._fail(
-                promise, f"it raised {_kind(error)} that is not raised from what the handler raised", error
+                promise, f"it raised {_kind(error)} that is not raised from the handler's error", error
             )
         elif not isinstance(error, _OWN_ERRORS):
             promise = 3 if "on the spot" in self._words else 2
@@ -334,17 +334,17 @@ class _Check:
         if response is None and error.__cause__ is None:
             self._fail(6, "its RetryableError has no response and no cause, and hides what happened", error)
         if response is not None and response.is_closed and not _has_body(response):
-            self._fail(6, "the response of its RetryableError was closed unread, and its body is lost", error)
+            self._fail(6, "the response of its RetryableError was closed unread, so its body is gone", error)
 
     def _look_at_stream(self, call: Call, task: asyncio.Task[AsyncAPIResponse[Any]]) -> None:
-        """See that a stream that is handed on still has all of its pieces."""
+        """Check that a returned stream still has all of its pieces."""
         response = None if task.cancelled() or task.exception() else _response_of(task)
         if response is None or response not in call.responses or response.status != 200:
             return
         if response.is_closed:
             self._fail(4, "the stream that it returned was closed or read already")
         if call.bodies and call.bodies[-1].asked:
-            self._fail(4, "the stream that it returned was begun, and is not whole any more")
+            self._fail(4, "the stream that it returned was partly read already")
 
     def _look_for_state(self, middleware: object) -> None:
         middleware = _unwrapped(middleware)
@@ -364,7 +364,7 @@ async def _end(tasks: set[asyncio.Task[AsyncAPIResponse[Any]]]) -> None:
 
 
 def _response_of(task: asyncio.Task[AsyncAPIResponse[Any]]) -> AsyncAPIResponse[Any] | None:
-    """The response that a call ended with, returned or in a `RetryableError`."""
+    """Return the response that a call ended with, returned or in a `RetryableError`."""
     error = task.exception()
     if error is None:
         return task.result()
@@ -372,7 +372,7 @@ def _response_of(task: asyncio.Task[AsyncAPIResponse[Any]]) -> AsyncAPIResponse[
 
 
 def _chain(error: BaseException) -> set[int]:
-    """The identities of *error* and of its causes."""
+    """Return the identities of *error* and of its causes."""
     found: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in found:
@@ -390,7 +390,7 @@ def _has_body(response: AsyncAPIResponse[Any]) -> bool:
 
 
 def _differences(one: tuple[list[Trace], ...], other: tuple[list[Trace], ...]) -> set[str]:
-    """The headers that are not the same in two runs of the same: ids and times."""
+    """Return the headers that differ between two identical runs, such as IDs and times."""
     different: set[str] = set()
     for some, others in zip(one, other, strict=True):
         for trace, twin in zip(some, others, strict=False):
@@ -400,7 +400,7 @@ def _differences(one: tuple[list[Trace], ...], other: tuple[list[Trace], ...]) -
 
 
 def _unwrapped(middleware: object) -> object:
-    """The function or object itself, out of its place and its bound arguments."""
+    """Return the function or object itself, without its place and bound arguments."""
     while isinstance(middleware, partial | Placed):
         middleware = middleware.func if isinstance(middleware, partial) else middleware.middleware
     return middleware

@@ -1,4 +1,4 @@
-"""The calls that a middleware is tried with: a handler that is hostile, and what it saw."""
+"""The calls to try a middleware with: a hostile handler, and a record of what it received."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = [
 
 
 def default_request() -> APIRequest:
-    """A GET to the client's own origin, by a template."""
+    """Return a GET request to the client's own origin, with a template."""
     return APIRequest(
         "GET",
         URL("https://api.example.com/v1/users/7"),
@@ -52,7 +52,7 @@ _Step: TypeAlias = int | Callable[[APIRequest], Exception]
 
 
 class Scenario(NamedTuple):
-    """What the handler does: one step for each send, the last one for ever."""
+    """The steps of the handler, one for each send; the last one repeats."""
 
     words: str
     steps: tuple[_Step, ...]
@@ -109,7 +109,7 @@ _PIECES: Final = (b'{"user": ', b'{"id": 7}', b"}")
 
 
 class Pieces:
-    """A body in pieces that counts how many were asked for."""
+    """A body in pieces that counts how many were requested."""
 
     def __init__(self, pieces: tuple[bytes, ...]) -> None:
         self.left = list(pieces)
@@ -180,7 +180,7 @@ class Call:
         return respond(step, chunks=self.bodies[-1], headers=headers)
 
     def _inspect(self, request: APIRequest) -> None:
-        """Note what no handler should have to see; raised later, for the middleware might catch it."""
+        """Record violations; they are raised later, since the middleware might catch them."""
         body = request.body
         if self.is_cancelled:
             self.faults.append((5, "the handler was called after the call was cancelled"))
@@ -189,9 +189,9 @@ class Call:
         elif any(request.headers is sent.headers for sent in self.sends):
             self.faults.append((1, "the handler was called with two requests that share their headers"))
         elif request.method == _VANDAL or request.url.host == "vandal.invalid" or _VANDAL in request.headers:
-            self.faults.append((1, "what a handler did to its own request shows in another one"))
+            self.faults.append((1, "a change that a handler made to its own request shows in another one"))
         elif request.url == self.url and request.extensions is not self.extensions:
-            self.faults.append((1, "the request has other extensions than the call, and they are one dict"))
+            self.faults.append((1, "the request does not share the extensions dict of its call"))
         elif {request.headers.get(MARK), request.extensions.get(MARK)} - {None, self.name}:
             self.faults.append((5, "the handler of one call got the request of another"))
         elif body is not None and body.spent and self.sends:
@@ -201,7 +201,7 @@ class Call:
 
 
 class Trace(NamedTuple):
-    """A request as the handler saw it."""
+    """A request as the handler received it."""
 
     method: str
     attempt: int
@@ -219,7 +219,7 @@ class Trace(NamedTuple):
 
 
 def _vandalise(request: APIRequest) -> None:
-    """Do to a request what its new owner may do."""
+    """Change a request in every way that its new owner may."""
     request.method = _VANDAL
     request.url = URL("https://vandal.invalid/")
     request.headers.clear()
@@ -233,7 +233,7 @@ def _vandalise(request: APIRequest) -> None:
 
 
 class Awaits:
-    """Awaits a coroutine, counts its awaits, and at one of them cancels its task or does something else."""
+    """Await a coroutine, count its awaits, and at one of them cancel its task or pause it."""
 
     def __init__(
         self,
@@ -261,7 +261,7 @@ class Awaits:
             self.count += 1
             task = asyncio.current_task()
             if self.count == self._cancel_at and task is not None:
-                # Not now: a task is cancelled while it waits, so that what it waits for is cancelled too.
+                # Not now: the task must be waiting when it is cancelled, so that its future is cancelled too.
                 asyncio.get_running_loop().call_soon(task.cancel)
             try:
                 yield waited_for
