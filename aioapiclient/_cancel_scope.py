@@ -1,10 +1,10 @@
-"""Cancel scopes: how a deadline, or the closing of the client, ends what a call waits for.
+"""Cancel scopes: how a deadline, or the closing of the client, interrupts a call.
 
-A scope belongs to one task. Firing it cancels the task once, and whoever settles the scope turns
-that one cancellation, and no other, into the error it was fired with: the arithmetic of
-``Task.cancelling`` is that of ``asyncio.timeout``, so that a cancel of the caller's in the same
-tick stays a `CancelledError`. Unlike ``asyncio.timeout`` a scope can be fired from outside, and
-scopes of one duration share one loop timer: they expire in the order in which they came.
+A scope belongs to one task. Firing it cancels the task once, and settling it turns that one cancellation
+into the error that it was fired with. ``Task.cancelling`` is counted as in ``asyncio.timeout``, so that a
+cancellation by the caller in the same tick remains a `CancelledError`. Unlike ``asyncio.timeout``, a scope
+can be fired from outside, and scopes of the same duration share one loop timer: they expire in the order in
+which they were started.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ MakeError: TypeAlias = Callable[[], Exception]
 
 
 class Scope(msgspec.Struct, eq=False):
-    """Ends what one task waits for: ``with scope:`` around it, `fire` from anywhere in the loop.
+    """Interrupts the block of one task: enter it with ``with scope:``, and `fire` it from the same loop.
 
-    A Struct, for every call makes one, and a class of Python's own takes four times as long to make.
+    A Struct, because every call creates one, and an ordinary class takes four times as long to create.
     """
 
     group: set[Scope] | None = None
-    """Where the scope is found while it lasts."""
+    """The set that holds the scope while it is entered."""
 
     began: float | None = None
-    """When what it is around began, on the loop's clock; without it, a limit begins when it is set."""
+    """The start of its limits, on the loop's clock; None means the moment at which a limit is set."""
 
     timers: Timers | None = None
-    """Whom it shares its loop timer with; without them it has one of its own."""
+    """The timers that it shares with other scopes; None means a timer of its own."""
 
     deadline: float | None = None
-    """When it expires, on the loop's clock."""
+    """The time at which it expires, on the loop's clock."""
 
     task: asyncio.Task[Any] | None = None
-    """Whom it cancels."""
+    """The task that it cancels; None unless the scope is entered."""
 
     opened: list[Any] | None = None
-    """The unread responses of a call that asks for one, while it runs."""
+    """The unread responses of a call that returns one, while it runs."""
 
     _before: int = 0
     _error: MakeError | None = None
@@ -76,10 +76,10 @@ class Scope(msgspec.Struct, eq=False):
 
     @property
     def is_free(self) -> bool:
-        """Whether the running task may give it a deadline: it lasts, has none yet, and belongs to this task.
+        """Whether the running task may set a deadline: it entered the scope, which has no deadline yet.
 
-        A middleware may handle a copy of a request in a task of its own. A scope that was fired and
-        settled cannot expire any more.
+        A middleware may handle a copy of a request in another task. A scope that was fired and settled can
+        no longer expire.
         """
         return self.deadline is None and self.task is not None and self.task is asyncio.current_task()
 
@@ -90,7 +90,7 @@ class Scope(msgspec.Struct, eq=False):
         self._handle = loop.call_at(deadline, self.fire, error)
 
     def expire_after(self, seconds: float, error: MakeError) -> float:
-        """Fire with *error* after *seconds*; gives the deadline on the loop's clock."""
+        """Fire with *error* after *seconds*, and return the deadline on the loop's clock."""
         began = asyncio.get_running_loop().time() if self.began is None else self.began
         deadline = began + seconds
         queue = None if self.timers is None else self.timers.queue(seconds)
@@ -106,28 +106,28 @@ class Scope(msgspec.Struct, eq=False):
         return deadline
 
     def expire(self) -> None:
-        """Fire: the deadline has come."""
+        """Fire, because the deadline has passed."""
         if self._when_expired is not None:
             self.fire(self._when_expired)
 
     def fire(self, error: MakeError) -> None:
-        """Cancel the task, once, so that `settle` raises what *error* makes."""
+        """Cancel the task, once, so that `settle` raises the result of *error*."""
         if self._error is None and self.task is not None:
             self._error = error
             self.task.cancel()
 
     def settle(self, error: BaseException | None) -> None:
-        """Raise what the scope was fired with, if *error* is the cancellation that it caused."""
+        """Raise the error that the scope was fired with, if *error* is the cancellation that it caused."""
         make, task = self._error, self.task
         if make is None or task is None:
             return
-        # Settled once: an outer scope, or the caller's own cancel, must find the count as it was.
+        # Settle only once: an outer scope, or a cancellation by the caller, relies on the count.
         self.task = None
         if task.uncancel() <= self._before and isinstance(error, asyncio.CancelledError):
             raise make() from None
 
     def disarm(self) -> None:
-        """Take its deadline away."""
+        """Remove the deadline."""
         self.deadline = None
         if self._queue is not None:
             self._queue.waiting.pop(self, None)
@@ -138,13 +138,13 @@ class Scope(msgspec.Struct, eq=False):
 
 
 class _Queue:
-    """Scopes of one duration, in the order of their deadlines, on one loop timer."""
+    """The scopes of one duration, in the order of their deadlines, on one loop timer."""
 
     __slots__ = ("_loop", "handle", "latest", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop: asyncio.AbstractEventLoop = loop
-        # When one is taken out the timer stays: it is for the first of those that come next.
+        # The timer stays when a scope is removed: the next scopes use it.
         self.waiting: dict[Scope, float] = {}
         self.latest: float = 0.0
         self.handle: asyncio.TimerHandle | None = None
@@ -174,14 +174,14 @@ class Timers:
 
     __slots__ = ("_queues",)
 
-    # A call may bring any duration of its own; only the few that come again are worth a queue.
+    # A call may have any duration; only the few that recur are worth a queue.
     MOST: Final = 8
 
     def __init__(self) -> None:
         self._queues: dict[float, _Queue] = {}
 
     def queue(self, seconds: float) -> _Queue | None:
-        """The queue for *seconds*, or None when there are enough of them."""
+        """Return the queue for *seconds*, or None if there are too many queues."""
         return self._queues.get(seconds) or self._new_queue(seconds)
 
     def _new_queue(self, seconds: float) -> _Queue | None:
@@ -199,7 +199,7 @@ class Timers:
                 del self._queues[seconds]
 
     def cancel(self) -> None:
-        """Take every timer out of the loop."""
+        """Cancel every timer."""
         for queue in self._queues.values():
             queue.cancel()
         self._queues.clear()

@@ -1,25 +1,25 @@
-"""The chain: which middlewares a call passes, in which order, and why in this one.
+"""The chain: which middlewares a call passes through, in which order, and why.
 
-A chain is a list of middlewares, the first one outermost, around a transport. Folding it binds each
-middleware to the rest, once, so that a call only runs through functions that are already joined. The
-built-ins have a ``_join(handler)`` for that: it gives the handler that calling them with *handler* would
-be, and puts no coroutine where they have nothing to wait for. That saves 1 us of a call.
+A chain is a list of middlewares, outermost first, around a transport. Folding it binds each middleware to
+the rest, once, so that a call only runs functions that are already joined. The built-in middlewares have a
+``_join(handler)`` for that: it returns *handler* wrapped in the middleware, without a coroutine if there is
+nothing to wait for. That saves 1 us per call.
 
-Two middlewares split the list into three zones, and their places explain all the others':
+Two middlewares split the list into three zones, which explains the places of all the others:
 
-* `RetryMiddleware` calls what stands after it once for every attempt; what stands before it runs
-  once per call. So the deadline stands first: it bounds everything. Headers come next, for they are
-  the same on every attempt. Redirects stand outside the retries: each hop has attempts of its own,
-  and goes on counting where the last hop stopped.
-* `AuthMiddleware` stands inside the retries, so that every attempt carries a token or a signature
-  that is still valid then, and inside the redirects, so that every hop is asked anew whether its
-  origin may have the credential. It calls what stands after it once more when a refused credential
-  was renewed. So what stands there sees each send: final URL, final headers, final body.
-* The limit of one attempt and the decoding come last, where the wire is: time spent on getting a
-  token is no time of the attempt, and a body that breaks off while it is read is a failed attempt.
+* `RetryMiddleware` calls the rest of the chain once per attempt; the middlewares before it run once per
+  call. The deadline is first, because it limits everything. Headers follow, because they are the same on
+  every attempt. Redirects are outside the retries: each hop has its own attempts, and attempts are counted
+  across all hops.
+* `AuthMiddleware` is inside the retries, so that every attempt carries a valid token or signature, and
+  inside the redirects, so that the origin of every hop is checked before it receives the credential. It
+  calls the rest of the chain once more after it has renewed a refused credential. The middlewares after it
+  therefore see each send, with the final URL, headers and body.
+* The limit of one attempt and the decoding are last, next to the transport: the time to fetch a token does
+  not count as time of the attempt, and a body that breaks off while it is read is a failed attempt.
 
-A middleware of yours goes to the end of its zone's own part: once per call, or where `per_attempt`
-or `per_send` says.
+Your own middlewares are inserted at the end of their zone: once per call, or as `per_attempt` or `per_send`
+says.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["default_chain", "explain", "fold", "insert", "load_middleware"]
 
-# What a middleware of each kind must stand before, to be at the end of its zone.
+# A middleware of each kind is inserted before the first of these, at the end of its zone.
 _ENDS: Mapping[str, tuple[type[Any], ...]] = {
     "per_call": (RedirectMiddleware, RetryMiddleware, AuthMiddleware, TimeoutMiddleware, DecodingMiddleware),
     "per_attempt": (AuthMiddleware, TimeoutMiddleware, DecodingMiddleware),
@@ -63,22 +63,24 @@ def default_chain(
     middlewares: Iterable[MiddlewareEntry] = (),
     sleep: Callable[[float], Awaitable[object]] | None = None,
 ) -> list[Middleware]:
-    """Return the chain that a client makes for itself, as an ordinary list to edit and to pass as ``chain=``.
+    """Return the default chain of a client, as an ordinary list to edit and to pass as ``chain=``.
 
     Args:
-        auth: The credential.
-        default_headers: Headers of every call, or a function that returns them, asked once per call.
+        auth: The credential; none by default.
+        default_headers: Headers of every call, or a function that returns them, called once per call.
         library_headers: Headers of the lowest layer, such as ``User-Agent``, or a function that returns them.
-        retry: The retry policy; the default policy without it.
-        trusted_origins: Other origins that may receive credentials and default headers, as patterns.
+        retry: The retry policy; ``RetryPolicy()`` by default.
+        trusted_origins: Patterns of other origins that may receive credentials and default headers, such
+            as ``https://*.example.com``.
         middlewares: Middlewares of your own, bundles, or names of installed ones.
-        sleep: An async function that waits some seconds between attempts; `asyncio.sleep` by default.
+        sleep: An async function that waits some seconds between attempts; by default the client's
+            ``_sleep_for_retry``, which is `asyncio.sleep`.
 
     Returns:
         The middlewares, outermost first.
 
     Raises:
-        InvalidRequestError: A pattern, a header or a name makes no sense.
+        InvalidRequestError: No installed middleware, or more than one, has a given name.
         TypeError: An argument has the wrong type.
     """
     if auth is not None:
@@ -97,7 +99,7 @@ def default_chain(
 
 
 def insert(chain: Sequence[Middleware], middlewares: Iterable[MiddlewareEntry]) -> list[Middleware]:
-    """*chain* with *middlewares* in the places that they ask for, behind those of the same kind."""
+    """Return *chain* with *middlewares* in their places, after others of the same kind."""
     edited = list(chain)
     for given in _flattened(middlewares):
         stage = given.stage if isinstance(given, Placed) else "per_call"
@@ -109,7 +111,7 @@ def insert(chain: Sequence[Middleware], middlewares: Iterable[MiddlewareEntry]) 
 
 
 def _flattened(entries: Iterable[MiddlewareEntry]) -> Iterator[Middleware]:
-    """*entries* with each name loaded, and each bundle replaced by its middlewares."""
+    """Yield *entries* with each name loaded, and each bundle replaced by its middlewares."""
     for entry in entries:
         loaded = load_middleware(entry) if isinstance(entry, str) else entry
         if is_bundle(loaded):
@@ -119,16 +121,17 @@ def _flattened(entries: Iterable[MiddlewareEntry]) -> Iterator[Middleware]:
 
 
 def resolve(given: MiddlewareEntry) -> Middleware:
-    """The middleware itself: out of its place, or loaded by its name; checked.
+    """Return the middleware of an entry, loaded by its name if necessary, after a check.
 
-    Raises `TypeError`, with its name, for what is not async.
+    Raises:
+        TypeError: The middleware is not async, is a class, or is a bundle. The message names it.
     """
     inner = given.middleware if isinstance(given, Placed) else given
     middleware = load_middleware(inner) if isinstance(inner, str) else inner
     if is_bundle(middleware):
         raise TypeError(
-            f"Middleware {type(middleware).__name__} is a bundle of several; give it to middlewares=, "
-            "of a client or of default_chain(), where each takes its own place"
+            f"Middleware {type(middleware).__name__} is a bundle; pass it in middlewares= of a client or of "
+            "default_chain(), where each of its middlewares takes its own place"
         )
     _check(middleware)
     return cast("Middleware", middleware)
@@ -151,7 +154,7 @@ def _check(middleware: object) -> None:
 
 
 def check_auth(auth: object) -> None:
-    """Raise `TypeError` for what is no `Auth`."""
+    """Raise `TypeError` if *auth* does not implement `Auth`."""
     name = kind_of(auth)
     if isinstance(auth, type):
         raise TypeError(f"auth {auth.__name__} is a class; give an instance of it: {auth.__name__}(...)")
@@ -166,7 +169,7 @@ def check_auth(auth: object) -> None:
 
 
 def _meant(auth: object) -> str:
-    """What to give in place of *auth*."""
+    """Return advice on what to pass in place of *auth*."""
     if isinstance(auth, tuple | list):  # aiohttp.BasicAuth is a tuple
         return "give aioapiclient.BasicAuth(user, password)"
     if isinstance(auth, str):
@@ -177,21 +180,21 @@ def _meant(auth: object) -> str:
 
 
 def is_async(function: Any) -> bool:
-    """Whether calling *function* gives a coroutine: it is ``async def``, or its ``__call__`` is."""
+    """Return whether *function*, or its ``__call__``, is ``async def``."""
     while isinstance(function, partial):
         function = function.func
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def check_chain(chain: Iterable[Middleware | str]) -> tuple[Middleware, ...]:
-    """*chain* as a tuple of middlewares, each checked."""
+    """Return *chain* as a tuple of checked middlewares."""
     if isinstance(chain, str):
         raise TypeError("chain must be an iterable of middlewares, not one str")
     return tuple(resolve(given) for given in chain)
 
 
 def fold(chain: Sequence[Middleware], transport: Handler) -> Handler:
-    """*chain* around *transport*, as one handler."""
+    """Return one handler: *chain* around *transport*."""
     handler = transport
     for middleware in reversed(chain):
         handler = _bind(middleware, handler)
@@ -202,7 +205,7 @@ def _bind(middleware: Middleware, handler: Handler) -> Handler:
     join: Callable[[Handler], Handler] | None = getattr(middleware, "_join", None)
     if join is not None and _joins(type(middleware)):
         return join(handler)
-    # An object's __call__ is found once, here: Python would look for it at every call.
+    # Look up the __call__ of an object once, here, not at every call.
     is_object = inspect.iscoroutinefunction(type(middleware).__call__)
     call = middleware.__call__ if is_object else middleware
 
@@ -215,11 +218,11 @@ def _bind(middleware: Middleware, handler: Handler) -> Handler:
     return bound
 
 
-_ADVICE = "write 'return await handler(request)', or return the response that it gave"
+_ADVICE = "write 'return await handler(request)', or return the response of handler"
 
 
 def checked(transport: Handler) -> Handler:
-    """Return *transport* with a `TypeError` that names it for what it gives and is no response."""
+    """Return *transport* with a check: a `TypeError` names it if it does not return a response."""
 
     async def send(request: APIRequest) -> AsyncAPIResponse[Any]:
         response = await transport(request)
@@ -231,20 +234,20 @@ def checked(transport: Handler) -> Handler:
 
 
 def _no_response(who: str, given: object, advice: str) -> TypeError:
-    """Return the error for a middleware or a transport that gave something else than a response."""
+    """Return the error for a middleware or a transport that did not return a response."""
     if given is None:
         return TypeError(f"{who} returned None; {advice}")
     if inspect.iscoroutine(given):
-        given.close()  # or Python would say as well that nobody awaited it
+        given.close()  # prevents a warning that it was never awaited
         return TypeError(f"{who} returned a coroutine, so an 'await' is missing; {advice}")
     return TypeError(
         f"{who} returned a value of type {type(given).__name__}, not a response; "
-        "AsyncAPIResponse.from_bytes(request, status, headers, body) makes one"
+        "AsyncAPIResponse.from_bytes(request, status, headers, body) creates one"
     )
 
 
 def _joins(kind: type[Any]) -> bool:
-    """Whether *kind* has ``_join``, and no subclass of what has it a ``__call__`` of its own."""
+    """Return whether *kind* has ``_join``, and no class between overrides ``__call__``."""
     for base in kind.__mro__:
         if "_join" in vars(base):
             return True
@@ -254,7 +257,7 @@ def _joins(kind: type[Any]) -> bool:
 
 
 def explain(chain: Sequence[Middleware], transport: Handler) -> str:
-    """*chain* as text, one line a link, each inside the one above, with the bars that split it."""
+    """Return *chain* as text: one line per link, outermost first, with the zones marked."""
     lines: list[str] = []
     links: list[object] = [*chain, transport]
     for depth, link in enumerate(links):
@@ -279,43 +282,43 @@ def _name(link: object) -> str:
 
 
 GROUP = "aioapiclient.middleware"
-"""The entry-point group: name -> factory."""
+"""The entry-point group of middlewares; each entry point names a factory."""
 
 
 def load_middleware(name: str, **config: Any) -> Any:
-    """Make the middleware, or the bundle, that is installed under a name.
+    """Create the middleware, or the bundle, that is installed under a name.
 
-    Names come from the entry-point group ``aioapiclient.middleware``. Nothing that is installed inserts
-    itself into a chain: a name is looked up when you pass it.
+    Names come from the entry-point group ``aioapiclient.middleware``. An installed plugin never inserts
+    itself into a chain: its name is looked up only when you pass it.
 
     Args:
         name: The name of the entry point.
-        **config: Arguments for its factory.
+        **config: Keyword arguments for its factory.
 
     Returns:
-        What the factory returns.
+        The result of the factory.
 
     Raises:
-        InvalidRequestError: No distribution, or more than one, has that name.
-        TypeError: The factory does not take *config*.
+        InvalidRequestError: No installed distribution, or more than one, defines that name.
+        TypeError: *name* is not a str, or the factory does not accept *config*.
     """
     found = _find(name)
     factory = found.load()
     try:
         return factory(**config)
     except TypeError as error:
-        error.add_note(f"while making the middleware {name!r} ({found.value})")
+        error.add_note(f"while creating the middleware {name!r} ({found.value})")
         raise
 
 
 def _find(name: object) -> EntryPoint:
     if not isinstance(name, str):
         raise TypeError(f"A middleware is loaded by its name, a str, not {type(name).__name__}")
-    # Here, for most clients name nothing, and it is a fifth of what importing the package costs.
+    # Imported here: most clients load no plugin, and it is a fifth of the cost of importing the package.
     from importlib.metadata import entry_points
 
     installed = entry_points(group=GROUP)
-    # A checkout beside its own wheel shows the same entry point twice: that is no contradiction.
+    # A checkout next to its own wheel shows the same entry point twice, which is not a conflict.
     found = {point.value: point for point in installed if point.name == name}
     if len(found) == 1:
         return next(iter(found.values()))

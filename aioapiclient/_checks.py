@@ -1,4 +1,4 @@
-"""Checks of arguments: whole numbers, seconds and statuses, refused with one wording everywhere."""
+"""Checks of arguments: whole numbers, seconds, statuses, flags and origins, with uniform messages."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def check_whole(name: str, value: object, *, least: int = 0, unit: str = "", hin
     """Return *value* if it is an int of *least* or more.
 
     Args:
-        name: How messages call the argument.
-        value: What was given. A bool is not a number here.
+        name: The name of the argument in messages.
+        value: The argument. A bool does not count as a number.
         least: The smallest value that is accepted.
         unit: What the number counts, such as ``"bytes"``, for the message.
-        hint: What the caller may have meant, for the end of the message.
+        hint: Advice to append to the message.
 
     Raises:
         TypeError: *value* is not an int.
@@ -44,10 +44,10 @@ def check_seconds(name: str, value: object, *, positive: bool = False, hint: str
     """Return *value* if it is a finite number of seconds, 0 or more.
 
     Args:
-        name: How messages call the argument.
-        value: What was given, in seconds. A bool is not a number here.
+        name: The name of the argument in messages.
+        value: The argument, in seconds. A bool does not count as a number.
         positive: Whether 0 is refused as well.
-        hint: What the caller may have meant, for the end of the message.
+        hint: Advice to append to the message.
 
     Raises:
         TypeError: *value* is not an int or a float.
@@ -121,5 +121,5 @@ _LIBRARIES = frozenset({"aiohttp", "httpx", "requests"})
 
 
 def _shown(value: object) -> str:
-    """Numbers and None as they are, all else by its type: a text may be a secret."""
+    """Return numbers and None as text, and all else by its type: a str may be a secret."""
     return repr(value) if value is None or type(value) in (int, float) else kind_of(value)

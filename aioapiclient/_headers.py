@@ -1,4 +1,4 @@
-"""Header layers: what may be sent (RFC 9110 §5), and how one layer lies over another."""
+"""Header layers: which headers may be sent (RFC 9110 §5), and how layers are merged."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .errors import InvalidRequestError
 __all__ = ["Layer", "check_layer", "check_token", "check_value", "is_personal", "is_utf8", "overlay"]
 
 Layer: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
-"""Checked headers: a name and its values; no value means that the header is removed."""
+"""Checked headers: a name and its values; without a value the header is removed."""
 
 _TOKEN = lazily(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = lazily(r"[\x00-\x08\x0a-\x1f\x7f]")
 
-# They frame the message or belong to the connection: a caller's value could only contradict ours.
+# These frame the message or describe the connection, so the transport sets them.
 _FRAMING = frozenset(
     {"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"}
 )
@@ -29,19 +29,21 @@ _FRAMING = frozenset(
 def is_personal(name: str) -> bool:
     """Return whether the header *name* goes to trusted origins only.
 
-    All do but ``Accept...``, ``User-Agent`` and ``Content-...``, which say what is sent and what is read.
+    All do except ``Accept...``, ``User-Agent`` and ``Content-...``, which describe the message.
     """
     name = name.lower()
     return name not in {"accept", "user-agent"} and not name.startswith(("accept-", "content-"))
 
 
 def check_layer(*mappings: Mapping[str, Any] | None) -> Layer:
-    """Check the headers of one layer, made of *mappings* of which the later ones win.
+    """Check *mappings*, merge them into one layer in which later ones win, and return it.
 
-    A name given twice keeps the last value, but in a multidict, where it has them all.
+    A repeated name keeps its last value, or all its values in a multidict.
 
-    Raises `InvalidRequestError` for a name that is no token, a value with a control character, and
-    the headers that frame a message; `TypeError` for what is no text.
+    Raises:
+        InvalidRequestError: A name is not a token, a value contains a control character, or a header
+            frames the message.
+        TypeError: A name or a value is not a str, or a layer is not a mapping.
     """
     layer: dict[str, tuple[str, tuple[str, ...]]] = {}
     for headers in mappings:
@@ -85,25 +87,23 @@ def _check_known(name: str) -> None:
     check_token(name, "Header name")
     key = name.lower()
     if key in _FRAMING or key.startswith("proxy-"):
-        raise InvalidRequestError(
-            f"Header {name} is not for a caller to set: the transport frames the message"
-        )
+        raise InvalidRequestError(f"Header {name} cannot be set by a caller: the transport sets it")
 
 
 def check_token(text: str, what: str) -> None:
-    """Raise `InvalidRequestError` for what is no token (RFC 9110 §5.6.2)."""
+    """Raise `InvalidRequestError` if *text* is not a token (RFC 9110 §5.6.2)."""
     if not _TOKEN.fullmatch(text):
-        # Shown up to where it goes wrong: "Authorization: Bearer ..." is a mistake that holds a secret.
+        # Show only the valid start: a mistake such as "Authorization: Bearer ..." contains a secret.
         good = _TOKEN.match(text)
         shown = f"{good[0][:40]}..." if good else ""
         raise InvalidRequestError(f"{what} {shown!r} is not a token (RFC 9110 §5.6.2)")
 
 
 def check_value(name: str, value: object) -> str:
-    """*value*, if it may be the value of header *name*; the message never shows it."""
+    """Return *value* if it may be the value of header *name*; messages never show it."""
     if not isinstance(value, str):
         raise TypeError(f"The value of header {name} must be a str, not {type(value).__name__}")
-    # Nearly every value is plain printable ASCII, and this is the cheapest way to see it.
+    # Nearly every value is printable ASCII, and this is the cheapest test for it.
     if not (value.isascii() and value.isprintable()):
         if _CONTROL.search(value):
             raise InvalidRequestError(f"The value of header {name} holds a control character (RFC 9110 §5.5)")
@@ -113,9 +113,9 @@ def check_value(name: str, value: object) -> str:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether *text* can be sent as UTF-8: it holds no lone surrogate."""
+    """Return whether *text* can be encoded as UTF-8: it contains no lone surrogate."""
     try:
         text.encode()
-    except UnicodeEncodeError:  # it holds the text, which may be a secret: nothing is to be raised in here
+    except UnicodeEncodeError:  # holds the text, which may be a secret: raise nothing in this block
         return False
     return True

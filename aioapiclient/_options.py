@@ -1,4 +1,4 @@
-"""The options of a call and of a client, and how those of one call are layered and checked."""
+"""The options of a call and of a client, and how the options of a call are layered and checked."""
 
 from __future__ import annotations
 
@@ -35,81 +35,81 @@ __all__ = [
 
 
 class CallOptions(TypedDict, total=False):
-    """What a user of an SDK may set on one call; the SDK hands it through as ``options=``."""
+    """The options that a user of an SDK may set on one call; the SDK passes them on as ``options=``."""
 
     headers: HeaderLayer
-    """Added over the client's; `OMIT` removes one."""
+    """Headers, merged over the client's ``default_headers``; `OMIT` removes one."""
 
     params: Params
-    """Query parameters, added over the client's ``default_params``; `OMIT` removes one."""
+    """Query parameters, merged over the client's ``default_params``; `OMIT` removes one."""
 
     extra_body: Mapping[str, Any]
-    """Members merged over a JSON object that is sent."""
+    """Additional members of the JSON object that is sent; they replace members of the same name."""
 
     timeout: Timeout | float | None
-    """Limits of this call; a number is the whole call in seconds, None switches all limits off."""
+    """The limits of this call, in seconds. A number limits the whole call; None removes every limit."""
 
     max_retries: int
-    """How often this call may be tried again."""
+    """The maximum number of attempts after the first; 0 disables retries."""
 
     retry: RetryPolicy
-    """The whole policy, for this call."""
+    """The retry policy of this call, in place of the client's."""
 
     auth: Auth | None
-    """The credential of this call; None sends none."""
+    """The credential of this call, in place of the client's; None sends no credential."""
 
     idempotency_key: str
-    """Sent in the client's ``idempotency_header``, the same on every attempt."""
+    """The value of the client's ``idempotency_header``, the same on every attempt; random by default."""
 
     idempotent: bool
-    """Whether doing it twice is as good as once; left out, the method decides (RFC 9110 §9.2.2)."""
+    """Whether the request is safe to repeat; by default the method decides (RFC 9110 §9.2.2)."""
 
     ok_statuses: Iterable[int]
-    """Statuses beyond 2xx that are no error in this call."""
+    """Statuses outside 2xx that count as success in this call."""
 
     error_types: ErrorTypes
-    """What error bodies decode to; merged over the client's."""
+    """The types of error bodies by status, ``"4XX"`` or ``"default"``; merged over the client's."""
 
     follow_redirects: bool
-    """Whether redirects are followed."""
+    """Whether redirects are followed; by default as the client does."""
 
     max_body: int | None
-    """Bytes of a buffered response body, decompressed; None for no bound."""
+    """The maximum size of a buffered response body in bytes, decompressed; None removes the limit."""
 
     decompress: bool
-    """False hands over the bytes of a success as they were sent, with their ``Content-Encoding``."""
+    """Whether to decompress the body of a success (the default). False keeps it as the server encoded it."""
 
     middlewares: Iterable[MiddlewareEntry]
-    """Middlewares for this call, inside the client's of the same kind."""
+    """Additional middlewares for this call, inside the client's middlewares of the same kind."""
 
     progress: Progress | None
-    """Told of the bytes of the body as they are sent: anything with ``update(n)``, a bar of tqdm for one."""
+    """Reports the upload: an object with ``update(n)``, called with each number of bytes sent, like tqdm."""
 
     extensions: Mapping[str, Any]
-    """Settings of your own, for your middlewares; merged over what an SDK set."""
+    """Values for your middlewares, as ``request.extensions``; merged over those that the SDK sets."""
 
 
 class RequestOptions(CallOptions, total=False):
-    """What an SDK method sets on one call: `CallOptions`, and what the request is made of."""
+    """The options that an SDK method may set on one call: `CallOptions`, and the parts of the request."""
 
     path_params: Mapping[str, Any]
-    """Values for the ``{name}`` places of the path, each encoded as one segment."""
+    """Values for the ``{name}`` placeholders of the path, each encoded as one segment."""
 
     json: Any
-    """Sent as JSON, by msgspec."""
+    """The body, encoded as JSON by msgspec."""
 
     data: Mapping[str, Any] | Iterable[tuple[str, Any]]
-    """Sent as a form."""
+    """The body, encoded as a form: a mapping, or pairs if a name repeats."""
 
     files: Files
-    """Sent as multipart/form-data, with ``data`` for its fields."""
+    """Files to send as ``multipart/form-data``, with ``data`` for the other fields."""
 
     content: Content | Body
-    """Sent as it is: bytes, text, a path, a binary file, or an iterable of bytes, async or not."""
+    """The body as is: bytes, text, a path, a binary file, or an iterable or async iterable of bytes."""
 
 
 class ClientOptions(TypedDict, total=False):
-    """What `with_options` of a client takes: every keyword of its constructor but session and transport."""
+    """The keywords of `with_options`: those of the constructor, except ``session`` and ``transport``."""
 
     base_url: str | URL
     version: str
@@ -139,7 +139,7 @@ class ClientOptions(TypedDict, total=False):
 CALL_OPTIONS = frozenset(CallOptions.__annotations__)
 REQUEST_OPTIONS = CALL_OPTIONS | frozenset(RequestOptions.__annotations__)
 
-# Options that become part of the call's settings; the others make the request itself.
+# Options that become part of the call's settings; the others describe the request itself.
 _SETTINGS = frozenset(
     {
         "auth",
@@ -162,7 +162,7 @@ _CLIENT_NAMES = {"strict": "strict_response_validation"}
 _LAYERED = frozenset({"headers", "params", "extra_body", "extensions", "error_types", "middlewares"})
 
 
-# What other libraries call it: aiohttp, httpx, requests, and the SDKs of OpenAI and Anthropic.
+# Names for the same options in aiohttp, httpx, requests and generated SDKs.
 _ELSEWHERE = {
     "allow_redirects": "follow_redirects",
     "body": "json",
@@ -184,14 +184,14 @@ _ELSEWHERE = {
 
 
 def check_names(given: Iterable[str], known: frozenset[str], what: str = "option") -> None:
-    """Raise `TypeError` for a name that is not *known*, with the one that was probably meant."""
+    """Raise `TypeError` for a name that is not in *known*, and suggest the closest one."""
     for name in given:
         if name not in known:
             raise TypeError(f"Unknown {what} {name!r}; {_hint(name, known)}")
 
 
 def _hint(name: str, known: frozenset[str]) -> str:
-    import difflib  # for a mistake only: importing the package should not pay for it
+    import difflib  # for mistakes only: importing the package should not pay for it
 
     ours = _ELSEWHERE.get(name)
     near = [ours] if ours in known else difflib.get_close_matches(name, known, n=1)
@@ -199,7 +199,7 @@ def _hint(name: str, known: frozenset[str]) -> str:
 
 
 def layer_options(keywords: RequestOptions, options: CallOptions | None) -> RequestOptions:
-    """*options* over *keywords*: mappings merge, middlewares add up, the rest replaces."""
+    """Return *options* laid over *keywords*: mappings merge, middlewares add up, the rest replaces."""
     if keywords and not keywords.keys() <= REQUEST_OPTIONS:
         check_names(keywords, REQUEST_OPTIONS)
     if not options:
@@ -223,7 +223,7 @@ def _lay_over(name: str, below: Any, value: Any) -> Any:
 
 
 def merge_headers(*layers: Mapping[str, Any]) -> Mapping[str, Any]:
-    """*layers* as one mapping in which a later layer wins whatever the case of the name."""
+    """Return *layers* as one mapping; a later layer wins, whatever the case of the name."""
     merged: dict[str, tuple[str, Any]] = {}
     for layer in layers:
         merged.update({name.lower(): (name, value) for name, value in layer.items()})
@@ -231,9 +231,11 @@ def merge_headers(*layers: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def resolve_settings(base: CallSettings, given: Mapping[str, Any]) -> CallSettings:
-    """The settings of a call: *base*, with what *given* says otherwise.
+    """Return the settings of a call: *base* with the changes in *given*.
 
-    Raises `TypeError` and `InvalidRequestError` for values that make no sense.
+    Raises:
+        InvalidRequestError: A value is out of range.
+        TypeError: A value has the wrong type.
     """
     changes = {name: given[name] for name in _SETTINGS.intersection(given)}
     if not changes:
@@ -255,20 +257,20 @@ def resolve_settings(base: CallSettings, given: Mapping[str, Any]) -> CallSettin
         check_flag(_CLIENT_NAMES.get(name, name), changes[name])
     check_retry(changes.get("retry"))
     if "retry" in changes and "max_retries" not in changes:
-        # A whole policy brings its own number: the client's must not cut into it.
+        # A policy has its own number of retries: the client's must not override it.
         changes["max_retries"] = None
     return msgspec.structs.replace(base, **changes)
 
 
 def check_max_body(value: object) -> int | None:
-    """*value*, if it is a number of bytes or None."""
+    """Return *value* if it is a number of bytes or None."""
     if value is None:
         return None
-    return check_whole("max_body", value, unit="bytes", hint="None is no bound")
+    return check_whole("max_body", value, unit="bytes", hint="None removes the limit")
 
 
 def check_mapping(name: str, value: Any) -> Mapping[str, Any]:
-    """*value*, if it is a mapping."""
+    """Return *value* if it is a mapping."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a mapping of names to values, not {type(value).__name__}")
     return cast("Mapping[str, Any]", value)
@@ -278,7 +280,7 @@ _ITEMS = {"middlewares": "middlewares", "chain": "middlewares", "trusted_origins
 
 
 def check_iterable(name: str, value: Any) -> tuple[Any, ...]:
-    """*value* as a tuple, if it can be iterated and is no lone text."""
+    """Return *value* as a tuple if it is an iterable other than a str."""
     if isinstance(value, str):
         raise TypeError(f"{name} must be an iterable of {_ITEMS[name]}, not one str")
     if not hasattr(value, "__iter__"):
@@ -287,6 +289,6 @@ def check_iterable(name: str, value: Any) -> tuple[Any, ...]:
 
 
 def check_retry(value: object) -> None:
-    """Raise `TypeError` for what is neither a policy nor None."""
+    """Raise `TypeError` if *value* is neither a policy nor None."""
     if value is not None and not isinstance(value, RetryPolicy):
         raise TypeError(f"retry must be a RetryPolicy, not {type(value).__name__}")

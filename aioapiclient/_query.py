@@ -1,7 +1,7 @@
 """Query strings and forms: Python values in, percent-encoded pairs out.
 
-Two steps, so that forms and multipart fields share the first. `flatten` turns nested values into
-plain ``(name, text)`` pairs by a `QueryStyle`; `encode_pairs` and `encode_form` write pairs down.
+There are two steps, so that forms and multipart fields share the first: `flatten` turns nested values
+into plain ``(name, text)`` pairs by a `QueryStyle`; `encode_pairs` and `encode_form` encode the pairs.
 """
 
 from __future__ import annotations
@@ -36,26 +36,28 @@ __all__ = [
 ]
 
 QueryValues: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, Any]]
-"""What is flattened: a mapping, pairs where a name may repeat, a Struct or a dataclass."""
+"""Values to flatten: a mapping, pairs in which a name may repeat, a Struct or a dataclass."""
 
 _Arrays: TypeAlias = Literal["repeat", "comma", "brackets", "indices"]
 _Nesting: TypeAlias = Literal["brackets", "dots"]
 
 _BYTES: Final[tuple[type[Any], ...]] = (bytes, bytearray, memoryview)
 
-# Deeper than any API nests its filters, and far from Python's own recursion limit.
+# Deeper than the filters of any API, and far below Python's recursion limit.
 _MAX_DEPTH = 100
 
 
 class QueryStyle(msgspec.Struct, frozen=True):
     """How arrays and nested objects are written in a query string and in a form.
 
-    ``arrays``: ``repeat`` (default; most servers read it) is ``a=1&a=2``, ``comma`` is ``a=1,2``,
-    ``brackets`` is ``a[]=1&a[]=2``, ``indices`` is ``a[0]=1&a[1]=2``. ``nesting``: ``brackets``
-    (default) is ``a[b]=1``, ``dots`` is ``a.b=1``. A comma inside an item of a ``comma`` array looks
-    like one more item once the server has decoded it; that style cannot say the difference.
+    Args:
+        arrays: ``repeat`` (the default, which most servers read) writes ``a=1&a=2``, ``comma`` writes
+            ``a=1,2``, ``brackets`` writes ``a[]=1&a[]=2``, ``indices`` writes ``a[0]=1&a[1]=2``. With
+            ``comma``, a server cannot distinguish a comma inside an item from a separator.
+        nesting: ``brackets`` (the default) writes ``a[b]=1``, ``dots`` writes ``a.b=1``.
 
-    Raises `InvalidRequestError` for any other word.
+    Raises:
+        InvalidRequestError: An argument has another value.
     """
 
     arrays: _Arrays = "repeat"
@@ -75,20 +77,22 @@ DEFAULT_STYLE: Final = QueryStyle()
 
 
 def flatten(values: QueryValues, style: QueryStyle = DEFAULT_STYLE) -> list[tuple[str, str]]:
-    """*values* as unencoded pairs, in order.
+    """Return *values* as unencoded pairs, in order.
 
-    None, `OMIT` and `NOT_GIVEN` are dropped, inside arrays too; empty objects and arrays leave nothing
-    at any depth; ``""`` stays. True is ``true``, dates and times are ISO 8601, an Enum is its value.
-    Sets, tuples, iterators and other collections are arrays; Structs (with their renamed fields) and
-    dataclasses are objects. In a ``comma`` array every item must be a scalar.
+    None, `OMIT` and `NOT_GIVEN` are dropped, also inside arrays. Empty objects and arrays produce no pair;
+    ``""`` is kept. True is ``true``, dates and times are ISO 8601, an Enum is its value. Sets, tuples,
+    iterators and other collections are arrays; Structs (with their renamed fields) and dataclasses are
+    objects. In a ``comma`` array every item must be a scalar.
 
-    Raises `TypeError` for a name that is neither str nor int and for a value of another type (bytes too:
-    their encoding is the caller's to say), `InvalidRequestError` for NaN, infinity and cycles.
+    Raises:
+        TypeError: A name is neither a str nor an int, or a value has another type. That includes bytes,
+            whose encoding only the caller knows.
+        InvalidRequestError: A value is NaN, infinite or contains itself.
     """
     flattener = _Flattener(style)
     pairs = flattener.pairs
     for name, value in iter_items(values):
-        # Nearly every query is flat, of strings and ints: those two are worth a short way.
+        # Nearly every query is flat and holds strings and ints: a fast path for both.
         if type(value) is str and type(name) is str:
             pairs.append((name, value))
         elif type(value) is int and type(name) is str:
@@ -99,7 +103,7 @@ def flatten(values: QueryValues, style: QueryStyle = DEFAULT_STYLE) -> list[tupl
 
 
 class _Flattener:
-    """The pairs so far, and the containers that are open around the current value."""
+    """The pairs so far, and the containers around the current value."""
 
     __slots__ = ("_open", "_style", "pairs")
 
@@ -109,7 +113,7 @@ class _Flattener:
         self._open: set[int] = set()
 
     def add(self, name: str, value: Any) -> None:
-        """Append what *value* comes to under *name*."""
+        """Append the pairs of *value* under *name*."""
         if value is None or value is OMIT or value is NOT_GIVEN:
             return
         text = scalar_text(value, name)
@@ -170,10 +174,16 @@ def _name_text(name: object) -> str:
 
 
 def scalar_text(value: object, name: str) -> str | None:
-    """The text of a scalar in a URL or a form; None if *value* is no scalar. *name* is for messages.
+    """Return the text of a scalar in a URL or a form, or None if *value* is not a scalar.
 
-    Numbers are written with all of their digits, and never with an exponent. Raises
-    `InvalidRequestError` for NaN and infinity, which no two servers read alike.
+    Numbers are written with all their digits, and without an exponent.
+
+    Args:
+        value: The value.
+        name: The name of the parameter, for error messages.
+
+    Raises:
+        InvalidRequestError: *value* is NaN or infinite, which servers read differently.
     """
     if isinstance(value, Enum):
         return scalar_text(value.value, name)
@@ -197,11 +207,11 @@ def scalar_text(value: object, name: str) -> str | None:
     return None
 
 
-_MOST_DIGITS: Final = 1000  # three times as many as a float has at most; a Decimal may have 10**18 zeros
+_MOST_DIGITS: Final = 1000  # a float has up to 309; a Decimal may have 10**18 zeros
 
 
 def _decimal_text(value: Decimal, name: str) -> str:
-    """Write all digits: servers that read prices and quantities take ``1E-8`` for a mistake."""
+    """Return all digits: servers that read prices and quantities reject ``1E-8``."""
     if abs(value.adjusted()) > _MOST_DIGITS or value.as_tuple().exponent < -_MOST_DIGITS:  # type: ignore[operator]
         raise InvalidRequestError(
             f"{name!r} is {value}: a number of over {_MOST_DIGITS} digits cannot be sent without an exponent"
@@ -217,20 +227,21 @@ def _finite(value: Any, finite: bool, name: str) -> Any:
 
 def _is_object(value: object) -> bool:
     return isinstance(value, Mapping | msgspec.Struct) or (
-        # What `dataclasses.is_dataclass` asks; to import it would cost everybody.
+        # The test of `dataclasses.is_dataclass`, without the cost of its import.
         hasattr(type(value), "__dataclass_fields__") and not isinstance(value, type)
     )
 
 
 def _is_array(value: object) -> bool:
-    # Not every Iterable: a pydantic model, for one, iterates over pairs that nobody means to send.
+    # Not every Iterable: a pydantic model, for example, iterates over its fields.
     return isinstance(value, Collection | Iterator) and not isinstance(value, _BYTES)
 
 
 def iter_items(values: Any) -> Iterable[tuple[Any, Any]]:
-    """The items of a mapping, of pairs, or of a Struct or dataclass under the names msgspec gives them.
+    """Return the items of a mapping, of pairs, or of a Struct or dataclass under its encoded names.
 
-    Raises `TypeError` for anything else.
+    Raises:
+        TypeError: *values* is anything else.
     """
     if type(values) is dict or isinstance(values, Mapping):
         return values.items()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
@@ -266,12 +277,12 @@ def _pair(item: Any) -> tuple[Any, Any]:
 def merge_params(
     default: QueryValues | None, call: QueryValues | None, *, keep_omitted: bool = False
 ) -> Mapping[str, Any] | list[tuple[str, Any]]:
-    """*call* laid over *default*: a name in *call* replaces every value that *default* has for it.
+    """Return *call* laid over *default*: a name in *call* replaces all its values in *default*.
 
-    `OMIT` removes a name; ``keep_omitted=True`` keeps the marker, for a layer that will lie over one
-    more. `NOT_GIVEN` leaves the default. None is a value: it replaces the default, and is dropped when
-    the query is written. Names are case-sensitive (RFC 3986 §6.2.2.1). The result is a dict, or pairs
-    where a name repeats.
+    `OMIT` removes a name; ``keep_omitted=True`` keeps the marker, for a result that is laid over another
+    layer. `NOT_GIVEN` keeps the default. None replaces the default, and is dropped when the query is
+    encoded. Names are case-sensitive (RFC 3986 §6.2.2.1). The result is a dict, or a list of pairs if a name
+    repeats.
     """
     upper = [(name, value) for name, value in iter_items(call or ()) if value is not NOT_GIVEN]
     names = {name for name, _ in upper}
@@ -287,10 +298,10 @@ UNRESERVED: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 
 
 def percent_encoder(safe: str, *, space: str = "%20", errors: str = "strict") -> Callable[[str], str]:
-    """A function that percent-encodes the UTF-8 of its argument, but for the characters of *safe*.
+    """Return a function that percent-encodes the UTF-8 of its argument, except the characters in *safe*.
 
-    What it makes raises `InvalidRequestError` for a lone surrogate, which UTF-8 has no bytes for.
-    ``urllib.parse.quote`` does the same several times slower.
+    The function raises `InvalidRequestError` for a lone surrogate, which UTF-8 cannot encode. It is several
+    times faster than ``urllib.parse.quote``.
     """
     escapes = _Escapes({ord(character): character for character in safe})
     escapes[0x20] = space
@@ -298,31 +309,31 @@ def percent_encoder(safe: str, *, space: str = "%20", errors: str = "strict") ->
     is_safe = frozenset(safe).issuperset
 
     def encode(text: str) -> str:
-        # Letters and digits are safe for everybody, and seen in no time.
+        # Letters and digits are always safe, and quick to recognise.
         if (text.isascii() and text.isalnum()) or is_safe(text):
             return text
         try:
             data = text.encode("utf-8", errors)
         except UnicodeEncodeError:
-            data = None  # The error holds the text, which must not travel along as the context of ours.
+            data = None  # The error holds the text, which must not become the context of ours.
         if data is None:
-            raise InvalidRequestError("text with a lone surrogate cannot be sent: it has no UTF-8 form")
+            raise InvalidRequestError("text with a lone surrogate cannot be encoded as UTF-8")
         return "".join(map(escape, data))
 
     return encode
 
 
 class _Escapes(dict[int, str]):
-    """What each byte is written as; an escape is made when its byte first comes."""
+    """The text of each byte; an escape is added when its byte is first needed."""
 
     def __missing__(self, byte: int) -> str:
         text = self[byte] = f"%{byte:02X}"
         return text
 
 
-# A comma may stand in a query (RFC 3986 §3.4) and is how `comma` arrays are read by servers that split
-# before they decode. Everything else beyond the unreserved is escaped, brackets in names too: some
-# servers and proxies refuse them bare, and none fails to decode them.
+# A query may contain a comma (RFC 3986 §3.4), and servers that split before they decode read `comma`
+# arrays by it. All other reserved characters are escaped, also brackets in names: some servers and proxies
+# refuse bare ones, and all decode escaped ones.
 _encode = percent_encoder(UNRESERVED + ",")
 
 # The application/x-www-form-urlencoded percent-encode set of the WHATWG URL standard; a space is "+".
@@ -330,23 +341,23 @@ _encode_form_text = percent_encoder(UNRESERVED.replace("~", "") + "*", space="+"
 
 
 def encode_pairs(pairs: Iterable[tuple[str, str]]) -> str:
-    """A query string by RFC 3986: UTF-8, a space is ``%20``, ``+`` is ``%2B``, brackets are escaped."""
+    """Return a query by RFC 3986: UTF-8, a space is ``%20``, ``+`` is ``%2B``, brackets are escaped."""
     encode = _encode
     return "&".join([f"{encode(name)}={encode(value)}" for name, value in pairs])
 
 
 def append_query(query: str, more: str) -> str:
-    """Two encoded queries as one; the first stays byte for byte."""
+    """Return two encoded queries as one; the first is kept byte for byte."""
     if not query or not more:
         return query or more
     return f"{query}{more}" if query.endswith("&") else f"{query}&{more}"
 
 
 def encode_form(values: QueryValues, style: QueryStyle = DEFAULT_STYLE) -> bytes:
-    """A form body, ``application/x-www-form-urlencoded`` by the WHATWG URL standard §5.2.
+    """Return a form body, ``application/x-www-form-urlencoded`` by the WHATWG URL standard §5.2.
 
-    Flattened like a query; unlike in a query a space is ``+``, which is what form parsers expect.
-    Raises what `flatten` raises.
+    Values are flattened as in a query, but a space is ``+``, as form parsers expect. Raises what `flatten`
+    raises.
     """
     encode = _encode_form_text
     text = "&".join([f"{encode(name)}={encode(value)}" for name, value in flatten(values, style)])

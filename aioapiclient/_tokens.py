@@ -1,4 +1,4 @@
-"""Tokens that expire, and the cache that asks for each of them once however many calls wait."""
+"""Tokens that expire, and a cache that fetches each of them once, however many calls wait."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["Token", "TokenCache"]
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A credential with the time it is good for; its ``repr`` does not show it.
+    """A credential and its lifetime; its ``repr`` does not show the credential.
 
     Args:
         value: The credential itself.
-        expires_in: Seconds from when it was fetched, as a number or as a text that is one: some token
-            endpoints send ``"3600"``. 0 or less has expired already. None (the default) is good until
-            a server refuses it.
+        expires_in: The lifetime in seconds from the start of the fetch, as a number or a numeric text: some
+            token endpoints send ``"3600"``. 0 or less means already expired. None (the default) means valid
+            until a server refuses it.
 
     Raises:
-        TypeError: *value* is not a str, or *expires_in* not a number.
+        TypeError: *value* is not a str, or *expires_in* is neither a number, a str nor None.
         InvalidRequestError: *expires_in* is a text that is not a number, NaN, or infinite.
 
     """
@@ -34,7 +34,7 @@ class Token(msgspec.Struct, frozen=True):
     """The credential itself."""
 
     expires_in: float | None = None
-    """Seconds from when it was fetched; None when it is good until a server refuses it."""
+    """The lifetime in seconds from the start of the fetch; None means valid until a server refuses it."""
 
     if TYPE_CHECKING:
 
@@ -70,22 +70,22 @@ def _as_seconds(value: object) -> float:
 
 
 Fetch: TypeAlias = Callable[[], Awaitable[Token | str]]
-"""Gets a new token from wherever tokens come from."""
+"""An async function that fetches a new token."""
 
-# Ahead of expiry a token is renewed behind the calls, which go on with the old one. Two minutes is
-# what the AWS and Azure SDKs lie around, and longer than any call's clock skew is likely to be.
+# Ahead of expiry a token is renewed in the background, while calls use the old one. Two minutes is close
+# to what the AWS and Azure SDKs use, and longer than a likely clock skew.
 _AHEAD = 120.0
-# This close to its end a token may expire on its way to the server: calls wait for a new one.
+# This close to its expiry a token may expire on its way to the server: calls wait for a new one.
 _LAST = 10.0
-# After a renewal ahead of expiry failed, it is tried again no sooner than this.
+# The pause in seconds after a failed renewal ahead of expiry.
 _PAUSE = 5.0
 
 
-_MOST_KEYS = 1000  # an Auth made for every call, each with a key of its own, must not grow it for ever
+_MOST_KEYS = 1000  # a bound for programs that create an Auth, and so a key, for every call
 
 
 class _Entry:
-    """What is known under one key."""
+    """The token of one key, and its renewal."""
 
     __slots__ = ("expires", "quiet_until", "task", "token", "waiters")
 
@@ -98,12 +98,13 @@ class _Entry:
 
 
 class TokenCache:
-    """Tokens by key, each fetched once however many calls wait for it.
+    """Tokens by key; each is fetched once, however many calls wait for it.
 
     A token is renewed ahead of its expiry. In its last two minutes (or its last fifth, if that is shorter)
-    it is renewed in the background, and calls use the one they have. In its last ten seconds (or last tenth)
-    calls wait for the new one. If a renewal ahead of time fails, the token that still holds is used and the
-    next renewal waits five seconds; if no token holds, the failure goes to every waiting call.
+    it is renewed in the background, and calls use the current one. In its last ten seconds (or last tenth)
+    calls wait for the new one. If a renewal ahead of expiry fails, calls use the token that is still valid,
+    and the next renewal starts after five seconds at the earliest. If no token is valid, every waiting call
+    raises the error of the renewal.
 
     A call that is cancelled while it waits does not cancel the renewal.
 
@@ -119,11 +120,18 @@ class TokenCache:
         return f"<TokenCache with {len(self._entries)} keys>"
 
     async def get(self, key: Hashable, fetch: Fetch) -> Token:
-        """Return the token under a key, and fetch one if none holds.
+        """Return the token of a key, and fetch one if none is valid.
 
         Args:
-            key: Whatever tells one credential from another.
+            key: A value that identifies the credential.
             fetch: An async function without arguments that returns a `Token` or a str.
+
+        Returns:
+            A token that has not expired.
+
+        Raises:
+            TypeError: *fetch* is not async, or returned something else.
+            ClientClosedError: The client that ran the renewal was closed meanwhile.
         """
         entry = self._entry(key)
         if entry.token is not None:
@@ -131,20 +139,26 @@ class TokenCache:
             if left is None or left > _ahead(entry.token):
                 return entry.token
             if left > _last(entry.token):
-                self._renew_behind(entry, fetch)
+                self._renew_in_background(entry, fetch)
                 return entry.token
         return await self._wait(entry, fetch)
 
     async def refresh(self, key: Hashable, rejected: str | Token, fetch: Fetch) -> bool:
-        """Replace a token that a server refused, and return whether there is another one now.
+        """Replace a token that a server refused.
 
-        *fetch* is called only if the refused token is still the one that is kept, so a newer one is never
-        lost.
+        *fetch* is called only if the cache still holds the refused token, so that a newer token is kept.
 
         Args:
             key: The key of the token.
             rejected: The token, or its value, that the server refused.
             fetch: An async function without arguments that returns a `Token` or a str.
+
+        Returns:
+            True if the cache now holds a different token.
+
+        Raises:
+            TypeError: *fetch* is not async, or returned something else.
+            ClientClosedError: The client that ran the renewal was closed meanwhile.
         """
         value = rejected.value if isinstance(rejected, Token) else rejected
         entry = self._entry(key)
@@ -154,9 +168,9 @@ class TokenCache:
         return (await self._wait(entry, fetch)).value != value
 
     async def close(self) -> None:
-        """Cancel renewals in the background. Tokens stay."""
+        """Cancel the renewals in the background; the tokens are kept."""
         entries = self._entries.values()
-        idle = [entry.task for entry in entries if entry.task and not entry.waiters and _flying(entry)]
+        idle = [entry.task for entry in entries if entry.task and not entry.waiters and _is_renewing(entry)]
         for task in idle:
             task.cancel()
         await asyncio.gather(*idle, return_exceptions=True)
@@ -165,34 +179,32 @@ class TokenCache:
         entry = self._entries.get(key)
         if entry is None:
             if len(self._entries) >= _MOST_KEYS:
-                del self._entries[next(iter(self._entries))]  # the oldest; whoever waits for it still gets it
+                del self._entries[next(iter(self._entries))]  # the oldest; its waiting calls still get it
             entry = self._entries[key] = _Entry()
         return entry
 
     def _left(self, entry: _Entry) -> float | None:
         return None if entry.expires is None else entry.expires - self._clock()
 
-    def _renew_behind(self, entry: _Entry, fetch: Fetch) -> None:
-        if self._clock() >= entry.quiet_until and not _flying(entry):
+    def _renew_in_background(self, entry: _Entry, fetch: Fetch) -> None:
+        if self._clock() >= entry.quiet_until and not _is_renewing(entry):
             self._start(entry, fetch)
 
     async def _wait(self, entry: _Entry, fetch: Fetch) -> Token:
-        task = entry.task if _flying(entry) and entry.task is not None else self._start(entry, fetch)
+        task = entry.task if _is_renewing(entry) and entry.task is not None else self._start(entry, fetch)
         entry.waiters += 1
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             waiter = asyncio.current_task()
             if task.cancelled() and waiter is not None and not waiter.cancelling():
-                raise ClientClosedError(
-                    "The renewal of a token was ended by the client that ran it"
-                ) from None
+                raise ClientClosedError("The client that renewed the token was closed") from None
             raise
         finally:
             entry.waiters -= 1
 
     def _start(self, entry: _Entry, fetch: Fetch) -> asyncio.Task[Token]:
-        # A task of its own: the flight belongs to everyone who waits, not to whoever came first.
+        # A separate task: the renewal serves every waiting call, so cancelling one call must not end it.
         task = entry.task = asyncio.create_task(self._fetch(entry, fetch), name="aioapiclient token")
         task.add_done_callback(_retrieve)
         return task
@@ -200,17 +212,17 @@ class TokenCache:
     async def _fetch(self, entry: _Entry, fetch: Fetch) -> Token:
         asked = self._clock()
         try:
-            flight: Any = fetch()
-            if not hasattr(flight, "__await__"):
+            fetching: Any = fetch()
+            if not hasattr(fetching, "__await__"):
                 raise TypeError("A token provider must be an async function without arguments")
-            fetched: Any = await flight
+            fetched: Any = await fetching
         except BaseException:
             entry.quiet_until = self._clock() + _PAUSE
             raise
         token: Any = Token(fetched) if isinstance(fetched, str) else fetched
         if not isinstance(token, Token):
-            raise TypeError(f"A token provider must give a str or a Token, not {type(token).__name__}")
-        # Its time counts from before it was asked for: the server's clock started on the way.
+            raise TypeError(f"A token provider must return a str or a Token, not {type(token).__name__}")
+        # The lifetime counts from the start of the fetch: the server's clock started during it.
         entry.expires = None if token.expires_in is None else asked + token.expires_in
         entry.token = token
         return token
@@ -224,9 +236,9 @@ def _last(token: Token) -> float:
     return _LAST if token.expires_in is None else min(_LAST, token.expires_in / 10)
 
 
-def _flying(entry: _Entry) -> bool:
+def _is_renewing(entry: _Entry) -> bool:
     task = entry.task
-    # A flight of an event loop that has ended lands nowhere.
+    # A renewal on an event loop that has ended never finishes.
     return task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop()
 
 

@@ -1,4 +1,4 @@
-"""The words that options are made of: sentinels, layers and `Timeout`."""
+"""The types that options are made of: sentinels, layers and `Timeout`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Sentinel:
 
 @final
 class NotGiven(_Sentinel):
-    """The type of `NOT_GIVEN`: an argument was left out, and None would mean something else."""
+    """The type of `NOT_GIVEN`: the argument was omitted, where None has a meaning of its own."""
 
     __slots__ = ()
     _name = "NOT_GIVEN"
@@ -36,17 +36,17 @@ class NotGiven(_Sentinel):
 
 @final
 class Omit(_Sentinel):
-    """The type of `OMIT`: remove what a lower layer (defaults, the library, auth) would send."""
+    """The type of `OMIT`: removes a value that a lower layer (defaults, the library, auth) would send."""
 
     __slots__ = ()
     _name = "OMIT"
 
 
 NOT_GIVEN: Final = NotGiven()
-"""Nothing was given here; the next layer decides."""
+"""The argument was omitted; the next layer decides."""
 
 OMIT: Final = Omit()
-"""As the value of a header, a parameter or a field: do not send it, whoever else sets it."""
+"""The value of a header, a parameter or a field that is not to be sent, even if a lower layer sets it."""
 
 HeaderLayer: TypeAlias = Mapping[str, str | Omit]
 """Headers of one layer; `OMIT` removes what lower layers set."""
@@ -57,49 +57,62 @@ Params: TypeAlias = Mapping[str, Any]
 # Any key, though only statuses, "4XX" and "default" are accepted: Mapping is invariant in its key, and a
 # ``dict[int, type]`` in a variable is not a ``Mapping[int | str, Any]``.
 ErrorTypes: TypeAlias = Mapping[Any, Any]
-"""Types by a status code, ``"4XX"`` and its like, or ``"default"``."""
+"""Types of error bodies by a status code, a range such as ``"4XX"``, or ``"default"``."""
 
 
 class Timeout(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """The limits of a call, in seconds; None is no limit, and what is left out inherits from the client's.
+    """The limits of a call, in seconds. None removes a limit; an omitted limit is inherited from the client.
 
-    The client's own defaults are ``Timeout(total=600, attempt=None, connect=5, read=60, write=60,
-    pool=None)``: ten minutes for everything, as the SDKs of this kind have it, and five seconds to
-    reach a server, which is long for a network that works.
+    The client's defaults are ``Timeout(total=600, attempt=None, connect=5, read=60, write=60, pool=None)``:
+    ten minutes for the whole call, and five seconds to reach a server.
 
-    Raises `InvalidRequestError` for a limit of 0 or below, NaN or infinity, and `TypeError` for one
-    that is no number.
+    Args:
+        total: The whole call, waits and redirects included. On a stream the client's own total covers
+            the time until the head arrives; a total given with the call covers the whole stream.
+        attempt: One attempt including its body; on a stream, until the head arrives. It is retried.
+        connect: DNS, TCP and TLS together, for one new connection.
+        read: The longest silence of the server, before the head or between two pieces of the body; 300 by
+            default on streams.
+        write: The longest stall while the request body is sent.
+        pool: The wait for a free connection when all are in use.
+
+    Raises:
+        InvalidRequestError: A limit is 0 or below, NaN or infinite.
+        TypeError: A limit is not a number.
     """
 
     total: float | None | NotGiven = NOT_GIVEN
-    """The whole call, waits and redirects included. On a stream the client's own ends at the head."""
+    """The limit of the whole call. On a stream the client's own total ends when the head arrives."""
 
     attempt: float | None | NotGiven = NOT_GIVEN
-    """One attempt with its body; on a stream it ends at the head. Retried."""
+    """The limit of one attempt including its body; on a stream, until the head arrives."""
 
     connect: float | None | NotGiven = NOT_GIVEN
-    """DNS, TCP and TLS together, for one new connection."""
+    """The limit for DNS, TCP and TLS together, for one new connection."""
 
     read: float | None | NotGiven = NOT_GIVEN
-    """The longest silence of the server, before the head or between bytes; 300 on streams."""
+    """The longest silence of the server, before the head or between two pieces of the body."""
 
     write: float | None | NotGiven = NOT_GIVEN
     """The longest stall while the request body is sent."""
 
     pool: float | None | NotGiven = NOT_GIVEN
-    """The wait for a free connection, when all are in use."""
+    """The longest wait for a free connection."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if value is not None and value is not NOT_GIVEN:
-                check_seconds(f"Timeout {name}", value, positive=True, hint="None is no limit")
+                check_seconds(f"Timeout {name}", value, positive=True, hint="None removes the limit")
 
     def over(self, base: Timeout) -> Timeout:
-        """Return this timeout, with what it leaves out taken from another one.
+        """Return this timeout with the limits that it omits taken from *base*.
 
         Args:
             base: The timeout to inherit from.
+
+        Returns:
+            A new timeout, or *base* itself if this one omits every limit.
         """
         given = {name: value for name, value in self._items() if not isinstance(value, NotGiven)}
         return msgspec.structs.replace(base, **given) if given else base
@@ -110,12 +123,12 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
 
 NO_TIMEOUT: Final = Timeout(total=None, attempt=None, connect=None, read=None, write=None, pool=None)
 DEFAULT_TIMEOUT: Final = Timeout(total=600.0, attempt=None, connect=5.0, read=60.0, write=60.0, pool=None)
-# A stream may be silent between events for longer than an answer may take, and lives as long as it likes.
+# A stream may be silent between events for longer than a response may take to begin.
 STREAM_TIMEOUT: Final = Timeout(read=300.0).over(DEFAULT_TIMEOUT)
 
 
 def as_timeout(value: Timeout | float | None) -> Timeout:
-    """*value* as a `Timeout`: a number is ``total``, None switches every limit off."""
+    """Return *value* as a `Timeout`: a number is ``total``, None removes every limit."""
     if isinstance(value, Timeout):
         return value
     if value is None:
@@ -131,16 +144,16 @@ def _refuse_other_timeouts(value: object) -> None:
 
 
 _OTHER_TIMEOUTS: Final = {
-    "aiohttp.ClientTimeout": "its sock_connect is connect here, its sock_read is read, its total is total",
+    "aiohttp.ClientTimeout": "its sock_connect is named connect here, its sock_read is named read",
     "aiohttp.ClientWSTimeout": "it is for WebSockets",
-    "httpx.Timeout": "it has connect, read, write and pool as well, and total for the whole call",
+    "httpx.Timeout": "connect, read, write and pool have the same names here; total limits the whole call",
 }
 
 
 def check_max_retries(value: object) -> int:
-    """*value*, if it is a number of retries: an int of 0 or more."""
+    """Return *value* if it is a number of retries: an int of 0 or more."""
     return check_whole("max_retries", value, hint="0 switches retries off")
 
 
 Sleep: TypeAlias = Callable[[float], Awaitable[object]]
-"""``asyncio.sleep``, or a fake of it."""
+"""``asyncio.sleep``, or a replacement in a test."""

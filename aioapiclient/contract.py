@@ -9,31 +9,31 @@ A middleware is any ``async def``, or any object with an async ``__call__``, of 
 
 It keeps six promises, which `aioapiclient.testing.check_middleware` checks:
 
-1. A request belongs to whoever was handed it. Call ``handler`` more than once, and each call gets
-   its own ``request.copy()``.
-2. A response of any status comes back as a response. Only transport failures, timeouts and
-   undecodable bodies raise.
-3. Not calling ``handler`` is fine: answer with ``AsyncAPIResponse.from_bytes(request, ...)``.
-4. Whoever drops a response closes it. Whoever counts what is in flight uses ``response.on_close``.
-5. `asyncio.CancelledError` passes untouched, and no state of a single call lives on ``self``.
-6. Who wants a retry returns the failed response, or raises `RetryableError` from its cause.
+1. Each call of ``handler`` owns the request that it receives. To call it more than once, pass
+   ``request.copy()`` each time.
+2. A response of any status is returned. Only transport failures, timeouts and undecodable bodies
+   raise.
+3. ``handler`` may be skipped: answer with ``AsyncAPIResponse.from_bytes(request, ...)``.
+4. A response that is discarded is closed. To track requests in flight, use ``response.on_close``.
+5. `asyncio.CancelledError` passes through, and ``self`` holds no state of a single call.
+6. To request a retry, return the failed response, or raise `RetryableError` from its cause.
 
-A plugin may use these of an `APIRequest`:
+A plugin may use these members of an `APIRequest`:
 
 * fields: ``method url headers body template path_params cast_to stream attempt started deadline
   timeout idempotent idempotency_key extensions``;
 * properties and methods: ``label origin is_idempotent can_be_sent copy is_trusted set_headers add_params
   call_sets add_call_headers restore_call_headers limit time_left time_limit timed_out``.
 
-And these of an `AsyncAPIResponse`:
+And these members of an `AsyncAPIResponse`:
 
 * its head: ``request status reason headers url http_version method ok retry_after retries_taken
   request_id content_type charset links location history elapsed``;
 * its body: ``read body text json parse read_error iter_bytes iter_text iter_lines write_to_file``;
-* its life: ``close abort is_closed on_close``, ``notes`` for the error that is raised for it, and
-  ``from_bytes``, which makes one.
+* its life cycle: ``close abort is_closed on_close``, ``notes`` for the error that is raised for it,
+  and ``from_bytes``, which creates one.
 
-docs/middleware.md has a line for each. The rest of both belongs to the library, and may change.
+docs/middleware.md describes each in one line. All other members are private and may change.
 """
 
 from __future__ import annotations
@@ -60,15 +60,23 @@ __all__ = [
 ]
 
 Handler: TypeAlias = Callable[[APIRequest], Awaitable[AsyncAPIResponse[Any]]]
-"""What a middleware calls to go on: the rest of the chain."""
+"""The rest of the chain: what a middleware calls to send the request."""
 
 
 @runtime_checkable
 class Middleware(Protocol):
-    """One link of the chain: gets the request and the rest of the chain, gives the response."""
+    """One link of the chain: takes the request and the rest of the chain, and returns the response."""
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
-        """Handle *request*, most often by awaiting ``handler(request)``."""
+        """Handle *request*, usually by awaiting ``handler(request)``.
+
+        Args:
+            request: The request of one call, attempt or send, depending on the place in the chain.
+            handler: The rest of the chain.
+
+        Returns:
+            The response, whatever its status.
+        """
         ...
 
 
@@ -76,56 +84,69 @@ class Middleware(Protocol):
 class Bundle(Protocol):
     """A plugin of several middlewares with shared state, such as one per call and one per send.
 
-    It is given to a client as one entry of ``middlewares=``, and its middlewares take their own places.
+    Pass it as one entry of ``middlewares=``; each of its middlewares takes its own place in the chain.
     """
 
     def middlewares(self) -> Iterable[Middleware | str]:
-        """Return the middlewares, each in its place by `per_attempt` or `per_send`, else once per call."""
+        """Return the middlewares: wrapped in `per_attempt` or `per_send`, or bare to run once per call."""
         ...
 
 
 MiddlewareEntry: TypeAlias = Middleware | Bundle | str
-"""What ``middlewares=`` takes: a middleware, a bundle of them, or the name of either."""
+"""An entry of ``middlewares=``: a middleware, a bundle of middlewares, or the name of either."""
 
 
 class Auth(Protocol):
-    """A credential: puts itself on each request, and may renew itself after a challenge.
+    """A credential: it adds itself to each request, and may renew itself after a challenge.
 
-    Subclass it and override what you need; ``authenticate`` is the one that must be there. An auth
-    that needs calls of its own adds ``bind(client)``: before the first call it is handed a view of
-    the client that sends no credential, so that one pool and one ``close`` serve both. One that holds
-    something open adds ``async close()``; the client's own ``close`` calls it.
+    Subclass it and override what you need; only ``authenticate`` is required. If the credential makes
+    calls of its own, add ``bind(client)``: before the first call it receives a view of the client that
+    sends no credential, and shares its pool. If the credential holds resources, add ``async close()``;
+    the client's ``close`` calls it.
 
-    What it raises ends the call: it is never tried again.
+    An exception raised by a method ends the call: it is never retried.
     """
 
     challenge_statuses: frozenset[int] = frozenset({401})
-    """The statuses after which `refresh` is asked; 401 by default (RFC 9110 §15.5.2)."""
+    """The statuses after which `refresh` is called; 401 by default (RFC 9110 §15.5.2)."""
 
     async def authenticate(self, request: APIRequest, /) -> None:
-        """Put the credential on *request*: its URL, headers and body are final here."""
+        """Add the credential to *request*.
+
+        Args:
+            request: The request of one send. Its URL, headers and body are final.
+        """
         ...
 
     async def refresh(self, request: APIRequest, response: AsyncAPIResponse[Any], /) -> bool:
-        """After a challenge: whether there is something new, so that one more send is worth it.
+        """Renew the credential after a challenge, and return whether to send the request once more.
 
-        *request* is the one that was refused, *response* the answer, its body read. At most once
-        per call, however many attempts it has.
+        Called at most once per call, however many attempts the call makes. By default nothing is renewed.
+
+        Args:
+            request: The request that the server refused, with its credential.
+            response: The challenge; its body has been read.
+
+        Returns:
+            True if the credential changed, so that one more send may succeed.
         """
         return False
 
     def identity(self) -> str | None:
-        """Return what tells this principal from another, or None (the default) if the headers tell.
+        """Return a name for the principal, or None (the default) if the headers identify it.
 
-        Whoever shares answers among calls, such as a cache, keeps those of two identities apart. Override
-        it where the headers differ from one request of a principal to the next, as signatures do. It is
-        asked after `authenticate`, and must not be a secret.
+        A middleware that shares responses among calls, such as a cache, keeps those of two identities
+        apart. Override it if the headers differ between two requests of one principal, as signatures do.
+        It is called after `authenticate`.
+
+        Returns:
+            Any text that is not a secret, or None.
         """
         return None
 
 
 class Placed:
-    """A middleware with the place where it goes; made by `per_attempt` and `per_send`."""
+    """A middleware and its place in the chain; created by `per_attempt` and `per_send`."""
 
     __slots__ = ("middleware", "stage")
 
@@ -134,9 +155,9 @@ class Placed:
         self.stage: str = stage
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
-        """Handle *request* as the middleware does."""
+        """Pass *request* to the middleware."""
         if isinstance(self.middleware, str):
-            raise TypeError(f"{self!r} is a name: it is resolved where it is given to a client")
+            raise TypeError(f"{self!r} holds the name of a middleware: pass it to a client, which loads it")
         return await self.middleware(request, handler)
 
     def __repr__(self) -> str:
@@ -144,7 +165,7 @@ class Placed:
 
 
 def per_attempt(middleware: Middleware | str) -> Middleware:
-    """Place *middleware* inside the retries: it runs once for every attempt, before auth.
+    """Place *middleware* inside the retries: it runs once per attempt, before auth.
 
     Args:
         middleware: The middleware, or the name of an installed one.
@@ -153,13 +174,13 @@ def per_attempt(middleware: Middleware | str) -> Middleware:
         An entry for ``middlewares=``.
 
     Raises:
-        TypeError: *middleware* is a bundle, whose middlewares have places of their own.
+        TypeError: *middleware* is a bundle: its middlewares have their own places.
     """
     return _placed(middleware, "per_attempt")
 
 
 def per_send(middleware: Middleware | str) -> Middleware:
-    """Place *middleware* inside auth: it sees final URL, headers and body, and runs for every send.
+    """Place *middleware* inside auth: it runs once per send, and sees the final URL, headers and body.
 
     Args:
         middleware: The middleware, or the name of an installed one.
@@ -168,7 +189,7 @@ def per_send(middleware: Middleware | str) -> Middleware:
         An entry for ``middlewares=``.
 
     Raises:
-        TypeError: *middleware* is a bundle, whose middlewares have places of their own.
+        TypeError: *middleware* is a bundle: its middlewares have their own places.
     """
     return _placed(middleware, "per_send")
 
@@ -176,8 +197,8 @@ def per_send(middleware: Middleware | str) -> Middleware:
 def _placed(middleware: Any, stage: str) -> Placed:
     if is_bundle(middleware):
         raise TypeError(
-            f"{stage}() takes one middleware, and {type(middleware).__name__} is a bundle, whose middlewares "
-            "have places of their own: give it to middlewares= as it is"
+            f"{stage}() takes one middleware, not the bundle {type(middleware).__name__}, whose middlewares "
+            "have their own places; pass the bundle itself in middlewares="
         )
     return Placed(middleware, stage)
 

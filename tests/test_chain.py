@@ -212,7 +212,7 @@ async def test_a_placed_middleware_can_be_called_itself() -> None:
     assert repr(placed).startswith("per_attempt(<function")
     assert isinstance(placed, Placed)
     assert repr(per_send("retry")) == "per_send('retry')"
-    with pytest.raises(TypeError, match=r"per_send\('retry'\) is a name"):
+    with pytest.raises(TypeError, match=r"per_send\('retry'\) holds the name of a middleware"):
         await per_send("retry")(APIRequest("GET", BASE), Script())  # type: ignore[arg-type]
 
 
@@ -531,7 +531,7 @@ def test_a_bundle_has_no_place_of_its_own(place: Callable[[Any], Middleware]) ->
 
 def test_a_bundle_is_not_a_link_of_a_whole_chain(monkeypatch: pytest.MonkeyPatch) -> None:
     """In ``chain=`` each link is named by itself, so a bundle is refused; so is a placed name of one."""
-    with pytest.raises(TypeError, match="Middleware Pair is a bundle of several; give it to middlewares="):
+    with pytest.raises(TypeError, match="Middleware Pair is a bundle; pass it in middlewares="):
         Client(BASE, chain=[*default_chain(), Pair()])
     monkeypatch.setattr("aioapiclient._chain.load_middleware", lambda name: Pair())
     with pytest.raises(TypeError, match="is a bundle"):

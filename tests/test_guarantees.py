@@ -95,7 +95,7 @@ async def test_a_one_shot_body_is_never_sent_empty() -> None:
 
     assert script.bodies == [b"abc"]
     assert raised.value.__notes__ == [
-        "Not tried again: the body can be sent only once, and had begun to leave"
+        "Not tried again: the body can be sent only once, and sending it had begun"
     ]
 
 

@@ -110,9 +110,9 @@ async def test_framing_headers_are_refused(name: str, value: Any) -> None:
     """A header that frames the message or belongs to the connection is refused, to be set and to be
     removed.
     """
-    with pytest.raises(InvalidRequestError, match=f"Header {name} is not for a caller to set"):
+    with pytest.raises(InvalidRequestError, match=f"Header {name} cannot be set by a caller"):
         await sent({name: value})
-    with pytest.raises(InvalidRequestError, match=f"Header {name} is not for a caller to set"):
+    with pytest.raises(InvalidRequestError, match=f"Header {name} cannot be set by a caller"):
         Client(BASE, default_headers={name: value})
 
 

@@ -64,7 +64,7 @@ def test_a_second_loop_beside_a_live_first_one_is_refused(
         ClientClosedError, match=r"<Client .*> is used from a second event loop while its session"
     ):
         second.run_until_complete(api.get("/x"))
-    with pytest.raises(ClientClosedError, match="lives on another event loop; close it there"):
+    with pytest.raises(ClientClosedError, match="belongs to another event loop; close it there"):
         second.run_until_complete(api.close())
     assert len(script.requests) == 1
 
@@ -274,7 +274,7 @@ async def test_close_ends_what_waits(place: Wait) -> None:
 
     assert all(call.done() for call in calls)
     for call in calls:
-        with pytest.raises(ClientClosedError, match="was closed while this call was under way"):
+        with pytest.raises(ClientClosedError, match="was closed while this call was in progress"):
             await call
     assert asyncio.all_tasks() == before
 

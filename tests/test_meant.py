@@ -34,7 +34,7 @@ MEANT: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "aiohttp's timeout": (
         {"timeout": aiohttp.ClientTimeout(total=5)},
-        r"timeout must be an aioapiclient\.Timeout, not aiohttp\.ClientTimeout: its sock_connect is connect",
+        r"timeout must be an aioapiclient\.Timeout, not aiohttp\.ClientTimeout: its sock_connect is",
     ),
 }
 

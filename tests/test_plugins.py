@@ -91,7 +91,7 @@ def test_a_config_that_the_factory_does_not_take(site: Path) -> None:
         load_middleware("marker-for-tests", colour="red")
 
     assert raised.value.__notes__ == [
-        "while making the middleware 'marker-for-tests' (marking_plugin:Marker)"
+        "while creating the middleware 'marker-for-tests' (marking_plugin:Marker)"
     ]
 
 

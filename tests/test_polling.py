@@ -272,7 +272,7 @@ async def test_a_member_that_is_missing() -> None:
     """A last body without the member that the caller named is an error with its name."""
     api, _ = client(accepted(Operation_Location=MONITOR), reply(json={"status": "succeeded"}))
     async with api:
-        with pytest.raises(APIResponseValidationError, match="is done, and has no member 'result'"):
+        with pytest.raises(APIResponseValidationError, match="is done, but the body has no member 'result'"):
             await api.poll(await start(api), Job, result="result")
 
 
@@ -822,7 +822,7 @@ async def test_a_client_that_closes() -> None:
         ("/jobs/7", {"done": "completed"}, TypeError, "done must be a collection of words, not str"),
         ("/jobs/7", {"failed": 7}, TypeError, "failed must be a collection of words, not int"),
         ("/jobs/7", {"failed": {7}}, TypeError, "failed must hold str"),
-        ("/jobs/7", {"done": ()}, InvalidRequestError, "done must name at least one word"),
+        ("/jobs/7", {"done": ()}, InvalidRequestError, "done must name at least one status"),
         ("/jobs/7", {"done": {"Failed", "ok"}}, InvalidRequestError, "done and failed both name failed"),
         ("/jobs/7", {"interval": "1"}, TypeError, "interval must be a number of seconds, not str"),
         ("/jobs/7", {"interval": True}, TypeError, "interval must be a number of seconds, not bool"),
@@ -844,7 +844,7 @@ async def test_a_client_that_closes() -> None:
             "/jobs/7",
             {"timeout": Timeout(total=3)},
             TypeError,
-            "total must be a number of seconds, not Timeout; None is no limit",
+            "total must be a number of seconds, not Timeout; None removes the limit",
         ),
         ("/jobs/7", {"options": {"colour": 1}}, TypeError, "Unknown option"),
         ("/jobs/7", {"options": {"timeout": "x"}}, TypeError, "must be a number of seconds"),

@@ -275,7 +275,7 @@ def test_the_contract_names_what_there_is() -> None:
     page = (Path(__file__).parents[1] / "docs" / "middleware.md").read_text(encoding="utf-8")
     section = page.partition("## What you may use")[2].partition("\n## ")[0]
     text = str(aioapiclient.contract.__doc__).partition("A plugin may use")[2]
-    request, response = text.split("And these of an `AsyncAPIResponse`")
+    request, response = text.split("And these members of an `AsyncAPIResponse`")
     made = aioapiclient.AsyncAPIResponse.from_bytes(aioapiclient.APIRequest("GET", "https://h"))
     for listed, there in ((request, made.request), (response, made)):
         names = " ".join(re.findall(r"``([a-z_\s]+)``", listed)).split()

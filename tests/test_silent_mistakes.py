@@ -69,7 +69,7 @@ async def test_the_flags_of_a_download_take_nothing_else(tmp_path: Any) -> None:
 def test_a_token_has_no_white_space(token: str) -> None:
     """A token with a space in it is refused: it holds a scheme, which `BearerAuth` adds itself."""
     with pytest.raises(
-        InvalidRequestError, match="must not hold white space: give it without 'Bearer'"
+        InvalidRequestError, match="must not contain white space; omit the 'Bearer' prefix"
     ) as caught:
         BearerAuth(token)
 
@@ -88,7 +88,7 @@ async def test_a_token_of_a_provider_has_no_white_space() -> None:
 
     for provider in (text, token):
         async with Client(BASE, auth=BearerAuth(provider), transport=script) as api:
-            with pytest.raises(InvalidRequestError, match="must not hold white space"):
+            with pytest.raises(InvalidRequestError, match="must not contain white space"):
                 await api.get("/x")
 
     assert script.requests == []

@@ -274,9 +274,9 @@ def test_a_view_of_a_client_with_a_chain_refuses_what_lives_in_it(options: Any) 
     """On a view too, what only configures the default chain is refused beside a chain of one's own."""
     (name,) = options
 
-    with pytest.raises(TypeError, match=f"{name} lives in the default chain"):
+    with pytest.raises(TypeError, match=f"{name} belongs to the default chain"):
         Client(BASE, chain=default_chain()).with_options(**options)
-    with pytest.raises(TypeError, match=f"{name} lives in the default chain"):
+    with pytest.raises(TypeError, match=f"{name} belongs to the default chain"):
         Client(BASE).with_options(chain=[], **options)
 
 

@@ -1,5 +1,5 @@
-"""One call: the public methods in `client`, how a call runs in `base`, and what both are made of.
+"""The client: its public methods are in `client`, the way of a call is in `base`.
 
-`config` resolves the options once, `lifecycle` knows the loop and what is in flight, `polling` waits for
-long-running operations, `raw_response` and `resource` serve the authors of SDKs.
+`config` resolves the options once, `lifecycle` tracks the event loop and the calls in flight, `polling` waits
+for long-running operations, `raw_response` and `resource` are for the authors of SDKs.
 """

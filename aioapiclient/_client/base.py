@@ -43,7 +43,7 @@ from .set_by_init import SetByInit
 
 __all__ = ["BaseClient"]
 
-# The ones that a call looks for, so that it pays nothing for those that nobody overrides.
+# A call looks only for overridden hooks, so the others cost nothing.
 _HOOKS: Final = (
     "_prepare_options",
     "_prepare_request",
@@ -56,7 +56,7 @@ _HOOKS: Final = (
     "user_agent",
 )
 
-# Those that links of the chain ask for: a view asks its own.
+# The hooks that links of the chain call; a view calls its own.
 _FOR_THE_CHAIN: Final = frozenset(
     {"_sleep_for_retry", "auth_headers", "default_headers", "platform_headers", "user_agent"}
 )
@@ -64,11 +64,11 @@ _FOR_THE_CHAIN: Final = frozenset(
 _NO_OPTIONS: Final[RequestOptions] = {}
 _NO_PARAMS: Final[Mapping[str, Any]] = {}
 
-_RESPONSE: Any = AsyncAPIResponse  # subscripted with types that are known at run time only
+_RESPONSE: Any = AsyncAPIResponse  # subscripted with types that are known only at run time
 
 
 class BaseClient:
-    """What stands under the public methods: hooks to override, the chain, and the way of a call."""
+    """The base of the public methods: hooks to override, the chain, and the way of a call."""
 
     _config: Config
     _shared: Lifecycle
@@ -87,43 +87,46 @@ class BaseClient:
 
     @property
     def user_agent(self) -> str:
-        """The User-Agent: the SDK with its version, and this library (RFC 9110 §10.1.5)."""
+        """The ``User-Agent``: the SDK with its version, and this library (RFC 9110 §10.1.5)."""
         return f"{type(self).__name__}/{self._config.given['version']} aioapiclient/{__version__}"
 
     def platform_headers(self) -> Mapping[str, str]:
-        """Headers of the lowest layer that tell of the platform; none, unless an SDK fills them in.
+        """Return headers of the lowest layer that describe the platform; none by default.
 
-        Asked for every call.
+        Called for every call.
+
+        Returns:
+            A mapping of names to values.
         """
         return {}
 
     @property
     def default_headers(self) -> Mapping[str, str | Omit]:
-        """The client's layer of headers; a subclass may add to it. Asked for every call."""
+        """The client's layer of headers; a subclass may add to it. Read for every call."""
         return cast("Mapping[str, str | Omit]", self._config.given["default_headers"] or {})
 
     @property
     def default_params(self) -> Mapping[str, Any]:
-        """The client's layer of query parameters; a subclass may add to it. Asked for every call."""
+        """The client's layer of query parameters; a subclass may add to it. Read for every call."""
         return cast("Mapping[str, Any]", self._config.given["default_params"] or {})
 
     @property
     def auth_headers(self) -> Mapping[str, str]:
-        """Headers that are a credential, for a subclass to fill in; used when ``auth`` is None.
+        """Headers that are a credential, for a subclass to override; used if ``auth`` is None.
 
-        Asked for every attempt, and sent to trusted origins only.
+        Read for every attempt, and sent to trusted origins only.
         """
         return {}
 
     async def _prepare_options(self, options: RequestOptions, /) -> RequestOptions:
-        """Once per call, before the request is built: the options of the call, to change or to replace."""
+        """Return the options of a call, changed if needed; called once per call, before the request."""
         return options
 
     async def _prepare_request(self, request: APIRequest, /) -> None:
-        """Once per send, innermost: final URL, headers and body, to be changed in place."""
+        """Change the final request in place; called once per send, innermost."""
 
     async def _process_response(self, response: AsyncAPIResponse[Any], cast_to: Any, /) -> Any:
-        """Once per call, after the chain: what the caller gets for *response*."""
+        """Return the result of the call for *response*; called once per call, after the chain."""
         if response.parses_later:
             return response
         if cast_to is aiohttp.ClientResponse:
@@ -135,28 +138,28 @@ class BaseClient:
         await asyncio.sleep(seconds)
 
     def _make_status_error(self, response: AsyncAPIResponse[Any], body: Any, /) -> APIStatusError:
-        """The error for *response*, whose decoded body is *body*; an SDK may give classes of its own."""
+        """Return the error for *response* with its decoded body; an SDK may use its own classes."""
         return status_error_class(response.status).from_response(response, body)
 
     def _make_stream_error(self, event: ServerSentEvent, response: AsyncAPIResponse[Any], /) -> Exception:
-        """The error for an ``error`` event in a stream; an SDK may give the class that a status would."""
+        """Return the error for an ``error`` event in a stream; an SDK may use the class of a status error."""
         return stream_error(event, response)
 
     async def _request_api_list(
         self, method: str, path: str | URL, cast_to: Any, options: RequestOptions, /
     ) -> AsyncAPIResponse[Any]:
-        """Once per page of a list: send its request; *options* are this page's own."""
+        """Send the request of one page of a list; *options* are those of this page."""
         response: AsyncAPIResponse[Any] = await self._call(method, path, cast_to, False, None, options)
         return response
 
     def _idempotency_key(self) -> str:
-        """A new key, with 122 random bits."""
+        """Return a new idempotency key, with 122 random bits."""
         return str(uuid.uuid4())
 
     # --- the chain
 
     def _set_up_chain(self, changes: Mapping[str, Any]) -> None:
-        """Make the chain anew if *changes* reach it, and fold it around the transport."""
+        """Rebuild the chain if *changes* affect it, and fold it around the transport."""
         self._config.is_plain = not self._config.given["default_params"] and self._own_hooks.isdisjoint(
             ("_prepare_options", "_process_response", "default_params")
         )
@@ -167,14 +170,14 @@ class BaseClient:
             self._chain = self._own_chain() if chain is None else check_chain(chain)
             self._handler = fold(self._chain, self._innermost())
             for link in self._chain:
-                self._adopt(_owned(link))
+                self._register(_owned(link))
         elif "_prepare_request" in self._own_hooks:
             self._handler = fold(self._chain, self._innermost())
 
     def _make_hooks(self) -> ClientHooks:
-        """Return what the links of the chain, whichever it is, get from this client or view."""
+        """Return the hooks of this client or view that links of the chain call."""
         own = self._own_hooks
-        # A request may outlive the call, on an error or in a test: it must not keep the client alive.
+        # A request may outlive its call, on an error or in a test, and must not keep the client alive.
         client = weakref.proxy(self)
         asks = not own.isdisjoint(("platform_headers", "user_agent"))
         if asks or getattr(self._shared.transport, "is_borrowed", False):
@@ -203,7 +206,7 @@ class BaseClient:
         return tuple(
             default_chain(
                 auth=given["auth"],
-                # A subclass's own headers hold the given ones, as far as it wants them.
+                # The property of a subclass includes the given headers, if it chooses to.
                 default_headers=None if "default_headers" in self._own_hooks else given["default_headers"],
                 retry=policy,
                 trusted_origins=given["trusted_origins"],
@@ -212,14 +215,14 @@ class BaseClient:
         )
 
     def _library_headers(self) -> Mapping[str, Any]:
-        """The lowest layer of headers, without those that a borrowed session has of its own."""
+        """Return the lowest layer of headers, without those that a borrowed session adds."""
         headers = {"User-Agent": self.user_agent, **self.platform_headers()}
         own = getattr(self._shared.transport, "session_headers", {})
         return headers | {name: OMIT for name in ("Accept", *headers) if name in own}
 
-    def _adopt(self, thing: object) -> None:
-        """Let a link of the chain, or an auth, make calls of its own, and close it with the client."""
-        self._shared.adopt(thing, lambda own: own.bind(self._without_auth()))
+    def _register(self, thing: object) -> None:
+        """Bind a link of the chain, or an auth, to the client, and close it with the client."""
+        self._shared.register_closable(thing, lambda own: own.bind(self._without_auth()))
 
     def _innermost(self) -> Handler:
         transport = self._shared.transport
@@ -260,7 +263,7 @@ class BaseClient:
         options: CallOptions | None,
         keywords: RequestOptions,
     ) -> Awaitable[Any]:
-        """The call that these words make, to be awaited: the way there costs no coroutine of its own."""
+        """Return an awaitable for the call. Not `async` itself: that saves a coroutine on the hot path."""
         is_raw = cast_to is aiohttp.ClientResponse
         if keywords or options or stream or is_raw or not self._config.is_plain or capturing() is not None:
             return self._call_with(method, path, cast_to, stream, options, keywords)
@@ -279,7 +282,7 @@ class BaseClient:
         if stream:
             check_flag("stream", stream)
             return await self._open_stream(method, path, cast_to, SSEStream, options, keywords)
-        # Before the hooks: what they send is not what a wrapped method was asked for.
+        # Before the hooks: a call that they make is not the call of the wrapped method.
         mode, asked = take_mode(), is_response_type(cast_to)
         given = layer_options(keywords, options)
         if given or self._own_hooks:
@@ -297,7 +300,7 @@ class BaseClient:
         return response if mode != "value" else await self._processed(response, cast_to)
 
     async def _value_of(self, request: APIRequest, handler: Handler, cast_to: Any) -> Any:
-        """Send *request* down the chain as `_run` does, and give the value of what comes back."""
+        """Send *request* down the chain as `_run` does, and return the value of the response."""
         with self._shared.begin(request):
             response = await handler(request)
             if not 200 <= response.status < 300:
@@ -358,7 +361,7 @@ class BaseClient:
         return record(response, asked=False)
 
     async def _send(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-        """Send *request*; an unread response is tracked, and can be asked for again."""
+        """Send *request*; an unread response is tracked, and its call can be repeated."""
         if not request.stream:
             return await self._run(request, handler)
         pristine = request.copy()
@@ -369,11 +372,11 @@ class BaseClient:
         return response
 
     async def _ask(self, url: str | URL, cast_to: Any, options: RequestOptions) -> Any:
-        """One request of a poll."""
+        """Send one request of a poll."""
         return await self._call("GET", url, cast_to, False, None, options)
 
     async def _pause(self, seconds: float) -> None:
-        """Wait between calls, in a scope that the closing of the client can end."""
+        """Wait between calls, in a scope that the closing of the client interrupts."""
         with self._shared.begin():
             await self._sleep_for_retry(seconds)
 
@@ -383,7 +386,7 @@ class BaseClient:
         """Send the same call once more, with *headers* over its own, through the whole chain."""
         if not request.can_be_sent:
             raise RequestNotReplayableError(
-                f"{request.label}: cannot be sent again, its body can be sent only once", request=request
+                f"{request.label}: cannot be sent again: its body can be sent only once", request=request
             )
         again = request.copy()
         again.add_call_headers(headers)
@@ -405,7 +408,7 @@ class BaseClient:
         auth = given.get("auth")
         if auth is not None:
             check_auth(auth)
-            self._adopt(auth)
+            self._register(auth)
         return given
 
     def _build_checked(
@@ -448,7 +451,7 @@ class BaseClient:
         )
 
     async def _run(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-        """Send *request* down the chain, in a scope that the closing of the client can end."""
+        """Send *request* down the chain, in a scope that the closing of the client interrupts."""
         with self._shared.begin(request) as scope:
             opened: list[AsyncAPIResponse[Any]] = []
             scope.opened = opened if request.stream else None
@@ -456,16 +459,16 @@ class BaseClient:
                 response = await handler(request)
                 await self._refuse(response)
             except BaseException:
-                # A middleware that is ended after the head has nobody to give its response to.
-                for lost in opened:
-                    await lost.close()
+                # A middleware that is interrupted after the head cannot return its response.
+                for abandoned in opened:
+                    await abandoned.close()
                 raise
             finally:
                 scope.opened = None
         return response
 
     async def _refuse(self, response: AsyncAPIResponse[Any]) -> None:
-        """Raise the error for what the chain gave, if it is no success."""
+        """Raise the status error for *response*, unless it is a success."""
         if response.ok:
             return
         await response.read_error()
@@ -483,12 +486,12 @@ class BaseClient:
         return fold(insert(self._chain, middlewares), self._innermost())
 
 
-for _name in ("_config", "_shared", "_chain"):  # what is asked for first by anything that is called
+for _name in ("_config", "_shared", "_chain"):  # the attributes that every method reads first
     setattr(BaseClient, _name, SetByInit())
 
 
 class _HookAuth(Auth):
-    """The credential of a subclass that fills in ``auth_headers``."""
+    """The credential of a subclass that overrides ``auth_headers``."""
 
     def __init__(self, client: BaseClient) -> None:
         self._client = client
@@ -499,7 +502,7 @@ class _HookAuth(Auth):
 
 
 def _owned(link: object) -> object:
-    """What a link of the chain holds open, or makes calls with: itself, or its auth."""
+    """Return the object of a link to bind and to close: its auth, or the link itself."""
     return link.auth if isinstance(link, AuthMiddleware) else link
 
 

@@ -1,4 +1,4 @@
-"""`in_block`: an async generator as a context manager, which explains itself when it is used otherwise."""
+"""`in_block`: an async generator as a context manager, whose errors explain any other use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class _Block(AbstractAsyncContextManager[T_co], Generic[T_co]):
-    """A context manager; every other use raises an error that says how to enter it."""
+    """A context manager; any other use raises an error that shows how to enter it."""
 
     def __init__(self, name: str, gives: str, inner: AbstractAsyncContextManager[T_co]) -> None:
         self._inner = inner
@@ -39,7 +39,7 @@ class _Block(AbstractAsyncContextManager[T_co], Generic[T_co]):
         raise TypeError(self._advice)
 
     def __getattr__(self, name: str) -> NoReturn:
-        # What Python itself looks for begins with an underscore.
+        # Names that Python itself looks up begin with an underscore.
         raise AttributeError(name if name.startswith("_") else f"no attribute {name!r}: {self._advice}")
 
 

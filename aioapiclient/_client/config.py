@@ -1,4 +1,4 @@
-"""`Config`: the options of a client or a view, resolved once; and the request that a call makes of them."""
+"""`Config`: the options of a client or a view, resolved once, and the requests built from them."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ CLIENT_OPTIONS: Final = frozenset(ClientOptions.__annotations__)
 CHAIN_OPTIONS: Final = frozenset(
     {"auth", "chain", "default_headers", "middlewares", "retry", "trusted_origins"}
 )
-"""Those that the chain is made of."""
+"""The options that the chain is built from."""
 
-# They configure the default chain and nothing else: a chain of one's own would drop them.
+# These configure only the default chain: a chain given with chain= would ignore them.
 _IN_CHAIN: Final = ("auth", "default_headers", "retry", "trusted_origins", "middlewares")
 
-# The client's name for what a call's settings call otherwise.
+# The names of client options, with the names of the same settings of a call.
 _SETTINGS: Final = {
     "dec_hook": "dec_hook",  # first, with decoders: error types may need them
     "decoders": "decoders",
@@ -61,40 +61,41 @@ _SETTINGS: Final = {
 
 
 class Config:
-    """The options of a client or a view, and what requests are made of because of them.
+    """The options of a client or a view, resolved for its requests.
 
-    Raises `InvalidRequestError` for values that make no sense, and `TypeError` for wrong types and
-    combinations.
+    Raises:
+        InvalidRequestError: A value is not valid.
+        TypeError: A value has the wrong type, or two options exclude each other.
     """
 
     __slots__ = ("base", "given", "is_plain", "patterns", "settings", "stream_timeout", "timeout")
 
     given: dict[str, Any]
-    """The keywords as they were given, mappings merged."""
+    """The keywords as given, with mappings merged."""
 
     base: BaseURL
-    """Where relative paths lead."""
+    """The URL that relative paths are resolved against."""
 
     is_plain: bool
-    """Whether a call without options is nothing but its path: no hook nor default parameter adds to it."""
+    """Whether a call without options depends only on its path: no hook or default parameter applies."""
 
     patterns: dict[tuple[str, str | URL, Any], APIRequest]
-    """Requests that are nothing but a path, by what they were asked for as: to be copied."""
+    """Requests without options, by method, path and type; a call copies one."""
 
     settings: CallSettings
-    """The settings of a call that brings none."""
+    """The settings of a call without options."""
 
     timeout: Timeout
-    """The limits of a call that brings none, nothing left out."""
+    """The limits of a call without a timeout, complete."""
 
     stream_timeout: Timeout
-    """The same for a call that streams."""
+    """The limits of a stream without a timeout, complete."""
 
     def __init__(self, changes: Mapping[str, Any], parent: Config | None = None) -> None:
         below: Mapping[str, Any] = {} if parent is None else parent.given
         _check_retries(changes)
         if changes.get("retry") is not None and "max_retries" not in changes:
-            # A whole policy brings its own number: one from below must not cut into it.
+            # A policy has its own number of retries: a number from below must not override it.
             changes = {**changes, "max_retries": NOT_GIVEN}
         self.is_plain = False
         self.patterns = {}
@@ -119,13 +120,13 @@ class Config:
 
     @property
     def encoding(self) -> Encoding:
-        """How values become JSON: by a hook of msgspec, or by an encoder of the user's."""
+        """How values become JSON: a hook for msgspec, or an encoder of the user."""
         encoder: Encoding = self.given["encoder"]
         return self.given["enc_hook"] if encoder is None else encoder
 
     @property
     def idempotency_header(self) -> str | None:
-        """The header that carries idempotency keys, if there is one."""
+        """The header that carries idempotency keys, or None."""
         name: str | None = self.given["idempotency_header"]
         return name
 
@@ -161,7 +162,7 @@ def _check_version(version: object) -> None:
 
 
 def _merged(below: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """*changes* as they stand over what was given *below*."""
+    """Return *changes*, with mappings and timeouts merged over those *below*."""
     merged = dict(changes)
     for name in _MERGED:
         if changes.get(name) is not None:
@@ -174,7 +175,7 @@ def _merged(below: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         limits = Timeout() if isinstance(timeout, NotGiven) else as_timeout(timeout)
         merged["timeout"] = limits.over(below.get("timeout", Timeout()))
     for name in ("middlewares", "chain", "trusted_origins"):
-        # An iterator would be empty when a view asks for it again.
+        # An iterator would be empty when a view reads it again.
         if changes.get(name) is not None:
             merged[name] = check_iterable(name, changes[name])
     return merged
@@ -188,7 +189,7 @@ def _over(below: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]
     return {**below, **own}
 
 
-# Mappings lie over those from below; None clears them.
+# Mappings are merged over those from below; None clears them.
 _MERGED: Final[Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Any]]] = {
     "default_headers": merge_headers,
     "default_params": _over_params,
@@ -201,12 +202,12 @@ def _check_retries(changes: Mapping[str, Any]) -> None:
     check_retry(changes.get("retry"))
     if changes.get("retry") is not None and changes.get("max_retries", NOT_GIVEN) is not NOT_GIVEN:
         raise TypeError(
-            "max_retries is the shorthand of retry; give one of them: RetryPolicy(max_retries=...)"
+            "max_retries is a shorthand of retry; give only one of them: RetryPolicy(max_retries=...)"
         )
 
 
 def _check_chain_options(given: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
-    """Raise `TypeError` for what a chain of one's own would drop: given with it, or to its client before."""
+    """Raise `TypeError` for an option that chain= would ignore, given here or to the client of a view."""
     if given["chain"] is None:
         return
     for name in _IN_CHAIN:
@@ -214,12 +215,12 @@ def _check_chain_options(given: Mapping[str, Any], changes: Mapping[str, Any]) -
             continue
         if name in changes:
             raise TypeError(
-                f"{name} lives in the default chain, and chain= replaces that one; "
-                "give it to default_chain(...), and edit what comes back"
+                f"{name} belongs to the default chain, which chain= replaces; "
+                "give it to default_chain(...), and edit the list that it returns"
             )
         none = "()" if name in {"trusted_origins", "middlewares"} else "None"
         raise TypeError(
-            f"The client's own {name} lives in its default chain, and chain= would drop it; give it to "
+            f"The client's own {name} belongs to its default chain, and chain= would drop it; give it to "
             f"default_chain(...) as well, and {name}={none} to this view"
         )
 
@@ -227,7 +228,7 @@ def _check_chain_options(given: Mapping[str, Any], changes: Mapping[str, Any]) -
 _COMMON_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _KEYED_METHODS: Final = frozenset({"POST", "PATCH"})
 _NO_PARAMS: Final[Mapping[str, Any]] = MappingProxyType({})
-_OF_A_BODY: Final = frozenset({"json", "data", "content", "files", "extra_body", "progress"})
+_BODY_OPTIONS: Final = frozenset({"json", "data", "content", "files", "extra_body", "progress"})
 
 
 def build_request(
@@ -242,9 +243,11 @@ def build_request(
     default_params: Mapping[str, Any],
     make_key: Callable[[], str],
 ) -> APIRequest:
-    """The request of one call: URL, header layer, encoded body and settings.
+    """Return the request of one call: URL, header layer, encoded body and settings.
 
-    Raises `InvalidRequestError` and `TypeError` for what cannot be sent.
+    Raises:
+        InvalidRequestError: A value cannot be sent.
+        TypeError: A value has the wrong type.
     """
     path_params = given.get("path_params") or _NO_PARAMS
     if path_params is not _NO_PARAMS:
@@ -270,7 +273,7 @@ def build_request(
     if given:
         _apply_options(config, request, given)
     if stream and ("timeout" not in given or isinstance(as_timeout(given["timeout"]).total, NotGiven)):
-        # A stream lives as long as it likes, unless the call itself limits it.
+        # Only a total given with the call limits a whole stream.
         request.settings = msgspec.structs.replace(request.settings, total_ends_at_head=True)
     if config.idempotency_header is not None:
         _apply_key(request, config.idempotency_header, given.get("idempotency_key"), make_key)
@@ -281,7 +284,7 @@ def build_request(
     return request
 
 
-_MOST_PATTERNS: Final = 512  # a path may hold an id: what is remembered must stay bounded
+_MOST_PATTERNS: Final = 512  # a path may contain an ID, so the cache needs a bound
 
 
 def plain_request(
@@ -291,9 +294,9 @@ def plain_request(
     cast_to: Any,
     build: Callable[[str, str | URL, Any], APIRequest],
 ) -> APIRequest:
-    """Return the request of a call that is nothing but its path, which *build* makes.
+    """Return the request of a call without options, created by *build* or copied from an earlier one.
 
-    It is made once, and copied for each call after: that saves 2.4 us, 2 % of a typed GET.
+    The copy saves 2.4 us, 2 % of a typed GET.
     """
     try:
         pattern = config.patterns.get((method, path, cast_to))
@@ -317,7 +320,7 @@ def _apply_options(config: Config, request: APIRequest, given: RequestOptions) -
     if "headers" in given:
         request.call_headers = check_layer(given["headers"])
         overlay(request.headers, request.call_headers)
-    if not _OF_A_BODY.isdisjoint(given):
+    if not _BODY_OPTIONS.isdisjoint(given):
         _apply_body(config, request, given)
     if "timeout" in given:
         request.timeout = as_timeout(given["timeout"]).over(request.timeout)
@@ -342,12 +345,12 @@ def _apply_body(config: Config, request: APIRequest, given: RequestOptions) -> N
         progress=given.get("progress"),
     )
     if given.get("files") is not None and request.body is not None and request.body.content_type:
-        # It names the boundary: no lower layer may say otherwise.
+        # It names the boundary, so no lower layer may replace it.
         request.add_call_headers({"Content-Type": request.body.content_type})
 
 
 def _apply_key(request: APIRequest, name: str, key: str | None, make_key: Callable[[], str]) -> None:
-    """Give the request its idempotency key: the caller's, or a new one where the method needs one."""
+    """Set the idempotency key: the caller's, or a new one if the method needs one."""
     if request.call_sets(name):
         request.idempotency_key = request.headers.get(name)
     elif key is not None or request.method in _KEYED_METHODS:

@@ -1,4 +1,4 @@
-"""What a client and its views share: the transport, the calls in flight, and their common end."""
+"""`Lifecycle`: the transport and the calls in flight, which a client shares with its views."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Lifecycle"]
 
 
 class Lifecycle:
-    """One event loop, one process, one transport; opened by the first call, ended by `close`."""
+    """One event loop, one process and one transport, from the first call to `close`."""
 
     def __init__(self, name: str, transport: Handler) -> None:
         self.name = name
@@ -30,11 +30,11 @@ class Lifecycle:
         self._process = 0
         self._calls: set[Scope] = set()
         self._streams: set[AsyncAPIResponse[Any]] = set()
-        self._adopted: dict[int, Callable[[], Any]] = {}
+        self._closables: dict[int, Callable[[], Any]] = {}
         self._to_bind: list[tuple[Any, Callable[[Any], object]]] = []
 
     def __del__(self) -> None:
-        # No work here: the loop may be gone, and a task that nobody awaits would only hide the mistake.
+        # Only warn: the loop may have ended, and closing in a task would hide the mistake.
         if self.loop is not None and not self.closed and self._owns_something():
             warnings.warn(
                 f"{self.name} was never closed; use 'async with', or await its close()",
@@ -47,9 +47,10 @@ class Lifecycle:
         return hasattr(self.transport, "close") and not getattr(self.transport, "is_borrowed", False)
 
     def begin(self, request: APIRequest | None = None) -> Scope:
-        """The scope of a call that begins, or of a wait: the closing of the client ends what runs in it.
+        """Return the scope of a new call, or of a wait: the closing of the client interrupts it.
 
-        Raises `ClientClosedError` when the client was closed, or lives on another loop or process.
+        Raises:
+            ClientClosedError: The client is closed, or belongs to another event loop or process.
         """
         if self._to_bind:
             self.bind()
@@ -65,35 +66,35 @@ class Lifecycle:
 
     @property
     def calls_in_flight(self) -> int:
-        """How many calls and waits have not ended."""
+        """The number of calls and waits that have not ended."""
         return len(self._calls)
 
     @property
     def open_streams(self) -> int:
-        """How many responses were handed out unread, and are not closed."""
+        """The number of responses that were returned unread and are not closed."""
         return len(self._streams)
 
     def track(self, response: AsyncAPIResponse[Any]) -> None:
-        """Remember a response that goes out unread, until it is closed."""
+        """Keep a response that is returned unread, until it is closed."""
         if not response.is_closed:
             self._streams.add(response)
             response.on_close(lambda: self._streams.discard(response))
 
-    def adopt(self, thing: Any, bind: Callable[[Any], object]) -> None:
+    def register_closable(self, thing: Any, bind: Callable[[Any], object]) -> None:
         """Await ``thing.close()`` when the client closes, and *bind* it before the next call."""
         key = id(thing)
-        if key in self._adopted:
+        if key in self._closables:
             return
         try:
-            # An auth of one call must not be kept for as long as the client lives.
-            self._adopted[key] = weakref.ref(thing, lambda _: self._adopted.pop(key, None))
+            # The auth of one call must not live as long as the client.
+            self._closables[key] = weakref.ref(thing, lambda _: self._closables.pop(key, None))
         except TypeError:
-            self._adopted[key] = lambda: thing
+            self._closables[key] = lambda: thing
         if hasattr(thing, "bind"):
             self._to_bind.append((thing, bind))
 
     def bind(self) -> None:
-        """Bind what was adopted: at a call, for a subclass may not have finished its ``__init__`` before."""
+        """Bind the registered objects; at a call, once the ``__init__`` of a subclass has finished."""
         while self._to_bind:
             thing, bind = self._to_bind.pop()
             bind(thing)
@@ -108,8 +109,8 @@ class Lifecycle:
             )
         if self.loop is not None and not self.loop.is_closed():
             raise ClientClosedError(
-                f"{self.name} is used from a second event loop while its session lives on the first; "
-                "make one client for each loop, or close it on the first"
+                f"{self.name} is used from a second event loop while its session belongs to the first; "
+                "create one client per loop, or close it on the first"
             )
         if self.loop is not None:
             self._forget_loop()
@@ -117,7 +118,7 @@ class Lifecycle:
         self._process = os.getpid()
 
     def _forget_loop(self) -> None:
-        # What the first loop left behind can no longer be closed on it.
+        # Calls and streams of the first loop can no longer be closed on it.
         self._calls.clear()
         self._streams.clear()
         self.timers = Timers()
@@ -126,16 +127,17 @@ class Lifecycle:
             forget()
 
     async def close(self) -> None:
-        """End every call in flight and every open stream with `ClientClosedError`, then the transport.
+        """End every call in flight and every open stream with `ClientClosedError`, and close the transport.
 
-        Raises `ClientClosedError` on another loop than the one that the client lives on.
+        Raises:
+            ClientClosedError: The client belongs to another event loop.
         """
         if self.closed:
             return
         loop = asyncio.get_running_loop()
         if self.loop is not None and loop is not self.loop:
             if not self.loop.is_closed():
-                raise ClientClosedError(f"{self.name} lives on another event loop; close it there")
+                raise ClientClosedError(f"{self.name} belongs to another event loop; close it there")
             self._forget_loop()
         self.closed = True
         self._end_calls()
@@ -143,17 +145,17 @@ class Lifecycle:
             response.abort(self._error())
             await response.close()
         self.timers.cancel()
-        # First one turn of the loop, in which the calls that were ended leave their connections.
+        # First one turn of the loop, in which the interrupted calls release their connections.
         ends = [asyncio.sleep(0)]
-        ends += [_close(thing) for thing in (*(find() for find in self._adopted.values()), self.transport)]
+        ends += [_close(thing) for thing in (*(find() for find in self._closables.values()), self.transport)]
         failures: list[BaseException] = []
         for end in ends:
             try:
                 await end
-            except BaseException as failure:  # the others are closed all the same
+            except BaseException as failure:  # close the others anyway
                 failures.append(failure)
         if failures:
-            # The caller's cancel before any failure: it must not be lost.
+            # A cancellation by the caller wins over any failure.
             raise min(failures, key=lambda failure: not isinstance(failure, asyncio.CancelledError))
 
     def _end_calls(self) -> None:
@@ -163,7 +165,7 @@ class Lifecycle:
                 scope.fire(self._error)
 
     def _error(self) -> ClientClosedError:
-        return ClientClosedError(f"{self.name} was closed while this call was under way")
+        return ClientClosedError(f"{self.name} was closed while this call was in progress")
 
 
 async def _close(thing: Any) -> None:

@@ -1,4 +1,4 @@
-"""The note of a status error on what was not sent because the origin of the request is not trusted."""
+"""The note of a status error on the headers that were withheld from an untrusted origin."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["note_on_withheld"]
 
 
 def note_on_withheld(response: AsyncAPIResponse[Any]) -> str:
-    """Return what *response* was asked for without, and why, and how to change that.
+    """Return which headers were withheld from the request of *response*, why, and how to change that.
 
-    Headers are named, and no value is shown.
+    The note names the headers and shows no value.
     """
     request = response.request
     origin = printable(request.origin)

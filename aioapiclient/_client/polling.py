@@ -1,9 +1,9 @@
-"""Long-running operations: a server says "later" and where to ask; `poll` asks until it is done.
+"""Long-running operations: a server names a URL to poll, and `poll` requests it until the operation is done.
 
-`first_step` and `next_step` decide, without I/O, what a response means: ask again, fetch the result
-elsewhere, or take it from here. Without a status field the HTTP status tells: 202 is "not yet" (RFC
-9110 §15.3.3), any other success the result. With one the word in it does, and an answer that came by
-a 303 is the result all the same (RFC 9110 §15.4.4).
+`first_step` and `next_step` decide, without I/O, what a response means: poll again, fetch the result from
+another URL, or use this response. Without a status field the HTTP status decides: 202 means "not yet" (RFC
+9110 §15.3.3), any other success is the result. With a status field its value decides, except that a
+response after a 303 is always the result (RFC 9110 §15.4.4).
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ __all__ = ["Pick", "Poll", "rules"]
 T = TypeVar("T")
 
 Pick: TypeAlias = str | Callable[[Any], Any]
-"""The name of a member of the body, with dots to go deeper, or a function of the body as plain data."""
+"""The name of a member of the body, with dots for nested members, or a function of the plain data."""
 
-# The first is Azure's newer one, which others took over.
+# The first is Azure's newer header, which other APIs use too.
 _MONITORS: Final = ("Operation-Location", "Azure-AsyncOperation")
 _GROWTH: Final = 1.5
 _MEMBERS: Final[Any] = dict[str, msgspec.Raw] | list[msgspec.Raw]
-_NO_TIME: Final = 1e-6  # seconds: 0 would be refused, as no limit
-_LONGEST_WISH: Final = 3600.0  # seconds: asking once an hour harms nobody, whatever Retry-After says
+_NO_TIME: Final = 1e-6  # seconds, in place of 0, which is not a valid limit
+_MAX_RETRY_AFTER: Final = 3600.0  # seconds: poll at least once an hour, whatever Retry-After says
 
 
 class Rules(NamedTuple):
-    """What the caller says of an operation; the words are case-folded."""
+    """The caller's description of an operation; the statuses are case-folded."""
 
     status_of: Pick | None
     done: frozenset[str]
@@ -55,16 +55,16 @@ class Rules(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Not yet: wait, and ask there. *final* is where the result will be, *wish* the server's Retry-After."""
+    """Not done: wait, then poll *url*. The result will be at *final*; *retry_after* is from the server."""
 
     url: str | URL
     final: URL | None = None
     is_monitor: bool = False
-    wish: float | None = None
+    retry_after: float | None = None
 
 
 class Fetch(NamedTuple):
-    """Done: the result is over there."""
+    """Done: the result is at *url*."""
 
     url: URL
 
@@ -81,14 +81,14 @@ Step: TypeAlias = Ask | Fetch | Done
 
 
 def first_step(response: AsyncAPIResponse[Any], body: Any, rules: Rules) -> Step:
-    """What the response that started the operation asks for; *body* is its plain data, or None."""
+    """Return the step after the response that started the operation; *body* is its plain data, or None."""
     monitor, location = _header_url(response, *_MONITORS), _header_url(response, "Location")
     updates = response.method in {"PUT", "PATCH"}
     if monitor is not None:
         final = response.url if updates else location
-        return Ask(monitor, final, is_monitor=True, wish=response.retry_after)
+        return Ask(monitor, final, is_monitor=True, retry_after=response.retry_after)
     own = response.url if updates or response.method == "GET" else None
-    asked = Ask(location or own or "", wish=response.retry_after)
+    asked = Ask(location or own or "", retry_after=response.retry_after)
     step = asked if response.status == 202 else _step(response, body, asked, rules)
     if isinstance(step, Ask) and not step.url:
         raise response.validation_error("the operation goes on, and no header says where to ask for it")
@@ -96,7 +96,7 @@ def first_step(response: AsyncAPIResponse[Any], body: Any, rules: Rules) -> Step
 
 
 def next_step(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) -> Step:
-    """What the response to *asked* means; *body* is its plain data, or None."""
+    """Return the step after the response to *asked*; *body* is its plain data, or None."""
     if response.status != 202 and any(hop.status == 303 for hop in response.history):
         return Done(response)
     return _step(response, body, asked, rules)
@@ -127,16 +127,18 @@ def _step(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) 
 
 
 def _again(response: AsyncAPIResponse[Any], asked: Ask) -> Ask:
-    """The same question, at the place that the server names now."""
+    """Return the next poll, at the URL that the server names now."""
     moved, location = _header_url(response, *_MONITORS), _header_url(response, "Location")
     if asked.is_monitor:
-        return Ask(moved or asked.url, asked.final or location, is_monitor=True, wish=response.retry_after)
+        return Ask(
+            moved or asked.url, asked.final or location, is_monitor=True, retry_after=response.retry_after
+        )
     moved = moved or (location if response.status == 202 else None)
-    return asked._replace(url=moved or asked.url, wish=response.retry_after)
+    return asked._replace(url=moved or asked.url, retry_after=response.retry_after)
 
 
 def _done(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) -> Step:
-    """Where the result is: as the caller says, ``resourceLocation``, the final place, or right here."""
+    """Locate the result: by the caller, ``resourceLocation``, the final URL, or in this response."""
     if isinstance(rules.result, str):
         return Done(response, member=rules.result)
     if rules.result is not None:
@@ -151,7 +153,7 @@ def _done(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) 
 def _pick(body: Any, pick: Pick) -> Any:
     if not isinstance(pick, str):
         return pick(body)
-    found = _member(body, pick)  # a name that has dots of its own
+    found = _member(body, pick)  # a name that contains dots
     if found is not None or "." not in pick:
         return found
     for name in pick.split("."):
@@ -160,7 +162,7 @@ def _pick(body: Any, pick: Pick) -> Any:
 
 
 def _member(value: Any, name: str) -> Any:
-    """What *name* is in an object, or in an array whose index it is; None for what is not there."""
+    """Return the member *name* of an object, or the item at that index of an array; None if absent."""
     if isinstance(value, dict):
         return cast("dict[str, Any]", value).get(name)
     if isinstance(value, list) and name.removeprefix("-").isdecimal():
@@ -178,17 +180,17 @@ def _header_url(response: AsyncAPIResponse[Any], *names: str) -> URL | None:
 
 def _target(response: AsyncAPIResponse[Any], reference: str) -> URL:
     try:
-        # What a server writes there must not become a credential.
+        # Userinfo from a server must not become a credential.
         url = check_url(without_userinfo(resolve_reference(response.url, reference)))
     except ValueError:
-        raise response.validation_error("the link to the operation is no http or https URL") from None
+        raise response.validation_error("the link to the operation is not an http or https URL") from None
     if url.scheme != "https" and response.url.scheme == "https":
         raise response.validation_error("the link to the operation leads from https to http")
     return url
 
 
 class Poll:
-    """One `poll` under way: its pace, its deadline, and where it stands."""
+    """One `poll` in progress: its pace, its deadline and its state."""
 
     def __init__(
         self,
@@ -216,7 +218,7 @@ class Poll:
     async def run(
         self, started: AsyncAPIResponse[Any] | str | URL, cast_to: Any, options: RequestOptions
     ) -> Any:
-        """Ask until it is done; *options* go along, their parameters to *started* only."""
+        """Poll until the operation is done; *options* apply to each request, parameters to *started* only."""
         wire = cast_to if is_response_type(cast_to) else AsyncAPIResponse
         elsewhere = options.copy()
         elsewhere.pop("params", None)
@@ -230,7 +232,7 @@ class Poll:
             step = next_step(response, await self._data(response, asked), asked, self._rules)
         while isinstance(step, Ask):
             asked = step
-            await self._wait(response, asked.wish)
+            await self._wait(response, asked.retry_after)
             response = await self._get(asked.url, wire, options if asked.url is started else elsewhere)
             step = next_step(response, await self._data(response, asked), asked, self._rules)
         if cast_to is None:
@@ -240,14 +242,14 @@ class Poll:
         return await _decoded(step, cast_to)
 
     async def _data(self, response: AsyncAPIResponse[Any], asked: Ask | None) -> Any:
-        """Its body as plain data; None where nobody looks at it, or there is none."""
+        """Return the body as plain data; None if it is not needed or empty."""
         self._body = None
         is_looked_at = self._rules.status_of is not None or callable(self._rules.result)
         if await response.read() and (is_looked_at or (asked is not None and asked.is_monitor)):
             try:
                 self._body = await response.parse(to=Any)
             except APIResponseValidationError:
-                # "Accepted" may come with any text; what is no longer 202 has to make sense.
+                # A 202 may have any text as its body; any other status needs a body that can be decoded.
                 if response.status != 202:
                     raise
         return self._body
@@ -266,12 +268,12 @@ class Poll:
                 error.add_note(f"This was request {self._requests} of a poll")
             raise
 
-    async def _wait(self, response: AsyncAPIResponse[Any], wish: float | None) -> None:
+    async def _wait(self, response: AsyncAPIResponse[Any], retry_after: float | None) -> None:
         left = self._deadline - self._loop.time()
-        if wish:  # zero is no wish: it would only keep the server busy
-            seconds = min(wish, _LONGEST_WISH)
+        if retry_after:  # 0 is ignored: it would only keep the server busy
+            seconds = min(retry_after, _MAX_RETRY_AFTER)
         else:
-            # Smaller steps toward the end: one long wait would leave much of the time unused.
+            # Shorter waits toward the end: one long wait would leave much of the time unused.
             most = min(self._own_wait, max(self._interval, left / 2))
             seconds = random.uniform(most / 2, most)
             self._own_wait = min(self._own_wait * _GROWTH, self._max_interval)
@@ -282,13 +284,13 @@ class Poll:
                 phase="total",
                 request=response.request,
                 body=self._body,
-                retry_after=wish,
+                retry_after=retry_after,
             )
         await self._pause(seconds)
 
 
 async def _decoded(step: Done, cast_to: Any) -> Any:
-    """What *step* holds, as *cast_to*."""
+    """Return the result of *step* as *cast_to*."""
     response = step.response
     is_part = step.member is not None or step.value is not NOT_GIVEN
     is_asked = is_response_type(cast_to)
@@ -307,13 +309,13 @@ async def _decoded(step: Done, cast_to: Any) -> Any:
 
 
 async def _bytes_at(response: AsyncAPIResponse[Any], path: str) -> bytes:
-    """The bytes of what *path* names in the body: a Decimal keeps its digits, and the codec stays."""
+    """Return the bytes of the member *path*: a Decimal keeps its digits, and the codec is kept."""
     is_name = _member(await response.parse(to=_MEMBERS), path) is not None
     part = response
     for name in [path] if is_name else path.split("."):
         found = _member(await part.parse(to=_MEMBERS), name)
         if found is None:
-            raise response.validation_error(f"the operation is done, and has no member {path!r}")
+            raise response.validation_error(f"the operation is done, but the body has no member {path!r}")
         part = AsyncAPIResponse.from_bytes(response.request, response.status, response.headers, bytes(found))
     return part.body
 
@@ -328,7 +330,7 @@ def rules(
             raise InvalidRequestError(f"{name} must be the name of a member, not empty")
     ends = _words("done", done), _words("failed", failed)
     if not ends[0]:
-        raise InvalidRequestError("done must name at least one word, or no operation would ever be")
+        raise InvalidRequestError("done must name at least one status, or no operation could end")
     if both := ends[0] & ends[1]:
         raise InvalidRequestError(f"done and failed both name {', '.join(sorted(both))}")
     return Rules(status_of, *ends, result)

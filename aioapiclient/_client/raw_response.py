@@ -52,7 +52,7 @@ class _Capture:
         if _is_response(result):
             return result
         if self.responses and not self.replaced:
-            # The method asked for responses itself, as a paginator does: its result is the value.
+            # The method itself requested responses, as a paginator does: its result is the value.
             response = self.responses[-1]
             response.value = result
             return response
@@ -72,7 +72,7 @@ capturing = _capture.get
 
 
 def take_mode() -> Mode:
-    """Return what the call that begins now gives. Only the first call to ask gets more than its value."""
+    """Return the mode of the call that begins now. Only the first call takes the mode of the capture."""
     capture = _capture.get()
     return "value" if capture is None else capture.take()
 
@@ -82,7 +82,7 @@ def record(response: Response, *, asked: bool) -> Response:
 
     Args:
         response: The response of a call.
-        asked: Whether the call was for a response in any case.
+        asked: Whether the call itself requested a response.
     """
     capture = _capture.get()
     if capture is not None and capture.responses is not None:
@@ -92,7 +92,7 @@ def record(response: Response, *, asked: bool) -> Response:
 
 
 async def _call(mode: Mode, make: Callable[[], Awaitable[Any]]) -> Response:
-    """Run a method with a capture, and close every response that it leaves behind."""
+    """Run a method with a capture, and close every recorded response but the result."""
     capture = _Capture(mode)
     token = _capture.set(capture)
     given: Response | None = None
@@ -114,14 +114,14 @@ async def _call(mode: Mode, make: Callable[[], Awaitable[Any]]) -> Response:
 
 
 def _reset(token: Token[_Capture | None]) -> None:
-    # A coroutine that is thrown away unfinished ends in another context, which never saw the capture.
+    # A coroutine that is discarded unfinished ends in another context, without the capture.
     with suppress(ValueError):
         _capture.reset(token)
 
 
 def _checked_method(name: str, method: object) -> None:
     if inspect.iscoroutine(method):
-        method.close()  # or Python would complain as well that it was never awaited
+        method.close()  # prevents a warning that it was never awaited
     if not callable(method):
         raise TypeError(
             f"{name} takes a method, such as api.users.get, not a {type(method).__name__}: "

@@ -18,7 +18,7 @@ ClientT = TypeVar("ClientT", bound="AsyncAPIClient")
 
 
 class AsyncAPIResource(Generic[ClientT]):
-    """Groups methods that belong together; made by a ``property`` of the client, or in its ``__init__``.
+    """A group of methods that belong together, such as those of one resource of the API.
 
     ::
 
@@ -31,10 +31,13 @@ class AsyncAPIResource(Generic[ClientT]):
             def users(self) -> Users:
                 return Users(self)
 
-    The resources of a view belong to the view, ``client.with_options(...).users``, in whichever way they
-    are made: those that ``__init__`` set on the client, in a list, tuple or dict too, or on another
-    resource, are copied for the view. Any other object that holds the client goes on with the client;
-    make that in a ``property``.
+    Create it in a ``property`` of the client or in its ``__init__``. Either way the resources of a view,
+    ``client.with_options(...).users``, belong to the view: resources that ``__init__`` sets on the client,
+    in a list, tuple or dict, or on another resource, are copied for the view. Any other object that holds
+    the client keeps the original client; create such objects in a ``property``.
+
+    Args:
+        client: The client, or a view of one, that makes the calls; available as ``self._client``.
     """
 
     if TYPE_CHECKING:
@@ -50,21 +53,25 @@ class AsyncAPIResource(Generic[ClientT]):
 
 
 def rebind(twin: Any, client: object, view: object, made: dict[int, Any] | None = None) -> None:
-    """Give *twin*, a copy of *client* or of a resource of it, resources of *view* in their place.
+    """Replace the resources of *twin*, a copy of *client* or of one of its resources, with those of *view*.
 
-    *made* has the resources that were copied before, by the identity of the original.
+    Args:
+        twin: The copy to change.
+        client: The client that the originals belong to.
+        view: The client that the new resources belong to.
+        made: The resources that were already copied, by the ``id`` of the original.
     """
     made = {} if made is None else made
     for name in list(_attributes(twin)):
         value = getattr(twin, name)
         if isinstance(getattr(twin.__class__, name, None), functools.cached_property):
-            del vars(twin)[name]  # made again, of the view
+            del vars(twin)[name]  # computed again, for the view
         elif (rebound := _rebound(value, client, view, made)) is not value:
             object.__setattr__(twin, name, rebound)
 
 
 def _rebound(value: Any, client: object, view: object, made: dict[int, Any]) -> Any:
-    """Return *value*, or what takes its place if it is a resource of *client*, or a container of some."""
+    """Return *value*, or its copy for *view* if it is a resource of *client* or a container of resources."""
 
     def bound(held: object) -> Any:
         return _rebound(held, client, view, made)
@@ -76,18 +83,18 @@ def _rebound(value: Any, client: object, view: object, made: dict[int, Any]) -> 
         twin.update({key: bound(held) for key, held in value.items()})
         return twin
     if _is_a(value, list, tuple) and _begins(value):
-        make = getattr(value, "_make", value.__class__)  # the former of a NamedTuple
+        make = getattr(value, "_make", value.__class__)  # the constructor of a NamedTuple
         return make(map(bound, value))
     return value
 
 
 def _begins(values: Iterable[object]) -> bool:
-    """Whether *values* begin with a resource; if they do not, they may be many and are not looked at."""
+    """Return whether *values* begin with a resource; other collections may be large and are skipped."""
     return _is_a(next(iter(values), None), AsyncAPIResource)
 
 
 def _is_a(value: object, *kinds: type[Any]) -> bool:
-    return isinstance(value, kinds)  # in here, for checkers would narrow *value* to what they know in part
+    return isinstance(value, kinds)  # in a function, so that type checkers do not narrow *value*
 
 
 def _of_view(resource: Any, client: object, view: object, made: dict[int, Any]) -> Any:
@@ -100,7 +107,7 @@ def _of_view(resource: Any, client: object, view: object, made: dict[int, Any]) 
 
 
 def _attributes(holder: object) -> Iterator[str]:
-    """Yield the names of what is set on *holder*, in its slots too."""
+    """Yield the names of the attributes of *holder*, slots included."""
     yield from getattr(holder, "__dict__", ())
     for kind in type(holder).__mro__:
         slots = vars(kind).get("__slots__", ())

@@ -1,4 +1,4 @@
-"""The log of sends: a record at DEBUG of the logger ``aioapiclient`` for each request on the wire."""
+"""The log of sends: one DEBUG record of the logger ``aioapiclient`` per send."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _logger = logging.getLogger("aioapiclient")
 
 
 def logging_sends(transport: Handler) -> Handler:
-    """Return *transport* with a record for each send, made only while the logger is enabled for DEBUG."""
+    """Return *transport* with one log record per send, if the logger is enabled for DEBUG."""
 
     def send(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
         if _logger.isEnabledFor(logging.DEBUG):
@@ -28,7 +28,7 @@ def logging_sends(transport: Handler) -> Handler:
 
 
 async def _logged(request: APIRequest, transport: Handler) -> AsyncAPIResponse[Any]:
-    """Send *request*, and log how that ended: by the head of a response, or by an error."""
+    """Send *request*, and log its outcome: the status of the response, or the error."""
     label, attempt = request.label, request.attempt
     clock = asyncio.get_running_loop().time
     began = clock()

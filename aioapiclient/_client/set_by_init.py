@@ -1,4 +1,4 @@
-"""`SetByInit`: an attribute that says what is wrong when a subclass did not call ``super().__init__()``."""
+"""`SetByInit`: an attribute that explains that a subclass did not call ``super().__init__()``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["SetByInit"]
 
 
 class SetByInit:
-    """Stands on a class for an attribute that ``__init__`` sets on the instance, which then hides this."""
+    """A class attribute that raises, until ``__init__`` sets the attribute of that name on the instance."""
 
     def __get__(self, instance: object | None, owner: type[Any]) -> SetByInit:
         if instance is None:

@@ -1,4 +1,4 @@
-"""`ClientStats`: what a client knows of its calls, its pool and the origins it talks to."""
+"""`ClientStats`: a snapshot of the calls, the pool and the origins of a client."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class ClientStats(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot of a client, cheap enough for a health endpoint; msgspec encodes it as JSON."""
 
     calls: int
-    """Calls in flight, waits between attempts included. A stream counts until its head has arrived."""
+    """Calls in flight, including waits between attempts. A stream counts until its head arrives."""
 
     streams: int
     """Open streams and unread responses."""
 
     pool: PoolStats | None
-    """The connections; None before the first call, and for a transport that does not tell."""
+    """The connections; None before the first call, and if the transport reports none."""
 
     origins: Mapping[str, Mapping[str, Any]]
-    """What the links of the chain tell of each origin, by the link's name.
+    """The reports of the links of the chain about each origin, by the name of the link.
 
-    ``{"https://api.example.com": {"RetryMiddleware": {"retry_tokens": 458}}}``. An origin of which no
-    link has anything to tell, such as one whose retry budget is full, is not listed.
+    ``{"https://api.example.com": {"RetryMiddleware": {"retry_tokens": 458}}}``. An origin without a report,
+    such as one whose retry budget is full, is not listed.
     """
 
 
@@ -41,8 +41,8 @@ def collect_stats(shared: Lifecycle, chain: Iterable[object]) -> ClientStats:
     """Return the numbers of *shared*, its transport and each link of *chain* that has a ``stats()``."""
     origins: dict[str, dict[str, Any]] = {}
     for link in chain:
-        for origin, told in _told_by(link).items():
-            origins.setdefault(origin, {})[type(link).__name__] = told
+        for origin, report in _report_of(link).items():
+            origins.setdefault(origin, {})[type(link).__name__] = report
     pool: Callable[[], PoolStats | None] | None = getattr(shared.transport, "stats", None)
     return ClientStats(
         calls=shared.calls_in_flight,
@@ -52,8 +52,8 @@ def collect_stats(shared: Lifecycle, chain: Iterable[object]) -> ClientStats:
     )
 
 
-def _told_by(link: object) -> Mapping[str, Any]:
-    """What *link* tells of each origin; a plugin that fails to must not take a health endpoint down."""
+def _report_of(link: object) -> Mapping[str, Any]:
+    """Return the report of *link* by origin; a plugin that fails must not break a health endpoint."""
     stats = getattr(link, "stats", None)
     if not callable(stats):
         return {}

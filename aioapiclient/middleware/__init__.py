@@ -1,7 +1,4 @@
-"""The middlewares of the default chain; each stands alone in a chain of your own.
-
-They import what a plugin may import, and so show that the contract is enough.
-"""
+"""The middlewares of the default chain; each also works alone in a chain of your own."""
 
 from .auth import AuthMiddleware
 from .decoding import DecodingMiddleware

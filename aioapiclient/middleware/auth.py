@@ -1,4 +1,4 @@
-"""Credentials: applied to each attempt, to the client's own origin only, renewed once after a challenge."""
+"""Credentials: added to each attempt, for trusted origins only, and renewed once after a challenge."""
 
 from __future__ import annotations
 
@@ -16,23 +16,30 @@ __all__ = ["APIKeyAuth", "AuthMiddleware", "BasicAuth", "BearerAuth"]
 _REFRESHED = "aioapiclient.auth.refreshed"
 _IDENTITY = "aioapiclient.identity"
 _NOT_AGAIN = (
-    "Not sent again with the renewed credential: the body can be sent only once, and had begun to leave;"
-    " the calls that follow use that credential"
+    "Not sent again with the renewed credential: the body can be sent only once, and sending it had begun;"
+    " later calls use the new credential"
 )
 
 
 class AuthMiddleware:
-    """Puts *auth* on each attempt, so that it always carries a token or signature that is still valid.
+    """Adds a credential to each attempt, so that every attempt carries a valid token or signature.
 
-    Only for the client's own origin and *trusted_origins*. After a challenge the credential is
-    renewed, at most once per call, with ``max_retries=0`` too, and the request sent once more. A body
-    that can be sent only once is not: then the renewed credential serves the calls that follow. The
-    call's own headers have the last word. ``auth=`` of a call replaces *auth*, None switches it off.
+    The credential goes to the client's own origin and to *trusted_origins* only. After a challenge it is
+    renewed and the request is sent once more, at most once per call and also with ``max_retries=0``. If
+    the body can be sent only once, the request is not repeated, and later calls use the new credential.
+    Headers of the call itself win over those of the credential. ``auth=`` of a call replaces *auth*;
+    None disables it.
 
-    What tells this principal from another (`Auth.identity`) is put on the request, as
-    ``request.extensions["aioapiclient.identity"]``.
+    The principal (`Auth.identity`) is stored in ``request.extensions["aioapiclient.identity"]``. An
+    exception raised by the `Auth` ends the call.
 
-    What an `Auth` raises ends the call.
+    Args:
+        auth: The credential. None, the default, sends none unless the call or a hook gives one.
+        trusted_origins: Patterns of other origins that may receive the credential, such as
+            ``https://*.example.com``.
+
+    Raises:
+        TypeError: *trusted_origins* is not an iterable of str.
     """
 
     def __init__(self, auth: Auth | None = None, *, trusted_origins: tuple[str, ...] = ()) -> None:
@@ -45,14 +52,14 @@ class AuthMiddleware:
         return await self._join(handler)(request)
 
     def _join(self, handler: Handler) -> Handler:
-        """The handler that this makes of *handler*; without a credential there is nothing in between."""
+        """Return *handler* wrapped in this middleware, which adds no coroutine without a credential."""
 
         def authenticated(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
             auth = request.settings.auth_or(self.auth)
             if auth is None:
                 return handler(request)
             if not request.is_trusted(self._trusted_origins):
-                request.extensions.pop(_IDENTITY, None)  # of a hop before this one
+                request.extensions.pop(_IDENTITY, None)  # set by an earlier hop
                 request.withheld = ("the credential", *request.withheld)
                 return handler(request)
             if _is_renewable(auth):
@@ -62,14 +69,14 @@ class AuthMiddleware:
         return authenticated
 
     async def _send(self, request: APIRequest, handler: Handler, auth: Auth) -> AsyncAPIResponse[Any]:
-        """Send *request* once: it needs no copy to be sent again."""
+        """Send *request* once; no copy is needed, as it is not sent again."""
         await _authenticate(auth, request)
         return await handler(request)
 
     async def _send_renewable(
         self, request: APIRequest, handler: Handler, auth: Auth
     ) -> AsyncAPIResponse[Any]:
-        """Send *request*, and once more if it is refused and there is another credential."""
+        """Send *request*, and send it once more if the server refuses it and the credential was renewed."""
         send = request.copy()
         await _authenticate(auth, send)
         response = await handler(send.copy())
@@ -109,7 +116,7 @@ async def _authenticate(auth: Auth, request: APIRequest) -> None:
 
 
 def _identity_of(auth: Auth) -> str | None:
-    # An auth that does not subclass Auth need not have it.
+    # Optional for an auth that does not subclass Auth.
     tell = getattr(auth, "identity", None)
     identity: Any = None if tell is None else tell()
     if identity is not None and not isinstance(identity, str):
@@ -120,17 +127,23 @@ def _identity_of(auth: Auth) -> str | None:
 
 
 def _mark_final(error: Exception) -> None:
-    """Keep what an `Auth` raised from being tried again."""
+    """Exclude the exception of an `Auth` from retries."""
     with suppress(AttributeError):
         error.final = True  # type: ignore[attr-defined]
 
 
 class BearerAuth(Auth):
-    """``Authorization: Bearer ...`` (RFC 6750 §2.1).
+    """Sends ``Authorization: Bearer ...`` (RFC 6750 §2.1).
 
-    *token* is a string, or an async function that gives a string or a `Token` with its time to
-    live. A function is asked once however many calls wait, ahead of expiry, and again when the
-    server refuses what it gave (401).
+    Args:
+        token: The token, or an async function without arguments that returns a str or a `Token` with its
+            lifetime. The function is called once, however many calls wait, ahead of expiry, and again if
+            the server refuses its token (401).
+        cache: The cache for the tokens of the function; a new `TokenCache` by default.
+
+    Raises:
+        TypeError: *token* is neither a str nor callable.
+        InvalidRequestError: The token is empty, not printable ASCII, or contains white space.
     """
 
     def __init__(
@@ -151,7 +164,15 @@ class BearerAuth(Auth):
         return f"BearerAuth({'<token>' if self._provider is None else '<provider>'})"
 
     async def authenticate(self, request: APIRequest, /) -> None:
-        """Set the Authorization header."""
+        """Set the Authorization header.
+
+        Args:
+            request: The request of one send.
+
+        Raises:
+            TypeError: The function is not async, or returned neither a str nor a `Token`.
+            InvalidRequestError: The token of the function cannot be sent in a header.
+        """
         if self._provider is None:
             request.headers["Authorization"] = self._header
             return
@@ -159,19 +180,37 @@ class BearerAuth(Auth):
         request.headers["Authorization"] = f"Bearer {_checked(token.value, 'token')}"
 
     async def refresh(self, request: APIRequest, response: AsyncAPIResponse[Any], /) -> bool:
-        """Ask the provider for another token, unless somebody has done so already."""
+        """Fetch a new token, unless another call has already fetched one.
+
+        Args:
+            request: The request that the server refused.
+            response: The challenge.
+
+        Returns:
+            True if there is a new token. False for a token given as a str, and if the call sets the
+            Authorization header itself.
+        """
         if self._provider is None or request.call_sets("Authorization"):
             return False
         rejected = request.headers.get("Authorization", "").removeprefix("Bearer ")
         return await self._cache.refresh(self, rejected, self._provider)
 
     async def close(self) -> None:
-        """End a renewal that nobody waits for."""
+        """Cancel a renewal in the background."""
         await self._cache.close()
 
 
 class BasicAuth(Auth):
-    """``Authorization: Basic ...`` with user and password, as UTF-8 (RFC 7617)."""
+    """Sends ``Authorization: Basic ...`` with user and password, encoded as UTF-8 (RFC 7617).
+
+    Args:
+        user: The user name, without a colon.
+        password: The password.
+
+    Raises:
+        TypeError: An argument is not a str.
+        InvalidRequestError: An argument contains a control character or a lone surrogate, or *user* a colon.
+    """
 
     def __init__(self, user: str, password: str) -> None:
         texts: list[tuple[str, object]] = [("user", user), ("password", password)]
@@ -181,7 +220,7 @@ class BasicAuth(Auth):
             if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
                 raise InvalidRequestError(f"BasicAuth {name} holds a control character (RFC 7617 §2)")
             if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
-                raise InvalidRequestError(f"BasicAuth {name} holds a lone surrogate, which UTF-8 cannot say")
+                raise InvalidRequestError(f"BasicAuth {name} cannot be encoded as UTF-8: lone surrogate")
         if ":" in user:
             raise InvalidRequestError("BasicAuth user must not hold a colon (RFC 7617 §2)")
         self._header = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
@@ -190,25 +229,37 @@ class BasicAuth(Auth):
         return "BasicAuth(<user>, <password>)"
 
     async def authenticate(self, request: APIRequest, /) -> None:
-        """Set the Authorization header."""
+        """Set the Authorization header.
+
+        Args:
+            request: The request of one send.
+        """
         request.headers["Authorization"] = self._header
 
 
 class APIKeyAuth(Auth):
-    """An API key, in a header (``X-API-Key`` by default) or in a query parameter.
+    """Sends an API key, in a header or in a query parameter.
 
-    A key in the query ends up in the logs of every proxy on the way; take the header where there is
-    a choice.
+    A key in the query ends up in the logs of every proxy on the way; prefer the header.
+
+    Args:
+        key: The API key: printable ASCII.
+        header: The name of the header, ``X-API-Key`` by default.
+        param: The name of a query parameter, to use in place of a header.
+
+    Raises:
+        TypeError: Both *header* and *param* are given, or an argument is not a str.
+        InvalidRequestError: The key or a name cannot be sent.
     """
 
     def __init__(self, key: str, *, header: str | None = None, param: str | None = None) -> None:
         if header is not None and param is not None:
-            raise TypeError("APIKeyAuth takes a header or a param, not both")
+            raise TypeError("APIKeyAuth takes header or param, not both")
         self._key = _checked(key, "key")
         self._header = "X-API-Key" if header is None else header
         self._param = None if param is None else _checked_param(param)
         if param is None:
-            # Refused here, where the name is written, and not at the first call.
+            # Check the name here, not at the first call.
             APIRequest("GET", "http://localhost", headers={self._header: self._key})
 
     def __repr__(self) -> str:
@@ -216,7 +267,11 @@ class APIKeyAuth(Auth):
         return f"APIKeyAuth(<key>, {place})"
 
     async def authenticate(self, request: APIRequest, /) -> None:
-        """Put the key where it goes; a parameter that the call gave itself stays."""
+        """Set the header or the query parameter; a parameter that the call sets itself is kept.
+
+        Args:
+            request: The request of one send.
+        """
         if self._param is None:
             request.headers[self._header] = self._key
         elif self._param not in request.url.query:
@@ -236,11 +291,11 @@ def _checked(value: object, what: str) -> str:
         raise TypeError(f"The {what} must be a str, not {type(value).__name__}")
     if what == "token" and " " in value.strip():
         raise InvalidRequestError(
-            "The token must not hold white space: give it without 'Bearer', which BearerAuth adds"
+            "The token must not contain white space; omit the 'Bearer' prefix, which BearerAuth adds"
         )
     if not value or not value.isascii() or not value.isprintable() or value != value.strip():
         raise InvalidRequestError(
-            f"The {what} must be printable ASCII without space around it; it is empty, or holds "
-            "something else (a line end, when it was read from a file)"
+            f"The {what} must be printable ASCII without surrounding white space; it is empty, or contains "
+            "another character (a line end, if it was read from a file)"
         )
     return value

@@ -10,19 +10,22 @@ __all__ = ["DecodingMiddleware"]
 
 
 class DecodingMiddleware:
-    """Reads the body of every response that is not streamed, and decodes it to the type that was asked for.
+    """Reads the body of every response that is not streamed, and decodes it to the requested type.
 
-    The body of an error is always read, a stream's too; one past ``max_body`` bytes counts as empty.
-    Raises `APIResponseValidationError` for a body that does not fit, and `BodyTooLargeError` for the
-    body of a success, or of a redirect to follow, past ``max_body`` bytes.
+    The body of an error response is always read, also on a stream; one larger than ``max_body`` counts as
+    empty.
+
+    Raises:
+        APIResponseValidationError: The body does not fit the type.
+        BodyTooLargeError: The body of a success or of a followed redirect is larger than ``max_body``.
     """
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
-        """Handle *request* and decode what comes back."""
+        """Handle *request* and decode the response."""
         return await self._join(handler)(request)
 
     def _join(self, handler: Handler) -> Handler:
-        """The handler that this makes of *handler*."""
+        """Return *handler* wrapped in this middleware."""
 
         async def decoded(request: APIRequest) -> AsyncAPIResponse[Any]:
             stream = request.stream

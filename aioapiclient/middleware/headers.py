@@ -1,4 +1,4 @@
-"""The client's own headers, under those of the call."""
+"""The client's headers, under the headers of the call."""
 
 from __future__ import annotations
 
@@ -15,12 +15,22 @@ __all__ = ["HeadersMiddleware"]
 
 
 class HeadersMiddleware:
-    """Lays the headers of the call over those of the client, and those over the library's own.
+    """Lays the headers of the call over the client's headers, and both over the library's headers.
 
-    *headers* are the client's, `OMIT` removing what the library would send; a function is asked for
-    them at each call. *library* are the ones that go anywhere; *headers* go to the client's own origin
-    and to *trusted_origins* only, but for ``Accept...`` and ``User-Agent``. Both lie over what the
-    client that makes the call says by its hooks (``default_headers``, ``platform_headers``, ``user_agent``).
+    Headers that the client's hooks return (``default_headers``, ``platform_headers``, ``user_agent``)
+    lie below the arguments.
+
+    Args:
+        headers: The client's headers, or a function that returns them, called once per call. `OMIT`
+            removes a header that the library would send. All but ``Accept...`` and ``User-Agent`` are
+            sent only to the client's own origin and to *trusted_origins*.
+        library: Headers of the lowest layer, sent to every origin, or a function that returns them.
+        trusted_origins: Patterns of other origins that may receive *headers*, such as
+            ``https://*.example.com``.
+
+    Raises:
+        InvalidRequestError: A pattern is not valid; raised by the first call.
+        TypeError: *trusted_origins* is not an iterable of str.
     """
 
     def __init__(
@@ -34,14 +44,14 @@ class HeadersMiddleware:
         self._library = library or {}
         self._trusted_origins = check_origins("trusted_origins", trusted_origins)
         self._layers = _Layers()
-        self._hooks: object = None  # of the client for whose calls the layers stay as they are
+        self._hooks: object = None  # of the client whose calls can use the layers unchanged
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
-        """Handle *request* with the client's headers under its own."""
+        """Handle *request* with the client's headers laid under its own."""
         return await self._join(handler)(request)
 
     def _join(self, handler: Handler) -> Handler:
-        """The handler that this makes of *handler*."""
+        """Return *handler* wrapped in this middleware."""
 
         def with_headers(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
             layers = self._layers if request.settings.hooks is self._hooks else self._lay_out(request)
@@ -66,7 +76,7 @@ class HeadersMiddleware:
         return with_headers
 
     def _lay_out(self, request: APIRequest) -> _Layers:
-        """Ask everybody for their headers, and lay them out if they are not what they were."""
+        """Collect the headers of all sources, and rebuild the layers if they changed."""
         hooks = request.settings.hooks
         sources: tuple[Any, ...] = (
             hooks.library_headers,
@@ -98,14 +108,14 @@ class _Layers:
         self._given = given
         self._made_of = _contents(given)
         self.home = self.foreign = _Draft(CIMultiDict())
-        self.withheld: tuple[str, ...] = ()  # the names that others do not get
+        self.withheld: tuple[str, ...] = ()  # names that foreign origins do not receive
 
     def are_of(self, given: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether *given* is what they were made of: hooks are asked often, and say the same most times."""
+        """Return whether the layers were built from *given*: hooks usually return the same headers."""
         return self._made_of == _contents(given)
 
     def lay_out(self, request: APIRequest) -> None:
-        """Check what was given, and lay it out."""
+        """Check the given headers, and build the drafts from them."""
         library, more, *own = self._given
         neutral = [{n: v for n, v in layer.items() if _is_neutral(n)} for layer in own]
         self.home = _laid_out(request, library, more, *own)
@@ -118,7 +128,7 @@ def _contents(given: Sequence[Mapping[str, Any]]) -> list[list[tuple[str, Any]]]
 
 
 class _Draft:
-    """Headers to start from, and what the library may still fill in for each request."""
+    """Headers to start from, and which of them the library fills in for each request."""
 
     def __init__(self, headers: CIMultiDict[str]) -> None:
         self.headers = headers
@@ -126,7 +136,7 @@ class _Draft:
         self.takes_content_type = _take_out(headers, "Content-Type")
 
 
-# Stands for what the library fills in, until a layer says otherwise or omits it.
+# A placeholder for a value that the library fills in unless a layer sets or omits the header.
 _FILLED_IN = "filled in"
 
 
@@ -146,6 +156,6 @@ def _take_out(headers: CIMultiDict[str], name: str) -> bool:
 
 
 def _is_neutral(name: str) -> bool:
-    # A call's own Content-... headers go abroad with its body; the client's are for the client's own bodies.
+    # A call's own Content-... headers follow its body to a foreign origin; the client's do not.
     name = name.lower()
     return name.startswith("accept-") or name in {"accept", "user-agent"}

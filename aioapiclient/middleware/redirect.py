@@ -1,4 +1,4 @@
-"""Redirects, each hop with the credentials of its own origin and no other."""
+"""Redirects: each hop carries the credentials of its own origin only."""
 
 from __future__ import annotations
 
@@ -22,18 +22,23 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class RedirectMiddleware:
-    """Follows redirects (RFC 9110 §15.4), and keeps everything personal from foreign origins.
+    """Follows redirects (RFC 9110 §15.4), and withholds personal headers from foreign origins.
 
-    A request to another origin than the client's own and *trusted_origins*, by a redirect or by an
-    absolute URL in the first place, keeps only ``Accept...``, ``User-Agent`` and ``Content-...``
-    headers; from http to https of one host, on the default ports, it keeps all. 303, and POST on 301
-    and 302, becomes GET; 307 and 308 send the body again, to trusted origins only. At most
-    *max_redirects* hops (10: twice what real services chain). From https to http only with
-    *allow_insecure*. Attempts count on over all hops. An error after a redirect that changed the
-    method has a note that says so.
+    A request to a foreign origin, by a redirect or by an absolute URL, keeps only its ``Accept...``,
+    ``User-Agent`` and ``Content-...`` headers. An upgrade from http to https of the same host, on the
+    default ports, keeps all of them. A 303, and a POST on 301 or 302, becomes a GET; 307 and 308 send the
+    body again, but only to trusted origins. Attempts are counted across all hops. If a redirect changed
+    the method and the call fails, a note of the error says so.
 
-    Raises `TooManyRedirectsError` for one hop too many and for one that is refused, and
-    `RequestNotReplayableError` when a body that can be sent once would have to go again.
+    Args:
+        trusted_origins: Patterns of origins to trust besides the client's own, such as
+            ``https://*.example.com``.
+        max_redirects: The maximum number of hops, 10 by default.
+        allow_insecure: Whether to follow a redirect from https to http. False by default.
+
+    Raises:
+        TooManyRedirectsError: There were too many hops, or a redirect was refused.
+        RequestNotReplayableError: The body would have to be sent again, but can be sent only once.
     """
 
     def __init__(
@@ -48,11 +53,11 @@ class RedirectMiddleware:
         self._allow_insecure = check_flag("allow_insecure", allow_insecure)
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
-        """Handle *request*, and what it leads to."""
+        """Handle *request*, and follow its redirects."""
         return await self._join(handler)(request)
 
     def _join(self, handler: Handler) -> Handler:
-        """The handler that this makes of *handler*."""
+        """Return *handler* wrapped in this middleware."""
 
         async def following(request: APIRequest) -> AsyncAPIResponse[Any]:
             if self._trusted_origins:
@@ -70,7 +75,7 @@ class RedirectMiddleware:
     async def _follow(
         self, request: APIRequest, response: AsyncAPIResponse[Any], handler: Handler
     ) -> AsyncAPIResponse[Any]:
-        """What *response* to *request*, and the hops from there on, lead to."""
+        """Follow *response* to *request*, and return the final response."""
         history: tuple[AsyncAPIResponse[Any], ...] = ()
         method, path, template = request.method, request.url.raw_path, request.template
         while response.status in _REDIRECTS and not response.ok and "Location" in response.headers:
@@ -89,7 +94,7 @@ class RedirectMiddleware:
         return response
 
     def _next(self, request: APIRequest, response: AsyncAPIResponse[Any]) -> APIRequest:
-        """The hop that *response* asks for; *request* is changed to what is left of it."""
+        """Return the request of the next hop; *request* is updated for the hops that follow."""
         url = _target(response)
         if url.scheme != "https" and response.url.scheme == "https" and not self._allow_insecure:
             raise _refused(response, f"it leads from https to {url.scheme}")
@@ -99,7 +104,7 @@ class RedirectMiddleware:
         if not request.can_be_sent:
             raise RequestNotReplayableError(
                 f"{response.request.label}: status {response.status} asks for the body again, "
-                "and it can be sent only once",
+                "but it can be sent only once",
                 request=response.request,
             )
         request.url = url
@@ -117,7 +122,7 @@ class RedirectMiddleware:
 
 
 def _protect(hop: APIRequest) -> None:
-    """Take off what is personal: the hop goes to a foreign origin."""
+    """Remove the personal headers: the hop goes to a foreign origin."""
     hop.withheld += tuple(dict.fromkeys(name for name in hop.headers if is_personal(name)))
     hop.headers = CIMultiDict((name, value) for name, value in hop.headers.items() if not is_personal(name))
     hop.call_headers = tuple(entry for entry in hop.call_headers if not is_personal(entry[0]))
@@ -125,7 +130,7 @@ def _protect(hop: APIRequest) -> None:
 
 
 def _is_same_server(url: URL, other: URL) -> bool:
-    """Whether both have one origin, or *url* is https where *other* is http, on the default ports."""
+    """Return whether both have the same origin, or *url* upgrades *other* to https on the default ports."""
     schemes = [(url.scheme, url.port), (other.scheme, other.port)]
     return url.raw_host == other.raw_host and (
         schemes[0] == schemes[1] or schemes == [("https", 443), ("http", 80)]
@@ -148,13 +153,13 @@ def _drop_body(request: APIRequest) -> None:
 
 
 def _changed(method: str, request: APIRequest, history: tuple[AsyncAPIResponse[Any], ...]) -> str:
-    """Tell that a redirect made another method of *method*."""
+    """Return the note about a redirect that replaced *method*."""
     changes = (response for response in history if _becomes_get(response.status, response.request.method))
     changing = next(changes, history[0])
     return (
-        f"A redirect (status {changing.status}) of {changing.request.label} made a {request.method} of the"
-        f" {method}, without its body. To keep the method, change base_url or the path: the call must name"
-        " the URL that answers, not one that redirects"
+        f"A redirect (status {changing.status}) of {changing.request.label} turned the {method} into a"
+        f" {request.method} without a body. To keep the method, change base_url or the path, so that the call"
+        " names the final URL, not one that redirects"
     )
 
 
@@ -165,7 +170,7 @@ def _target(response: AsyncAPIResponse[Any]) -> URL:
         raise _refused(response, "its Location is not a URL") from None
     if url is None or url.scheme not in {"http", "https"} or not url.raw_host:
         raise _refused(response, "its Location is not an http or https URL")
-    # What a server writes there must not become a credential (userinfo), and is never sent (fragment).
+    # Userinfo from a server must not become a credential, and a fragment is never sent.
     return url.with_user(None).with_fragment(None) if "@" in url.raw_authority or url.raw_fragment else url
 
 

@@ -1,6 +1,6 @@
 """Retries: which failures are worth another attempt, how long to wait, and when to stop.
 
-The table of what is tried again stands in `_is_retryable`, and nowhere else.
+`_is_retryable` is the only table of the outcomes that are retried.
 """
 
 from __future__ import annotations
@@ -30,23 +30,33 @@ Outcome: TypeAlias = AsyncAPIResponse[Any] | Exception
 """How an attempt ended."""
 
 Verdict: TypeAlias = Callable[[APIRequest, Outcome], Awaitable[bool | float | None]]
-"""Decides on one outcome: None (the table does), True, False, or seconds to wait, where 0 means now."""
+"""Decides on one outcome: None (use the table), True, False, or seconds to wait; 0 means immediately."""
 
 Waits: TypeAlias = Callable[[], Generator[Any, Any, None]]
-"""Makes a wait generator of the ``backoff`` package."""
+"""Returns a wait generator of the ``backoff`` package."""
 
 RETRIED_STATUSES = frozenset({408, 409, 425, 429, *(set(range(500, 600)) - {501, 505})})
-"""Tried again by default; 501 and 505 would only be said again, 409 needs an idempotency key."""
+"""The statuses retried by default. 501 and 505 would only repeat; 409 requires an idempotency key."""
 
 
 class RetryBudget:
-    """Bounds what retries may add to the load of a service in trouble; one for all calls of a client.
+    """Limits the load that retries add to a failing service; all calls of a client share one budget.
 
-    Each origin has *capacity* tokens. A retry costs *price*, one after throttling (429, or 503 with
-    ``Retry-After``) *throttled_price*; a retry that succeeds gets its price back, a first attempt
-    that succeeds puts back *refund*. Without enough tokens the failure goes up at once. The numbers
-    are those of the AWS SDKs' retry 2.1: full help up to some 20 % of failures, and in a total
-    outage hardly a request more than there are calls.
+    Each origin has its own tokens. A retry costs tokens; a retry that succeeds returns its price, and a
+    first attempt that succeeds returns *refund*. If too few tokens are left, the call fails without another
+    attempt. The defaults are those of the AWS SDKs' retry mode 2.1: retries are unrestricted up to a failure
+    rate of about 20 %, and in a total outage there are hardly more requests than calls.
+
+    Args:
+        capacity: The maximum number of tokens of each origin, 500 by default.
+        price: The tokens that a retry costs, 14 by default.
+        throttled_price: The tokens that a retry after throttling (429, or 503 with ``Retry-After``) costs,
+            5 by default.
+        refund: The tokens that a successful first attempt returns, 1 by default.
+
+    Raises:
+        TypeError: An argument is not an int.
+        InvalidRequestError: An argument is negative.
     """
 
     def __init__(
@@ -56,29 +66,44 @@ class RetryBudget:
         self.price: int = check_whole("RetryBudget price", price)
         self.throttled_price: int = check_whole("RetryBudget throttled_price", throttled_price)
         self.refund: int = check_whole("RetryBudget refund", refund)
-        # Only origins that lack something are kept, and of those a bounded number.
+        # Only origins with missing tokens are stored, up to a fixed number.
         self._missing: OrderedDict[str, int] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"RetryBudget(capacity={self.capacity}, price={self.price})"
 
     def tokens(self, origin: str) -> int:
-        """What is left for *origin*, such as ``https://api.example.com``."""
+        """Return the number of tokens that are left.
+
+        Args:
+            origin: The origin, such as ``https://api.example.com``.
+
+        Returns:
+            A number from 0 to the capacity.
+        """
         return self.capacity - self._missing.get(origin, 0)
 
     @property
     def is_drawn_on(self) -> bool:
-        """Whether any origin lacks tokens."""
+        """Whether tokens of any origin are missing."""
         return bool(self._missing)
 
     def stats(self) -> dict[str, dict[str, int]]:
-        """Return the tokens that are left, for each origin that lacks some."""
+        """Return the tokens that are left, for each origin with missing tokens."""
         return {
             origin: {"retry_tokens": self.capacity - missing} for origin, missing in self._missing.items()
         }
 
     def take(self, origin: str, price: int) -> bool:
-        """Pay for a retry; False when there is not enough."""
+        """Pay for a retry, and return whether there were enough tokens.
+
+        Args:
+            origin: The origin of the request.
+            price: The number of tokens to take.
+
+        Returns:
+            False, with no token taken, if fewer than *price* are left.
+        """
         if self.tokens(origin) < price:
             return False
         self._missing[origin] = self._missing.get(origin, 0) + price
@@ -88,7 +113,12 @@ class RetryBudget:
         return True
 
     def put_back(self, origin: str, amount: int) -> None:
-        """Put *amount* back, never above the capacity."""
+        """Return tokens to an origin, up to its capacity.
+
+        Args:
+            origin: The origin of the request.
+            amount: The number of tokens to return.
+        """
         missing = self._missing.get(origin)
         if missing is None:
             return
@@ -98,7 +128,7 @@ class RetryBudget:
             del self._missing[origin]
 
 
-_MOST_ORIGINS = 1000  # of one client: redirects could otherwise make a server grow our memory
+_MOST_ORIGINS = 1000  # per client: redirects must not let a server exhaust memory
 
 
 def _default_waits() -> Generator[Any, Any, None]:
@@ -108,44 +138,65 @@ def _default_waits() -> Generator[Any, Any, None]:
 
 
 def _full_jitter() -> Callable[[float], float]:
-    # Here, with the first policy: importing this package should not pay for all that backoff brings along.
+    # Imported with the first policy: importing this package should not pay for the imports of backoff.
     import backoff
 
     return backoff.full_jitter
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What is tried again, how often and after what wait; immutable.
+    """Which outcomes are retried, how often, and after which wait; immutable.
 
-    Raises `InvalidRequestError` for a number out of range and `TypeError` for what is no number.
+    Args:
+        max_retries: The maximum number of attempts after the first, 2 by default.
+        statuses: The statuses that are retried if the request is safe to repeat: by default 408, 409, 425,
+            429 and all 5XX but 501 and 505.
+        wait: A function that returns a wait generator of the ``backoff`` package, in seconds:
+            ``backoff.expo`` from 0.5 s by default. Its first value, None, is dropped.
+        jitter: A function that randomises each wait; full jitter by default, uniform in 0 to the wait, so
+            that clients do not retry in lockstep.
+        max_wait: The longest wait of *wait* and *jitter*, 8 seconds by default.
+        max_retry_after: The longest wait that a server, a middleware or *verdict* may ask for, 60 seconds by
+            default. A longer one ends the call.
+        budget: The retry budget. If omitted, the client's own, shared by all its calls; None removes the
+            limit.
+        retry_unsafe: Whether to retry requests that are not safe to repeat, such as a POST without an
+            idempotency key: False (the default), True, or the statuses after which to do so.
+        verdict: An async function of (request, outcome) that decides before the table: None (use the
+            table), True, False, or the seconds to wait. The deadline, the budget, *max_retries* and the
+            replayability of the body still apply.
+
+    Raises:
+        InvalidRequestError: A number is out of range.
+        TypeError: An argument has the wrong type.
     """
 
     max_retries: int = 2
-    """Attempts beyond the first: 2, as the SDKs of this kind have it."""
+    """The maximum number of attempts after the first."""
 
     statuses: Collection[int] = RETRIED_STATUSES
-    """Statuses that are tried again when doing it twice is as good as once."""
+    """The statuses that are retried if the request is safe to repeat."""
 
     wait: Waits = _default_waits
-    """Makes the waits, in seconds: `backoff.expo` from 0.5 s. Its first value (None) is dropped."""
+    """Returns the generator of waits, in seconds; its first value, None, is dropped."""
 
     jitter: Callable[[float], float] = msgspec.field(default_factory=_full_jitter)
-    """What becomes of each wait: anything from 0 to it, so that clients that failed together part."""
+    """Randomises each wait; full jitter by default, so that clients do not retry in lockstep."""
 
     max_wait: float = 8.0
-    """No wait of our own making is longer, in seconds."""
+    """The longest wait of ``wait`` and ``jitter``, in seconds."""
 
     max_retry_after: float = 60.0
-    """Seconds; a longer wait that a server, a middleware or the verdict asks for ends the call at once."""
+    """The longest wait, in seconds, that others may ask for; a longer one ends the call."""
 
     budget: RetryBudget | None | msgspec.UnsetType = msgspec.UNSET
-    """Left out: the client's own, shared by all its calls. None: no bound."""
+    """The retry budget. If omitted, the client's own, shared by all its calls; None removes the limit."""
 
     retry_unsafe: bool | Collection[int] = False
-    """Whether POST and PATCH without a key may be done twice: False, True, or after these statuses."""
+    """Whether to retry requests that are not safe to repeat: False, True, or after these statuses."""
 
     verdict: Verdict | None = None
-    """Has the first word on every outcome; deadline, budget, number and replay bound it all the same."""
+    """Decides before the table. Deadline, budget, max_retries and replayability still apply."""
 
     def __post_init__(self) -> None:
         check_whole("max_retries", self.max_retries, hint="0 switches retries off")
@@ -162,24 +213,37 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 msgspec.structs.force_setattr(self, name, check_statuses(name, value))
 
     def allows_unsafe(self, status: int | None) -> bool:
-        """Whether what may not be done twice is tried again all the same; *status* None: no answer came."""
+        """Return whether a request that is not safe to repeat may be retried.
+
+        Args:
+            status: The status of the response, or None if no response arrived.
+
+        Returns:
+            ``retry_unsafe``, or whether it includes *status*.
+        """
         if isinstance(self.retry_unsafe, bool):
             return self.retry_unsafe
         return status in self.retry_unsafe
 
 
 _MEANT_AS_WAIT = (
-    "; give backoff.expo itself, which is called for each call, or functools.partial(backoff.expo, factor=2)"
+    "; give backoff.expo itself, which is called once per call, or functools.partial(backoff.expo, factor=2)"
 )
 
 
 class RetryMiddleware:
-    """Tries a failed attempt again, as its `RetryPolicy` or that of the call says.
+    """Retries a failed attempt, according to its `RetryPolicy` or that of the call.
 
-    Every attempt gets its own copy of the request, with ``attempt`` counted on. A response that is
-    dropped is closed before the wait. When no retry is left, or the wait would pass the deadline or
-    ``max_retry_after``, the last response or error goes up as it is. *sleep* is what waits; left out
-    it is the client's ``_sleep_for_retry``.
+    Every attempt receives its own copy of the request, with its number in ``attempt``. A discarded
+    response is closed before the wait. If no retry is left, or the wait would exceed the deadline or
+    ``max_retry_after``, the last response is returned or the last error raised.
+
+    Args:
+        policy: The policy of calls that give none; ``RetryPolicy()`` by default.
+        sleep: An async function that waits some seconds; the client's ``_sleep_for_retry`` by default.
+
+    Raises:
+        TypeError: *policy* is not a `RetryPolicy`, or *sleep* is not callable.
     """
 
     def __init__(
@@ -194,22 +258,22 @@ class RetryMiddleware:
             raise TypeError(f"sleep must be an async function of seconds, not {type(sleep).__name__}")
         self.policy: RetryPolicy = policy or RetryPolicy()
         self._sleep = sleep
-        # A policy of a call that brings no budget draws on this one, so that no call escapes it.
+        # A policy of a call without a budget uses this one, so that every call is limited.
         self.budget: RetryBudget | None = (
             RetryBudget() if self.policy.budget is msgspec.UNSET else self.policy.budget
         )
-        """The budget that all calls share; ``budget.tokens(origin)`` is what is left. None without one."""
+        """The budget that all calls share, or None; ``budget.tokens(origin)`` returns the tokens left."""
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
-        """Handle *request*, as often as it takes and the policy allows."""
+        """Handle *request*, and retry it while the policy allows."""
         return await self._join(handler)(request)
 
     def stats(self) -> dict[str, dict[str, int]]:
-        """Return the retry tokens that are left, for each origin that lacks some."""
+        """Return the retry tokens that are left, for each origin with missing tokens."""
         return {} if self.budget is None else self.budget.stats()
 
     def _join(self, handler: Handler) -> Handler:
-        """The handler that this makes of *handler*."""
+        """Return *handler* wrapped in this middleware."""
 
         async def retrying(request: APIRequest) -> AsyncAPIResponse[Any]:
             policy = request.settings.retry or self.policy
@@ -239,7 +303,7 @@ class RetryMiddleware:
         return retrying
 
     async def _goes_on(self, retries: _Retries, outcome: Outcome) -> bool:
-        """Whether there is another attempt after *outcome*; if so, the wait before it is over."""
+        """Return whether another attempt follows *outcome*, after the wait before it."""
         try:
             wait = await retries.next_wait(outcome)
         except BaseException:
@@ -256,7 +320,7 @@ class RetryMiddleware:
 
 
 def _is_outcome(error: Exception) -> bool:
-    """Whether *error* is how an attempt ended, and no bug or failure of somebody else's."""
+    """Return whether *error* is the outcome of an attempt, rather than a bug or an unrelated failure."""
     return isinstance(error, APIError | RetryableError) or _asks_for_retry(error) is not None
 
 
@@ -271,12 +335,12 @@ class _Retries:
         self.budget = budget
         self.paid = 0
         self.failed = True
-        self.asked: float | None = None  # seconds that the verdict named for the last outcome
+        self.asked: float | None = None  # seconds that the verdict asked for after the last outcome
         self.waits = policy.wait()
         next(self.waits)  # the first value of backoff's generators is None
 
     async def next_wait(self, outcome: Outcome) -> float | None:
-        """Seconds to wait before the next attempt; None when there is to be none."""
+        """Return the seconds to wait before the next attempt, or None if the call ends."""
         answer = await self._verdict(outcome)
         self.asked = None if answer is None or isinstance(answer, bool) else float(answer)
         if answer is None:
@@ -285,7 +349,7 @@ class _Retries:
         if not self.failed or self.request.attempt >= self.limit:
             return None
         if not self.request.can_be_sent:
-            _note(outcome, "Not tried again: the body can be sent only once, and had begun to leave")
+            _note(outcome, "Not tried again: the body can be sent only once, and sending it had begun")
             return None
         wait = self._seconds(outcome)
         if wait is None:
@@ -297,8 +361,8 @@ class _Retries:
         return wait if self._pay(outcome) else None
 
     def end(self, outcome: Outcome) -> AsyncAPIResponse[Any]:
-        """Give or raise what the call ends with."""
-        end = _what_goes_up(outcome)
+        """Return or raise the final outcome of the call."""
+        end = _final_outcome(outcome)
         wait = self._asked_wait(outcome)
         if wait is not None and isinstance(end, APIError | RetryableError | AsyncAPIResponse):
             end.retry_after = wait
@@ -311,7 +375,7 @@ class _Retries:
         try:
             raise end
         finally:
-            del end, outcome  # the frame that an error was raised in must not hold it
+            del end, outcome  # the traceback holds this frame, so it must not refer to the error
 
     async def _verdict(self, outcome: Outcome) -> bool | float | None:
         if self.policy.verdict is None or _is_final(outcome):
@@ -324,7 +388,9 @@ class _Retries:
             return answer
         seconds = _usable(answer)
         if seconds is None:
-            raise TypeError(f"A retry verdict is None, True, False or seconds of 0 or more, not {answer!r}")
+            raise TypeError(
+                f"A retry verdict must be None, True, False or seconds of 0 or more, not {answer!r}"
+            )
         return seconds
 
     def _seconds(self, outcome: Outcome) -> float | None:
@@ -337,17 +403,17 @@ class _Retries:
             )
             return None
         if self.asked is not None:
-            return self.asked  # 0 too: a verdict that says 0 means now
+            return self.asked  # also 0: from a verdict, 0 means immediately
         own = next(self.waits, None)
         if own is None:
             return None
-        # A server's 0 leaves the wait to the policy: it would only bring everybody back at once.
+        # After a server's 0 the policy decides, or all clients would return at the same moment.
         return asked or max(
             0.0, min(self.policy.jitter(min(own, self.policy.max_wait)), self.policy.max_wait)
         )
 
     def _asked_wait(self, outcome: Outcome) -> float | None:
-        """Seconds that the verdict, a middleware or the server asks to wait, in this order."""
+        """Return the seconds that the verdict, a middleware or the server asks for, in this order."""
         return _hint(outcome) if self.asked is None else self.asked
 
     def _pay(self, outcome: Outcome) -> bool:
@@ -362,22 +428,22 @@ class _Retries:
 
 
 def _is_retryable(request: APIRequest, outcome: Outcome, policy: RetryPolicy) -> bool:
-    """The table: what is tried again, when no verdict says otherwise."""
+    """Return whether *outcome* is retried when no verdict decides: the table."""
     if not isinstance(outcome, AsyncAPIResponse):
         return _is_retryable_error(request, outcome, policy)
     status = outcome.status
     if status < 400:
         return False
-    wish = outcome.headers.get("x-should-retry", "").strip().lower()
-    if wish in {"true", "false"}:
-        return wish == "true"
-    # A status that there is not is treated like a 5XX (RFC 9110 §15).
+    advice = outcome.headers.get("x-should-retry", "").strip().lower()
+    if advice in {"true", "false"}:
+        return advice == "true"
+    # A status outside the valid range is treated like a 5XX (RFC 9110 §15).
     if (status if status < 600 else 500) not in policy.statuses:
         return False
     if _is_throttled(outcome):
-        return True  # refused before it was acted on, whatever the method
+        return True  # rejected before any effect, whatever the method
     if status == 409:
-        return request.idempotency_key is not None  # the twin of this request is still being worked on
+        return request.idempotency_key is not None  # an earlier copy of this request is still being processed
     return request.is_idempotent or policy.allows_unsafe(status)
 
 
@@ -396,14 +462,15 @@ def _is_final(outcome: Outcome) -> bool:
 
 
 def _is_throttled(outcome: Outcome) -> bool:
-    """Whether *outcome*, or what it was raised from, is a 429, or a 503 that says when to come back."""
+    """Return whether *outcome*, or one of its causes, is a 429, or a 503 with ``Retry-After``."""
     return any(
-        told.status == 429 or (told.status == 503 and told.retry_after is not None) for told in _told(outcome)
+        answer.status == 429 or (answer.status == 503 and answer.retry_after is not None)
+        for answer in _server_answers(outcome)
     )
 
 
-def _told(outcome: Outcome) -> Iterator[AsyncAPIResponse[Any] | APIStatusError]:
-    """What a server said, in *outcome* or in what it was raised from."""
+def _server_answers(outcome: Outcome) -> Iterator[AsyncAPIResponse[Any] | APIStatusError]:
+    """Yield the responses and status errors of a server, in *outcome* or its causes."""
     if isinstance(outcome, AsyncAPIResponse):
         yield outcome
         return
@@ -415,16 +482,16 @@ def _told(outcome: Outcome) -> Iterator[AsyncAPIResponse[Any] | APIStatusError]:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """*error*, and what it was raised from, and so on."""
+    """Yield *error*, its cause, the cause of that, and so on."""
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:  # ``raise error from error`` makes a ring
+    while error is not None and id(error) not in seen:  # ``raise error from error`` creates a cycle
         yield error
         seen.add(id(error))
         error = error.__cause__
 
 
 def _asks_for_retry(error: BaseException) -> RetryableError | None:
-    """The `RetryableError` that *error* is, or was raised from."""
+    """Return the first `RetryableError` among *error* and its causes."""
     return next((cause for cause in _causes(error) if isinstance(cause, RetryableError)), None)
 
 
@@ -435,8 +502,8 @@ def _response_of(outcome: Outcome) -> AsyncAPIResponse[Any] | None:
     return None if asking is None else asking.response
 
 
-def _what_goes_up(outcome: Outcome) -> Outcome:
-    """What the call ends with, when *outcome* is not tried again."""
+def _final_outcome(outcome: Outcome) -> Outcome:
+    """Return the outcome of the call if *outcome* is not retried."""
     if isinstance(outcome, RetryableError):
         if outcome.response is not None:
             return outcome.response
@@ -446,13 +513,13 @@ def _what_goes_up(outcome: Outcome) -> Outcome:
 
 
 def _hint(outcome: Outcome) -> float | None:
-    """Seconds that the server, or a middleware, asks to wait; None for none, and for nonsense."""
+    """Return the seconds that a middleware or the server asks for; None if absent or not usable."""
     asking = None if isinstance(outcome, AsyncAPIResponse) else _asks_for_retry(outcome)
     if asking is not None and asking.retry_after is not None:
         return _usable(asking.retry_after)
     if isinstance(outcome, APIError) and outcome.retry_after is not None:
         return _usable(outcome.retry_after)
-    return next((told.retry_after for told in _told(outcome)), None)
+    return next((answer.retry_after for answer in _server_answers(outcome)), None)
 
 
 def _asker(outcome: Outcome) -> str:
@@ -461,7 +528,7 @@ def _asker(outcome: Outcome) -> str:
 
 
 def _usable(seconds: object) -> float | None:
-    """*seconds* as a float, if it is a finite number of 0 or more."""
+    """Return *seconds* as a float if it is a finite number of 0 or more, else None."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return None
     try:
@@ -478,7 +545,7 @@ async def _close(outcome: Outcome) -> None:
 
 
 def _note(outcome: Outcome, text: str) -> None:
-    end = _what_goes_up(outcome)
+    end = _final_outcome(outcome)
     if isinstance(end, AsyncAPIResponse):
         end.notes += (text,)
     else:

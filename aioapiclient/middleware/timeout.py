@@ -12,19 +12,21 @@ __all__ = ["DeadlineMiddleware", "TimeoutMiddleware"]
 
 
 class DeadlineMiddleware:
-    """Ends a call after ``timeout.total`` seconds: attempts, waits, redirects and the body included.
+    """Ends a call after ``timeout.total`` seconds, including attempts, waits, redirects and the body.
 
-    Raises `APITimeoutError` with ``phase="total"``, which is never retried. On a stream a total that
-    the call itself asked for goes on until the response is closed; the client's ends at the head. A
-    deadline that the request brings along is kept if it is the earlier one.
+    On a stream, a total given with the call lasts until the response is closed; the client's own total
+    ends when the head arrives. An earlier ``request.deadline`` is kept.
+
+    Raises:
+        APITimeoutError: The time is up; ``phase`` is ``"total"``. It is never retried.
     """
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
-        """Handle *request* within its total."""
+        """Handle *request* within its total time."""
         return await self._join(handler)(request)
 
     def _join(self, handler: Handler) -> Handler:
-        """The handler that this makes of *handler*."""
+        """Return *handler* wrapped in this middleware."""
 
         async def within_total(request: APIRequest) -> AsyncAPIResponse[Any]:
             seconds, brought = request.limit("total"), request.deadline
@@ -41,7 +43,7 @@ class DeadlineMiddleware:
                     deadline = request.deadline = limit.deadline
                     response = await handler(request)
                 return _go_on(response, brought, deadline, timed_out) if stream else response
-            # The client's own scope is around the call anyway: one serves both, for half the price.
+            # The client's scope surrounds the call anyway: sharing it halves the cost.
             deadline = request.deadline = scope.expire_after(seconds, timed_out)
             try:
                 response = await handler(request)
@@ -61,10 +63,10 @@ def _go_on(
     deadline: float | None,
     timed_out: Callable[[], Exception],
 ) -> AsyncAPIResponse[Any]:
-    """Let the stream of *response* live to its deadline: *brought*, where the total was for the head only."""
+    """Limit the stream of *response*: to *brought* if the total covered the head only, else to *deadline*."""
     made: Any = response
     if not isinstance(made, AsyncAPIResponse):
-        return response  # the client says whose mistake that is
+        return response  # the chain reports the middleware at fault
     if response.request.settings.total_ends_at_head:
         response.request.deadline = deadline = brought
     if deadline is not None:
@@ -77,11 +79,13 @@ def _shorter(one: float | None, other: float | None) -> float | None:
 
 
 class TimeoutMiddleware:
-    """Ends one attempt after ``timeout.attempt`` seconds, body included; on a stream it ends at the head.
+    """Ends one attempt after ``timeout.attempt`` seconds, including the body; on a stream, until the head.
 
-    Raises `APITimeoutError` with ``phase="attempt"``, which is retried like any lost answer. What is
-    left of the deadline is the limit when it is less, and then the phase is ``total``; after the
-    deadline no attempt starts.
+    If less time is left before the deadline, that is the limit. After the deadline no attempt starts.
+
+    Raises:
+        APITimeoutError: The time is up; ``phase`` is ``"attempt"``, which is retried like any missing
+            response, or ``"total"`` if the deadline was the limit.
     """
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
@@ -89,12 +93,12 @@ class TimeoutMiddleware:
         return await self._join(handler)(request)
 
     def _join(self, handler: Handler) -> Handler:
-        """The handler that this makes of *handler*; without a limit there is nothing in between."""
+        """Return *handler* wrapped in this middleware, which adds no coroutine without a limit."""
 
         def within_attempt(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
             deadline = request.deadline
             if deadline is not None and asyncio.get_running_loop().time() >= deadline:
-                # Nobody was ended yet, for the loop did not come to it; but what is sent now may be done.
+                # The loop has not run the timer yet; a request sent now might still be executed.
                 raise request.timed_out("total", request.limit("total") or 0)()
             if request.timeout.attempt is None:
                 return handler(request)

@@ -125,7 +125,7 @@ def _framed(name: str, value: str) -> Fault:
         await call(content=b"hello", headers={name: value})
         return f"the server took {place.server.requests[0].body.decode()!r}"
 
-    refused = raises(InvalidRequestError, "is not for a caller to set", requests=0, connections=0)
+    refused = raises(InvalidRequestError, "cannot be set by a caller", requests=0, connections=0)
     return Fault(
         112, f"{name}: {value} from the caller, for 5 bytes", raw(respond(ok())), {"POST": refused}, act=act
     )

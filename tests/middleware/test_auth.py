@@ -529,7 +529,7 @@ async def test_a_refused_upload_renews_for_the_calls_that_follow(max_retries: in
                 await api.post("/upload", content=pieces())
             await api.post("/upload", content=pieces())
             await api.post("/upload", content=pieces())
-    assert any("the calls that follow use that credential" in note for note in caught.value.__notes__)
+    assert any("later calls use the new credential" in note for note in caught.value.__notes__)
     assert seen == ["token-1", "token-1", "token-2", "token-2"]
     assert provider.asked == 2
 

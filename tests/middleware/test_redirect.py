@@ -457,7 +457,8 @@ async def test_a_changed_method_is_told(status: int, method: str, becomes: str) 
         with pytest.raises(APIStatusError) as caught:
             await api.request(method, "/orders")
     text = notes(caught.value)
-    assert f"A redirect (status {status}) of {method} {BASE}/orders made a {becomes} of the {method}" in text
+    note = f"A redirect (status {status}) of {method} {BASE}/orders turned the {method} into a {becomes}"
+    assert note in text
     assert "change base_url or the path" in text
 
 
@@ -467,7 +468,7 @@ async def test_the_redirect_that_changed_the_method_is_the_one_that_is_told() ->
     async with Client(BASE, transport=script) as api:
         with pytest.raises(APIStatusError) as caught:
             await api.post("/orders", json={"a": 1})
-    assert f"A redirect (status 302) of POST {BASE}/a made a GET of the POST" in notes(caught.value)
+    assert f"A redirect (status 302) of POST {BASE}/a turned the POST into a GET" in notes(caught.value)
 
 
 @pytest.mark.parametrize(("status", "method"), [(307, "POST"), (308, "PUT"), (301, "GET"), (303, "HEAD")])
