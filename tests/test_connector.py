@@ -785,7 +785,7 @@ async def test_subclass_of_a_connector() -> None:
 async def test_factory_that_makes_no_connector() -> None:
     """What a factory makes must be a connector."""
     transport = AiohttpTransport(connector=lambda: "connector")  # type: ignore[arg-type,return-value]
-    with pytest.raises(TypeError, match="connector made a str"):
+    with pytest.raises(TypeError, match="connector must return an aiohttp connector, not a str"):
         await fetch(transport, "http://127.0.0.1")
 
 

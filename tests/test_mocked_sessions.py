@@ -256,5 +256,5 @@ async def test_a_mock_without_bytes() -> None:
     """A mock whose body is a mock again says so."""
     answer = AsyncMock(status=200, headers={})
     async with Mocker(answer).client() as client:
-        with pytest.raises(TypeError, match=r"read\(\) of the mocked response gave a .*Mock, not bytes"):
+        with pytest.raises(TypeError, match=r"read\(\) of the mocked response returned a .*Mock, not bytes"):
             await client.get("/x")

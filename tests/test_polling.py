@@ -887,7 +887,12 @@ def answer(status: int = 200, method: str = "GET", **headers: str) -> AsyncAPIRe
     ("response", "body", "rules", "step"),
     [
         (answer(202, "POST", Location="/a"), None, RULES, Ask(URL(f"{ORIGIN}/a"))),
-        (answer(202, "POST", Location="/a", Retry_After="3"), None, RULES, Ask(URL(f"{ORIGIN}/a"), wish=3.0)),
+        (
+            answer(202, "POST", Location="/a", Retry_After="3"),
+            None,
+            RULES,
+            Ask(URL(f"{ORIGIN}/a"), retry_after=3.0),
+        ),
         (
             answer(200, "POST", Location="/a", Operation_Location="/b"),
             {"status": "failed"},
@@ -917,7 +922,7 @@ WATCH = Ask("/watch", is_monitor=True)
     ("response", "body", "asked", "step"),
     [
         (answer(202), None, HERE, HERE),
-        (answer(202, Retry_After="3"), None, HERE, HERE._replace(wish=3.0)),
+        (answer(202, Retry_After="3"), None, HERE, HERE._replace(retry_after=3.0)),
         (answer(202, Location="/a"), None, HERE, Ask(URL(f"{ORIGIN}/a"))),
         (answer(202, Operation_Location="/a"), None, HERE, Ask(URL(f"{ORIGIN}/a"))),
         (answer(200, Location="/a"), {"status": "new"}, WATCH, WATCH._replace(final=URL(f"{ORIGIN}/a"))),

@@ -137,7 +137,7 @@ async def test_refused_connector() -> None:
 async def test_session_alone(besides: dict[str, Any]) -> None:
     """A session has its own of what belongs to a session: it is not taken besides."""
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(TypeError, match="give none besides"):
+        with pytest.raises(TypeError, match="omit these arguments"):
             AiohttpTransport(session=session, **besides)
 
 

@@ -1,6 +1,6 @@
-"""The wire: one aiohttp request and its response. Only the modules of this folder import aiohttp to send.
+"""The wire: one aiohttp request and its response. Only the modules in this folder send with aiohttp.
 
-`transport` is the innermost handler, `connector` keeps the pool, `request_body` and `response_body` watch
-what goes and comes, `decompression` bounds it, `errors` maps what aiohttp raises, `proxies` reads the
-environment.
+`transport` is the innermost handler, `connector` manages the pool, `request_body` and `response_body` carry
+and check the bodies, `decompression` limits the memory of decompressing, `errors` maps the exceptions of
+aiohttp, and `proxies` reads the environment.
 """

@@ -1,17 +1,18 @@
-"""The pool of connections: aiohttp's, with what it lacks.
+"""The pool of connections: the pool of aiohttp, with corrections.
 
-All that is known here of aiohttp's insides is laid over a connector by `mend`, a user's own too: a
-class over its class, and a protocol of ours for the connections it makes. Each hook into what aiohttp
-does not document is named where it is used, and held by a test on every aiohttp of the matrix.
+`mend` applies everything that depends on aiohttp's internals to a connector, also to one of the user: a
+class over its class, and our own protocol for its connections. Each undocumented hook is named where it is
+used, and is covered by a test on every aiohttp version of the matrix.
 
-* A connection is reused only if nothing came on it since its last response, and not in the last
-  second that its server says it will keep it.
-* ``connect`` limits DNS, TCP and TLS together, ``pool`` the wait for a free connection, and the two
-  can be told apart; what fails there is known to be unsent.
-* What follows a whole response in one piece with it is dropped with the connection, not the response.
-* Who reads from a connection that is closed, or broken, is told so, and does not wait for ever.
-* What comes on an idle connection closes it.
-* A server that sends interim responses, headers, trailers or a chunk's frame without end is broken.
+* A connection is reused only if no byte arrived since its last response, and not in the last second of the
+  time for which its server keeps it open.
+* ``connect`` limits DNS, TCP and TLS together, and ``pool`` limits the wait for a free connection. The two
+  can be distinguished, and a request that fails there is known to be unsent.
+* Bytes that follow a complete response in the same piece are discarded with the connection; the response is
+  kept.
+* A reader of a connection that is closed or broken gets an error, and does not wait without end.
+* Bytes that arrive on an idle connection close it.
+* A server that sends endless interim responses, headers, trailers or chunk lines is treated as broken.
 """
 
 from __future__ import annotations
@@ -39,17 +40,17 @@ __all__ = ["LINE", "Limits", "forget_session", "make_connector", "mend"]
 
 _CONNECTIONS: Final = 1000
 _KEEPALIVE: Final = 60  # seconds of silence before TCP asks whether the peer is there
-_MOST_NAMES: Final = 1000  # redirects to names without end are not to fill the memory
+_MOST_NAMES: Final = 1000  # redirects to ever new names must not exhaust memory
 _MOST_INTERIM: Final = 100  # 1xx responses before one final one
-# What may come in pieces without a byte of content: a status line, 128 headers, an empty line.
+# The lines that may arrive without a byte of content: a status line, 128 headers, an empty line.
 _MOST_BARE_LINES: Final = 130
-LINE: Final = 32 << 10  # bytes of one header line: a long CSP or Link is no error
+LINE: Final = 32 << 10  # bytes of one header line: a long CSP or Link header is valid
 
 _IS_PURE_PYTHON: Final = http_parser.HttpResponseParser is http_parser.HttpResponseParserPy
 
-# What servers say of their own patience (RFC 2068 §19.7.1.1): a request that crosses their FIN is lost.
+# How long a server keeps an idle connection (RFC 2068 §19.7.1.1): a request that crosses its FIN fails.
 _KEEP_ALIVE: Final = istr("Keep-Alive")
-_PATIENCE: Final = lazily(r"\btimeout\s*=\s*\"?(\d{1,9})(?!\d)", re.IGNORECASE)
+_IDLE_SECONDS: Final = lazily(r"\btimeout\s*=\s*\"?(\d{1,9})(?!\d)", re.IGNORECASE)
 _MARGIN: Final = 1.0  # seconds
 
 
@@ -64,21 +65,21 @@ class _Protocol(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._interim = 0
-        self._is_answered = False  # whether the head of the final response came
-        self._is_bare = False  # whether a piece brought no head
-        self._bare_lines = 0  # that ended since the last head, or byte or end of content
-        self._open_line = 0  # bytes of the one that has not ended
+        self._is_answered = False  # whether the head of the final response arrived
+        self._is_bare = False  # whether a piece contained no head
+        self._bare_lines = 0  # complete lines since the last head, content byte or end of content
+        self._open_line = 0  # bytes of the incomplete line
         self._good_until: float | None = None
         self._params: dict[str, Any] = {}
         self._is_first = False  # whether the next bytes are the first of a response
-        self._first: bytes | None = None  # these bytes, until a head was found in them
+        self._first: bytes | None = None  # those bytes, until a head is found in them
         self._poll: Callable[[int], list[Any]] | None = None
         self._silent_since: float | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Prepare to look at the socket, once for the life of the connection."""
+        """Prepare to poll the socket, once per connection."""
         super().connection_made(transport)
         sock = transport.get_extra_info("socket")
         if sock is not None and hasattr(select, "poll"):
@@ -87,7 +88,7 @@ class _Protocol(ResponseHandler):
             self._poll = poll.poll
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Leave no timer behind, and no reader who hears of the consequence instead of the reason."""
+        """Cancel the timer, and let the reader see the original error instead of its consequence."""
         body, reason = self._payload, self.exception()
         super().connection_lost(exc)
         self._stop_alarm()
@@ -95,11 +96,10 @@ class _Protocol(ResponseHandler):
             body.set_exception(reason)
 
     def is_connected(self) -> bool:
-        """Whether the connection is open and, if it is idle, fit for the next request: aiohttp asks at reuse.
+        """Return whether the connection is open and, if idle, can be reused: aiohttp calls it before reuse.
 
-        What came since the last response is no answer to the next request, but a stray response or
-        the end of the connection. The loop may not have read it yet, so the socket is asked. Without
-        `select.poll` only what was read is seen.
+        Bytes since the last response are a stray response or the end of the connection. The loop may not
+        have read them yet, so the socket is polled. Without `select.poll` only bytes already read count.
         """
         transport = self.transport
         if transport is None or transport.is_closing():
@@ -110,7 +110,7 @@ class _Protocol(ResponseHandler):
             body = self._payload
             return body is not None and not body.is_eof()
         if _IS_PURE_PYTHON and getattr(self._parser, "_tail", None):
-            return False  # bytes that came with the last response, and are no whole line
+            return False  # bytes after the last response that are not a complete line
         if self._good_until is not None and self._loop.time() >= self._good_until:
             return False
         return self._poll is None or not self._poll(0)
@@ -123,9 +123,9 @@ class _Protocol(ResponseHandler):
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
-        """Take in bytes."""
+        """Process received bytes."""
         if not data:
-            super().data_received(data)  # aiohttp goes on with what it has
+            super().data_received(data)  # aiohttp continues with the bytes it has
         elif self._is_first:
             self._first = data
             self._receive_first(data)
@@ -133,23 +133,23 @@ class _Protocol(ResponseHandler):
             self._receive_more(data)
 
     def _receive_first(self, data: bytes) -> None:
-        """Take in the first bytes of a response; they are remembered for `_rescue` until a head was found."""
+        """Process the first bytes of a response; they are kept for `_rescue` until a head is found."""
         self._is_first = False
         if self._skip_payload and not data.endswith(b"\r\n\r\n"):
-            self.force_close()  # a HEAD is answered by a head; older parsers swallow what follows it
+            self.force_close()  # a response to HEAD is a head; older parsers swallow what follows it
         super().data_received(data)
         if self._first is not None:
             self._first = None
             self._count_bare(data)
 
     def _receive_more(self, data: bytes) -> None:
-        """Take in bytes that go on with a response, unless there is none to go on with."""
-        if self.upgraded:  # it is HTTP no more
+        """Process further bytes of a response, or close the connection if no response is open."""
+        if self.upgraded:  # no longer HTTP
             super().data_received(data)
             return
         body = self._payload
         if self._is_answered and (body is None or body.is_eof()):
-            self.close()  # they answer nobody, and would fill the memory of a connection that nobody reads
+            self.close()  # they belong to no request, and nothing would read them
             return
         if self._skip_payload:
             self.force_close()
@@ -163,14 +163,14 @@ class _Protocol(ResponseHandler):
             self._bare_lines = self._open_line = 0
 
     def resume_reading(self, *args: Any, **options: Any) -> None:
-        """Go on reading, if that was paused: aiohttp 3.14 asks for it at each read of a body."""
+        """Resume reading if it was paused: aiohttp 3.14 calls this at each read of a body."""
         if self._reading_paused or self._decompresses():
             super().resume_reading(*args, **options)
 
     def _count_bare(self, data: bytes) -> None:
-        """Bound what is no content: older parsers count headers and trailers when all have come."""
+        """Limit bytes other than content: older parsers count headers and trailers only at their end."""
         if self._is_answered and self._decompresses():
-            return  # it may be content that has given nothing yet
+            return  # it may be content without output so far
         lines = data.count(b"\n")
         self._bare_lines += lines
         self._open_line = len(data) - data.rindex(b"\n") - 1 if lines else self._open_line + len(data)
@@ -180,13 +180,13 @@ class _Protocol(ResponseHandler):
                 self.transport.close()
 
     def _decompresses(self) -> bool:
-        """Whether aiohttp takes a coding off: for raw responses, and in what a proxy says to a CONNECT."""
+        """Return whether aiohttp decompresses: for raw responses, and for a proxy's response to CONNECT."""
         return bool(self._params.get("auto_decompress", True))
 
     def _rescue(self, data: bytes) -> None:
-        """Parse *data* once more, its head alone first: what is no HTTP may lie behind a whole response.
+        """Parse *data* again, its head first: invalid bytes may follow a complete response.
 
-        Servers do so to a HEAD or with a 204. aiohttp's parser keeps nothing of what it has understood.
+        Some servers send them after a HEAD or a 204. aiohttp's parser discards what it has parsed so far.
         """
         super().set_response_params(**self._params)
         end = data.find(b"\r\n\r\n") + 4
@@ -195,7 +195,7 @@ class _Protocol(ResponseHandler):
             super().data_received(data[end:])
 
     def feed_data(self, data: Any, size: int = 0) -> None:
-        """Take in one parsed response, unless it is one interim response too many."""
+        """Accept one parsed response, unless there were too many interim responses."""
         self._first = None
         self._is_bare = False
         message = data[0]
@@ -208,16 +208,16 @@ class _Protocol(ResponseHandler):
         else:
             self._interim = 0
             self._is_answered = True
-            said = message.headers.get(_KEEP_ALIVE)
-            self._good_until = None if said is None else self._end_of_patience(said)
+            value = message.headers.get(_KEEP_ALIVE)
+            self._good_until = None if value is None else self._end_of_keep_alive(value)
         super().feed_data(data, size)
 
-    def _end_of_patience(self, said: str) -> float | None:
-        patience = _PATIENCE.search(said)
-        return patience and self._loop.time() + int(patience[1]) - _MARGIN
+    def _end_of_keep_alive(self, value: str) -> float | None:
+        seconds = _IDLE_SECONDS.search(value)
+        return seconds and self._loop.time() + int(seconds[1]) - _MARGIN
 
     def set_exception(self, exc: BaseException, *args: Any, **options: Any) -> None:
-        """Note that the connection is broken, and tell who reads the body of what is no HTTP any more."""
+        """Mark the connection as broken; after invalid HTTP the reader of the body gets the error too."""
         first, self._first = self._first, None
         if first is not None and isinstance(exc, http_exceptions.HttpProcessingError):
             self._rescue(first)
@@ -227,12 +227,12 @@ class _Protocol(ResponseHandler):
             self._end_reader(exc)
 
     def close(self) -> None:
-        """Close the connection, and tell who still reads from it: aiohttp would leave them waiting."""
+        """Close the connection, with an error for its reader: aiohttp would leave it waiting."""
         self._end_reader(aiohttp.ClientConnectionError("Connection closed"))
         super().close()
 
     def abort(self) -> None:
-        """Close the connection at once; see `close`."""
+        """Close the connection immediately; see `close`."""
         self._end_reader(aiohttp.ClientConnectionError("Connection closed"))
         super().abort()
 
@@ -241,8 +241,8 @@ class _Protocol(ResponseHandler):
         if body is not None and not body.is_eof() and body.exception() is None:
             body.set_exception(error)
 
-    # The read timeout. aiohttp makes one timer when a request was sent, and another whenever bytes come in.
-    # Here one timer stays for all: it looks, when it fires, how long the silence has lasted.
+    # The read timeout. aiohttp starts one timer per request, and another whenever bytes arrive. Here one
+    # timer serves all: when it fires, it checks how long the silence has lasted.
 
     def _reschedule_timeout(self) -> None:
         seconds = self._read_timeout
@@ -259,16 +259,16 @@ class _Protocol(ResponseHandler):
     def _set_alarm(self, when: float) -> None:
         self._stop_alarm()
         if self.transport is None:
-            return  # aiohttp 3.14.0 asks for it when the last bytes are read, too
+            return  # aiohttp 3.14.0 also calls this when the last bytes are read
         self._alarm_at = when
-        self._alarm = self._loop.call_at(when, self._look_at_silence)
+        self._alarm = self._loop.call_at(when, self._check_silence)
 
     def _stop_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
 
-    def _look_at_silence(self) -> None:
+    def _check_silence(self) -> None:
         self._alarm = None
         since, seconds = self._silent_since, self._read_timeout
         if since is None or not seconds:
@@ -280,13 +280,13 @@ class _Protocol(ResponseHandler):
 
 
 class Limits(aiohttp.ClientTimeout):
-    """aiohttp's limits of one request, and the one that it has no name for."""
+    """aiohttp's limits of one request, plus ``pool``."""
 
     pool: float | None = None
 
 
 class _Traces(list[Any]):
-    """aiohttp's list of traces: it is all that a wait for a connection is given, so it carries the limit."""
+    """aiohttp's list of traces. It carries the limit, as aiohttp passes nothing else to the wait."""
 
     pool: float | None = None
 
@@ -298,14 +298,14 @@ else:
 
 
 class _Connector(_Base):
-    """What `mend` lays over the class of a connector.
+    """The class that `mend` lays over the class of a connector.
 
     Hooks: `connect`, `_create_connection`, `_wait_for_available_connection`, `_release_waiter`,
     `_cached_hosts`.
     """
 
     def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
-        # An aiohttp middleware may make a request of its own, with limits that know nothing of ours.
+        # An aiohttp middleware may send its own request, without our limits.
         pool = getattr(timeout, "pool", None)
         if pool is not None:
             traces = _Traces(traces)
@@ -317,7 +317,7 @@ class _Connector(_Base):
             async with asyncio.timeout(getattr(traces, "pool", None)):
                 await super()._wait_for_available_connection(key, traces)
         except BaseException as error:
-            # The connection may have been given to this waiter in the moment it left: wake another.
+            # The connection may have been assigned to this waiter as it left: wake another one.
             self._release_waiter()
             if isinstance(error, TimeoutError):
                 raise PoolTimeout from None
@@ -335,7 +335,7 @@ class _Connector(_Base):
             raise GaveUp from error
 
     def _bound_names(self) -> None:
-        """Forget the addresses of all names once there are too many: aiohttp 3.12 forgets none."""
+        """Clear the DNS cache once it has too many names: aiohttp 3.12 never does."""
         names = getattr(getattr(self, "_cached_hosts", None), "_addrs_rr", ())
         if len(names) > _MOST_NAMES:
             connector: Any = self
@@ -348,7 +348,7 @@ def _mended_class(kind: Any) -> type[aiohttp.BaseConnector]:
 
 
 def mend(connector: Any) -> None:
-    """Lay `_Connector` over the class of *connector*, and let it make our `_Protocol`.
+    """Lay `_Connector` over the class of *connector*, and let it create our `_Protocol`.
 
     Hooks: `_factory`, `_loop`.
     """
@@ -359,12 +359,12 @@ def mend(connector: Any) -> None:
 
 
 def make_connector(ssl: Any) -> aiohttp.BaseConnector:
-    """A connector that probes silent connections, not yet mended."""
+    """Return a connector that probes silent connections; not yet mended."""
     return aiohttp.TCPConnector(ssl=ssl, limit=_CONNECTIONS, limit_per_host=0, socket_factory=_probed_socket)
 
 
 def _probed_socket(address: Any) -> socket.socket:
-    """Make a socket that asks a silent peer whether it is still there."""
+    """Return a socket that probes a silent peer with TCP keep-alive."""
     family, kind, protocol, *_ = address
     sock = socket.socket(family, kind, protocol)
     for level, option, value in _PROBES:
@@ -385,23 +385,23 @@ _PROBES: Final = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
 ]
 
 
-# --- what the pool tells
+# --- statistics
 
 
 class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
     """The connections of a transport."""
 
     acquired: int
-    """Connections that a request uses."""
+    """Connections in use."""
 
     idle: int
-    """Connections that are open and wait for the next request."""
+    """Open connections that wait for the next request."""
 
     waiting: int
     """Requests that wait for a free connection."""
 
     limit: int
-    """The most connections at a time; 0 is no limit."""
+    """The maximum number of connections; 0 means unlimited."""
 
 
 def pool_stats(connector: Any) -> PoolStats | None:
@@ -424,13 +424,13 @@ def pool_stats(connector: Any) -> PoolStats | None:
 
 
 def forget_session(session: aiohttp.ClientSession) -> None:
-    """Close the sockets of a session whose loop has ended, which it cannot do itself any more.
+    """Close the sockets of a session whose loop has ended: the session can no longer close them.
 
     Hooks: the connector's `_conns` and `_acquired`; asyncio's transports' `_sock` and `_ssl_protocol`.
     """
     connector: Any = session.connector
     transports = list(_transports_of(connector))
-    # With the loop gone there is nothing to wait for: the coroutine ends at its first step.
+    # Without a loop there is nothing to wait for: the coroutine ends at its first step.
     closing = session.close()
     with suppress(StopIteration, RuntimeError):
         closing.send(None)
@@ -455,11 +455,11 @@ def _close_transport(transport: Any) -> None:
     tls = getattr(transport, "_ssl_protocol", None)
     inner: Any = transport if tls is None else getattr(tls, "_transport", None)
     if transport is not None:
-        # It notes that it is closed, and fails to tell the loop.
+        # It marks itself closed, then fails to notify the loop.
         with suppress(RuntimeError):
             transport.abort()
     sock = getattr(inner, "_sock", None)
-    # A loop of another make, such as uvloop's, has closed its sockets itself when it ended.
+    # Other loops, such as uvloop's, have closed their sockets already.
     if sock is not None:
         sock.close()
         inner._sock = None

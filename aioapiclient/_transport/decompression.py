@@ -1,8 +1,8 @@
 """Content codings (RFC 9110 §8.4): bytes in, decompressed bytes out in bounded steps, and no I/O.
 
-A decoder is fed what arrives. Each step gives about as many bytes as it is asked for, so that a few
-kilobytes which unfold to gigabytes cost no more memory than one step; and at the end it says whether
-the data was whole, which zlib alone does not.
+A decoder takes bytes as they arrive. Each step returns at most about as many bytes as requested, so that a
+few kilobytes that expand to gigabytes cost only the memory of one step. At the end it reports whether the
+data was complete, which zlib alone does not.
 """
 
 from __future__ import annotations
@@ -16,35 +16,36 @@ from aioapiclient._codecs.content_type import codings_of
 
 __all__ = ["ACCEPT_ENCODING", "CodingError", "Decoder", "TruncatedError", "decoder_for"]
 
-# zlib copies what it did not take of its input, so a body of a thousand small members, given as a whole,
-# would be copied a thousand times.
+# zlib copies its unused input, so a body of a thousand small members in one piece would be copied a
+# thousand times.
 _SLICE: Final = 16 << 10
-_STEPS: Final = 256  # slices, or members, before others have their turn
+_STEPS: Final = 256  # slices, or members, before other tasks run
 
 
 class CodingError(Exception):
-    """The content cannot be decoded: an unknown coding, or data that is not what its label says."""
+    """The content cannot be decoded: the coding is unknown, or the data does not match it."""
 
 
 class TruncatedError(Exception):
-    """The compressed data ended before its end."""
+    """The compressed data ended early."""
 
 
 class Decoder(Protocol):
-    """Takes one coding off a body, step by step."""
+    """Decodes one content coding of a body, step by step."""
 
     pending: bool
-    """Whether more output waits, to be had without new input."""
+    """Whether more output is available without new input."""
 
     def decode(self, data: bytes, most: int) -> bytes:
-        """Take *data* in, which is empty while output is pending; give about *most* bytes at most.
+        """Return up to about *most* decoded bytes; *data* is empty while output is pending.
 
-        Raises `CodingError` for data that is not of this coding.
+        Raises:
+            CodingError: The data does not match the coding.
         """
         ...
 
     def finish(self) -> None:
-        """Raise `TruncatedError` unless the data was whole; no data at all is an empty body, and whole."""
+        """Raise `TruncatedError` unless the data was complete; no data at all is an empty body."""
         ...
 
 
@@ -57,7 +58,7 @@ class _Zlib:
         self._name = name
         self._stream: Any = None
         self._rest = memoryview(b"")
-        self._held = False  # whether zlib holds output back that it has no room for
+        self._held = False  # whether zlib holds back output that exceeded the limit
         self._whole = True
         self.pending = False
 
@@ -90,15 +91,15 @@ class _Zlib:
             raise CodingError(f"the body is not valid {self._name}") from None
         left = stream.unused_data if stream.eof else stream.unconsumed_tail
         self._rest = self._rest[len(piece) - len(left) :]
-        # Input that was all taken in may still have output to give, held back by the bound.
+        # Input that was fully consumed may still have output, held back by the limit.
         self._held = not stream.eof and len(output) == most
         if stream.eof:
             self._end_member()
         return output
 
     def _begin(self, data: memoryview) -> bool:
-        # 16 more than the window makes zlib expect gzip. A deflate is known by its first two bytes: the
-        # RFC's lies in a zlib envelope, where they check each other; old servers leave the envelope out.
+        # 16 more than the window makes zlib expect gzip. The first two bytes tell the kinds of deflate
+        # apart: by the RFC it has a zlib envelope, where they check each other; old servers omit it.
         if self._name == "gzip":
             window = 31
         elif len(data) < 2:
@@ -122,7 +123,7 @@ class _Zlib:
 
 
 class _Brotli:
-    """br (RFC 7932), by a brotli that can be bounded."""
+    """br (RFC 7932), by a brotli whose output can be limited."""
 
     __slots__ = ("_started", "_stream", "pending")
 
@@ -139,7 +140,7 @@ class _Brotli:
             output: bytes = self._stream.process(data, output_buffer_limit=most)
         except _brotli.error:
             raise CodingError("the body is not valid br") from None
-        # Input that was all taken in may still have output to give, held back by the bound.
+        # Input that was fully consumed may still have output, held back by the limit.
         full = len(output) >= most or not self._stream.can_accept_more_data()
         self.pending = full and not self._stream.is_finished()
         return output
@@ -150,7 +151,7 @@ class _Brotli:
 
 
 def _load_brotli() -> Any:
-    """Import brotli, or brotlicffi, if it can be bounded: from 1.2 on. Older ones give all at once."""
+    """Import brotli or brotlicffi, 1.2 or later: the output of older versions cannot be limited."""
     for name in ("brotli", "brotlicffi"):
         try:
             module: Any = import_module(name)
@@ -164,7 +165,7 @@ def _load_brotli() -> Any:
 _brotli: Any = _load_brotli()
 
 ACCEPT_ENCODING: Final = "gzip, deflate" if _brotli is None else "gzip, deflate, br"
-"""What a body may come in. Not zstd: there the sender decides how much memory the window takes."""
+"""The accepted codings. Not zstd: there the sender decides how much memory the window takes."""
 
 _DECODERS: Final[dict[str, Callable[[], Decoder]]] = {
     "gzip": lambda: _Zlib("gzip"),
@@ -176,16 +177,17 @@ if _brotli is not None:
 
 
 def decoder_for(content_encoding: Iterable[str]) -> Decoder | None:
-    """Return the decoder for the values of the Content-Encoding header, None where nothing is encoded.
+    """Return the decoder for the values of the Content-Encoding header, or None if nothing is encoded.
 
-    Raises `CodingError` for a coding that cannot be decoded here, and for more than one: nobody asks
-    for two, and each may multiply a bomb by a thousand.
+    Raises:
+        CodingError: The coding is unknown, or there is more than one. Two are never requested, and each
+            may multiply a decompression bomb by a thousand.
     """
     codings = codings_of(content_encoding)
     if not codings:
         return None
     if len(codings) > 1:
-        raise CodingError(f"{len(codings)} content codings lie over each other, expected one at most")
+        raise CodingError(f"{len(codings)} content codings are combined, expected one at most")
     make = _DECODERS.get(codings[0])
     if make is None:
         raise CodingError(f"content coding {codings[0][:20]!r} cannot be decoded, expected {ACCEPT_ENCODING}")

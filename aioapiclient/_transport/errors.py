@@ -1,7 +1,7 @@
-"""What aiohttp, and what lies under it, raises: as our errors, by one table.
+"""The errors of aiohttp and of the layers below it, mapped to our errors by one table.
 
-aiohttp's errors hold the request's headers, the proxy's credentials or the URL's query, so none of
-them is kept as a cause. What the operating system or TLS said is kept: it names hosts, and no secret.
+aiohttp's errors may hold the request's headers, the proxy's credentials or the URL's query, so none of them
+becomes a cause. The errors of the operating system and of TLS do: they name hosts, and contain no secret.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ class PoolTimeout(aiohttp.ConnectionTimeoutError):
 
 
 class GaveUp(aiohttp.ClientConnectionError):
-    """A resolver or a connector ran into a time limit of its own, which is the cause."""
+    """A resolver or a connector reached its own time limit, which is the cause."""
 
 
 class Failure(NamedTuple):
-    """What the makers of our errors are told."""
+    """The arguments of the functions that create our errors."""
 
     error: Any
     request: APIRequest
     proxy: URL | None
     unsent: bool
-    """Whether it came while a connection was made: nothing of the request was sent."""
+    """Whether it occurred while connecting, so that nothing of the request was sent."""
 
     def connection(
         self,
@@ -65,7 +65,7 @@ class Failure(NamedTuple):
         sent: Literal[False] | None = None,
         final: bool = False,
     ) -> APIConnectionError:
-        """An `APIConnectionError` that says *text*; one while connecting was never sent, whatever it is."""
+        """Return an `APIConnectionError` with *text*; ``sent`` is False for any error while connecting."""
         return APIConnectionError(
             f"{self.request.label}: {text}",
             reason=reason,
@@ -76,7 +76,7 @@ class Failure(NamedTuple):
         )
 
     def timeout(self, phase: TimeoutPhase, *, sent: Literal[False] | None = None) -> APITimeoutError:
-        """An `APITimeoutError` for the limit *phase* of the request."""
+        """Return an `APITimeoutError` for the limit *phase* of the request."""
         seconds = getattr(self.request.timeout, phase)
         within = f" within {seconds:g} s" if isinstance(seconds, int | float) else ""
         return APITimeoutError(
@@ -114,11 +114,11 @@ Maker: TypeAlias = Callable[[Failure], APIClientError]
 def map_error(
     error: Exception, request: APIRequest, *, proxy: URL | None = None, mocked: bool = False
 ) -> Exception:
-    """Our error for *error*, its harmless cause set; *error* itself where it is ours, or the user's own.
+    """Return our error for *error*, with a harmless cause; or *error* itself if it is ours or the user's.
 
-    What the user's aiohttp middleware raises is never changed, unless it is one of aiohttp's own
-    classes. What a connector or a resolver raises is always an error of the connection. So is an
-    error of the network that aiohttp never saw, where the request was *mocked*.
+    An exception of the user's aiohttp middleware is kept, unless its class belongs to aiohttp. An exception
+    of a connector or a resolver is always an error of the connection. So is a network error that did not
+    pass through aiohttp, if the request was *mocked*.
     """
     if isinstance(error, APIClientError):
         return error
@@ -135,7 +135,7 @@ def map_error(
     if is_foreign and not (mocked and isinstance(error, OSError)):
         return error
     if mocked and str(error).startswith(_NO_MOCK):
-        # What aioresponses says, without the values of the query.
+        # The message of aioresponses, without the values of the query.
         return failure.connection("refused", f"{_NO_MOCK} {request.label}")
     return _make(error, failure)
 
@@ -163,7 +163,7 @@ def _harmless_cause(error: Exception) -> BaseException | None:
     return None
 
 
-# --- where an error comes from: its traceback tells
+# --- the origin of an error, by its traceback
 
 
 def _frames(error: BaseException | None) -> Iterator[FrameType]:
@@ -178,17 +178,17 @@ def _package(frame: FrameType) -> str:
 
 
 def is_from_below(error: BaseException) -> bool:
-    """Whether the innermost frame that *error* came through belongs to aiohttp, or to what it stands on."""
+    """Return whether the innermost frame of *error* belongs to aiohttp or to a layer below it."""
     innermost = None
-    for innermost in _frames(error):  # noqa: B007 - the last one is asked for
+    for innermost in _frames(error):  # noqa: B007 - only the last one is needed
         pass
     return innermost is None or _package(innermost) in _BELOW
 
 
 def _was_connecting(error: BaseException | None) -> bool:
-    """Whether a connector raised *error*, or called what did: a resolver, a socket factory, TLS.
+    """Return whether a connector raised *error*, or a resolver, a socket factory or TLS that it called.
 
-    The user's trace configs are called from there too, and are none of that.
+    The user's trace configs are called from there too, but do not count.
     """
     callers = [frame.f_locals.get("self") for frame in _frames(error)]
     if any(isinstance(caller, tracing.Trace) for caller in callers):
@@ -197,7 +197,7 @@ def _was_connecting(error: BaseException | None) -> bool:
 
 
 def is_mocked(error: BaseException) -> bool:
-    """Whether aiohttp had no part in *error*: none of its frames, or of what it stands on, raised it."""
+    """Return whether no frame of *error* belongs to aiohttp or to a layer below it."""
     packages = [_package(frame) for frame in _frames(error)]
     return bool(packages) and _BELOW.isdisjoint(packages)
 
@@ -210,9 +210,9 @@ def _is_limit_of_others(error: BaseException | None) -> bool:
 
 
 def os_reason(error: OSError) -> tuple[ConnectionReason, str]:
-    """What the operating system says: in one word, and as text: ``connection refused (ECONNREFUSED)``."""
+    """Return the reason of the operating system, and its text: ``connection refused (ECONNREFUSED)``."""
     cause = getattr(error, "os_error", error)
-    # asyncio raises some by their class alone.
+    # asyncio raises some without a number.
     number = cause.errno or next((number for kind, number in _NUMBERS if isinstance(cause, kind)), 0)
     if isinstance(cause, socket.gaierror):
         return "dns", f"the name was not resolved ({_RESOLVER_CODES.get(number, number)})"
@@ -244,12 +244,12 @@ _NUMBERS: Final = (
 )
 
 
-# getaddrinfo's codes are numbers of their own; on Windows they are those of the sockets.
+# getaddrinfo has its own codes; on Windows they are socket error codes.
 _RESOLVER_CODES: Final = {
     value: name for name, value in vars(socket).items() if name.startswith("EAI_") and isinstance(value, int)
 }
 
-# A different try would meet the same: the two sides have no protocol in common, or one does not speak TLS.
+# A retry cannot succeed: the two sides have no protocol in common, or one does not speak TLS.
 _FINAL_TLS: Final = frozenset(
     {
         "HTTP_REQUEST",
@@ -270,7 +270,7 @@ def _tls(failure: Failure) -> APIConnectionError:
     return failure.connection("tls", text, sent=_connecting(failure), final=reason in _FINAL_TLS)
 
 
-# What OpenSSL, in its several versions, says of an answer that is no TLS at all.
+# The reasons that versions of OpenSSL give for a response that is not TLS.
 _NOT_TLS: Final = frozenset(
     {
         "HTTPS_PROXY_REQUEST",
@@ -300,7 +300,7 @@ def _certificate(failure: Failure) -> APIConnectionError:
 
 def _proxy_answer(failure: Failure) -> APIConnectionError:
     status = failure.error.status
-    # A refusal stays one; an overloaded proxy may recover.
+    # A refusal is final; an overloaded proxy may recover.
     final = 400 <= status <= 499 and status not in (408, 429)
     text = f"{failure.via} answered status {status} to CONNECT"
     return failure.connection("proxy", text, sent=False, final=final)
@@ -312,13 +312,13 @@ def _no_proxy(failure: Failure) -> APIConnectionError:
 
 def _unresolved(failure: Failure) -> APIConnectionError:
     reason, text = os_reason(failure.error)
-    # Resolvers other than the system's have no number to give.
+    # Other resolvers than the system's have no error number.
     return failure.connection("dns", text if reason == "dns" else "the name was not resolved", sent=False)
 
 
 def _response_error(failure: Failure) -> APIConnectionError:
     error = failure.error
-    # aiohttp dresses what is not HTTP as a response with status 400; the parser's own error is its cause.
+    # aiohttp reports invalid HTTP as a response with status 400; the parser's error is its cause.
     if isinstance(error.__cause__, http_exceptions.HttpProcessingError):
         return _not_http(failure, error.__cause__)
     return failure.connection("other", f"aiohttp raised {type(error).__name__} (status {error.status})")
@@ -329,7 +329,7 @@ def _not_http(failure: Failure, error: BaseException) -> APIConnectionError:
 
 
 def _broken(error: BaseException) -> str:
-    """Say what of the response was broken; never with a piece of it."""
+    """Return what is broken in the response, without quoting it."""
     named = error.__cause__ or error
     if "\\x15\\x03" in str(getattr(named, "message", "")):  # as the parsers quote it (RFC 8446 §5.1)
         return "a TLS alert came; does the server speak https?"
@@ -347,7 +347,7 @@ _BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
     (http_exceptions.TransferEncodingError, "bad chunk"),
     (http_exceptions.ContentLengthError, "its body is not as long as it says"),
 )
-# The parsers' own words end at a line's end, or at a colon that a quotation follows in the next line.
+# The parsers' message ends at the line end, or at a colon before a quotation on the next line.
 _PHRASE: Final = lazily(r"[A-Z][A-Za-z '/,-]{3,60}\.?(?=:?(\n|\Z))")
 
 
@@ -362,9 +362,9 @@ def _gave_up(failure: Failure) -> APIConnectionError:
 
 
 def _foreign(failure: Failure) -> APIConnectionError:
-    """The error for what a connector of the user's raised, or a resolver that it asked."""
+    """Return the error for an exception of the user's connector or resolver."""
     error = failure.error
-    # A bug is not mended by another try.
+    # A retry does not fix a bug.
     final = isinstance(error, _BUGS) or getattr(error, "final", False) is True
     if type(error).__module__.partition(".")[0] in _SOCKS:
         reason, text = _system_reason(error)
@@ -381,7 +381,7 @@ _BUGS: Final = (AssertionError, AttributeError, ImportError, NameError, NotImple
 
 
 def _system_reason(error: BaseException | None) -> tuple[ConnectionReason, str]:
-    """What the operating system says behind *error*, if it says anything."""
+    """Return the reason of the operating system among the causes of *error*, if any."""
     while error is not None:
         if isinstance(error, OSError):
             reason, text = os_reason(error)
@@ -404,7 +404,7 @@ def _os(failure: Failure) -> APIConnectionError:
 
 
 def _timed_out(failure: Failure) -> APIConnectionError:
-    # The system's own timeout is an error of the network; one without a number was a limit of ours.
+    # A timeout of the system is a network error; one without a number was our limit.
     return failure.timeout("read") if failure.error.errno is None else _os(failure)
 
 
@@ -418,7 +418,7 @@ def _other(failure: Failure) -> APIConnectionError:
     return failure.connection("other", f"aiohttp raised {type(failure.error).__name__}")
 
 
-# The first match counts, so a class stands above those that it derives from.
+# The first match counts, so a class precedes its base classes.
 TABLE: Final[tuple[tuple[type[Exception], Maker], ...]] = (
     (PoolTimeout, lambda failure: failure.timeout("pool", sent=False)),
     (GaveUp, _gave_up),
@@ -456,7 +456,7 @@ TABLE: Final[tuple[tuple[type[Exception], Maker], ...]] = (
     (aiohttp.WSMessageTypeError, _other),
     (payload.LookupError, _other),
     (streams.EofStream, _other),
-    # What escapes aiohttp from below it.
+    # Exceptions from below aiohttp that it does not wrap.
     (ssl.SSLCertVerificationError, _certificate),
     (ssl.SSLError, _tls),
     (TimeoutError, _timed_out),
@@ -471,7 +471,7 @@ TABLE: Final[tuple[tuple[type[Exception], Maker], ...]] = (
     (asyncio.InvalidStateError, _other),
 )
 
-# aiohttp's own classes say where they come from; for Python's, the traceback does.
+# Only aiohttp raises its own classes; for those of Python, the traceback decides.
 WIRE_ERRORS: Final = tuple(kind for kind, _ in TABLE if kind.__module__.startswith("aiohttp"))
 _BELOW: Final = frozenset(
     {

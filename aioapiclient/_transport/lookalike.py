@@ -1,4 +1,4 @@
-"""Responses that only resemble aiohttp's, as mocks of sessions answer with them, completed."""
+"""Responses of mocked sessions, which only resemble those of aiohttp, completed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ __all__ = ["Lookalike"]
 
 
 class Lookalike:
-    """What the transport reads of a response; *given* needs a status, and ``read()`` or ``content``.
+    """The attributes of a response that the transport reads.
 
-    Home Assistant's mocker, for one, has no connection, version, reason or content length.
+    *given* needs a status, and ``read()`` or ``content``. Home Assistant's mocker, for example, has no
+    connection, version, reason or content length.
     """
 
     connection: Final = None
@@ -29,16 +30,16 @@ class Lookalike:
         self.reason = reason if isinstance(reason, str) else _phrase_of(self.status)
         length = self.headers.get("Content-Length", "")
         self.content_length = int(length) if length.isascii() and length.isdigit() else None
-        # Read once: a mock may make another stream each time.
+        # Read once: a mock may create a new stream each time.
         content = getattr(given, "content", None)
         self.content: Any = content if isinstance(content, aiohttp.StreamReader) else _Content(given)
 
     def close(self) -> None:
-        """Close what was given, where it can be closed at once."""
+        """Close the given response, if its ``close`` is synchronous."""
         close = getattr(self.given, "close", None)
         closing = None if close is None else close()
         if asyncio.iscoroutine(closing):
-            closing.close()  # nothing waits for it
+            closing.close()  # it cannot be awaited here
 
 
 def _phrase_of(status: int) -> str:
@@ -49,7 +50,7 @@ def _phrase_of(status: int) -> str:
 
 
 class _Content:
-    """The body of a response that has nothing but ``read()``, in one piece."""
+    """The body of a response that has only ``read()``, in one piece."""
 
     def __init__(self, given: Any) -> None:
         self._given = given
@@ -57,24 +58,24 @@ class _Content:
         self.total_bytes = 0
 
     def is_eof(self) -> bool:
-        """Whether it was read."""
+        """Return whether the body was read."""
         return self._is_read
 
     def exception(self) -> None:
-        """No error that came before a read."""
+        """Return None: no error precedes a read."""
         return
 
     def read_nowait(self) -> bytes:
-        """Nothing is left of what was read."""
+        """Return nothing: no read bytes are left."""
         return b""
 
     async def read(self) -> bytes:
-        """The body, once."""
+        """Return the body at the first call, then nothing."""
         if self._is_read:
             return b""
         data = await self._given.read()
         if not isinstance(data, bytes):
-            raise TypeError(f"read() of the mocked response gave a {type(data).__name__}, not bytes")
+            raise TypeError(f"read() of the mocked response returned a {type(data).__name__}, not bytes")
         self._is_read = True
         self.total_bytes = len(data)
         return data

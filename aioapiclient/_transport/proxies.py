@@ -1,4 +1,4 @@
-"""Which proxy a URL goes through, and how a proxy is told who asks."""
+"""The proxy of a URL, and its credentials."""
 
 from __future__ import annotations
 
@@ -32,14 +32,19 @@ class Proxy(NamedTuple):
 
     @classmethod
     def parse(cls, proxy: str | URL, name: str = "proxy") -> Proxy:
-        """Take the credentials out of a proxy's URL, which messages call *name*.
+        """Split a proxy's URL into its address and its credentials.
 
-        Raises `InvalidRequestError` for what is no URL of an HTTP proxy; never with its credentials.
+        Args:
+            proxy: The URL.
+            name: The name of the argument in messages, which never show the credentials.
+
+        Raises:
+            InvalidRequestError: *proxy* is not the URL of an HTTP proxy.
         """
         try:
             url = URL(proxy)
         except ValueError:
-            url = None  # refused out here: the error may quote a password
+            url = None  # raise outside of this block: the error may quote a password
         if url is None:
             raise InvalidRequestError(f"{name} is not a URL")
         if url.scheme not in ("http", "https") or not url.raw_host:
@@ -50,21 +55,21 @@ class Proxy(NamedTuple):
 
 
 def _authorization(url: URL) -> str | None:
-    """The value of Proxy-Authorization (RFC 9110 §11.7.2, RFC 7617) for the userinfo of *url*."""
+    """Return the value of Proxy-Authorization (RFC 9110 §11.7.2, RFC 7617) for the userinfo of *url*."""
     if url.raw_user is None and url.raw_password is None:
         return None
     userinfo = f"{unquote(url.raw_user or '')}:{unquote(url.raw_password or '')}"
-    if not is_utf8(userinfo):  # older yarls let it pass
-        raise InvalidRequestError("proxy has a user or a password with a lone surrogate, which has no UTF-8")
+    if not is_utf8(userinfo):  # older versions of yarl accept it
+        raise InvalidRequestError("proxy has a user or a password that cannot be encoded as UTF-8")
     return "Basic " + base64.b64encode(userinfo.encode()).decode("ascii")
 
 
 class EnvironmentProxies:
-    """The proxies of the environment, read once, when made; netrc is never read.
+    """The proxies of the environment, read once, on creation; netrc is never read.
 
-    ``http_proxy`` and ``https_proxy`` are for their schemes, ``all_proxy`` for a scheme without one of
-    its own, and ``no_proxy`` names what is reached directly: see `NoProxy`. Where the environment names
-    none of them the system's own count, as `urllib.request.getproxies` finds them.
+    ``http_proxy`` and ``https_proxy`` apply to their schemes, ``all_proxy`` to a scheme without its own, and
+    ``no_proxy`` lists the hosts to reach directly: see `NoProxy`. If the environment sets none of them, the
+    system's settings apply, as `urllib.request.getproxies` finds them.
     """
 
     __slots__ = ("_bypass", "_known", "_proxies")
@@ -76,10 +81,10 @@ class EnvironmentProxies:
         self._known: dict[tuple[str, str, int | None], Proxy | None] = {}
 
     def find(self, url: URL) -> Proxy | None:
-        """Return the proxy for *url*, None where it is reached directly.
+        """Return the proxy for *url*, or None to reach it directly.
 
         Raises:
-            InvalidRequestError: The environment names a proxy of another kind for it.
+            InvalidRequestError: The environment names a proxy that is not an HTTP proxy.
 
         """
         key = (url.scheme, url.raw_host or "", url.port)
@@ -103,12 +108,12 @@ class EnvironmentProxies:
 
 
 class NoProxy:
-    """The hosts that a ``no_proxy`` names, its entries separated by commas or white space.
+    """The hosts in the value of ``no_proxy``, separated by commas or white space.
 
-    Each entry is read as curl and Go read it: ``*`` for every host; an IP address or a network
-    (``10.0.0.0/8``, ``fd00::/8``), compared with addresses in URLs and never with what a name resolves
-    to; a domain, with or without a leading dot, for itself and the names below it; ``*.domain`` for
-    the names below it alone. All but networks may end in a port. What is none of these names no host.
+    Entries are read as in curl and Go: ``*`` matches every host; an IP address or a network
+    (``10.0.0.0/8``, ``fd00::/8``) matches addresses in URLs, but not the addresses of names; a domain, with
+    or without a leading dot, matches itself and its subdomains; ``*.domain`` matches only its subdomains.
+    All but networks may end with a port. Any other entry matches no host.
     """
 
     __slots__ = ("_domains", "_everything", "_networks")
@@ -133,7 +138,7 @@ class NoProxy:
             self._domains.append((_encoded(host.strip(".")), port))
 
     def names(self, host: str, port: int | None) -> bool:
-        """Return whether *host*, of a URL, is named, with any port or with *port*."""
+        """Return whether an entry matches *host* of a URL, without a port or with *port*."""
         if self._everything:
             return True
         host = split_zone(host)[0].lower().rstrip(".")

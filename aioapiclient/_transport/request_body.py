@@ -1,4 +1,4 @@
-"""How a request body leaves: as aiohttp's payload, watched for a peer that stops taking it."""
+"""The sending of a request body: a payload of aiohttp that detects a stalled peer."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from aioapiclient.errors import APITimeoutError
 
 __all__ = ["SLICE", "Upload"]
 
-SLICE: Final = 64 << 10  # bytes of one write: as much as asyncio takes before it makes a writer wait
+SLICE: Final = 64 << 10  # bytes of one write: what asyncio buffers before a writer has to wait
 
 
 class Upload(Payload):
-    """A body that aiohttp sends: in slices, and with an end to it when the peer takes none of them.
+    """A body that aiohttp sends in slices, with an error if the peer stops reading it.
 
-    The limit is the request's ``write``: seconds in which not one byte left, however slow the rest is.
+    The limit is the request's ``write``: seconds without progress, however slow the whole upload is.
     """
 
     error: BaseException | None
-    """What ended the sending, for the caller: what their own iterable raised, or the time that ran out."""
+    """The error for the caller: the exception of their iterable, or the timeout."""
 
     def __init__(self, body: Body, request: APIRequest) -> None:
         super().__init__(body)
@@ -41,25 +41,25 @@ class Upload(Payload):
 
     @property
     def autoclose(self) -> bool:
-        """Whether there is nothing to close: files are the user's."""
+        """True: there is nothing to close, as files belong to the user."""
         return True
 
     @property
     def consumed(self) -> bool:
-        """Whether it can not be sent again."""
+        """Whether the body cannot be sent again."""
         return self._body.spent
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """The body as text, for an aiohttp middleware that asks."""
+        """Return the body as text, for an aiohttp middleware."""
         return self._content().decode(encoding, errors)
 
     async def as_bytes(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        """The body as it is, for an aiohttp middleware that signs it."""
+        """Return the body as is, for an aiohttp middleware that signs it."""
         return self._content()
 
     def _content(self) -> bytes:
         if self._body.content is None:
-            raise TypeError("The body of this request is streamed; it is not at hand as bytes")
+            raise TypeError("The body of this request is streamed, so it is not available as bytes")
         return self._body.content
 
     async def write(self, writer: AbstractStreamWriter) -> None:
@@ -67,7 +67,7 @@ class Upload(Payload):
         await self.write_with_length(writer, None)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        """Send the body; its own length is the one that was announced."""
+        """Send the body; *content_length* is ignored, as the body has its own length."""
         self.error = None
         watch = _Watch(self, writer)
         content = self._body.whole
@@ -76,7 +76,7 @@ class Upload(Payload):
                 await watch.write(content)
             else:
                 await self._write_chunks(watch)
-            # aiohttp does it next; done here, the last bytes are watched too, and a failure is seen.
+            # aiohttp would do this next; here the last bytes are watched too, and a failure is seen.
             await watch.finish()
         finally:
             watch.stop()
@@ -95,7 +95,7 @@ class Upload(Payload):
         except StopAsyncIteration:
             return None
         except BaseException as error:
-            # aiohttp cancels the sending when the call has ended; any other error is the user's own.
+            # aiohttp cancels the upload when the call has ended; any other error comes from the user.
             task = asyncio.current_task()
             if isinstance(error, Exception) or task is None or not task.cancelling():
                 self.error = error
@@ -104,12 +104,12 @@ class Upload(Payload):
 
     @property
     def limit(self) -> float | None:
-        """Seconds that may pass without a byte leaving."""
+        """Seconds that may pass without progress; None means no limit."""
         seconds = self._request.timeout.write
         return seconds if isinstance(seconds, int | float) else None
 
     def stall(self, seconds: float) -> None:
-        """Note that no byte left for *seconds*."""
+        """Record that there was no progress for *seconds*."""
         request = self._request
         self.error = APITimeoutError(
             f"{request.label}: the server took no byte of the body within {seconds:g} s (write)",
@@ -120,9 +120,9 @@ class Upload(Payload):
 
 
 class _Watch:
-    """Looks, while something is written, whether the buffer before the socket gets any smaller.
+    """Checks during writes whether the buffer of the socket shrinks.
 
-    What the user's iterable takes to make a chunk is not counted.
+    The time that the user's iterable takes to produce a chunk does not count.
     """
 
     __slots__ = ("_left", "_limit", "_loop", "_progress", "_timer", "_upload", "_writer")
@@ -133,7 +133,7 @@ class _Watch:
         self._limit = upload.limit
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._progress: float | None = None  # when there was some last; None while nothing is being written
+        self._progress: float | None = None  # time of the last progress; None while nothing is being written
         self._left = 0
 
     async def write(self, data: bytes) -> None:
@@ -143,7 +143,7 @@ class _Watch:
             await self._watched(self._writer.write(view[start : start + SLICE]))
 
     async def finish(self) -> None:
-        """Write what ends the body, and wait until the writer would take more."""
+        """Write the end of the body, and wait until the writer has drained."""
         await self._watched(self._writer.write_eof())
 
     async def _watched(self, writing: Awaitable[None]) -> None:
@@ -172,6 +172,6 @@ class _Watch:
         self._timer = self._loop.call_later(limit / 4, self._look, limit)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         if self._timer is not None:
             self._timer.cancel()

@@ -1,4 +1,4 @@
-"""The body of one response on the wire: whole, decompressed and bounded, or an error."""
+"""The body of one response on the wire: complete, decompressed and limited in size, or an error."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from .decompression import CodingError, Decoder, TruncatedError, decoder_for
 
 __all__ = ["WireBody"]
 
-_STEP: Final = 256 << 10  # bytes of one step of decompression: what a bomb may cost beyond the limit
+_STEP: Final = 256 << 10  # bytes of one step of decompression: the most that a bomb costs beyond the limit
 
 
 class WireBody:
     """A `BodySource` on aiohttp's stream.
 
-    On any error, a cancellation too, the connection is closed: one that was read in part must not
-    go back to the pool. A body that was read to its end has given it back by itself.
+    On any error, including a cancellation, the connection is closed: after a partial read it must not return
+    to the pool. After a complete read aiohttp has returned it already.
     """
 
-    # Most bodies need none of these; set once here, they cost nothing there.
+    # Most bodies need none of these; as class attributes they cost nothing per body.
     _error: Exception | None = None
     _decoder: Decoder | None = None
     _coded = False
     _plain = True
-    _lost: Callable[[], BaseException | None] | None = None
+    _closing_error: Callable[[], BaseException | None] | None = None
     _tls: ssl.SSLObject | None = None
     _borrowed: aiohttp.ClientSession | None = None
 
     raw: aiohttp.ClientResponse | None = None
-    """aiohttp's response, where the caller asked for it: aiohttp decompresses it."""
+    """aiohttp's response, if the caller requested it; aiohttp decompresses it."""
 
     def __init__(
         self,
@@ -59,34 +59,34 @@ class WireBody:
         if request.cast_to is aiohttp.ClientResponse:
             self.raw = getattr(raw, "given", raw)
         if "Content-Encoding" in headers and _is_decoded(raw.status, request):
-            # aiohttp has decompressed its own response, unless it was told not to.
+            # aiohttp has decompressed its own response, unless that was disabled.
             self._coded = self.raw is None or not request.settings.decompress
             self._plain = False
         if "Content-Length" not in headers and "Transfer-Encoding" not in headers:
             self._watch_end()
 
     def _watch_end(self) -> None:
-        """Keep at hand how the connection ends, whose end is the end of the body. Hook: ``raw._protocol``."""
+        """Track the end of the connection, as it ends the body. Hook: ``raw._protocol``."""
         protocol = getattr(self._raw, "_protocol", None)
         if protocol is None or self._content is aiohttp.EMPTY_PAYLOAD:
             return
         self._plain = False
-        self._lost = protocol.exception
+        self._closing_error = protocol.exception
         if protocol.transport is not None:
             self._tls = protocol.transport.get_extra_info("ssl_object")
 
     def watch_connection(self, session: aiohttp.ClientSession) -> None:
-        """Wake the reader when a connection of a borrowed *session* is lost: aiohttp does not always do so.
+        """Wake the reader when a connection of a borrowed *session* closes: aiohttp does not always do so.
 
-        It forgets them when a session closes, and when a chunk turns out to be broken. Ours do it themselves.
+        It does not when the session closes or a chunk is invalid. Our own connections wake their readers.
         """
         self._borrowed = session
         content, connection = self._content, self._raw.connection
         if content.is_eof() or connection is None or connection.protocol is None:
             return
         protocol = connection.protocol
-        lost = protocol.closed
-        if lost is None:
+        closed = protocol.closed
+        if closed is None:
             return
 
         def wake(_: asyncio.Future[None]) -> None:
@@ -96,18 +96,18 @@ class WireBody:
                     reason = aiohttp.ClientConnectionError("Connection lost")
                 content.set_exception(reason)
 
-        lost.add_done_callback(wake)
+        closed.add_done_callback(wake)
 
         def forget() -> None:
-            lost.remove_done_callback(wake)
+            closed.remove_done_callback(wake)
 
         content.on_eof(forget)
-        # Asked for, the future wants its exception to be looked at, also when the body has long ended.
-        lost.remove_done_callback(_look)
-        lost.add_done_callback(_look)
+        # Python reports a future whose exception is never retrieved, even after the body has ended.
+        closed.remove_done_callback(_look)
+        closed.add_done_callback(_look)
 
     def read_nowait(self, limit: int | None) -> bytes | None:
-        """The whole rest, if it is there, plain, and within *limit*."""
+        """Return the rest if it has arrived, is not encoded and fits *limit*; else None."""
         content = self._content
         if not self._plain or self._error is not None or not content.is_eof():
             return None
@@ -116,7 +116,7 @@ class WireBody:
         return content.read_nowait()
 
     async def read(self, limit: int | None) -> bytes:
-        """The whole rest; `BodyTooLargeError` past *limit* bytes, decompressed."""
+        """Return the rest; raise `BodyTooLargeError` if it exceeds *limit* bytes, decompressed."""
         content = self._content
         try:
             if not self._plain or self._error is not None:
@@ -132,7 +132,7 @@ class WireBody:
         raise failure
 
     async def read_chunk(self) -> bytes:
-        """The next bytes, decompressed, as they come; empty at the end."""
+        """Return the next bytes, decompressed, as they arrive; empty at the end."""
         try:
             if self._plain and self._error is None:
                 return await self._read_some()
@@ -144,7 +144,7 @@ class WireBody:
         raise failure
 
     async def _read_some(self) -> bytes:
-        """The next bytes. Hook: `_read_nowait`: aiohttp drops what came before a break and was not read."""
+        """Return the next bytes. Hook: `_read_nowait`, as aiohttp drops unread bytes before an error."""
         content = self._content
         if content.exception() is not None:
             rest: bytes = content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]
@@ -153,12 +153,12 @@ class WireBody:
         return await content.readany()
 
     def close(self) -> None:
-        """Give the connection back if the body has ended, else close it. Safe to call again."""
+        """Close the connection unless the body has ended. Safe to call again."""
         if not self._content.is_eof():
             self._drop()
 
     def abort(self, error: Exception) -> None:
-        """Close the connection; who reads now, or later, gets *error*."""
+        """Close the connection; current and later reads raise *error*."""
         self._error = error
         self._drop()
 
@@ -171,7 +171,7 @@ class WireBody:
         while chunk := await self._next(_STEP if limit is None else min(_STEP, limit - size + 1)):
             size += len(chunk)
             if limit is not None and size > limit:
-                pieces.clear()  # the traceback holds this frame, while the next attempt may be under way
+                pieces.clear()  # the traceback holds this frame, maybe during the next attempt
                 raise self._too_large(limit)
             pieces.append(chunk)
         return b"".join(pieces)
@@ -182,7 +182,7 @@ class WireBody:
                 raise self._error
             decoder = self._decoder
             if decoder is not None and decoder.pending:
-                # What was compressed well takes its time, but not all of it at once.
+                # Let other tasks run during a long decompression.
                 await asyncio.sleep(0)
                 data = b""
             else:
@@ -197,19 +197,19 @@ class WireBody:
                 return output
 
     def _choose_decoder(self) -> Decoder | None:
-        # Not before there is a byte: a body without one needs no decoder, whatever the header says.
+        # Only after the first byte: an empty body needs no decoder, whatever the header says.
         self._decoder = decoder_for(self._raw.headers.getall("Content-Encoding"))
         self._coded = self._decoder is not None
         return self._decoder
 
     def _check_end(self) -> None:
-        """Make sure that the end is the end: what TCP and TLS call an end is one only if it was announced."""
+        """Check that the body is complete: a connection may end without a proper end of TCP or TLS."""
         if self._decoder is not None:
             self._decoder.finish()
-        if self._lost is None:
+        if self._closing_error is None:
             return
-        lost = self._lost()
-        if lost is not None and not isinstance(lost, aiohttp.ServerDisconnectedError):
+        error = self._closing_error()
+        if error is not None and not isinstance(error, aiohttp.ServerDisconnectedError):
             raise TruncatedError("the connection was reset before its end")
         if self._tls is not None and not _was_closed_by_peer(self._tls):
             raise TruncatedError("the TLS connection was cut before its end")
@@ -220,12 +220,12 @@ class WireBody:
         connection = self._raw.connection
         self._raw.close()
         if connection is not None and connection.protocol is not None:
-            # The loop has ended, and aiohttp leaves the connection alone, only to complain of it later.
+            # If the loop has ended, aiohttp does not release the connection, and warns about it later.
             with suppress(RuntimeError):
                 connection.release()
 
     def _fail(self, error: BaseException) -> BaseException:
-        """Close the connection; what the caller gets for *error*, which may be *error* itself."""
+        """Close the connection, and return the error for the caller, which may be *error* itself."""
         self._drop()
         if not isinstance(error, Exception):
             return error
@@ -264,18 +264,18 @@ class WireBody:
 
 
 def _is_decoded(status: int, request: APIRequest) -> bool:
-    """Whether content codings are taken off: always off errors, which the client reads itself."""
+    """Return whether the body is decompressed: always for errors, which the client reads itself."""
     settings = request.settings
     return settings.decompress or not (status // 100 == 2 or status in settings.ok_statuses)
 
 
-def _look(lost: asyncio.Future[None]) -> None:
-    if not lost.cancelled():
-        lost.exception()
+def _look(closed: asyncio.Future[None]) -> None:
+    if not closed.cancelled():
+        closed.exception()
 
 
 def _was_closed_by_peer(connection: ssl.SSLObject) -> bool:
-    """Whether the peer's close_notify has come (RFC 8446 §6.1), which is what ends a reading."""
+    """Return whether the peer's close_notify has arrived (RFC 8446 §6.1)."""
     try:
         return connection.read(1) == b""
     except ssl.SSLZeroReturnError:

@@ -1,22 +1,21 @@
 """`AiohttpTransport`: the innermost handler, and the one place that calls aiohttp.
 
-What aiohttp does behind one's back is switched off or mended, here and in the modules that stand
-around this one:
+This module and its neighbours disable or correct surprising behaviour of aiohttp:
 
 ================================================  ===========================================
 aiohttp                                           here
 ================================================  ===========================================
-sends idempotent requests a second time           never: `_make_session`, `_send_once`
-adds headers of its own                           never: `_ExactRequest`, `_skip_auto_headers`
-gives stray bytes to the next request, lets a     see `_connector`
-reader hang, knows no limit for DNS and the pool
-waits for ever for a peer that takes no byte      see `_upload`
-takes a short body for a whole one                see `_wire_body`
-raises thirty kinds of errors, some with secrets  see `_wire_errors`
+silently sends idempotent requests again          never: `_make_session`, `_send_once`
+adds its own headers                              never: `_ExactRequest`, `_skip_auto_headers`
+assigns stray bytes to the next request, lets a   see `connector`
+reader hang, has no limit for DNS and the pool
+waits without limit for a peer that stops reading see `request_body`
+accepts truncated bodies as complete              see `response_body`
+raises thirty kinds of errors, some with secrets  see `errors`
 ================================================  ===========================================
 
-On a borrowed session what `_connector` mends is not mended, for nothing of it is changed; only that a
-reader is woken when its connection is lost, `WireBody.watch_connection` does in its place.
+A borrowed session is not changed, so it lacks the corrections of `connector`. Only the waking of a reader
+whose connection closes has a replacement: `WireBody.watch_connection`.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ _Send = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
 
 
 class AiohttpTransport:
-    """Sends requests by aiohttp; the innermost handler of a chain.
+    """Sends requests with aiohttp; the innermost handler of a chain.
 
     It can be created anywhere. The session opens with the first request, inside the running loop, and
     belongs to that loop. When the loop has ended, the next request opens another session.
@@ -89,9 +88,9 @@ class AiohttpTransport:
     """
 
     home: Callable[[URL], bool] | None
-    """What may have the personal headers and the auth of a borrowed session.
+    """A function of a URL: whether it may receive the personal headers and the auth of a borrowed session.
 
-    None: the origin of the request's client, and its trusted origins.
+    None (the default) allows the origin of the request's client and its trusted origins.
     """
 
     def __init__(
@@ -111,13 +110,13 @@ class AiohttpTransport:
         if connector is not None:
             _check_connector(connector)
             if ssl is not True:
-                raise TypeError("Give ssl to the connector that your factory makes, not to the transport")
+                raise TypeError("Pass ssl to the connector that your factory creates, not to the transport")
         if session is not None:
             _check_session(session)
             if trust_env or connector is not None or middlewares or traces:
                 raise TypeError(
                     "A session has its own trust_env, connector, middlewares and trace_configs:"
-                    " give none besides"
+                    " omit these arguments"
                 )
         self.home = None
         self._ssl = ssl
@@ -138,10 +137,19 @@ class AiohttpTransport:
         return f"<AiohttpTransport {kind}{'' if self._proxy is None else f', {self._proxy}'}>"
 
     async def __call__(self, request: APIRequest, /) -> AsyncAPIResponse[Any]:
-        """Send *request*; the response comes with its body unread. Hook: `_request`.
+        """Send *request*, and return the response with its body unread. Hook: `_request`.
 
-        Raises `InvalidRequestError` before a byte is sent, `APIConnectionError` and `APITimeoutError`
-        for what happens on the wire, and `ClientClosedError` after `close`.
+        Args:
+            request: The final request.
+
+        Returns:
+            The response, whatever its status.
+
+        Raises:
+            InvalidRequestError: The request cannot be sent; nothing was sent.
+            APIConnectionError: No response arrived; `APITimeoutError` when a limit of time was reached.
+            RequestNotReplayableError: The body was sent before, and can be sent only once.
+            ClientClosedError: The transport is closed, or belongs to another event loop.
         """
         session = self._session
         if session is None or self._loop is not asyncio.get_running_loop():
@@ -151,14 +159,14 @@ class AiohttpTransport:
         if "%" in url.raw_authority:
             url = self._enter_zone(url, options)
         try:
-            # What `session.request` wraps in an object of its own, which serves ``async with`` alone.
+            # `session.request` only adds an object for ``async with``.
             send = session._request  # pyright: ignore[reportPrivateUsage]
             raw = await send(request.method, url, **options)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not session.closed or task is None or task.cancelling():
                 raise
-            # aiohttp cancels who waits for a connection when the session closes: nobody else asked for it.
+            # aiohttp cancels waits for a connection when the session closes; the caller did not cancel.
             failure: BaseException = ClientClosedError(f"{request.label}: the session was closed")
         except Exception as error:
             failure = _failure(request, session, options, error)
@@ -168,10 +176,10 @@ class AiohttpTransport:
             return _respond(raw, request, partial(_failure, request, session, options), self._borrowed)
         raise failure
 
-    # --- what aiohttp is told of a request
+    # --- the arguments of aiohttp
 
     def _options(self, request: APIRequest) -> dict[str, Any]:
-        """The keywords for one request, once it was found fit to be sent."""
+        """Check *request*, and return its keywords for aiohttp."""
         headers = request.headers
         _check_request(request, headers)
         timeout, limits = self._last
@@ -208,11 +216,11 @@ class AiohttpTransport:
         if request.url.scheme == "https":
             options["proxy_headers"] = credentials
         else:
-            # aiohttp 3.12 and 3.13 would leave them out on a connection that is used again.
+            # aiohttp 3.12 and 3.13 would omit them on a reused connection.
             options["headers"] = CIMultiDict(request.headers, **credentials)
 
     def _borrow(self, request: APIRequest, session: Any, options: dict[str, Any]) -> None:
-        """Have a borrowed session do for this request what one of ours does for all. Hook: `_middlewares`."""
+        """Configure this request on a borrowed session like one on our own session. Hook: `_middlewares`."""
         personal = _personal_parts(session)
         if personal and not self._is_home(request):
             raise InvalidRequestError(
@@ -222,7 +230,7 @@ class AiohttpTransport:
             )
         _skip_auto_headers(request, options)
         options.setdefault("auto_decompress", False)
-        # Those of a request replace those of its session, so the session's own come again.
+        # The middlewares of a request replace those of its session, so include the latter.
         options["middlewares"] = (_send_once, *session._middlewares)
         options["raise_for_status"] = False
         if self._ssl is not True:
@@ -230,7 +238,7 @@ class AiohttpTransport:
         options["max_line_size"] = options["max_field_size"] = LINE
 
     def _enter_zone(self, url: URL, options: dict[str, Any]) -> URL:
-        """Return *url* as a resolver reads its IPv6 zone, which no server is told (RFC 6874 §4)."""
+        """Return *url* with its IPv6 zone as a resolver reads it; it is never sent (RFC 6874 §4)."""
         host = url.raw_host or ""
         address, zone = split_zone(host)
         if not zone:
@@ -258,13 +266,13 @@ class AiohttpTransport:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The aiohttp session: opened now, in the running loop, if no request has opened it.
+        """The aiohttp session; opened on access, in the running loop, if no request has opened it.
 
-        It is for what this library leaves out, WebSockets above all; what is mended on it stays so.
-        The transport closes it, unless it is a session of yours.
+        Use it for features that this library lacks, such as WebSockets; the corrections of this transport
+        apply. The transport closes it, unless it is a session of yours.
 
         Raises:
-            ClientClosedError: The transport was closed, or its session lives on another loop.
+            ClientClosedError: The transport is closed, or its session belongs to another event loop.
             RuntimeError: No event loop is running.
 
         """
@@ -274,12 +282,12 @@ class AiohttpTransport:
 
     @property
     def is_borrowed(self) -> bool:
-        """Whether the session is yours: then there is nothing here to close."""
+        """Whether the session is yours, so that `close` does not close it."""
         return self._borrowed is not None
 
     @property
     def session_headers(self) -> Mapping[str, str]:
-        """The headers that a session of yours adds to each request by itself."""
+        """The headers that a session of yours adds to each request."""
         return {} if self._borrowed is None else self._borrowed.headers
 
     def _open(self) -> aiohttp.ClientSession:
@@ -298,11 +306,11 @@ class AiohttpTransport:
     def _make_session(self) -> aiohttp.ClientSession:
         """Open a session in the running loop.
 
-        Hooks: `_retry_connection`; `_prepare_headers` and `_build_url`, which would copy what is ready.
+        Hooks: `_retry_connection`; `_prepare_headers` and `_build_url`, which would copy their arguments.
         """
         connector = self._make_connector()
         if not isinstance(connector, aiohttp.BaseConnector):
-            raise TypeError(f"connector made a {type(connector).__name__}, not an aiohttp connector")
+            raise TypeError(f"connector must return an aiohttp connector, not a {type(connector).__name__}")
         mend(connector)
         session = aiohttp.ClientSession(
             connector=connector,
@@ -320,14 +328,15 @@ class AiohttpTransport:
         return session
 
     def stats(self) -> PoolStats | None:
-        """Return the numbers of the pool; None while no session is open."""
+        """Return the statistics of the pool, or None while no session is open."""
         session = self._borrowed or self._session
         return None if session is None else pool_stats(session.connector)
 
     async def close(self) -> None:
-        """Close the session and all its connections; a borrowed one is left alone. Safe to call again.
+        """Close the session and its connections, unless the session is yours. Safe to call again.
 
-        Raises `ClientClosedError` while the session lives on another loop.
+        Raises:
+            ClientClosedError: The session belongs to another event loop that is still open.
         """
         if self._loop is not None and self._loop is not asyncio.get_running_loop():
             if not self._loop.is_closed():
@@ -341,13 +350,13 @@ class AiohttpTransport:
             await session.close()
 
     def forget_session(self) -> None:
-        """Drop the session of a loop that has ended, with its sockets; the next request opens another."""
+        """Discard the session of a loop that has ended, with its sockets; the next request opens another."""
         session, self._session, self._loop = self._session, None, None
         if session is not None and self._borrowed is None:
             forget_session(session)
 
 
-# --- checks of what a transport is made of
+# --- checks of the arguments
 
 
 def _check_session(session: object) -> None:
@@ -359,7 +368,7 @@ def _check_session(session: object) -> None:
 
 
 def _personal_parts(session: aiohttp.ClientSession) -> list[str]:
-    """Return the personal things that a borrowed session adds to each request: names of headers, ``auth``."""
+    """Return what personal data a borrowed session adds to each request: header names, ``auth``."""
     names = [printable(name) for name in session.headers if is_personal(name)]
     return names if session.auth is None else [*names, "auth"]
 
@@ -367,7 +376,7 @@ def _personal_parts(session: aiohttp.ClientSession) -> list[str]:
 def _check_ssl(ssl: object) -> None:
     if ssl is False:
         raise InvalidRequestError(
-            "ssl=False would take any certificate for good. For a private CA give"
+            "ssl=False would accept any certificate. For a private CA use"
             " ssl=ssl.create_default_context(cafile=...), for one certificate ssl=aiohttp.Fingerprint(...)"
         )
     if ssl is not True and not isinstance(ssl, tls.SSLContext | aiohttp.Fingerprint):
@@ -395,17 +404,17 @@ def _check_connector(connector: object) -> None:
 
 
 class _NoCookies(aiohttp.DummyCookieJar):
-    """Keeps no cookie, and needs no new object to say so."""
+    """Stores no cookie, and creates no new object per request."""
 
     _NONE: Final[SimpleCookie] = SimpleCookie()
 
     def filter_cookies(self, request_url: URL) -> SimpleCookie:
-        """None, whatever the URL."""
+        """Return no cookie, whatever the URL."""
         return self._NONE
 
 
 def _as_headers(headers: Any) -> CIMultiDict[str]:
-    # An aiohttp middleware may make a request of its own, with any mapping.
+    # An aiohttp middleware may send its own request, with any mapping.
     is_ready = type(headers) is CIMultiDict
     return cast("CIMultiDict[str]", headers if is_ready else CIMultiDict(headers or ()))
 
@@ -415,13 +424,13 @@ def _as_url(url: str | URL) -> URL:
 
 
 def _without_zone(authority: str) -> str:
-    """*authority* without the zone of an IPv6 address; a name has no ``%``."""
+    """Return *authority* without the zone of an IPv6 address; a name has no ``%``."""
     before, percent, after = authority.partition("%")
     return f"{before}]{after.partition(']')[2]}" if percent else authority
 
 
 class _ExactRequest(aiohttp.ClientRequest):
-    """Sends the headers that it is given, after Host, and adds none but those that frame its body.
+    """Sends ``Host`` and the given headers, and adds only those that frame the body.
 
     Hooks: `update_headers`, `update_auto_headers`, `_skip_auto_headers`, `POST_METHODS`.
     """
@@ -429,7 +438,7 @@ class _ExactRequest(aiohttp.ClientRequest):
     POST_METHODS: set[str] = set()  # noqa: RUF012 - the methods to which aiohttp adds a Content-Type
 
     def update_headers(self, headers: Any) -> None:
-        """Take *headers* over as they are."""
+        """Use *headers* as they are."""
         host = self.url.host_port_subcomponent or ""
         self.headers = CIMultiDict(Host=_without_zone(host) if "%" in host else host)
         if headers:
@@ -446,9 +455,9 @@ _checked_names: set[str] = set()
 
 
 def _check_request(request: APIRequest, headers: CIMultiDict[str]) -> None:
-    """Look a last time at what middlewares may have set.
+    """Check the values that middlewares may have set.
 
-    `check_layer` looks at every header by itself; nearly always two looks at all of them are enough.
+    `check_layer` checks every header; two quick tests of all headers nearly always suffice.
     """
     try:
         text = "".join(headers.values())
@@ -458,17 +467,17 @@ def _check_request(request: APIRequest, headers: CIMultiDict[str]) -> None:
         check_layer(headers)
         if len(_checked_names) < 512:
             _checked_names.update(headers)
-    # A proxy is sent both, and older aiohttps look at neither.
+    # A proxy receives both, and older versions of aiohttp check neither.
     target = request.url.raw_authority + request.url.raw_path_qs
     if not (target.isascii() and target.isprintable()) or " " in target:
         raise InvalidRequestError(f"{request.label}: the URL holds a character that must be percent-encoded")
     if request.method not in _METHODS:
         check_token(request.method, "Method")
         if request.method.upper() == "CONNECT":
-            raise InvalidRequestError("CONNECT makes a tunnel, which no response body comes from")
+            raise InvalidRequestError("CONNECT opens a tunnel, which has no response body")
     if request.body is not None and not request.can_be_sent:
         raise RequestNotReplayableError(
-            f"{request.label}: its body can be sent once, and its first byte may have left", request=request
+            f"{request.label}: its body can be sent only once, and sending it had begun", request=request
         )
 
 
@@ -494,14 +503,14 @@ _AUTO_HEADERS: Final = (istr("Accept"), istr("Content-Type"), istr("User-Agent")
 
 
 def _skip_auto_headers(request: APIRequest, options: dict[str, Any]) -> None:
-    """Keep aiohttp's own request class from adding what nobody set."""
+    """Keep aiohttp's own request class from adding headers."""
     if any(name not in request.headers for name in _AUTO_HEADERS):
         options["skip_auto_headers"] = _AUTO_HEADERS
 
 
 @lru_cache(maxsize=64)
 def _limits_of(timeout: Timeout) -> Limits:
-    # No total: aiohttp's swallows a cancellation that comes in the same tick.
+    # No total: that of aiohttp swallows a cancellation in the same tick.
     limits = Limits(total=None, sock_connect=_seconds(timeout.connect), sock_read=_seconds(timeout.read))
     object.__setattr__(limits, "pool", _seconds(timeout.pool))
     return limits
@@ -512,7 +521,7 @@ def _seconds(limit: object) -> float | None:
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: _Send) -> aiohttp.ClientResponse:
-    """An aiohttp middleware that carries errors past the place where a session would send again."""
+    """An aiohttp middleware that wraps errors for which a session would send the request again."""
     try:
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
@@ -522,7 +531,7 @@ async def _send_once(request: aiohttp.ClientRequest, handler: _Send) -> aiohttp.
 def _failure(
     request: APIRequest, session: aiohttp.ClientSession, options: dict[str, Any], error: Exception
 ) -> BaseException:
-    """What the caller gets for what aiohttp raised; a reason that is known goes before its consequences."""
+    """Return the error for the caller; a known reason wins over its consequences."""
     if isinstance(error, SentOnce):
         error = error.error
     upload = options.get("data")
@@ -542,7 +551,7 @@ def _respond(
     failure: Callable[[Exception], BaseException],
     borrowed: aiohttp.ClientSession | None,
 ) -> AsyncAPIResponse[Any]:
-    """The response behind aiohttp's."""
+    """Return the response for a response of aiohttp."""
     raw: Any = given if isinstance(given, aiohttp.ClientResponse) else Lookalike(given)
     headers = raw.headers
     if raw.status == 101 or "Transfer-Encoding" in headers or _PARSER_IS_LENIENT:
@@ -553,7 +562,7 @@ def _respond(
         body.watch_connection(borrowed)
     elapsed = 0.0 if started is None else asyncio.get_running_loop().time() - started
     version = "1.0" if raw.version == _HTTP_1_0 else "1.1"
-    # By place: keywords would cost more than all that they name.
+    # Positional: keywords would cost more than the values.
     return AsyncAPIResponse(request, raw.status, headers, body, raw.reason or "", None, version, elapsed)
 
 
@@ -561,12 +570,12 @@ _HTTP_1_0: Final = aiohttp.HttpVersion10
 
 
 def _refuse_broken(raw: aiohttp.ClientResponse, request: APIRequest) -> None:
-    """Raise for what is no HTTP, and close its connection. Hook: ``raw._protocol``."""
+    """Raise for an invalid response, and close its connection. Hook: ``raw._protocol``."""
     broken = _what_is_broken(raw)
     if broken is None:
         return
     raw.close()
-    # What seemed to end with its head has given its connection back already.
+    # A response that seemed to end with its head has returned its connection already.
     protocol = getattr(raw, "_protocol", None)
     if protocol is not None:
         protocol.close()
@@ -574,20 +583,20 @@ def _refuse_broken(raw: aiohttp.ClientResponse, request: APIRequest) -> None:
     raise APIConnectionError(message, reason="not_http", request=request, retries_taken=request.attempt)
 
 
-# What newer parsers refuse, those before aiohttp 3.13.4 let through, and the one in pure Python in part.
+# Parsers before aiohttp 3.13.4 accept what newer ones refuse; the pure Python parser accepts part of it.
 _IS_OLD: Final = "max_headers" not in (ResponseHandler.set_response_params.__kwdefaults__ or ())
 _IS_PURE_PYTHON: Final = http_parser.HttpResponseParser is http_parser.HttpResponseParserPy
 _PARSER_IS_LENIENT: Final = _IS_OLD or _IS_PURE_PYTHON
 
 
 def _what_is_broken(raw: aiohttp.ClientResponse) -> str | None:
-    """Say what is wrong with a response that aiohttp takes for a good one; None where nothing is."""
+    """Return what is wrong with a response that aiohttp accepts, or None."""
     headers = raw.headers
     if raw.status == 101:
-        return "status 101, though no upgrade was asked for"
+        return "status 101, though no upgrade was requested"
     coding = headers.get("Transfer-Encoding")
     if coding is not None and coding.strip().lower() != "chunked":
-        return "a transfer coding that was not asked for"
+        return "a transfer coding that was not requested"
     if _IS_OLD:
         if len(headers) > 128:
             return "more than 128 headers"

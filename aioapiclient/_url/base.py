@@ -1,8 +1,8 @@
-"""URLs: base and path into the URL that is sent, absolute ones checked, references resolved.
+"""URLs: a base and a path are combined, absolute URLs are checked, references are resolved.
 
-What leaves here is a ``yarl.URL`` that was put together already encoded, so that yarl re-quotes and
-normalises nothing: ``%2F`` stays ``%2F``. Nothing leaves with a control character, a space or a
-non-ASCII character in it, and no path leaves the base path.
+The result is a ``yarl.URL`` built from encoded parts, so that yarl does not re-quote or normalise it: ``%2F``
+stays ``%2F``. It contains no control character, space or non-ASCII character, and no path escapes the base
+path.
 """
 
 from __future__ import annotations
@@ -60,14 +60,18 @@ __all__ = [
 
 
 class BaseURL:
-    """Where a client's relative paths lead: parsed once, it makes the URL of every call.
+    """The base of a client's relative paths: parsed once, it builds the URL of every call.
 
-    *base_url* is ``http`` or ``https`` with a host; a host that is not ASCII is IDNA-encoded. Its path
-    is kept whatever the slashes: under ``https://h/v1`` and ``https://h/v1/`` alike, ``users`` and
-    ``/users`` are ``/v1/users``; an empty path is the base path itself.
+    The path of the base is always kept: with ``https://h/v1`` and with ``https://h/v1/``, both ``users`` and
+    ``/users`` are ``/v1/users``. An empty path is the base path itself.
 
-    Raises `InvalidRequestError` for userinfo, a query, a fragment, braces, ``.`` and ``..`` segments,
-    control characters, spaces and backslashes, and `TypeError` for what is neither str nor URL.
+    Args:
+        base_url: An ``http`` or ``https`` URL with a host; a host that is not ASCII is IDNA-encoded.
+
+    Raises:
+        InvalidRequestError: *base_url* contains userinfo, a query, a fragment, a brace, a ``.`` or ``..``
+            segment, a control character, a space or a backslash.
+        TypeError: *base_url* is neither a str nor a URL.
     """
 
     __slots__ = ("_bare", "_cache", "_prefix", "authority", "scheme", "url")
@@ -119,22 +123,24 @@ class BaseURL:
         default_params: QueryValues | None = None,
         style: QueryStyle = DEFAULT_STYLE,
     ) -> URL:
-        """The URL of one call.
+        """Return the URL of one call.
 
-        A relative *path* lies under the base path. Each ``{name}`` is filled from *path_params*,
-        percent-encoded as one segment (everything but the unreserved characters, RFC 6570 §3.2.2);
-        ``{+name}`` keeps slashes and what else a path may hold, but ``%`` is data there too. Escapes
-        that are in *path* survive byte for byte; what RFC 3986 refuses is escaped, a lone ``%`` as
-        ``%25``. Layers of the query: *default_params*, then the query in *path* (kept byte for byte), then
-        *params*; a name in a later layer replaces all of it in the earlier ones, and `OMIT` removes.
+        A relative *path* lies under the base path. Each ``{name}`` is replaced by a value of *path_params*,
+        percent-encoded as one segment (all but the unreserved characters, RFC 6570 §3.2.2). ``{+name}``
+        keeps slashes and the other characters of a path, but ``%`` is escaped there too. Escapes in *path*
+        are kept byte for byte; characters that RFC 3986 refuses are escaped, a lone ``%`` as ``%25``. The
+        layers of the query are *default_params*, the query in *path* (kept byte for byte), and *params*; a
+        name in a later layer replaces all its values in earlier ones, and `OMIT` removes it.
 
-        An absolute ``http`` or ``https`` URL is taken byte for byte, but for its fragment; *params* are
-        appended, *default_params* are not. It is a template only when *path_params* are given. A
-        relative `URL` object is a path that is never a template.
+        An absolute ``http`` or ``https`` URL is kept byte for byte, except its fragment; *params* are
+        appended, *default_params* are not. It is a template only if *path_params* are given. A relative
+        `URL` object is never a template.
 
-        Raises `InvalidRequestError` for names that are missing or unused, empty values, ``.`` and ``..``
-        segments (escaped ones too), fragments, ``//host``, other schemes, backslashes and control
-        characters, and `TypeError` for values that are no scalars.
+        Raises:
+            InvalidRequestError: A name is missing or unused, a value is empty, or the path has a ``.`` or
+                ``..`` segment (also escaped), a fragment, a ``//host``, another scheme, a backslash or a
+                control character.
+            TypeError: A value is not a scalar.
         """
         plain = not path_params and not params and not default_params
         if plain:
@@ -166,7 +172,7 @@ class BaseURL:
         if path.scheme or path.raw_authority:
             return _build_absolute(str(path), path_params, params, style)
         if path_params:
-            raise InvalidRequestError("path_params need a path given as a str; a URL object is no template")
+            raise InvalidRequestError("path_params need a path given as a str, not as a URL object")
         own_path, query = path.raw_path, path.raw_query_string
         if (
             path.raw_fragment
@@ -184,13 +190,13 @@ class BaseURL:
             return self._bare
         if path[0] != "/":
             return f"{self._prefix}/{path}"
-        # Only values can have made it so: a template is refused earlier.
+        # Only values can cause this: a template with '//' is refused earlier.
         if path.startswith("//"):
             raise InvalidRequestError("the path, with path_params filled in, starts with '//'")
         return self._prefix + path
 
     def _make(self, path: str, query: str) -> URL:
-        # Half the price of URL(text, encoded=True), which parses.
+        # Half the cost of URL(text, encoded=True), which parses.
         return URL.build(
             scheme=self.scheme, authority=self.authority, path=path, query_string=query, encoded=True
         )
@@ -202,7 +208,7 @@ class BaseURL:
 
 
 def _shown_base(text: str) -> str:
-    """Return a base URL that is refused for the message, without what may be a secret in it."""
+    """Return a refused base URL for the message, without possible secrets."""
     bare = re.split(r"[?#]", text, maxsplit=1)[0]
     before, at, after = bare.rpartition("@")
     scheme = re.match(r"[a-z][a-z0-9+.-]*://", before, re.IGNORECASE)
@@ -227,7 +233,7 @@ def _build_absolute(
 def _merge_query(
     query: str, params: QueryValues | None, default_params: QueryValues | None, style: QueryStyle
 ) -> str:
-    """The query of a path between the two other layers."""
+    """Return the query of a path merged with the two other layers."""
     if not query:
         values = (
             merge_params(default_params, params) if default_params and params else params or default_params
@@ -235,7 +241,7 @@ def _merge_query(
         return encode_pairs(flatten(values or (), style))
     call = list(iter_items(params or ()))
     pairs = flatten(call, style)
-    # What the call names goes from the path under the name it was given, and under those it is written by.
+    # A name in *params* replaces the same name in the path, as given and as flattened.
     named = {str(name) for name, value in call if value is not NOT_GIVEN}.union(name for name, _ in pairs)
     own = [pair for pair in query.split("&") if _pair_name(pair) not in named]
     taken = named.union(map(_pair_name, own))
@@ -257,13 +263,14 @@ def _pair_name(pair: str) -> str:
 
 
 def check_url(url: str | URL) -> URL:
-    """An absolute ``http`` or ``https`` URL, byte for byte but for its fragment, which is never sent.
+    """Return an absolute ``http`` or ``https`` URL byte for byte, without its fragment.
 
-    An IPv6 zone, which is not sent either, is written as RFC 6874 has it: ``[fe80::1%25eth0]``.
+    An IPv6 zone, which is not sent either, is written as in RFC 6874: ``[fe80::1%25eth0]``.
 
-    Raises `InvalidRequestError` for another scheme, no host, userinfo, a port out of range, and for
-    control characters, spaces, backslashes and characters that are not ASCII; `TypeError` for what is
-    neither str nor URL.
+    Raises:
+        InvalidRequestError: *url* has another scheme, no host, userinfo, a port out of range, a control
+            character, a space, a backslash or a non-ASCII character.
+        TypeError: *url* is neither a str nor a URL.
     """
     if not isinstance(url, str | URL):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"a URL must be a str or a URL, not {type(url).__name__}")
@@ -288,12 +295,12 @@ def check_url(url: str | URL) -> URL:
 def _text_of(url: str | URL) -> str:
     try:
         return str(url)
-    except ValueError:  # yarl looks at the port only now, when the URL was made with encoded=True.
+    except ValueError:  # With encoded=True yarl checks the port only here.
         return f"{url.scheme}://{url.raw_authority}{url.raw_path}" if isinstance(url, URL) else ""
 
 
 def append_params(url: URL, params: QueryValues | None, style: QueryStyle = DEFAULT_STYLE) -> URL:
-    """*url* with *params* after its own query, which stays byte for byte; the fragment goes.
+    """Return *url* with *params* after its own query, which is kept byte for byte; the fragment is removed.
 
     Raises what `flatten` raises.
     """
@@ -302,7 +309,7 @@ def append_params(url: URL, params: QueryValues | None, style: QueryStyle = DEFA
 
 
 def without_userinfo(url: URL) -> URL:
-    """*url* without user and password, and without its fragment."""
+    """Return *url* without user, password and fragment."""
     authority = url.raw_authority
     return (
         _replace(url, authority=authority.rpartition("@")[2]) if "@" in authority else without_fragment(url)
@@ -310,7 +317,7 @@ def without_userinfo(url: URL) -> URL:
 
 
 def without_fragment(url: URL) -> URL:
-    """*url* as it is sent: the fragment stays with the client (RFC 9110 §4.2.5)."""
+    """Return *url* as it is sent, without its fragment (RFC 9110 §4.2.5)."""
     return _replace(url) if url.raw_fragment else url
 
 
@@ -325,15 +332,15 @@ def _replace(url: URL, *, authority: str | None = None, query: str | None = None
 
 
 def redact_url(url: URL | str) -> str:
-    """Scheme, host, port and path, for messages and logs: no userinfo, ``?...`` for a query, no fragment.
+    """Return scheme, host, port and path for messages and logs: no userinfo, ``?...`` for a query.
 
-    Never raises, whatever the string; what could break a line of a log is escaped.
+    Never raises, whatever the string. Characters that could break a log line are escaped.
     """
     scheme, authority, path, query, _ = split_url(_text_of(url))
     shown = escape_illegal(path, escape_any)
     host = (authority or "").rpartition("@")[2]
     if (scheme is not None and not host and "@" in path) or _has_no_port(host):
-        # A URL gone wrong (`https:/user:password@host`, `https://user:pass/word@host`): userinfo may be
+        # A malformed URL (`https:/user:password@host`, `https://user:pass/word@host`): userinfo may be
         # anywhere in it.
         shown = "..."
     elif authority is not None:
@@ -343,11 +350,11 @@ def redact_url(url: URL | str) -> str:
     return f"{scheme + ':' if scheme else ''}{shown}{'' if query is None else '?...'}"
 
 
-_LONGEST_SHOWN = 1000  # characters; a server that redirects to a path of 32 KiB is not to fill the logs
+_LONGEST_SHOWN = 1000  # characters; a redirect to a path of 32 KiB must not fill the logs
 
 
 def _has_no_port(host: str) -> bool:
-    """Whether what follows a colon in *host* is no port, so that it may be a password."""
+    """Return whether the text after a colon in *host* is not a port, and may be a password."""
     _, colon, port = host.rpartition(":")
     return bool(colon) and not host.endswith("]") and not (port.isascii() and port.isdigit())
 
@@ -356,13 +363,14 @@ def _has_no_port(host: str) -> bool:
 
 
 def resolve_reference(base: URL, reference: str) -> URL:
-    """*reference*, of a Location or Link header, resolved against *base*, strictly (RFC 3986 §5.2).
+    """Return *reference*, of a Location or Link header, resolved against *base* (RFC 3986 §5.2, strict).
 
-    It is kept byte for byte but for what RFC 3986 refuses, which is escaped; a host that is not ASCII
-    is IDNA-encoded. The result may have any scheme, userinfo and a fragment: `check_url` says whether
-    it may be sent.
+    It is kept byte for byte, except that characters that RFC 3986 refuses are escaped, and a host that is
+    not ASCII is IDNA-encoded. The result may have any scheme, userinfo and a fragment: `check_url` decides
+    whether it may be sent.
 
-    Raises `InvalidRequestError` for control characters, and for ``http`` with a host that is none.
+    Raises:
+        InvalidRequestError: *reference* contains a control character, or its host is not valid.
     """
     reference = reference.strip(" \t")
     refuse_controls(reference, "the reference")
@@ -387,11 +395,11 @@ def resolve_reference(base: URL, reference: str) -> URL:
 
 
 def _escape_reference(reference: str) -> str:
-    """*reference* with everything escaped that is illegal, but for its host, which has rules of its own."""
+    """Return *reference* with illegal characters escaped, except in the host, which has its own rules."""
     scheme, authority, _, _, _ = split_url(reference)
     if authority is None or scheme not in (None, "http", "https"):
         return escape_illegal(reference, escape_header)
-    if "\\" in authority:  # Browsers end the host there; whoever reads it otherwise can be led elsewhere.
+    if "\\" in authority:  # Browsers end the host there; other readings may lead to another host.
         raise InvalidRequestError("the reference has a backslash in its host")
     start = 2 if scheme is None else len(scheme) + 3
     userinfo, at, host = authority.rpartition("@")
@@ -405,7 +413,7 @@ _DOTS = lazily(r"/\.{1,2}(?:/|\Z)")
 
 
 def _remove_dot_segments(path: str) -> str:
-    """RFC 3986 §5.2.4, in one pass; a path without a leading slash (``mailto:``) has no segments."""
+    """Apply RFC 3986 §5.2.4; a path without a leading slash (``mailto:``) has no segments."""
     if not path.startswith("/") or _DOTS.search(path) is None:
         return path
     segments = path.split("/")

@@ -1,4 +1,4 @@
-"""Origins: which one a URL has, and which ones credentials may be sent to."""
+"""Origins: the origin of a URL, and the origins that may receive credentials."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ __all__ = ["TrustedOrigins", "is_same_server", "origin_of"]
 
 
 def origin_of(url: URL) -> tuple[str, str, int]:
-    """Scheme, host in lower case, and port (RFC 6454 §4).
+    """Return scheme, host in lower case, and port (RFC 6454 §4).
 
-    Raises `InvalidRequestError` where one of them is missing.
+    Raises:
+        InvalidRequestError: One of them is missing.
     """
     try:
         host, port = url.raw_host, url.port
@@ -29,34 +30,39 @@ def origin_of(url: URL) -> tuple[str, str, int]:
 
 
 def is_same_server(url: URL, other: URL) -> bool:
-    """Return whether *url* has the origin of *other*, or is https where *other* is http of the same host.
+    """Return whether *url* has the origin of *other*, or upgrades it to https on the default ports.
 
-    The latter on the default ports only.
-
-    Raises `InvalidRequestError` where a URL has no origin.
+    Raises:
+        InvalidRequestError: A URL has no origin.
     """
     origin = origin_of(url)
     return origin_of(other) in (origin, _before_upgrade(origin))
 
 
 def _before_upgrade(origin: tuple[str, str, int]) -> tuple[str, str, int]:
-    """The origin that a server redirects from to make its clients use https; *origin* itself if none."""
+    """Return the http origin that an upgrade to *origin* comes from, or *origin* itself if there is none."""
     scheme, host, port = origin
     return ("http", host, 80) if scheme == "https" and port == 443 else origin
 
 
 class TrustedOrigins:
-    """The origins that credentials may be sent to: the base URL's, and those that match a pattern.
+    """The origins that may receive credentials: that of the base URL, and those that match a pattern.
 
-    A pattern is ``scheme://host`` or ``scheme://host:port``; a host may start with ``*.``, which stands
-    for one or more labels and never for none: ``https://*.example.com`` matches ``a.example.com`` and
-    ``a.b.example.com``, neither ``example.com`` nor ``evilexample.com``. Scheme and port must match.
-    A host with a trailing dot is another host.
+    A pattern is ``scheme://host`` or ``scheme://host:port``. A host may start with ``*.``, which matches one
+    or more labels: ``https://*.example.com`` matches ``a.example.com`` and ``a.b.example.com``, but neither
+    ``example.com`` nor ``evilexample.com``. Scheme and port must match. A host with a trailing dot is another
+    host.
 
-    Where ``http`` on port 80 is trusted, ``https`` on port 443 of the same host is trusted as well: it is
-    the same server, better protected. The other way round it never is.
+    If ``http`` on port 80 is trusted, ``https`` on port 443 of the same host is trusted too: it is the same
+    server, better protected. The reverse is never trusted.
 
-    Raises `InvalidRequestError` for any other pattern, and `TypeError` for a lone str.
+    Args:
+        base_url: The base URL of the client.
+        patterns: The patterns of other origins.
+
+    Raises:
+        InvalidRequestError: A pattern is not valid.
+        TypeError: *patterns* is a str, or an item is not a str.
     """
 
     __slots__ = ("_authority", "_exact", "_scheme", "_suffixes")
@@ -74,7 +80,7 @@ class TrustedOrigins:
         )
 
     def trusts(self, url: URL) -> bool:
-        """Whether the origin of *url* is one of them; False for a URL that has none."""
+        """Return whether the origin of *url* is trusted; False for a URL without an origin."""
         if url.raw_authority == self._authority and url.scheme == self._scheme:
             return True
         try:
@@ -95,7 +101,7 @@ def _has_suffix(origin: tuple[str, str, int], suffix: tuple[str, str, int]) -> b
 
 
 def _parse_pattern(pattern: str) -> tuple[bool, tuple[str, str, int]]:
-    """Whether it starts with ``*.``, and the origin that is behind it."""
+    """Return whether the pattern starts with ``*.``, and the origin after it."""
     if not isinstance(pattern, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"a trusted origin must be a str, not {type(pattern).__name__}")
     what = f"the trusted origin {redact_url(pattern)!r}"

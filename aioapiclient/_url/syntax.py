@@ -1,7 +1,7 @@
-"""What a URL is made of: its characters, its parts, and what is refused in them before anything is sent.
+"""The syntax of URLs: their characters and parts, and the checks before anything is sent.
 
-Everything here works on text, and by RFC 3986; what a caller means by a URL is known elsewhere. Each
-refusal names *what* was refused, and repeats none of it: there may be a password in it.
+Everything here works on text, by RFC 3986. Each error names *what* was refused and does not quote it, as it
+may contain a password.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ is_absolute = re.compile("https?://", re.IGNORECASE).match
 
 _CONTROL = lazily(r"[\x00-\x1f\x7f]")
 
-# What may not stand in a URL that is sent byte for byte. Brackets, braces and quotes may, though
-# RFC 3986 has no place for some of them: servers hand out such URLs, and signatures cover them.
+# Characters that a URL that is sent byte for byte must not contain. Brackets, braces and quotes are allowed,
+# though RFC 3986 forbids some of them: servers send such URLs, and signatures cover them.
 NOT_VERBATIM = lazily(r"[^!-\[\]-~]")
 
-# What is escaped in text that somebody wrote as a URL: what RFC 3986 refuses anywhere, and a "%" that
-# starts no escape (§2.4: it must be "%25" then). Brackets stay: `filter[a]=1` is sent bare by everybody.
+# Characters to escape in text written as a URL: those that RFC 3986 refuses anywhere, and a "%" that does
+# not start an escape (§2.4). Brackets are kept: clients commonly send `filter[a]=1` bare.
 _ILLEGAL = lazily(r'%(?![0-9A-Fa-f]{2})|[^!-~]|["<>\\^`{|}]')
 
 _escape_strict = percent_encoder(UNRESERVED)
-# Header values reach us with their undecodable bytes as surrogates; those bytes are what is escaped.
+# Header values contain undecodable bytes as surrogates; those bytes are escaped.
 escape_header = percent_encoder(UNRESERVED, errors="surrogateescape")
 escape_any = percent_encoder(UNRESERVED, errors="replace")
 
 
 def escape_illegal(text: str, escape: Callable[[str], str] = _escape_strict) -> str:
-    """*text* with what no URL may hold escaped by *escape*; escapes that are there stay."""
+    """Return *text* with illegal characters escaped by *escape*; existing escapes are kept."""
     return _ILLEGAL.sub(lambda match: escape(match[0]), text)
 
 
@@ -76,14 +76,14 @@ _PARTS = lazily(
     re.DOTALL,
 )
 
-# Host and port (RFC 3986 §3.2.2, §3.2.3), but without escapes in the host: nothing before DNS decodes them.
+# Host and port (RFC 3986 §3.2.2, §3.2.3), without escapes in the host, which nothing would decode.
 _HOST_PORT = lazily(
     r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9!$&'()*+,;=._~-]+)(?::(?P<port>[0-9]{1,5}))?"
 )
 
 
 class Parts(NamedTuple):
-    """A reference taken apart (RFC 3986 §3); None is a part that is not there, which is not an empty one."""
+    """The parts of a reference (RFC 3986 §3); None is an absent part, which differs from an empty one."""
 
     scheme: str | None
     authority: str | None
@@ -93,14 +93,14 @@ class Parts(NamedTuple):
 
 
 def split_url(text: str) -> Parts:
-    """Take any text apart, with its scheme in lower case; never raises."""
+    """Return the parts of any text, with the scheme in lower case; never raises."""
     match: Any = _PARTS.fullmatch(text)  # every text matches
     scheme, authority, path, query, fragment = match.groups()
     return Parts(None if scheme is None else scheme.lower(), authority, path, query, fragment)
 
 
 def split_authority(authority: str, what: str) -> tuple[str, int | None]:
-    """Host and port of an authority that has nothing else; both are held to their grammar."""
+    """Return host and port of an authority without userinfo, after a check of both."""
     if "@" in authority:
         raise InvalidRequestError(f"{what} holds userinfo; credentials belong in auth=BasicAuth(...)")
     match = _HOST_PORT.fullmatch(authority)
@@ -113,12 +113,12 @@ def split_authority(authority: str, what: str) -> tuple[str, int | None]:
 
 
 # The zone of an IPv6 address: the name or number of a network interface of this machine. RFC 6874 writes
-# `[fe80::1%25eth0]`, people and operating systems `[fe80::1%eth0]`. A zone that is all of `25` is no escape.
+# `[fe80::1%25eth0]`, people and operating systems `[fe80::1%eth0]`. A zone `25` alone is not an escape.
 _ZONE = lazily(r"%(?:25(?!\]))?(?P<zone>[^\]%]+)\]")
 
 
 def escape_zone(authority: str) -> str:
-    """Return *authority* with an IPv6 zone written as RFC 6874 has it: ``[fe80::1%25eth0]``."""
+    """Return *authority* with an IPv6 zone written as in RFC 6874: ``[fe80::1%25eth0]``."""
     return _ZONE.sub(r"%25\g<zone>]", authority) if "%" in authority else authority
 
 
@@ -129,7 +129,7 @@ def split_zone(host: str) -> tuple[str, str]:
 
 
 def encode_host(authority: str, what: str) -> str:
-    """*authority* with a host that is not ASCII in its IDNA form, as yarl makes it."""
+    """Return *authority* with a host that is not ASCII IDNA-encoded, by yarl."""
     if authority.isascii():
         return authority
     refuse_controls(authority, what)
@@ -143,19 +143,19 @@ def encode_host(authority: str, what: str) -> str:
 
 
 def normal_authority(scheme: str, authority: str, what: str) -> str:
-    """Host and port in the one spelling that origins are compared in: lower case, no default port."""
+    """Return host and port in normal form, for comparison: lower case, no default port."""
     host, port = split_authority(escape_zone(encode_host(authority, what)), what)
     address, percent, zone = host.partition("%")
-    host = address.lower() + percent + zone  # names of interfaces differ in case
+    host = address.lower() + percent + zone  # interface names are case-sensitive
     return host if port in (None, DEFAULT_PORTS[scheme]) else f"{host}:{port}"
 
 
-# "." and ".." in all the ways that servers read as such: escaped, mixed, or with a path parameter behind
-# (`..;x`, which Java containers strip); and a segment that is nothing but a path parameter.
+# "." and ".." in every form that servers accept: escaped, mixed, or followed by a path parameter (`..;x`,
+# which Java containers strip); and a segment that is only a path parameter.
 _DOT_SEGMENT = lazily(r"(?:\A|/)(?:(?:\.|%2e){1,2}(?=[;/]|%3b|\Z)|;|%3b)", re.IGNORECASE)
 
 
 def refuse_dot_segments(path: str, what: str) -> None:
-    """Raise `InvalidRequestError` for a segment that a server may take for ``.`` or ``..``."""
+    """Raise `InvalidRequestError` for a segment that a server may read as ``.`` or ``..``."""
     if _DOT_SEGMENT.search(path) is not None:
         raise InvalidRequestError(f"{what} has a '.' or '..' segment, or one that starts with ';'")

@@ -1,4 +1,4 @@
-"""Path templates: ``/users/{id}`` taken apart once, and filled for each call, each value in its own place."""
+"""Path templates: ``/users/{id}`` is parsed once, and filled with encoded values for each call."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from .syntax import escape_illegal, is_absolute, refuse_controls, refuse_dot_seg
 
 __all__ = ["CACHED_PATHS", "Template", "fill_template", "parse_template", "template_of"]
 
-# A client has a few dozen paths; paths with ids put in by hand must not grow the cache for ever.
+# A client has a few dozen paths; a bound for paths with IDs inserted by hand.
 CACHED_PATHS: Final = 512
 
 _LONGEST_SHOWN: Final = 100  # characters of a path in a message
 
-# Other schemes, and a URL of ours gone wrong. `documents:export` is a path like any other.
+# Other schemes, and malformed http URLs. `documents:export` is an ordinary path.
 _LOOKS_LIKE_URL = lazily(r"[a-z][a-z0-9+.-]*://|https?:|javascript:", re.IGNORECASE)
 
 _NAME = lazily(r"\w+(?:[.-]\w+)*")
 
 _encode_segment = percent_encoder(UNRESERVED)
-# Everything that a path may hold (RFC 3986 §3.3) but "%", which is data here.
+# All characters of a path (RFC 3986 §3.3) except "%", which is data here.
 _encode_segments = percent_encoder(UNRESERVED + "/!$&'()*+,;=:@")
-# The same for a query, without what delimits pairs, and without "+", which many servers read as a space.
+# The same for a query, without the delimiters of pairs, and without "+", often read as a space.
 _encode_query_text = percent_encoder(UNRESERVED + "/?!$'()*,:@")
 
 
 class _Place(NamedTuple):
-    """One ``{name}`` of a template, and the literal text up to the next."""
+    """One placeholder ``{name}`` of a template, and the literal text up to the next."""
 
     name: str
     encode: Callable[[str], str]
@@ -45,7 +45,7 @@ class _Place(NamedTuple):
 
 
 class Template(NamedTuple):
-    """A path as it was written, ready to be filled."""
+    """A parsed path, ready to be filled."""
 
     path: str
     head: str
@@ -55,7 +55,7 @@ class Template(NamedTuple):
 
 @lru_cache(CACHED_PATHS)
 def parse_template(path: str) -> Template:
-    """Take *path* apart at its ``{name}`` places; what nobody may write in a path is refused here."""
+    """Parse *path* at its ``{name}`` placeholders, and refuse what a path must not contain."""
     refuse_controls(path, "the path")
     if path.startswith("//"):
         raise InvalidRequestError("a path that starts with '//' looks like another host; write one '/'")
@@ -73,7 +73,7 @@ def parse_template(path: str) -> Template:
         places.append(_parse_place(expression, in_path, escape_illegal(literal)))
         in_path = in_path and "?" not in literal
     template = Template(path, escape_illegal(head), tuple(places), frozenset(place.name for place in places))
-    # A value is never empty, so that an "x" stands for the one that makes the least trouble.
+    # A value is never empty, so "x" represents a harmless one.
     sample = template.head + "".join(["x" + place.literal for place in places])
     refuse_dot_segments(sample.partition("?")[0], "the path")
     return template
@@ -101,7 +101,7 @@ def _parse_place(expression: str, in_path: bool, literal: str) -> _Place:
 
 
 def fill_template(template: Template, values: Mapping[str, Any]) -> str:
-    """The template with every place filled: a path, and maybe ``?`` and a query."""
+    """Return the template with every placeholder filled: a path, and maybe ``?`` and a query."""
     if len(values) != len(template.names):
         raise _wrong_names(template, values)
     filled = template.head
@@ -115,7 +115,7 @@ def fill_template(template: Template, values: Mapping[str, Any]) -> str:
         if in_path:
             if not text:
                 raise InvalidRequestError(f"path_params[{name!r}] is empty")
-            # Only a dot or a semicolon can make a segment that means something else.
+            # Only a dot or a semicolon can change the meaning of a segment.
             risky = risky or "." in text or ";" in text
         filled += encode(text) + literal
     if risky:
@@ -134,7 +134,7 @@ def _wrong_names(template: Template, values: Mapping[str, Any]) -> InvalidReques
 
 
 def _shown(path: str) -> str:
-    """Return the path for a message: what is in a query may be a secret."""
+    """Return the path for a message, without its query, which may contain a secret."""
     if not path:
         return "the path"
     bare, mark, _ = path.partition("?")
@@ -152,9 +152,9 @@ def _place_text(name: str, value: object) -> str:
 
 
 def template_of(path: str | URL) -> str | None:
-    """*path* as it was written, without its query: low in cardinality, for metrics.
+    """Return *path* as written, without its query: of low cardinality, for metrics.
 
-    None for an absolute URL: it is sent as it came, and has no end of values.
+    None for an absolute URL, which may have any number of values.
     """
     text = path if isinstance(path, str) else str(path)
     return None if is_absolute(text) else text.partition("?")[0]
