@@ -1,12 +1,12 @@
-"""A credential that answers a challenge: another origin gives the token, as container registries have it.
+"""A credential that answers a challenge: another origin issues the token, as with container registries.
 
 ::
 
     python examples/challenge_auth.py
 
-The registry's 401 names, in WWW-Authenticate, who gives tokens and for what scope. The auth asks there
-with the client that it is bound to, which sends no credential by itself; user and password go along
-only because the client trusts that origin by name, wherever a challenge may point.
+The registry's 401 names, in WWW-Authenticate, the token service and the scope. The auth requests a token
+there with the client that it is bound to, which adds no credential. User and password are sent only because
+trusted_origins names that origin; a challenge that points elsewhere does not receive them.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ class RegistryAuth(Auth):
 
 
 def parse_challenge(header: str) -> dict[str, str]:
-    """The parameters of a Bearer challenge (RFC 6750 §3); none for another scheme."""
+    """Return the parameters of a Bearer challenge (RFC 6750 §3); none for another scheme."""
     scheme, _, parameters = header.partition(" ")
     return dict(re.findall(r'(\w+)="([^"]*)"', parameters)) if scheme.lower() == "bearer" else {}
 
 
 async def main() -> None:
-    """Several images of two repositories: one token for each repository."""
+    """Fetch several images of two repositories with one token per repository."""
     asked: list[str] = []
     async with token_service(asked) as realm, registry(realm) as url:
         auth = RegistryAuth(BasicAuth("ada", "a password"))
@@ -92,7 +92,7 @@ async def main() -> None:
 
 @asynccontextmanager
 async def token_service(asked: list[str]) -> AsyncGenerator[str, None]:
-    """Who gives tokens, to ada alone."""
+    """The token service, which knows only the user ada."""
 
     async def token(request: web.Request) -> web.Response:
         login = base64.b64decode(request.headers["Authorization"].removeprefix("Basic ")).decode()
@@ -106,7 +106,7 @@ async def token_service(asked: list[str]) -> AsyncGenerator[str, None]:
 
 @asynccontextmanager
 async def registry(realm: str) -> AsyncGenerator[str, None]:
-    """The registry: wants a token whose scope is the repository that is asked for."""
+    """The registry: it requires a token whose scope is the requested repository."""
 
     async def manifest(request: web.Request) -> web.Response:
         scope = f"repository:{request.match_info['name']}:pull"

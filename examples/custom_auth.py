@@ -1,4 +1,4 @@
-"""A credential of your own in ten lines: a ticket in a header, asked for once, renewed when it is refused.
+"""A custom credential in ten lines: a ticket in a header, fetched once and renewed when it is refused.
 
 ::
 
@@ -18,7 +18,7 @@ from aioapiclient import APIRequest, AsyncAPIClient, AsyncAPIResponse, Auth, Tok
 
 
 class TicketAuth(Auth):
-    """Sends a ticket as X-Ticket; *issue* gives a new one."""
+    """Sends a ticket as X-Ticket; *issue* returns a new one."""
 
     def __init__(self, issue: Callable[[], Awaitable[str]]) -> None:
         self._issue = issue
@@ -36,7 +36,7 @@ class TicketAuth(Auth):
 
 
 async def main() -> None:
-    """Ten calls at once, and ten more with a ticket that the server has forgotten."""
+    """Make ten concurrent calls, and ten more with a ticket that the server has forgotten."""
     issued = 0
 
     async def issue() -> str:
@@ -54,7 +54,7 @@ async def main() -> None:
 
 @asynccontextmanager
 async def box_office() -> AsyncGenerator[tuple[str, Callable[[], None]], None]:
-    """The server: knows one ticket, the newest that it was shown, until it is told to forget it."""
+    """The server: it accepts only the newest ticket, until it forgets that one too."""
     known, forgotten = set[str](), set[str]()
 
     async def seats(request: web.Request) -> web.Response:

@@ -4,8 +4,8 @@
 
     python examples/digest_auth.py
 
-What belongs to the wire goes to the transport: aiohttp's client middlewares see each request as aiohttp
-sends it, and what they send besides is no attempt and no retry of ours.
+aiohttp's client middlewares belong to the transport: they see each request as aiohttp sends it. Requests
+that they add do not count as attempts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ USER, PASSWORD, REALM = "Mufasa", "Circle of Life", "http-auth@example.org"
 
 
 async def main() -> None:
-    """Two calls with the password, which share one challenge, and one with another password."""
+    """Make two calls with the password, which share one challenge, and one with a wrong password."""
     challenges: list[str] = []
     async with guarded_service(challenges) as url:
         transport = AiohttpTransport(session_middlewares=[DigestAuthMiddleware(USER, PASSWORD)])
@@ -55,7 +55,7 @@ def digest_response(
     cnonce: str,
     algorithm: str,
 ) -> str:
-    """The ``response`` of RFC 7616 §3.4.1, for ``qop=auth``."""
+    """Return the ``response`` of RFC 7616 §3.4.1, for ``qop=auth``."""
 
     def digest(text: str) -> str:
         return hashlib.new(algorithm.replace("-", ""), text.encode()).hexdigest()
@@ -66,7 +66,7 @@ def digest_response(
 
 @asynccontextmanager
 async def guarded_service(challenges: list[str]) -> AsyncGenerator[str, None]:
-    """The server: one nonce for each challenge, and each count of a nonce once."""
+    """The server: it sends a new nonce per challenge, and accepts each count of a nonce once."""
     used = set[tuple[str, str]]()
 
     def is_good(request: web.Request) -> bool:

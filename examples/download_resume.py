@@ -1,4 +1,4 @@
-"""Downloads files from a server in this program that hangs up in the middle, and checks what it got.
+"""Downloads files from a server in this program that drops the connection, and checks the result.
 
 ::
 
@@ -24,7 +24,7 @@ CONTENT = os.urandom(4 << 20)
 
 
 class Counter:
-    """A progress: anything with ``update(n)``, a bar of tqdm for one."""
+    """Counts the progress; any object with ``update(n)`` works, such as a bar of tqdm."""
 
     def __init__(self) -> None:
         self.n = 0
@@ -34,7 +34,7 @@ class Counter:
 
 
 async def download(api: AsyncAPIClient, name: str, directory: Path) -> int:
-    """All of it is there, or nothing: breaks are resumed, and the server's own digest is checked."""
+    """Download the complete file or nothing: resume after a break, and check the server's digest."""
     progress = Counter()
     async with api.open("GET", "/files/{name}", path_params={"name": name}) as response:
         count = await response.write_to_file(directory / name, progress=progress, digest=True)
@@ -62,7 +62,7 @@ async def main() -> None:
 
 
 def sha256(content: bytes) -> str:
-    """The SHA-256 of *content* in hex."""
+    """Return the SHA-256 of *content* in hex."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -70,7 +70,7 @@ def sha256(content: bytes) -> str:
 
 
 class Files:
-    """Serves one file by ranges, and hangs up in the middle of the first two answers."""
+    """Serves one file by ranges, and drops the connection in the first two responses."""
 
     def __init__(self) -> None:
         self.breaks = [1_000_000, 2_000_000]
@@ -102,7 +102,7 @@ def _base64(digest: bytes) -> str:
 
 @asynccontextmanager
 async def serving() -> AsyncGenerator[tuple[str, list[str]], None]:
-    """Serve on a free port of loopback; gives the URL, and what was answered."""
+    """Serve on a free port of loopback; yield the URL and the statuses of the responses."""
     files = Files()
     app = web.Application()
     app.add_routes([web.get("/files/{name}", files.get)])

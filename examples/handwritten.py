@@ -18,7 +18,7 @@ class User:
 
 
 class UserNotFoundError(Exception):
-    """There is no such user."""
+    """The user does not exist."""
 
 
 class UsersAPI:

@@ -4,7 +4,7 @@
 
     python examples/language_model.py
 
-The model is a parrot: it says again what it was told.
+The model is a parrot: it repeats its input.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class OverloadedError(InternalServerError):
 
 
 class Messages(AsyncAPIResource["Parrot"]):
-    """Answers, whole or as they come."""
+    """Creates messages, complete or as a stream."""
 
     async def create(
         self,
@@ -109,7 +109,7 @@ class Messages(AsyncAPIResource["Parrot"]):
         max_tokens: int | Omit = OMIT,
         **options: Unpack[CallOptions],
     ) -> Message:
-        """The whole answer."""
+        """Return the complete message."""
         body = {"model": model, "messages": messages, "max_tokens": max_tokens}
         return await self._client.post("/messages", Message, json=body, options=options)
 
@@ -121,18 +121,18 @@ class Messages(AsyncAPIResource["Parrot"]):
         max_tokens: int | Omit = OMIT,
         **options: Unpack[CallOptions],
     ) -> AbstractAsyncContextManager[AsyncStream[MessageEvent]]:
-        """The answer as it comes: ``async with``, and in it ``async for``."""
+        """Stream the message: use ``async with``, and ``async for`` in it."""
         body = {"model": model, "messages": messages, "max_tokens": max_tokens, "stream": True}
         return self._client.stream("POST", "/messages", MessageEvent, json=body, options=options)
 
 
 class Models(AsyncAPIResource["Parrot"]):
-    """The models that there are."""
+    """The available models."""
 
     def list(
         self, *, page_size: int | Omit = OMIT, **options: Unpack[CallOptions]
     ) -> AsyncPaginator[Model, ParrotPage[Model]]:
-        """All models, in pages: ``async for`` gives models, ``await`` the first page."""
+        """List all models: ``async for`` yields models, ``await`` returns the first page."""
         params = {"limit": page_size}
         return self._client.get_api_list("/models", Model, ParrotPage, params=params, options=options)
 
@@ -151,7 +151,7 @@ class Parrot(AsyncAPIClient):
             base_url,
             version="0.1.0",
             auth=APIKeyAuth(api_key, header="X-Api-Key"),
-            # An overloaded server has done nothing, so that a POST may be sent again too.
+            # An overloaded server has not processed the request, so a POST may be retried too.
             retry=RetryPolicy(retry_unsafe={529}),
             transport=transport,
         )
@@ -163,7 +163,7 @@ class Parrot(AsyncAPIClient):
 
     @property
     def models(self) -> Models:
-        """The models that there are."""
+        """The available models."""
         return Models(self)
 
     @property
@@ -194,7 +194,7 @@ class Parrot(AsyncAPIClient):
 
 
 async def list_models(parrot: Parrot) -> None:
-    """A page by hand, then all of them."""
+    """Print one page, then all models."""
     page = await parrot.models.list(page_size=2)
     more = ", and more" if page.has_next_page() else ""
     print("first page:", " ".join(model.id for model in page.data) + more)
@@ -202,13 +202,13 @@ async def list_models(parrot: Parrot) -> None:
 
 
 async def ask(parrot: Parrot) -> None:
-    """A whole answer, with an option of this one call."""
+    """Request a complete message, with an option for this call."""
     message = await parrot.messages.create(model="macaw", messages=[QUESTION], timeout=5)
     print(f"{message.model}: {message.content} ({message.usage.output_tokens} tokens)")
 
 
 async def listen(parrot: Parrot) -> None:
-    """An answer as it comes; what the API will say tomorrow is skipped, and counted."""
+    """Print a message as it arrives; events of unknown types are skipped and counted."""
     async with parrot.messages.stream(model="macaw", messages=[QUESTION], max_tokens=3) as stream:
         async for event in stream:
             assert_type(event, MessageStart | TextDelta | MessageStop)
@@ -223,7 +223,7 @@ async def listen(parrot: Parrot) -> None:
 
 
 async def look_at_headers(parrot: Parrot) -> None:
-    """The response of the same method; this model is overloaded at first, and asked again."""
+    """Print headers of the response of the same method; the model is overloaded at first, and retried."""
     response = await raw_response(parrot.messages.create)(model="budgie", messages=[QUESTION])
     message = await response.parse()
     assert_type(message, Message)
@@ -232,7 +232,7 @@ async def look_at_headers(parrot: Parrot) -> None:
 
 
 async def overload(parrot: Parrot) -> None:
-    """One class for one trouble, whether it shows in the status or in the stream."""
+    """Catch an overload with one class, in the status or in the stream."""
     try:
         await parrot.messages.create(model="dodo", messages=[QUESTION], max_retries=0)
     except OverloadedError as error:
@@ -248,7 +248,7 @@ async def overload(parrot: Parrot) -> None:
 
 
 async def be_refused(parrot: Parrot) -> None:
-    """A wrong key is the error that every API has."""
+    """Use a wrong key, which raises `AuthenticationError` as with every API."""
     try:
         await parrot.with_options(auth=APIKeyAuth("a guess", header="X-Api-Key")).models.list()
     except AuthenticationError as error:

@@ -1,7 +1,7 @@
-"""An API on loopback that misbehaves on purpose, and counts what it is asked: the server of quickstart.py.
+"""An API on loopback that misbehaves on purpose, and counts its requests: the server of quickstart.py.
 
-Three origins: a polite server that expires its first token, is busy, slow and wrong; a rude one, on
-bare sockets, that hangs up; and a stranger's, which must not see a credential.
+It has three origins: a polite server that expires its first token and is busy, slow and wrong; a rude one,
+on bare sockets, that drops connections; and a foreign one, which must not receive a credential.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class MisbehavingAPI:
             await runner.cleanup()
 
     def count(self, method: str, path: str) -> int:
-        """Count a request; how often it came by now."""
+        """Count a request, and return its number so far."""
         self.hits[f"{method} {path}"] += 1
         return self.hits[f"{method} {path}"]
 
@@ -66,7 +66,7 @@ class MisbehavingAPI:
             request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
         ) -> web.StreamResponse:
             self.count(request.method, request.path)
-            # The first token is one that has expired: the server refuses it.
+            # The first token has expired: the server refuses it.
             if request.headers.get("Authorization") == "Bearer token-1":
                 return web.json_response({"error": {"code": "token_expired"}}, status=401)
             return await handler(request)
@@ -86,7 +86,7 @@ class MisbehavingAPI:
     async def _user(self, request: web.Request) -> web.Response:
         user_id = request.match_info["id"]
         if user_id == "8":
-            # A wrong shape: the id is no number.
+            # A wrong type: the ID is not a number.
             return web.json_response({"id": "eight", "login": "bob"})
         if user_id != "7":
             problem = {"type": "about:blank", "title": "No such user", "status": 404}
@@ -131,7 +131,7 @@ class MisbehavingAPI:
                 writer.write(answer)
             elif path == "/v1/short":
                 writer.write(answer[:-9])
-            # A path that drops the connection gets nothing at all the first time.
+            # The first request of such a path gets no response.
             await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass

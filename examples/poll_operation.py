@@ -1,4 +1,4 @@
-"""Long-running operations against a server of its own, in the three ways that services have them.
+"""Long-running operations in their three common forms, with a server in this program.
 
 ::
 
@@ -42,7 +42,7 @@ class Batch(msgspec.Struct):
 
 
 class Reports(AsyncAPIResource[AsyncAPIClient]):
-    """A 202 with Location: asked until it is no longer 202, and then it is the report."""
+    """A 202 with Location, polled until the response is the report."""
 
     async def create(self, title: str) -> Report:
         started = await self._client.post("/reports", AsyncAPIResponse[None], json={"title": title})
@@ -50,7 +50,7 @@ class Reports(AsyncAPIResource[AsyncAPIClient]):
 
 
 class Machines(AsyncAPIResource[AsyncAPIClient]):
-    """Operation-Location: a monitor with a status, and then the machine that was put."""
+    """Operation-Location: a monitor with a status; the result is the machine that was put."""
 
     async def create(self, name: str, size: int) -> Machine:
         started = await self._client.put(
@@ -60,7 +60,7 @@ class Machines(AsyncAPIResource[AsyncAPIClient]):
 
 
 class Batches(AsyncAPIResource[AsyncAPIClient]):
-    """A resource with a status of its own, and a file at the end."""
+    """A resource with its own status, whose result is a file."""
 
     async def create(self) -> Batch:
         return await self._client.post("/batches", Batch)
@@ -122,7 +122,7 @@ async def use(api: API) -> None:
 
 
 class Service:
-    """Operations that are done when they were asked about twice."""
+    """Operations that are done after two polls."""
 
     def __init__(self) -> None:
         self.asked: dict[str, int] = {}

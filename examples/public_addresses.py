@@ -1,8 +1,8 @@
-"""URLs that users hand in, called without ever reaching a private network (SSRF).
+"""Calls of URLs from users that never reach a private network (SSRF).
 
-The address is looked at where the socket is made, so it is the one that is connected to: whatever spelling
-a host has, whatever its name resolves to this time, and wherever a redirect leads. By a proxy the address
-is the proxy's, so this is for clients without one.
+The check is where the socket is created, so it sees the address that is really used: whatever the spelling
+of the host, the answer of its resolver, or the target of a redirect. With a proxy that address is the
+proxy's, so use this only without one.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ NAT64 = ipaddress.ip_network("64:ff9b::/96")  # its last 32 bits are an IPv4 add
 
 
 def is_public(host: str) -> bool:
-    """Whether an address, as a socket has it, is one of the open internet."""
+    """Return whether the address of a socket is public."""
     try:
         address: Any = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:  # "2130706433", which some systems read as 127.0.0.1
@@ -32,7 +32,7 @@ def is_public(host: str) -> bool:
 
 
 def public_socket(address: Any) -> socket.socket:
-    """Make the socket for *address*, unless that is a private one."""
+    """Return a socket for *address*, unless it is private."""
     family, kind, protocol, _, (host, *_) = address
     if not is_public(host):
         raise InvalidRequestError(f"the address {host} is not public")
@@ -40,7 +40,7 @@ def public_socket(address: Any) -> socket.socket:
 
 
 def public_connector() -> aiohttp.TCPConnector:
-    """Make a connector that reaches public addresses only."""
+    """Return a connector that reaches only public addresses."""
     return aiohttp.TCPConnector(socket_factory=public_socket)
 
 

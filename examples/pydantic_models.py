@@ -17,14 +17,14 @@ class User(pydantic.BaseModel):
 
 
 def to_model(wanted: type, value: Any) -> Any:
-    """Make a model of plain data, wherever one is asked for: alone, in a list, in a field."""
+    """Create a model from plain data, wherever the type needs one: alone, in a list or in a field."""
     if issubclass(wanted, pydantic.BaseModel):
         return wanted.model_validate(value)
     raise NotImplementedError(f"{wanted.__name__} is not a pydantic model")
 
 
 def to_plain(value: Any) -> Any:
-    """Make plain data of a model that is sent as JSON."""
+    """Return the plain data of a model that is sent as JSON."""
     if isinstance(value, pydantic.BaseModel):
         return value.model_dump(mode="json", by_alias=True)
     raise NotImplementedError(f"{type(value).__name__} is not a pydantic model")

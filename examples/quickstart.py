@@ -1,4 +1,4 @@
-"""A typed client against an API that misbehaves on purpose: each call with its attempts, waits and end.
+"""A typed client of an API that misbehaves on purpose: each call with its attempts, waits and result.
 
 ::
 
@@ -58,7 +58,7 @@ class Grant(msgspec.Struct):
 
 @dataclass
 class Send:
-    """One request that went out: which attempt it was, when it began, when and how it ended."""
+    """One send: its attempt, its start, its end and its outcome."""
 
     method: str
     path: str
@@ -72,7 +72,7 @@ JOURNAL: ContextVar[list[Send]] = ContextVar("JOURNAL")
 
 
 async def note_sends(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Write every send of the current call into its journal: a middleware, placed with `per_send`."""
+    """Record every send of the current call: a middleware, placed with `per_send`."""
     loop = asyncio.get_running_loop()
     send = Send(request.method, request.url.path, request.attempt, loop.time())
     JOURNAL.get().append(send)
@@ -100,7 +100,7 @@ def print_sends(sends: list[Send]) -> None:
 
 
 class Demonstration:
-    """Runs calls one after the other, and prints what each of them did and came to."""
+    """Runs calls one after the other, and prints their sends and results."""
 
     def __init__(self, server: MisbehavingAPI) -> None:
         self.server = server
@@ -114,7 +114,7 @@ class Demonstration:
         try:
             result: object = await call
         except APIError as error:
-            # Without the origin, whose port is another one each time.
+            # Without the origin, whose port differs in every run.
             result = f"{type(error).__name__}: {error}".replace(self.server.origin, "")
         print_sends(sends)
         print(f"  {len(sends)} sent, {self.server.hits.total() - counted} counted by the server")
@@ -122,7 +122,7 @@ class Demonstration:
 
 
 async def misbehave() -> int:
-    """Call the API that misbehaves, once for each way in which it does."""
+    """Call the misbehaving API once per kind of misbehaviour."""
     async with MisbehavingAPI() as server:
 
         async def fetch_token() -> Token:
@@ -135,7 +135,7 @@ async def misbehave() -> int:
             default_headers={"X-Team": "weather"},
             middlewares=[per_send(note_sends)],
         ) as api:
-            # Views: the same session, retry budget and token cache, with something else about them.
+            # Views: the same session, retry budget and token cache, with other options.
             tokens = api.with_options(auth=None)
             rude = api.with_options(base_url=server.rude_url)
             show = Demonstration(server).show
@@ -162,7 +162,7 @@ async def misbehave() -> int:
 
 
 async def call_real_api(base_url: str, path: str) -> int:
-    """GET *path* from a real API, and print what came back."""
+    """GET *path* from a real API, and print the result."""
     try:
         async with AsyncAPIClient(base_url) as api:
             response = await api.get(path, AsyncAPIResponse[Any])

@@ -1,4 +1,4 @@
-"""A small SDK: a client with resources, typed error bodies, and options that its users hand through."""
+"""A small SDK: a client with resources, typed error bodies, and options for its users."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class Problem(msgspec.Struct):
 
 
 class OutOfStockError(APIStatusError):
-    """409 with the code ``out_of_stock``: an error that this API has and others have not."""
+    """409 with the code ``out_of_stock``: an error of this API only."""
 
 
 class Books(AsyncAPIResource["Library"]):
-    """What a library can do with its books."""
+    """The books of a library."""
 
     async def get(self, isbn: str, **options: Unpack[CallOptions]) -> Book:
-        """The book with this ISBN."""
+        """Return the book with this ISBN."""
         return await self._client.get("/books/{isbn}", Book, path_params={"isbn": isbn}, options=options)
 
     async def order(self, title: str, **options: Unpack[CallOptions]) -> Book:
-        """Order a book. It is sent with an idempotency key, so that a lost answer orders no second one."""
+        """Order a book. It is sent with an idempotency key, so that a retry does not order it twice."""
         return await self._client.post("/orders", Book, json={"title": title}, options=options)
 
 
@@ -85,7 +85,7 @@ class Library(AsyncAPIClient):
 
 
 async def main() -> None:
-    """Use the SDK, on a transport that answers from a list in place of a network."""
+    """Use the SDK, with a transport that answers from a list instead of a network."""
 
     def order(request: APIRequest) -> AsyncAPIResponse[Any]:
         print("order", "with a key" if request.idempotency_key else "without a key")

@@ -40,7 +40,7 @@ async def create_user(request: web.Request) -> web.Response:
 
 
 async def fail_twice(request: web.Request) -> web.Response:
-    """Answer 503 two times of three, with a wait that is short enough for a tutorial."""
+    """Answer 503 two times out of three, with a wait that is short enough for a tutorial."""
     failures = request.app[FAILURES]
     failures[0] = (failures[0] + 1) % 3
     if failures[0]:

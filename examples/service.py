@@ -1,4 +1,4 @@
-"""A client inside an aiohttp service: made at start-up, closed at shutdown, its errors translated."""
+"""A client in an aiohttp service: created at start-up, closed at shutdown, with its errors translated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USERS = web.AppKey("users", AsyncAPIClient)
 
 
 def make_app(transport: Handler | None = None) -> web.Application:
-    """The service; *transport* is for tests."""
+    """Return the service; *transport* is for tests."""
     app = web.Application()
 
     async def users_client(app: web.Application) -> AsyncIterator[None]:
@@ -36,7 +36,7 @@ def make_app(transport: Handler | None = None) -> web.Application:
 
 
 async def hello(request: web.Request) -> web.Response:
-    """Greet a user by the name that the users API has."""
+    """Greet a user by the name in the users API."""
     users = request.app[USERS]
     try:
         user = await users.get("/users/{id}", User, path_params=request.match_info, timeout=2)
@@ -48,7 +48,7 @@ async def hello(request: web.Request) -> web.Response:
 
 
 async def main() -> None:
-    """Serve on a free port, ask three times, and stop."""
+    """Serve on a free port, send three requests, and stop."""
     transport = FakeTransport(respond(json={"id": 7, "login": "ada"}), respond(404), respond(text="busy"))
     runner = web.AppRunner(make_app(transport))
     await runner.setup()

@@ -4,8 +4,8 @@
 
     python examples/signing_auth.py
 
-Auth stands inside the retries, so every attempt is signed anew, with a time and a nonce of its own:
-a signature that was used once, or is too old, is refused by servers of this kind.
+Auth runs inside the retries, so every attempt gets a new signature with its own time and nonce: servers of
+this kind refuse a signature that was used before or is too old.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SIGNED = ("content-type", "x-date", "x-nonce")
 
 
 class HMACAuth(Auth):
-    """Signs what is sent with a secret key that both sides know."""
+    """Signs each request with a secret key that both sides know."""
 
     def __init__(self, key_id: str, key: bytes) -> None:
         self._key_id = key_id
@@ -47,14 +47,14 @@ class HMACAuth(Auth):
 
 
 def sign(key: bytes, method: str, target: str, headers: Mapping[str, str], body: bytes) -> str:
-    """The signature: what both sides make of the same request."""
+    """Return the signature, which both sides compute from the same request."""
     lines = [method, target, *(f"{name}:{headers.get(name, '')}" for name in SIGNED)]
     lines.append(hashlib.sha256(body).hexdigest())
     return hmac.new(key, "\n".join(lines).encode(), hashlib.sha256).hexdigest()
 
 
 async def main() -> None:
-    """A signed order, to a server that is busy at first, and one with the wrong key."""
+    """Send a signed order to a server that is busy at first, and one with the wrong key."""
     key = secrets.token_bytes(32)
     async with (
         signed_service({"alice": key}) as (url, log),
@@ -77,7 +77,7 @@ async def main() -> None:
 
 @asynccontextmanager
 async def signed_service(keys: Mapping[str, bytes]) -> AsyncGenerator[tuple[str, list[str]], None]:
-    """The server: checks each signature, takes no nonce twice, and is busy the first time."""
+    """The server: it checks each signature, accepts no nonce twice, and is busy at first."""
     log: list[str] = []
     nonces = set[str]()
 

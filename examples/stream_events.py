@@ -1,4 +1,4 @@
-"""Typed streams against a server of their own: a union that grows, an error event, a resume, JSON lines.
+"""Typed streams from a server in this program: an open union, an error event, a resume, JSON lines.
 
 ::
 
@@ -32,7 +32,7 @@ class Price(msgspec.Struct):
 
 
 async def read_answer(api: AsyncAPIClient) -> None:
-    """An answer in pieces; an event of a kind that this program does not know is skipped."""
+    """Read an answer in pieces; events of unknown types are skipped."""
     async with api.stream("POST", "/answers", Delta | Usage, json={"question": "tea?"}) as stream:
         async for event in stream:
             match event:
@@ -44,7 +44,7 @@ async def read_answer(api: AsyncAPIClient) -> None:
 
 
 async def read_until_it_fails(api: AsyncAPIClient) -> None:
-    """An error that the server reports in the stream, after the first words of an answer."""
+    """Catch an error that the server reports in the stream, after the first words of an answer."""
     try:
         async with api.stream("POST", "/answers", Delta | Usage, json={"question": "overload?"}) as stream:
             async for event in stream:
@@ -54,7 +54,7 @@ async def read_until_it_fails(api: AsyncAPIClient) -> None:
 
 
 async def follow_log(api: AsyncAPIClient) -> None:
-    """A log that is cut now and then, every entry of which comes once."""
+    """Follow a log whose connection breaks now and then; every entry arrives once."""
     policy = ReconnectPolicy(wait=0.01)
     async with api.stream("GET", "/log", str, reconnect=policy, until=is_last) as stream:
         entries = [entry async for entry in stream]
@@ -62,7 +62,7 @@ async def follow_log(api: AsyncAPIClient) -> None:
 
 
 async def read_prices(api: AsyncAPIClient) -> None:
-    """JSON lines; the loop is left, which closes the connection."""
+    """Read JSON lines; leaving the block closes the connection."""
     async with api.stream("GET", "/prices", Price, stream_cls=JSONLStream) as stream:
         async for price in stream:
             print(f"{price.symbol}: {price.price}")
@@ -71,7 +71,7 @@ async def read_prices(api: AsyncAPIClient) -> None:
 
 
 async def show_events(api: AsyncAPIClient) -> None:
-    """The raw events, with names and ids."""
+    """Print the raw events, with names and IDs."""
     async with api.stream("POST", "/answers", json={"question": "tea?"}) as stream:
         async for event in stream.events():
             print(f"{event.event}: {event.data}")
@@ -97,7 +97,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
 
 
 async def log(request: web.Request) -> web.StreamResponse:
-    """Three entries from where the client is, then a cut."""
+    """Send three entries from the client's position, then drop the connection."""
     response = await start(request, "text/event-stream")
     first = int(request.headers.get("Last-Event-ID", "0")) + 1
     for number in range(first, first + 3):

@@ -1,4 +1,4 @@
-"""Tests of code that calls an API, without a network and without a wait: what docs/testing.md shows."""
+"""Tests of code that calls an API, without a network and without waits: the example of docs/testing.md."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class User(msgspec.Struct):
 
 
 async def login_of(api: AsyncAPIClient, user_id: int) -> str:
-    """What is tested here; yours is longer."""
+    """Return the login of a user: the code under test."""
     return (await api.get("/users/{id}", User, path_params={"id": user_id})).login
 
 
 def make_client(transport: FakeTransport, clock: FakeClock) -> AsyncAPIClient:
-    """A client whose waits between attempts move *clock*, and take no time."""
+    """Return a client whose waits between attempts advance *clock* and take no time."""
     return AsyncAPIClient(
         "https://api.example.com/v1", chain=default_chain(sleep=clock.sleep), transport=transport
     )

@@ -1,4 +1,4 @@
-"""Uploads a file to a server in this program: in eight parts at once, and in a form with a bar.
+"""Uploads a file to a server in this program: in eight concurrent parts, and in a form with a progress bar.
 
 ::
 
@@ -34,7 +34,7 @@ class Stored(msgspec.Struct):
 
 
 class Bar:
-    """What tqdm does, in 15 lines: ``tqdm(total=SIZE, unit="B", unit_scale=True)`` fits in its place."""
+    """A progress bar in 15 lines; ``tqdm(total=SIZE, unit="B", unit_scale=True)`` works as well."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -52,14 +52,14 @@ class Bar:
 
 
 class Shared:
-    """One bar for many bodies; it has no reset, so that one that is sent again takes back its own bytes."""
+    """One bar for many bodies; without a reset, a body that is sent again takes back its own bytes."""
 
     def __init__(self, bar: Bar) -> None:
         self.update = bar.update
 
 
 async def upload_in_parts(api: AsyncAPIClient, path: Path) -> Stored:
-    """Each part is a request of its own, with a file handle of its own, and tried again by itself."""
+    """Upload each part in its own request, with its own file handle and its own retries."""
     size = path.stat().st_size  # noqa: ASYNC240 (as quick as anything)
     length = -(-size // PARTS)
     upload = await api.post("/uploads", Upload)
@@ -80,7 +80,7 @@ async def upload_in_parts(api: AsyncAPIClient, path: Path) -> Stored:
 
 
 async def upload_as_form(api: AsyncAPIClient, path: Path) -> Stored:
-    """A form with fields and files; what it holds is streamed from the disk, with its length."""
+    """Upload a form with fields and files; it is streamed from the disk, with its length."""
     return await api.post(
         "/forms",
         Stored,
@@ -103,14 +103,14 @@ async def main() -> None:
 
 
 def make_file(directory: Path) -> Path:
-    """A file of 8 MiB."""
+    """Create a file of 8 MiB."""
     path = directory / "tea.bin"
     path.write_bytes(os.urandom(SIZE))
     return path
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -119,7 +119,7 @@ def digest(path: Path) -> str:
 
 
 class Store:
-    """Takes uploads; the first attempt at part 3 is answered with a 503."""
+    """Accepts uploads; the first attempt of part 3 gets a 503."""
 
     def __init__(self) -> None:
         self.parts: dict[str, bytes] = {}

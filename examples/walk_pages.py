@@ -1,4 +1,4 @@
-"""Walks lists in pages, of every kind, from a server in this program: users, posts, a search, an archive.
+"""Iterates over paginated lists of every kind, from a server in this program.
 
 ::
 
@@ -51,7 +51,7 @@ class Numbered(NumberedPage[T]):
 
 
 class SearchPage(CursorPage[T]):
-    """The cursor lies one level down, and goes back in the JSON body."""
+    """The cursor is nested one level deep, and is sent back in the JSON body."""
 
     meta: dict[str, Any]
 
@@ -61,7 +61,7 @@ class SearchPage(CursorPage[T]):
 
 
 class Feed(AsyncPage[T]):
-    """Says itself what comes next: everything older than its last item."""
+    """Computes the next page itself: everything older than its last item."""
 
     oldest: int | None = None
 
@@ -70,7 +70,7 @@ class Feed(AsyncPage[T]):
 
 
 async def walk(api: AsyncAPIClient) -> None:
-    """Walk each list in its own way."""
+    """Iterate over each list."""
     print("all users, item by item:")
     async for user in api.get_api_list("/users", model=User, page=Numbered[User]):
         print(f"  {user.id} {user.login}")

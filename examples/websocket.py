@@ -4,9 +4,9 @@
 
     python examples/websocket.py
 
-The library makes typed calls, and no WebSockets. The session that its transport opens is aiohttp's: it
-carries both, with one pool, one TLS context and one close. What the library adds to a call, credentials
-among it, it does not add here.
+The library does not support WebSockets itself, but the session of its transport is one of aiohttp and serves
+both: with one pool, one TLS context and one close. What the library adds to a call, such as the credential,
+is not added here.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ TOKEN = "t-1"
 
 
 class Room(msgspec.Struct):
-    """What a call answers with."""
+    """The response of a call."""
 
     name: str
     members: int
 
 
 class Message(msgspec.Struct):
-    """What comes over the WebSocket."""
+    """A message of the WebSocket."""
 
     author: str
     text: str
 
 
 async def main() -> None:
-    """Ask for a room by a typed call, and listen to what is said in it."""
+    """Get a room with a typed call, and read its messages."""
     async with chat() as url:
         transport = AiohttpTransport()
         async with AsyncAPIClient(url, auth=BearerAuth(TOKEN), transport=transport) as api:
@@ -57,7 +57,7 @@ async def main() -> None:
 
 @asynccontextmanager
 async def chat() -> AsyncGenerator[str, None]:
-    """The server: a room that answers, and then says goodbye."""
+    """The server: a room that replies, then says goodbye."""
 
     async def room(request: web.Request) -> web.Response:
         return web.json_response({"name": request.match_info["name"], "members": 2})

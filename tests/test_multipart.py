@@ -437,7 +437,7 @@ def test_name_that_utf8_cannot_say(kind: str, tmp_path: Path) -> None:
         (("n", b"x", None, {"X-Own": "1\n2"}), "control character"),
         (("n", b"x", None, {"X Own": "1"}), "not a token"),
         (("n", b"x", None, {"X\r\n": "1"}), "not a token"),
-        (("n", b"x", None, {"Content-Length": "1"}), "not for a caller to set"),
+        (("n", b"x", None, {"Content-Length": "1"}), "cannot be set by a caller"),
         (("n", b"x", None, {"content-disposition": "attachment"}), "carries the names"),
     ],
 )

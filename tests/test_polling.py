@@ -696,8 +696,8 @@ async def test_a_trusted_monitor_sees_them() -> None:
 async def test_a_link_that_is_not_followed() -> None:
     """A link to no web page, to nowhere, or from https to http is refused; userinfo in one is dropped."""
     for link, why in (
-        ("ftp://api.example.com/7", "no http or https URL"),
-        ("http://[::1", "no http or https URL"),
+        ("ftp://api.example.com/7", "not an http or https URL"),
+        ("http://[::1", "not an http or https URL"),
         ("http://api.example.com/operations/7", "leads from https to http"),
     ):
         api, transport = client(accepted(Location=link))
