@@ -209,10 +209,10 @@ class BaseURL:
 
 def _shown_base(text: str) -> str:
     """Return a refused base URL for the message, without possible secrets."""
-    bare = re.split(r"[?#]", text, maxsplit=1)[0]
+    bare = text.partition("?")[0].partition("#")[0]
     before, at, after = bare.rpartition("@")
-    scheme = re.match(r"[a-z][a-z0-9+.-]*://", before, re.IGNORECASE)
-    shown = f"{scheme[0] if scheme else ''}...@{after}" if at else bare
+    scheme, separator, _ = before.partition("://")
+    shown = f"{scheme}{separator}...@{after}" if at and separator else f"...@{after}" if at else bare
     return repr(shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}...")
 
 
