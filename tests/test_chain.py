@@ -525,7 +525,7 @@ async def test_a_name_may_load_a_bundle(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("place", [per_attempt, per_send])
 def test_a_bundle_has_no_place_of_its_own(place: Callable[[Any], Middleware]) -> None:
     """A bundle's links have places: to give it one is a TypeError that says what to do."""
-    with pytest.raises(TypeError, match=r"per_\w+\(\) takes one middleware, and Pair is a bundle"):
+    with pytest.raises(TypeError, match=r"per_\w+\(\) takes one middleware, not the bundle Pair"):
         place(Pair())
 
 

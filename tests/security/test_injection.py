@@ -289,7 +289,7 @@ def test_no_layer_sets_a_header_that_frames_the_message(layer: str, name: str) -
 
     async def run() -> None:
         async with raw_server(respond(ok())) as server:
-            with pytest.raises(InvalidRequestError, match="not for a caller"):
+            with pytest.raises(InvalidRequestError, match="cannot be set by a caller"):
                 await send(server.url, LAYERS[layer], name, by_proxy=False)
             assert not server.requests
 
@@ -310,6 +310,6 @@ async def test_a_hook_sets_no_header_that_frames_the_message() -> None:
     async with raw_server(respond(ok())) as server:
         for kind in (Framing, Late):
             async with kind(server.url) as api:
-                with pytest.raises(InvalidRequestError, match="not for a caller"):
+                with pytest.raises(InvalidRequestError, match="cannot be set by a caller"):
                     await api.post("/x", json={"a": 1})
         assert not server.requests
