@@ -21,6 +21,7 @@ def note_on_withheld(response: AsyncAPIResponse[Any]) -> str:
     reason = "a redirect led there" if response.history else "the call names an absolute URL"
     own = "" if request.home is None else f" ({request.home.scheme}://{request.home.authority})"
     return (
-        f"Not sent to {origin}: {names}. They go only to the origin of base_url{own} and to trusted_origins,"
-        f" and {reason}. If {origin} may have them, change base_url to it or name it in trusted_origins"
+        f"Not sent to {origin}: {names}. Credentials and default headers go only to the origin of"
+        f" base_url{own} and to trusted_origins, and {reason}. If {origin} may receive them,"
+        " change base_url to it or name it in trusted_origins"
     )

@@ -367,7 +367,7 @@ async def test_an_error_after_a_redirect_tells_what_was_withheld(status: int) ->
     )
     assert "the origin of base_url (https://api.example.com)" in text
     assert "a redirect led there" in text
-    assert f"If {AWAY} may have them, change base_url to it or name it in trusted_origins" in text
+    assert f"If {AWAY} may receive them, change base_url to it or name it in trusted_origins" in text
     assert "hunter2" not in text
     assert "Accept" not in text
 
