@@ -1,0 +1,56 @@
+"""Tests of the service against a real upstream on loopback."""
+
+import asyncio
+import logging
+
+import pytest
+from aioapiclient_otel import OpenTelemetry
+from aiohttp.test_utils import TestServer
+from app import API, make_app, make_client
+from opentelemetry.sdk.trace import TracerProvider
+from pytest_aiohttp import AiohttpClient, AiohttpServer
+from upstream import FAILURES, REQUESTS, make_upstream
+
+TELEMETRY = OpenTelemetry(tracer_provider=TracerProvider())
+
+
+@pytest.fixture
+async def api(aiohttp_server: AiohttpServer) -> TestServer:
+    return await aiohttp_server(make_upstream())
+
+
+async def test_call(api: TestServer, aiohttp_client: AiohttpClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Calls share a token, are retried, and have their request ID and trace at the API, and a log record."""
+    caplog.set_level(logging.INFO, "aioapiclient.calls")
+    service = await aiohttp_client(make_app(make_client(api.make_url("/"), "a-secret", TELEMETRY)))
+    api.app[FAILURES].append(503)
+    ids = ["id-1", "id-2", "id-3"]
+    answers = await asyncio.gather(*(service.get("/hello/7", headers={"X-Request-Id": i}) for i in ids))
+    assert [await answer.json() for answer in answers] == [{"hello": "ada"}] * 3
+    assert [answer.headers["X-Request-Id"] for answer in answers] == ids
+    assert [request.path for request in api.app[REQUESTS]] == ["/token", *["/v1/users/7"] * 4]
+    sent = api.app[REQUESTS][1:]
+    assert {request.headers["X-Request-Id"] for request in sent} == {*ids}
+    assert len({request.headers["traceparent"].split("-")[1] for request in sent}) == 3
+    assert sorted(vars(record)["http"]["attempts"] for record in caplog.records) == [1, 1, 1, 2]
+
+
+async def test_failures(api: TestServer, aiohttp_client: AiohttpClient) -> None:
+    """What is missing is a 404, a failing API a 502; an open circuit is a 503, and nothing is sent."""
+    service = await aiohttp_client(make_app(make_client(api.make_url("/"), "a-secret", TELEMETRY)))
+    assert (await service.get("/hello/8")).status == 404
+    api.app[FAILURES].extend([503] * 9)
+    statuses = [(await service.get("/hello/7")).status for _ in range(3)]
+    assert (statuses, len(api.app[REQUESTS])) == ([502, 503, 503], 5)
+    health = await (await service.get("/health")).json()
+    assert health["origins"][str(api.make_url("/").origin())]["CircuitBreakerMiddleware"]["circuit"] == "open"
+
+
+async def test_rate(api: TestServer, aiohttp_client: AiohttpClient) -> None:
+    """A call whose turn is too far away is a 503 with Retry-After; the client is closed with the service."""
+    service = await aiohttp_client(make_app(make_client(api.make_url("/"), "a-secret", TELEMETRY, "20/h")))
+    first, second = [await service.get("/hello/7") for _ in range(2)]
+    assert (first.status, second.status, len(api.app[REQUESTS])) == (200, 503, 2)
+    assert 100 < int(second.headers["Retry-After"]) <= 180
+    await service.close()
+    assert service.app[API].is_closed()
