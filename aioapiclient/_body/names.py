@@ -25,7 +25,7 @@ def member_names(content: bytes | None, content_type: str) -> tuple[str, ...]:
             from urllib.parse import parse_qsl
 
             return tuple(dict(parse_qsl(content.decode(), keep_blank_values=True)))
-    except ValueError:
+    except (msgspec.MsgspecError, ValueError):
         pass
     return ()
 

@@ -92,7 +92,7 @@ class SentRequest(APIRequest):
         """
         try:
             return msgspec.json.decode(self.content)
-        except ValueError as error:
+        except (msgspec.MsgspecError, ValueError) as error:
             raise AssertionError(f"{self!r} was not sent JSON: {error}") from None
 
     def form(self) -> MultiDict[Any]:
