@@ -269,6 +269,7 @@ _MODULES_OF_CALLS = (
     "aioapiclient.middleware",
     "aioapiclient._re",  # request and response
     "aioapiclient._cancel_scope",
-    "aioapiclient._transport",
+    "aioapiclient._transport.errors",
+    "aioapiclient._transport.response_body",
     "aiohttp.client_reqrep",
 )
