@@ -255,7 +255,8 @@ def _utf8(text: str, what: str) -> bytes:
     raise InvalidRequestError(message)
 
 
-_PARAMETER = lazily(r';[ \t]*([^\s=;"]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))')
+# Possessive: a quote that is never closed would be given back one character at a time.
+_PARAMETER = lazily(r';[ \t]*([^\s=;"]+)=(?:"((?:[^"\\]++|\\.)*+)"|([^\s;"]*))')
 # RFC 2046 §5.1.1.
 _BOUNDARY = lazily(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 
