@@ -914,7 +914,7 @@ class AsyncAPIClient(BaseClient):
 
 
 def check_transport(transport: object) -> None:
-    """Raise `TypeError` for what is no handler."""
+    """Raise `TypeError` if *transport* is not a handler."""
     if isinstance(transport, type):
         name = transport.__name__
         raise TypeError(f"transport {name} is a class; give an instance of it: {name}(...)")
