@@ -120,7 +120,7 @@ class _Download:
         self.size = 0
         """Bytes so far."""
         self._first = response
-        self._again = response.again
+        self._again = response._again
         self._target = target
         self._meter = meter
         self._digest = digest
@@ -347,7 +347,7 @@ def check_digest(digest: object) -> None:
 
 def is_coded(response: AsyncAPIResponse[Any]) -> bool:
     """Return whether the body was content-coded on the wire, so that other bytes are read."""
-    decompressed = response.request.settings.decompress
+    decompressed = response.request._settings.decompress
     return decompressed and bool(codings_of(response.headers.getall("Content-Encoding", ())))
 
 

@@ -162,7 +162,7 @@ class _Walk(Generic[PageT]):
 
     def _decode(self, response: AsyncAPIResponse[Any]) -> PageT:
         # Not by response.parse(): it keeps its result, and page and response would reference each other.
-        value = response.decode_as(self._type)
+        value = response._decode_as(self._type)
         if value.__class__ is list:  # a bare array
             return self._page(**{self._page.items_field: value})
         return cast("PageT", value)

@@ -155,28 +155,28 @@ class APIRequest(msgspec.Struct, eq=False):
     extensions: dict[str, Any] = {}
     """Data of your own: one dict for the whole call, shared by all copies."""
 
-    settings: CallSettings = DEFAULT_SETTINGS
+    _settings: CallSettings = DEFAULT_SETTINGS
     """The other settings of the call: retries, redirects, limits, strictness."""
 
-    accept: str = JSON
+    _accept: str = JSON
     """The Accept header that the library sends unless a header layer sets another."""
 
-    call_headers: Layer = ()
+    _call_headers: Layer = ()
     """The headers of the call itself. They override even those of the credential."""
 
-    home: BaseURL | None = None
+    _base_url: BaseURL | None = None
     """The base URL of the client; credentials go to its origin."""
 
     trusted_origins: tuple[str, ...] = ()
     """Patterns of other origins that may receive credentials and default headers."""
 
-    withheld: tuple[str, ...] = ()
+    _withheld: tuple[str, ...] = ()
     """What was removed or not added because the origin is not trusted; a note of the error names it."""
 
     started: float | None = None
     """The time on the event loop's clock, in seconds, at which the call began."""
 
-    scope: Scope | None = None
+    _scope: Scope | None = None
     """The cancel scope of the call, while a client runs it."""
 
     def __post_init__(self) -> None:
@@ -187,14 +187,14 @@ class APIRequest(msgspec.Struct, eq=False):
         if type(url) is not URL:
             self.url = check_url(url)
         if type(headers) is not CIMultiDict:
-            self.call_headers = check_layer(headers)
+            self._call_headers = check_layer(headers)
             self.headers = CIMultiDict()
-            overlay(self.headers, self.call_headers)
+            overlay(self.headers, self._call_headers)
         if body is not None and type(body) is not Body:
             self.body = Body(body)
-        home: Any = self.home
+        home: Any = self._base_url
         if home is not None and type(home) is not BaseURL:
-            self.home = BaseURL(home)
+            self._base_url = BaseURL(home)
 
     if TYPE_CHECKING:
 
@@ -214,14 +214,14 @@ class APIRequest(msgspec.Struct, eq=False):
             idempotent: bool | None = None,
             idempotency_key: str | None = None,
             extensions: dict[str, Any] = ...,
-            settings: CallSettings = ...,
-            accept: str = ...,
-            call_headers: Layer = (),
-            home: BaseURL | URL | str | None = None,
+            _settings: CallSettings = ...,
+            _accept: str = ...,
+            _call_headers: Layer = (),
+            _base_url: BaseURL | URL | str | None = None,
             trusted_origins: tuple[str, ...] = (),
-            withheld: tuple[str, ...] = (),
+            _withheld: tuple[str, ...] = (),
             started: float | None = None,
-            scope: Scope | None = None,
+            _scope: Scope | None = None,
         ) -> None: ...
 
         def __copy__(self) -> APIRequest: ...
@@ -275,7 +275,7 @@ class APIRequest(msgspec.Struct, eq=False):
         Args:
             origins: Patterns of other trusted origins, such as ``https://*.example.com``. None by default.
         """
-        url, home = self.url, self.home
+        url, home = self.url, self._base_url
         if home is None:
             return False
         if url.raw_authority == home.authority and url.scheme == home.scheme:
@@ -306,13 +306,13 @@ class APIRequest(msgspec.Struct, eq=False):
         """
         layer = check_layer(headers)
         names = {name.lower() for name, _ in layer}
-        self.call_headers = (*(own for own in self.call_headers if own[0].lower() not in names), *layer)
+        self._call_headers = (*(own for own in self._call_headers if own[0].lower() not in names), *layer)
         overlay(self.headers, layer)
 
     def restore_call_headers(self) -> None:
         """Set the headers of the call itself again, over those that a middleware has set."""
-        if self.call_headers:
-            overlay(self.headers, self.call_headers)
+        if self._call_headers:
+            overlay(self.headers, self._call_headers)
 
     def call_sets(self, name: str) -> bool:
         """Return whether the call itself sets or omits a header.
@@ -321,7 +321,7 @@ class APIRequest(msgspec.Struct, eq=False):
             name: The name of the header, in any case.
         """
         name = name.lower()
-        return any(name == own.lower() for own, _ in self.call_headers)
+        return any(name == own.lower() for own, _ in self._call_headers)
 
     def add_params(self, params: Mapping[str, Any]) -> None:
         """Append parameters to the query of the URL. The existing query stays byte for byte.
@@ -359,7 +359,7 @@ class APIRequest(msgspec.Struct, eq=False):
             seconds: The limit. When it is reached, the block ends with an `APITimeoutError`.
             phase: The phase that the error names.
         """
-        scope = Scope(timers=None if self.scope is None else self.scope.timers)
+        scope = Scope(timers=None if self._scope is None else self._scope.timers)
         scope.expire_after(seconds, self.timed_out(phase, seconds))
         return scope
 

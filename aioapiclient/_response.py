@@ -169,12 +169,12 @@ class BaseAPIResponse:
     @property
     def ok(self) -> bool:
         """Whether the status is a success: 2xx, or one that the call lists in ``ok_statuses``."""
-        return self.status // 100 == 2 or self.status in self.request.settings.ok_statuses
+        return self.status // 100 == 2 or self.status in self.request._settings.ok_statuses
 
     @property
     def request_id(self) -> str | None:
         """The server's ID of the request, from the client's ``request_id_header``; None without one."""
-        return self.headers.get(self.request.settings.request_id_header)
+        return self.headers.get(self.request._settings.request_id_header)
 
     @property
     def content_type(self) -> str:
@@ -247,7 +247,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     notes: tuple[str, ...] = ()
     """Notes for the error that is raised for this response (PEP 678)."""
 
-    again: Callable[[Mapping[str, str]], Awaitable[AsyncAPIResponse[Any]]] | None = None
+    _again: Callable[[Mapping[str, str]], Awaitable[AsyncAPIResponse[Any]]] | None = None
     """Sends the same call again, with the given headers over its own.
 
     None unless a client returned the response unread.
@@ -280,12 +280,12 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         self._source: BodySource | None = source
         self._body: bytes | None = None
         self._taken = False
-        self.value: Any = NOT_GIVEN
+        self._value: Any = NOT_GIVEN
         """The result of `parse`, or a value for it to return; `NOT_GIVEN` before."""
         self._on_close: list[Callable[[], object]] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        if request.stream and request.scope is not None and request.scope.opened is not None:
-            request.scope.opened.append(self)
+        if request.stream and request._scope is not None and request._scope.opened is not None:
+            request._scope.opened.append(self)
 
     @classmethod
     def from_bytes(
@@ -327,11 +327,11 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     # --- the life of the body
 
     @property
-    def parses_later(self) -> bool:
+    def _parses_later(self) -> bool:
         """Whether the caller asked for the response itself and decides when to parse it."""
         return _asked_for(self.request.cast_to)[0]
 
-    def take_raw(self) -> Any:
+    def _take_raw(self) -> Any:
         """Return the `aiohttp.ClientResponse`, if the call asked for that type. The caller must close it.
 
         Raises:
@@ -381,7 +381,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         if self._body is None:
             source = self._take()
             try:
-                self._body = await source.read(self.request.settings.max_body)
+                self._body = await source.read(self.request._settings.max_body)
             except BodyTooLargeError as error:
                 error.status = self.status
                 raise
@@ -389,11 +389,11 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
                 self._release()
         return self._body
 
-    def read_nowait(self) -> bytes | None:
+    def _read_nowait(self) -> bytes | None:
         """Return the whole body if it has arrived already, else None: then call `read`."""
         source = self._source
         if self._body is None and source is not None and not self._taken:
-            self._body = source.read_nowait(self.request.settings.max_body)
+            self._body = source.read_nowait(self.request._settings.max_body)
             if self._body is not None:
                 self._source = None  # the connection is free already: the body has ended
                 self._end()
@@ -419,7 +419,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     @property
     def _leads_on(self) -> bool:
         return (
-            self.status // 100 == 3 and self.request.settings.follow_redirects and "Location" in self.headers
+            self.status // 100 == 3 and self.request._settings.follow_redirects and "Location" in self.headers
         )
 
     async def close(self) -> None:
@@ -467,7 +467,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             self._aborted = True
             self._end()
 
-    def abort_at(self, deadline: float, make_error: Callable[[], Exception]) -> None:
+    def _abort_at(self, deadline: float, make_error: Callable[[], Exception]) -> None:
         """Call `abort` at a point in time, unless the response is closed by then.
 
         Args:
@@ -509,14 +509,14 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             StreamConsumedError: The body was streamed before, or the response was closed.
             APIConnectionError: The connection broke.
         """
-        read_chunk = self.take_chunks()
+        read_chunk = self._take_chunks()
         try:
             while chunk := await read_chunk():
                 yield chunk
         finally:
             self._release()
 
-    def take_chunks(self) -> Callable[[], Awaitable[bytes]]:
+    def _take_chunks(self) -> Callable[[], Awaitable[bytes]]:
         """Return the async function that `iter_bytes` reads with: each call returns the next chunk, empty
         at the end.
 
@@ -573,7 +573,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             yield last
 
     def _check_line(self, size: int) -> None:
-        limit, request = self.request.settings.max_body, self.request
+        limit, request = self.request._settings.max_body, self.request
         if limit is not None and size > limit:
             message = f"{request.label}: a line of the response body has more than {limit} characters"
             raise BodyTooLargeError(message, request=request, limit=limit, status=self.status)
@@ -636,7 +636,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             APIError: The body cannot be read; see `read`.
         """
         await self.read()
-        return self.decode_as(Any, as_json(self.headers.get("Content-Type")))
+        return self._decode_as(Any, as_json(self.headers.get("Content-Type")))
 
     @overload
     async def parse(self) -> T_co: ...
@@ -656,12 +656,12 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         """
         if not isinstance(to, NotGiven):
             return await self._parse_as(to)
-        if self.value is NOT_GIVEN:
+        if self._value is NOT_GIVEN:
             await self.read()
-            self.value = self.decode_as(result_type(self.request.cast_to))
-        return self.value
+            self._value = self._decode_as(result_type(self.request.cast_to))
+        return self._value
 
-    def decode(self) -> None:
+    def _decode(self) -> None:
         """Decode the body that was read to the type that the call asked for, so that `parse` has it ready.
 
         Does nothing if the caller asked for the response itself.
@@ -671,8 +671,8 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             StreamConsumedError: The body was not read.
         """
         asked, target = _asked_for(self.request.cast_to)
-        if not asked and self.value is NOT_GIVEN:
-            self.value = self.decode_as(target)
+        if not asked and self._value is NOT_GIVEN:
+            self._value = self._decode_as(target)
 
     async def _parse_as(self, target: Any) -> Any:
         if _key(target) == _key(result_type(self.request.cast_to)):
@@ -681,33 +681,33 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         key = _key(target)
         if key not in others:
             await self.read()
-            others[key] = self.decode_as(target)
+            others[key] = self._decode_as(target)
         return others[key]
 
-    def error_body(self) -> Any:
+    def _error_body(self) -> Any:
         """Return the decoded body of an error: by ``error_types``, as problem details, as plain data, or as
         text.
 
         Never raises. None if the body is empty or was not read. A body that does not fit its type adds a
         note to the error and logs a record at DEBUG.
         """
-        return self._error_body_as(error_type_for(self.status, self.request.settings.error_types))
+        return self._error_body_as(error_type_for(self.status, self.request._settings.error_types))
 
-    def error_detail(self, body: Any) -> str | None:
+    def _error_detail(self, body: Any) -> str | None:
         """Return the message for people in an error body, as one printable line.
 
         Args:
-            body: The body, as `error_body` returned it.
+            body: The body, as `_error_body` returned it.
 
         Returns:
             The text; None if the body has no such message, or with the client's ``error_detail=False``.
         """
-        if not self.request.settings.error_detail:
+        if not self.request._settings.error_detail:
             return None
         media = media_type(self.headers.get("Content-Type"))
         is_problem = media == "application/problem+json" or isinstance(body, ProblemDetails)
         detail = detail_of(body, self.request, is_problem=is_problem)
-        if detail is None and error_type_for(self.status, self.request.settings.error_types) is not None:
+        if detail is None and error_type_for(self.status, self.request._settings.error_types) is not None:
             # The type need not have the members that are meant for people.
             plain = self._error_body_as(None)
             detail = detail_of(plain, self.request, is_problem=isinstance(plain, ProblemDetails))
@@ -716,7 +716,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     def _error_body_as(self, target: Any) -> Any:
         if not self._body:
             return None
-        settings = self.request.settings
+        settings = self.request._settings
 
         def tell(reason: str) -> None:
             note = f"The body does not fit {name_of(target)}, which error_types names: {reason}"
@@ -734,7 +734,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             tell=tell,
         )
 
-    def decode_as(self, target: Any, content_type: str | None = None) -> Any:
+    def _decode_as(self, target: Any, content_type: str | None = None) -> Any:
         """Return the body that was read, decoded to a type. Nothing is cached.
 
         Args:
@@ -745,7 +745,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             APIResponseValidationError: The body does not fit the type.
             StreamConsumedError: The body was not read.
         """
-        settings = self.request.settings
+        settings = self.request._settings
         body = self.body if self._body is None else self._body
         if content_type is None:
             content_type = self.headers.get("Content-Type")

@@ -21,7 +21,7 @@ It keeps six promises, which `aioapiclient.testing.check_middleware` checks:
 A plugin may use these members of an `APIRequest`:
 
 * fields: ``method url headers body template path_params cast_to stream attempt started deadline
-  timeout idempotent idempotency_key extensions``;
+  timeout idempotent idempotency_key extensions trusted_origins``;
 * properties and methods: ``label origin is_idempotent can_be_sent copy is_trusted set_headers add_params
   call_sets add_call_headers restore_call_headers limit time_left time_limit timed_out``.
 
@@ -30,10 +30,12 @@ And these members of an `AsyncAPIResponse`:
 * its head: ``request status reason headers url http_version method ok retry_after retries_taken
   request_id content_type charset links location history elapsed``;
 * its body: ``read body text json parse read_error iter_bytes iter_text iter_lines write_to_file``;
-* its life cycle: ``close abort is_closed on_close``, ``notes`` for the error that is raised for it,
-  and ``from_bytes``, which creates one.
+* its life cycle: ``close aclose abort is_closed on_close on_chunk``;
+* ``notes`` for the error that is raised for it, ``validation_error``, which returns the error for an
+  unusable body or header, and ``from_bytes``, which creates a response.
 
-docs/middleware.md describes each in one line. All other members are private and may change.
+docs/middleware.md describes each in one line. All other members begin with an underscore: they are
+private and may change.
 """
 
 from __future__ import annotations

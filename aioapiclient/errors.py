@@ -340,7 +340,7 @@ class APIStatusError(APIError):
             response: A response whose status is not a success.
             body: Its decoded body.
         """
-        detail = response.error_detail(body)
+        detail = response._error_detail(body)
         facts = _facts_of(response)
         return cls(
             facts if detail is None else f"{facts}: {detail}",

@@ -258,7 +258,7 @@ async def test_connection_in_use_is_connected(transport: AiohttpTransport) -> No
     async with raw_server(hang(response("200 OK", None, Content_Length="9") + b"a")) as server:
         answer = await transport(APIRequest("GET", server.url, cast_to=aiohttp.ClientResponse))
         await turns()
-        raw = answer.take_raw()
+        raw = answer._take_raw()
         assert not raw.connection.closed
         raw.close()
 
@@ -267,7 +267,7 @@ async def test_probes(transport: AiohttpTransport) -> None:
     """TCP asks a peer that is silent for a minute whether it is there."""
     async with raw_server(hang(response("200 OK", None, Content_Length="9") + b"a")) as server:
         answer = await transport(APIRequest("GET", server.url, cast_to=aiohttp.ClientResponse))
-        raw = answer.take_raw()
+        raw = answer._take_raw()
         sock = raw.connection.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         if hasattr(socket, "TCP_KEEPIDLE"):

@@ -518,7 +518,7 @@ async def test_response_that_cannot_be_asked_for_again(tmp_path: Path) -> None:
     script = Ranges(10)
     async with raw_server(script) as server, calls(server) as call:
         answer: Any = await call()
-        answer.again = again
+        answer._again = again
         with pytest.raises(APIConnectionError, match=r"truncated|closed|lost|end"):
             await write_to_file(answer, tmp_path / "file", progress=script)
 
@@ -642,7 +642,7 @@ async def test_server_that_is_gone(tmp_path: Path) -> None:
 
     async with raw_server(Ranges(0)) as server, calls(server) as call:
         answer: Any = await call()
-        answer.again = again
+        answer._again = again
         with pytest.raises(APIConnectionError, match="refused") as caught:
             await write_to_file(answer, tmp_path / "file")
 
@@ -781,13 +781,13 @@ async def test_connections_are_given_back(tmp_path: Path) -> None:
     async with raw_server(script) as server, calls(server) as call:
         for _ in range(2):
             answer: Any = await call()
-            real = answer.again
+            real = answer._again
 
             async def again(headers: Mapping[str, str], real: Any = real) -> AsyncAPIResponse[Any]:
                 answers.append(await real(headers))
                 return answers[-1]
 
-            answer.again = again
+            answer._again = again
             answers.append(answer)
             try:
                 await write_to_file(answer, tmp_path / "file")
@@ -1075,7 +1075,7 @@ def broken_response(
     async def again(more: Mapping[str, str]) -> AsyncAPIResponse[Any]:
         return broken_response(contents, plan, more)
 
-    answer.again = again
+    answer._again = again
     result: AsyncAPIResponse[Any] = answer
     return result
 
@@ -1085,7 +1085,7 @@ async def test_body_as_it_was_sent(tmp_path: Path) -> None:
     coded = gzip.compress(CONTENT, mtime=0)
     digest = base64.b64encode(hashlib.sha256(coded).digest()).decode()
     request = APIRequest(
-        "GET", "https://api.example.com/", stream=True, settings=CallSettings(decompress=False)
+        "GET", "https://api.example.com/", stream=True, _settings=CallSettings(decompress=False)
     )
     asked: list[Mapping[str, str]] = []
 
@@ -1100,7 +1100,7 @@ async def test_body_as_it_was_sent(tmp_path: Path) -> None:
         return respond(206, coded[100:], False, **{"Content-Range": content_range})
 
     answer: Any = respond(200, coded[:100], True)
-    answer.again = again
+    answer._again = again
     count = await answer.write_to_file(tmp_path / "file", digest=True)
 
     assert (tmp_path / "file").read_bytes() == coded

@@ -525,7 +525,7 @@ async def test_a_call_makes_nothing_that_it_does_not_send(monkeypatch: pytest.Mo
         await api.post("/x")
         await api.get("/x")
 
-    assert script.requests[0].settings is script.requests[1].settings
+    assert script.requests[0]._settings is script.requests[1]._settings
 
 
 def test_decoders_are_made_once() -> None:

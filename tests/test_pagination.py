@@ -1621,7 +1621,7 @@ async def test_what_can_be_iterated_once_is_sent_with_every_page() -> None:
     assert targets(transport) == ["/search?tag=x&tag=y"] * 4
     assert transport.bodies[0] == transport.bodies[2] == b'{"ids":[1,2],"deep":[{"more":["z"]}]}'
     assert transport.bodies[1] == b'{"ids":[1,2],"deep":[{"more":["z"]}],"cursor":"a"}'
-    assert all(request.settings.ok_statuses == {404} for request in transport.requests)
+    assert all(request._settings.ok_statuses == {404} for request in transport.requests)
 
 
 async def test_a_form_of_pairs_is_kept() -> None:

@@ -283,3 +283,5 @@ def test_the_contract_names_what_there_is() -> None:
         for name in names:
             assert hasattr(there, name), name
             assert f"`{name}" in section, name
+        public = {name for name in dir(there) if not name.startswith("_")}
+        assert public == set(names), "what is not in the contract begins with an underscore"

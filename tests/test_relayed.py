@@ -416,7 +416,7 @@ async def test_response_as_it_was_sent() -> None:
     """A response that is not decompressed is passed on compressed, with its length and its coding."""
     coded = gzip.compress(LONG)
     settings = CallSettings(decompress=False)
-    request = APIRequest("GET", "https://api.example.com/", stream=True, settings=settings)
+    request = APIRequest("GET", "https://api.example.com/", stream=True, _settings=settings)
     headers = {"Content-Encoding": "gzip", "Content-Length": str(len(coded))}
     alone = Body(AsyncAPIResponse.from_bytes(request, 200, headers, coded))
     form = Body.from_multipart({"f": AsyncAPIResponse.from_bytes(request, 200, headers, coded)})

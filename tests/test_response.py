@@ -256,7 +256,7 @@ async def test_a_subclass_of_a_response_names_its_type() -> None:
     """A subclass of `AsyncAPIResponse[T]` as the type parses to T."""
     response, _ = respond(b'{"id":1}', cast_to=UserResponse)
 
-    assert response.parses_later
+    assert response._parses_later
     assert await response.parse() == User(1)
 
 

@@ -152,7 +152,7 @@ class Opened(AsyncAPIResponse[Any]):
         self.answers = iter(others)
         self.asked = asked
         self.parts = source
-        self.again = self._answer_again
+        self._again = self._answer_again
 
     async def _answer_again(self, headers: Mapping[str, str]) -> AsyncAPIResponse[Any]:
         self.asked.append(dict(headers))
@@ -171,7 +171,7 @@ def answer(
     settings: CallSettings | None = None,
 ) -> Opened:
     """A response whose body has these *parts*; asked for again, it gives those of *then* in turn."""
-    request = APIRequest("GET", URL, stream=True, settings=settings or CallSettings())
+    request = APIRequest("GET", URL, stream=True, _settings=settings or CallSettings())
     headers = CIMultiDictProxy(CIMultiDict({} if content_type is None else {"Content-Type": content_type}))
     return Opened(Parts(parts), then, [], request=request, status=status, headers=headers)
 
@@ -1791,7 +1791,7 @@ async def test_a_resumed_stream_over_the_wire() -> None:
         async def again(headers: Mapping[str, str]) -> AsyncAPIResponse[Any]:
             return await open_stream(headers=headers)
 
-        first.again = again
+        first._again = again
         stream = SSEStream[int](first, int, reconnect=EXACT, sleep=Naps())
 
         assert await collect(stream) == [1, 2, 3, 4]

@@ -979,16 +979,16 @@ async def test_foreign_origin(options: dict[str, Any]) -> None:
     async with aiohttp.ClientSession(**options) as session, raw_server(respond(ok())) as server:
         transport = AiohttpTransport(session=session)
         home = BaseURL(server.url)
-        assert await fetch(transport, server.url + "/x", home=home) == b"{}"
+        assert await fetch(transport, server.url + "/x", _base_url=home) == b"{}"
         foreign = server.url.replace("127.0.0.1", "localhost")
         with pytest.raises(InvalidRequestError, match="not the client's") as caught:
-            await fetch(transport, foreign, home=home)
+            await fetch(transport, foreign, _base_url=home)
         assert KEY not in str(caught.value)
         assert "X-Key" in str(caught.value) or "adds auth" in str(caught.value)
         transport.home = lambda url: url.host == "localhost"
-        assert await fetch(transport, foreign, home=home) == b"{}"
+        assert await fetch(transport, foreign, _base_url=home) == b"{}"
         with pytest.raises(InvalidRequestError, match="not the client's"):
-            await fetch(transport, server.url, home=home)
+            await fetch(transport, server.url, _base_url=home)
         assert len(server.requests) == 2
 
 
@@ -1038,7 +1038,7 @@ async def test_foreign_origin_without_secrets() -> None:
     """A session that adds nothing may go anywhere."""
     async with aiohttp.ClientSession() as session, raw_server(respond(ok())) as server:
         transport = AiohttpTransport(session=session)
-        assert await fetch(transport, server.url, home=BaseURL("http://elsewhere.example")) == b"{}"
+        assert await fetch(transport, server.url, _base_url=BaseURL("http://elsewhere.example")) == b"{}"
 
 
 async def test_closed_borrowed_session() -> None:

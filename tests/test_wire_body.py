@@ -60,7 +60,7 @@ async def transport() -> AsyncIterator[AiohttpTransport]:
 def get(url: str, *, max_body: int | None = None, method: str = "GET", **facts: Any) -> APIRequest:
     """A request with the limits that a test sets."""
     settings = DEFAULT_SETTINGS if max_body is None else CallSettings(max_body=max_body)
-    return APIRequest(method, url, settings=settings, **facts)
+    return APIRequest(method, url, _settings=settings, **facts)
 
 
 def read_timeout(seconds: float) -> Timeout:
@@ -624,7 +624,7 @@ async def test_raw(transport: AiohttpTransport) -> None:
     """Who asks for aiohttp's response gets it, decompressed by aiohttp, which says what it accepts."""
     async with raw_server(respond(encoded(gzip.compress(BODY), "gzip"))) as server:
         answer = await transport(get(server.url, cast_to=aiohttp.ClientResponse))
-        raw = answer.take_raw()
+        raw = answer._take_raw()
         assert isinstance(raw, aiohttp.ClientResponse)
         assert await raw.read() == BODY
         offered = aiohttp.ClientRequest.DEFAULT_HEADERS
@@ -645,7 +645,7 @@ async def test_on_close_of_raw(transport: AiohttpTransport, end: str) -> None:
     async with raw_server(in_two_pieces) as server:
         answer = await transport(get(server.url, cast_to=aiohttp.ClientResponse))
         answer.on_close(lambda: called.append("on_close"))
-        raw = answer.take_raw()
+        raw = answer._take_raw()
         assert called == []
         if end == "read":
             asked_for_the_rest.set()
@@ -662,7 +662,7 @@ async def test_on_close_of_raw_that_is_whole(transport: AiohttpTransport) -> Non
         answer = await transport(get(server.url, cast_to=aiohttp.ClientResponse))
         answer.on_close(lambda: called.append("on_close"))
         assert called == []
-        answer.take_raw()
+        answer._take_raw()
         assert called == ["on_close"]
 
 
@@ -688,5 +688,5 @@ async def test_no_raw(transport: AiohttpTransport) -> None:
     async with raw_server(respond(ok())) as server:
         answer = await transport(get(server.url))
         with pytest.raises(TypeError):
-            answer.take_raw()
+            answer._take_raw()
         await answer.close()

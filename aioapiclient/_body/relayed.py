@@ -60,7 +60,7 @@ def relayed(content: Any, what: str = "content") -> Relayed | None:
         return _of_field(content)
     if hasattr(getattr(content, "content", None), "iter_any"):
         return _of_stream(content.content, what, content.headers)
-    if callable(getattr(content, "take_chunks", None)):
+    if callable(getattr(content, "_take_chunks", None)):
         return _of_response(content, what)
     return None
 
@@ -132,7 +132,7 @@ def _of_response(response: Any, what: str) -> Relayed:
     if content is None and response.is_closed:
         raise _was_read(what)
     # Error bodies are always decompressed.
-    is_as_sent = response.ok and not response.request.settings.decompress
+    is_as_sent = response.ok and not response.request._settings.decompress
     return Relayed(
         content=content,
         chunks=response.iter_bytes,

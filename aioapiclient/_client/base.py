@@ -127,10 +127,10 @@ class BaseClient:
 
     async def _process_response(self, response: AsyncAPIResponse[Any], cast_to: Any, /) -> Any:
         """Return the result of the call for *response*; called once per call, after the chain."""
-        if response.parses_later:
+        if response._parses_later:
             return response
         if cast_to is aiohttp.ClientResponse:
-            return response.take_raw()
+            return response._take_raw()
         return await response.parse()
 
     async def _sleep_for_retry(self, seconds: float, /) -> None:
@@ -305,7 +305,7 @@ class BaseClient:
             response = await handler(request)
             if not 200 <= response.status < 300:
                 await self._refuse(response)
-        value = response.value
+        value = response._value
         if value is not NOT_GIVEN and "_process_response" not in self._own_hooks:
             return value
         return await self._processed(response, cast_to)
@@ -357,7 +357,7 @@ class BaseClient:
             raise
         if mode == "value":
             return events
-        response.value = events
+        response._value = events
         return record(response, asked=False)
 
     async def _send(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -368,7 +368,7 @@ class BaseClient:
         response = await self._run(request, handler)
         self._shared.track(response)
         pristine.deadline = response.request.deadline
-        response.again = functools.partial(self._send_again, pristine, handler)
+        response._again = functools.partial(self._send_again, pristine, handler)
         return response
 
     async def _ask(self, url: str | URL, cast_to: Any, options: RequestOptions) -> Any:
@@ -472,10 +472,10 @@ class BaseClient:
         if response.ok:
             return
         await response.read_error()
-        error = self._make_status_error(response, response.error_body())
+        error = self._make_status_error(response, response._error_body())
         for note in response.notes:
             error.add_note(note)
-        if response.request.withheld:
+        if response.request._withheld:
             error.add_note(note_on_withheld(response))
         raise error
 

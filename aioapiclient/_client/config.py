@@ -265,16 +265,16 @@ def build_request(
         stream=stream,
         template=template_of(path),
         timeout=config.stream_timeout if stream else config.timeout,
-        settings=config.settings,
-        accept=accept,
-        home=config.base,
+        _settings=config.settings,
+        _accept=accept,
+        _base_url=config.base,
         path_params=path_params,
     )
     if given:
         _apply_options(config, request, given)
     if stream and ("timeout" not in given or isinstance(as_timeout(given["timeout"]).total, NotGiven)):
         # Only a total given with the call limits a whole stream.
-        request.settings = msgspec.structs.replace(request.settings, total_ends_at_head=True)
+        request._settings = msgspec.structs.replace(request._settings, total_ends_at_head=True)
     if config.idempotency_header is not None:
         _apply_key(request, config.idempotency_header, given.get("idempotency_key"), make_key)
     elif given.get("idempotency_key") is not None:
@@ -318,13 +318,13 @@ def plain_request(
 
 def _apply_options(config: Config, request: APIRequest, given: RequestOptions) -> None:
     if "headers" in given:
-        request.call_headers = check_layer(given["headers"])
-        overlay(request.headers, request.call_headers)
+        request._call_headers = check_layer(given["headers"])
+        overlay(request.headers, request._call_headers)
     if not _BODY_OPTIONS.isdisjoint(given):
         _apply_body(config, request, given)
     if "timeout" in given:
         request.timeout = as_timeout(given["timeout"]).over(request.timeout)
-    request.settings = resolve_settings(config.settings, given)
+    request._settings = resolve_settings(config.settings, given)
     if "idempotent" in given:
         request.idempotent = _checked_idempotent(given["idempotent"])
     extensions = given.get("extensions")

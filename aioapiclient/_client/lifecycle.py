@@ -61,7 +61,7 @@ class Lifecycle:
         scope = Scope(self._calls, began, self.timers)
         if request is not None:
             request.started = began
-            request.scope = scope
+            request._scope = scope
         return scope
 
     @property

@@ -17,9 +17,11 @@ def note_on_withheld(response: AsyncAPIResponse[Any]) -> str:
     """
     request = response.request
     origin = printable(request.origin)
-    names = ", ".join(dict.fromkeys(map(printable, request.withheld)))
+    names = ", ".join(dict.fromkeys(map(printable, request._withheld)))
     reason = "a redirect led there" if response.history else "the call names an absolute URL"
-    own = "" if request.home is None else f" ({request.home.scheme}://{request.home.authority})"
+    own = (
+        "" if request._base_url is None else f" ({request._base_url.scheme}://{request._base_url.authority})"
+    )
     return (
         f"Not sent to {origin}: {names}. Credentials and default headers go only to the origin of"
         f" base_url{own} and to trusted_origins, and {reason}. If {origin} may receive them,"

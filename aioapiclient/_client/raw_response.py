@@ -54,7 +54,7 @@ class _Capture:
         if self.responses and not self.replaced:
             # The method itself requested responses, as a paginator does: its result is the value.
             response = self.responses[-1]
-            response.value = result
+            response._value = result
             return response
         raise TypeError(
             f"The method returned a {type(result).__name__}, not the response of its call: "

@@ -60,7 +60,7 @@ class WireBody:
             self.raw = getattr(raw, "given", raw)
         if "Content-Encoding" in headers and _is_decoded(raw.status, request):
             # aiohttp has decompressed its own response, unless that was disabled.
-            self._coded = self.raw is None or not request.settings.decompress
+            self._coded = self.raw is None or not request._settings.decompress
             self._plain = False
         if "Content-Length" not in headers and "Transfer-Encoding" not in headers:
             self._watch_end()
@@ -265,7 +265,7 @@ class WireBody:
 
 def _is_decoded(status: int, request: APIRequest) -> bool:
     """Return whether the body is decompressed: always for errors, which the client reads itself."""
-    settings = request.settings
+    settings = request._settings
     return settings.decompress or not (status // 100 == 2 or status in settings.ok_statuses)
 
 

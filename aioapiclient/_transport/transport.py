@@ -190,7 +190,7 @@ class AiohttpTransport:
         if "Accept-Encoding" not in headers:
             headers["Accept-Encoding"] = _accept_encoding(request)
         if request.cast_to is aiohttp.ClientResponse:
-            options["auto_decompress"] = request.settings.decompress
+            options["auto_decompress"] = request._settings.decompress
         if request.body is not None:
             _add_body(request, request.body, options)
         if self._borrowed is not None:
@@ -260,7 +260,7 @@ class AiohttpTransport:
     def _is_home(self, request: APIRequest) -> bool:
         if self.home is not None:
             return self.home(request.url)
-        return request.home is None or request.is_trusted(request.trusted_origins)
+        return request._base_url is None or request.is_trusted(request.trusted_origins)
 
     # --- the session
 

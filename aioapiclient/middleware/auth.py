@@ -55,12 +55,12 @@ class AuthMiddleware:
         """Return *handler* wrapped in this middleware, which adds no coroutine without a credential."""
 
         def authenticated(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
-            auth = request.settings.auth_or(self.auth)
+            auth = request._settings.auth_or(self.auth)
             if auth is None:
                 return handler(request)
             if not request.is_trusted(self._trusted_origins):
                 request.extensions.pop(_IDENTITY, None)  # set by an earlier hop
-                request.withheld = ("the credential", *request.withheld)
+                request._withheld = ("the credential", *request._withheld)
                 return handler(request)
             if _is_renewable(auth):
                 return self._send_renewable(request, handler, auth)

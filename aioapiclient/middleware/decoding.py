@@ -33,9 +33,9 @@ class DecodingMiddleware:
             if not response.ok:
                 await response.read_error()
             elif not stream:
-                if response.read_nowait() is None:
+                if response._read_nowait() is None:
                     await response.read()
-                response.decode()
+                response._decode()
             return response
 
         return decoded

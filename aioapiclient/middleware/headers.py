@@ -54,20 +54,20 @@ class HeadersMiddleware:
         """Return *handler* wrapped in this middleware."""
 
         def with_headers(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
-            layers = self._layers if request.settings.hooks is self._hooks else self._lay_out(request)
+            layers = self._layers if request._settings.hooks is self._hooks else self._lay_out(request)
             draft = layers.home
             if not request.is_trusted(self._trusted_origins):
                 draft = layers.foreign
-                request.withheld += layers.withheld
+                request._withheld += layers.withheld
             headers = draft.headers.copy()
             if draft.takes_accept:
-                headers["Accept"] = request.accept
+                headers["Accept"] = request._accept
             body = request.body
             if body is not None and body.content_type and draft.takes_content_type:
                 headers["Content-Type"] = body.content_type
             if request.headers:
                 headers.update(request.headers)
-            for name, values in request.call_headers:
+            for name, values in request._call_headers:
                 if not values:
                     headers.popall(name, None)
             request.headers = headers
@@ -77,7 +77,7 @@ class HeadersMiddleware:
 
     def _lay_out(self, request: APIRequest) -> _Layers:
         """Collect the headers of all sources, and rebuild the layers if they changed."""
-        hooks = request.settings.hooks
+        hooks = request._settings.hooks
         sources: tuple[Any, ...] = (
             hooks.library_headers,
             self._library,

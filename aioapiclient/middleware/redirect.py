@@ -66,7 +66,7 @@ class RedirectMiddleware:
             if not hop.is_trusted(self._trusted_origins):
                 _protect(hop)
             response = await handler(hop)
-            if response.status not in _REDIRECTS or not request.settings.follow_redirects:
+            if response.status not in _REDIRECTS or not request._settings.follow_redirects:
                 return response
             return await self._follow(request, response, handler)
 
@@ -111,7 +111,7 @@ class RedirectMiddleware:
         request.attempt = response.retries_taken
         hop = request.copy()
         if hop.is_trusted(self._trusted_origins):
-            hop.withheld = ()
+            hop._withheld = ()
         else:
             if hop.body is not None and not _is_same_server(url, response.url):
                 raise _refused(
@@ -123,9 +123,9 @@ class RedirectMiddleware:
 
 def _protect(hop: APIRequest) -> None:
     """Remove the personal headers: the hop goes to a foreign origin."""
-    hop.withheld += tuple(dict.fromkeys(name for name in hop.headers if is_personal(name)))
+    hop._withheld += tuple(dict.fromkeys(name for name in hop.headers if is_personal(name)))
     hop.headers = CIMultiDict((name, value) for name, value in hop.headers.items() if not is_personal(name))
-    hop.call_headers = tuple(entry for entry in hop.call_headers if not is_personal(entry[0]))
+    hop._call_headers = tuple(entry for entry in hop._call_headers if not is_personal(entry[0]))
     hop.idempotency_key = None
 
 
@@ -147,8 +147,8 @@ def _drop_body(request: APIRequest) -> None:
     request.body = None
     for name in [name for name in request.headers if name.lower().startswith("content-")]:
         request.headers.popall(name, None)
-    request.call_headers = tuple(
-        own for own in request.call_headers if not own[0].lower().startswith("content-")
+    request._call_headers = tuple(
+        own for own in request._call_headers if not own[0].lower().startswith("content-")
     )
 
 

@@ -276,7 +276,7 @@ class RetryMiddleware:
         """Return *handler* wrapped in this middleware."""
 
         async def retrying(request: APIRequest) -> AsyncAPIResponse[Any]:
-            policy = request.settings.retry or self.policy
+            policy = request._settings.retry or self.policy
             budget = self.budget if policy.budget is msgspec.UNSET else policy.budget
             outcome: Outcome
             try:
@@ -314,7 +314,7 @@ class RetryMiddleware:
         await _close(outcome)
         _logger.info("%s: %s, again in %.2f s", retries.request.label, _named(outcome), wait)
         del outcome
-        await (self._sleep or retries.request.settings.hooks.sleep)(wait)
+        await (self._sleep or retries.request._settings.hooks.sleep)(wait)
         retries.request.attempt += 1
         return True
 
@@ -328,7 +328,7 @@ class _Retries:
     """The retries of one call, from its first failure on."""
 
     def __init__(self, request: APIRequest, policy: RetryPolicy, budget: RetryBudget | None) -> None:
-        limit = request.settings.max_retries
+        limit = request._settings.max_retries
         self.request = request
         self.policy = policy
         self.limit = policy.max_retries if limit is None else limit

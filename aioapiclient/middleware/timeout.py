@@ -37,7 +37,7 @@ class DeadlineMiddleware:
             timed_out = request.timed_out("total", seconds)
             if seconds <= 0:
                 raise timed_out()
-            stream, scope = request.stream, request.scope
+            stream, scope = request.stream, request._scope
             if scope is None or not scope.is_free:
                 with request.time_limit(seconds, "total") as limit:
                     deadline = request.deadline = limit.deadline
@@ -67,10 +67,10 @@ def _go_on(
     made: Any = response
     if not isinstance(made, AsyncAPIResponse):
         return response  # the chain reports the middleware at fault
-    if response.request.settings.total_ends_at_head:
+    if response.request._settings.total_ends_at_head:
         response.request.deadline = deadline = brought
     if deadline is not None:
-        response.abort_at(deadline, timed_out)
+        response._abort_at(deadline, timed_out)
     return response
 
 

@@ -80,7 +80,7 @@ class SSEStream(AsyncStream[T_co]):
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.check_options(until, reconnect)
-        self._again = response.again
+        self._again = response._again
         self._resumption: Resumption | None = None
         self._scope: Scope | None = None  # of the current reconnect
         if reconnect:

@@ -54,7 +54,7 @@ _EXCERPT: Final = 200  # characters, as in any `APIResponseValidationError`
 def stream_error(event: ServerSentEvent, response: AsyncAPIResponse[Any]) -> APIStreamError:
     """Return the error for an event that reports one, with its decoded body and its ``type``."""
     request = response.request
-    settings = request.settings
+    settings = request._settings
     body = decode_error_body(
         event.raw, "application/json", strict=settings.strict, decoders=settings.decoders
     )
@@ -371,7 +371,7 @@ class AsyncStream(Generic[T_co]):
             return _itself
         if cast_to is str:
             return _text
-        settings = self._response.request.settings
+        settings = self._response.request._settings
         return decoder_for(cast_to, "application/json", settings.strict, settings.dec_hook, settings.decoders)
 
     def _sift(self, events: Iterable[ServerSentEvent]) -> Iterable[Any]:
@@ -443,7 +443,7 @@ class AsyncStream(Generic[T_co]):
         if response.status in _NO_CONTENT:
             self._ended = self._exhausted = True
             return
-        self._read = response.take_chunks()
+        self._read = response._take_chunks()
         media = media_type(response.headers.get("Content-Type"))
         if media and not self._accepts(media):
             error = response.validation_error(f"a stream of {self.accept} was expected")

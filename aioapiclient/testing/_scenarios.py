@@ -44,7 +44,7 @@ def default_request() -> APIRequest:
         URL("https://api.example.com/v1/users/7"),
         template="/users/{id}",
         path_params={"id": 7},
-        home=BaseURL("https://api.example.com/v1"),
+        _base_url=BaseURL("https://api.example.com/v1"),
     )
 
 

@@ -108,7 +108,7 @@ def authorizations(script: Script) -> list[str | None]:
 
 async def stream(auth: Auth, transport: Script) -> AsyncAPIResponse[Any]:
     """The unread response to a request that goes down the default chain."""
-    request = APIRequest("GET", f"{BASE}/things", stream=True, home=BaseURL(BASE))
+    request = APIRequest("GET", f"{BASE}/things", stream=True, _base_url=BaseURL(BASE))
     return await fold(default_chain(auth=auth), transport)(request)
 
 

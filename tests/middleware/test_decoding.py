@@ -122,7 +122,7 @@ async def test_a_body_is_bounded() -> None:
     assert (caught.value.limit, caught.value.status) == (10, 200)
     assert len(script.requests) == 1
     assert (
-        await decode(respond(200, body=b"x" * 10), cast_to=bytes, settings=CallSettings(max_body=10))
+        await decode(respond(200, body=b"x" * 10), cast_to=bytes, _settings=CallSettings(max_body=10))
     ).body
 
 

@@ -18,7 +18,7 @@ AWAY = "https://evil.example.net/x"
 async def sent(middleware: HeadersMiddleware, url: str = f"{BASE}/things", **fields: Any) -> CIMultiDict[str]:
     """The headers that come out."""
     script = Script()
-    await middleware(APIRequest("GET", url, home=BaseURL(BASE), **fields), script)
+    await middleware(APIRequest("GET", url, _base_url=BaseURL(BASE), **fields), script)
     return script.last.headers
 
 
@@ -138,7 +138,7 @@ async def test_what_one_call_does_to_its_headers_is_its_own() -> None:
 
     for _ in range(2):
         for url in (f"{BASE}/things", AWAY):
-            request = APIRequest("GET", url, home=BaseURL(BASE))
+            request = APIRequest("GET", url, _base_url=BaseURL(BASE))
             if url != AWAY:
                 await middleware(request, vandal)
     assert "X-More" not in await sent(middleware)

@@ -45,7 +45,7 @@ def to(location: str, status: int = 302, **headers: str) -> Any:
 
 def request(method: str = "GET", path: str = "/v1/things", **fields: Any) -> APIRequest:
     """A request of a client whose home is `HOME`."""
-    return APIRequest(method, path if "://" in path else HOME + path, home=BaseURL(BASE), **fields)
+    return APIRequest(method, path if "://" in path else HOME + path, _base_url=BaseURL(BASE), **fields)
 
 
 async def follow(script: Script, handed: APIRequest, **options: Any) -> AsyncAPIResponse[Any]:
@@ -256,7 +256,9 @@ async def test_https_to_http_is_refused() -> None:
 async def test_http_to_https_is_followed() -> None:
     """From http to https of the own host is followed with everything that the request had."""
     script = Script(to("https://plain.example/x"), reply(200))
-    handed = APIRequest("GET", "http://plain.example/x", {"X-Key": "1"}, home=BaseURL("http://plain.example"))
+    handed = APIRequest(
+        "GET", "http://plain.example/x", {"X-Key": "1"}, _base_url=BaseURL("http://plain.example")
+    )
     await follow(script, handed)
     assert script.urls[1] == "https://plain.example/x"
     assert script.last.headers["X-Key"] == "1"
@@ -601,7 +603,7 @@ def test_nothing_personal_crosses_in_any_case_and_number(
     headers: CIMultiDict[str] = CIMultiDict([(name, "hunter2") for name in (*names, *names)])
     handed = request(path="/v1/things" if by_redirect else f"{AWAY}/x", headers=headers)
     if own:  # as headers of the call itself, which auth would lay over the others again
-        handed.call_headers = tuple((name, ("hunter2",)) for name in names)
+        handed._call_headers = tuple((name, ("hunter2",)) for name in names)
     script = Script(to(f"{AWAY}/x"), reply(200)) if by_redirect else Script(reply(200))
     auth = APIKeyAuth("hunter2", param="key")
     chain = default_chain(auth=auth, default_headers={"X-Default": "hunter2"})

@@ -397,7 +397,7 @@ async def test_the_number_of_the_call_wins_over_the_policys() -> None:
     """``max_retries`` of the call replaces the policy's, in both directions."""
     for mine in (0, 4):
         wire = Wire(500)
-        await run(wire, unbounded(max_retries=2), request(settings=CallSettings(max_retries=mine)))
+        await run(wire, unbounded(max_retries=2), request(_settings=CallSettings(max_retries=mine)))
         assert wire.attempts == mine + 1
 
 

@@ -266,7 +266,7 @@ def test_no_header_of_any_layer_crosses(names: list[str], layer: str, status: in
         at_home, abroad = script.requests
         assert SECRET in str(at_home.headers)
         assert SECRET not in str(abroad.headers)
-        assert not abroad.call_headers
+        assert not abroad._call_headers
         assert str(abroad.url) == "https://away.example.com/x"
 
     asyncio.run(run())

@@ -400,7 +400,7 @@ def test_no_object_shows_what_it_holds() -> None:
         AiohttpTransport(proxy=f"http://user:{SECRET}@proxy"),
         aioapiclient.Body(SECRET),
         request,
-        request.settings,
+        request._settings,
         response,
         per_send(AuthMiddleware(AUTHS[0])),
         AsyncAPIClient(

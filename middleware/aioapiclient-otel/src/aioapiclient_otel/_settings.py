@@ -129,11 +129,11 @@ class Settings:
         propagator.inject(carrier, here, _SETTER)
         if not carrier:
             return
-        if request.call_headers:
-            own = {name for name in carrier if request.call_sets(name)}
-            # A trace that the caller continues by hand must not get our half of the headers as well.
-            if own - {"baggage"}:
-                own |= carrier.keys() - {"baggage"}
+        own = {name for name in carrier if request.call_sets(name)}
+        # A trace that the caller continues by hand must not get our half of the headers as well.
+        if own - {"baggage"}:
+            own |= carrier.keys() - {"baggage"}
+        if own:
             carrier = {name: value for name, value in carrier.items() if name not in own}
         request.set_headers(carrier)
 
