@@ -166,6 +166,13 @@ def test_yaml_and_toml_in_a_declared_charset() -> None:
     assert decode_body(b"\x81\xa2id\x01", User, f"{MSGPACK}; charset=utf-16") == User(1)
 
 
+@pytest.mark.parametrize("body", [b"\x0b", b"\x0c", b" \x0b\n"])
+def test_other_control_characters_are_not_white_space(body: bytes) -> None:
+    """A vertical tab is broken JSON, which knows four white space characters (RFC 8259 §2)."""
+    assert failure(body, Any, "application/json").reason.startswith("JSON is malformed")
+    assert failure(body, User | None, "application/json").reason.startswith("JSON is malformed")
+
+
 @pytest.mark.parametrize("blank", [b" ", b"\r\n", b"\t \n", b"\xef\xbb\xbf \n"])
 def test_white_space_only_is_an_empty_body(blank: bytes) -> None:
     """A body of white space only is None where the type admits it, else an error; text stays as it is."""

@@ -219,6 +219,10 @@ class _AskedFor(NamedTuple):
         return Asked(self.cast_to, plain)
 
 
+# The four of JSON (RFC 8259 §2). Python also takes a vertical tab and a form feed for white space.
+_WHITE_SPACE = b" \t\n\r"
+
+
 def _guarded(decode: Decode, asked: _AskedFor, optional: bool, *, is_text: bool, bom: bool = True) -> Decode:
     """Return *decode* with every failure as a `DecodeError`; rare cases are checked only after a failure.
 
@@ -234,7 +238,7 @@ def _guarded(decode: Decode, asked: _AskedFor, optional: bool, *, is_text: bool,
         # Raised out here, so that no context keeps the error of msgspec, which may quote the body.
         if is_text and bom and body.startswith(codecs.BOM_UTF8):
             return _guarded(decode, asked, optional, is_text=True, bom=False)(body[3:])
-        if not body or (is_text and not body.strip()):
+        if not body or (is_text and not body.strip(_WHITE_SPACE)):
             if optional:
                 return None
             raise DecodeError("the body is empty")
@@ -322,7 +326,7 @@ def _data_or_itself(text: str | bytes) -> Any:
 def _unless_empty(decode: Decode, *, blank: bool) -> Decode:
     """Return *decode* with None for an empty body, and with *blank* for white space only too."""
     if blank:
-        return lambda body: decode(body) if body and not body.isspace() else None
+        return lambda body: decode(body) if body.strip(_WHITE_SPACE) else None
     return lambda body: decode(body) if body else None
 
 
