@@ -72,6 +72,15 @@ def telemetry() -> dict[str, Any]:
     return bundles
 
 
+def signing() -> dict[str, Any]:
+    """Signatures, of a request without a body; where they are installed."""
+    sigv4 = optional("aioapiclient_sigv4")
+    if sigv4 is None:
+        return {}
+    key = sigv4.Credentials("AKIDEXAMPLE", "secret")
+    return {"SigV4 in place of BearerAuth": sigv4.SigV4(key, service="s3", region="us-east-1")}
+
+
 async def answer(request: APIRequest) -> AsyncAPIResponse[Any]:
     """The transport."""
     return AsyncAPIResponse.from_bytes(request, 200, HEADERS, BODY)
@@ -99,6 +108,8 @@ async def measure(base: str) -> list[Row]:
         calls[name] = through(default_chain(auth=auth, middlewares=[placed]))
     for name, bundle in telemetry().items():
         calls[name] = through(default_chain(auth=auth, middlewares=[bundle]))
+    for name, signature in signing().items():
+        calls[name] = through(default_chain(auth=signature))
     async with aiohttp.ClientSession() as session:
         decode = msgspec.json.Decoder(Page).decode
 
