@@ -114,3 +114,24 @@ def test_the_plugins_import_only_the_doors_for_plugins() -> None:
 
     assert sources
     assert {name for name in imported if name.split(".")[0] == "aioapiclient"} <= DOORS_FOR_PLUGINS
+
+
+def test_two_plugins_know_the_server_of_aiohttp() -> None:
+    """Plugins are middlewares of a client, and leave servers alone. Two have a reason to import aiohttp.web.
+
+    aioapiclient-web joins an aiohttp.web application to the clients that it calls with: it has to know both.
+    aioapiclient-oauth answers one request on loopback, when a browser returns from a login.
+    """
+    sources = CHECKOUT.glob("middleware/*/src/**/*.py")
+    found = {source.relative_to(CHECKOUT).parts[1] for source in sources if imports_server(source)}
+
+    assert found == {"aioapiclient-oauth", "aioapiclient-web"}
+
+
+def imports_server(module: Path) -> bool:
+    """Whether a source file imports aiohttp.web, at any depth in it."""
+    nodes = [*ast.walk(ast.parse(module.read_bytes()))]
+    from_aiohttp = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "aiohttp"]
+    return "aiohttp.web" in imports_of(module) or any(
+        alias.name == "web" for node in from_aiohttp for alias in node.names
+    )

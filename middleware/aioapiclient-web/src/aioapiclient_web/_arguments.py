@@ -1,0 +1,60 @@
+"""Checks of arguments: a wrong type is a `TypeError`, a wrong value an `InvalidRequestError`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, cast
+
+from aioapiclient.contract import APIRequest
+from aioapiclient.errors import InvalidRequestError
+
+__all__ = ["check", "header_name", "header_names", "seconds", "status", "statuses"]
+
+
+def check(name: str, value: object, kind: type | tuple[type, ...], what: str) -> None:
+    """Refuse a *value* that is not of the *kind*, which the message calls *what*."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {what}, not {type(value).__name__}")
+
+
+def seconds(name: str, value: object) -> float:
+    """Return *value* as a float, a finite number of 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+    if not 0 <= value < math.inf:
+        raise InvalidRequestError(f"{name} must be 0 or more seconds, not {value:g}")
+    return float(value)
+
+
+def status(name: str, value: object) -> int:
+    """Return *value*, the status of a failure."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must hold statuses as int, not {type(value).__name__}")
+    if not 400 <= value <= 599:
+        raise InvalidRequestError(f"{name} must hold statuses from 400 to 599, not {value}")
+    return value
+
+
+def header_name(name: str, value: object) -> str:
+    """Return *value*, the name of a header that a caller may set."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be the name of a header, not {type(value).__name__}")
+    APIRequest("GET", "http://localhost").set_headers({value: ""})
+    return value
+
+
+def header_names(name: str, values: Any) -> tuple[str, ...]:
+    """Return *values*, the names of headers that a caller may set."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be an iterable of header names, not {type(values).__name__}")
+    names = cast("Iterable[object]", values)
+    return tuple(header_name(name, value) for value in names)
+
+
+def statuses(name: str, values: Any) -> frozenset[int]:
+    """Return *values*, statuses of failures."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be an iterable of statuses, not {type(values).__name__}")
+    found = cast("Iterable[object]", values)
+    return frozenset(status(name, value) for value in found)

@@ -1,0 +1,112 @@
+"""`Propagate`: no call outlives the request that it is made for, and the server that is called knows it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler, Middleware, per_send
+
+from ._arguments import header_name, header_names
+from .durations import write_duration
+from .inbound import TIMEOUT_HEADER, current
+
+__all__ = ["Propagate"]
+
+
+class Propagate:
+    """Give each call the deadline and the headers of the request that it is made for.
+
+    `inbound` reads them. The deadline limits the whole call, and the body of a stream too; a call's own
+    timeout that ends earlier wins. The headers are those that `inbound` keeps, and one with the time that is
+    left, anew for each send. They go to the client's own origin and to ``trusted_origins``. A header that
+    the call or another middleware has set stays as it is. Outside of a request nothing is changed.
+
+    It is a bundle, one entry of ``middlewares=``.
+
+    Args:
+        header: The header with the time that is left; None sends none. ``grpc-timeout`` and names that end
+            with ``-ms`` have their own units, all others have seconds.
+        keep: The names of the headers to send, of those that `inbound` keeps. None (the default): all.
+
+    Raises:
+        InvalidRequestError: The name of a header is not one, or cannot be set.
+        TypeError: An argument has the wrong type.
+    """
+
+    def __init__(self, *, header: str | None = TIMEOUT_HEADER, keep: Iterable[str] | None = None) -> None:
+        self._send = PropagateHeaders(
+            None if header is None else header_name("header", header),
+            None if keep is None else frozenset(name.lower() for name in header_names("keep", keep)),
+        )
+
+    def __repr__(self) -> str:
+        return f"Propagate(header={self._send.header!r})"
+
+    def middlewares(self) -> list[Middleware]:
+        """Return the middleware of each call, and that of each send."""
+        return [PropagateDeadline(), per_send(self._send)]
+
+
+class PropagateDeadline:
+    """Once per call: the call ends with the deadline of the request that is being answered."""
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request* within the deadline."""
+        found = current.get()
+        deadline = None if found is None else found.deadline
+        if deadline is None or (request.deadline is not None and request.deadline <= deadline):
+            return await handler(request)
+        request.deadline = deadline
+        left = request.time_left() or 0.0
+        timed_out = request.timed_out("total", left)
+        if left <= 0:
+            raise timed_out()
+        stream = request.stream
+        with request.time_limit(left, "total"):
+            response = await handler(request)
+        if stream:
+            _end_at(deadline, response, timed_out)
+        return response
+
+
+def _end_at(deadline: float, response: AsyncAPIResponse[Any], timed_out: Callable[[], Exception]) -> None:
+    """Cut the body of *response* off at the deadline, unless it has been read by then."""
+    timer = asyncio.get_running_loop().call_at(deadline, lambda: response.abort(timed_out()))
+    response.on_close(timer.cancel)
+
+
+class PropagateHeaders:
+    """Once per send: the headers of the request that is being answered, and the time that is left."""
+
+    def __init__(self, header: str | None, keep: frozenset[str] | None) -> None:
+        self.header = header
+        self._keep = keep
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request* with the headers."""
+        found = current.get()
+        if found is not None and request.is_trusted(request.trusted_origins):
+            headers = self._unset(request, found.headers)
+            if self.header is not None and found.deadline is not None and not request.call_sets(self.header):
+                deadline = (
+                    found.deadline if request.deadline is None else min(request.deadline, found.deadline)
+                )
+                left = max(0.0, deadline - asyncio.get_running_loop().time())
+                headers[self.header] = write_duration(self.header, left)
+            request.set_headers(headers)
+        return await handler(request)
+
+    def _unset(self, request: APIRequest, kept: Mapping[str, str]) -> dict[str, str]:
+        """Return the *kept* headers that nobody else has set or omitted."""
+        # The state of one trace must not stand beside the parent of another.
+        other_trace = "traceparent" in request.headers or request.call_sets("traceparent")
+        return {
+            name: value
+            for name, value in kept.items()
+            if (self._keep is None or name.lower() in self._keep)
+            and name not in request.headers
+            and not request.call_sets(name)
+            and not (other_trace and name.lower() == "tracestate")
+        }

@@ -1,0 +1,53 @@
+"""The README's program and the example run in processes of their own, and do what they are there to show."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import aiohttp
+from servers import unused_port
+
+HOME = Path(__file__).parents[1]
+
+
+async def test_the_program_of_the_readme() -> None:
+    """The first program of the README prints what stands below it."""
+    text = (HOME / "README.md").read_text(encoding="utf-8")
+    program, output = re.findall(r"^```(?:python|console)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[1:3]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-B", "-c", program),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    printed, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, errors.decode()
+    assert printed.decode() == output
+
+
+async def test_the_example_with_a_server_of_its_own() -> None:
+    """Without a server to call the example starts one, greets, passes on a stream, and keeps to the time."""
+    port = unused_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-B", str(HOME / "examples" / "greeter.py"), str(port)),
+        stdout=asyncio.subprocess.PIPE,
+        env={"PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    try:
+        await asyncio.wait_for(process.stdout.readuntil(b"CTRL+C to quit)\n"), 60)
+        found: list[tuple[int, str]] = []
+        url, headers = f"http://127.0.0.1:{port}", {"X-Request-Timeout": "0.5"}
+        async with aiohttp.ClientSession(url, headers=headers) as session:
+            for path in ("/hello/7", "/hello/8", "/hello/slow"):
+                async with session.get(path) as response:
+                    found.append((response.status, response.content_type))
+            async with session.get("/report", headers={"X-Request-Timeout": "30"}) as response:
+                assert await response.text() == "line 0\nline 1\nline 2\n"
+    finally:
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 60) == 0
+    problem = "application/problem+json"
+    assert found == [(200, "application/json"), (404, problem), (504, problem)]
