@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import msgspec
 from measure import ROUNDS, Call, Item, Page, Row, batches, optional, running_server, table
+from multidict import CIMultiDict
 
 from aioapiclient import (
     APIRequest,
@@ -49,6 +50,12 @@ def opt_in() -> Sequence[Any]:
     timeline = optional("aioapiclient_timeline")
     if timeline is not None:
         found.append(timeline.Timeline())
+    web, inbound = optional("aioapiclient_web"), optional("aioapiclient_web.inbound")
+    if web is not None and inbound is not None:
+        # As in a handler, for a request with a deadline, a trace and an ID.
+        headers = CIMultiDict({"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "X-Request-Id": "a" * 32})
+        inbound.current.set(inbound.Inbound(asyncio.get_running_loop().time() + 3600, headers))
+        found.append(web.Propagate())
     return found
 
 
