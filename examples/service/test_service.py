@@ -46,6 +46,15 @@ async def test_failures(api: TestServer, aiohttp_client: AiohttpClient) -> None:
     assert health["origins"][str(api.make_url("/").origin())]["CircuitBreakerMiddleware"]["circuit"] == "open"
 
 
+async def test_deadline(api: TestServer, aiohttp_client: AiohttpClient) -> None:
+    """The API is told how long the caller waits, and a caller whose time is up has a 504."""
+    service = await aiohttp_client(make_app(make_client(api.make_url("/"), "a-secret", TELEMETRY)))
+    answers = [await service.get("/hello/7", headers={"X-Request-Timeout": text}) for text in ("0", "2")]
+    assert [answer.status for answer in answers] == [504, 200]
+    assert all(0 < float(request.headers["X-Request-Timeout"]) < 2 for request in api.app[REQUESTS])
+    assert (await answers[0].json())["title"] == "Gateway Timeout"
+
+
 async def test_rate(api: TestServer, aiohttp_client: AiohttpClient) -> None:
     """A call whose turn is too far away is a 503 with Retry-After; the client is closed with the service."""
     service = await aiohttp_client(make_app(make_client(api.make_url("/"), "a-secret", TELEMETRY, "20/h")))
