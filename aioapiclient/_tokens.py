@@ -6,13 +6,21 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from contextvars import ContextVar, copy_context
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from .errors import ClientClosedError, InvalidRequestError, printable
 
-__all__ = ["Token", "TokenCache"]
+__all__ = ["Token", "TokenCache", "serves_several"]
+
+serves_several: Final[ContextVar[bool]] = ContextVar("aioapiclient.serves_several", default=False)
+"""Whether the running task works for several calls, as one that fetches a token does.
+
+It began in the context of one of them. What limits that one, such as the deadline of an inbound request,
+must not limit the others. A middleware that shares the work of calls sets it in a task of its own.
+"""
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -205,7 +213,11 @@ class TokenCache:
 
     def _start(self, entry: _Entry, fetch: Fetch) -> asyncio.Task[Token]:
         # A separate task: the renewal serves every waiting call, so cancelling one call must not end it.
-        task = entry.task = asyncio.create_task(self._fetch(entry, fetch), name="aioapiclient token")
+        context = copy_context()
+        context.run(serves_several.set, True)
+        task = entry.task = asyncio.create_task(
+            self._fetch(entry, fetch), name="aioapiclient token", context=context
+        )
         task.add_done_callback(_retrieve)
         return task
 

@@ -34,6 +34,9 @@ And these members of an `AsyncAPIResponse`:
 * ``notes`` for the error that is raised for it, ``validation_error``, which returns the error for an
   unusable body or header, and ``from_bytes``, which creates a response.
 
+`serves_several` is a context variable: whether the running task works for several calls, as one that fetches
+a token does.
+
 docs/middleware.md describes each in one line. All other members begin with an underscore: they are
 private and may change.
 """
@@ -46,7 +49,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from ._body.body import Body
 from ._request import APIRequest
 from ._response import AsyncAPIResponse
-from ._tokens import Token, TokenCache
+from ._tokens import Token, TokenCache, serves_several
 
 __all__ = [
     "APIRequest",
@@ -59,6 +62,7 @@ __all__ = [
     "TokenCache",
     "per_attempt",
     "per_send",
+    "serves_several",
 ]
 
 Handler: TypeAlias = Callable[[APIRequest], Awaitable[AsyncAPIResponse[Any]]]

@@ -47,7 +47,7 @@ DOORS = {
     },
     "aioapiclient.contract": {
         "APIRequest", "AsyncAPIResponse", "Auth", "Body", "Handler", "Middleware", "Token", "TokenCache",
-        "per_attempt", "per_send",
+        "per_attempt", "per_send", "serves_several",
     },
     "aioapiclient.errors": ERRORS | {"ConnectionReason", "TimeoutPhase"},
     "aioapiclient.middleware": {

@@ -7,6 +7,7 @@ import gc
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aioapiclient import ClientClosedError, InvalidRequestError, Token, TokenCache
+from aioapiclient.contract import serves_several
 
 
 class Clock:
@@ -73,6 +75,18 @@ async def test_a_thousand_waiters_ask_once(cache: TokenCache) -> None:
     tokens = await asyncio.gather(*(cache.get("k", provider) for _ in range(1000)))
     assert provider.asked == 1
     assert {token.value for token in tokens} == {"token-1"}
+
+
+async def test_a_fetch_says_that_it_serves_several_calls(cache: TokenCache) -> None:
+    """The task of a fetch has the context of the first call, and says that others wait for it too."""
+    own: ContextVar[str] = ContextVar("own")
+    own.set("first call")
+
+    async def fetch() -> str:
+        return f"{own.get()}, {serves_several.get()}"
+
+    assert (await cache.get("key", fetch)).value == "first call, True"
+    assert serves_several.get() is False
 
 
 async def test_a_token_is_kept(cache: TokenCache) -> None:
