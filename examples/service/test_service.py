@@ -51,7 +51,7 @@ async def test_deadline(api: TestServer, aiohttp_client: AiohttpClient) -> None:
     service = await aiohttp_client(make_app(make_client(api.make_url("/"), "a-secret", TELEMETRY)))
     answers = [await service.get("/hello/7", headers={"X-Request-Timeout": text}) for text in ("0", "2")]
     assert [answer.status for answer in answers] == [504, 200]
-    assert all(0 < float(request.headers["X-Request-Timeout"]) < 2 for request in api.app[REQUESTS])
+    assert all(0 < float(request.headers["X-Request-Timeout"]) < 2 for request in api.app[REQUESTS][1:])
     assert (await answers[0].json())["title"] == "Gateway Timeout"
 
 

@@ -13,7 +13,7 @@ from aioapiclient_web import Propagate, client_ctx, inbound, problems
 from aiohttp import web
 from servers import until
 
-from aioapiclient import APITimeoutError, AsyncAPIClient
+from aioapiclient import APITimeoutError, AsyncAPIClient, BearerAuth
 
 UP = web.AppKey("up", AsyncAPIClient)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -181,6 +181,35 @@ async def test_a_task_does_not_outlive_the_time(serve: Any, upstream: Any) -> No
         assert response.status == 200
     with pytest.raises(APITimeoutError):
         await asyncio.wait_for(tasks[0], 10)
+
+
+async def test_a_token_for_several_requests_has_no_time_of_the_first(serve: Any, upstream: Any) -> None:
+    """A request that runs out of time while a token is fetched leaves the fetch to those that wait too."""
+
+    def make(app: web.Application) -> AsyncAPIClient:
+        async def token() -> str:
+            return str((await api.with_options(auth=None).get("/hang"))["login"])
+
+        api = AsyncAPIClient(upstream.url, middlewares=[Propagate()], auth=BearerAuth(token))
+        return api
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.json_response(await request.app[UP].get("/users"))
+
+    app = web.Application(middlewares=[inbound(), problems()])
+    app.cleanup_ctx.append(client_ctx(UP, make))
+    app.router.add_get("/", handler)
+    url = await serve(app)
+    async with aiohttp.ClientSession() as session:
+        hasty = asyncio.ensure_future(session.get(url, headers={"X-Request-Timeout": "0.3"}))
+        await asyncio.wait_for(upstream.arrived.wait(), 10)
+        patient = asyncio.ensure_future(session.get(url, headers={"X-Request-Timeout": "60"}))
+        assert (await hasty).status == 504
+        upstream.let_go.set()
+        assert (await patient).status == 200
+    fetch, call = upstream.headers
+    assert "X-Request-Timeout" not in fetch
+    assert call["Authorization"] == "Bearer ada"
 
 
 # --- streams

@@ -6,7 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler, Middleware, per_send
+from aioapiclient.contract import (
+    APIRequest,
+    AsyncAPIResponse,
+    Handler,
+    Middleware,
+    per_send,
+    serves_several,
+)
 
 from ._arguments import header_name, header_names
 from .durations import write_duration
@@ -21,7 +28,8 @@ class Propagate:
     `inbound` reads them. The deadline limits the whole call, and the body of a stream too; a call's own
     timeout that ends earlier wins. The headers are those that `inbound` keeps, and one with the time that is
     left, anew for each send. They go to the client's own origin and to ``trusted_origins``. A header that
-    the call or another middleware has set stays as it is. Outside of a request nothing is changed.
+    the call or another middleware has set stays as it is. Outside of a request nothing is changed, and a
+    token that several requests wait for is fetched without the deadline of the first.
 
     It is a bundle, one entry of ``middlewares=``.
 
@@ -54,8 +62,7 @@ class PropagateDeadline:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* within the deadline."""
-        found = current.get()
-        deadline = None if found is None else found.deadline
+        deadline = _deadline()
         if deadline is None or (request.deadline is not None and request.deadline <= deadline):
             return await handler(request)
         request.deadline = deadline
@@ -69,6 +76,13 @@ class PropagateDeadline:
         if stream:
             _end_at(deadline, response, timed_out)
         return response
+
+
+def _deadline() -> float | None:
+    """Return the deadline of the request that is being answered, on the event loop's clock."""
+    found = current.get()
+    # A token that others wait for too must not fail because the first of them is out of time.
+    return None if found is None or serves_several.get() else found.deadline
 
 
 def _end_at(deadline: float, response: AsyncAPIResponse[Any], timed_out: Callable[[], Exception]) -> None:
@@ -88,14 +102,13 @@ class PropagateHeaders:
         """Handle *request* with the headers."""
         found = current.get()
         if found is not None and request.is_trusted(request.trusted_origins):
-            headers = self._unset(request, found.headers)
-            if self.header is not None and found.deadline is not None and not request.call_sets(self.header):
-                deadline = (
-                    found.deadline if request.deadline is None else min(request.deadline, found.deadline)
-                )
+            request.headers.update(self._unset(request, found.headers))  # `inbound` has checked them
+            deadline = _deadline()
+            if self.header is not None and deadline is not None and not request.call_sets(self.header):
+                if request.deadline is not None:
+                    deadline = min(deadline, request.deadline)
                 left = max(0.0, deadline - asyncio.get_running_loop().time())
-                headers[self.header] = write_duration(self.header, left)
-            request.set_headers(headers)
+                request.headers[self.header] = write_duration(self.header, left)
         return await handler(request)
 
     def _unset(self, request: APIRequest, kept: Mapping[str, str]) -> dict[str, str]:
