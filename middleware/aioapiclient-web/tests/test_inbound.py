@@ -105,18 +105,25 @@ async def test_outside_of_a_request_there_is_no_deadline() -> None:
     assert time_left() is None
 
 
-async def test_the_next_request_of_a_connection_starts_anew(serve: Any) -> None:
-    """Nothing of a request is left for the next one of its connection, also after a failure."""
-    service = Service(inbound())
-    url = await serve(service.app)
-    async with aiohttp.ClientSession() as session:
-        for path in ("/", "/missing"):
-            headers = {"X-Request-Timeout": "20", "traceparent": PARENT}
+async def test_nothing_is_left_when_the_handler_has_ended(serve: Any) -> None:
+    """Neither an outer middleware nor the next request of the connection finds anything of a request."""
+    left: list[Any] = []
+
+    @web.middleware
+    async def outer(request: web.Request, handler: Any) -> web.StreamResponse:
+        left.append((current.get(), REQUEST_ID.get()))
+        try:
+            return await handler(request)
+        finally:
+            left.append((current.get(), REQUEST_ID.get()))
+
+    url = await serve(Service(outer, inbound(request_id=REQUEST_ID)).app)
+    headers = {"X-Request-Timeout": "20", "traceparent": PARENT}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
+        for path in ("/", "/missing", "/"):
             async with session.get(url + path, headers=headers) as response:
                 await response.read()
-        async with session.get(url) as response:
-            await response.read()
-    assert service.seen == Inbound(None, CIMultiDict())
+    assert left == [(None, None)] * 6
 
 
 async def test_a_server_started_while_answering_inherits_nothing(serve: Any) -> None:
@@ -181,6 +188,12 @@ async def test_odd_headers(serve: Any, headers: Any, expected: dict[str, str] | 
     found = await kept(serve, CIMultiDict(headers))
     found.pop("traceparent", None) if expected and "tracestate" in expected else None
     assert found == (expected or {})
+
+
+def test_no_value_shows() -> None:
+    """What is kept may be confidential: a repr has names only."""
+    found = Inbound(5.0, CIMultiDict({"baggage": "user=canary"}))
+    assert repr(found) == "<Inbound: deadline=5.0, headers baggage>"
 
 
 async def test_bytes_that_are_no_text(serve: Any) -> None:

@@ -38,6 +38,9 @@ class Inbound(NamedTuple):
     headers: CIMultiDict[str]
     """The headers to send on. Many calls read them, and none changes them."""
 
+    def __repr__(self) -> str:
+        return f"<Inbound: deadline={self.deadline}, headers {', '.join(self.headers) or 'none'}>"
+
 
 current: Final[ContextVar[Inbound | None]] = ContextVar("aioapiclient_web.current", default=None)
 
@@ -120,7 +123,7 @@ class _Reader(NamedTuple):
                     return await handler(request)
                 return await _with_id(self.request_id, found.headers[_ID_HEADER], request, handler)
             finally:
-                # The next request of this connection runs in the same context.
+                # Outer middlewares go on in the same context.
                 current.reset(before)
 
         return inbound
