@@ -37,7 +37,7 @@ _logger = logging.getLogger("aioapiclient.web")
 
 _BLANK: Final = "about:blank"
 _MOST_RETRY_AFTER: Final = (
-    86_400  # seconds: what an upstream server says must not send our callers away for good
+    86_400  # seconds, so that a wrong value of an upstream server does not stop our callers
 )
 _ID = re.compile(r"[!-~]{1,128}")
 
@@ -81,8 +81,8 @@ def problems(
     A timeout is a 504; a rate limit, an open circuit and a limit on calls are a 503 with ``Retry-After``; all
     other failures are a 502. A `WebhookError` is a 400. The answer has no URL, no text and no body of the
     upstream server; the logger ``aioapiclient.web`` has the error itself. An error after the head of the
-    answer was sent is raised again: the connection breaks, so that nobody takes a half for the whole. Of an
-    `ExceptionGroup` that has only errors of calls, the first one counts.
+    answer was sent is raised again: aiohttp breaks the connection, so that a partial body does not look
+    complete. Of an `ExceptionGroup` that has only errors of calls, the first one counts.
 
     Args:
         rules: Statuses for classes of errors, ahead of those above. The first class that fits counts.
