@@ -49,9 +49,9 @@ async def test_failures(api: TestServer, aiohttp_client: AiohttpClient) -> None:
 async def test_deadline(api: TestServer, aiohttp_client: AiohttpClient) -> None:
     """The API is told how long the caller waits, and a caller whose time is up has a 504."""
     service = await aiohttp_client(make_app(make_client(api.make_url("/"), "a-secret", TELEMETRY)))
-    answers = [await service.get("/hello/7", headers={"X-Request-Timeout": text}) for text in ("0", "2")]
+    answers = [await service.get("/hello/7", headers={"X-Request-Timeout": text}) for text in ("0", "60")]
     assert [answer.status for answer in answers] == [504, 200]
-    assert all(0 < float(request.headers["X-Request-Timeout"]) < 2 for request in api.app[REQUESTS][1:])
+    assert all(0 < float(request.headers["X-Request-Timeout"]) < 10 for request in api.app[REQUESTS][1:])
     assert (await answers[0].json())["title"] == "Gateway Timeout"
 
 

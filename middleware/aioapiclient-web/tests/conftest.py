@@ -37,7 +37,7 @@ class Upstream:
         """Answer with the headers that came."""
         self.headers.append(request.headers)
         status = self.statuses.pop(0) if self.statuses else int(request.query.get("status", 200))
-        headers = {"Retry-After": "7"} if status == 429 else {"X-Request-Id": "upstream-1"}
+        headers = {"Retry-After": "70"} if status == 429 else {"X-Request-Id": "upstream-1"}
         return web.json_response({"login": "body-canary"}, status=status, headers=headers)
 
     async def hang(self, request: web.Request) -> web.Response:

@@ -132,7 +132,7 @@ async def test_two_applications_in_one_process(serve: Any, upstream: Any) -> Non
     ids = [f"id-{number}" for number in range(5)]
     await asyncio.gather(*(get(url, **{"X-Request-Id": i, "X-Request-Timeout": "30"}) for i in ids))
     assert sorted(headers["X-Request-Id"] for headers in upstream.headers) == ids
-    assert all(25 < float(headers["X-Request-Timeout"]) < 29.9 for headers in upstream.headers)
+    assert all(0 < float(headers["X-Request-Timeout"]) < 29.9 for headers in upstream.headers)
     assert front[UP] is not behind[UP]
     await serve.stop(front)
     assert front[UP].is_closed()
