@@ -52,9 +52,9 @@ def opt_in() -> Sequence[Any]:
         found.append(timeline.Timeline())
     web, inbound = optional("aioapiclient_web"), optional("aioapiclient_web.inbound")
     if web is not None and inbound is not None:
-        # As in a handler, for a request with a deadline, a trace and an ID.
+        # As in a handler: a trace, an ID, and a deadline ahead of the client's own of 600 s.
         headers = CIMultiDict({"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "X-Request-Id": "a" * 32})
-        inbound.current.set(inbound.Inbound(asyncio.get_running_loop().time() + 3600, headers))
+        inbound.current.set(inbound.Inbound(asyncio.get_running_loop().time() + 590, headers))
         found.append(web.Propagate())
     return found
 
