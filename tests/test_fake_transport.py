@@ -158,6 +158,29 @@ async def test_a_function_answers_from_the_request() -> None:
     assert [(await transport(get())).status for _ in range(2)] == [418, 204]
 
 
+async def test_a_function_reads_what_was_sent() -> None:
+    """A function gets the request with the bytes of its body, also of a streamed one."""
+
+    def create(request: SentRequest) -> AsyncAPIResponse[Any]:
+        return AsyncAPIResponse.from_bytes(request, 201, body=request.content + b"!")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b'{"id":'
+        yield b"8}"
+
+    def echo(request: SentRequest) -> Callable[[APIRequest], AsyncAPIResponse[Any]]:
+        return respond(json=request.json())
+
+    transport = FakeTransport(create, echo)
+    request = APIRequest("POST", URL, body=b"ada")
+    made = await transport(request)
+    echoed = await transport(APIRequest("POST", URL, body=pieces()))
+
+    assert made.body == b"ada!"
+    assert made.request is request
+    assert await echoed.json() == {"id": 8}
+
+
 @pytest.mark.parametrize("answer", [200, "ok", {"id": 1}, None, int, get()])
 def test_what_is_no_answer_is_refused_when_given(answer: Any) -> None:
     """Something else in the list of answers is a TypeError at once, not at the send."""

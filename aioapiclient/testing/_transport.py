@@ -9,6 +9,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeAlias, TypeGuard
 
+import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from aioapiclient._body.json import encode_json
@@ -33,12 +34,12 @@ Made: TypeAlias = (
     AsyncAPIResponse[Any]
     | BaseException
     | type[BaseException]
-    | Callable[[APIRequest], AsyncAPIResponse[Any]]
+    | Callable[[SentRequest], AsyncAPIResponse[Any]]
 )
 
-Answer: TypeAlias = BaseException | type[BaseException] | Callable[[APIRequest], Made | Awaitable[Made]]
+Answer: TypeAlias = BaseException | type[BaseException] | Callable[[SentRequest], Made | Awaitable[Made]]
 """An answer of a `FakeTransport`: what `respond` returns, an error to raise (an instance or a class), or
-a function of the request, async or not, that returns one of these or a response."""
+a function of the `SentRequest`, async or not, that returns one of these or a response."""
 
 
 def respond(
@@ -76,15 +77,23 @@ def respond(
     head: CIMultiDict[str] = CIMultiDict(headers or ())
     if content_type is not None:
         head.setdefault("Content-Type", content_type)
-    frozen = CIMultiDictProxy(head)
+    return _Reply(status, CIMultiDictProxy(head), pieces, cut_after)
 
-    def answer(request: APIRequest) -> AsyncAPIResponse[Any]:
-        source = _Source(request, () if request.method == "HEAD" else pieces, cut_after)
+
+class _Reply(msgspec.Struct, frozen=True, eq=False):
+    """What `respond` returns: it answers the request itself, which needs no reading."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    pieces: Iterable[bytes] | AsyncIterable[bytes]
+    cut_after: int | None
+
+    def __call__(self, request: APIRequest) -> AsyncAPIResponse[Any]:
+        source = _Source(request, () if request.method == "HEAD" else self.pieces, self.cut_after)
         loop = asyncio.get_running_loop()
         elapsed = 0.0 if request.started is None else loop.time() - request.started
-        return AsyncAPIResponse(request, status, frozen, source, reason=_reason(status), elapsed=elapsed)
-
-    return answer
+        reason = _reason(self.status)
+        return AsyncAPIResponse(request, self.status, self.headers, source, reason=reason, elapsed=elapsed)
 
 
 def _check_status(status: object) -> None:
@@ -201,8 +210,9 @@ class FakeTransport:
     response is delivered with its body unread, and an error gets its ``request`` if it has none.
 
     Args:
-        *answers: What `respond` returns, an error (an instance or a class) to raise, or a function of the
-            request, async or not, that returns one of these or a response. Each is used once.
+        *answers: What `respond` returns, an error (an instance or a class) to raise, or a function, async or
+            not, that returns one of these or a response. The function gets the request as it was sent, a
+            `SentRequest`. Each answer is used once.
         default: The answer to every send after that. Without it, one send more raises an `AssertionError`
             that says which.
     """
@@ -236,7 +246,7 @@ class FakeTransport:
         if request.body is not None:
             self.bodies[number] = b"".join([chunk async for chunk in request.body])
             sent.note(self.bodies[number])
-        response = await _resolve(answer, request)
+        response = await _resolve(answer, request, sent)
         if not response.is_closed:
             self._open.add(response)
             response.on_close(partial(self._open.discard, response))
@@ -289,7 +299,7 @@ def _check_answer(answer: object) -> None:
         raise TypeError(f"answers must be respond(...), an error, or a function of the request, not {name}")
 
 
-async def _resolve(answer: Answer, request: APIRequest) -> AsyncAPIResponse[Any]:
+async def _resolve(answer: Answer, request: APIRequest, sent: SentRequest) -> AsyncAPIResponse[Any]:
     made: Any = answer
     while not is_response(made):
         _check_answer(made)
@@ -300,9 +310,11 @@ async def _resolve(answer: Answer, request: APIRequest) -> AsyncAPIResponse[Any]
                 made.request = request
             # An instance that is raised again has the traceback of its last use.
             raise made.with_traceback(None)
-        made = made(request)
+        made = made(request if isinstance(made, _Reply) else sent)
         if inspect.isawaitable(made):
             made = await made
+    if made.request is sent:
+        made.request = request  # a middleware may change it, and the record must stay as it is
     return made
 
 
