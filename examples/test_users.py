@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from aioapiclient import APIConnectionError, AsyncAPIClient, RateLimitError, default_chain
+from aioapiclient import APIConnectionError, AsyncAPIClient, RateLimitError
 from aioapiclient.testing import FakeClock, FakeTransport, respond
 
 
@@ -19,23 +19,17 @@ async def login_of(api: AsyncAPIClient, user_id: int) -> str:
     return (await api.get("/users/{id}", User, path_params={"id": user_id})).login
 
 
-def make_client(transport: FakeTransport, clock: FakeClock) -> AsyncAPIClient:
-    """Return a client whose waits between attempts advance *clock* and take no time."""
-    return AsyncAPIClient(
-        "https://api.example.com/v1", chain=default_chain(sleep=clock.sleep), transport=transport
-    )
-
-
 async def test_a_lost_answer_is_asked_for_again() -> None:
     """After a lost connection and a 503 the third answer counts, and the waits are those that were due."""
+    clock = FakeClock()
     transport = FakeTransport(
         APIConnectionError("lost"),
         respond(503, headers={"Retry-After": "20"}),
         respond(json={"id": 7, "login": "ada"}),
+        clock=clock,
     )
-    clock = FakeClock()
 
-    async with make_client(transport, clock) as api:
+    async with AsyncAPIClient("https://api.example.com/v1", transport=transport) as api:
         assert await login_of(api, 7) == "ada"
 
     assert [request.url.path for request in transport.requests] == ["/v1/users/7"] * 3
@@ -45,10 +39,10 @@ async def test_a_lost_answer_is_asked_for_again() -> None:
 
 async def test_a_wait_of_two_minutes_is_left_to_the_caller() -> None:
     """A Retry-After beyond a minute raises at once, and the error says how long the wait would be."""
-    transport = FakeTransport(respond(429, headers={"Retry-After": "120"}))
     clock = FakeClock()
+    transport = FakeTransport(respond(429, headers={"Retry-After": "120"}), clock=clock)
 
-    async with make_client(transport, clock) as api:
+    async with AsyncAPIClient("https://api.example.com/v1", transport=transport) as api:
         with pytest.raises(RateLimitError) as caught:
             await login_of(api, 7)
         assert transport.open_responses == 0

@@ -485,6 +485,40 @@ def test_a_wrong_answer_is_refused(given: Any, error: type[Exception], message: 
         respond(**given)
 
 
+async def test_its_clock_has_the_waits_of_a_client() -> None:
+    """With a clock, waits between attempts and between polls take no time, in a view of a subclass too."""
+
+    class Service(AsyncAPIClient):
+        pass
+
+    clock = FakeClock()
+    busy = respond(503, headers={"Retry-After": "20"})
+    running = respond(json={"status": "running"}, headers={"Retry-After": "30"})
+    done = respond(json={"status": "succeeded"})
+    transport = FakeTransport(busy, running, done, clock=clock)
+    async with Service("https://api.example.com", transport=transport) as api:
+        view = api.with_options(default_headers={"X-Team": "a"})
+        assert await view.poll("/jobs/7", dict, status_of="status") == {"status": "succeeded"}
+
+    assert clock.sleeps == [20.0, 30.0]
+
+
+async def test_a_hook_that_waits_comes_before_the_clock() -> None:
+    """A subclass that waits by itself is asked, whatever the transport has."""
+    waits: list[float] = []
+
+    class Patient(AsyncAPIClient):
+        async def _sleep_for_retry(self, seconds: float, /) -> None:
+            waits.append(seconds)
+
+    clock = FakeClock()
+    transport = FakeTransport(respond(503, headers={"Retry-After": "20"}), respond(json=1), clock=clock)
+    async with Patient("https://api.example.com", transport=transport) as api:
+        assert await api.get("/users") == 1
+
+    assert (waits, clock.sleeps) == ([20.0], [])
+
+
 async def test_a_client_takes_it_as_transport() -> None:
     """A whole client runs on it: errors are raised, bodies decoded, and closing the client closes it."""
     transport = FakeTransport(respond(500, json={"error": "no"}), respond(json={"id": 7}))

@@ -134,8 +134,9 @@ class BaseClient:
         return await response.parse()
 
     async def _sleep_for_retry(self, seconds: float, /) -> None:
-        """Wait before another attempt."""
-        await asyncio.sleep(seconds)
+        """Wait before another attempt: on the transport's clock if it has one, as in tests."""
+        sleep = getattr(self._shared.transport, "sleep", asyncio.sleep)
+        await sleep(seconds)
 
     def _make_status_error(self, response: AsyncAPIResponse[Any], body: Any, /) -> APIStatusError:
         """Return the error for *response* with its decoded body; an SDK may use its own classes."""
@@ -188,7 +189,7 @@ class BaseClient:
             hooks["default_headers"] = lambda: client.default_headers
         if "auth_headers" in own:
             hooks["auth"] = _HookAuth(client)
-        if "_sleep_for_retry" in own:
+        if "_sleep_for_retry" in own or hasattr(self._shared.transport, "sleep"):
 
             async def sleep(seconds: float) -> None:
                 await client._sleep_for_retry(seconds)

@@ -24,6 +24,7 @@ from aioapiclient.errors import (
     InvalidRequestError,
 )
 
+from ._clock import FakeClock
 from ._sent import SentRequest
 
 __all__ = ["Answer", "FakeTransport", "Made", "is_response", "respond"]
@@ -215,9 +216,13 @@ class FakeTransport:
             `SentRequest`. Each answer is used once.
         default: The answer to every send after that. Without it, one send more raises an `AssertionError`
             that says which.
+        clock: The clock that the waits of a client move, between attempts and polls. Without it they take
+            their time.
     """
 
-    def __init__(self, *answers: Answer, default: Answer | None = None) -> None:
+    def __init__(
+        self, *answers: Answer, default: Answer | None = None, clock: FakeClock | None = None
+    ) -> None:
         for answer in answers if default is None else (*answers, default):
             _check_answer(answer)
         self.requests: list[SentRequest] = []
@@ -226,6 +231,7 @@ class FakeTransport:
         """The bytes of each request's body, at the index of the request; empty without a body."""
         self._answers = list(answers)
         self._default = default
+        self._clock = clock
         self._open: set[AsyncAPIResponse[Any]] = set()
         self._closed = False
 
@@ -263,6 +269,14 @@ class FakeTransport:
                 f"this FakeTransport has {known} and no default"
             )
         return self._default
+
+    async def sleep(self, seconds: float, /) -> None:
+        """Wait before another attempt of a client: on the clock if there is one.
+
+        Args:
+            seconds: The time to wait.
+        """
+        await (asyncio.sleep if self._clock is None else self._clock.sleep)(seconds)
 
     @property
     def unused_answers(self) -> int:
