@@ -258,6 +258,19 @@ class APIRequest(msgspec.Struct, eq=False):
         return f"{url.scheme}://{url.host_port_subcomponent or ''}".lower()
 
     @property
+    def relative_path(self) -> str:
+        """The path of the URL below that of the client's base URL, as it is sent: ``/users/7``.
+
+        The whole path if the URL is not below the base URL.
+        """
+        path, home = self.url.raw_path, self._base_url
+        if home is None or not self.is_trusted():
+            return path
+        base = home.url.raw_path.rstrip("/")
+        below = path.removeprefix(base)
+        return below or "/" if path.startswith(base) and below[:1] in ("", "/") else path
+
+    @property
     def is_idempotent(self) -> bool:
         """Whether the request is safe to repeat: by the caller, an idempotency key, or the method."""
         if self.idempotent is not None:

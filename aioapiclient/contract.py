@@ -22,8 +22,8 @@ A plugin may use these members of an `APIRequest`:
 
 * fields: ``method url headers body template path_params cast_to stream attempt started deadline
   timeout idempotent idempotency_key extensions trusted_origins``;
-* properties and methods: ``label origin is_idempotent can_be_sent copy is_trusted set_headers add_params
-  call_sets add_call_headers restore_call_headers limit time_left time_limit timed_out``.
+* properties and methods: ``label origin relative_path is_idempotent can_be_sent copy is_trusted set_headers
+  add_params call_sets add_call_headers restore_call_headers limit time_left time_limit timed_out``.
 
 And these members of an `AsyncAPIResponse`:
 

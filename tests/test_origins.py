@@ -8,10 +8,11 @@ import pytest
 from urls import BASE
 from yarl import URL
 
-from aioapiclient import APIRequest
+from aioapiclient import APIRequest, AsyncAPIClient
 from aioapiclient._url.base import BaseURL
 from aioapiclient._url.origins import TrustedOrigins, is_same_server, origin_of
 from aioapiclient.errors import InvalidRequestError
+from aioapiclient.testing import FakeTransport, respond
 
 
 def trusts(url: str, *patterns: str, base: str = "https://api.example.com/v1") -> bool:
@@ -178,3 +179,28 @@ def test_a_request_tells_its_origin(url: str, origin: str, encoded: bool) -> Non
 def test_a_request_to_nowhere_has_no_origin_to_speak_of() -> None:
     """A URL without a host, which the transport refuses, does not make asking fail."""
     assert APIRequest("GET", URL("/v1/users")).origin == "://"
+
+
+@pytest.mark.parametrize(
+    ("base", "url", "path"),
+    [
+        ("https://api.example.com/v1", "https://api.example.com/v1/users/a%2Fb?page=2", "/users/a%2Fb"),
+        ("https://api.example.com/v1", "https://api.example.com/v1", "/"),
+        ("https://api.example.com/v1", "https://api.example.com/v1/", "/"),
+        ("https://api.example.com", "https://api.example.com/users", "/users"),
+        ("https://api.example.com/v1", "https://api.example.com/v10/users", "/v10/users"),
+        ("https://api.example.com/v1", "https://files.example.net/v1/users", "/v1/users"),
+    ],
+)
+async def test_a_request_tells_its_path_below_the_base_url(base: str, url: str, path: str) -> None:
+    """The relative path of a request is what comes after the path of the client's base URL."""
+    transport = FakeTransport(respond(json=1))
+    async with AsyncAPIClient(base, transport=transport) as api:
+        await api.get(url)
+
+    assert transport.requests[0].relative_path == path
+
+
+def test_a_request_without_a_client_has_its_whole_path() -> None:
+    """A request that no client made has no base URL to be relative to."""
+    assert APIRequest("GET", "https://api.example.com/v1/users").relative_path == "/v1/users"
