@@ -1,0 +1,61 @@
+"""A server that counts its requests, in a thread of its own: for pytest runs within a test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+from aiohttp import web
+
+
+class CountingServer:
+    """What the thread serves on loopback."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.count = 0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Say which path was asked for, and how many requests there were."""
+        self.count += 1
+        return web.json_response({"path": request.path, "count": self.count}, headers={"Server": "counting"})
+
+
+@contextlib.asynccontextmanager
+async def _running(app: web.Application) -> AsyncIterator[str]:
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def _serve(server: CountingServer, started: Callable[[], None], stopped: asyncio.Event) -> None:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.answer)
+    async with _running(app) as server.url:
+        started()
+        await stopped.wait()
+
+
+@pytest.fixture
+def server() -> Iterator[CountingServer]:
+    """A server that counts its requests."""
+    server, started, stopped = CountingServer(), threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(
+        target=loop.run_until_complete, args=[_serve(server, started.set, stopped)], daemon=True
+    )
+    thread.start()
+    try:
+        assert started.wait(30)
+        yield server
+    finally:
+        loop.call_soon_threadsafe(stopped.set)
+        thread.join(30)
+        loop.close()

@@ -1,0 +1,86 @@
+"""The example SDK of this repository, tested with routes and with a cassette."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pytest_aioapiclient import Cassette, ClientFactory, MockAPI
+
+from aioapiclient.testing import FakeClock, FakeTransport, respond
+
+SDK = Path(__file__).parents[3] / "examples" / "sdk.py"
+
+
+@pytest.fixture
+def sdk() -> ModuleType:
+    """examples/sdk.py, as a module."""
+    spec = importlib.util.spec_from_file_location("sdk_under_test", SDK)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def text_of(path: Path) -> str:
+    """The text of a file."""
+    return path.read_text(encoding="utf-8")
+
+
+async def test_a_book(sdk: ModuleType, mock_api: MockAPI, api_client: ClientFactory) -> None:
+    """A book is asked for by its ISBN, with the token."""
+    route = mock_api.get("/books/{isbn}", headers={"Authorization": "Bearer a-token"})
+    route.respond(json={"isbn": "978-0", "title": "Moby-Dick"})
+    async with api_client(sdk.Library, "a-token") as library:
+        assert (await library.books.get("978-0")).title == "Moby-Dick"
+
+    assert route.path_params == {"isbn": "978-0"}
+
+
+async def test_an_order_is_retried(
+    sdk: ModuleType, mock_api: MockAPI, api_client: ClientFactory, fake_clock: FakeClock
+) -> None:
+    """An order that is lost is sent again, with the same idempotency key, after a wait that takes no time."""
+    orders = mock_api.post("/orders", json={"title": "Moby-Dick"})
+    orders.then(drop_after=0).respond(503, headers={"Retry-After": "20"})
+    orders.then(lambda request: respond(201, json={"isbn": "978-0", **request.json()}))
+    async with api_client(sdk.Library, "a-token") as library:
+        assert (await library.books.order("Moby-Dick")).isbn == "978-0"
+
+    keys = {request.headers["Idempotency-Key"] for request in orders.calls}
+    assert (orders.call_count, len(keys), fake_clock.sleeps[-1]) == (3, 1, 20.0)
+
+
+async def test_an_error_of_its_own(sdk: ModuleType, mock_api: MockAPI, api_client: ClientFactory) -> None:
+    """What is out of stock is the SDK's own error, and is not ordered twice."""
+    orders = mock_api.post("/orders").respond(409, json={"code": "out_of_stock", "hint": "in March"})
+    async with api_client(sdk.Library, "a-token", base_url="https://library.example.com/v2") as library:
+        with pytest.raises(sdk.OutOfStockError) as caught:
+            await library.with_options(max_retries=0).books.order("Moby-Dick")
+
+    assert caught.value.body.hint == "in March"
+    assert orders.last.url.path == "/v2/orders"
+
+
+async def test_on_a_cassette(sdk: ModuleType, tmp_path: Path) -> None:
+    """What the SDK was answered is played again, without the token in the file."""
+    path = tmp_path / "library.jsonl"
+    answers = FakeTransport(
+        respond(json={"isbn": "978-0", "title": "Moby-Dick"}),
+        respond(201, json={"isbn": "978-1", "title": "Moby-Dick II"}),
+    )
+
+    async def use(tape: Cassette) -> list[str]:
+        async with sdk.Library("CANARY-token-1", transport=tape) as library:
+            return [
+                (await library.books.get("978-0")).title,
+                (await library.books.order("Moby-Dick II")).isbn,
+            ]
+
+    first = await use(Cassette(path, answers, mode="once"))
+
+    assert await use(Cassette(path)) == first == ["Moby-Dick", "978-1"]
+    assert "CANARY" not in text_of(path)
