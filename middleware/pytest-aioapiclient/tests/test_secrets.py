@@ -73,6 +73,17 @@ KINDS: dict[str, Kind] = {
     "JSON in JSON": Kind(answer={"json": {"body": json.dumps({"token": C, "n": 1})}}),
     "JSON in a text": Kind(answer={"text": f'result: {{"api_key" : "{C}\\"{C}"}} ok'}),
     "XML": Kind(answer={"text": f"<a><password>{C}</password></a>"}),
+    "GraphQL": Kind({"json": {"query": f'mutation {{ login(name: "ada", password: "{C} {C}") }}'}}),
+    "Python": Kind(answer={"text": f"{{'n': 1, 'token': '{C} {C}'}}"}),
+    "a command line": Kind(
+        answer={"text": f"curl -H 'X-Api-Key: {C}' --data password=\"{C} {C}\" https://h"}
+    ),
+    "a field of an HTML form": Kind(answer={"text": f'<input name="csrf_token" type="x" value="{C}">'}),
+    "the name of a parameter": Kind({"params": {C: "1"}}, client={"auth": BearerAuth(C)}),
+    "the name of a member": Kind(client={"auth": BearerAuth(C)}, answer={"json": {"by": {C: 1}}}),
+    "the name of a file": Kind({"files": {"f": (f"{C}.txt", b"a")}}, client={"auth": BearerAuth(C)}),
+    "the fragment of a URL": Kind(answer={"headers": [("Location", f"https://h/#state=1&id_token={C}")]}),
+    "a key of a service": Kind({"params": {"subscription-key": C}, "headers": {"DD-APPLICATION-KEY": C}}),
     "YAML": Kind(answer={"text": f"name: ada\n  password: {C} {C}\n"}),
     "headers in a text": Kind(answer={"text": f"GET / HTTP/1.1\nX-Api-Key: {C}\n"}),
     "bearer in a text": Kind(answer={"text": f"curl -H 'Authorization: Bearer {C}' https://h"}),
@@ -99,7 +110,7 @@ async def record(kind: Kind, path: Path, **options: Any) -> Cassette:
             async with api.open("GET", kind.path, **kind.options) as response:
                 assert b"".join([piece async for piece in response.iter_bytes()])
         else:
-            method = "GET" if kind.options.keys().isdisjoint({"json", "data"}) else "POST"
+            method = "GET" if kind.options.keys().isdisjoint({"json", "data", "files"}) else "POST"
             await api.request(method, kind.path, bytes, **kind.options)
     return tape
 
@@ -129,7 +140,7 @@ async def test_what_was_blanked_fits_again(tmp_path: Path, name: str) -> None:
 
     tape = Cassette(path)
     async with AsyncAPIClient("https://api.example.com/v1", transport=tape, **kind.client) as api:
-        method = "GET" if kind.options.keys().isdisjoint({"json", "data"}) else "POST"
+        method = "GET" if kind.options.keys().isdisjoint({"json", "data", "files"}) else "POST"
         async with api.open(method, kind.path, **kind.options) as response:
             await response.read()
 

@@ -18,9 +18,9 @@ BLANK: Final = "<secret>"
 """What is written in place of a secret."""
 
 DEFAULT_SECRETS: Final = (
-    "access-key", "api-key", "assertion", "authorization", "cookie", "credential", "jwt", "otp",
-    "passphrase", "passwd", "password", "private-key", "pwd", "secret", "session-id", "sig", "signature",
-    "token", "verifier",
+    "access-key", "api-key", "app-key", "application-key", "assertion", "auth-key", "authorization", "cookie",
+    "credential", "encryption-key", "jwt", "otp", "passphrase", "passwd", "password", "private-key", "pwd",
+    "secret", "session-id", "sig", "signature", "signing-key", "subscription-key", "token", "verifier",
 )  # fmt: skip
 """What makes a name that of a secret, as a part of it: ``api-key`` covers ``X-Api-Key`` and ``apikey``."""
 
@@ -28,12 +28,13 @@ _SHORT: Final = 4  # letters up to which an entry must be a whole word: "sig" is
 _LEAST_KNOWN: Final = 6  # characters of a value that is looked for elsewhere
 _LEAST_WORD: Final = 16  # the same of one that is letters only, which may be an ordinary word
 
-# What is secret whatever its name: a JWT, a PEM key, keys of AWS, GitHub, Google, OpenAI, Slack, Stripe.
+# What is secret whatever its name: JWTs, PEM keys, and keys of AWS, GitHub, Google, Telegram, OpenAI, Stripe
+# and Slack.
 _FORMS: Final = re.compile(
-    r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----"
+    r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.{1,9999}?-----END [A-Z ]*PRIVATE KEY-----"
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}|\bAIza[\w-]{35}"
-    r"|\b[sprw]k[-_][\w-]{20,}|\bxox[a-z]-[\w-]{10,}",
+    r"|\b\d{8,10}:[\w-]{35}\b|\b[sprw]k[-_][\w-]{20,}|\bxox[a-z]-[\w-]{10,}",
     re.DOTALL,
 )
 # After a scheme of RFC 9110 §11; "Bearer authentication" in prose is left.
@@ -115,7 +116,9 @@ class Secrets:
         Args:
             text: Any text, such as a URL, a form, a piece of JSON or XML.
         """
-        text = self._in_text.sub(self._blank_named, text)
+        plain = re.sub("[-_.]", "", text.lower())
+        if any(entry in plain for entry in (*self._parts, *self._words)):  # most texts have none
+            text = self._in_text.sub(self._blank_named, text)
         text = _CREDENTIAL.sub(self._blank_part, text)
         text = _USERINFO.sub(self._blank_part, text)
         text = _FORMS.sub(self._blank_form, text)
@@ -130,6 +133,14 @@ class Secrets:
         for value in sorted(self._spellings(), key=len, reverse=True):
             text = text.replace(value, BLANK)
         return text
+
+    def name(self, name: str) -> str:
+        """Return a name, which may be a secret itself, blanked.
+
+        Args:
+            name: The name of a parameter, a field or a member.
+        """
+        return self.known(_FORMS.sub(BLANK, name))
 
     def known_bytes(self, body: bytes) -> bytes:
         """Return bytes that are no text with the values that are known to be secret blanked.
@@ -177,7 +188,7 @@ class Secrets:
             secret: Whether the name above it is that of a secret.
         """
         if is_dict(value):
-            return {_FORMS.sub(BLANK, name): self._member(name, value[name], secret) for name in value}
+            return {self.name(name): self._member(name, value[name], secret) for name in value}
         if is_list(value):
             return [self.value(item, secret=secret) for item in value]
         if not isinstance(value, str):
@@ -207,14 +218,20 @@ def _loose(entry: str) -> str:
 
 def _named_values(names: str) -> re.Pattern[str]:
     """Return the pattern of named values in a text; an alternative has a group for the name and the value."""
-    name = rf"([\w.\[\]-]*(?:{names})[\w.\[\]-]*)"
-    return re.compile(
-        rf"(?im)(?<![\w.\[\]-]){name}(?:=|%3D)\\?[\"']?([^&\s\"'<>\\]+)"  # a=b, also quoted
-        rf"|\"{name}\"\s*:\s*\"((?:[^\"\\]|\\.)+)"  # "a": "b"
-        rf"|\\\"{name}\\\"\s*:\s*\\\"([^\"\\]+)"  # the same within a JSON string
-        rf"|<(?:\w+:)?(?P<element>{name[1:-1]})(?:\s[^<>]*)?>([^<]+)(?=</(?:\w+:)?(?P=element)>)"
-        rf"|^[ \t-]*{name}:[ \t]+(\S.*)$"  # a header, or YAML
+    # Bounded, so that the time stays linear where a long text is one word, such as Base64.
+    name = rf"[\w.\[\]-]{{0,60}}(?:{names})[\w.\[\]-]{{0,60}}"
+    start = r"(?<![\w.\[\]-])"
+    alternatives = (
+        rf"{start}[\"']?({name})[\"']?\s*[:=]\s*\"((?:[^\"\\]|\\.)+)",  # "a": "b", a = "b"
+        rf"{start}[\"']?({name})[\"']?\s*[:=]\s*'((?:[^'\\]|\\.)+)",  # the same with single quotes
+        rf"\\\"({name})\\\"\s*:\s*\\\"([^\"\\]+)",  # JSON within a JSON string
+        rf"{start}({name})(?:=|%3D)([^&\s\"'<>\\]+)",  # a query or form
+        rf"[\"']({name}):[ \t]*([^\"'\n]+)",  # a header, on a command line
+        rf"^[ \t>-]*({name}):[ \t]+(\S.*)$",  # a header, or YAML
+        rf"<(?:\w+:)?(?P<element>{name})(?:\s[^<>]{{0,500}})?>([^<]+)(?=</(?:\w+:)?(?P=element)>)",
+        rf"\bname=[\"']({name})[\"'][^<>]{{0,500}}?\bvalue=[\"']([^\"'<>]+)",  # a field of an HTML form
     )
+    return re.compile("|".join(alternatives), re.IGNORECASE | re.MULTILINE)
 
 
 def _parts_of(value: str) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import quote
@@ -144,7 +143,7 @@ def stored_request(request: SentRequest, secrets: Secrets, *, origin: bool = Fal
         request.method,
         _path_of(request, secrets),
         origin=request.origin if origin else "",
-        params=_grouped(request.url.query, secrets.header),
+        params=_grouped(request.url.query, secrets),
         **_request_body(request, secrets),
     )
 
@@ -158,11 +157,11 @@ def _path_of(request: APIRequest, secrets: Secrets) -> str:
     return secrets.text(path.replace(_WRITTEN, BLANK))
 
 
-def _grouped(pairs: MultiMapping[str], clean: Callable[[str, str], str]) -> dict[str, str | list[str]]:
+def _grouped(pairs: MultiMapping[str], secrets: Secrets) -> dict[str, str | list[str]]:
     grouped: dict[str, str | list[str]] = {}
     for name in dict.fromkeys(pairs):
-        values = [clean(name, value) for value in pairs.getall(name)]
-        grouped[name] = values[0] if len(values) == 1 else values
+        values = [secrets.header(name, value) for value in pairs.getall(name)]
+        grouped[secrets.name(name)] = values[0] if len(values) == 1 else values
     return grouped
 
 
@@ -174,10 +173,11 @@ def _request_body(request: SentRequest, secrets: Secrets) -> dict[str, Any]:
     if content_type.startswith((_FORM, "multipart/form-data")):
         with suppress(UnicodeDecodeError):
             return {"form": _form(request, secrets)}
-    value, text = as_json(content, secrets), as_text(content)
-    if len(content) > _LONGEST or (text is None and value is UNSET):
+    text = as_text(content) if len(content) <= _LONGEST else None
+    if text is None:
         return {"digest": _digest(content)}
-    return {"json": value} if value is not UNSET else {"text": secrets.text(text or "")}
+    value = as_json(content, secrets)
+    return {"json": value} if value is not UNSET else {"text": secrets.text(text)}
 
 
 def _digest(content: bytes) -> str:
@@ -189,14 +189,18 @@ def _form(request: SentRequest, secrets: Secrets) -> dict[str, Any]:
     form = request.form()
     for name in dict.fromkeys(form):
         values = [_field(name, value, secrets) for value in form.getall(name)]
-        grouped[name] = values[0] if len(values) == 1 else values
+        grouped[secrets.name(name)] = values[0] if len(values) == 1 else values
     return grouped
 
 
 def _field(name: str, value: str | SentFile, secrets: Secrets) -> Any:
     if isinstance(value, str):
         return secrets.header(name, value)
-    return {"filename": value.filename, "type": value.content_type, "content": _digest(value.content)}
+    return {
+        "filename": secrets.text(value.filename or ""),
+        "type": value.content_type,
+        "content": _digest(value.content),
+    }
 
 
 # --- responses
@@ -221,7 +225,7 @@ def stored_response(
         method: The method of the request; the length in the answer to HEAD is kept.
         stream: Whether to keep the pieces.
     """
-    kept = _grouped(headers, secrets.header)
+    kept = _grouped(headers, secrets)
     dropped = _DROPPED - {"content-length"} if method == "HEAD" else _DROPPED
     kept = {name: value for name, value in kept.items() if name.lower() not in dropped}
     if stream:
