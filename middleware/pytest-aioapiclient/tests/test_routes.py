@@ -16,6 +16,7 @@ from aioapiclient import (
     APITimeoutError,
     AsyncAPIClient,
     AsyncAPIResponse,
+    ClientClosedError,
     InvalidRequestError,
     RetryPolicy,
 )
@@ -431,6 +432,19 @@ async def test_a_mock_outlives_its_clients() -> None:
     async with second.stream("GET", "/events", int) as events:
         assert [event async for event in events] == [1]
     await second.close()
+
+
+async def test_its_end_ends_open_streams() -> None:
+    """The close of a mock ends what is open, for a client that leaves that to its transport."""
+    mock = MockAPI()
+    mock.get("/v1/events").respond(chunks=[b"1", b"2"])
+    response = await mock(APIRequest("GET", f"{BASE}/events", stream=True))
+
+    await mock.close()
+
+    assert (response.is_closed, mock.open_responses) == (True, 0)
+    with pytest.raises(ClientClosedError):
+        await response.read()
 
 
 def test_a_mock_serves_one_loop_after_another() -> None:

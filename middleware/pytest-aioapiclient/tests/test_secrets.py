@@ -63,6 +63,9 @@ KINDS: dict[str, Kind] = {
         client={"auth": BasicAuth("user", C)},
         answer={"text": base64.b64encode(f"user:{C}".encode()).decode()},
     ),
+    "an echo in Base64": Kind(
+        client={"auth": BearerAuth(C)}, answer={"json": {"raw": base64.b64encode(C.encode()).decode()}}
+    ),
     "an echo, escaped": Kind(
         {"headers": {"X-Token": f"{C} /&"}},
         answer={"text": f"{C}%20%2F%26"},
@@ -91,6 +94,9 @@ KINDS: dict[str, Kind] = {
     "a PEM key under another name": Kind(answer={"json": {"pem": PEM}}),
     "a JWT as the name of a member": Kind(answer={"json": {JWT: 1}}),
     "a member twice": Kind(answer={"body": f'{{"token": "{C}", "token": null}}'.encode()}),
+    "a member twice, with members": Kind(
+        answer={"body": f'{{"credentials": {{"a": "{C}"}}, "credentials": 1}}'.encode()}
+    ),
     "a number": Kind(answer={"json": {"password": 731983, "pin": 731983}}),
     "a signature's parameters": Kind({"headers": {"Signature": f"sig1=:{C}:"}}),
     "XML with a namespace": Kind(answer={"text": f'<o:token type="x">{C}</o:token>'}),
@@ -147,15 +153,35 @@ async def test_what_was_blanked_fits_again(tmp_path: Path, name: str) -> None:
     assert tape.unplayed == 0
 
 
-async def test_a_secret_is_blanked_in_takes_before_it_was_known(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"headers": {"Authorization": f"Bearer {C}"}, "answer": 1},
+        {"headers": {}, "answer": {"token": C}},
+    ],
+    ids=["a request", "a response"],
+)
+async def test_a_secret_is_blanked_in_takes_before_it_was_known(
+    tmp_path: Path, later: dict[str, Any]
+) -> None:
     """A value that a later take tells to be secret is blanked in the earlier ones too."""
     path = tmp_path / "x.jsonl"
-    tape = Cassette(path, FakeTransport(respond(json={"value": C}), respond(json=1)), mode="once")
+    tape = Cassette(
+        path, FakeTransport(respond(json={"value": C}), respond(json=later["answer"])), mode="once"
+    )
     async with AsyncAPIClient("https://api.example.com", transport=tape) as api:
-        value = (await api.get("/a"))["value"]
-        await api.get("/b", headers={"Authorization": f"Bearer {value}"})
+        await api.get("/a")
+        await api.get("/b", headers=later["headers"])
 
     assert "CANARY" not in path_text(path)
+
+
+async def test_a_short_secret_in_a_path(tmp_path: Path) -> None:
+    """A path parameter with the name of a secret is blanked in its place, however short it is."""
+    path = tmp_path / "x.jsonl"
+    await record(Kind({"path_params": {"token": "a/b"}}, path="/bot{token}/me"), path)
+
+    assert json.loads(path_text(path))["request"]["path"] == "/v1/bot<secret>/me"
 
 
 @pytest.mark.parametrize(
