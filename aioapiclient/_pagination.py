@@ -47,7 +47,8 @@ from ._page_checks import check_page_class
 from ._query import iter_items, merge_params
 from ._response import AsyncAPIResponse
 from ._types import NotGiven, Omit
-from ._url.base import check_url, resolve_reference, without_userinfo
+from ._url.base import check_url
+from ._url.links import follow_link
 from ._url.origins import is_same_server
 from ._url.template import template_of
 from .errors import InvalidRequestError
@@ -321,15 +322,9 @@ def _strip_for_foreign_origin(link: _Link, options: RequestOptions, info: PageIn
 
 def _target(response: AsyncAPIResponse[Any], reference: str | URL) -> URL:
     try:
-        # Userinfo from a server must not become a credential.
-        url = check_url(without_userinfo(resolve_reference(response.url, str(reference))))
-    except ValueError:
-        url = None
-    if url is None:
-        raise response.validation_error("the link to the next page is not an http or https URL")
-    if url.scheme != "https" and response.url.scheme == "https":
-        raise response.validation_error("the link to the next page leads from https to http")
-    return url
+        return follow_link(response.url, str(reference))
+    except InvalidRequestError as error:
+        raise response.validation_error(f"the link to the next page {error}") from None
 
 
 def _asked_url(response: AsyncAPIResponse[Any]) -> URL:

@@ -25,6 +25,7 @@ from aioapiclient._url.base import (
     without_fragment,
     without_userinfo,
 )
+from aioapiclient._url.links import follow_link
 from aioapiclient._url.origins import TrustedOrigins, origin_of
 from aioapiclient.errors import InvalidRequestError
 
@@ -626,6 +627,42 @@ def test_references_refused(reference: str) -> None:
     """A reference with a control character, or a host that is none, is refused."""
     with pytest.raises(InvalidRequestError):
         resolve_reference(URL("https://h/x/y?z"), reference)
+
+
+# --- links from a server
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("next?page=2", "https://h/x/next?page=2"),
+        ("https://user:secret@other/a%2Fb#part", "https://other/a%2Fb"),
+        ("//other", "https://other/"),
+        (" /padded\t", "https://h/padded"),
+    ],
+)
+def test_a_link_leads_to_a_url_without_userinfo_and_fragment(reference: str, expected: str) -> None:
+    """A link is resolved, and loses its userinfo and its fragment."""
+    assert str(follow_link(URL("https://h/x/y?z"), reference)) == expected
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["ftp://h/", "mailto:a@h", "https://", "https://h:99999/", "http://[::1", "/a\nb", "https://u:p4ss@h:x/"],
+)
+def test_a_link_that_is_not_an_http_url_is_refused(reference: str) -> None:
+    """A link that is not an http or https URL is refused, and no error in the chain quotes it."""
+    with pytest.raises(InvalidRequestError, match=r"^is not an http or https URL$") as caught:
+        follow_link(URL("https://h/x/y?z"), reference)
+    assert caught.value.__context__ is None
+
+
+def test_a_link_from_https_to_http_is_followed_only_on_request() -> None:
+    """A link from https to http is refused unless insecure links are allowed; http to http is followed."""
+    with pytest.raises(InvalidRequestError, match=r"^leads from https to http$"):
+        follow_link(URL("https://h/"), "http://h/x")
+    assert str(follow_link(URL("https://h/"), "http://h/x", allow_insecure=True)) == "http://h/x"
+    assert str(follow_link(URL("http://h/"), "/x")) == "http://h/x"
 
 
 # --- properties

@@ -22,7 +22,7 @@ from aioapiclient._body.json import encode_json
 from aioapiclient._options import RequestOptions
 from aioapiclient._response import AsyncAPIResponse, is_response_type
 from aioapiclient._types import NOT_GIVEN, Timeout
-from aioapiclient._url.base import check_url, resolve_reference, without_userinfo
+from aioapiclient._url.links import follow_link
 from aioapiclient.errors import (
     APIResponseValidationError,
     APITimeoutError,
@@ -180,13 +180,9 @@ def _header_url(response: AsyncAPIResponse[Any], *names: str) -> URL | None:
 
 def _target(response: AsyncAPIResponse[Any], reference: str) -> URL:
     try:
-        # Userinfo from a server must not become a credential.
-        url = check_url(without_userinfo(resolve_reference(response.url, reference)))
-    except ValueError:
-        raise response.validation_error("the link to the operation is not an http or https URL") from None
-    if url.scheme != "https" and response.url.scheme == "https":
-        raise response.validation_error("the link to the operation leads from https to http")
-    return url
+        return follow_link(response.url, reference)
+    except InvalidRequestError as error:
+        raise response.validation_error(f"the link to the operation {error}") from None
 
 
 class Poll:

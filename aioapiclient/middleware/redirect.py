@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from multidict import CIMultiDict
-from yarl import URL
 
 from aioapiclient._checks import check_flag, check_origins, check_whole
 from aioapiclient._headers import is_personal
+from aioapiclient._url.links import follow_link
+from aioapiclient._url.origins import is_same_server
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
-from aioapiclient.errors import (
-    APIResponseValidationError,
-    RequestNotReplayableError,
-    TooManyRedirectsError,
-)
+from aioapiclient.errors import InvalidRequestError, RequestNotReplayableError, TooManyRedirectsError
 
 __all__ = ["RedirectMiddleware"]
 
@@ -95,9 +92,10 @@ class RedirectMiddleware:
 
     def _next(self, request: APIRequest, response: AsyncAPIResponse[Any]) -> APIRequest:
         """Return the request of the next hop; *request* is updated for the hops that follow."""
-        url = _target(response)
-        if url.scheme != "https" and response.url.scheme == "https" and not self._allow_insecure:
-            raise _refused(response, f"it leads from https to {url.scheme}")
+        try:
+            url = follow_link(response.url, response.headers["Location"], allow_insecure=self._allow_insecure)
+        except InvalidRequestError as error:
+            raise _refused(response, f"its Location {error}") from None
         if _becomes_get(response.status, request.method):
             request.method = "GET"
             _drop_body(request)
@@ -113,7 +111,7 @@ class RedirectMiddleware:
         if hop.is_trusted(self._trusted_origins):
             hop._withheld = ()
         else:
-            if hop.body is not None and not _is_same_server(url, response.url):
+            if hop.body is not None and not is_same_server(url, response.url):
                 raise _refused(
                     response, "the body would go to another origin; name it in trusted_origins to allow that"
                 )
@@ -127,14 +125,6 @@ def _protect(hop: APIRequest) -> None:
     hop.headers = CIMultiDict((name, value) for name, value in hop.headers.items() if not is_personal(name))
     hop._call_headers = tuple(entry for entry in hop._call_headers if not is_personal(entry[0]))
     hop.idempotency_key = None
-
-
-def _is_same_server(url: URL, other: URL) -> bool:
-    """Return whether both have the same origin, or *url* upgrades *other* to https on the default ports."""
-    schemes = [(url.scheme, url.port), (other.scheme, other.port)]
-    return url.raw_host == other.raw_host and (
-        schemes[0] == schemes[1] or schemes == [("https", 443), ("http", 80)]
-    )
 
 
 def _becomes_get(status: int, method: str) -> bool:
@@ -161,17 +151,6 @@ def _changed(method: str, request: APIRequest, history: tuple[AsyncAPIResponse[A
         f" {request.method} without a body. To keep the method, change base_url or the path, so that the call"
         " names the final URL, not one that redirects"
     )
-
-
-def _target(response: AsyncAPIResponse[Any]) -> URL:
-    try:
-        url = response.location
-    except APIResponseValidationError:
-        raise _refused(response, "its Location is not a URL") from None
-    if url is None or url.scheme not in {"http", "https"} or not url.raw_host:
-        raise _refused(response, "its Location is not an http or https URL")
-    # Userinfo from a server must not become a credential, and a fragment is never sent.
-    return url.with_user(None).with_fragment(None) if "@" in url.raw_authority or url.raw_fragment else url
 
 
 def _refused(response: AsyncAPIResponse[Any], why: str) -> TooManyRedirectsError:

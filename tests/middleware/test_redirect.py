@@ -646,6 +646,14 @@ async def test_a_body_does_not_go_to_another_origin(status: int) -> None:
     assert len(script.requests) == 1
 
 
+async def test_a_body_goes_to_another_spelling_of_its_origin() -> None:
+    """A 307 to the same host in upper case, with the default port, gets the body (RFC 6454 §5)."""
+    script = Script(to("https://FILES.example:443/b", 307), reply(200))
+    async with Client(BASE, transport=script) as api:
+        await api.post("https://files.example/a", json={"a": 1})
+    assert script.bodies == [b'{"a":1}'] * 2
+
+
 async def test_a_get_goes_to_another_origin_without_the_body() -> None:
     """A POST that becomes a GET may lead to a stranger: nothing of it goes along."""
     script = Script(to(f"{AWAY}/x", 303), reply(200))
