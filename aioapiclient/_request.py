@@ -20,7 +20,7 @@ from ._codecs.custom import Decoders
 from ._headers import Layer, check_layer, overlay
 from ._types import DEFAULT_TIMEOUT, NOT_GIVEN, HeaderLayer, NotGiven, Omit, Timeout
 from ._url.base import BaseURL, append_params, check_url, redact_url
-from ._url.origins import TrustedOrigins
+from ._url.origins import TrustedOrigins, origin_text
 from .errors import APITimeoutError, TimeoutPhase
 
 if TYPE_CHECKING:
@@ -254,8 +254,7 @@ class APIRequest(msgspec.Struct, eq=False):
 
         In lower case, without userinfo and without a default port (RFC 6454 §6.2).
         """
-        url = self.url
-        return f"{url.scheme}://{url.host_port_subcomponent or ''}".lower()
+        return origin_text(self.url)
 
     @property
     def relative_path(self) -> str:

@@ -168,6 +168,8 @@ def test_no_origin(url: str) -> None:
         ("https://user:secret@api.example.com/v1", "https://api.example.com"),
         ("http://api.example.com:8080", "http://api.example.com:8080"),
         ("http://[::1]:80/", "http://[::1]"),
+        ("https://[FE80::1]:8443/", "https://[fe80::1]:8443"),
+        ("https://api.example.com./v1", "https://api.example.com."),
     ],
 )
 @pytest.mark.parametrize("encoded", [False, True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._url.origins import origin_text
 from aioapiclient.errors import printable
 
 __all__ = ["note_on_withheld"]
@@ -19,9 +20,7 @@ def note_on_withheld(response: AsyncAPIResponse[Any]) -> str:
     origin = printable(request.origin)
     names = ", ".join(dict.fromkeys(map(printable, request._withheld)))
     reason = "a redirect led there" if response.history else "the call names an absolute URL"
-    own = (
-        "" if request._base_url is None else f" ({request._base_url.scheme}://{request._base_url.authority})"
-    )
+    own = "" if request._base_url is None else f" ({origin_text(request._base_url.url)})"
     return (
         f"Not sent to {origin}: {names}. Credentials and default headers go only to the origin of"
         f" base_url{own} and to trusted_origins, and {reason}. If {origin} may receive them,"

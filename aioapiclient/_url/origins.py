@@ -11,7 +11,7 @@ from aioapiclient.errors import InvalidRequestError
 from .base import BaseURL, redact_url
 from .syntax import DEFAULT_PORTS, normal_authority, split_url
 
-__all__ = ["TrustedOrigins", "is_same_server", "origin_of"]
+__all__ = ["TrustedOrigins", "is_same_server", "origin_of", "origin_text"]
 
 
 def origin_of(url: URL) -> tuple[str, str, int]:
@@ -27,6 +27,20 @@ def origin_of(url: URL) -> tuple[str, str, int]:
     if not host or port is None:
         raise InvalidRequestError("the URL has no origin: it names no host, or its scheme has no port")
     return url.scheme, host.lower(), port
+
+
+def origin_text(url: URL) -> str:
+    """Return the origin as text, such as ``https://api.example.com``; ``://`` for a URL without an origin.
+
+    It has no default port (RFC 6454 §6.2). Two URLs have the same text if `origin_of` returns the same.
+    """
+    try:
+        scheme, host, port = origin_of(url)
+    except InvalidRequestError:
+        return "://"
+    if ":" in host:
+        host = f"[{host}]"
+    return f"{scheme}://{host}" if port == DEFAULT_PORTS.get(scheme) else f"{scheme}://{host}:{port}"
 
 
 def is_same_server(url: URL, other: URL) -> bool:
@@ -65,13 +79,11 @@ class TrustedOrigins:
         TypeError: *patterns* is a str, or an item is not a str.
     """
 
-    __slots__ = ("_authority", "_exact", "_scheme", "_suffixes")
+    __slots__ = ("_exact", "_suffixes")
 
     def __init__(self, base_url: BaseURL, patterns: Iterable[str] = ()) -> None:
         if isinstance(patterns, str):
             raise TypeError("trusted_origins must be an iterable of patterns, not one str")
-        self._scheme = base_url.scheme
-        self._authority = base_url.authority
         parsed = [_parse_pattern(pattern) for pattern in patterns]
         exact = {origin for wildcard, origin in parsed if not wildcard}
         self._exact = frozenset(exact | {origin_of(base_url.url)})
@@ -81,8 +93,6 @@ class TrustedOrigins:
 
     def trusts(self, url: URL) -> bool:
         """Return whether the origin of *url* is trusted; False for a URL without an origin."""
-        if url.raw_authority == self._authority and url.scheme == self._scheme:
-            return True
         try:
             origin = origin_of(url)
         except InvalidRequestError:
