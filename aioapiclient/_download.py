@@ -31,7 +31,6 @@ from .errors import (
     APIConnectionError,
     APIError,
     APIStatusError,
-    APITimeoutError,
     InvalidRequestError,
     RequestNotReplayableError,
 )
@@ -206,7 +205,7 @@ class _Download:
 
     async def _resume(self, broken: APIConnectionError) -> AsyncAPIResponse[Any] | None:
         """Request the rest; None when there is none. Raises *broken* if it cannot be resumed."""
-        if self._resumes == 0 or self._validator is None or self._again is None or _is_final(broken):
+        if self._resumes == 0 or self._validator is None or self._again is None or broken.final:
             raise broken
         self._resumes -= 1
         last = "" if self._is_whole or self._end is None else self._end - 1
@@ -275,10 +274,6 @@ class _Download:
         if response is None or response.status != 416 or not self._is_whole:
             return False
         return response.headers.get("Content-Range", "").strip() == f"bytes */{self._position}"
-
-
-def _is_final(error: APIConnectionError) -> bool:
-    return error.final or (isinstance(error, APITimeoutError) and error.phase == "total")
 
 
 # --- what the headers say

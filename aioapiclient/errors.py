@@ -232,8 +232,8 @@ class APITimeoutError(APIConnectionError):
         message: The text of the error, without secrets.
         phase: The limit that was reached: ``connect``, ``pool``, ``attempt``, ``read``, ``write`` or
             ``total``.
-        **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
-            ``final``.
+        **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``, and
+            ``final``, which is True by default if *phase* is ``total``: no time is left for a retry.
     """
 
     phase: TimeoutPhase
@@ -241,6 +241,7 @@ class APITimeoutError(APIConnectionError):
 
     def __init__(self, message: str = "Timed out", *, phase: TimeoutPhase = "total", **facts: Any) -> None:
         facts.setdefault("reason", "pool" if phase == "pool" else "timeout")
+        facts.setdefault("final", phase == "total")
         super().__init__(message, **facts)
         self.phase = phase
 

@@ -464,6 +464,9 @@ def test_the_special_errors_have_their_facts() -> None:
     """The errors that know more than a message keep it as attributes."""
     assert APIConnectionError(sent=False).sent is False
     assert APITimeoutError(phase="pool").phase == "pool"
+    assert [APITimeoutError(phase=phase).final for phase in ("pool", "read", "attempt", "total")] == [
+        False, False, False, True,
+    ]  # fmt: skip
     stream = APIStreamError(events_seen=2, bytes_seen=9, type="overloaded_error")
     assert (stream.events_seen, stream.bytes_seen, stream.type) == (2, 9, "overloaded_error")
     assert BodyTooLargeError(limit=5, status=200).limit == 5

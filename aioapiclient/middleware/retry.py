@@ -458,7 +458,7 @@ def _is_retryable_error(request: APIRequest, error: Exception, policy: RetryPoli
 
 
 def _is_final(outcome: Outcome) -> bool:
-    return getattr(outcome, "final", False) or getattr(outcome, "phase", "") == "total"
+    return getattr(outcome, "final", False)
 
 
 def _is_throttled(outcome: Outcome) -> bool:

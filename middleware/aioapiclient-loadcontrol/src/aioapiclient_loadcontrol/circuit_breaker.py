@@ -161,12 +161,13 @@ def _is_failure(outcome: Outcome, patience: _Patience | None) -> bool | None:
         return _is_failure(inner, patience) if isinstance(inner, AsyncAPIResponse | Exception) else None
     if isinstance(outcome, APIResponseValidationError | BodyTooLargeError):
         return False  # an answer, if not the one that was asked for
-    if not isinstance(outcome, APIConnectionError) or outcome.final:
-        return None  # bugs, refusals, certificates, and what an `Auth` raised
+    if not isinstance(outcome, APIConnectionError):
+        return None  # bugs and refusals
     phase = getattr(outcome, "phase", "")
     if phase == "total":
         return True if patience is not None and patience.ran_out() else None
-    return True if phase != "pool" else None  # that one is a wait for a connection of ours
+    # Certificates, errors of an `Auth` and the wait for a free connection say nothing about the server.
+    return None if outcome.final or phase == "pool" else True
 
 
 class _Patience:

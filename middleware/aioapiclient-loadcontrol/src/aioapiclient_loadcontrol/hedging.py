@@ -113,10 +113,6 @@ def _is_good(outcome: Ending | None) -> bool:
     return isinstance(outcome, AsyncAPIResponse) and (outcome.status < 400 or outcome.ok)
 
 
-def _is_final(error: Exception) -> bool:
-    return getattr(error, "final", False) or getattr(error, "phase", "") == "total"
-
-
 class _Race:
     """One request and its second copy: the first in the caller's task, the second in one of its own.
 
@@ -171,7 +167,7 @@ class _Race:
                 raise
             return None
         except (APIConnectionError, RetryableError) as error:
-            if self._second is None or _is_final(error):
+            if self._second is None or getattr(error, "final", False):
                 raise
             return error
         finally:
