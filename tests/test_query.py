@@ -6,7 +6,7 @@ import dataclasses
 import json
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
@@ -34,6 +34,7 @@ from aioapiclient._types import NOT_GIVEN, OMIT
 from aioapiclient._url.base import BaseURL
 from aioapiclient.errors import InvalidRequestError
 
+BASE = BaseURL("https://h/v1")
 CASES = json.loads((Path(__file__).parent / "cases" / "query_string.json").read_text("utf-8"))
 
 # Not random, so that a run that passed passes again; no database, so that no file is left behind.
@@ -236,6 +237,27 @@ def test_unsendable_types(value: object) -> None:
     """Bytes, and objects that have no text, are a TypeError that names the parameter."""
     with pytest.raises(TypeError, match="'k'"):
         flatten({"k": value})
+
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        (lambda text: str(BASE.build("/{v}", {"v": f"x{text}"})).rpartition("/x")[2], "-._~"),
+        (lambda text: str(BASE.build("/{+v}", {"v": f"x{text}"})).partition("v1/x")[2], "-._~/!$&'()*+,;=:@"),
+        (lambda text: str(BASE.build("/?x{+v}", {"v": text})).partition("?x")[2], "-._~/?!$'()*,:@"),
+        (lambda text: encode_pairs([("x", text)]).removeprefix("x="), "-._~,"),
+        (lambda text: encode_form({"x": text}).decode().removeprefix("x=").replace("+", "%20"), "*-._"),
+    ],
+    ids=["segment", "segments", "query text", "query", "form"],
+)
+def test_each_character_is_escaped_by_the_set_of_its_place(written: Callable[[str], str], kept: str) -> None:
+    """Of all bytes each place keeps letters, digits and its own characters; the others are escaped."""
+    for character in [*map(chr, range(256)), "\u20ac", "\U0001f600"]:
+        escaped = "".join(f"%{byte:02X}" for byte in character.encode())
+        assert written(character) == (character if character in LETTERS + kept else escaped), repr(character)
 
 
 def test_lone_surrogate() -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from yarl import URL
 
 from aioapiclient._patterns import lazily
-from aioapiclient._query import UNRESERVED, percent_encoder
+from aioapiclient._query import percent_encode
 from aioapiclient.errors import InvalidRequestError
 
 __all__ = [
@@ -50,13 +51,12 @@ NOT_VERBATIM = lazily(r"[^!-\[\]-~]")
 # not start an escape (§2.4). Brackets are kept: clients commonly send `filter[a]=1` bare.
 _ILLEGAL = lazily(r'%(?![0-9A-Fa-f]{2})|[^!-~]|["<>\\^`{|}]')
 
-_escape_strict = percent_encoder(UNRESERVED)
 # Header values contain undecodable bytes as surrogates; those bytes are escaped.
-escape_header = percent_encoder(UNRESERVED, errors="surrogateescape")
-escape_any = percent_encoder(UNRESERVED, errors="replace")
+escape_header = partial(percent_encode, errors="surrogateescape")
+escape_any = partial(percent_encode, errors="replace")
 
 
-def escape_illegal(text: str, escape: Callable[[str], str] = _escape_strict) -> str:
+def escape_illegal(text: str, escape: Callable[[str], str] = percent_encode) -> str:
     """Return *text* with illegal characters escaped by *escape*; existing escapes are kept."""
     return _ILLEGAL.sub(lambda match: escape(match[0]), text)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 from yarl import URL
 
 from aioapiclient._patterns import lazily
-from aioapiclient._query import UNRESERVED, percent_encoder, scalar_text
+from aioapiclient._query import percent_encode, scalar_text
 from aioapiclient._types import NOT_GIVEN, OMIT
 from aioapiclient.errors import InvalidRequestError
 
@@ -28,11 +28,10 @@ _LOOKS_LIKE_URL = lazily(r"[a-z][a-z0-9+.-]*://|https?:|javascript:", re.IGNOREC
 
 _NAME = lazily(r"\w+(?:[.-]\w+)*")
 
-_encode_segment = percent_encoder(UNRESERVED)
 # All characters of a path (RFC 3986 §3.3) except "%", which is data here.
-_encode_segments = percent_encoder(UNRESERVED + "/!$&'()*+,;=:@")
+_encode_segments = partial(percent_encode, safe="/!$&'()*+,;=:@")
 # The same for a query, without the delimiters of pairs, and without "+", often read as a space.
-_encode_query_text = percent_encoder(UNRESERVED + "/?!$'()*,:@")
+_encode_query_text = partial(percent_encode, safe="/?!$'()*,:@")
 
 
 class _Place(NamedTuple):
@@ -96,7 +95,7 @@ def _parse_place(expression: str, in_path: bool, literal: str) -> _Place:
     if _NAME.fullmatch(name) is None:
         raise InvalidRequestError(f"{{{expression}}} in the path is neither {{name}} nor {{+name}}")
     if not keeps_slashes:
-        return _Place(name, _encode_segment, in_path, literal)
+        return _Place(name, percent_encode, in_path, literal)
     return _Place(name, _encode_segments if in_path else _encode_query_text, in_path, literal)
 
 
