@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
+from ._bounded import BoundedDict
 from .errors import ClientClosedError, InvalidRequestError, printable
 
 __all__ = ["Token", "TokenCache", "serves_several"]
@@ -89,7 +90,9 @@ _LAST = 10.0
 _PAUSE = 5.0
 
 
-_MOST_KEYS = 1000  # a bound for programs that create an Auth, and so a key, for every call
+# A bound for programs that create an Auth, and so a key, for every call. Calls that wait for a token whose
+# key is dropped still get it.
+_MOST_KEYS = 1000
 
 
 class _Entry:
@@ -122,7 +125,7 @@ class TokenCache:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._entries: dict[Hashable, _Entry] = {}
+        self._entries: BoundedDict[Hashable, _Entry] = BoundedDict(_MOST_KEYS)
 
     def __repr__(self) -> str:
         return f"<TokenCache with {len(self._entries)} keys>"
@@ -186,8 +189,6 @@ class TokenCache:
     def _entry(self, key: Hashable) -> _Entry:
         entry = self._entries.get(key)
         if entry is None:
-            if len(self._entries) >= _MOST_KEYS:
-                del self._entries[next(iter(self._entries))]  # the oldest; its waiting calls still get it
             entry = self._entries[key] = _Entry()
         return entry
 

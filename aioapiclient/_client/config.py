@@ -11,6 +11,7 @@ from multidict import CIMultiDict
 
 from aioapiclient._body.body import build_body
 from aioapiclient._body.json import Encoding, check_encoding
+from aioapiclient._bounded import BoundedDict
 from aioapiclient._checks import check_flag
 from aioapiclient._headers import check_layer, check_token, check_value, overlay
 from aioapiclient._options import (
@@ -79,7 +80,7 @@ class Config:
     is_plain: bool
     """Whether a call without options depends only on its path: no hook or default parameter applies."""
 
-    patterns: dict[tuple[str, str | URL, Any], APIRequest]
+    patterns: BoundedDict[tuple[str, str | URL, Any], APIRequest]
     """Requests without options, by method, path and type; a call copies one."""
 
     settings: CallSettings
@@ -98,7 +99,7 @@ class Config:
             # A policy has its own number of retries: a number from below must not override it.
             changes = {**changes, "max_retries": NOT_GIVEN}
         self.is_plain = False
-        self.patterns = {}
+        self.patterns = BoundedDict(_MOST_PATTERNS)
         self.given = {**below, **_merged(below, changes)}
         _check_chain_options(self.given, changes)
         self.base = BaseURL(changes["base_url"]) if parent is None or "base_url" in changes else parent.base
@@ -305,8 +306,6 @@ def plain_request(
     if pattern is None:
         request = build(method, path, cast_to)
         if request.idempotency_key is None:
-            if len(config.patterns) >= _MOST_PATTERNS:
-                config.patterns.clear()
             config.patterns[method, path, cast_to] = request.copy()
         return request
     request = pattern.__copy__()

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from yarl import URL
 
+from aioapiclient._bounded import BoundedDict
 from aioapiclient._headers import is_utf8
 from aioapiclient._patterns import lazily
 from aioapiclient._url.base import redact_url
@@ -78,7 +79,7 @@ class EnvironmentProxies:
         named = environment.getproxies_environment()
         self._proxies = named or environment.getproxies()
         self._bypass = NoProxy(named.get("no", "")) if named else None
-        self._known: dict[tuple[str, str, int | None], Proxy | None] = {}
+        self._known: BoundedDict[tuple[str, str, int | None], Proxy | None] = BoundedDict(1000)
 
     def find(self, url: URL) -> Proxy | None:
         """Return the proxy for *url*, or None to reach it directly.
@@ -89,8 +90,6 @@ class EnvironmentProxies:
         """
         key = (url.scheme, url.raw_host or "", url.port)
         if key not in self._known:
-            if len(self._known) >= 1000:
-                self._known.clear()
             self._known[key] = self._resolve(*key)
         return self._known[key]
 

@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus
 
 from yarl import URL
 
+from aioapiclient._bounded import BoundedDict
 from aioapiclient._patterns import lazily
 from aioapiclient._query import (
     DEFAULT_STYLE,
@@ -108,7 +109,7 @@ class BaseURL:
         path = escape_illegal(parts.path)
         self._prefix = path.rstrip("/")
         self._bare = path if self._prefix else "/"
-        self._cache: dict[str | URL, URL] = {}
+        self._cache: BoundedDict[str | URL, URL] = BoundedDict(CACHED_PATHS)
         self.url = self._make(self._bare, "")
 
     def __repr__(self) -> str:
@@ -156,7 +157,7 @@ class BaseURL:
             query = _merge_query(query, params, default_params, style)
         url = self._make(self._under(own_path), query)
         if plain:
-            self._remember(path, url)
+            self._cache[path] = url
         return url
 
     def _build_from_url(
@@ -200,11 +201,6 @@ class BaseURL:
         return URL.build(
             scheme=self.scheme, authority=self.authority, path=path, query_string=query, encoded=True
         )
-
-    def _remember(self, path: str, url: URL) -> None:
-        if len(self._cache) >= CACHED_PATHS:
-            self._cache.clear()
-        self._cache[path] = url
 
 
 def _shown_base(text: str) -> str:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Generator, Iterator
 from typing import Any, TypeAlias
 
 import msgspec
 
+from aioapiclient._bounded import BoundedDict
 from aioapiclient._checks import check_seconds, check_statuses, check_whole
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
 from aioapiclient.errors import (
@@ -37,6 +37,8 @@ Waits: TypeAlias = Callable[[], Generator[Any, Any, None]]
 
 RETRIED_STATUSES = frozenset({408, 409, 425, 429, *(set(range(500, 600)) - {501, 505})})
 """The statuses retried by default. 501 and 505 would only repeat; 409 requires an idempotency key."""
+
+_MOST_ORIGINS = 1000  # per client: redirects must not let a server exhaust memory
 
 
 class RetryBudget:
@@ -66,8 +68,8 @@ class RetryBudget:
         self.price: int = check_whole("RetryBudget price", price)
         self.throttled_price: int = check_whole("RetryBudget throttled_price", throttled_price)
         self.refund: int = check_whole("RetryBudget refund", refund)
-        # Only origins with missing tokens are stored, up to a fixed number.
-        self._missing: OrderedDict[str, int] = OrderedDict()
+        # Only origins with missing tokens are stored.
+        self._missing: BoundedDict[str, int] = BoundedDict(_MOST_ORIGINS)
 
     def __repr__(self) -> str:
         return f"RetryBudget(capacity={self.capacity}, price={self.price})"
@@ -107,9 +109,6 @@ class RetryBudget:
         if self.tokens(origin) < price:
             return False
         self._missing[origin] = self._missing.get(origin, 0) + price
-        self._missing.move_to_end(origin)
-        if len(self._missing) > _MOST_ORIGINS:
-            self._missing.popitem(last=False)
         return True
 
     def put_back(self, origin: str, amount: int) -> None:
@@ -126,9 +125,6 @@ class RetryBudget:
             self._missing[origin] = missing - amount
         else:
             del self._missing[origin]
-
-
-_MOST_ORIGINS = 1000  # per client: redirects must not let a server exhaust memory
 
 
 def _default_waits() -> Generator[Any, Any, None]:

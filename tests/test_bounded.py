@@ -1,0 +1,28 @@
+"""Bounded dicts: which key is dropped, and that they can be copied."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+from aioapiclient._bounded import BoundedDict
+
+
+def test_the_key_that_was_set_least_recently_is_dropped() -> None:
+    """One key too many drops the one that was set least recently; reading a key does not count."""
+    found: BoundedDict[str, int] = BoundedDict(2)
+    found["a"], found["b"] = 1, 2
+    found["a"] = 3
+    assert found["b"] == 2
+    found["c"] = 4
+    assert dict(found) == {"a": 3, "c": 4}
+
+
+def test_a_copy_has_the_same_bound() -> None:
+    """A pickled or deeply copied dict has the same keys and the same bound."""
+    found: BoundedDict[int, int] = BoundedDict(2)
+    found[1] = found[2] = 0
+    for twin in (copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
+        twin[3] = 0
+        assert list(twin) == [2, 3]
+        assert list(found) == [1, 2]
