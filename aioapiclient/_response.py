@@ -257,7 +257,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     _aborted = False
     _on_chunk: Callable[[int], object] | None = None
 
-    def __init__(  # pyright: ignore[reportMissingSuperCall]
+    def __init__(
         self,
         request: APIRequest,
         status: int,
@@ -268,15 +268,8 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         http_version: str = "1.1",
         elapsed: float = 0.0,
     ) -> None:
-        # Every call makes one: setting the attributes here saves a call of the base class. What every call
-        # reads is set here too, since a class default is slower to find.
-        self.request: APIRequest = request
-        self.status: int = status
-        self.headers: CIMultiDictProxy[str] = headers
-        self.reason: str = reason
-        self.url: URL = request.url if url is None else url
-        self.http_version: str = http_version
-        self._elapsed = elapsed
+        super().__init__(request, status, headers, reason, url, http_version, elapsed)
+        # What every call reads is set here, since a class default is slower to find.
         self._source: BodySource | None = source
         self._body: bytes | None = None
         self._taken = False
