@@ -5,7 +5,7 @@ catching errors `aioapiclient.errors`, and testing `aioapiclient.testing`.
 """
 
 from ._body.body import Body
-from ._body.multipart import FilePart
+from ._body.files import FilePart
 from ._chain import default_chain, load_middleware
 from ._client.client import AsyncAPIClient
 from ._client.raw_response import raw_response, streaming_response

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from pytest_aiohttp.plugin import AiohttpServer
 
 from aioapiclient._body.body import Body, build_body
-from aioapiclient._body.multipart import FilePart
+from aioapiclient._body.files import FilePart
 from aioapiclient._body.sources import _PathFile
 from aioapiclient._query import QueryStyle
 from aioapiclient._types import NOT_GIVEN, OMIT

@@ -29,7 +29,8 @@ from servers import in_turn, ok, raw_server, respond, response
 
 from aioapiclient import APIRequest, AsyncAPIClient, AsyncAPIResponse
 from aioapiclient._body.body import Body, build_body
-from aioapiclient._body.multipart import FilePart, boundary_of
+from aioapiclient._body.files import FilePart
+from aioapiclient._body.multipart import boundary_of
 from aioapiclient._query import QueryStyle
 from aioapiclient._types import NOT_GIVEN, OMIT
 from aioapiclient.errors import (

@@ -21,7 +21,7 @@ from servers import in_turn, ok, raw_server, respond, response
 
 from aioapiclient import AsyncAPIClient
 from aioapiclient._body.body import Body, build_body
-from aioapiclient._body.multipart import FilePart
+from aioapiclient._body.files import FilePart
 
 LONG = bytes(range(256)) * 800  # 204800 bytes: more than three slices
 SLICE = 64 << 10

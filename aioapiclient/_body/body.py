@@ -12,10 +12,10 @@ from aioapiclient._query import DEFAULT_STYLE, QueryStyle, QueryValues, encode_f
 from aioapiclient._types import NOT_GIVEN, NotGiven, Omit
 
 from .json import EncHook, Encoding, check_encoding, encode_json
-from .multipart import Files, Part, boundary_of, field_parts, file_parts
+from .multipart import Files, Part, boundary_of, field_parts, file_parts, join
 from .names import FORM, member_names
 from .relayed import content_type_of, refuse_writers
-from .sources import Content, InMemory, Source, Watched, join, source_of
+from .sources import Content, InMemory, Source, Watched, source_of
 
 __all__ = ["Body", "build_body"]
 

@@ -1,4 +1,4 @@
-"""Files of the caller: where they end, and the state that several bodies of one file share."""
+"""Files of the caller: slices of them, where they end, and the state that several bodies of a file share."""
 
 from __future__ import annotations
 
@@ -11,9 +11,20 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
+from aioapiclient._checks import check_whole
 from aioapiclient.errors import InvalidRequestError
 
-__all__ = ["NO_END", "NO_WAIT", "Use", "end_of_file", "end_of_path", "reaches", "use_of"]
+__all__ = [
+    "NO_END",
+    "NO_WAIT",
+    "FilePart",
+    "Use",
+    "end_of_file",
+    "end_of_path",
+    "is_path",
+    "reaches",
+    "use_of",
+]
 
 NO_WAIT: Final[int] = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 """Flags to open a device with: neither opening nor reading it blocks."""
@@ -22,6 +33,52 @@ NO_END: Final = -1
 """The end of a file that cannot seek: a device, a FIFO, a pipe."""
 
 _Named: TypeAlias = int | str | os.PathLike[str]
+
+
+class FilePart:
+    """A slice of a file.
+
+    A path is opened again for each send, so many parts of one path can be uploaded concurrently. An open
+    file is shared under a lock, read in worker threads, and never closed. The slice must lie inside the
+    file when the request is made.
+
+    Args:
+        file: A path, or a seekable binary file.
+        offset: The first byte, 0 by default.
+        length: The number of bytes; None (the default) reads to the end.
+
+    Raises:
+        InvalidRequestError: A number is below 0.
+        TypeError: *file* is neither a path nor a file, or a number is not an int.
+    """
+
+    __slots__ = ("file", "length", "offset")
+
+    def __init__(self, file: Any, offset: int = 0, length: int | None = None) -> None:
+        if not is_path(file) and not callable(getattr(file, "read", None)):
+            raise TypeError(f"FilePart file must be a path or a binary file, not {type(file).__name__}")
+        check_whole("FilePart offset", offset, unit="bytes")
+        if length is not None:
+            check_whole("FilePart length", length, unit="bytes")
+        self.file: Any = file
+        """The path or the open file."""
+        self.offset: int = offset
+        """The first byte, counted from the start of the file, whatever its position."""
+        self.length: int | None = length
+        """The number of bytes; None reads to the end."""
+
+    @property
+    def is_path(self) -> bool:
+        """Whether the file is a path, and not an open file."""
+        return is_path(self.file)
+
+    def __repr__(self) -> str:
+        return f"FilePart({self.file!r}, offset={self.offset}, length={self.length})"
+
+
+def is_path(file: object) -> bool:
+    """Return whether *file* is a path, and not an open file."""
+    return isinstance(file, str | os.PathLike)
 
 
 def end_of_path(path: str | os.PathLike[str], what: str) -> int | None:

@@ -1,4 +1,4 @@
-"""multipart/form-data (RFC 7578): turn ``files`` and ``data`` into named parts with headers.
+"""multipart/form-data (RFC 7578): turn ``files`` and ``data`` into named parts, and join them to one body.
 
 Names are written as browsers do (HTML §4.10.21.8), which servers expect: UTF-8, with the quote and line
 breaks percent-encoded. No I/O happens here: `sources` opens and sends the parts.
@@ -12,61 +12,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
-from aioapiclient._checks import check_whole
 from aioapiclient._headers import check_layer, check_value
 from aioapiclient._patterns import lazily
 from aioapiclient._query import QueryStyle
 from aioapiclient._types import NOT_GIVEN, OMIT, HeaderLayer
 from aioapiclient.errors import InvalidRequestError
 
+from .files import FilePart, is_path
 from .relayed import relayed
+from .sources import CHUNK, InMemory, Joined, OneShot, Source
 
-__all__ = ["FilePart", "Files", "Part", "boundary_of", "field_parts", "file_parts"]
-
-
-class FilePart:
-    """A slice of a file.
-
-    A path is opened again for each send, so many parts of one path can be uploaded concurrently. An open
-    file is shared under a lock, read in worker threads, and never closed. The slice must lie inside the
-    file when the request is made.
-
-    Args:
-        file: A path, or a seekable binary file.
-        offset: The first byte, 0 by default.
-        length: The number of bytes; None (the default) reads to the end.
-
-    Raises:
-        InvalidRequestError: A number is below 0.
-        TypeError: *file* is neither a path nor a file, or a number is not an int.
-    """
-
-    __slots__ = ("file", "length", "offset")
-
-    def __init__(self, file: Any, offset: int = 0, length: int | None = None) -> None:
-        if not _is_path(file) and not callable(getattr(file, "read", None)):
-            raise TypeError(f"FilePart file must be a path or a binary file, not {type(file).__name__}")
-        check_whole("FilePart offset", offset, unit="bytes")
-        if length is not None:
-            check_whole("FilePart length", length, unit="bytes")
-        self.file: Any = file
-        """The path or the open file."""
-        self.offset: int = offset
-        """The first byte, counted from the start of the file, whatever its position."""
-        self.length: int | None = length
-        """The number of bytes; None reads to the end."""
-
-    @property
-    def is_path(self) -> bool:
-        """Whether the file is a path, and not an open file."""
-        return _is_path(self.file)
-
-    def __repr__(self) -> str:
-        return f"FilePart({self.file!r}, offset={self.offset}, length={self.length})"
-
-
-def _is_path(file: object) -> bool:
-    return isinstance(file, str | os.PathLike)
+__all__ = ["Files", "Part", "boundary_of", "field_parts", "file_parts", "join"]
 
 
 Files: TypeAlias = "Mapping[str, Any] | Iterable[tuple[str, Any]]"
@@ -111,7 +67,7 @@ def file_parts(files: object, style: QueryStyle) -> Iterator[Part]:
 def _items(files: Any) -> Iterable[tuple[object, object]]:
     if isinstance(files, Mapping):
         return cast("Mapping[object, object]", files).items()
-    is_file = _is_path(files) or isinstance(files, bytes | bytearray) or hasattr(files, "read")
+    is_file = is_path(files) or isinstance(files, bytes | bytearray) or hasattr(files, "read")
     if is_file or not isinstance(files, Iterable):
         raise TypeError(f"files must be a mapping or pairs of names and files, not {type(files).__name__}")
     return [_pair(item) for item in cast("Iterable[object]", files)]
@@ -199,7 +155,7 @@ def _filename(label: str, name: object, content: object) -> str | None:
             raise TypeError(f"{label}: its file name must be a str, not {type(name).__name__}")
         return name
     file: Any = content.file if isinstance(content, FilePart) else content
-    if _is_path(file):
+    if is_path(file):
         return os.path.basename(os.fsdecode(file))
     own = getattr(file, "name", None)
     # A file without a path has a number as its name, or a text such as "<stdin>".
@@ -282,3 +238,23 @@ def boundary_of(content_type: str | None) -> tuple[str, str]:
             return boundary, content_type
     boundary = os.urandom(16).hex()
     return boundary, f"{content_type}; boundary={boundary}"
+
+
+def join(parts: list[tuple[bytes, Source]], boundary: bytes) -> Source:
+    """Return the source of a multipart body (RFC 2046 §5.1.1), its small parts joined in memory."""
+    sources: list[Source] = []
+    text = bytearray()
+    once = [source.use for _, source in parts if isinstance(source, OneShot)]
+    if len(set(once)) < len(once):
+        raise InvalidRequestError("files has the same one-shot content twice: the second part would be empty")
+    for head, source in parts:
+        text += b"--%b\r\n%b" % (boundary, head)
+        if source.content is not None and len(source.content) <= CHUNK:
+            text += source.content
+        else:
+            sources += (InMemory(bytes(text)), source)
+            text.clear()
+        text += b"\r\n"
+    text += b"--%b--\r\n" % boundary
+    sources.append(InMemory(bytes(text)))
+    return sources[0] if len(sources) == 1 else Joined(sources)

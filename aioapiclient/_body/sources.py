@@ -52,13 +52,12 @@ from typing import Any, BinaryIO, Final, Protocol, TypeAlias, TypeVar
 from aioapiclient._progress import Meter
 from aioapiclient.errors import InvalidRequestError, RequestNotReplayableError
 
-from .files import NO_END, NO_WAIT, end_of_file, end_of_path, reaches, use_of
-from .multipart import FilePart
+from .files import NO_END, NO_WAIT, FilePart, end_of_file, end_of_path, reaches, use_of
 from .relayed import refuse_writers, relayed
 
-__all__ = ["Content", "InMemory", "Source", "Watched", "join", "source_of"]
+__all__ = ["CHUNK", "Content", "InMemory", "Joined", "OneShot", "Source", "Watched", "source_of"]
 
-_CHUNK: Final = 64 << 10
+CHUNK: Final = 64 << 10
 
 _Iterated = TypeVar("_Iterated")
 
@@ -286,7 +285,7 @@ class _Iterable(Source):
         return iterator
 
 
-class _OneShot(Source):
+class OneShot(Source):
     """Content that can be read only once, by this body or another."""
 
     __slots__ = ("_chunks", "use")
@@ -308,7 +307,7 @@ class _OneShot(Source):
         return self._chunks()
 
 
-class _Joined(Source):
+class Joined(Source):
     """Several sources, one after the other."""
 
     __slots__ = ("_sources", "replayable")
@@ -356,8 +355,8 @@ class Watched(Source):
         self._meter.restart()
         async with aclosing(self._source.send()) as chunks:
             async for chunk in chunks:
-                for start in range(0, len(chunk), _CHUNK):
-                    piece = chunk[start : start + _CHUNK]
+                for start in range(0, len(chunk), CHUNK):
+                    piece = chunk[start : start + CHUNK]
                     yield piece
                     # Asking for the next piece means that this one was taken.
                     self._meter.add(len(piece))
@@ -369,26 +368,6 @@ def _check_unspent(source: Source) -> None:
             "this body can be sent only once, and its sending has begun: use bytes, a seekable file,"
             " or an iterable that returns a new iterator each time"
         )
-
-
-def join(parts: list[tuple[bytes, Source]], boundary: bytes) -> Source:
-    """Return the source of a multipart body (RFC 2046 §5.1.1), its small parts joined in memory."""
-    sources: list[Source] = []
-    text = bytearray()
-    once = [source.use for _, source in parts if isinstance(source, _OneShot)]
-    if len(set(once)) < len(once):
-        raise InvalidRequestError("files has the same one-shot content twice: the second part would be empty")
-    for head, source in parts:
-        text += b"--%b\r\n%b" % (boundary, head)
-        if source.content is not None and len(source.content) <= _CHUNK:
-            text += source.content
-        else:
-            sources += (InMemory(bytes(text)), source)
-            text.clear()
-        text += b"\r\n"
-    text += b"--%b--\r\n" % boundary
-    sources.append(InMemory(bytes(text)))
-    return sources[0] if len(sources) == 1 else _Joined(sources)
 
 
 def source_of(content: Content, what: str = "content") -> Source:
@@ -426,7 +405,7 @@ def source_of(content: Content, what: str = "content") -> Source:
 
 
 def _one_shot(content: object, chunks: _Opener, size: int | None, what: str) -> Source:
-    source = _OneShot(content, chunks, size)
+    source = OneShot(content, chunks, size)
     if source.spent:
         raise RequestNotReplayableError(
             f"{what} can be read only once and was sent by another call: it would be empty or incomplete"
@@ -469,7 +448,7 @@ def _end_of_part(file: Any, what: str) -> int | None:
 def _source_of_path(path: os.PathLike[str], what: str) -> Source:
     end = end_of_path(path, what)
     if end is NO_END:
-        return _OneShot(path, lambda: _read_device(path), None)
+        return OneShot(path, lambda: _read_device(path), None)
     return _Path(path, 0, end)
 
 
@@ -531,7 +510,7 @@ async def _read_range(
     """Read a part of a file in worker threads. The caller checks the length."""
     position = start
     while end is None or position < end:
-        length = _CHUNK if end is None else min(_CHUNK, end - position)
+        length = CHUNK if end is None else min(CHUNK, end - position)
         chunk: Any = await asyncio.to_thread(read_at, position, length)
         if chunk == b"":
             return
@@ -546,7 +525,7 @@ async def _read_device(path: str | os.PathLike[str]) -> AsyncGenerator[object, N
         while True:
             await _until_readable(descriptor)
             try:
-                chunk = os.read(descriptor, _CHUNK)
+                chunk = os.read(descriptor, CHUNK)
             except BlockingIOError:
                 continue
             if not chunk:
@@ -577,13 +556,13 @@ def _set(future: asyncio.Future[None]) -> None:
 
 async def _read_on(read: Callable[[int], object]) -> AsyncGenerator[object, None]:
     """Read a file that cannot seek, in worker threads, to its end."""
-    while (chunk := await asyncio.to_thread(read, _CHUNK)) != b"":
+    while (chunk := await asyncio.to_thread(read, CHUNK)) != b"":
         yield chunk
 
 
 async def _read_async(read: Callable[[int], Any]) -> AsyncGenerator[object, None]:
     """Read an async file or stream to its end."""
-    while (chunk := await read(_CHUNK)) != b"":
+    while (chunk := await read(CHUNK)) != b"":
         yield chunk
 
 
