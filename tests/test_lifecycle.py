@@ -503,7 +503,7 @@ async def test_a_call_leaves_nothing_behind(answer: Any) -> None:
             await api.get("/x", dict[str, int], timeout=30)
         except Exception:
             script.requests.clear()
-        assert not api._shared._calls
+        assert api.stats().calls == 0
         assert script.open_responses == 0
 
     assert asyncio.all_tasks() == before

@@ -259,12 +259,13 @@ async def test_a_retry_policy_of_a_call_pays_from_the_budget_of_the_client() -> 
     async with Client(BASE, transport=script) as api:
         with pytest.raises(InternalServerError):
             await api.get("/x", retry=RetryPolicy(max_retries=1))
-        after_one = api._budget.tokens("https://api.example.com")
+        after_one = api.stats().origins["https://api.example.com"]
         with pytest.raises(InternalServerError):
             await api.get("/x", max_retries=1)
-        after_two = api._budget.tokens("https://api.example.com")
+        after_two = api.stats().origins["https://api.example.com"]
 
-    assert (after_one, after_two) == (500 - 14, 500 - 2 * 14)
+    assert after_one == {"RetryMiddleware": {"retry_tokens": 500 - 14}}
+    assert after_two == {"RetryMiddleware": {"retry_tokens": 500 - 2 * 14}}
 
 
 async def test_ok_statuses_are_no_errors() -> None:

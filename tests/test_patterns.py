@@ -12,23 +12,6 @@ import pytest
 from aioapiclient._patterns import lazily
 
 
-def test_it_is_compiled_with_its_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pattern is compiled when it is first asked for something, and not again."""
-    compiled: list[Any] = []
-    plain = re.compile
-
-    def noting(text: str, flags: int = 0) -> re.Pattern[str]:
-        compiled.append(text)
-        return plain(text, flags)
-
-    monkeypatch.setattr(re, "compile", noting)
-    pattern = lazily("a+", re.IGNORECASE)
-    assert compiled == []
-    assert pattern.findall("aAb") == ["aA"]
-    assert pattern.findall("ba") == ["a"]
-    assert compiled == ["a+"]
-
-
 @pytest.mark.parametrize("text", ["(?P<x>a)b?", b"(?P<x>a)b?"])
 def test_it_is_a_pattern(text: Any) -> None:
     """It has the methods and the attributes of the pattern that it stands for."""

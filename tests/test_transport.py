@@ -43,7 +43,6 @@ from yarl import URL
 from aioapiclient import AsyncAPIClient, BearerAuth
 from aioapiclient._body.body import Body
 from aioapiclient._request import APIRequest
-from aioapiclient._transport import transport as _transport
 from aioapiclient._transport.transport import AiohttpTransport
 from aioapiclient._types import DEFAULT_TIMEOUT, Timeout
 from aioapiclient._url.base import BaseURL
@@ -233,16 +232,6 @@ async def test_values_that_are_good(any_transport: AiohttpTransport) -> None:
         await fetch(any_transport, server.url, headers={"X-Tab": "a\tb", "X-Word": "\u65e5\u672c"})
         assert server.requests[0].headers["X-Tab"] == "a\tb"
         assert server.requests[0].headers["X-Word"] == "\u65e5\u672c"
-
-
-async def test_known_names_are_bounded(any_transport: AiohttpTransport) -> None:
-    """Names that were found good are remembered, but not without end."""
-    async with raw_server(respond(ok())) as server:
-        for start in range(0, 1200, 100):
-            await fetch(
-                any_transport, server.url, headers={f"X-{start + number}": "" for number in range(100)}
-            )
-    assert len(_transport._checked_names) < 700
 
 
 @pytest.mark.parametrize("target", ["/a b", "/a\r\nX: y", "/\u00e9", "/?a=b c", "/a\tb"])

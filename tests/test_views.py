@@ -193,7 +193,9 @@ async def test_views_share_the_retry_budget() -> None:
             with pytest.raises(InternalServerError):
                 await view.get("/x")
 
-        assert api._budget.tokens("https://api.example.com") == 500 - 3 * 14
+        assert api.stats().origins["https://api.example.com"] == {
+            "RetryMiddleware": {"retry_tokens": 500 - 3 * 14}
+        }
 
 
 async def test_views_share_the_token_cache() -> None:

@@ -65,23 +65,15 @@ def answer(
     return lambda request: AsyncAPIResponse.from_bytes(request, status, named, body)
 
 
-class Wire:
-    """A transport that gives its answers in order, the last one for ever, and counts the attempts."""
+class Wire(Script):
+    """A script in which a status is an answer too, and that counts the attempts."""
 
     def __init__(self, *answers: Answer) -> None:
-        self._answers = list(answers)
-        self.requests: list[APIRequest] = []
-
-    async def __call__(self, request: APIRequest) -> AsyncAPIResponse[Any]:
-        self.requests.append(request)
-        given = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if isinstance(given, Exception):
-            raise given
-        return (answer(given) if isinstance(given, int) else given)(request)
+        super().__init__(*(answer(one) if isinstance(one, int) else one for one in answers))
 
     @property
     def attempts(self) -> int:
-        """How many requests came."""
+        """The number of requests received."""
         return len(self.requests)
 
 
@@ -1125,7 +1117,7 @@ def test_a_budget_remembers_a_bounded_number_of_origins() -> None:
     budget = RetryBudget()
     for number in range(5000):
         assert budget.take(f"https://h{number}.example", 14)
-    assert len(budget._missing) <= 1000
+    assert len(budget.stats()) <= 1000
     assert budget.tokens("https://h4999.example") == 486  # the latest are the ones that are kept
     assert budget.tokens("https://h0.example") == 500
 

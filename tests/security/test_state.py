@@ -156,7 +156,7 @@ def test_the_budget_has_a_bound() -> None:
     budget = RetryBudget()
     for n in range(3000):
         assert budget.take(f"https://h{n}", 14)
-    assert len(budget._missing) == 1000
+    assert len(budget.stats()) == 1000
     assert budget.tokens("https://h2999") == 486
     assert budget.tokens("https://h0") == 500
 

@@ -179,7 +179,7 @@ async def test_the_origins_that_are_known_are_bounded() -> None:
         await run(breaker, answer(200), url=f"https://{number}.example.com")
 
     assert (breaker.state(old), breaker.state(used)) == ("closed", "open")
-    assert len(breaker._circuits) == 1000
+    assert len(breaker.stats()) == 1000
 
 
 async def test_what_ends_after_the_circuit_turned_is_not_heard(

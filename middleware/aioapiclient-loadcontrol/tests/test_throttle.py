@@ -76,19 +76,18 @@ class Timeline:
         self.now = START + time
 
 
-class Wire:
-    """A handler that gives its answers in order, the last one for ever, and notes when each request came."""
+class Wire(Script):
+    """A script that notes when each request arrived."""
 
     def __init__(self, timeline: Timeline, *answers: Callable[[APIRequest], Any]) -> None:
+        super().__init__(*(answers or (reply(429, Retry_After="2"),)), reply(200))
         self._timeline = timeline
-        self._answers = [*(answers or (reply(429, Retry_After="2"),)), reply(200)]
         self.times: list[float] = []
         """Seconds after the start."""
 
     async def __call__(self, request: APIRequest) -> AsyncAPIResponse[Any]:
         self.times.append(self._timeline.now - START)
-        made = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        answer: AsyncAPIResponse[Any] = made(request)
+        answer = await super().__call__(request)
         await answer.read()
         return answer
 
@@ -222,7 +221,7 @@ async def test_when_it_is_over_nothing_is_left() -> None:
     await setting.timeline.move_to(3)
     assert setting.gate.closed_for(ORIGIN) == 0
     assert await setting.call() == 200
-    assert not setting.gate._gates
+    assert setting.gate.stats() == {}
 
 
 async def test_an_open_gate_costs_no_wait() -> None:
