@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_
 
 import msgspec
 
-from ._codecs.open import members
+from ._codecs.open import union_members
 
 __all__ = ["check_page_class"]
 
@@ -113,7 +113,7 @@ def _check_path(cls: type[msgspec.Struct], name: str, path: str) -> None:
     """Raise `TypeError` if no body of *cls* can have anything at *path*."""
     kinds: list[Any] = [cls]
     for segment in path.split("."):
-        reached = [_after(member, segment) for kind in kinds for member in members(kind)]
+        reached = [_after(member, segment) for kind in kinds for member in union_members(kind)]
         kinds = [kind for kind in reached if kind is not None]
         if not kinds:
             raise TypeError(f"page {cls.__name__}: {name} is {path!r}, and {_missing(cls, segment, path)}")

@@ -53,7 +53,7 @@ class NumberedPage(AsyncPage[T]):
             return None
         number = _look_up_number(self, self.page_field)
         if number is None:
-            number = _asked_number(self, self.page_param, self.send_in)
+            number = _requested_number(self, self.page_param, self.send_in)
         if number is None:
             number = self.first_page
         total = _look_up_number(self, self.total_pages_field)
@@ -95,7 +95,7 @@ class OffsetPage(AsyncPage[T]):
             return None
         offset = _look_up_number(self, self.offset_field)
         if offset is None:
-            offset = _asked_number(self, self.offset_param, self.send_in) or 0
+            offset = _requested_number(self, self.offset_param, self.send_in) or 0
         offset += len(self._get_page_items())
         total = _look_up_number(self, self.total_field)
         if total is not None and offset >= total:
@@ -203,7 +203,7 @@ def _look_up_number(page: AsyncPage[Any], field: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _asked_number(page: AsyncPage[Any], name: str, send_in: SendIn) -> int | None:
+def _requested_number(page: AsyncPage[Any], name: str, send_in: SendIn) -> int | None:
     value = request_param(page, name, send_in)
     try:
         return None if value is None else int(value)

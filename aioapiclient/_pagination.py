@@ -274,7 +274,7 @@ def _next_request(link: _Link, info: PageInfo) -> tuple[str | URL, RequestOption
     if info.url is not None:
         path = _target(link.response, info.url)
         options.pop("path_params", None)
-        if is_same_server(path, _asked_url(link.response)):
+        if is_same_server(path, _requested_url(link.response)):
             named = [unquote_plus(pair.partition("=")[0]) for pair in path.raw_query_string.split("&")]
             params = options.get("params", {})
             options["params"] = {
@@ -327,7 +327,7 @@ def _target(response: AsyncAPIResponse[Any], reference: str | URL) -> URL:
         raise response.validation_error(f"the link to the next page {error}") from None
 
 
-def _asked_url(response: AsyncAPIResponse[Any]) -> URL:
+def _requested_url(response: AsyncAPIResponse[Any]) -> URL:
     """Return the URL before any redirect."""
     return response.history[0].url if response.history else response.url
 
@@ -360,7 +360,7 @@ def _key(target: str, params: Any, options: RequestOptions) -> str:
 
 
 def _sent_key(response: AsyncAPIResponse[Any], options: RequestOptions) -> str:
-    url = _asked_url(response)
+    url = _requested_url(response)
     pairs = sorted(url.raw_query_string.split("&"))
     return _key(f"sent {url.scheme}://{url.raw_authority}{url.raw_path}?{'&'.join(pairs)}", None, options)
 
@@ -592,7 +592,7 @@ def request_param(page: AsyncPage[Any], name: str, send_in: SendIn) -> Any:
     if send_in == "headers":
         headers = _header_items(_link_of(page).options.get("headers"))
         return next((value for key, value in headers if key.lower() == name.lower()), None)
-    value: Any = _asked_body(page)
+    value: Any = _requested_body(page)
     for part in name.split("."):
         value = _object(value).get(part)
     return value
@@ -607,7 +607,7 @@ def send_with(page: AsyncPage[Any], send_in: SendIn, name: str, value: Any) -> P
     first, *rest = name.split(".")
     if not rest:
         return PageInfo(json={first: value})
-    member = _with_member(_asked_body(page).get(first), rest, value)
+    member = _with_member(_requested_body(page).get(first), rest, value)
     if member is None:
         raise InvalidRequestError(
             f"The parameter {name!r} goes into the JSON body, which has no object there"
@@ -615,7 +615,7 @@ def send_with(page: AsyncPage[Any], send_in: SendIn, name: str, value: Any) -> P
     return PageInfo(json={first: member})
 
 
-def _asked_body(page: AsyncPage[Any]) -> dict[str, Any]:
+def _requested_body(page: AsyncPage[Any]) -> dict[str, Any]:
     options = _link_of(page).options
     return _mapping(merge_params(_object(options.get("json")), options.get("extra_body")))
 

@@ -279,7 +279,7 @@ class APIRequest(msgspec.Struct, eq=False):
     @property
     def can_be_sent(self) -> bool:
         """Whether the body can be sent: False once sending of a one-shot body has begun."""
-        return self.body is None or not self.body.spent
+        return self.body is None or not self.body.consumed
 
     def is_trusted(self, origins: tuple[str, ...] = ()) -> bool:
         """Return whether the URL has the client's own origin, or one of *origins*.

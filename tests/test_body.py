@@ -101,7 +101,7 @@ async def test_content_in_memory(content: Any) -> None:
     """Content in memory has its bytes at hand, knows its size, and can be sent twice."""
     body = Body(content)
 
-    assert (body.content, body.size, body.replayable, body.spent) == (b"abc", 3, True, False)
+    assert (body.content, body.size, body.replayable, body.consumed) == (b"abc", 3, True, False)
     assert [await send(body), await send(body)] == [b"abc", b"abc"]
 
 
@@ -177,7 +177,7 @@ async def test_body_of_a_body_is_shared() -> None:
 
     assert second.content_type == "text/csv"
     assert await send(second) == b"abc"
-    assert first.spent
+    assert first.consumed
     assert Body(first, content_type="text/html").content_type == "text/html"
 
 
@@ -225,7 +225,7 @@ async def test_spent_shows_in_the_repr() -> None:
     body = Body(iter([b"abc"]))
     await send(body)
 
-    assert repr(body) == "<Body untyped, unknown size, spent>"
+    assert repr(body) == "<Body untyped, unknown size, consumed>"
 
 
 def test_body_of_bytes_pickles() -> None:
@@ -345,7 +345,7 @@ async def test_pipe_is_sent_as_it_comes() -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as pipe, os.fdopen(writer, "wb", buffering=0) as end:
         body = Body(pipe)
-        assert (body.size, body.replayable, body.spent) == (None, False, False)
+        assert (body.size, body.replayable, body.consumed) == (None, False, False)
         chunks = aiter(body)
         end.write(b"abc")
         assert await anext(chunks) == b"abc"
@@ -355,7 +355,7 @@ async def test_pipe_is_sent_as_it_comes() -> None:
         with pytest.raises(StopAsyncIteration):
             await anext(chunks)
 
-    assert body.spent
+    assert body.consumed
 
 
 async def test_pipe_that_does_not_block() -> None:
@@ -505,10 +505,10 @@ async def test_iterator_is_not_touched_before_the_sending() -> None:
     body = build_body(content=count())
     assert body is not None
     chunks = aiter(body)
-    assert (counter, body.spent) == (0, False)
+    assert (counter, body.consumed) == (0, False)
 
     assert await anext(chunks) == b"abc"
-    assert (counter, body.spent) == (1, True)
+    assert (counter, body.consumed) == (1, True)
     await chunks.aclose()
 
 
@@ -551,7 +551,7 @@ async def test_one_shot_is_spent_with_its_first_byte(make: Callable[..., Any]) -
     async with aclosing(aiter(body)) as chunks:
         await anext(chunks)
 
-    assert body.spent
+    assert body.consumed
     with pytest.raises(RequestNotReplayableError):
         await send(body)
 
@@ -561,18 +561,18 @@ async def test_first_sending_of_a_one_shot_is_always_allowed() -> None:
     body = Body(generate(b"abc"))
     await aiter(body).aclose()
 
-    assert not body.spent
+    assert not body.consumed
     assert await send(body) == b"abc"
 
 
 @pytest.mark.parametrize("content", [Chunks(b"abc", b"def"), [b"abc", b"def"], (b"abc", b"def")])
 async def test_fresh_iterators_are_sent_again(content: Any) -> None:
-    """An iterable that gives a new iterator each time can be sent again, and is never spent."""
+    """An iterable that gives a new iterator each time can be sent again, and is never consumed."""
     body = Body(content)
 
     assert (body.replayable, body.size) == (True, None)
     assert [await send(body), await send(body)] == [b"abcdef", b"abcdef"]
-    assert not body.spent
+    assert not body.consumed
 
 
 async def test_half_a_sending_of_an_iterable() -> None:
@@ -1013,8 +1013,8 @@ async def test_any_part_of_a_sending_before_the_next(kind: str, chunks: list[byt
         for _ in range(taken):
             await anext(sending, None)
 
-    assert body.spent == (not body.replayable and taken > 0)
-    if body.spent:
+    assert body.consumed == (not body.replayable and taken > 0)
+    if body.consumed:
         with pytest.raises(RequestNotReplayableError):
             await send(body)
     else:

@@ -111,7 +111,7 @@ async def test_such_files_on_the_wire(path: Path) -> None:
 async def test_file_whose_content_varies(path: Path) -> None:
     """A file that is read to its end may be shorter in the second sending: it was opened anew."""
     body = Body(path)
-    body._source._reached = 1_000_000  # as if the first sending had given more
+    body._source._longest_send = 1_000_000  # as if the first sending had given more
 
     assert await send(body) == content_of(path)
 
@@ -184,14 +184,14 @@ async def test_path_of_a_fifo(fifo: Path) -> None:
         await asyncio.to_thread(writer.write, LONG[:100_000])
 
     assert await asyncio.wait_for(sending, 10) == LONG[:100_000]
-    assert (body.size, body.replayable, body.spent) == (None, False, True)
+    assert (body.size, body.replayable, body.consumed) == (None, False, True)
 
 
 async def test_cancel_while_nobody_writes(fifo: Path) -> None:
     """A FIFO that nobody writes to holds no thread: a cancel ends it at once."""
     body = Body(fifo)
     sending = asyncio.create_task(send(body))
-    while not body.spent:  # noqa: ASYNC110 (the task makes it true)
+    while not body.consumed:  # noqa: ASYNC110 (the task makes it true)
         await asyncio.sleep(0)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -398,7 +398,7 @@ async def test_what_can_be_read_once_in_two_bodies(make: Callable[[bytes], Any])
     async with aclosing(aiter(first)) as chunks:
         await anext(chunks)
 
-    assert second.spent
+    assert second.consumed
     async with puts() as put:
         with pytest.raises(RequestNotReplayableError):
             await put(content=second)

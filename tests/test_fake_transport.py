@@ -235,7 +235,7 @@ async def test_bodies_are_read(content: Any, expected: bytes) -> None:
     assert transport.bodies == [expected]
 
 
-async def test_a_body_that_can_be_sent_once_is_spent() -> None:
+async def test_a_body_that_can_be_sent_once_is_consumed() -> None:
     """The transport consumes the body as a real one does: a second sending is refused."""
     transport = FakeTransport(default=respond())
     request = get(body=iter([b"once"]))

@@ -672,11 +672,11 @@ async def test_form_with_a_one_shot_part_is_sent_once() -> None:
 
     assert len(server.requests) == 1
     assert not body.replayable
-    assert body.spent
+    assert body.consumed
 
 
 async def test_spent_form_sends_nothing(tmp_path: Path) -> None:
-    """When one part is spent, those before it do not leave either."""
+    """If one part is consumed, the parts before it are not sent either."""
     body = build_body(files={"a": LONG, "b": generate(b"b")})
     assert body is not None
     await send(body)
@@ -695,7 +695,7 @@ async def test_one_shot_part_that_had_not_begun() -> None:
     async with aclosing(aiter(body)) as chunks:
         await anext(chunks)
 
-    assert not body.spent
+    assert not body.consumed
     assert [got.content for got in await read(body)] == [LONG, b"b"]
 
 

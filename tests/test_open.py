@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 
 from aioapiclient._body.json import encode_json
 from aioapiclient._codecs.decoders import DecodeError, check_cast_to, decode_body
-from aioapiclient._codecs.open import Open, Unknown, closed
+from aioapiclient._codecs.open import Open, Unknown, without_open
 
 JSON = "application/json"
 SECRET = "s3cr3t"
@@ -489,7 +489,7 @@ def test_open_and_closed_agree(value: object, strict: bool) -> None:
         OpenPage[Currency],
     ):
         try:
-            expected = decode(value, closed(cast_to), strict=strict)
+            expected = decode(value, without_open(cast_to), strict=strict)
         except DecodeError:
             with contextlib.suppress(DecodeError):
                 decode(value, cast_to, strict=strict)
@@ -499,12 +499,12 @@ def test_open_and_closed_agree(value: object, strict: bool) -> None:
 
 def test_closed() -> None:
     """The closed form of a type has no Open where one was an argument, and is the type itself without one."""
-    assert closed(list[Open[Card | Cash]]) == list[Card | Cash]
-    assert closed(Page[dict[str, Open[Card]]]) == Page[dict[str, Card]]
-    assert closed(Annotated[Open[Card] | None, 1]) == Annotated[Card | None, 1]
-    assert get_args(closed(tuple[Open[Card], ...])) == (Card, ...)
+    assert without_open(list[Open[Card | Cash]]) == list[Card | Cash]
+    assert without_open(Page[dict[str, Open[Card]]]) == Page[dict[str, Card]]
+    assert without_open(Annotated[Open[Card] | None, 1]) == Annotated[Card | None, 1]
+    assert get_args(without_open(tuple[Open[Card], ...])) == (Card, ...)
     for same in (Order, list[Card], Card | Cash, Literal["a"], Annotated[int, []], int, Any):
-        assert closed(same) is same
+        assert without_open(same) is same
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="type statements are new in Python 3.12")

@@ -93,13 +93,13 @@ async def test_body_stays_what_it_is() -> None:
     watched = body.with_progress(Bar())
 
     assert (watched.size, watched.content_type, watched.content) == (7, "application/json", b'{"a":1}')
-    assert (body.whole, watched.whole) == (b'{"a":1}', None)
+    assert (body.immediate, watched.immediate) == (b'{"a":1}', None)
     assert watched.replayable
     one_shot = Body(generate(b"x")).with_progress(Bar())
     assert not one_shot.replayable
-    assert not one_shot.spent
+    assert not one_shot.consumed
     await send(one_shot)
-    assert one_shot.spent
+    assert one_shot.consumed
 
 
 async def test_bytes_are_counted_when_they_are_taken() -> None:

@@ -640,7 +640,7 @@ async def test_what_breaks_a_promise_is_told(factory: Callable[[], Any], message
 async def test_a_call_that_never_ends_is_told() -> None:
     """One that keeps what a failed call held lets the next call wait for ever, and fails in the end."""
     with pytest.raises(AssertionError, match=r"Leaking kept its caller .* not end within 0\.05 seconds"):
-        await check_middleware(Leaking, patience=0.05)
+        await check_middleware(Leaking, time_limit=0.05)
 
 
 async def test_a_message_can_be_read_aloud() -> None:

@@ -167,7 +167,7 @@ class Body:
         return self._source.content
 
     @property
-    def whole(self) -> bytes | None:
+    def immediate(self) -> bytes | None:
         """The bytes to send without iterating: `content`, unless a progress counts them."""
         return None if isinstance(self._source, Watched) else self._source.content
 
@@ -187,9 +187,9 @@ class Body:
         return self._source.replayable
 
     @property
-    def spent(self) -> bool:
+    def consumed(self) -> bool:
         """Whether sending of a one-shot body has begun, so that it cannot be sent again."""
-        return self._source.spent
+        return self._source.consumed
 
     def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """Iterate over the chunks of one send. Nothing is read before the first chunk, and no chunk is empty.
@@ -205,7 +205,7 @@ class Body:
         return self._source.send()
 
     def __repr__(self) -> str:
-        replay = "spent" if self.spent else "replayable" if self.replayable else "one-shot"
+        replay = "consumed" if self.consumed else "replayable" if self.replayable else "one-shot"
         size = "unknown size" if self.size is None else f"{self.size} bytes"
         kind = self._content_type or "untyped"
         # Names without values: a repr may be logged.

@@ -90,7 +90,7 @@ def end_of_path(path: str | os.PathLike[str], what: str) -> int | None:
     status = os.stat(path)
     mode = status.st_mode
     if stat.S_ISREG(mode):
-        return _believed(status, path, status.st_size)
+        return _trusted_size(status, path, status.st_size)
     if stat.S_ISBLK(mode):
         with open(path, "rb") as file:
             return file.seek(0, os.SEEK_END)
@@ -113,7 +113,7 @@ def end_of_file(file: Any) -> int | None:
         except (AttributeError, OSError):
             # Files of /proc can be rewound, but cannot seek to their end.
             return NO_END if status is None else None
-    return end if status is None else _believed(os.fstat(file.fileno()), file.fileno(), end)
+    return end if status is None else _trusted_size(os.fstat(file.fileno()), file.fileno(), end)
 
 
 def _status_of(file: Any) -> os.stat_result | None:
@@ -123,7 +123,7 @@ def _status_of(file: Any) -> os.stat_result | None:
     return None
 
 
-def _believed(status: os.stat_result, file: _Named, size: int) -> int | None:
+def _trusted_size(status: os.stat_result, file: _Named, size: int) -> int | None:
     """Return *size* if it is reliable: the file occupies disk blocks, or its last byte can be read."""
     if getattr(status, "st_blocks", 1):
         return size
@@ -156,12 +156,12 @@ def _peek(file: _Named, position: int, length: int) -> bytes | None:
 class Use:
     """The state of a file or an iterator that was passed as content, kept as long as that lives."""
 
-    __slots__ = ("_first", "_left", "is_remembered", "is_spent", "lock")
+    __slots__ = ("_first", "_left", "is_consumed", "is_remembered", "lock")
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.is_remembered = False
-        self.is_spent = False
+        self.is_consumed = False
         self._first = 0
         self._left: int | None = None
 

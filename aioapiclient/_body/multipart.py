@@ -60,7 +60,7 @@ def file_parts(files: object, style: QueryStyle) -> Iterator[Part]:
         TypeError: A value is not a file.
     """
     for name, value in _items(files):
-        for field, entry in _leaves(_name_text(name), value, style, 0):
+        for field, entry in _flat_files(_name_text(name), value, style, 0):
             yield _file_part(field, entry)
 
 
@@ -89,7 +89,7 @@ def _name_text(name: object) -> str:
     raise TypeError(f"the name of a file must be a str or an int, not {type(name).__name__}")
 
 
-def _leaves(name: str, value: object, style: QueryStyle, depth: int) -> Iterator[tuple[str, object]]:
+def _flat_files(name: str, value: object, style: QueryStyle, depth: int) -> Iterator[tuple[str, object]]:
     """Yield every file under *name*. Only a list is an array: a tuple is one file with its name."""
     if value is None or value is OMIT or value is NOT_GIVEN:
         return
@@ -99,12 +99,12 @@ def _leaves(name: str, value: object, style: QueryStyle, depth: int) -> Iterator
         for key, item in cast("Mapping[object, object]", value).items():
             member = _name_text(key)
             inner = f"{name}.{member}" if style.nesting == "dots" else f"{name}[{member}]"
-            yield from _leaves(inner, item, style, depth + 1)
+            yield from _flat_files(inner, item, style, depth + 1)
     elif isinstance(value, list):
         for index, item in enumerate(cast("list[object]", value)):
             # Files cannot be joined by a comma: that style repeats their name.
             suffix = {"brackets": "[]", "indices": f"[{index}]"}.get(style.arrays, "")
-            yield from _leaves(name + suffix, item, style, depth + 1)
+            yield from _flat_files(name + suffix, item, style, depth + 1)
     else:
         yield name, value
 

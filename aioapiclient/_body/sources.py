@@ -95,17 +95,17 @@ Content: TypeAlias = (
 class Source(ABC):
     """One kind of content: its size, whether it can be sent again, and how to open it."""
 
-    __slots__ = ("_reached", "size")
+    __slots__ = ("_longest_send", "size")
 
     content: bytes | None = None
     replayable: bool = True
 
     def __init__(self, size: int | None) -> None:
         self.size = size
-        self._reached = 0
+        self._longest_send = 0
 
     @property
-    def spent(self) -> bool:
+    def consumed(self) -> bool:
         """Whether sending has begun and the content cannot be sent again."""
         return False
 
@@ -135,15 +135,16 @@ class Source(ABC):
                     yield data
             self._check_whole(sent)
         finally:
-            self._reached = max(self._reached, sent)
+            self._longest_send = max(self._longest_send, sent)
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
 
     def _check_whole(self, sent: int) -> None:
         # A new iterator over a file that was not rewound yields fewer bytes on the second send.
-        if sent < self._reached:
+        if sent < self._longest_send:
             raise RequestNotReplayableError(
-                f"the body has {sent} bytes, but had {self._reached} when sent before; it cannot be resent"
+                f"the body has {sent} bytes, but had {self._longest_send} when sent before; it cannot"
+                " be resent"
             )
         if self.size is not None and sent < self.size:
             raise InvalidRequestError(f"the body is shorter than its size: {sent} bytes, not {self.size}")
@@ -157,7 +158,7 @@ class InMemory(Source):
     def __init__(self, content: bytes) -> None:
         self.content = content
         self.size = len(content)
-        self._reached = 0
+        self._longest_send = 0
 
     async def open(self) -> AsyncIterator[object]:
         yield self.content
@@ -298,12 +299,12 @@ class OneShot(Source):
         self.use = use_of(content)
 
     @property
-    def spent(self) -> bool:
-        return self.use.is_spent
+    def consumed(self) -> bool:
+        return self.use.is_consumed
 
     def open(self) -> AsyncIterator[object]:
-        _check_unspent(self)
-        self.use.is_spent = True
+        _check_unconsumed(self)
+        self.use.is_consumed = True
         return self._chunks()
 
 
@@ -319,12 +320,12 @@ class Joined(Source):
         self.replayable = all(source.replayable for source in sources)
 
     @property
-    def spent(self) -> bool:
-        return any(source.spent for source in self._sources)
+    def consumed(self) -> bool:
+        return any(source.consumed for source in self._sources)
 
     async def open(self) -> AsyncIterator[object]:
         # All or nothing: the sources before a consumed one must not be sent either.
-        _check_unspent(self)
+        _check_unconsumed(self)
         for source in self._sources:
             async with aclosing(source.send()) as chunks:
                 async for chunk in chunks:
@@ -344,8 +345,8 @@ class Watched(Source):
         self.replayable = source.replayable
 
     @property
-    def spent(self) -> bool:
-        return self._source.spent
+    def consumed(self) -> bool:
+        return self._source.consumed
 
     @property
     def about(self) -> str:
@@ -362,8 +363,8 @@ class Watched(Source):
                     self._meter.add(len(piece))
 
 
-def _check_unspent(source: Source) -> None:
-    if source.spent:
+def _check_unconsumed(source: Source) -> None:
+    if source.consumed:
         raise RequestNotReplayableError(
             "this body can be sent only once, and its sending has begun: use bytes, a seekable file,"
             " or an iterable that returns a new iterator each time"
@@ -406,7 +407,7 @@ def source_of(content: Content, what: str = "content") -> Source:
 
 def _one_shot(content: object, chunks: _Opener, size: int | None, what: str) -> Source:
     source = OneShot(content, chunks, size)
-    if source.spent:
+    if source.consumed:
         raise RequestNotReplayableError(
             f"{what} can be read only once and was sent by another call: it would be empty or incomplete"
         )

@@ -240,8 +240,8 @@ class Poll:
     async def _data(self, response: AsyncAPIResponse[Any], asked: Ask | None) -> Any:
         """Return the body as plain data; None if it is not needed or empty."""
         self._body = None
-        is_looked_at = self._rules.status_of is not None or callable(self._rules.result)
-        if await response.read() and (is_looked_at or (asked is not None and asked.is_monitor)):
+        needs_body = self._rules.status_of is not None or callable(self._rules.result)
+        if await response.read() and (needs_body or (asked is not None and asked.is_monitor)):
             try:
                 self._body = await response.parse(to=Any)
             except APIResponseValidationError:
@@ -289,9 +289,9 @@ async def _decoded(step: Done, cast_to: Any) -> Any:
     """Return the result of *step* as *cast_to*."""
     response = step.response
     is_part = step.member is not None or step.value is not NOT_GIVEN
-    is_asked = is_response_type(cast_to)
-    if not is_part and not (is_asked and response.request.cast_to != cast_to):
-        return response if is_asked else await response.parse(to=cast_to)
+    wants_response = is_response_type(cast_to)
+    if not is_part and not (wants_response and response.request.cast_to != cast_to):
+        return response if wants_response else await response.parse(to=cast_to)
     headers, body = CIMultiDict(response.headers), response.body
     if step.member is not None:
         body = await _bytes_at(response, step.member)
@@ -301,7 +301,7 @@ async def _decoded(step: Done, cast_to: Any) -> Any:
     request = response.request.copy()
     request.cast_to, request.stream = cast_to, False
     part = AsyncAPIResponse.from_bytes(request, response.status, headers, body)
-    return part if is_asked else await part.parse()
+    return part if wants_response else await part.parse()
 
 
 async def _bytes_at(response: AsyncAPIResponse[Any], path: str) -> bytes:
@@ -324,7 +324,7 @@ def rules(
             raise TypeError(f"{name} must be the name of a member or a function, not {type(pick).__name__}")
         if pick == "":
             raise InvalidRequestError(f"{name} must be the name of a member, not empty")
-    ends = _words("done", done), _words("failed", failed)
+    ends = _folded_words("done", done), _folded_words("failed", failed)
     if not ends[0]:
         raise InvalidRequestError("done must name at least one status, or no operation could end")
     if both := ends[0] & ends[1]:
@@ -332,7 +332,7 @@ def rules(
     return Rules(status_of, *ends, result)
 
 
-def _words(name: str, words: Any) -> frozenset[str]:
+def _folded_words(name: str, words: Any) -> frozenset[str]:
     if isinstance(words, str) or not isinstance(words, Iterable):
         raise TypeError(f"{name} must be a collection of words, not {type(words).__name__}")
     listed: list[Any] = [*words]

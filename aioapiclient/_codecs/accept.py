@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from .custom import Decoders
-from .open import members
+from .open import union_members
 
 __all__ = ["ANYTHING", "JSON", "accept_for", "takes_any"]
 
@@ -40,4 +40,4 @@ _remembered = lru_cache(maxsize=1024)(_accept_for)
 
 def takes_any(cast_to: Any) -> bool:
     """Return whether *cast_to* is the body itself, as text or bytes, or discards it."""
-    return all(member in (str, bytes, type(None)) for member in members(cast_to))
+    return all(member in (str, bytes, type(None)) for member in union_members(cast_to))

@@ -25,7 +25,7 @@ from .accept import takes_any
 from .content_type import LONGEST_HEADER, Format, parse_content_type
 from .custom import DecoderFunction, Decoders
 from .failures import FAILURES, Asked, DecodeError, explain, explain_hook
-from .open import DecHook, check_opens, closed, members, open_hook, reached
+from .open import DecHook, check_opens, open_hook, reachable_types, union_members, without_open
 from .type_check import NotATypeError, check_classes, check_is_type, name_of
 
 __all__ = ["FAILURES", "DecodeError", "check_cast_to", "decode_body", "decoder_for", "unguarded"]
@@ -117,8 +117,8 @@ def _refuse(reason: str, body: bytes) -> NoReturn:
 
 def _by_function(function: DecoderFunction, cast_to: Any) -> Decode:
     """Return *function* as a decoder that raises any exception as a `DecodeError`."""
-    optional = any(_admits_none(one) for one in members(cast_to))
-    asked = _AskedFor(cast_to, _words)
+    optional = any(_admits_none(one) for one in union_members(cast_to))
+    requested = _Requested(cast_to, _words)
 
     def run(body: bytes) -> Any:
         if optional and not body:
@@ -126,9 +126,9 @@ def _by_function(function: DecoderFunction, cast_to: Any) -> Decode:
         try:
             return function(body, cast_to)
         except msgspec.MsgspecError as error:
-            failure = explain(error, asked.with_body(body))
+            failure = explain(error, requested.with_body(body))
         except Exception as error:  # a parser may raise anything: xml.etree's is a SyntaxError
-            failure = explain_hook(error, asked.with_body(body))
+            failure = explain_hook(error, requested.with_body(body))
         try:
             raise failure if body else DecodeError("the body is empty")
         finally:
@@ -169,8 +169,8 @@ def check_cast_to(
 def _decoder(cast_to: Any, kind: Format, charset: str, strict: bool, dec_hook: DecHook | None) -> Decode:
     try:
         check_is_type(cast_to)
-        choices = [one for one in members(cast_to) if one is not type(None)]
-        optional = any(_admits_none(one) for one in members(cast_to))
+        choices = [one for one in union_members(cast_to) if one is not type(None)]
+        optional = any(_admits_none(one) for one in union_members(cast_to))
         if not choices:
             return _discard
         if choices == [object]:
@@ -181,15 +181,15 @@ def _decoder(cast_to: Any, kind: Format, charset: str, strict: bool, dec_hook: D
             decode = _structured(cast_to, kind, strict, dec_hook)
             if kind == "html":
                 decode = _unless_html(decode)
-            asked = _AskedFor(cast_to, _PLAIN.get(kind, msgspec.json.decode))
-            decode = _guarded(decode, asked, optional, is_text=kind != "msgpack")
+            requested = _Requested(cast_to, _PLAIN.get(kind, msgspec.json.decode))
+            decode = _guarded(decode, requested, optional, is_text=kind != "msgpack")
             return decode if kind == "msgpack" else _transcoded(decode, charset)
         if cast_to is not only:  # Annotated may hold constraints, on text too
             read = _then_convert(read, cast_to, strict, dec_hook)
         if optional:
             read = _unless_empty(read, blank=only is Any and kind != "other")
-        asked = _AskedFor(cast_to, functools.partial(_text, charset))
-        return _guarded(read, asked, optional, is_text=only not in (bytes, str, Any))
+        requested = _Requested(cast_to, functools.partial(_text, charset))
+        return _guarded(read, requested, optional, is_text=only not in (bytes, str, Any))
     except Exception as error:
         raise TypeError(f"{name_of(cast_to)} cannot be decoded: {error}") from error
 
@@ -204,7 +204,7 @@ def _admits_none(one: Any) -> bool:
 _LONGEST_SEARCHED = 1 << 20  # bytes of a body to search for the text of a hook
 
 
-class _AskedFor(NamedTuple):
+class _Requested(NamedTuple):
     """The type of a decoder, and the function that reads its bodies as plain data."""
 
     cast_to: Any
@@ -223,7 +223,9 @@ class _AskedFor(NamedTuple):
 _WHITE_SPACE = b" \t\n\r"
 
 
-def _guarded(decode: Decode, asked: _AskedFor, optional: bool, *, is_text: bool, bom: bool = True) -> Decode:
+def _guarded(
+    decode: Decode, requested: _Requested, optional: bool, *, is_text: bool, bom: bool = True
+) -> Decode:
     """Return *decode* with every failure as a `DecodeError`; rare cases are checked only after a failure.
 
     *is_text* says that a byte order mark and surrounding white space are insignificant.
@@ -234,10 +236,10 @@ def _guarded(decode: Decode, asked: _AskedFor, optional: bool, *, is_text: bool,
         try:
             return decode(body)
         except FAILURES as error:
-            failure = explain(error, asked.with_body(body))
+            failure = explain(error, requested.with_body(body))
         # Raised out here, so that no context keeps the error of msgspec, which may quote the body.
         if is_text and bom and body.startswith(codecs.BOM_UTF8):
-            return _guarded(decode, asked, optional, is_text=True, bom=False)(body[3:])
+            return _guarded(decode, requested, optional, is_text=True, bom=False)(body[3:])
         if not body or (is_text and not body.strip(_WHITE_SPACE)):
             if optional:
                 return None
@@ -376,12 +378,12 @@ def _scalar(charset: str, wanted: Any, body: bytes) -> Any:
 
 
 def _structured(cast_to: Any, kind: Format, strict: bool, dec_hook: DecHook | None) -> Decode:
-    if dec_hook is None and (spared := check_classes(cast_to)):
-        return _hinting(_opened(cast_to, kind, strict, dec_hook), spared)
+    if dec_hook is None and (unchecked := check_classes(cast_to)):
+        return _hinting(_opened(cast_to, kind, strict, dec_hook), unchecked)
     return _opened(cast_to, kind, strict, dec_hook)
 
 
-def _hinting(decode: Decode, spared: frozenset[str]) -> Decode:
+def _hinting(decode: Decode, unchecked: frozenset[str]) -> Decode:
     """Return *decode* with an error that says that a class in *spared* needs a hook."""
 
     def run(body: bytes) -> Any:
@@ -389,7 +391,7 @@ def _hinting(decode: Decode, spared: frozenset[str]) -> Decode:
             return decode(body)
         except msgspec.ValidationError as error:
             failure = explain(error, Asked(None, _nothing))
-            lacking = [name for name in spared if failure.reason.startswith(f"Expected `{name}`")]
+            lacking = [name for name in unchecked if failure.reason.startswith(f"Expected `{name}`")]
             if not lacking:
                 raise
         raise DecodeError(f"{lacking[0]} needs a dec_hook", failure.path)
@@ -403,13 +405,13 @@ def _nothing() -> NoReturn:
 
 def _opened(cast_to: Any, kind: Format, strict: bool, dec_hook: DecHook | None) -> Decode:
     """Return the decoder of types that msgspec knows, and of `Open`."""
-    types = reached(cast_to)
+    types = reachable_types(cast_to)
     if not check_opens(types):
         return _bare(cast_to, kind, strict, dec_hook)
     float_hook = _exact_float if decimal.Decimal in types else None
     hook = open_hook(strict, dec_hook)
     opened = _bare(cast_to, kind, strict, hook, float_hook)
-    narrow = closed(cast_to)
+    narrow = without_open(cast_to)
     if narrow is cast_to:
         return opened
     try:

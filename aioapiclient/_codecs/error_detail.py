@@ -90,7 +90,7 @@ def _in_basic(credentials: str) -> list[str]:
 def _in_body(request: APIRequest) -> Iterator[str]:
     """Yield the values in a JSON body or a form whose names suggest a secret."""
     body = request.body
-    content = None if body is None else body.whole
+    content = None if body is None else body.immediate
     if body is None or content is None or len(content) > _MOST_READ:
         return
     if body.content_type == "application/x-www-form-urlencoded":

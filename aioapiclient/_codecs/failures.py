@@ -16,7 +16,7 @@ import msgspec
 
 from aioapiclient._patterns import lazily
 
-from .open import InsideOpen, reached
+from .open import InsideOpen, reachable_types
 
 __all__ = ["FAILURES", "Asked", "DecodeError", "explain", "explain_hook"]
 
@@ -79,7 +79,7 @@ class Asked(NamedTuple):
     plain: Callable[[], Any]
 
 
-def explain(error: BaseException, asked: Asked) -> DecodeError:
+def explain(error: BaseException, requested: Asked) -> DecodeError:
     """Return the error to report for *error*, which msgspec raised for a body."""
     if isinstance(error, RecursionError):
         return DecodeError("nested too deeply")
@@ -94,9 +94,9 @@ def explain(error: BaseException, asked: Asked) -> DecodeError:
         message, path, in_key = message[: place.start()], place[2], " in a key" if place[1] else ""
     cause = error.__cause__
     if isinstance(cause, InsideOpen):
-        inner = explain(cause.error, asked)
+        inner = explain(cause.error, requested)
     elif cause is not None:
-        inner = explain_hook(cause, asked)
+        inner = explain_hook(cause, requested)
     else:
         inner = DecodeError(_reworded(message))
     return DecodeError(inner.reason + in_key, (path + inner.path[1:])[:_LONGEST_PATH], inner.cause)
@@ -110,17 +110,17 @@ def _reworded(message: str) -> str:
 # --- errors of hooks
 
 
-def explain_hook(error: BaseException, asked: Asked) -> DecodeError:
+def explain_hook(error: BaseException, requested: Asked) -> DecodeError:
     """Return the error to report for *error*, which a hook raised: its text and place, if harmless."""
-    unsaid = f"refused with {type(error).__name__} while it was decoded"
-    values = _Values.of(asked)
+    unexplained = f"refused with {type(error).__name__} while it was decoded"
+    values = _Values.of(requested)
     if values is None:
-        return DecodeError(unsaid)
+        return DecodeError(unexplained)
     text, path, more = _said_by(error, values.names)
     line = " ".join(text.split())
     is_shown = line.isprintable() and len(line) <= _LONGEST_TEXT and not values.are_in(line)
     keeps = not any(len(shown) > _LONGEST_SHOWN or values.are_in(shown) for shown in _shown_by(error))
-    reason = ((is_shown and line) or unsaid) + (f" (and {more} more)" if more else "")
+    reason = ((is_shown and line) or unexplained) + (f" (and {more} more)" if more else "")
     return DecodeError(reason, path, error if keeps else None)
 
 
@@ -163,11 +163,11 @@ class _Values(NamedTuple):
     names: frozenset[str]
 
     @classmethod
-    def of(cls, asked: Asked) -> _Values | None:
+    def of(cls, requested: Asked) -> _Values | None:
         """Return the values of the decoded body; None if they are unknown or too many."""
         try:
-            names = _names_in(asked.cast_to)
-            scalars = list(_scalars(asked.plain(), names))
+            names = _names_in(requested.cast_to)
+            scalars = list(_scalars(requested.plain(), names))
         except Exception:
             return None
         return cls("\0".join(scalars), frozenset(scalars), names)
@@ -209,7 +209,7 @@ def _scalars(data: Any, names: frozenset[str]) -> Iterator[str]:
 def _names_in(cast_to: Any) -> frozenset[str]:
     """Return the names of all fields and classes that *cast_to* reaches."""
     names: set[str] = set()
-    for one in reached(cast_to, hints_of=_hints_of_any):
+    for one in reachable_types(cast_to, hints_of=_hints_of_any):
         if inspect.isclass(one):
             names.add(one.__name__)
             names.update(_hints_of_any(one))

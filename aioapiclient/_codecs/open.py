@@ -128,7 +128,7 @@ class InsideOpen(ValueError):
         self.error = error
 
 
-def members(cast_to: Any) -> list[Any]:
+def union_members(cast_to: Any) -> list[Any]:
     """Return the members of a union, without their wrappers; any other type is its only member."""
     found: list[Any] = []
     waiting = [cast_to]
@@ -171,7 +171,7 @@ def _plan(alias: Any) -> _Plan:
     arrays: dict[Any, Any] = {}
     kinds: set[type] = set()
     field, anything = "", False
-    for member in members(known):
+    for member in union_members(known):
         origin = get_origin(member) or member
         if origin is Any or isinstance(origin, TypeVar):
             anything = True  # a generic class without a type argument
@@ -237,24 +237,24 @@ def _is_new_member(plan: _Plan, value: Any, strict: bool) -> bool:
     return not strict and int in plan.kinds and type(value) is str and value.removeprefix("-").isdigit()
 
 
-def closed(cast_to: Any) -> Any:
+def without_open(cast_to: Any) -> Any:
     """Return *cast_to* with ``X`` for ``Open[X]`` wherever that is a type argument."""
     origin = get_origin(cast_to)
     if origin is None or origin is Literal:
         return cast_to
     if origin is Open:
-        return closed(get_args(cast_to)[0])
+        return without_open(get_args(cast_to)[0])
     if origin is Annotated:
-        inner = closed(cast_to.__origin__)
+        inner = without_open(cast_to.__origin__)
         return cast_to if inner is cast_to.__origin__ else Annotated[(inner, *cast_to.__metadata__)]
     before = get_args(cast_to)
-    after = tuple(closed(argument) for argument in before)
+    after = tuple(without_open(argument) for argument in before)
     if all(new is old for new, old in zip(after, before, strict=True)):
         return cast_to
     return Union[after] if origin is Union or origin is UnionType else origin[after]  # noqa: UP007
 
 
-def reached(cast_to: Any, *, hints_of: Callable[[Any], Mapping[str, Any]] | None = None) -> list[Any]:
+def reachable_types(cast_to: Any, *, hints_of: Callable[[Any], Mapping[str, Any]] | None = None) -> list[Any]:
     """Return every type that decoding *cast_to* may reach, through arguments, aliases and fields.
 
     *hints_of* returns the fields of a class; by default those of the classes that msgspec decodes by fields.
@@ -299,7 +299,7 @@ def check_opens(types: list[Any]) -> bool:
     opens = [one for one in types if get_origin(one) is Open]
     for alias in opens:
         plan = _plan(alias)
-        if any(one is msgspec.Raw for one in reached(plan.known)):
+        if any(one is msgspec.Raw for one in reachable_types(plan.known)):
             raise TypeError(
                 f"{alias}: msgspec.Raw is not supported inside Open, which decodes from plain data"
             )

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, get_args, get_origin, get_type_hints
 import msgspec
 import msgspec.inspect
 
-from .open import Open, reached
+from .open import Open, reachable_types
 
 __all__ = ["NotATypeError", "check_classes", "check_is_type", "name_of"]
 
@@ -73,7 +73,7 @@ def check_classes(cast_to: Any) -> frozenset[str]:
     A field with a default may be of any class, since the server may never send it. Return the names of those
     classes.
     """
-    spared: set[str] = set()
+    unchecked: set[str] = set()
     seen: set[tuple[int, bool]] = set()
     waiting = [*_inspected(cast_to, "", is_needed=True)]
     while waiting:
@@ -88,12 +88,12 @@ def check_classes(cast_to: Any) -> frozenset[str]:
             if found.is_needed:
                 hint = _PYDANTIC if hasattr(node.cls, "model_validate") else ""
                 raise TypeError(f"{found.place}{node.cls.__name__} needs a dec_hook{hint}")
-            spared.add(node.cls.__name__)
+            unchecked.add(node.cls.__name__)
         elif node.__class__ is tuple:
             waiting.extend(found._replace(node=one) for one in node)
         elif isinstance(node, msgspec.inspect.Type):
             waiting.extend(_below(found))
-    return frozenset(spared)
+    return frozenset(unchecked)
 
 
 def _below(found: _Found) -> Iterator[_Found]:
@@ -119,7 +119,7 @@ def _inspected(cast_to: Any, place: str, *, is_needed: bool) -> Iterator[_Found]
 
 def _inside_open(hint: Any, place: str, *, is_needed: bool) -> Iterator[_Found]:
     """Yield the types inside each `Open` of *hint*, which msgspec does not inspect."""
-    for alias in reached(hint, hints_of=_no_hints):
+    for alias in reachable_types(hint, hints_of=_no_hints):
         if get_origin(alias) is Open:
             with contextlib.suppress(Exception):
                 yield _Found(msgspec.inspect.type_info(get_args(alias)[0]), place, is_needed)

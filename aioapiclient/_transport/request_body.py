@@ -47,7 +47,7 @@ class Upload(Payload):
     @property
     def consumed(self) -> bool:
         """Whether the body cannot be sent again."""
-        return self._body.spent
+        return self._body.consumed
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return the body as text, for an aiohttp middleware."""
@@ -70,7 +70,7 @@ class Upload(Payload):
         """Send the body; *content_length* is ignored, as the body has its own length."""
         self.error = None
         watch = _Watch(self, writer)
-        content = self._body.whole
+        content = self._body.immediate
         try:
             if content is not None:
                 await watch.write(content)

@@ -494,7 +494,7 @@ def _add_body(request: APIRequest, body: Body, options: dict[str, Any]) -> None:
             options["skip_auto_headers"] = _CONTENT_TYPE
         else:
             headers["Content-Type"] = body.content_type
-    content = body.whole
+    content = body.immediate
     options["data"] = content if content is not None and len(content) <= SLICE else Upload(body, request)
 
 

@@ -55,7 +55,7 @@ class HeadersMiddleware:
 
         def with_headers(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
             layers = self._layers if request._settings.hooks is self._hooks else self._lay_out(request)
-            draft = layers.home
+            draft = layers.own
             if not request.is_trusted(self._trusted_origins):
                 draft = layers.foreign
                 request._withheld += layers.withheld
@@ -84,7 +84,7 @@ class HeadersMiddleware:
             hooks.default_headers or {},
             self._headers,
         )
-        given = [_asked(source) for source in sources]
+        given = [_resolved(source) for source in sources]
         layers = self._layers
         if not layers.are_of(given):
             layers = _Layers(given)
@@ -94,7 +94,7 @@ class HeadersMiddleware:
         return layers
 
 
-def _asked(source: Any) -> Mapping[str, Any]:
+def _resolved(source: Any) -> Mapping[str, Any]:
     layer: Any = source() if callable(source) else source
     if not isinstance(layer, Mapping):
         raise TypeError(f"default headers must be a mapping of names to values, not {type(layer).__name__}")
@@ -107,7 +107,7 @@ class _Layers:
     def __init__(self, given: Sequence[Mapping[str, Any]] = ()) -> None:
         self._given = given
         self._made_of = _contents(given)
-        self.home = self.foreign = _Draft(CIMultiDict())
+        self.own = self.foreign = _Draft(CIMultiDict())
         self.withheld: tuple[str, ...] = ()  # names that foreign origins do not receive
 
     def are_of(self, given: Sequence[Mapping[str, Any]]) -> bool:
@@ -118,7 +118,7 @@ class _Layers:
         """Check the given headers, and build the drafts from them."""
         library, more, *own = self._given
         neutral = [{n: v for n, v in layer.items() if _is_neutral(n)} for layer in own]
-        self.home = _laid_out(request, library, more, *own)
+        self.own = _laid_out(request, library, more, *own)
         self.foreign = _laid_out(request, library, more, *neutral)
         self.withheld = tuple(n for layer in own for n, v in layer.items() if is_personal(n) and v)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 import msgspec.inspect
 
-from aioapiclient._codecs.open import Unknown, members
+from aioapiclient._codecs.open import Unknown, union_members
 
 __all__ = ["MARK", "can_drop_error", "drops_error", "has_error", "names_error"]
 
@@ -39,7 +39,7 @@ def has_error(data: bytes) -> bool:
 
 def can_drop_error(cast_to: Any) -> bool:
     """Return whether such an object may decode to a *cast_to* without the error."""
-    return any(_drops(member) for member in members(cast_to))
+    return any(_drops(member) for member in union_members(cast_to))
 
 
 def drops_error(value: Any) -> bool:
@@ -51,7 +51,7 @@ def drops_error(value: Any) -> bool:
 
 def names_error(cast_to: Any) -> bool:
     """Return whether *cast_to*, or a type of the union, has a member ``error``."""
-    return any("error" in (_field_names(member) or ()) for member in members(cast_to))
+    return any("error" in (_field_names(member) or ()) for member in union_members(cast_to))
 
 
 def _drops(kind: Any) -> bool:

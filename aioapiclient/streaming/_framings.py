@@ -130,18 +130,18 @@ class SSEStream(AsyncStream[T_co]):
                 if self._resumption is not None:
                     self._resumption.progressed()
                 return found
-        return self._sift(self._parse(text))
+        return self._decode_events(self._parse(text))
 
     def _parse(self, text: bytes) -> Sequence[ServerSentEvent]:
         events = self._decoder.parse(text)
         return events if self._resumption is None else self._resumption.new(events)
 
-    def _second_look(self, data: bytes) -> Any:
+    def _classify_undecodable(self, data: bytes) -> Any:
         # The standard puts U+FFFD where the stream is not UTF-8 (HTML §9.2.6), and goes on.
-        mended = data.decode("utf-8", "replace").encode()
-        if mended != data and self._watches and has_error(mended):
-            self._look_for_error(mended)
-        return super()._second_look(mended)
+        repaired = data.decode("utf-8", "replace").encode()
+        if repaired != data and self._watches and has_error(repaired):
+            self._look_for_error(repaired)
+        return super()._classify_undecodable(repaired)
 
     # --- reconnecting
 
@@ -280,7 +280,7 @@ class JSONLStream(AsyncStream[T_co]):
         lines = self._lines(chunk)
         if self._direct and not (self._watches and any(MARK in line for line in lines)):
             return lines
-        return self._sift([ServerSentEvent(data=line) for line in lines])
+        return self._decode_events([ServerSentEvent(data=line) for line in lines])
 
     def _lines(self, chunk: bytes) -> list[bytes]:
         self._before = self._handed + self._passed

@@ -14,7 +14,7 @@ import msgspec
 from aioapiclient._codecs.content_type import media_type
 from aioapiclient._codecs.decoders import FAILURES, DecodeError, decoder_for, unguarded
 from aioapiclient._codecs.error_bodies import decode_error_body
-from aioapiclient._codecs.open import members
+from aioapiclient._codecs.open import union_members
 from aioapiclient._response import AsyncAPIResponse
 from aioapiclient.errors import (
     APIClientError,
@@ -283,7 +283,7 @@ class AsyncStream(Generic[T_co]):
 
     def _payloads(self, chunk: bytes) -> Iterable[Any]:
         """Return the data to decode of the events that *chunk* completes."""
-        return self._sift(self._feed(chunk))
+        return self._decode_events(self._feed(chunk))
 
     def _place(self, index: int) -> str:
         """Return the name of an event for messages; *index* counts all events, from 0."""
@@ -323,7 +323,7 @@ class AsyncStream(Generic[T_co]):
                         value = _FAILED
                     if value is _FAILED:
                         self._handed = handed
-                        value = self._second_look(data)
+                        value = self._classify_undecodable(data)
                     if value is not _PASSED:
                         handed += 1
                         yield value
@@ -374,7 +374,7 @@ class AsyncStream(Generic[T_co]):
         settings = self._response.request._settings
         return decoder_for(cast_to, "application/json", settings.strict, settings.dec_hook, settings.decoders)
 
-    def _sift(self, events: Iterable[ServerSentEvent]) -> Iterable[Any]:
+    def _decode_events(self, events: Iterable[ServerSentEvent]) -> Iterable[Any]:
         """Yield the data to decode of *events*, without ends, errors and pings."""
         whole = self._cast_to is ServerSentEvent
         for event in events:
@@ -411,7 +411,7 @@ class AsyncStream(Generic[T_co]):
     def _is_end(self, event: ServerSentEvent) -> bool:
         return _is_done(event.raw) or (self._until is not None and self._until(event))
 
-    def _second_look(self, data: bytes) -> Any:
+    def _classify_undecodable(self, data: bytes) -> Any:
         """Classify an event that does not fit `T`: an end, an error, an unknown tag, or invalid data."""
         try:
             return self._decode(data)
@@ -421,7 +421,7 @@ class AsyncStream(Generic[T_co]):
             self._ended = self._stopped = True
             return _PASSED
         plain = _plain(data)
-        if _is_lone_error(plain) or (has_error(data) and not names_error(self._cast_to)):
+        if _is_only_an_error(plain) or (has_error(data) and not names_error(self._cast_to)):
             raise self._make_error(ServerSentEvent("error", data), self._response)
         if _has_unknown_tag(plain, self._cast_to):
             self._skipped += 1
@@ -539,7 +539,7 @@ def _plain(data: bytes) -> Any:
         return None
 
 
-def _is_lone_error(plain: Any) -> bool:
+def _is_only_an_error(plain: Any) -> bool:
     """Return whether it is just ``{"error": ...}``, which servers without event names send."""
     return isinstance(plain, dict) and [*plain] == ["error"] and isinstance(plain["error"], dict | str)
 
@@ -548,7 +548,7 @@ def _has_unknown_tag(plain: Any, cast_to: Any) -> bool:
     """Return whether it is a variant that the union *cast_to* does not have."""
     found: Any = None
     known: set[Any] = set()
-    for member in members(cast_to):
+    for member in union_members(cast_to):
         struct = get_origin(member) or member
         if not (isinstance(struct, type) and issubclass(struct, msgspec.Struct)):
             continue

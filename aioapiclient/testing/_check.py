@@ -71,7 +71,7 @@ async def check_middleware(
     factory: Callable[[], Middleware],
     *,
     request: Callable[[], APIRequest] | None = None,
-    patience: float = 10.0,
+    time_limit: float = 10.0,
 ) -> None:
     """Check that a middleware keeps the six promises of `aioapiclient.contract`.
 
@@ -85,7 +85,7 @@ async def check_middleware(
             that do not wait (`FakeClock`), since the trials fail and retry often.
         request: Creates the requests, for a middleware that acts only on some. By default a GET to the
             client's own origin.
-        patience: Seconds after which a trial that is still waiting fails; 10 by default.
+        time_limit: Seconds after which a trial that is still waiting fails; 10 by default.
 
     Raises:
         AssertionError: A promise is broken. The text names it, the trial, and the result.
@@ -95,18 +95,18 @@ async def check_middleware(
         raise TypeError(
             "factory must be a function that creates a middleware, such as a class or 'lambda: middleware'"
         )
-    await _Check(factory, request or default_request, patience).run()
+    await _Check(factory, request or default_request, time_limit).run()
 
 
 class _Check:
     """All trials of one middleware."""
 
     def __init__(
-        self, factory: Callable[[], Middleware], request: Callable[[], APIRequest], patience: float
+        self, factory: Callable[[], Middleware], request: Callable[[], APIRequest], time_limit: float
     ) -> None:
         self._factory = factory
         self._request = request
-        self._patience = patience
+        self._time_limit = time_limit
         self._made: dict[int, Middleware] = {}
         self._running: set[asyncio.Task[AsyncAPIResponse[Any]]] = set()
         self._name = ""
@@ -166,11 +166,11 @@ class _Check:
         return task
 
     async def _wait_for(self, task: asyncio.Task[AsyncAPIResponse[Any]]) -> None:
-        await asyncio.wait({task}, timeout=self._patience)
+        await asyncio.wait({task}, timeout=self._time_limit)
         if not task.done():
             raise AssertionError(
                 f"{self._name} kept its caller waiting: {self._words}, "
-                f"the call did not end within {self._patience:g} seconds"
+                f"the call did not end within {self._time_limit:g} seconds"
             )
 
     async def _finish(self, awaits: Awaits) -> asyncio.Task[AsyncAPIResponse[Any]]:

@@ -58,7 +58,7 @@ class Scenario(NamedTuple):
     steps: tuple[_Step, ...]
 
 
-def _bad_luck(cls: type[Exception], **facts: Any) -> Callable[[APIRequest], Exception]:
+def _failing_with(cls: type[Exception], **facts: Any) -> Callable[[APIRequest], Exception]:
     return lambda request: cls(f"{request.label}: made up by check_middleware", **facts)
 
 
@@ -68,17 +68,17 @@ def _retryable(request: APIRequest) -> Exception:
     return error
 
 
-_LOST = _bad_luck(APIConnectionError)
+_CONNECTION_LOST = _failing_with(APIConnectionError)
 _ERRORS: Final[Mapping[str, Callable[[APIRequest], Exception]]] = {
-    "an APIConnectionError": _LOST,
-    "an APIConnectionError before anything was sent": _bad_luck(APIConnectionError, sent=False),
-    "an APITimeoutError of the attempt": _bad_luck(APITimeoutError, phase="attempt"),
-    "an APITimeoutError of the whole call": _bad_luck(APITimeoutError, phase="total"),
-    "a BodyTooLargeError": _bad_luck(BodyTooLargeError),
-    "an APIResponseValidationError": _bad_luck(APIResponseValidationError),
-    "a ClientClosedError": _bad_luck(ClientClosedError),
+    "an APIConnectionError": _CONNECTION_LOST,
+    "an APIConnectionError before anything was sent": _failing_with(APIConnectionError, sent=False),
+    "an APITimeoutError of the attempt": _failing_with(APITimeoutError, phase="attempt"),
+    "an APITimeoutError of the whole call": _failing_with(APITimeoutError, phase="total"),
+    "a BodyTooLargeError": _failing_with(BodyTooLargeError),
+    "an APIResponseValidationError": _failing_with(APIResponseValidationError),
+    "a ClientClosedError": _failing_with(ClientClosedError),
     "a RetryableError": _retryable,
-    "a LookupError, which is a bug": _bad_luck(LookupError),
+    "a LookupError, which is a bug": _failing_with(LookupError),
 }
 FINE = Scenario("status 200", (200,))
 SCENARIOS: Final = (
@@ -92,19 +92,19 @@ SCENARIOS: Final = (
     ),
 )
 FOR_TWO_CALLS: Final = tuple(
-    scenario for scenario in SCENARIOS if scenario.steps[0] in {200, 302, 401, 503, _LOST}
+    scenario for scenario in SCENARIOS if scenario.steps[0] in {200, 302, 401, 503, _CONNECTION_LOST}
 )
 FOR_ONE_SENDING: Final = (
     FINE,
     Scenario("status 307 and then 200", (307, 200)),
     Scenario("status 401 and then 200", (401, 200)),
     Scenario("status 503 and then 200", (503, 200)),
-    Scenario("an APIConnectionError and then status 200", (_LOST, 200)),
+    Scenario("an APIConnectionError and then status 200", (_CONNECTION_LOST, 200)),
 )
 
 MARK: Final = "X-Call"
 """The header and the extension that name a call."""
-_VANDAL: Final = "X-Vandal"
+_INTRUSION: Final = "X-Vandal"
 _PIECES: Final = (b'{"user": ', b'{"id": 7}', b"}")
 
 
@@ -158,7 +158,7 @@ class Call:
         self.sends.append(request)
         self.traces.append(Trace.of(request))
         sent = request.copy()
-        _vandalise(request)
+        _overwrite_everything(request)
         try:
             response = await self._transport(sent)
         except Exception as error:
@@ -188,15 +188,19 @@ class Call:
             self.faults.append((1, "the handler was called twice with the same request, not with a copy"))
         elif any(request.headers is sent.headers for sent in self.sends):
             self.faults.append((1, "the handler was called with two requests that share their headers"))
-        elif request.method == _VANDAL or request.url.host == "vandal.invalid" or _VANDAL in request.headers:
+        elif (
+            request.method == _INTRUSION
+            or request.url.host == "vandal.invalid"
+            or _INTRUSION in request.headers
+        ):
             self.faults.append((1, "a change that a handler made to its own request shows in another one"))
         elif request.url == self.url and request.extensions is not self.extensions:
             self.faults.append((1, "the request does not share the extensions dict of its call"))
         elif {request.headers.get(MARK), request.extensions.get(MARK)} - {None, self.name}:
             self.faults.append((5, "the handler of one call got the request of another"))
-        elif body is not None and body.spent and self.sends:
+        elif body is not None and body.consumed and self.sends:
             self.faults.append((1, "the handler was called again with a body that can be sent only once"))
-        elif body is not None and body.spent:
+        elif body is not None and body.consumed:
             self.faults.append((1, "a body that can be sent only once was used up before it was sent"))
 
 
@@ -218,12 +222,12 @@ class Trace(NamedTuple):
         return self._replace(headers=headers)
 
 
-def _vandalise(request: APIRequest) -> None:
+def _overwrite_everything(request: APIRequest) -> None:
     """Change a request in every way that its new owner may."""
-    request.method = _VANDAL
+    request.method = _INTRUSION
     request.url = URL("https://vandal.invalid/")
     request.headers.clear()
-    request.headers[_VANDAL] = "1"
+    request.headers[_INTRUSION] = "1"
     request.body = None
     request.template = None
     request.attempt += 1000

@@ -474,7 +474,7 @@ ECHOES: dict[str, Callable[[Any], str]] = {
     "header": lambda request: request.headers["X-Token"],
     "cookie": lambda request: f"no session {request.headers['Cookie'].partition('=')[2]}",
     "query": lambda request: f"bad signature '{request.url.query['signature']}'.",
-    "body": lambda request: f"the password {json.loads(request.body.whole)['password']!r} is too weak",
+    "body": lambda request: f"the password {json.loads(request.body.immediate)['password']!r} is too weak",
     "authorization": lambda request: f"Invalid: {request.headers.get('Authorization', '')}",
     "password": lambda request: f"no user with {SECRET} here",
     "glued": lambda request: f"x{SECRET}x{SECRET.upper()}",

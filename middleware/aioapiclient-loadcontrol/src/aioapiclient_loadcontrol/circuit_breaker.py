@@ -116,17 +116,17 @@ class CircuitBreakerMiddleware:
         turn = circuit.enter(self._clock())
         if turn is None:
             raise _refusal(request, circuit, self._clock())
-        patience = _Patience(request)  # now: once it is handed on, the request is the handler's
+        attempt_time = _AttemptTime(request)  # now: once it is handed on, the request is the handler's
         failed: bool | None = None
         try:
             response = await handler(request)
             failed = await self._judge_response(response)
             return response
         except asyncio.CancelledError:
-            failed = True if patience.ran_out() else None
+            failed = True if attempt_time.used_half() else None
             raise
         except Exception as error:
-            failed = self._judge(error, patience)
+            failed = self._judge(error, attempt_time)
             raise
         finally:
             circuit.leave(turn, failed, self._clock())
@@ -141,36 +141,36 @@ class CircuitBreakerMiddleware:
             await response.close()
             raise
 
-    def _judge(self, outcome: Outcome, patience: _Patience | None) -> bool | None:
+    def _judge(self, outcome: Outcome, attempt_time: _AttemptTime | None) -> bool | None:
         if self._failures is not None:
             verdict: Any = self._failures(outcome)
             if isinstance(verdict, bool):
                 return verdict
             if verdict is not None:
                 raise TypeError(f"failures gives True, False or None, not {type(verdict).__name__}")
-        return _is_failure(outcome, patience)
+        return _is_failure(outcome, attempt_time)
 
 
-def _is_failure(outcome: Outcome, patience: _Patience | None) -> bool | None:
+def _is_failure(outcome: Outcome, attempt_time: _AttemptTime | None) -> bool | None:
     """The table: whether the server failed; None when the outcome says nothing about the server."""
     if isinstance(outcome, AsyncAPIResponse):
         # A 429 is the answer of a server that is well, to a caller that asks too much.
         return not outcome.ok and outcome.status >= 500 and outcome.status not in _NOT_OVERLOADED
     if isinstance(outcome, RetryableError):
         inner = outcome.__cause__ if outcome.response is None else outcome.response
-        return _is_failure(inner, patience) if isinstance(inner, AsyncAPIResponse | Exception) else None
+        return _is_failure(inner, attempt_time) if isinstance(inner, AsyncAPIResponse | Exception) else None
     if isinstance(outcome, APIResponseValidationError | BodyTooLargeError):
         return False  # an answer, if not the one that was asked for
     if not isinstance(outcome, APIConnectionError):
         return None  # bugs and refusals
     phase = getattr(outcome, "phase", "")
     if phase == "total":
-        return True if patience is not None and patience.ran_out() else None
+        return True if attempt_time is not None and attempt_time.used_half() else None
     # Certificates, errors of an `Auth` and the wait for a free connection say nothing about the server.
     return None if outcome.final or phase == "pool" else True
 
 
-class _Patience:
+class _AttemptTime:
     """Whether it was this attempt that the deadline ran out on, and not the waits before it."""
 
     __slots__ = ("_began", "_deadline", "_started", "_time")
@@ -181,7 +181,7 @@ class _Patience:
         self._deadline = request.deadline
         self._started = self._began if request.started is None else request.started
 
-    def ran_out(self) -> bool:
+    def used_half(self) -> bool:
         """Whether the deadline is over, and half of the call's time was this attempt's.
 
         An attempt that was begun shortly before, after the waits of the retries, is cut off by

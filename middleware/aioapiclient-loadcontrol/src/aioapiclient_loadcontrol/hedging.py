@@ -106,7 +106,7 @@ def _may_be_sent_twice(request: APIRequest) -> bool:
     # progress would be told of two.
     if request.stream or not request.is_idempotent:
         return False
-    return request.body is None or request.body.whole is not None
+    return request.body is None or request.body.immediate is not None
 
 
 def _is_good(outcome: Ending | None) -> bool:
@@ -163,7 +163,7 @@ class _Race:
         try:
             return await self._handler(self._request)
         except asyncio.CancelledError:
-            if not self._take_back():
+            if not self._undo_cancel():
                 raise
             return None
         except (APIConnectionError, RetryableError) as error:
@@ -173,9 +173,9 @@ class _Race:
         finally:
             timer.cancel()
             self._running = False
-            self._take_back()  # of a first copy that ended in another way than by the cancellation
+            self._undo_cancel()  # of a first copy that ended in another way than by the cancellation
 
-    def _take_back(self) -> bool:
+    def _undo_cancel(self) -> bool:
         """Take back the cancellation of ours, if there was one; whether it was the only one."""
         if not self._fired:
             return False

@@ -134,11 +134,11 @@ class OAuth2(Auth):
         if request.call_sets("Authorization"):
             return False
         rejected = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if self._asked_since(request.extensions.get(_BEGAN, math.inf), rejected):
+        if self._requested_since(request.extensions.get(_BEGAN, math.inf), rejected):
             return False  # another one would be refused as well, call after call
         return await self._cache.refresh(self._key, rejected, self._fetch)
 
-    def _asked_since(self, began: float, token: str) -> bool:
+    def _requested_since(self, began: float, token: str) -> bool:
         """Whether *token* is the one that is held, and the server gave it after *began*."""
         value, asked = self._held or ("", None)
         return value == token and asked is not None and asked >= began
@@ -157,7 +157,7 @@ class OAuth2(Auth):
         asked: float | None = None
         async with self._store.locked():
             tokens = await self.stored()
-            if tokens is None or not self._is_news(tokens):
+            if tokens is None or not self._has_changed(tokens):
                 asked = time.monotonic()
                 tokens = await self._renew(tokens)
                 await self._store.save(tokens)
@@ -165,7 +165,7 @@ class OAuth2(Auth):
         left = tokens.seconds_left()
         return Token(tokens.access_token, None if left is None else left - min(self._leeway, left / 2))
 
-    def _is_news(self, tokens: Tokens) -> bool:
+    def _has_changed(self, tokens: Tokens) -> bool:
         """Whether another process, or a login, has left a token there that is worth a try."""
         left = tokens.seconds_left()
         is_held = self._held is not None and self._held[0] == tokens.access_token

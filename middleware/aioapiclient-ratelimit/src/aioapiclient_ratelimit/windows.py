@@ -16,7 +16,7 @@ from .headers import Window
 
 __all__ = ["Gate"]
 
-PATIENCE: Final = 1.0  # seconds that others wait for the headers of the one that went first
+PROBE_WAIT: Final = 1.0  # seconds that others wait for the headers of the one that went first
 _SAME: Final = 1.5  # seconds between two resets of one window: many servers count whole seconds
 _MOST_SPREAD: Final = 5.0  # seconds
 _MOST_WINDOWS: Final = 32  # of one key: their names are the server's
@@ -52,9 +52,9 @@ class _Known:
         """Seconds until a call may go after the end of the window, if no answer comes before."""
         if self.asked is None:
             return 0.0
-        patient = max(0.0, self.asked + PATIENCE - now)
-        if self.limit is None or (patient and self.remaining <= 0):
-            return patient
+        probe_wait = max(0.0, self.asked + PROBE_WAIT - now)
+        if self.limit is None or (probe_wait and self.remaining <= 0):
+            return probe_wait
         return _NEVER if in_flight >= self.limit else 0.0
 
 

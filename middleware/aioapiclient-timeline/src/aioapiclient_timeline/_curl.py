@@ -26,7 +26,7 @@ _SECRET: Final = re.compile(
 )
 # Of the private use area, which no URL and no JSON text has a use for. A bare marker takes its quotes away.
 _MARKER: Final = re.compile('"?\ue002(\\w+)\ue001"?|\ue000(\\w+)\ue001')
-_NEEDS_NO_CARE: Final = re.compile(r"[^\"$`\\!]*")
+_SAFE_IN_QUOTES: Final = re.compile(r"[^\"$`\\!]*")
 
 
 class _Variables:
@@ -73,8 +73,8 @@ def curl_command(
         words += ["--header", f"{name}: {_header(name, value, variables)}"]
     if file is not None:
         words += ["--data-binary", f"@{file}"]
-    elif request.body is not None and request.body.whole is not None:
-        words += ["--data-binary", _json(request.body.whole, variables)]
+    elif request.body is not None and request.body.immediate is not None:
+        words += ["--data-binary", _json(request.body.immediate, variables)]
     words.append(_url(request, variables))
     return " ".join(map(_word, words)), variables.used
 
@@ -134,11 +134,11 @@ def _word(text: str) -> str:
     if not spots:
         return shlex.quote(text)
     literals = [*_literals(text, spots)]
-    if all(_NEEDS_NO_CARE.fullmatch(literal) for literal in literals):
+    if all(_SAFE_IN_QUOTES.fullmatch(literal) for literal in literals):
         names = [f"${{{spot[1] or spot[2]}}}" for spot in spots]
-        return f'"{_woven(literals, names)}"'
+        return f'"{_interleaved(literals, names)}"'
     names = [f'"${spot[1] or spot[2]}"' for spot in spots]
-    return _woven([shlex.quote(literal) if literal else "" for literal in literals], names)
+    return _interleaved([shlex.quote(literal) if literal else "" for literal in literals], names)
 
 
 def _literals(text: str, spots: Iterable[re.Match[str]]) -> Iterable[str]:
@@ -149,5 +149,5 @@ def _literals(text: str, spots: Iterable[re.Match[str]]) -> Iterable[str]:
     yield text[end:]
 
 
-def _woven(literals: list[str], names: list[str]) -> str:
+def _interleaved(literals: list[str], names: list[str]) -> str:
     return "".join(f"{literal}{name}" for literal, name in zip(literals, [*names, ""], strict=True))
