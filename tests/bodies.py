@@ -1,4 +1,4 @@
-"""What several files of tests decode bodies to, and draw bodies from."""
+"""Types that several test files decode bodies to, and strategies for bodies."""
 
 from __future__ import annotations
 

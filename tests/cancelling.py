@@ -126,7 +126,7 @@ class Strike:
 
 
 async def run_struck(strike: Strike) -> Any:
-    """The coroutine of a task that is to be struck."""
+    """The coroutine of a task to be cancelled."""
     return await strike
 
 
@@ -168,7 +168,7 @@ class Reply(NamedTuple):
     lost: int | None = None
 
     def pieces(self) -> list[bytes]:
-        """Head excluded; two, so that who reads must wait between them."""
+        """The length without the head; two, so that the reader must wait between them."""
         middle = len(self.body) // 2
         return [piece for piece in (self.body[:middle], self.body[middle:]) if piece]
 
@@ -264,7 +264,7 @@ class FakeStage(Stage):
 
 
 class RawStage(Stage):
-    """Two servers on loopback, of which one is another origin."""
+    """Two servers on loopback; one of them is another origin."""
 
     def __init__(self, routes: Routes, server: RawServer, other: RawServer) -> None:
         super().__init__(routes)
@@ -452,7 +452,7 @@ async def _cancel(
 
 
 class _Census:
-    """The tasks, timers and descriptors there are; what a stage leaves behind shows against it."""
+    """The current tasks, timers and descriptors; compared with these, a leftover of a stage shows."""
 
     def __init__(self, stage: Stage) -> None:
         self._before = self._count(stage)

@@ -85,7 +85,7 @@ JSON_STREAMS = st.lists(
 
 
 class Seen(NamedTuple):
-    """What one stream came to."""
+    """The result of one stream."""
 
     events: list[tuple[str, str, str]]
     last_event_id: str

@@ -1,4 +1,4 @@
-"""What tests of the client share: a transport that follows a script, and a client that waits for nothing."""
+"""Shared by tests of the client: a transport that follows a script, and a client whose waits take no time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _linked(link: Middleware, handler: Handler) -> Handler:
 
 
 class Script(FakeTransport):
-    """A transport that gives its answers in order, and the last one for every send that is left."""
+    """A transport that gives its answers in order, and then repeats the last one."""
 
     def __init__(self, *answers: Answer) -> None:
         *first, last = answers or (reply(),)

@@ -230,7 +230,7 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def serving_the_pages() -> AsyncIterator[dict[str, str]]:
-    """Serve what the pages talk of; gives the real origin for each that is written there."""
+    """Serve the APIs that the pages mention; yield the real origin of each documented one."""
     stranger = web.Application()
     stranger.add_routes([web.get("/private", _private), web.route("*", "/{rest:.*}", _echo)])
     provider = web.Application()
@@ -287,7 +287,7 @@ class Page:
             await result
 
     async def compare(self, example: doctest.Example, line: int) -> None:
-        """Run one prompt, and compare what it prints or raises with what stands below it."""
+        """Run one prompt, and compare its output or exception with the text below it."""
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             try:
@@ -303,7 +303,7 @@ class Page:
             pytest.fail(f"{self.path.name}:{line}\n\nexpected:\n{want}\ngot:\n{got}")
 
     async def check_block(self, block: Block) -> None:
-        """Run a block of code and compare what it prints; of another language there is nothing to run."""
+        """Run a block of code and compare its output; blocks of other languages are not run."""
         if block.language == "python":
             await self.run(block.text, block.line, "exec")
         elif block.language == "pycon":
@@ -331,7 +331,7 @@ def _plain_display() -> Iterator[None]:
 
 
 def run_page(path: Path) -> None:
-    """Run each ``python`` and ``pycon`` block of a page, and see that it does what the page says."""
+    """Run each ``python`` and ``pycon`` block of a page, and compare its output."""
 
     async def run() -> None:
         async with serving_the_pages() as origins:

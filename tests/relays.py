@@ -33,11 +33,11 @@ class Relay:
         self._open.clear()
 
     def partition(self) -> None:
-        """Pass nothing on any more, and say nothing of it: connections stay open, and new ones are taken."""
+        """Stop forwarding without notice: connections stay open, and new ones are accepted."""
         self._is_up.clear()
 
     def heal(self) -> None:
-        """Pass on again; what was on its way is lost, and its connection is cut."""
+        """Forward again; bytes on their way are lost, and their connection is cut."""
         self.cut()
         self._is_up.set()
 

@@ -80,7 +80,7 @@ class RawRequest(NamedTuple):
 
 
 class Exchange:
-    """One request and the connection it came on: what a script acts on."""
+    """One request and its connection, as a script receives them."""
 
     def __init__(self, request: RawRequest, index: int, reader: asyncio.StreamReader, writer: Any) -> None:
         self.request = request
@@ -97,7 +97,7 @@ class Exchange:
         await self.writer.drain()
 
     def close(self) -> None:
-        """End the connection with a FIN, what was sent before it."""
+        """Close the connection with a FIN, after everything that was sent before."""
         self.writer.close()
 
     def reset(self) -> None:
@@ -115,7 +115,7 @@ Script = Callable[[Exchange], Awaitable[object]]
 
 
 class RawServer:
-    """What came to a running server, and where it is; made by `raw_server`."""
+    """The requests that a running server received, and its address; made by `raw_server`."""
 
     def __init__(self, script: Script, *, tls: bool = False, reads_bodies: bool = True) -> None:
         self.script = script
@@ -287,20 +287,20 @@ def in_turn(*scripts: Script) -> Script:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for what must come, however busy the machine is: no test sleeps and hopes."""
+    """Wait for a condition, however busy the machine is; no test relies on a sleep."""
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - what is waited for is outside of asyncio
             await asyncio.sleep(0.001)
 
 
 async def turns(number: int = 5) -> None:
-    """Let the loop turn: what lies in a socket of this machine is read in one turn."""
+    """Let the loop run: bytes in a local socket are read in one turn."""
     for _ in range(number):
         await asyncio.sleep(0)
 
 
 def unused_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """A port of 127.0.0.1 without a listener."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

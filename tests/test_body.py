@@ -1,4 +1,4 @@
-"""What a body is made of, how it is sent, and when it can be sent again."""
+"""The kinds of content of a body, how each is sent, and when it can be sent again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LONG = bytes(range(256)) * 800  # 204800 bytes: more than three chunks of a file
 
 
 async def send(body: Body) -> bytes:
-    """Send a body once, as a transport does, and give what the peer would get."""
+    """Send a body once, as a transport does, and return the bytes that the peer would get."""
     async with aclosing(aiter(body)) as chunks:
         return b"".join([chunk async for chunk in chunks])
 
@@ -137,7 +137,7 @@ def test_content_type_is_only_what_was_given() -> None:
 
 
 async def test_buffer_that_changes_afterwards() -> None:
-    """A bytearray that changes after the call was made changes nothing of what is sent."""
+    """Changing a bytearray after the call was made does not change the bytes that are sent."""
     buffer = bytearray(b"abc")
     body = Body(buffer)
     buffer[:] = b"xyz"
@@ -147,7 +147,7 @@ async def test_buffer_that_changes_afterwards() -> None:
 
 @pytest.mark.parametrize("content", [None, 7, 1.5, {"a": 1}, object(), len])
 def test_content_of_another_type(content: Any) -> None:
-    """What is no content is a TypeError that names its type; a mapping is meant for json or data."""
+    """A value of another type is a TypeError that names it; a mapping needs json or data."""
     with pytest.raises(TypeError, match=f"content must be bytes.*, not {type(content).__name__}"):
         Body(content)
 
@@ -182,7 +182,7 @@ async def test_body_of_a_body_is_shared() -> None:
 
 
 def test_repr_shows_no_content() -> None:
-    """The repr tells type, size and whether the body can be sent again, and never what it says."""
+    """The repr shows type, size and whether the body can be sent again, never the content."""
     assert repr(Body(b"secret", content_type="text/csv")) == "<Body text/csv, 6 bytes, replayable>"
     assert repr(Body(iter([b"secret"]))) == "<Body untyped, unknown size, one-shot>"
 
@@ -210,7 +210,7 @@ def test_repr_shows_names_and_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"[1]", b"{", b"\xff", b""])
 @pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
 def test_repr_of_what_is_not_what_it_says(content: bytes, content_type: str) -> None:
-    """The repr of a body that cannot be read does without names, or with what it has, and never raises."""
+    """The repr of a body that cannot be read leaves the names out, and never raises."""
     assert repr(Body(content, content_type=content_type)).startswith(f"<Body {content_type}, ")
 
 
@@ -261,7 +261,7 @@ async def test_file_that_stands_beyond_its_end(kind: type[io.BytesIO]) -> None:
 
 
 async def test_file_stays_open() -> None:
-    """A file belongs to whoever opened it: sending it does not close it."""
+    """Sending an open file does not close it: it belongs to the caller."""
     file = File(LONG)
     body = Body(file)
 
@@ -341,7 +341,7 @@ async def test_two_sendings_of_one_file_at_once() -> None:
 
 
 async def test_pipe_is_sent_as_it_comes() -> None:
-    """A file that cannot seek has no size, gives what it has at once, and is sent only once."""
+    """A file that cannot seek has no size, is read as its content arrives, and is sent only once."""
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as pipe, os.fdopen(writer, "wb", buffering=0) as end:
         body = Body(pipe)
@@ -387,7 +387,7 @@ async def test_async_file(kind: str) -> None:
 
 
 async def test_iterable_that_can_also_be_read() -> None:
-    """What has a read and iterates asynchronously keeps a position, so it is sent once."""
+    """An object with a read method that iterates asynchronously has a position, so it is sent once."""
 
     class Stream(Chunks):
         def read(self, size: int) -> bytes:
@@ -432,7 +432,7 @@ async def test_path_that_shrinks(tmp_path: Path) -> None:
 
 
 class Opened:
-    """Stands in for `open`, and remembers what was opened, in which thread; it can be held up."""
+    """Stands in for `open`, and records the opened files and their threads; it can be paused."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.files: list[Any] = []
@@ -729,7 +729,7 @@ async def test_chunks_like_bytes() -> None:
 
 
 async def test_buffer_that_is_filled_again() -> None:
-    """Whoever fills the same buffer for each chunk does not change what still waits to be written."""
+    """An iterable that reuses one buffer does not change chunks that are still to be written."""
 
     async def fill() -> AsyncIterator[bytearray]:
         buffer = bytearray(3)
@@ -755,7 +755,7 @@ class Failure(Exception):
 )
 @pytest.mark.parametrize("kind", ["async", "sync", "file", "async file"])
 async def test_errors_of_the_users_content_come_out_as_they_are(kind: str, error: Exception) -> None:
-    """What the user's file or iterable raises, a bug too, comes out as it is, the same object."""
+    """An exception of the user's file or iterable, also a bug, is raised unchanged, as the same object."""
 
     async def fail_async() -> AsyncIterator[bytes]:
         yield b"abc"
@@ -818,7 +818,7 @@ def test_json_of_iterators() -> None:
 
 
 def test_json_by_the_hook() -> None:
-    """What msgspec does not know is encoded by enc_hook."""
+    """A type that msgspec does not know is encoded by enc_hook."""
     assert Body.from_json({"z": 1j}, enc_hook=str).content == b'{"z":"1j"}'
 
 
@@ -882,7 +882,9 @@ def test_data_that_is_no_form(data: Any) -> None:
 @pytest.mark.parametrize("make", [aiohttp.FormData, aiohttp.MultipartWriter])
 @pytest.mark.parametrize("name", ["data", "content", "files"])
 def test_form_of_aiohttp(make: Callable[[], Any], name: str) -> None:
-    """What makes a body in aiohttp is refused by name, wherever it is given: it would be sent as nothing."""
+    """Content that only aiohttp accepts is refused by name in every place: it would be sent as an empty
+    body.
+    """
     with pytest.raises(TypeError, match=rf"^{name} must not be .* {make.__name__}; .* in files="):
         build_body(**{name: make()})
     with pytest.raises(TypeError, match=rf"^files\['f'\] must not be aiohttp's {make.__name__}"):
@@ -942,7 +944,7 @@ def test_content_that_is_a_body() -> None:
 
 @pytest.fixture
 async def answers(aiohttp_server: AiohttpServer) -> tuple[str, list[bytes]]:
-    """A server that answers 503 first and 200 after that, and what it received."""
+    """A server that answers 503 first and 200 after that, and records the requests."""
     received: list[bytes] = []
 
     async def answer(request: web.Request) -> web.Response:

@@ -29,13 +29,13 @@ UNTRUE = [
 
 
 async def send(body: Body) -> bytes:
-    """Send a body once, as a transport does, and give what the peer would get."""
+    """Send a body once, as a transport does, and return the bytes that the peer would get."""
     async with aclosing(aiter(body)) as chunks:
         return b"".join([chunk async for chunk in chunks])
 
 
 def content_of(path: Path) -> bytes:
-    """What the file gives, whatever its size says."""
+    """The content of the file, whatever its size says."""
     return path.read_bytes()
 
 
@@ -44,7 +44,7 @@ Put = Callable[..., Awaitable[RawRequest]]
 
 @asynccontextmanager
 async def puts() -> AsyncIterator[Put]:
-    """A client, to send bodies with, and what its server gets."""
+    """A client to send bodies with, and the requests that its server received."""
     async with raw_server(respond(ok())) as server, AsyncAPIClient(server.url, max_retries=0) as client:
 
         async def put(**options: Any) -> RawRequest:
@@ -109,7 +109,7 @@ async def test_such_files_on_the_wire(path: Path) -> None:
 
 @pytest.mark.parametrize("path", UNTRUE)
 async def test_file_whose_content_varies(path: Path) -> None:
-    """A file that is read to its end may be shorter in the second sending: it was opened anew."""
+    """A file that is read to its end may be shorter in the second send: it was opened again."""
     body = Body(path)
     body._source._longest_send = 1_000_000  # as if the first sending had given more
 
@@ -143,7 +143,7 @@ async def test_sparse_file_has_a_size(tmp_path: Path) -> None:
 
 
 async def test_file_in_a_buffer_has_its_size() -> None:
-    """What was written and is still in the buffer of the file counts."""
+    """Bytes that are still in the write buffer of the file are sent."""
     with tempfile.TemporaryFile() as file:
         file.write(b"abc")
         file.seek(0)
@@ -155,7 +155,7 @@ async def test_file_in_a_buffer_has_its_size() -> None:
 
 
 async def test_file_that_wraps_another(tmp_path: Path) -> None:
-    """The size of a file that decompresses is what it gives, and not that of the file under it."""
+    """The size of a file that decompresses is that of its content, not that of the file below it."""
     path = tmp_path / "file.gz"
     path.write_bytes(gzip.compress(LONG))
     with gzip.open(path) as file:
@@ -170,7 +170,7 @@ async def test_file_that_wraps_another(tmp_path: Path) -> None:
 
 @pytest.fixture
 def fifo(tmp_path: Path) -> Path:
-    """A FIFO that nobody has opened."""
+    """A FIFO without a reader or a writer."""
     path = tmp_path / "fifo"
     os.mkfifo(path)
     return path
@@ -188,7 +188,7 @@ async def test_path_of_a_fifo(fifo: Path) -> None:
 
 
 async def test_cancel_while_nobody_writes(fifo: Path) -> None:
-    """A FIFO that nobody writes to holds no thread: a cancel ends it at once."""
+    """A FIFO without a writer blocks no thread: a cancel ends the read immediately."""
     body = Body(fifo)
     sending = asyncio.create_task(send(body))
     while not body.consumed:  # noqa: ASYNC110 (the task makes it true)
@@ -290,7 +290,7 @@ async def test_open_file_in_two_calls_at_once(make: Callable[[bytes], Any]) -> N
 
 @pytest.mark.parametrize("make", FILES)
 async def test_file_that_its_owner_has_moved(make: Callable[[bytes], Any]) -> None:
-    """Who moves the file between two calls says where the second one starts."""
+    """Moving the file between two calls sets the start of the second one."""
     file = make(LONG)
     assert await send(Body(file)) == LONG
     file.seek(100)
@@ -374,7 +374,9 @@ ONCE = [Pipe, AsyncFile, generate, generate_now]
 
 @pytest.mark.parametrize("make", ONCE)
 async def test_what_can_be_read_once_in_two_calls(make: Callable[[bytes], Any]) -> None:
-    """What can be read once is refused by the second call, which would be sent empty; alone and in a form."""
+    """The second call with content that can be read once is refused, alone and in a form: it would send
+    nothing.
+    """
     content = make(b"content")
     async with puts() as put:
         request = await put(content=content)
@@ -426,7 +428,7 @@ async def test_call_that_never_began_leaves_an_iterator_alone() -> None:
 
 
 async def test_nothing_is_remembered_of_what_is_gone() -> None:
-    """What is known of a file goes with the file."""
+    """The state kept for a file is dropped with the file."""
     from aioapiclient._body import files
 
     before = set(files._uses)

@@ -1,4 +1,4 @@
-"""A session of the user: what it sets itself, what goes with each request, and its end."""
+"""A borrowed session: the headers it sets, the arguments of each request, and its end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def headers_sent(session_headers: dict[str, str], **options: Any) -> Any:
 
 
 async def test_its_own_headers_win_over_the_librarys() -> None:
-    """A User-Agent and an Accept of the session go before what the library would send."""
+    """The session's User-Agent and Accept override those of the library."""
     sent = await headers_sent({"user-agent": "Home/1", "ACCEPT": "application/vnd.x+json", "X-Key": "k"})
 
     assert sent.getall("User-Agent") == ["Home/1"]
@@ -53,7 +53,7 @@ async def test_what_it_does_not_set_is_the_librarys() -> None:
 
 
 async def test_the_clients_headers_win_over_its_own() -> None:
-    """What the client or the call was given has the last word over the session."""
+    """Arguments of the client or the call override the session."""
     own = {"User-Agent": "Home/1", "Accept": "a/b"}
     sent = await headers_sent(own, default_headers={"User-Agent": "Mine/1"})
     assert (sent.getall("User-Agent"), sent.getall("Accept")) == (["Mine/1"], ["a/b"])
@@ -66,7 +66,7 @@ async def test_the_clients_headers_win_over_its_own() -> None:
 
 
 async def test_tls_goes_with_each_request() -> None:
-    """``ssl=`` beside a session is what its requests are sent with; the session's own are not."""
+    """``ssl=`` beside a session applies to this client's requests, and to no other request of the session."""
     async with aiohttp.ClientSession() as session, raw_server(respond(ok()), tls=True) as server:
         client = AsyncAPIClient(server.url, transport=AiohttpTransport(session=session, ssl=client_tls()))
         assert await client.get("/x") == {}
@@ -80,7 +80,9 @@ async def test_tls_goes_with_each_request() -> None:
 
 
 async def test_a_proxy_goes_with_each_request() -> None:
-    """``proxy=`` beside a session is what its requests go by, with its credentials; the session's do not."""
+    """``proxy=`` beside a session applies to this client's requests, with its credentials, and to no
+    others.
+    """
     async with aiohttp.ClientSession(headers={"X-Own": "1"}) as session, raw_server(respond(ok())) as proxy:
         transport = AiohttpTransport(session=session, proxy=proxy.url.replace("//", "//user:pass@"))
         client = AsyncAPIClient("http://api.example.com/v1", transport=transport)
@@ -98,7 +100,7 @@ async def test_a_proxy_goes_with_each_request() -> None:
 
 
 async def test_wrong_values_are_refused_beside_a_session_too() -> None:
-    """What ``ssl`` and ``proxy`` refuse they refuse beside a session."""
+    """Values that ``ssl`` and ``proxy`` refuse are refused beside a session too."""
     async with aiohttp.ClientSession() as session:
         with pytest.raises(InvalidRequestError, match="ssl=False"):
             AiohttpTransport(session=session, ssl=False)

@@ -1,7 +1,7 @@
-"""Cancellation: wherever a call waits, a cancel ends it as `CancelledError`, and nothing comes after it.
+"""Cancellation: a cancel ends a call as `CancelledError` wherever the call waits, and nothing follows.
 
-`cancelling` says how a call is cancelled at each of its awaits, and what is looked at then. The second
-half is about the turn of the loop in which a cancel meets a limit: whose cancellation is whose.
+`cancelling` says how a call is cancelled at each of its awaits, and what is checked then. The second half is
+about the turn of the loop in which a cancel coincides with a limit.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ CONTENT = bytes(range(256)) * 2000
 
 
 def calling(call: Call, **options: Any) -> Prepare:
-    """What prepares *call*, a function of a client that is made with *options*."""
+    """Prepare *call*, a function of a client that is made with *options*."""
 
     async def prepare(stage: Stage) -> Work:
         api = stage.make_client(**options)
@@ -98,7 +98,7 @@ async def fail(api: Any) -> Any:
 
 
 async def verdict(request: APIRequest, outcome: AsyncAPIResponse[Any]) -> bool:
-    """Waits, and tries again what says that it is busy."""
+    """Waits, and retries a response that says "busy"."""
     await asyncio.sleep(0)
     return await outcome.read() == b'"busy"'
 
@@ -220,7 +220,7 @@ CAREFUL: dict[str, Any] = {"middlewares": [Careful(), per_attempt(Careful()), pe
 
 
 class Chunks:
-    """A body that gives its pieces anew each time, and waits between them."""
+    """A body that iterates again for each send, and waits between its pieces."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for start in range(0, len(CONTENT), 50_000):
@@ -234,7 +234,7 @@ async def upload(api: Any) -> Any:
 
 
 async def upload_a_form(api: Any) -> Any:
-    """A multipart form, of which one part comes in chunks."""
+    """A multipart form with one part in chunks."""
     return await api.put("/thing", files={"a": ("a", Chunks(), "text/plain"), "b": b"b"}, data={"c": "d"})
 
 
@@ -308,7 +308,7 @@ RAW = Scenario(calling(get_raw), {"/file": (Reply(CONTENT),)}, CONTENT, 1)
 
 @pytest.fixture(params=["loopback", "fake"])
 async def make_stage(request: pytest.FixtureRequest) -> AsyncIterator[MakeStage]:
-    """What makes a stage: on servers of loopback, or on a transport without a network."""
+    """Make a stage: on loopback servers, or on a transport without a network."""
     if request.param == "fake":
         yield FakeStage
         return
@@ -366,7 +366,7 @@ async def test_a_cancel_of_a_download(
 async def test_a_cancel_of_an_upload_from_the_disk(
     moment: str, eager: bool, make_stage: MakeStage, tmp_path: Path
 ) -> None:
-    """Cancelled at any await, and at any turn of the loop, an upload of files keeps none of them open."""
+    """Cancelled at any await and at any turn of the loop, an upload of files leaves none of them open."""
     (tmp_path / "things").write_bytes(CONTENT)
 
     async def upload_files(api: Any) -> Any:
@@ -383,7 +383,7 @@ async def test_a_cancel_of_an_upload_from_the_disk(
     ["a GET", "a redirect", "a refused token", "events", "an unread response", "pages asked for ahead"],
 )
 async def test_a_cancel_at_each_turn(name: str, eager: bool, make_stage: MakeStage) -> None:
-    """Cancelled at any turn of the loop, what other tasks do for the call included, nothing is left."""
+    """Cancelled at any turn of the loop, a call leaves nothing behind, in other tasks either."""
     async with eager_tasks(eager):
         assert await cancel_at_each_await(SCENARIOS[name], make_stage, AT_A_TURN) > 3
 
@@ -609,9 +609,9 @@ End: TypeAlias = Callable[["asyncio.Task[Any]"], object]
 
 
 async def meet(limit: str, number: int, start: Start, end: End) -> list[asyncio.Task[Any]]:
-    """Run *number* calls until *limit* runs out on all of them in one turn of the loop.
+    """Run *number* calls until *limit* expires for all of them in one turn of the loop.
 
-    *start* makes the coroutine of one, *end* is told of its task, and plans the caller's own end of it.
+    *start* makes the coroutine of one; *end* receives its task and plans the caller's own cancellation.
     """
     clock = FakeClock()
     if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
@@ -667,7 +667,7 @@ async def test_a_callers_timeout_in_the_turn_of_a_limit_is_theirs(limit: str, or
 
 @pytest.mark.parametrize("limit", LIMITS_THAT_MEET)
 async def test_a_limit_alone_is_ours(limit: str) -> None:
-    """Where nobody cancels, the same calls end with the error of the limit, or of the closing."""
+    """Without a cancellation, the same calls end with the error of the limit, or of the closing."""
     retry = {"max_retries": 0}
     tasks = await meet(limit, 10, lambda api: api.get("/thing", **retry), lambda task: None)
     errors = [task.exception() for task in tasks]

@@ -133,7 +133,7 @@ async def test_the_zones_run_as_often_as_the_picture_says() -> None:
 
 
 async def test_a_redirect_hop_starts_below_its_middleware() -> None:
-    """A hop of a redirect passes the retries and what is inside them again, and no middleware of the call."""
+    """A hop of a redirect runs the retries and the links inside them again, but no middleware of the call."""
     notes: list[str] = []
     script = Script(reply(302, Location="/v1/y"), reply(302, Location="/v1/z"), reply())
     middlewares = [noting("call", notes), per_attempt(noting("attempt", notes))]
@@ -203,7 +203,7 @@ def test_inserting_leaves_the_given_chain_alone() -> None:
 
 
 async def test_a_placed_middleware_can_be_called_itself() -> None:
-    """What `per_attempt` and `per_send` give is a middleware too, and shows its place in its repr."""
+    """The results of `per_attempt` and `per_send` are middlewares too, and show their place in their repr."""
     notes: list[str] = []
     placed = per_attempt(noting("own", notes))
     response = await placed(APIRequest("GET", f"{BASE}/x"), Script())  # type: ignore[arg-type]
@@ -363,7 +363,9 @@ def sync_function(request: Any, handler: Any) -> Any:
     ],
 )
 def test_what_is_not_async_is_refused_by_name(middleware: Any, message: str) -> None:
-    """What is no middleware is refused when the client is made, with its name and what it should be."""
+    """A value that is not a middleware is refused when the client is made; the error names it and the
+    expectation.
+    """
     with pytest.raises(TypeError, match=message):
         Client(BASE, middlewares=[middleware])
     with pytest.raises(TypeError, match=message):
@@ -434,8 +436,8 @@ async def test_a_middleware_is_only_called() -> None:
 
 
 async def test_a_handler_can_be_called_twice() -> None:
-    """A folded chain keeps nothing of a call: a middleware may call its handler again, each with its own
-    copy.
+    """A folded chain keeps no state of a call: a middleware may call its handler again, with a copy each
+    time.
     """
     script = Script(reply(json=1), reply(json=2))
 
@@ -498,7 +500,7 @@ async def test_a_bundle_puts_each_of_its_middlewares_into_its_place() -> None:
 
 
 async def test_a_bundle_can_be_the_middleware_of_one_call() -> None:
-    """What a client takes, a call takes too; and a bundle may hold another."""
+    """A call accepts the same entries as a client; a bundle may contain another bundle."""
     pair = Pair()
 
     class Outer:
@@ -524,7 +526,9 @@ async def test_a_name_may_load_a_bundle(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("place", [per_attempt, per_send])
 def test_a_bundle_has_no_place_of_its_own(place: Callable[[Any], Middleware]) -> None:
-    """A bundle's links have places: to give it one is a TypeError that says what to do."""
+    """The links of a bundle have their own places: giving the bundle one is a TypeError that names the
+    remedy.
+    """
     with pytest.raises(TypeError, match=r"per_\w+\(\) takes one middleware, not the bundle Pair"):
         place(Pair())
 

@@ -1,4 +1,4 @@
-"""The checks of arguments: what is a number here, and how a message names what is not."""
+"""The checks of arguments: which values are numbers, and how a message names a wrong one."""
 
 from __future__ import annotations
 

@@ -58,14 +58,14 @@ class Shape(msgspec.Struct):
 
 
 def sync_middleware(request: Any, handler: Any) -> Any:
-    """What a middleware must not be."""
+    """Values that are not middlewares."""
 
 
 # --- the constructor
 
 
 def test_the_constructor_has_the_keywords_of_the_design() -> None:
-    """The constructor takes the base URL and, by name only, what is documented, with its defaults."""
+    """The constructor takes the base URL and the documented keywords, with their defaults."""
     parameters = dict(inspect.signature(AsyncAPIClient).parameters)
 
     assert parameters.pop("base_url").kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -145,9 +145,7 @@ def test_the_constructor_has_the_keywords_of_the_design() -> None:
 def test_a_bad_argument_is_refused_with_its_name(
     options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """A bad argument is refused when the client is made; the message says what was wrong and what is
-    expected.
-    """
+    """A bad argument is refused when the client is made; the message names the value and the expectation."""
     given = {"base_url": BASE, **options}
 
     with pytest.raises(error, match=message) as raised:
@@ -264,7 +262,7 @@ async def test_request_takes_any_method() -> None:
     ("method", "error"), [("", InvalidRequestError), ("GE T", InvalidRequestError), (7, TypeError)]
 )
 async def test_a_method_that_is_no_token_is_refused(method: Any, error: type[Exception]) -> None:
-    """A method that is no token is refused before anything is sent."""
+    """A method that is not a token is refused before anything is sent."""
     script = Script()
     async with Client(BASE, transport=script) as api:
         with pytest.raises(error, match=r"[Mm]ethod"):
@@ -294,7 +292,7 @@ async def test_without_cast_to_the_result_is_plain_data() -> None:
     ],
 )
 async def test_the_body_is_decoded_to_cast_to(cast_to: Any, answer: Any, value: Any) -> None:
-    """What comes back is what `cast_to` names: any type msgspec decodes, bytes, text, or nothing."""
+    """The result has the type of `cast_to`: any type that msgspec decodes, bytes, text, or None."""
     async with Client(BASE, transport=Script(answer)) as api:
         assert await api.get("/x", cast_to) == value
 
@@ -362,9 +360,7 @@ async def test_the_hooks_of_msgspec_are_used() -> None:
 
 
 async def test_lenient_validation_only_coerces() -> None:
-    """`strict_response_validation=False` turns "1" into 1, and refuses what is of another shape all the
-    same.
-    """
+    """`strict_response_validation=False` turns "1" into 1, but still refuses a value of another shape."""
     script = Script(reply(json={"id": "1"}), reply(json={"id": "x"}))
     async with Client(BASE, strict_response_validation=False, transport=script) as api:
         assert await api.get("/x", User) == User(1)
@@ -531,7 +527,7 @@ class Hooked(Client):
 
 
 async def test_every_hook_is_asked() -> None:
-    """Every hook of a subclass has its say, also with what the subclass sets up after `super().__init__`."""
+    """Every hook of a subclass is called, also if it uses attributes set after `super().__init__`."""
     script = Script(reply(503), reply(json={"data": [1]}))
     async with Hooked(BASE, version="3", idempotency_header="Idempotency-Key", transport=script) as api:
         value = await api.post("/x", headers={"A": "b"})
@@ -552,7 +548,7 @@ async def test_every_hook_is_asked() -> None:
 
 
 async def test_an_sdk_makes_its_own_status_errors() -> None:
-    """`_make_status_error` gets the response and its decoded body, and what it returns is raised."""
+    """`_make_status_error` receives the response and its decoded body, and its result is raised."""
     async with Hooked(BASE, transport=Script(reply(418, {"a": 1}), reply(404))) as api:
         with pytest.raises(BadRequestError, match="a teapot"):
             await api.get("/x")
@@ -571,9 +567,7 @@ class Signed(Client):
 
 
 async def test_auth_headers_go_home_only() -> None:
-    """What `auth_headers` gives is a credential: it goes to trusted origins only, and `auth=None` sends
-    none.
-    """
+    """`auth_headers` is a credential: it is sent to trusted origins only, and `auth=None` sends none."""
     script = Script()
     async with Signed(BASE, transport=script) as api:
         await api.get("https://elsewhere.example/x")
@@ -594,7 +588,7 @@ async def test_an_auth_stands_in_for_auth_headers() -> None:
 
 
 async def test_the_hooks_have_the_documented_names() -> None:
-    """The hooks are there, async ones are async, and each says what it is for."""
+    """Every hook exists, async ones are async, and each has a docstring."""
     hooks = {
         "_prepare_options": True,
         "_prepare_request": True,
@@ -678,7 +672,7 @@ async def test_an_auth_makes_calls_through_its_client() -> None:
 
 
 async def test_an_auth_of_a_subclass_sees_a_complete_client() -> None:
-    """The view that an auth gets has what a subclass set up after `super().__init__`."""
+    """The view that an auth receives has the attributes that a subclass set after `super().__init__`."""
     script = Script(text("t"), reply())
 
     class Late(Client):
@@ -726,7 +720,7 @@ async def forgets_to_await(request: APIRequest, handler: Any) -> Any:
 
 
 class GivesTheBody:
-    """A middleware that returns what is no response."""
+    """A middleware that returns another type than a response."""
 
     async def __call__(self, request: APIRequest, handler: Any) -> Any:
         return await (await handler(request)).read()
@@ -748,7 +742,7 @@ WRONG_ANSWERS = [
 async def test_a_middleware_that_gives_no_response_is_named(
     place: Any, middleware: Any, message: str, by_call: bool
 ) -> None:
-    """A middleware that returns something else is named, with what to write, wherever it is."""
+    """A middleware that returns another type is named in the error, with the remedy, wherever it is."""
     script = Script()
     links: Any = [place(middleware)]
     async with Client(BASE, middlewares=() if by_call else links, transport=script) as api:
@@ -778,7 +772,7 @@ async def test_a_transport_that_gives_no_response_is_named(answer: object, messa
 
 
 def test_argument_errors_name_the_public_method() -> None:
-    """What Python says of a wrong argument names the method as its user knows it, of the public class."""
+    """Python's error for a wrong argument names the public class and method."""
     api: Any = Client(BASE)
     verbs = ("get", "post", "put", "patch", "delete", "options", "head", "request", "stream", "open")
     for name in (*verbs, "get_api_list", "poll", "with_options", "explain", "stats", "close", "is_closed"):

@@ -1,4 +1,4 @@
-"""What bodies decode to, and how a body that does not fit is reported."""
+"""The types that bodies decode to, and the report of a body that does not match."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_declared_charset_is_believed(content_type: str | None, charset: str) 
 
 
 def test_a_wide_charset_that_is_not_there_is_not_believed() -> None:
-    """JSON in UTF-8 that is labelled UTF-16 has no zero bytes, and decodes as what it is (fault 77)."""
+    """JSON in UTF-8 that is labelled UTF-16 contains no zero bytes, and decodes as UTF-8 (fault 77)."""
     for charset in ("utf-16", "utf-16le", "utf-32"):
         assert decode_body(b'{"id":1,"name":"\xc3\xa9"}', User, f"{JSON}; charset={charset}") == User(1, "é")
 
@@ -353,13 +353,13 @@ def test_a_field_may_be_named_cls() -> None:
 
 
 def test_values_carry_only_their_fields() -> None:
-    """Unknown members are dropped, and nothing of the response is put onto the value."""
+    """Unknown members are dropped, and the value has no attribute of the response."""
     value = decode_body(b'{"id":1,"extra":2}', User, JSON)
     assert msgspec.to_builtins(value) == {"id": 1, "name": ""}
 
 
 def test_union_by_value_types() -> None:
-    """A union is told apart by the types of the values, not by their order."""
+    """The members of a union are distinguished by the types of the values, not by their order."""
     for cast_to in (int | str | list[User] | User, User | list[User] | str | int):
         assert decode_body(b'[{"id":1}]', cast_to, JSON) == [User(1)]
         assert decode_body(b'"1"', cast_to, JSON) == "1"
@@ -367,7 +367,7 @@ def test_union_by_value_types() -> None:
 
 
 def test_tagged_union() -> None:
-    """A tag under another name, nested unions and overlapping fields are told apart."""
+    """A tag under another name, nested unions and overlapping fields are distinguished."""
     body = b'{"kind":"dog","owner":{"kind":"cat","lives":9}}'
     assert decode_body(body, Cat | Dog, JSON) == Dog(owner=Cat(9))
 
@@ -517,7 +517,7 @@ def test_empty_body_is_no_value(cast_to: Any, content_type: str | None) -> None:
 
 
 def test_constraints_hold_on_text() -> None:
-    """What Annotated demands of a str, bytes or number holds for a body that is one."""
+    """Constraints of Annotated on a str, bytes or number apply to a body of that type."""
     short = Annotated[str, msgspec.Meta(max_length=3)]
     assert decode_body(b"abc", short, "text/plain") == "abc"
     assert failure(b"abcd", short, "text/plain").reason == "Expected `str` of length <= 3"
@@ -663,7 +663,7 @@ def test_unhashable_members() -> None:
     ],
 )
 def test_errors_hold_no_values(body: bytes, cast_to: Any) -> None:
-    """Nothing of a body is in the error, its attributes, its cause or its context (P30, fault 83)."""
+    """No part of a body is in the error, its attributes, its cause or its context (P30, fault 83)."""
     error = failure(body, cast_to)
     assert SECRET not in repr(error) + str(error) + error.reason + error.path
     assert error.__cause__ is None
@@ -671,7 +671,7 @@ def test_errors_hold_no_values(body: bytes, cast_to: Any) -> None:
 
 
 def test_hooks_may_not_leak_either() -> None:
-    """The text of what a hook raises is not repeated, only its class."""
+    """The text of a hook's exception is not repeated, only its class."""
 
     def hook(wanted: type, value: Any) -> Any:
         raise ValueError(f"cannot make {value}")
@@ -709,7 +709,7 @@ HIDDEN = "refused with ValueError while it was decoded"
     ],
 )
 def test_what_a_hook_says_is_repeated_where_it_holds_no_value(said: str, body: bytes, reason: str) -> None:
-    """What a hook raises is the reason and the cause, unless a value of the body is in them (P30)."""
+    """A hook's exception is the reason and the cause, unless it contains a value of the body (P30)."""
 
     def hook(wanted: type, value: Any) -> Any:
         raise ValueError(said)
@@ -723,7 +723,7 @@ def test_what_a_hook_says_is_repeated_where_it_holds_no_value(said: str, body: b
 
 
 def test_a_cause_holds_no_value_anywhere() -> None:
-    """An exception whose attributes, notes or causes hold a value of the body is no cause."""
+    """An exception whose attributes, notes or causes contain a value of the body is not used as the cause."""
 
     def attribute(value: Any) -> Exception:
         error = ValueError("refused")
@@ -750,7 +750,9 @@ def test_a_cause_holds_no_value_anywhere() -> None:
 
 
 def test_what_a_post_init_says_is_repeated() -> None:
-    """A Struct that refuses its values says so in its own words, where they hold none of them."""
+    """The error of a Struct that refuses its values has the Struct's own words, if they contain none of the
+    values.
+    """
     error = failure(b'[{"low":3,"high":2}]', list[Span])
     assert (error.reason, error.path) == ("low must not be above high", "$[0]")
     assert isinstance(error.cause, ValueError)
@@ -766,7 +768,7 @@ class Span(msgspec.Struct):
 
 
 def test_what_pydantic_says() -> None:
-    """The message and the place of a pydantic error are told; keys of dicts and inputs are not."""
+    """The message and the place of a pydantic error are shown; keys of dicts and inputs are not."""
     pydantic = pytest.importorskip("pydantic")
     inner = pydantic.create_model("Inner", lives=(int, ...), tags=(dict[str, int], {}))
     owner = pydantic.create_model("Owner", cats=(list[inner], pydantic.Field(alias="theCats")))
@@ -806,7 +808,7 @@ def test_keys_are_marked() -> None:
 
 
 def test_dec_hook() -> None:
-    """A dec_hook makes the types that msgspec does not know; what else it raises passes through."""
+    """A dec_hook makes the types that msgspec does not know; its other exceptions are raised unchanged."""
     value = decode_body(b'[{"a":1}]', list[Plain], JSON, dec_hook=lambda wanted, value: wanted(value))
     assert value[0].value == {"a": 1}
 
@@ -850,9 +852,9 @@ def test_unresolved_annotations() -> None:
 
 
 def test_fields_of_unknown_types_may_have_defaults() -> None:
-    """A Struct may have a field that is never decoded, such as the client it came with.
+    """A Struct may have a field that is never decoded, such as its client.
 
-    When the server sends it all the same, the error says what is missing here.
+    If the server sends it all the same, the error names the missing dec_hook.
     """
     held = msgspec.defstruct("Held", [("id", int), ("client", Plain | None, None)])
     check_cast_to(held)
@@ -908,7 +910,7 @@ def test_types_are_checked_through_their_fields(cast_to: Any) -> None:
 
 
 def test_a_field_with_a_default_spares_what_is_below_it() -> None:
-    """What stands below a field that need not be sent may be of any class; elsewhere it needs a hook."""
+    """A type below an optional field may be of any class; elsewhere such a type needs a hook."""
     spared = msgspec.defstruct("Spared", [("maybe", InDataclass | None, None)])
     check_cast_to(spared)
     both = msgspec.defstruct("Both", [("must", InDataclass), ("maybe", InDataclass | None, None)])
@@ -942,7 +944,7 @@ def test_a_type_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_values_in_place_of_types(cast_to: Any, message: str) -> None:
-    """What was meant as a type and is a value is refused, with the type to write."""
+    """A value passed instead of a type is refused, with the type to write."""
     with pytest.raises(TypeError) as caught:
         check_cast_to(cast_to)
     assert str(caught.value).endswith(message)
@@ -988,7 +990,7 @@ def test_only_decode_errors_leave(body: bytes, cast_to: Any, strict: bool) -> No
 
 
 def test_a_failure_keeps_nothing_alive() -> None:
-    """What calls a decoder is freed at once, though the decoder failed: no frame holds its own error."""
+    """The caller of a decoder is freed at once, also after a failure: no frame holds its own error."""
 
     class Caller:
         """Whatever decodes."""

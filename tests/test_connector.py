@@ -1,4 +1,4 @@
-"""The pool: which connections are used again, how long is waited for one, and what is left in the end."""
+"""The pool: which connections are reused, how long a call waits for one, and what is left at the end."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def limited(limit: int = 1, **options: Any) -> Callable[[], aiohttp.TCPConnector
 
 
 class Told:
-    """A script that answers with what the test puts in place, and hands the connection to it."""
+    """A script that gives each connection to the test, and sends the test's answers."""
 
     def __init__(self) -> None:
         self.exchange: Exchange | None = None
@@ -85,7 +85,7 @@ class Told:
         await exchange.send(ok(b'"%d"' % exchange.index))
 
     def send_unread(self, data: bytes) -> None:
-        """Put *data* into the client's socket; the loop did not run since, so nobody has read it."""
+        """Put *data* into the client's socket without running the loop, so that it is unread."""
         assert self.exchange is not None
         with self._socket() as sock:
             sock.send(data)
@@ -105,7 +105,7 @@ class Told:
 
 @pytest.mark.parametrize("tls", [False, True])
 async def test_reuse(transport: AiohttpTransport, tls: bool) -> None:
-    """A silent connection is used again, also with TLS, whose tickets are no stray response."""
+    """A silent connection is reused, also with TLS, whose session tickets are not a stray response."""
     async with raw_server(respond(ok()), tls=tls) as server:
         for _ in range(5):
             await fetch(transport, server.url)
@@ -123,7 +123,7 @@ STRAY = {
 @pytest.mark.parametrize("stray", STRAY.values(), ids=STRAY.keys())
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_stray_response_that_was_read(transport: AiohttpTransport, stray: bytes, method: str) -> None:
-    """What comes on an idle connection is not the answer to the next request."""
+    """Bytes that arrive on an idle connection are not the answer to the next request."""
     told = Told()
     async with raw_server(told) as server:
         assert await fetch(transport, server.url, method) == b'"0"'
@@ -138,7 +138,7 @@ async def test_stray_response_that_was_read(transport: AiohttpTransport, stray: 
 async def test_stray_response_that_was_not_read(
     transport: AiohttpTransport, stray: bytes, method: str
 ) -> None:
-    """That holds for what the loop has not read yet: a busy loop may be late."""
+    """The same holds for bytes that a busy loop has not read yet."""
     told = Told()
     async with raw_server(told) as server:
         assert await fetch(transport, server.url, method) == b'"0"'
@@ -158,7 +158,7 @@ async def test_end_that_was_not_read(transport: AiohttpTransport) -> None:
 
 
 async def test_stray_response_without_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system has no poll, what the loop has read is seen all the same."""
+    """On a system without poll, bytes that the loop has read are still noticed."""
     monkeypatch.delattr(select, "poll")
     transport, told = AiohttpTransport(), Told()
     async with raw_server(told) as server:
@@ -193,7 +193,7 @@ async def test_keep_alive(transport: AiohttpTransport, keep_alive: str, connecti
 
 
 async def test_keep_alive_is_of_the_last_response(transport: AiohttpTransport) -> None:
-    """What an earlier response said of the connection does not count any more."""
+    """Headers of an earlier response do not affect the connection any more."""
     soon, later = (response("200 OK", b"", Keep_Alive=f"timeout={seconds}") for seconds in (60, 1))
     async with raw_server(in_turn(respond(later), respond(soon), respond(ok()))) as server:
         for _ in range(4):
@@ -254,7 +254,7 @@ async def test_no_double_answer_under_load(transport: AiohttpTransport) -> None:
 
 
 async def test_connection_in_use_is_connected(transport: AiohttpTransport) -> None:
-    """While a response comes in, its connection is not closed for who asks aiohttp."""
+    """If aiohttp's response is requested, its connection stays open while the body arrives."""
     async with raw_server(hang(response("200 OK", None, Content_Length="9") + b"a")) as server:
         answer = await transport(APIRequest("GET", server.url, cast_to=aiohttp.ClientResponse))
         await turns()
@@ -299,7 +299,7 @@ async def test_connect_limits_dns() -> None:
 
 
 class FailingResolver(AbstractResolver):
-    """A resolver that fails at once, with what it was given."""
+    """A resolver that fails at once with the given exception."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -313,7 +313,7 @@ class FailingResolver(AbstractResolver):
 
 
 class Own(Exception):
-    """What a resolver of the user's raises."""
+    """An exception of the user's resolver."""
 
 
 # what a resolver raises -> the end of the message, the reason
@@ -336,7 +336,9 @@ RESOLVER_ERRORS: dict[str, tuple[Exception, str, str]] = {
 @pytest.mark.parametrize("kind", ["own", "borrowed"])
 @pytest.mark.parametrize(("error", "text", "reason"), RESOLVER_ERRORS.values(), ids=RESOLVER_ERRORS.keys())
 async def test_a_resolver_that_fails_at_once(error: Exception, text: str, reason: str, kind: str) -> None:
-    """A resolver that fails is no limit that ran out: no seconds are named, and the call was never sent."""
+    """A failed resolution is not a limit that expired: the error names no seconds, and says that nothing was
+    sent.
+    """
     connector = aiohttp.TCPConnector(resolver=FailingResolver(error))
     async with aiohttp.ClientSession(connector=connector) as session:
         transport = (
@@ -564,7 +566,7 @@ def test_read_timer_gets_shorter() -> None:
 
 
 def test_no_read_timer_after_the_end() -> None:
-    """Who reads the last bytes of a connection that is gone starts no timer."""
+    """Reading the last bytes of a closed connection starts no timer."""
     clock = Clock()
     protocol = silent(clock, 60)
     protocol.connection_lost(None)
@@ -623,7 +625,7 @@ async def test_interim_responses(transport: AiohttpTransport) -> None:
 
 
 async def test_endless_interim_responses(transport: AiohttpTransport) -> None:
-    """A server that sends interim responses for ever is broken, however small the pieces."""
+    """A server that sends interim responses without end fails the call, however small the pieces."""
 
     async def script(exchange: Exchange) -> None:
         while True:
@@ -736,7 +738,7 @@ async def test_close_during_dns() -> None:
 
 
 async def test_unix_socket() -> None:
-    """A connector of any kind is mended: one for Unix sockets has limits and drops what is stray."""
+    """A connector of any kind gets the fixes: one for Unix sockets has limits and drops stray bytes."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "socket"))
         told, server = Told(), RawServer(hang())
@@ -762,7 +764,7 @@ async def test_unix_socket() -> None:
 
 
 async def test_subclass_of_a_connector() -> None:
-    """A user's subclass keeps its name and what it overrides."""
+    """A user's subclass keeps its name and its overrides."""
 
     class Counting(aiohttp.TCPConnector):
         made = 0
@@ -783,7 +785,7 @@ async def test_subclass_of_a_connector() -> None:
 
 
 async def test_factory_that_makes_no_connector() -> None:
-    """What a factory makes must be a connector."""
+    """The result of a factory must be a connector."""
     transport = AiohttpTransport(connector=lambda: "connector")  # type: ignore[arg-type,return-value]
     with pytest.raises(TypeError, match="connector must return an aiohttp connector, not a str"):
         await fetch(transport, "http://127.0.0.1")
@@ -817,7 +819,9 @@ def lasting_server(script: Script, *, tls: bool) -> Iterator[RawServer]:
 @pytest.mark.parametrize("make_loop", LOOPS)
 @pytest.mark.parametrize("tls", [False, True])
 def test_second_loop(make_loop: Any, tls: bool) -> None:
-    """A transport whose loop has ended closes what it had there, and opens a new session on the next loop."""
+    """A transport whose loop has ended closes its connections there, and opens a new session on the next
+    loop.
+    """
     transport = AiohttpTransport(ssl=client_tls())
     unread: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""What a Content-Type header says: media type and charset, and what is made of nonsense."""
+"""The Content-Type header: media type and charset, and how invalid values are read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from aioapiclient._codecs.decoders import decode_body
     ],
 )
 def test_media_type(header: str | None, expected: str) -> None:
-    """The media type is what stands before the first parameter, in lower case."""
+    """The media type is the text before the first parameter, in lower case."""
     assert media_type(header) == expected
 
 

@@ -60,7 +60,7 @@ def client(*answers: Any, **options: Any) -> Client:
 @pytest.mark.parametrize("content_type", ["application/xml", XML, "Application/XML", "application/atom+xml"])
 @pytest.mark.parametrize("cast_to", [User, User | None, Annotated[User, ["not", "hashable"]]])
 async def test_a_body_goes_to_its_function(content_type: str, cast_to: Any) -> None:
-    """A body whose content type has a function is what that makes of it, for the type that was asked for."""
+    """A body whose content type has a function becomes the function's result for the requested type."""
     async with client(text("<u><id>7</id><name>ada</name></u>", content_type)) as api:
         assert await api.get("/u", cast_to) == User(7, "ada")
         response = await api.get("/u", AsyncAPIResponse[cast_to])
@@ -113,7 +113,9 @@ async def test_pages() -> None:
 
 
 async def test_an_empty_body() -> None:
-    """An empty body is None where the type admits it, else an error, if the function makes nothing of it."""
+    """An empty body is None if the type allows it, else an error, unless the function returns a value for
+    it.
+    """
     async with client(text("", XML)) as api:
         assert await api.get("/u", User | None) is None
         with pytest.raises(APIResponseValidationError, match="the body is empty"):
@@ -168,7 +170,7 @@ async def test_a_type_that_only_a_function_makes() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_body_of_an_error(stream: bool) -> None:
-    """An error body is read by its function: as what error_types names, else as what it makes of `Any`."""
+    """The function decodes an error body, to the type that error_types names, or to `Any`."""
     answer = text("<e><code>gone</code><message>No such user</message></e>", "application/problem+xml", 404)
     async with client(answer) as api:
         with pytest.raises(NotFoundError, match=r"404 Not Found: No such user$") as caught:
@@ -193,7 +195,7 @@ async def test_an_error_body_that_its_function_refuses() -> None:
 
 
 async def test_accept_names_what_functions_read() -> None:
-    """JSON is preferred where the server has both; suffixes are no media types."""
+    """JSON is preferred if the server offers both; suffixes are not media types."""
     async with client() as api:
         await api.get("/u")
         script: Any = api._shared.transport
@@ -229,7 +231,9 @@ async def read_later(body: bytes, wanted: Any) -> Any:
     ],
 )
 def test_wrong_decoders_are_refused(decoders: Any, error: type[Exception], message: str) -> None:
-    """A key that is not a media type, and what cannot be called, is refused when it is given."""
+    """A key that is not a media type, and a value that is not callable, are refused when the client
+    is made.
+    """
     with pytest.raises(error, match=message):
         Client(BASE, decoders=decoders)
 
@@ -238,7 +242,7 @@ def test_wrong_decoders_are_refused(decoders: Any, error: type[Exception], messa
 
 
 async def test_events_that_a_function_or_a_missing_hook_refuses() -> None:
-    """An event that does not fit is an error of the stream's body, whoever refuses it."""
+    """An event that does not match its type is an error of the stream's body, whoever refuses it."""
 
     class Custom:
         """A class that only a hook can make."""

@@ -42,7 +42,7 @@ ENCODERS = [
 
 
 def decode(coding: str, data: bytes, *, size: int = 1 << 20, most: int = 1 << 20) -> bytes:
-    """What *data* decodes to, fed in pieces of *size*, in steps of *most*."""
+    """The decoded *data*, fed in pieces of *size*, in steps of *most*."""
     decoder = decoder_for([coding])
     assert decoder is not None
     output = []
@@ -59,14 +59,14 @@ def decode(coding: str, data: bytes, *, size: int = 1 << 20, most: int = 1 << 20
 @pytest.mark.parametrize(("coding", "encode"), ENCODERS)
 @given(data=st.binary(max_size=3000), size=st.integers(1, 1000), most=st.integers(1, 1000))
 def test_round_trip(coding: str, encode: Any, data: bytes, size: int, most: int) -> None:
-    """What was encoded is decoded, whatever the pieces and the steps."""
+    """Encoded data decodes to the original, whatever the pieces and the steps."""
     assert decode(coding, encode(data), size=size, most=most) == data
 
 
 @pytest.mark.parametrize(("coding", "encode"), [pair for pair in ENCODERS if pair[1] is not two_members])
 @given(data=st.binary(min_size=1, max_size=300), cut=st.integers(1, 400))
 def test_cut(coding: str, encode: Any, data: bytes, cut: int) -> None:
-    """What lacks any number of its last bytes is truncated."""
+    """Data without any number of its last bytes is reported as truncated."""
     encoded = encode(data)
     if cut < len(encoded):
         with pytest.raises(TruncatedError, match="ended early"):
@@ -75,7 +75,7 @@ def test_cut(coding: str, encode: Any, data: bytes, cut: int) -> None:
 
 @pytest.mark.parametrize(("coding", "encode"), ENCODERS)
 def test_rest(coding: str, encode: Any) -> None:
-    """Bytes behind the end are no part of the body, and an error."""
+    """Bytes after the end do not belong to the body, and are an error."""
     for size in (1, 1 << 20):
         with pytest.raises(CodingError):
             decode(coding, encode(b"data") + b"garbage", size=size)
@@ -101,7 +101,7 @@ def test_nothing(coding: str) -> None:
 
 @given(st.binary(min_size=1, max_size=100), st.sampled_from(["gzip", "deflate", "br"]), st.integers(1, 50))
 def test_garbage(data: bytes, coding: str, most: int) -> None:
-    """Whatever comes is decoded or refused; nothing else is raised, and nothing goes on for ever."""
+    """Any input is decoded or refused; no other exception is raised, and decoding always ends."""
     try:
         decoded = decode(coding, data, most=most)
     except (CodingError, TruncatedError):

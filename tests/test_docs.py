@@ -1,4 +1,4 @@
-"""What README and docs/ show is true: every block of code runs, or stands in a file that does (`pages`)."""
+"""README and docs/ are true: every block of code runs, or is part of a file that does (`pages`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
 
 @pytest.mark.parametrize("path", OF_THE_LIBRARY, ids=lambda path: path.name)
 def test_the_code_of_a_page_runs_and_prints_what_stands_there(path: Path) -> None:
-    """Each ``python`` and ``pycon`` block of a page does what the page says."""
+    """Each ``python`` and ``pycon`` block of a page has the result that the page shows."""
     run_page(path)
 
 

@@ -1,4 +1,4 @@
-"""Every parameter at the public doors is described in an ``Args`` section, which is what an IDE shows."""
+"""Every parameter at the public doors is described in an ``Args`` section, which IDEs show."""
 
 from __future__ import annotations
 

@@ -42,16 +42,16 @@ JUST_BEFORE = "Mon, 05 Jan 2026 10:00:01 GMT"
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for what nothing tells of."""
+    """Wait for a condition without an event."""
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 (a thread, or the client's socket, makes it true)
             await asyncio.sleep(0.001)
 
 
 class Cut:
-    """Sends what it is given, and ends the connection once the client has taken so many bytes of the body.
+    """Sends its data, and closes the connection after the client has received so many bytes of the body.
 
-    It knows by being the client's progress: aiohttp drops what nobody has read when a connection ends.
+    It is the client's progress: aiohttp drops unread bytes when a connection ends.
     """
 
     def __init__(self, answer: bytes = b"", taken: int = 0) -> None:
@@ -128,7 +128,7 @@ def sha256(content: bytes = CONTENT) -> str:
 
 
 def open_files() -> list[str]:
-    """What this process has open, sockets and pipes aside."""
+    """The open files of this process, except sockets and pipes."""
     links = []
     for descriptor in os.listdir("/proc/self/fd"):
         try:
@@ -343,7 +343,7 @@ async def test_response_that_was_streamed_away(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", ["write", "commit"])
 async def test_disk_that_is_full(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of the disk comes out as it is; nothing of the file is left, and the connection is closed."""
+    """An error of the disk is raised unchanged; no part of the file is left, and the connection is closed."""
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -387,7 +387,9 @@ async def test_cancel(tmp_path: Path) -> None:
 async def test_cancel_while_a_thread_is_at_work(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cancel waits for what a thread does to the file, and then removes it; only a whole one may stay."""
+    """A cancel waits until a thread has finished with the file, and then removes it; only a complete file
+    may stay.
+    """
     from aioapiclient._download_targets import _PartFile
 
     real = getattr(_PartFile, step)
@@ -445,7 +447,7 @@ async def test_body_that_breaks_again_and_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("options", "requests"), [({}, 6), ({"max_resumes": 1}, 2), ({"resume": False}, 1)])
 async def test_bound_on_resumes(options: dict[str, Any], requests: int, tmp_path: Path) -> None:
-    """A download is given up after five resumes, or as many as it was allowed, with what broke it last."""
+    """A download ends after five resumes, or the given number, with the error that broke it last."""
     script = Ranges(*[10] * 9)
     async with raw_server(script) as server, calls(server) as call:
         with pytest.raises(APIConnectionError):
@@ -510,7 +512,7 @@ async def test_post_is_not_resumed(tmp_path: Path) -> None:
 
 
 async def test_response_that_cannot_be_asked_for_again(tmp_path: Path) -> None:
-    """Where the call cannot be sent again, what comes out is what broke the body."""
+    """If the call cannot be sent again, the error that broke the body is raised."""
 
     async def again(headers: Mapping[str, str]) -> AsyncAPIResponse[Any]:
         raise RequestNotReplayableError("once is enough")
@@ -554,7 +556,7 @@ async def test_silence_is_resumed(tmp_path: Path) -> None:
 
 
 async def test_content_that_has_changed(tmp_path: Path) -> None:
-    """A 200 to a range says that the content is another: the file begins anew, under the new name."""
+    """A 200 to a range request means new content: the file starts again, under the new validator."""
     new = CONTENT[::-1]
     first = Ranges(300_000)
     second = Cut(response("200 OK", new, ETag='"v2"')[:-50])
@@ -568,7 +570,7 @@ async def test_content_that_has_changed(tmp_path: Path) -> None:
 
 
 async def test_shorter_content_after_a_change(tmp_path: Path) -> None:
-    """When the content that begins anew is shorter, nothing of the old one is left behind it."""
+    """If the new content is shorter, no byte of the old one is left after it."""
     first = Ranges(300_000)
     async with raw_server(in_turn(first, respond(ok(b"short")))) as server, calls(server) as call:
         assert await write_to_file(await call(), tmp_path / "file", progress=first) == 5
@@ -635,7 +637,7 @@ async def test_part_with_the_same_name_and_another_date(tmp_path: Path) -> None:
 
 
 async def test_server_that_is_gone(tmp_path: Path) -> None:
-    """A server that cannot be reached any more ends the download, with a note of what it was for."""
+    """An unreachable server ends the download, with a note about the attempt to resume."""
 
     async def again(headers: Mapping[str, str]) -> AsyncAPIResponse[Any]:
         raise APIConnectionError("refused", sent=False)
@@ -659,7 +661,7 @@ async def test_compressed_part(tmp_path: Path) -> None:
 
 
 async def test_part_of_the_rest(tmp_path: Path) -> None:
-    """A server that sends less than was asked for is asked for what is left."""
+    """If a server sends less than requested, the rest is requested."""
     first = Ranges(10)
     script = in_turn(
         first,
@@ -673,7 +675,7 @@ async def test_part_of_the_rest(tmp_path: Path) -> None:
 
 
 async def test_refusal_of_the_rest(tmp_path: Path) -> None:
-    """An error status to the attempt to resume is raised, and says what it answered."""
+    """An error status of the attempt to resume is raised, with a note about it."""
     first = Ranges(10)
     async with (
         raw_server(in_turn(first, respond(response("404 Not Found")))) as server,
@@ -688,7 +690,7 @@ async def test_refusal_of_the_rest(tmp_path: Path) -> None:
 
 
 async def test_another_status_than_those_of_ranges(tmp_path: Path) -> None:
-    """A success that is neither 200 nor 206 is no rest: what comes out is what broke the body."""
+    """A success other than 200 and 206 is not the rest: the error that broke the body is raised."""
     script = in_turn(Ranges(0), respond(response("203 Other", b"abc")))
     async with raw_server(script) as server, calls(server) as call:
         with pytest.raises(APIConnectionError) as caught:
@@ -726,7 +728,7 @@ async def test_range_that_cannot_be(content_range: str, tmp_path: Path) -> None:
 
 
 async def test_rest_of_a_body_without_a_length(tmp_path: Path) -> None:
-    """A body whose length nobody told is resumed too, and is whole when the part says so."""
+    """A body of unknown length is resumed too, and is complete when the part says so."""
     rest = part("bytes 3-5/6", b"def", ETag=ETAG)
     first = chunked()
     async with raw_server(in_turn(first, respond(rest))) as server, calls(server) as call:
@@ -801,7 +803,7 @@ async def test_connections_are_given_back(tmp_path: Path) -> None:
 
 
 async def test_progress_counts_every_byte(tmp_path: Path) -> None:
-    """A progress is told of the bytes as they come, and of each one once, whatever broke between them."""
+    """A progress counts each byte once, as it arrives, whatever broke in between."""
     updates: list[int] = []
 
     class Counted(Ranges):
@@ -820,7 +822,7 @@ async def test_progress_counts_every_byte(tmp_path: Path) -> None:
 
 
 async def test_progress_is_taken_back(tmp_path: Path) -> None:
-    """When a download begins anew, what its progress was told is taken back by an update."""
+    """If a download starts again, the progress is reset by an update."""
     updates: list[int] = []
 
     class Counted(Ranges):
@@ -854,7 +856,7 @@ async def test_progress_is_reset(tmp_path: Path) -> None:
 
 
 async def test_progress_that_raises(tmp_path: Path) -> None:
-    """What a progress raises ends the download, and comes out as it is."""
+    """An exception of a progress ends the download, and is raised unchanged."""
 
     class Broken:
         def update(self, n: int) -> None:
@@ -900,7 +902,7 @@ async def test_another_digest(tmp_path: Path) -> None:
     ["", "sha256", "sha256:", "sha256:abc", "sha256:zz", "crc99:00", "shake_128:00", "sha256:" + "00" * 31],
 )
 async def test_digest_that_is_none(digest: str, tmp_path: Path) -> None:
-    """What is no digest is refused before the body is touched."""
+    """A value that is not a digest is refused before the body is read."""
     async with raw_server(respond(ok(b"abc"))) as server, calls(server) as call, await call() as answer:
         with pytest.raises(InvalidRequestError, match="digest must be"):
             await write_to_file(answer, tmp_path / "file", digest=digest)
@@ -948,7 +950,7 @@ def of(algorithm: str, content: bytes) -> str:
     ],
 )
 async def test_digest_of_the_response(headers: dict[str, str], tmp_path: Path) -> None:
-    """With digest=True the response's own header is what counts, by the strongest algorithm it names."""
+    """With digest=True the response's own header counts, by its strongest algorithm."""
     script = in_turn(respond(ok(b"abc", **headers)), respond(ok(b"abd", **headers)))
     async with raw_server(script) as server, calls(server) as call:
         await write_to_file(await call(), tmp_path / "right", digest=True)
@@ -1081,7 +1083,7 @@ def broken_response(
 
 
 async def test_body_as_it_was_sent(tmp_path: Path) -> None:
-    """What is not decompressed is written as it was sent, resumed by ranges, and checked by its digest."""
+    """A body that is not decompressed is written as sent, resumed by ranges, and checked by its digest."""
     coded = gzip.compress(CONTENT, mtime=0)
     digest = base64.b64encode(hashlib.sha256(coded).digest()).decode()
     request = APIRequest(

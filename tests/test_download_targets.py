@@ -1,4 +1,4 @@
-"""What a download is written to: files, links, files that cannot be replaced, devices and descriptors."""
+"""Targets of a download: files, links, files that cannot be replaced, devices and descriptors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def make_device(path: Path, minor: int = 3) -> Path:
 
 
 class Reader(asyncio.Protocol):
-    """Collects what comes out of a pipe."""
+    """Collects the output of a pipe."""
 
     def __init__(self) -> None:
         self.received = b""
@@ -214,7 +214,7 @@ async def in_namespace(program: str, directory: Path) -> list[str]:
 
 @needs_root
 async def test_bind_mount_is_written_in_place(tmp_path: Path) -> None:
-    """A file that is a mount point, as containers have them, gets the bytes; what is mounted there stays."""
+    """A file that is a mount point, as in containers, gets the bytes; the mount stays."""
     lines = await in_namespace(
         """
 os.mkdir("d")
@@ -340,7 +340,7 @@ async def test_null_device_stays_what_it_is(tmp_path: Path) -> None:
 
 
 async def test_digest_and_progress_of_a_device(tmp_path: Path) -> None:
-    """What goes into a device is counted and checked as well."""
+    """Bytes written to a device are counted and checked too."""
     node, script = make_device(tmp_path / "null"), Ranges()
     async with raw_server(script) as server, calls(server) as call:
         await (await call()).write_to_file(node, progress=script, digest=sha256())
@@ -378,7 +378,7 @@ async def test_fifo_gets_the_bytes(tmp_path: Path) -> None:
 
 
 async def test_fifo_waits_for_its_reader(tmp_path: Path) -> None:
-    """A FIFO that nobody reads yet is waited for, without a thread, and with the body unread."""
+    """A FIFO without a reader is waited for, without a thread, and with the body unread."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     writing = asyncio.create_task(answer().write_to_file(fifo))
@@ -393,7 +393,7 @@ async def test_fifo_waits_for_its_reader(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_read", [True, False])
 async def test_cancel_of_a_fifo(is_read: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A FIFO that nobody reads, or not on, is given up at once by a cancel."""
+    """A cancel ends the wait for a FIFO's reader at once, before or during the transfer."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     end = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK) if is_read else None
@@ -470,7 +470,7 @@ async def test_break_goes_on_into_a_fifo(tmp_path: Path) -> None:
 
 
 async def test_changed_content_cannot_begin_anew_in_a_fifo(tmp_path: Path) -> None:
-    """Content that has changed cannot replace what a FIFO has taken: the break is the error, with a note."""
+    """Changed content cannot replace the bytes that a FIFO has taken: the break is raised, with a note."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reader, transport = await read_from(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
@@ -505,7 +505,7 @@ has_descriptors = pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="there
 @pytest.mark.parametrize("path", ["link", "/dev/fd/1"])
 @pytest.mark.parametrize("kind", ["pipe", "file"])
 async def test_stdout(path: str, kind: str, tmp_path: Path) -> None:
-    """Standard output takes the body between what is printed before and after it, in a file too."""
+    """Standard output receives the body between the text printed before and after it, in a file too."""
     # As /dev/stdout is; the system's own would not survive a failure.
     (tmp_path / "link").symlink_to("/dev/fd/1")
     output = tmp_path / "output"

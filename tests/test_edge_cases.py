@@ -68,7 +68,7 @@ async def sent(options: dict[str, Any] | None = None, **client: Any) -> APIReque
 
 
 async def got(answer: Any, cast_to: Any, **client: Any) -> Any:
-    """What a GET gives for an answer."""
+    """The answer to a GET."""
     async with Client(BASE, transport=Script(answer), **client) as api:
         return await api.get("/x", cast_to)
 
@@ -149,7 +149,7 @@ async def test_a_missing_credential_is_no_mistake() -> None:
 
 
 async def test_an_omit_of_the_client_survives_views() -> None:
-    """`OMIT` in `default_headers` holds for every view with further headers."""
+    """`OMIT` in `default_headers` applies to every view with further headers."""
     script = Script()
     async with Client(BASE, default_headers={"User-Agent": OMIT}, transport=script) as api:
         await api.with_options(default_headers={"A": "b"}).with_options(default_headers={"C": "d"}).get("/x")
@@ -159,7 +159,7 @@ async def test_an_omit_of_the_client_survives_views() -> None:
 
 
 async def test_defaults_override_platform_headers() -> None:
-    """`default_headers` replace what `platform_headers` gives, whatever the case of the name."""
+    """`default_headers` replace the values of `platform_headers`, in any case of the name."""
 
     class SDK(Client):
         def platform_headers(self) -> dict[str, str]:
@@ -178,9 +178,7 @@ async def test_a_multidict_is_a_layer() -> None:
 
 
 async def test_no_header_adds_up() -> None:
-    """No header accumulates over layers: the later layer replaces; who wants several values gives them
-    together.
-    """
+    """No header accumulates over layers: the later layer replaces it; several values are given together."""
     values = CIMultiDict([("X-Helper", "b"), ("x-helper", "c")])
     request = await sent({"headers": values}, default_headers={"X-Helper": "a"})
 
@@ -241,9 +239,7 @@ async def test_dropping_a_view_closes_nothing() -> None:
 
 
 async def test_the_timeout_of_a_borrowed_session_does_not_count() -> None:
-    """Limits are those of the client and the call: what a borrowed session has of its own never ends a
-    call.
-    """
+    """The limits are those of the client and the call; the limits of a borrowed session never end a call."""
 
     async def slowly(exchange: Exchange) -> None:
         await asyncio.sleep(0.1)
@@ -266,7 +262,7 @@ def test_a_wrong_session_fails_at_once(session: Any) -> None:
 
 
 def test_retries_that_are_none_fail_at_once() -> None:
-    """`max_retries=None` is refused when the client is made, and says what to give."""
+    """`max_retries=None` is refused when the client is made, with the value to use instead."""
     retries: Any = None
     with pytest.raises(TypeError, match="max_retries must be an int of 0 or more, not None; 0 switches"):
         AsyncAPIClient(BASE, max_retries=retries)
@@ -406,7 +402,7 @@ async def test_many_calls_ask_for_one_token() -> None:
 
 
 async def test_json_under_another_content_type() -> None:
-    """A content type that names no codec is no obstacle: JSON that it holds is decoded to the type."""
+    """A content type that names no codec does no harm: JSON in it is decoded to the type."""
     assert await got(text('{"id":1}', "application/text"), User) == User(1)
 
 
@@ -421,7 +417,7 @@ async def test_text_is_no_model(strict: bool, number: int, cast_to: Any) -> None
 
 
 async def test_a_union_is_told_apart_by_values() -> None:
-    """The member of a union is told by the value that came, not by its place."""
+    """The member of a union is chosen by the received value, not by its position."""
     assert await got(reply(json="1"), int | str) == "1"
     assert await got(reply(json={"kind": "dog", "good": True}), Cat | Dog) == Dog(True)
 
@@ -526,7 +522,7 @@ async def test_a_type_statement() -> None:
 
 
 async def test_the_request_id_is_the_responses() -> None:
-    """The request id is on the response and on errors; a value holds what the body said, and nothing else."""
+    """The request ID is on the response and on errors; a value has the members of the body and no others."""
     async with Client(BASE, transport=Script(reply(json={"id": 1}, X_Request_Id="r1"))) as api:
         response = await api.get("/x", AsyncAPIResponse[User])
         user = await response.parse()
@@ -605,7 +601,7 @@ async def test_a_chain_keeps_nothing_between_calls() -> None:
 
 
 async def test_a_value_is_parsed_once() -> None:
-    """What a middleware parses is the very object that the caller gets."""
+    """The object that a middleware parses is the one that the caller gets."""
     seen: list[Any] = []
 
     async def look(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:

@@ -1,4 +1,4 @@
-"""What values encode to, and what cannot be said in JSON."""
+"""The encoding of values, and the values that JSON cannot represent."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ class Number(float):
     ],
 )
 def test_encoding_what_msgspec_does_not_know(make: Any, expected: bytes) -> None:
-    """Iterators become lists, once; other mappings, sequences, views are what they look like."""
+    """Iterators become lists, once; other mappings, sequences and views are encoded by their kind."""
     assert encode_json(make()) == expected
 
 
 def test_values_are_not_changed() -> None:
-    """Encoding changes nothing of the caller's, also where sentinels are dropped."""
+    """Encoding changes no object of the caller, also if sentinels are dropped."""
     numbers = [1, 2]
     value = {"a": OMIT, "b": {"c": NOT_GIVEN, "n": numbers}}
     extra = {"b": {"d": OMIT}}
@@ -253,7 +253,7 @@ def test_enc_hook() -> None:
 
 @pytest.mark.parametrize("kind", [TypeError, ValueError, KeyError])
 def test_what_a_hook_raises_is_the_users(kind: type[Exception]) -> None:
-    """What an enc_hook raises, NotImplementedError aside, leaves as it is."""
+    """An exception of an enc_hook, other than NotImplementedError, is raised unchanged."""
 
     def hook(value: Any) -> Any:
         raise kind("mine")
@@ -297,7 +297,7 @@ def test_extra_body(value: Any, extra: Mapping[str, Any], expected: Any) -> None
 
 @pytest.mark.parametrize("value", [[1], None, "text", 5, Point(1, 2)])
 def test_extra_body_needs_an_object(value: Any) -> None:
-    """extra_body over JSON that is no object is a TypeError, an empty one too."""
+    """extra_body over JSON that is not an object is a TypeError, even if it is empty."""
     for extra in ({"a": 1}, {}):
         with pytest.raises(TypeError, match="a JSON object to merge over"):
             encode_json(value, extra_body=extra)
@@ -369,7 +369,7 @@ def test_encoder_with_a_hook() -> None:
 
 @pytest.mark.parametrize("text", ["NaN", "-NaN", "sNaN", "Infinity", "-Infinity"])
 def test_decimal_that_is_no_number(text: str) -> None:
-    """A Decimal that JSON cannot say is refused with its path, where msgspec writes what is not JSON."""
+    """A Decimal without a JSON form is refused with its path; msgspec would write invalid JSON."""
     with pytest.raises(InvalidRequestError, match=r"at \$\.a\[0\]"):
         encode_json({"a": [decimal.Decimal(text)]}, NUMBER)
 
@@ -381,7 +381,7 @@ def test_name_that_is_a_decimal() -> None:
 
 
 def test_extra_body_by_the_encoder() -> None:
-    """What is merged is encoded, and sorted, by the encoder as well."""
+    """Merged members are encoded, and sorted, by the encoder too."""
     encoded = encode_json({"b": 1, "c": 2}, EXACT, {"a": decimal.Decimal("1.10")})
 
     assert encoded == b'{"a":1.10,"b":1,"c":2}'

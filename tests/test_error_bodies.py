@@ -1,4 +1,4 @@
-"""What the bodies of errors decode to, and for which status."""
+"""The types that error bodies decode to, by status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tree of errors: its shape, what each knows, that it pickles and copies, and that it tells no secret."""
+"""The tree of errors: its shape, the facts of each class, pickling and copying, and no secrets."""
 
 from __future__ import annotations
 
@@ -134,16 +134,14 @@ def test_every_error_is_at_both_doors() -> None:
 
 @pytest.mark.parametrize("other", [TimeoutError, OSError, ConnectionError, KeyError])
 def test_no_error_is_mistaken_for_the_callers_own(other: type[Exception]) -> None:
-    """None of them is a builtin that a caller catches for another reason: `asyncio.timeout` raises
-    TimeoutError.
-    """
+    """No class is a builtin that callers catch for another reason: `asyncio.timeout` raises TimeoutError."""
     assert not [name for name, cls in CLASSES.items() if issubclass(cls, other)]
 
 
 @pytest.mark.parametrize(("status", "name"), STATUSES.items())
 async def test_the_class_of_a_status(status: int, name: str) -> None:
-    """Each status has the class of the design: its own, InternalServerError for any 5XX and for what is
-    no status (RFC 9110 §15), else APIStatusError.
+    """Each status has the documented class: its own, InternalServerError for any 5XX and for invalid
+    statuses (RFC 9110 §15), else APIStatusError.
     """
     async with Client(BASE, max_retries=0, transport=Script(reply(status))) as api:
         with pytest.raises(APIStatusError) as raised:
@@ -230,7 +228,7 @@ def test_a_subclass_of_a_user_pickles() -> None:
 
 
 class SDKError(APIStatusError):
-    """What an SDK may make of an error."""
+    """An error class of an SDK."""
 
     default_status = 402
 
@@ -359,7 +357,7 @@ async def test_retry_after_is_on_the_error(headers: dict[str, str], seconds: flo
 
 
 async def test_a_transport_error_comes_out_as_it_is() -> None:
-    """What the transport raises reaches the caller as the same object, with the number of retries."""
+    """An exception of the transport reaches the caller as the same object, with the number of retries."""
     failure = APIConnectionError("lost", sent=None)
     async with Client(BASE, max_retries=1, transport=Script(failure)) as api:
         with pytest.raises(APIConnectionError) as raised:
@@ -537,7 +535,7 @@ async def test_a_status_error_ends_with_what_the_server_says(body: Any, detail: 
     ],
 )
 async def test_what_a_problem_says(body: str, detail: str | None) -> None:
-    """Of a problem (RFC 9457) it is the title and the detail, else what other bodies say it by."""
+    """A problem (RFC 9457) gives its title and detail; other bodies give their usual members."""
     async with Client(BASE, transport=Script(text(body, "application/problem+json", 403))) as api:
         with pytest.raises(APIStatusError) as raised:
             await api.get("/x")
@@ -557,7 +555,7 @@ async def test_what_the_server_says_does_not_depend_on_error_types(error_type: A
 
 
 async def test_what_the_server_says_can_be_left_out() -> None:
-    """With error_detail=False of a client, or a view, the text and `detail` have nothing of the body."""
+    """With error_detail=False of a client or a view, the text and `detail` contain no part of the body."""
     script = Script(reply(404, {"message": "No such user"}))
     async with Client(BASE, transport=script, error_detail=False) as api:
         with pytest.raises(APIStatusError) as raised:
@@ -574,7 +572,7 @@ async def test_what_the_server_says_can_be_left_out() -> None:
 
 
 async def test_a_body_that_does_not_fit_error_types_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    """A body that is not what error_types names becomes plain data, with a note and a record at DEBUG."""
+    """A body that does not match error_types becomes plain data, with a note and a record at DEBUG."""
     caplog.set_level("DEBUG", "aioapiclient")
     script = Script(reply(422, {"code": 7, "secret": "s3cr3t"}))
     async with Client(BASE, transport=script, error_types={422: CodeOnly}) as api:
@@ -614,7 +612,7 @@ async def test_what_is_told_of_an_error_body(answer: Any, expected: str | None) 
 
 
 async def test_a_hook_that_fails_on_an_error_body_is_told() -> None:
-    """What a hook raises is named, and the status is raised all the same."""
+    """A hook's exception is named, and the status is raised all the same."""
 
     def broken(wanted: type, value: Any) -> Any:
         raise KeyError("s3cr3t")

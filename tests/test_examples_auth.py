@@ -1,4 +1,4 @@
-"""The credentials under examples/ run, each in its own process, and print what they are there to show."""
+"""The credentials under examples/ run, each in its own process, and print the expected output."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_the_custom_credential() -> None:
 
 
 async def test_the_signing_credential() -> None:
-    """Each attempt is signed anew, byte for byte as it is sent, and a wrong key is refused."""
+    """Each attempt is signed again, byte for byte as it is sent, and a wrong key is refused."""
     assert await run(EXAMPLES / "signing_auth.py") == [
         "placed: a/b c",
         "the wrong key: the signature is wrong",
@@ -62,7 +62,9 @@ def test_the_challenge_example_reads_the_challenges_of_the_standards(case: dict[
 
 
 async def test_the_digest_credential() -> None:
-    """One challenge serves two calls of aiohttp's own middleware, and its second send is no retry of ours."""
+    """One challenge serves two calls of aiohttp's own middleware, and its second send is not counted as a
+    retry.
+    """
     assert await run(EXAMPLES / "digest_auth.py") == [
         "GET: come in, 0 retries",
         "POST: come in",
@@ -72,7 +74,7 @@ async def test_the_digest_credential() -> None:
 
 
 async def test_a_streamed_body_is_not_signed() -> None:
-    """The signing example refuses what it cannot sign, before anything is sent."""
+    """The signing example refuses a request that it cannot sign, before anything is sent."""
     auth = load("signing_auth").HMACAuth("alice", b"key")
     with pytest.raises(InvalidRequestError, match="streamed"):
         await auth.authenticate(APIRequest("PUT", "https://h/", body=Body(iter([b"x"]))))
@@ -81,7 +83,7 @@ async def test_a_streamed_body_is_not_signed() -> None:
 
 @pytest.mark.parametrize("case", VECTORS["digest"], ids=lambda case: f"{case['source']} {case['algorithm']}")
 def test_the_digest_of_the_example_is_that_of_the_rfc(case: dict[str, str]) -> None:
-    """The example's server computes what RFC 7616 and RFC 2617 print."""
+    """The example's server computes the values printed in RFC 7616 and RFC 2617."""
     names = ("user", "password", "realm", "nonce", "nc", "cnonce", "algorithm")
     digest: Callable[..., str] = load("digest_auth").digest_response
     assert digest(case["method"], case["uri"], **{name: case[name] for name in names}) == case["response"]

@@ -1,4 +1,4 @@
-"""examples/upload_parts.py and examples/download_resume.py run, and print what they are there to show."""
+"""examples/upload_parts.py and examples/download_resume.py run, and print the expected output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""examples/language_model.py, a complete SDK, runs in a process of its own, and prints what it shows."""
+"""examples/language_model.py, a complete SDK, runs in a process of its own, and prints the expected
+output.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from programs import EXAMPLES, run
 
 
 async def test_the_example_of_a_language_model() -> None:
-    """Each trait of the SDK shows in what its program prints."""
+    """The output of the program shows each feature of the SDK."""
     assert await run(EXAMPLES / "language_model.py") == [
         # Pages: one by hand, then an item after the other over all of them.
         "first page: budgie dodo, and more",

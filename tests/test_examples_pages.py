@@ -1,4 +1,4 @@
-"""examples/walk_pages.py runs, and walks what it says over real connections."""
+"""examples/walk_pages.py runs, and walks its pages over real connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The example of long-running operations runs, in a process of its own, and prints what it shows."""
+"""The example of long-running operations runs in a process of its own, and prints the expected output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The example of pydantic models runs, in a process of its own, and prints what it shows."""
+"""The example of pydantic models runs in a process of its own, and prints the expected output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from programs import EXAMPLES, run
 
 
 async def test_the_example_of_pydantic() -> None:
-    """Models are decoded and sent, and what pydantic says of a body keeps its place and its message."""
+    """Models are decoded and sent, and a pydantic error about a body keeps its place and its message."""
     pytest.importorskip("pydantic")
     assert await run(EXAMPLES / "pydantic_models.py") == [
         "[User(id=7, login='ada'), User(id=8, login='bob')]",

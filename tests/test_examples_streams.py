@@ -1,4 +1,4 @@
-"""The example of typed streams runs, in a process of its own, and prints what it is there to show."""
+"""The example of typed streams runs in a process of its own, and prints the expected output."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from programs import EXAMPLES, run
 
 
 async def test_the_example_of_streams() -> None:
-    """A union skips what is new, an error ends its stream, a cut log comes whole, a loop is left."""
+    """A union skips new types, an error ends its stream, a cut log is resumed, and a loop can be left."""
     assert await run(EXAMPLES / "stream_events.py") == [
         "text: Earl",
         "text: Grey",

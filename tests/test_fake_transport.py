@@ -1,4 +1,4 @@
-"""`FakeTransport` and `respond`: what is answered, in which order, and what is left on record."""
+"""`FakeTransport` and `respond`: the answers, their order, and the record of the requests."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_a_send_too_many_says_which() -> None:
 
 
 async def test_a_send_too_many_passes_a_retry() -> None:
-    """The AssertionError of a send that was not expected is no failure to retry: it fails the test."""
+    """The AssertionError of an unexpected send is not retried: it fails the test."""
     transport = FakeTransport(APIConnectionError)
     retry = RetryMiddleware(sleep=FakeClock().sleep)
 
@@ -92,7 +92,7 @@ async def test_the_default_answers_the_rest() -> None:
 
 
 async def test_unused_answers_are_counted() -> None:
-    """What no send has asked for yet is told, so that a test can say that all of it was."""
+    """Unused answers are counted, so that a test can assert that there are none."""
     transport = FakeTransport(respond(), respond(), default=respond())
 
     left = [transport.unused_answers]
@@ -116,7 +116,7 @@ async def test_an_error_is_raised_as_it_is() -> None:
 
 
 async def test_an_error_class_makes_a_new_error_each_time() -> None:
-    """An error given as a class is made anew for each send."""
+    """An error given as a class is created again for each send."""
     transport = FakeTransport(default=APITimeoutError)
     raised: list[APITimeoutError] = []
     for _ in range(2):
@@ -128,7 +128,7 @@ async def test_an_error_class_makes_a_new_error_each_time() -> None:
 
 
 async def test_an_error_of_another_kind_is_raised_too() -> None:
-    """Any exception can be an answer: what user code raises, and a cancellation."""
+    """Any exception can be an answer: one of user code, and a cancellation."""
     transport = FakeTransport(KeyError("bug"), asyncio.CancelledError)
 
     with pytest.raises(KeyError):
@@ -202,7 +202,7 @@ async def test_what_a_function_gives_is_checked() -> None:
 
 
 async def test_requests_are_kept_as_they_came() -> None:
-    """Each request is recorded as a copy: what happens to it later does not show."""
+    """Each request is recorded as a copy, which later changes do not affect."""
     transport = FakeTransport(default=respond())
     request = get(headers={"X-One": "1"})
     await transport(request)
@@ -439,7 +439,7 @@ async def test_the_answer_to_head_has_no_body() -> None:
 
 
 async def test_an_abort_wakes_the_reader() -> None:
-    """Who waits for a chunk when the response is aborted gets the error of the abort."""
+    """A reader that waits for a chunk when the response is aborted gets the error of the abort."""
 
     async def never() -> AsyncIterator[bytes]:
         await asyncio.Event().wait()
@@ -455,7 +455,7 @@ async def test_an_abort_wakes_the_reader() -> None:
 
 
 async def test_a_cancelled_read_leaves_no_whole_body() -> None:
-    """What is read after a cancelled read is lost, never an empty body that looks whole."""
+    """A read after a cancelled read raises; it never returns an empty body that looks complete."""
     source = respond(chunks=[b"a"])(get())._source  # pyright: ignore[reportPrivateUsage]
     assert source is not None
     reading = asyncio.ensure_future(source.read_chunk())
@@ -538,7 +538,7 @@ async def test_a_client_takes_it_as_transport() -> None:
 
 
 async def sent(**options: Any) -> SentRequest:
-    """What a transport notes of one call."""
+    """The notes of a transport about one call."""
     transport = FakeTransport(respond(204))
     async with AsyncAPIClient("https://api.example.com", transport=transport) as client:
         await client.post("/users", None, **options)
@@ -587,7 +587,7 @@ async def test_empty_multipart_form() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"content": b"tea"}, {"json": {"a": 1}}])
 async def test_what_is_no_form(options: dict[str, Any]) -> None:
-    """A body that is no form is an assertion that shows it."""
+    """A body that is not a form is an AssertionError that shows it."""
     request = await sent(**options)
     with pytest.raises(AssertionError, match="was not sent a form") as caught:
         request.form()

@@ -1,4 +1,4 @@
-"""Connectors of others: what they raise while connecting is ours, was never sent, and is tried again."""
+"""Custom connectors: their errors while connecting become errors of this library, unsent, and are retried."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_it_is_tried_again(error: Exception, kind: type[Failing], is_borro
 @pytest.mark.parametrize("is_borrowed", [False, True], ids=["own", "borrowed"])
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 async def test_it_was_never_sent(error: Exception, is_borrowed: bool) -> None:
-    """What leaves the call is an `APIConnectionError` that was not sent, from what was raised."""
+    """The call raises an `APIConnectionError` that was not sent, caused by the original exception."""
     connector = Failing(error, 9)
     async with (
         raw_server(respond(ok())) as server,
@@ -119,7 +119,7 @@ async def test_a_bug_is_not_tried_again() -> None:
 
 
 async def test_a_trace_config_is_no_connector() -> None:
-    """What a trace config raises while connecting is the user's own, and stays so."""
+    """An exception of a trace config while connecting is raised unchanged."""
 
     async def fail(*args: Any) -> None:
         raise LookupError("of a trace config")

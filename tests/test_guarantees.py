@@ -1,4 +1,4 @@
-"""What other clients of this kind get wrong, each shown right here."""
+"""Mistakes that other clients make, each with a test."""
 
 from __future__ import annotations
 
@@ -148,7 +148,9 @@ async def test_a_binary_file_is_content() -> None:
     "value", ["inf", "1e400", "99999999999", "Fri, 29 Sep 99999 16:26:57 GMT", "1_0", "61"]
 )
 async def test_no_hint_makes_a_call_sleep(value: str) -> None:
-    """An absurd Retry-After is no wait: garbage gives our own backoff, too long a one gives up at once."""
+    """An absurd Retry-After is ignored: an invalid one leads to the policy's own wait, too long a one ends
+    the call.
+    """
     script = Script(reply(503, Retry_After=value))
     async with Client(BASE, max_retries=1, transport=script) as api:
         with pytest.raises(InternalServerError):
@@ -218,7 +220,7 @@ async def test_repeated_keys_of_a_path_survive() -> None:
     ids=["bearer", "header", "param"],
 )
 @pytest.mark.parametrize("by", ["absolute URL", "redirect"])
-async def test_credentials_stay_at_home(auth: Auth, by: str) -> None:
+async def test_credentials_stay_at_their_origin(auth: Auth, by: str) -> None:
     """No credential of any kind, and no personal header, reaches a foreign origin: by a URL or a redirect."""
     elsewhere = "https://elsewhere.example/x"
     script = Script(reply(302, Location=elsewhere), reply()) if by == "redirect" else Script()
@@ -336,7 +338,7 @@ async def test_a_timeout_bounds_the_whole_call() -> None:
 
 
 async def test_no_wait_begins_that_the_deadline_cannot_cover() -> None:
-    """A wait longer than what is left of the call is not begun: the failure comes out at once."""
+    """A wait longer than the time left of the call does not begin: the failure is raised at once."""
     script = Script(reply(503, Retry_After="20"))
     async with Client(BASE, transport=script) as api:
         with pytest.raises(InternalServerError) as raised:
@@ -424,9 +426,7 @@ async def test_a_middleware_may_change_everything() -> None:
 
 
 async def test_no_mode_is_on_the_wire() -> None:
-    """What a call wants back leaves no trace on the wire: the same headers are sent for a value and a
-    response.
-    """
+    """The return type has no effect on the wire: the same headers are sent for a value and a response."""
     script = Script()
     async with Client(BASE, transport=script) as api:
         await api.get("/x", dict[str, int])
@@ -538,7 +538,9 @@ def test_decoders_are_made_once() -> None:
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("data", [{}, {"id": None}, {"id": "x"}, [], "x", None])
 async def test_a_value_has_the_type_it_claims(strict: bool, data: Any) -> None:
-    """What is missing, null or of another shape raises, lenient too: no object lies about its type."""
+    """A missing member, a null and another shape raise, lenient too: no object has attributes of a wrong
+    type.
+    """
     async with Client(BASE, strict_response_validation=strict, transport=Script(reply(json=data))) as api:
         with pytest.raises(APIResponseValidationError):
             await api.get("/x", User)
@@ -576,9 +578,7 @@ async def test_any_type_is_a_target(cast_to: Any, data: Any, value: Any) -> None
 
 
 async def test_a_limit_that_was_given_counts() -> None:
-    """A limit that is given counts, also when it is the default one: what was left out is told by a
-    sentinel.
-    """
+    """An explicit limit counts even if it equals the default; a sentinel marks an omitted one."""
     script = Script()
     async with Client(BASE, timeout=3, transport=script) as api:
         await api.get("/x", timeout=Timeout(total=600, connect=5))
@@ -664,7 +664,7 @@ async def test_every_attempt_can_be_watched(caplog: pytest.LogCaptureFixture) ->
 
 
 async def test_views_leak_nothing() -> None:
-    """Views and what was called through them are free once they are dropped; this runs on every Python."""
+    """Views and the calls made through them are freed after use, on every Python."""
     views: list[weakref.ref[Any]] = []
     async with Client(BASE, transport=Script()) as api:
         for number in range(10):

@@ -1,4 +1,4 @@
-"""Header layers: what may be sent, how layers lie over one another, and who has the last word."""
+"""Header layers: which headers may be sent, how layers are merged, and which one wins."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def sent(headers: Any = None, **client: Any) -> CIMultiDict[str]:
 
 @pytest.mark.parametrize("name", ["", "A B", "A:", "A\r\n", "Ä", "(a)", "a,b", "a/b"])
 def test_a_name_is_a_token(name: str) -> None:
-    """A header name that is no token of RFC 9110 is refused."""
+    """A header name that is not a token of RFC 9110 is refused."""
     with pytest.raises(InvalidRequestError, match=r"is not a token \(RFC 9110 §5.6.2\)"):
         check_layer({name: "x"})
 
@@ -56,7 +56,7 @@ def test_any_token_is_a_name(name: str) -> None:
 
 @given(st.text(TOKEN, max_size=4), st.characters(exclude_characters=TOKEN), st.text(TOKEN, max_size=4))
 def test_what_is_no_token_is_never_a_name(before: str, wrong: str, after: str) -> None:
-    """One character that is none of a token's is enough to refuse a name."""
+    """One character that a token cannot contain is enough to refuse a name."""
     with pytest.raises(InvalidRequestError):
         check_layer({before + wrong + after: "v"})
 
@@ -82,16 +82,14 @@ def test_a_value_is_text_that_utf8_can_say() -> None:
 
 @pytest.mark.parametrize("value", [None, 1, b"x", True, ["a"]])
 def test_a_value_of_another_type_is_refused(value: Any) -> None:
-    """A value that is no str is a TypeError that names the header: neither None nor a
-    number is guessed at.
-    """
+    """A value that is not a str is a TypeError that names the header, also for None and numbers."""
     with pytest.raises(TypeError, match="The value of header A must be a str, not "):
         check_layer({"A": value})
 
 
 @pytest.mark.parametrize("headers", [[("A", "b")], "A: b", 5])
 def test_a_layer_is_a_mapping(headers: Any) -> None:
-    """A layer that is no mapping is a TypeError."""
+    """A layer that is not a mapping is a TypeError."""
     with pytest.raises(TypeError, match="headers must be a mapping of names to values"):
         check_layer(headers)
     with pytest.raises(TypeError, match="A header name must be a str, not int"):
@@ -137,7 +135,7 @@ async def test_any_mapping_is_a_layer(headers: Any) -> None:
 
 
 async def test_a_multidict_repeats() -> None:
-    """A name that a multidict has twice is sent twice, and replaces what lower layers had."""
+    """A name that a multidict contains twice is sent twice, and replaces the values of lower layers."""
     repeated = MultiDict([("A", "1"), ("a", "2")])
 
     assert (await sent(repeated, default_headers={"A": "0"})).getall("A") == ["1", "2"]
@@ -151,7 +149,7 @@ def test_a_dict_with_a_name_twice_keeps_the_last() -> None:
 
 
 def test_an_overlay_replaces_whatever_the_case() -> None:
-    """A layer replaces all values of a name in any spelling, and removes what it omits."""
+    """A layer replaces all values of a name in any spelling, and removes a name by OMIT."""
     headers = CIMultiDict([("A", "1"), ("a", "2"), ("B", "3"), ("C", "4")])
     overlay(headers, check_layer({"a": "5", "b": OMIT}))
 
@@ -196,7 +194,9 @@ async def test_accept_says_what_can_be_read(cast_to: Any, accept: str, options: 
 
 
 async def test_accept_of_what_has_no_type() -> None:
-    """A HEAD and an unread response take anything, JSON lines problems too, and a call has the last word."""
+    """A HEAD and an unread response accept anything, JSON lines problems too, and the call's own Accept
+    wins.
+    """
     script = Script(reply(200, {"id": 7}))
     async with Client(BASE, transport=script) as api:
         await api.head("/x")
@@ -212,7 +212,7 @@ async def test_accept_of_what_has_no_type() -> None:
 
 
 async def test_a_server_that_negotiates_answers_its_error() -> None:
-    """Who sends a problem only to those that name it, and text to those that take it, answers as meant."""
+    """Servers that send problems or text only to clients that accept them do so."""
 
     def answer(request: APIRequest) -> Any:
         accept = request.headers["Accept"]
@@ -254,13 +254,13 @@ async def test_the_order_of_the_layers() -> None:
 
 @pytest.mark.parametrize("name", ["User-Agent", "user-agent", "Accept", "A"])
 async def test_omit_in_the_defaults_removes_what_the_library_sends(name: str) -> None:
-    """`OMIT` in `default_headers` removes what the library would send."""
+    """`OMIT` in `default_headers` removes a header that the library would send."""
     assert name not in await sent(default_headers={name: OMIT})
 
 
 @pytest.mark.parametrize("name", ["User-Agent", "Accept", "a", "Authorization", "X-API-Key"])
 async def test_omit_in_the_call_removes_any_layer(name: str) -> None:
-    """`OMIT` in the headers of a call removes what any layer sets, the credential of auth too."""
+    """`OMIT` in the headers of a call removes the header of any layer, the credential of auth included."""
     auth = APIKeyAuth("k") if name == "X-API-Key" else BearerAuth("t")
 
     assert name in await sent(default_headers={"A": "1"}, auth=auth)
@@ -278,12 +278,12 @@ async def test_omit_of_the_content_type() -> None:
 
 
 async def test_the_call_sets_again_what_the_defaults_omit() -> None:
-    """A call may send what `default_headers` omits."""
+    """A call may send a header that `default_headers` omits."""
     assert (await sent({"User-Agent": "call"}, default_headers={"User-Agent": OMIT}))["User-Agent"] == "call"
 
 
 async def test_the_headers_of_the_call_hold_on_every_attempt() -> None:
-    """The call's own headers, and what it omits, are the same on every attempt."""
+    """The call's own headers and omissions are the same on every attempt."""
     script = Script(reply(503), reply(503), reply())
     async with Client(BASE, auth=BasicAuth("u", "p"), transport=script) as api:
         await api.get("/x", headers={"Authorization": OMIT, "A": "b"})
@@ -294,7 +294,7 @@ async def test_the_headers_of_the_call_hold_on_every_attempt() -> None:
 
 
 async def test_a_middleware_may_add_headers() -> None:
-    """What a middleware sets on its request is sent; the call has the last word only over auth."""
+    """A header that a middleware sets on its request is sent; the call's headers override only auth."""
 
     async def add(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:
         request.headers["A"] = "middleware"
@@ -306,7 +306,7 @@ async def test_a_middleware_may_add_headers() -> None:
 
 
 async def test_the_client_keeps_its_layer_to_itself() -> None:
-    """What one call does to its headers is not seen by the next."""
+    """Changes that one call makes to its headers do not affect the next."""
     script = Script()
 
     async def add(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:
@@ -323,7 +323,7 @@ async def test_the_client_keeps_its_layer_to_itself() -> None:
 # --- where they go
 
 
-async def test_defaults_stay_at_home() -> None:
+async def test_defaults_stay_at_their_origin() -> None:
     """To a foreign origin go only neutral headers, of the client and of the call: nothing
     that is personal.
     """
@@ -339,7 +339,7 @@ async def test_defaults_stay_at_home() -> None:
 
 
 async def test_a_trusted_origin_gets_all_headers() -> None:
-    """An origin in `trusted_origins` gets what the client's own gets."""
+    """An origin in `trusted_origins` gets the same headers as the client's own."""
     script = Script()
     client = Client(
         BASE,

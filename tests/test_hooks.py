@@ -61,7 +61,7 @@ def tenants(script: Script) -> list[set[str | None]]:
 
 
 async def test_hooks_follow_the_state_of_the_client() -> None:
-    """Each call asks every hook that is overridden anew, so a request never mixes two states."""
+    """Each call runs every overridden hook again, so a request never mixes two states."""
     script = Script()
     async with Tenanted(BASE, transport=script) as api:
         for api.tenant in ("a", "b", "a"):
@@ -86,7 +86,7 @@ async def test_a_view_asks_its_own_hooks(options: Any) -> None:
 
 
 async def test_headers_of_other_origins_follow_as_well() -> None:
-    """What another origin may have of the hooks is asked anew too."""
+    """The hooks for headers that other origins may receive run again too."""
     script = Script()
     async with Tenanted(BASE, transport=script) as api:
         for api.tenant in ("a", "b"):
@@ -185,7 +185,7 @@ async def test_hooks_hold_with_any_chain() -> None:
 
 
 async def test_one_chain_serves_two_clients() -> None:
-    """A chain that is given to two clients asks the hooks of whichever makes the call."""
+    """A chain that two clients share uses the hooks of the client that makes the call."""
     chain, script = default_chain(), Script()
     one, other = (Tenanted(BASE, chain=chain, transport=script) for _ in range(2))
     other.tenant = "b"
@@ -210,7 +210,7 @@ async def test_the_user_agent_holds_with_any_chain() -> None:
 
 
 async def test_what_a_link_was_given_lies_over_the_hooks() -> None:
-    """Headers, auth and sleep that a link was given itself have the last word over the hooks."""
+    """Headers, auth and sleep that were given to a link itself override the hooks."""
     naps: list[float] = []
 
     async def nap(seconds: float) -> None:
@@ -257,7 +257,9 @@ DROPPED = {
 
 @pytest.mark.parametrize("name", DROPPED)
 def test_a_view_with_a_chain_drops_nothing_of_its_client(name: str) -> None:
-    """`chain=` for a view is refused when its client was given what that drops; cleared, it is not."""
+    """`chain=` for a view is refused if the client has options that it would drop; cleared options are no
+    obstacle.
+    """
     given, none = DROPPED[name]
     options: dict[str, Any] = {name: given}
     api = Client(BASE, **options)

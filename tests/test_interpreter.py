@@ -22,18 +22,18 @@ def test_an_assert_of_a_test_holds() -> None:
 
 @pytest.mark.parametrize("module", [event_streams, servers])
 def test_an_assert_beside_the_tests_holds(module: ModuleType) -> None:
-    """What tests share is loaded by pytest, which makes ifs of its asserts."""
+    """The shared test modules are loaded by pytest, so that their asserts are rewritten."""
     assert type(module.__loader__).__name__ == "AssertionRewritingHook"
 
 
 def test_python_was_started_as_the_environment_says() -> None:
-    """`tox -e optimized` and `tox -e devmode` test what they are called."""
+    """`tox -e optimized` and `tox -e devmode` run in the mode of their name."""
     assert sys.flags.optimize == int(os.environ.get("PYTHONOPTIMIZE") or 0)
     assert sys.flags.dev_mode is (os.environ.get("PYTHONDEVMODE") == "1" or "dev" in sys._xoptions)
 
 
 async def test_the_loop_is_in_debug_mode_when_python_is() -> None:
-    """In development mode asyncio says what blocks the loop, and who never awaited what."""
+    """In development mode asyncio reports blocking calls and coroutines that were never awaited."""
     assert asyncio.get_running_loop().get_debug() is sys.flags.dev_mode
 
 
@@ -50,5 +50,5 @@ def test_properties_have_the_same_examples_in_every_run() -> None:
 
 @pytest.mark.skipif(IS_FUZZ, reason="`tox -e fuzz` gives every test new random numbers")
 def test_a_test_has_the_same_random_numbers_in_every_run(request: pytest.FixtureRequest) -> None:
-    """What tests and the library draw (seeds, jitter) does not depend on luck."""
+    """Random values in tests and library (seeds, jitter) do not make results differ."""
     assert random.random() == random.Random(request.node.nodeid).random()

@@ -174,7 +174,7 @@ async def test_end_gives_the_connection_back(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["iter_bytes", "iter_text", "iter_lines"])
 async def test_iterator_that_is_left_closes_the_body(kind: str) -> None:
-    """Who leaves an iterator early, and closes it, closes the body: the outermost iterator is enough."""
+    """Closing the outermost iterator early closes the body."""
     source = Pieces([b"a\n", b"b\n", b"c"])
     answer = streamed(source)
     async with aclosing(getattr(answer, kind)()) as pieces:
@@ -197,7 +197,7 @@ async def test_what_came_before_an_error_is_not_lost(kind: str) -> None:
 
 
 async def test_pieces_over_the_wire() -> None:
-    """What a server sends piece by piece is handed out as it comes, and the connection is used again."""
+    """Pieces from a server are yielded as they arrive, and the connection is reused."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(response("200 OK", None, Content_Type="text/plain", Transfer_Encoding="chunked"))

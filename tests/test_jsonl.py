@@ -1,4 +1,4 @@
-"""JSON lines without I/O: what a line is, whatever the chunking, and its bound."""
+"""JSON lines without I/O: the lines, whatever the chunks, and their limit."""
 
 from __future__ import annotations
 

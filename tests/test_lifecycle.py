@@ -1,4 +1,4 @@
-"""The life of a client: its event loop, its process, its end, and what is left behind: nothing."""
+"""The life of a client: its event loop, its process, its end, and that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -179,9 +179,7 @@ def test_a_forked_process_needs_a_client_of_its_own() -> None:
 
 
 async def test_a_call_in_a_task_of_its_own() -> None:
-    """A coroutine of a call that nobody awaits in a task has nothing to be cancelled by; inside one it
-    works.
-    """
+    """A call awaited outside a task cannot be cancelled; inside a task it can."""
     async with Client(BASE, transport=Script(reply(json=[1]))) as api:
         assert await asyncio.create_task(api.get("/x")) == [1]
 
@@ -190,7 +188,7 @@ async def test_a_call_in_a_task_of_its_own() -> None:
 
 
 def waits_in_a_middleware(reached: asyncio.Event) -> Client:
-    """A client whose call waits for ever in a middleware."""
+    """A client whose call waits without end in a middleware."""
 
     async def wait(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         reached.set()
@@ -201,7 +199,7 @@ def waits_in_a_middleware(reached: asyncio.Event) -> Client:
 
 
 def waits_in_the_transport(reached: asyncio.Event) -> Client:
-    """A client whose call waits for ever for the head of its response."""
+    """A client whose call waits without end for the head of its response."""
 
     async def wait(request: APIRequest) -> Any:
         reached.set()
@@ -211,7 +209,7 @@ def waits_in_the_transport(reached: asyncio.Event) -> Client:
 
 
 def waits_in_a_backoff(reached: asyncio.Event) -> Client:
-    """A client whose call waits for ever between two attempts."""
+    """A client whose call waits without end between two attempts."""
 
     class Sleepy(Client):
         async def _sleep_for_retry(self, seconds: float, /) -> None:
@@ -222,7 +220,7 @@ def waits_in_a_backoff(reached: asyncio.Event) -> Client:
 
 
 def waits_for_a_token(reached: asyncio.Event) -> Client:
-    """A client whose call waits for ever for a token."""
+    """A client whose call waits without end for a token."""
 
     async def provide() -> str:
         reached.set()
@@ -233,7 +231,7 @@ def waits_for_a_token(reached: asyncio.Event) -> Client:
 
 
 def waits_for_a_body(reached: asyncio.Event) -> Client:
-    """A client whose call waits for ever for the rest of a body."""
+    """A client whose call waits without end for the rest of a body."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"["
@@ -244,7 +242,7 @@ def waits_for_a_body(reached: asyncio.Event) -> Client:
 
 
 def waits_in_a_hook(reached: asyncio.Event) -> Client:
-    """A client whose call waits for ever in a hook that runs once per send."""
+    """A client whose call waits without end in a hook that runs once per send."""
 
     class Signing(Client):
         async def _prepare_request(self, request: APIRequest, /) -> None:
@@ -300,7 +298,7 @@ async def test_a_cancel_in_the_same_tick_stays_a_cancel(place: Wait, first: str)
     assert call.cancelled()
 
 
-async def test_the_callers_own_timeout_is_no_error_of_ours() -> None:
+async def test_the_callers_own_timeout_is_no_error_of_this_library() -> None:
     """A caller's `asyncio.timeout` around a call is the caller's TimeoutError, and the client stays open."""
     reached = asyncio.Event()
     async with waits_in_the_transport(reached) as api:
@@ -419,7 +417,7 @@ async def test_a_close_that_fails_keeps_nothing_open() -> None:
 
 
 async def test_a_close_that_was_cancelled_can_be_repeated() -> None:
-    """A `close` that is cancelled on its way can be called again, and closes what is still open."""
+    """A cancelled `close` can be called again, and closes the rest."""
     held = asyncio.Event()
 
     class Slow(Closing):
@@ -545,7 +543,7 @@ async def test_an_unread_response_that_never_reaches_its_caller(end: type[BaseEx
 
 
 async def test_views_and_results_are_not_kept() -> None:
-    """Views, requests and values are free once nobody holds them: nothing grows with the number of calls."""
+    """Views, requests and values are freed after use: memory does not grow with the number of calls."""
     kept: list[weakref.ref[Any]] = []
 
     async def look(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:

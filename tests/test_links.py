@@ -79,7 +79,7 @@ def test_link_about_another_resource() -> None:
     ],
 )
 def test_malformed_links(value: str, expected: dict[str, str]) -> None:
-    """What is malformed in a Link header is ignored, and the rest is read."""
+    """Malformed parts of a Link header are ignored, and the rest is read."""
     assert links_of(value) == expected
 
 

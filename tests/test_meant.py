@@ -1,4 +1,4 @@
-"""Values of other libraries, given where ours belong: the error says what to give."""
+"""Values of other libraries in place of this library's: the error names the right type."""
 
 from __future__ import annotations
 

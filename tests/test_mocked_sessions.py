@@ -105,7 +105,7 @@ MISTAKES = [KeyError("boom"), TypeError("boom"), AssertionError("no mock"), Exce
 async def test_what_is_no_error_of_the_network(
     client: Client, mock_wire: aioresponses, error: Exception
 ) -> None:
-    """A mistake in a mock, or its assertion, stays what it is."""
+    """A mistake in a mock, or its assertion, is raised unchanged."""
     mock_wire.get(URL, exception=error, repeat=True)
 
     with pytest.raises(type(error)) as caught:
@@ -116,7 +116,7 @@ async def test_what_is_no_error_of_the_network(
 
 
 async def test_unittest_mock() -> None:
-    """`AsyncMock` in place of a session's request is no different."""
+    """`AsyncMock` in place of a session's request works in the same way."""
     async with aiohttp.ClientSession() as session:
         request: Any = AsyncMock(side_effect=[TimeoutError(), OSError(111, "x"), ConnectionError("gone")])
         object.__setattr__(session, "_request", request)
@@ -128,7 +128,7 @@ async def test_unittest_mock() -> None:
 
 
 async def test_an_error_of_a_middleware_is_not_of_a_mock() -> None:
-    """What an aiohttp middleware of the user's raises, with aiohttp around it, stays the user's own."""
+    """An exception of the user's aiohttp middleware, wrapped by aiohttp, is raised unchanged."""
 
     async def fail(request: aiohttp.ClientRequest, handler: Any) -> aiohttp.ClientResponse:
         raise TimeoutError("of the user")
@@ -246,7 +246,7 @@ async def test_what_it_means_is_the_same() -> None:
 
 
 async def test_the_mock_itself_can_be_asked_for() -> None:
-    """Who asks for aiohttp's response is given the mock's."""
+    """A call for aiohttp's response returns the mock's."""
     answer = MockedResponse()
     async with Mocker(answer).client() as client:
         assert await client.get("/x", aiohttp.ClientResponse) is answer

@@ -1,4 +1,6 @@
-"""Multipart forms: what is given as files and data, what a server reads of it, and when it goes again."""
+"""Multipart forms: values for files and data, the parts that a server reads, and when a form can be
+resent.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,7 @@ class Got(NamedTuple):
 
 
 async def send(body: Body) -> bytes:
-    """Send a body once, as a transport does, and give what the peer would get."""
+    """Send a body once, as a transport does, and return the bytes that the peer would get."""
     async with aclosing(aiter(body)) as chunks:
         return b"".join([chunk async for chunk in chunks])
 
@@ -75,7 +77,7 @@ async def parts_of(body: Body) -> list[aiohttp.BodyPartReader]:
 
 
 async def read(body: Body | None) -> list[Got]:
-    """What a server that follows the WHATWG reads of a body."""
+    """The parts that a server by the WHATWG standard reads from a body."""
     assert body is not None
     found = []
     for part in await parts_of(body):
@@ -94,7 +96,7 @@ def unescape(name: str) -> str:
 
 
 async def one(entry: Any) -> Got:
-    """What a server reads of one file."""
+    """The part of one file, as a server reads it."""
     (got,) = await read(build_body(files={"f": entry}))
     return got
 
@@ -106,7 +108,7 @@ async def generate(*chunks: bytes) -> AsyncIterator[bytes]:
 
 
 class PathLike:
-    """A path that is no `pathlib.Path`, such as anyio's."""
+    """A path that is not a `pathlib.Path`, such as anyio's."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -214,7 +216,7 @@ async def test_repeated_header_of_a_part() -> None:
 
 @pytest.mark.parametrize("absent", [None, OMIT, NOT_GIVEN])
 async def test_absent_files(absent: Any) -> None:
-    """What stands for nothing is no part, at any depth."""
+    """None, OMIT and NOT_GIVEN are dropped at any depth."""
     body = build_body(files={"a": absent, "b": [absent, b"x"], "c": {"d": absent}})
 
     assert [got.name for got in await read(body)] == ["b"]
@@ -240,7 +242,7 @@ async def test_fields_stand_before_files() -> None:
 
 
 async def test_values_are_sent_byte_for_byte() -> None:
-    """Line breaks in a field stay what they are."""
+    """Line breaks in a field are kept."""
     (got,) = await read(build_body(files={}, data={"a": "1\n2\r\n3\r"}))
 
     assert got.content == b"1\n2\r\n3\r"
@@ -330,7 +332,7 @@ def test_files_of_another_type(files: Any) -> None:
 
 @pytest.mark.parametrize("entry", [7, 1.5, object(), ("n", 7), ("n", {"a": 1}), ("n", None)])
 def test_file_of_another_type(entry: Any) -> None:
-    """What is no content is a TypeError that says which file it is."""
+    """A value that is not content is a TypeError that names the file."""
     with pytest.raises(TypeError, match=r"files\['a\[b\]'\] must be bytes, str, a binary file"):
         build_body(files={"a": {"b": entry}})
 
@@ -452,13 +454,13 @@ def test_header_that_cannot_be_sent(entry: Any, message: str) -> None:
     "entry", [("n", b"x", 7), ("n", b"x", None, [("a", "b")]), ("n", b"x", None, {"a": 1})]
 )
 def test_header_of_another_type(entry: Any) -> None:
-    """A type or header that is no text is a TypeError."""
+    """A type or header that is not text is a TypeError."""
     with pytest.raises(TypeError, match="must be a"):
         build_body(files={"f": entry})
 
 
 def test_boundary_is_random() -> None:
-    """Every body has a boundary of its own, which nobody can guess."""
+    """Every body has a boundary of its own that cannot be guessed."""
     found = {boundary_of(None)[0] for _ in range(100)}
 
     assert len(found) == 100
@@ -755,7 +757,7 @@ async def test_parts_of_one_path_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["file", "memory"])
 async def test_parts_of_one_open_file_at_once(kind: str, tmp_path: Path) -> None:
-    """Parts of one open file go up at once too: nobody reads from where another has moved it."""
+    """Parts of one open file can be sent concurrently: each read sets its own position."""
     path = tmp_path / "big"
     content = os.urandom(1 << 20)
     path.write_bytes(content)
@@ -824,7 +826,7 @@ def test_part_beyond_its_file(offset: int, length: int | None, tmp_path: Path) -
     ],
 )
 def test_file_part_of_what_cannot_be(arguments: Any, error: type[Exception], message: str) -> None:
-    """A `FilePart` says at once what is wrong with it."""
+    """An invalid `FilePart` is refused on creation."""
     with pytest.raises(error, match=message):
         FilePart(*arguments)
 
@@ -1006,7 +1008,7 @@ async def test_files_as_pairs_with_duplicate_names() -> None:
 
 @pytest.mark.parametrize("entry", ["a.txt", ("a.txt", "content"), ["a.txt"], {"b": "a.txt"}])
 def test_text_where_a_file_is_expected(entry: Any) -> None:
-    """A str where a file is expected is a TypeError that says what to give, not content."""
+    """A str in place of a file is a TypeError that names the right types."""
     with pytest.raises(TypeError, match=r"must be bytes, .* not a str; use a pathlib.Path"):
         build_body(files={"f": entry})
 
@@ -1043,7 +1045,7 @@ async def test_nested_arrays_of_files() -> None:
 
 
 def test_there_are_no_paths_that_could_miss() -> None:
-    """Files are given where they are, not found by paths: what is no file is an error, and never ignored."""
+    """Files are found by their place, not by paths: another value is an error, and never ignored."""
     with pytest.raises(TypeError, match=r"files\['a\[b\]'\]"):
         build_body(files={"a": {"b": 7}})
     with pytest.raises(TypeError, match="'a'"):
@@ -1082,7 +1084,9 @@ def test_extra_body_alone() -> None:
 
 
 def test_models_in_bodies() -> None:
-    """Of a Struct that omits defaults only what is set is sent, by its names on the wire, None too if set."""
+    """Of a Struct that omits defaults only set fields are sent, by their encoded names, and None if it was
+    set.
+    """
 
     class Inner(msgspec.Struct, omit_defaults=True, rename="camel"):
         inner_name: str | None | msgspec.UnsetType = msgspec.UNSET

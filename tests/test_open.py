@@ -1,4 +1,6 @@
-"""Unions, enums and literals that grow: `Open` decodes what is new to `Unknown`, and still finds mistakes."""
+"""Unions, enums and literals that grow: `Open` decodes new values to `Unknown`, and still reports
+mistakes.
+"""
 
 from __future__ import annotations
 
@@ -205,7 +207,7 @@ def failure(value: object, cast_to: Any, **options: Any) -> DecodeError:
     ],
 )
 def test_decoding(cast_to: Any, value: object, expected: object) -> None:
-    """What is known decodes to its type, a new tag, member or literal to `Unknown`, wherever Open stands."""
+    """A known value decodes to its type, a new tag, member or literal to `Unknown`, wherever Open is used."""
     check_cast_to(cast_to)
     decoded = decode(value, cast_to)
     assert decoded == expected
@@ -240,7 +242,7 @@ def test_struct_fields() -> None:
 
 
 def test_depth() -> None:
-    """What is new is found inside of known variants too, to any depth."""
+    """New values inside known variants are found too, to any depth."""
     body = {
         "type": "folder",
         "entries": [{"type": "folder", "entries": [new_item, {"type": "card", "price": 1}]}],
@@ -268,7 +270,7 @@ def test_other_formats(content_type: str) -> None:
 
 
 def test_unparametrised_generic() -> None:
-    """A generic Struct that was not told what it holds keeps plain data, as in msgspec itself."""
+    """A generic Struct without a type argument keeps plain data, as in msgspec itself."""
     assert decode({"data": [new_item, 1]}, OpenPage) == OpenPage([new_item, 1])
 
 
@@ -355,7 +357,7 @@ def test_deep_bodies() -> None:
     ],
 )
 def test_what_cannot_be_open(cast_to: Any) -> None:
-    """Open around what cannot grow, or around Raw, is a TypeError before anything is sent."""
+    """Open around a type that cannot grow, or around Raw, is a TypeError before anything is sent."""
     with pytest.raises(TypeError, match="Open"):
         check_cast_to(cast_to)
 
@@ -448,7 +450,7 @@ def test_unknown_in_a_match_statement() -> None:
 
 
 def test_encoding_back() -> None:
-    """What came is what is sent back, known and unknown."""
+    """Decoded values encode to the received data, known and unknown."""
     body = {
         "items": [{"type": "card", "price": 1, "last4": ""}, new_item],
         "status": "refunded",
@@ -480,7 +482,9 @@ json_values = st.recursive(
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(json_values, st.booleans())
 def test_open_and_closed_agree(value: object, strict: bool) -> None:
-    """What the closed type decodes, the open type decodes to the same; other bodies never crash it."""
+    """A body that decodes to the closed type decodes to the same value with the open one; no body crashes
+    it.
+    """
     for cast_to in (
         Open[Card | Cash],
         list[Open[Card | Cash]],

@@ -1,4 +1,4 @@
-"""The options of a call: their layers, their closedness, and what each does to the call."""
+"""The options of a call: their layers, their closedness, and their effects."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Missing(msgspec.Struct):
 
 
 async def last_request(options: dict[str, Any] | None = None, **keywords: Any) -> APIRequest:
-    """What a POST with these keywords and `options=` comes to on the wire."""
+    """The bytes that a POST with these keywords and `options=` sends."""
     script = Script()
     async with Client(BASE, transport=script) as api:
         await api.post("/x", options=options, **keywords)
@@ -53,7 +53,7 @@ async def last_request(options: dict[str, Any] | None = None, **keywords: Any) -
 
 
 def test_the_options_of_a_call_are_those_of_the_design() -> None:
-    """`CallOptions` has the documented names, and `RequestOptions` adds what the request is made of."""
+    """`CallOptions` has the documented names, and `RequestOptions` adds those of the request's content."""
     call = set(CallOptions.__annotations__)
     request = set(RequestOptions.__annotations__)
 
@@ -74,7 +74,9 @@ def test_no_option_is_required() -> None:
 
 @pytest.mark.parametrize("name", ["json", "data", "content", "path_params"])
 async def test_what_makes_the_request_is_no_option_of_the_user(name: str) -> None:
-    """`options=` takes what an SDK's user may set: what the request is made of is the SDK method's own."""
+    """`options=` accepts the options for users of an SDK; the content of the request is the SDK method's
+    own.
+    """
     script = Script()
     options: Any = {name: {"a": 1}}
     async with Client(BASE, transport=script) as api:
@@ -135,7 +137,7 @@ def test_mappings_merge(name: str) -> None:
 @pytest.mark.parametrize("name", ["params", "extra_body", "extensions", "error_types", "headers"])
 @pytest.mark.parametrize("nothing", [{}, None])
 def test_an_empty_mapping_takes_nothing_away(name: str, nothing: Any) -> None:
-    """A user who gives an empty mapping, or None for one, adds nothing and loses nothing of the SDK's."""
+    """An empty mapping, or None for one, changes nothing."""
     assert layered({name: {"a": 1}}, {name: nothing}) == {name: {"a": 1}}
 
 
@@ -170,14 +172,14 @@ def test_middlewares_add_up() -> None:
     ],
 )
 def test_the_rest_replaces(name: str, own: Any, users: Any) -> None:
-    """What is no mapping is replaced by what the user gives; None is a value here."""
+    """A value that is not a mapping is replaced by the user's; None is a value here."""
     assert layered({name: own}, {name: users}) == {name: users}
     assert layered({name: own}, {}) == {name: own}
     assert layered({name: own}, None) == {name: own}
 
 
 def test_layering_changes_nothing_of_the_callers() -> None:
-    """Layering leaves both mappings as they were: an SDK may keep them for every call."""
+    """Layering does not change the two mappings: an SDK may keep them for every call."""
     keywords, options = {"params": {"a": 1}}, {"params": {"b": 2}}
     layered(keywords, options)
 
@@ -213,7 +215,9 @@ async def test_params_lie_over_the_defaults() -> None:
 
 
 async def test_a_timeout_of_a_call() -> None:
-    """A number is the whole call, a `Timeout` inherits what it leaves out, None switches all limits off."""
+    """A number limits the whole call, a `Timeout` inherits its omitted limits, None switches all
+    limits off.
+    """
     script = Script()
     async with Client(BASE, timeout=Timeout(total=20, read=7), transport=script) as api:
         await api.get("/x")
@@ -269,9 +273,7 @@ async def test_a_retry_policy_of_a_call_pays_from_the_budget_of_the_client() -> 
 
 
 async def test_ok_statuses_are_no_errors() -> None:
-    """A status that the call names in `ok_statuses` is no error; every other one outside of 2xx is, 304
-    too.
-    """
+    """A status in `ok_statuses` is not an error; every other one outside of 2xx is, also 304."""
     script = Script(text("", status=304), reply(404), text("", status=304))
     async with Client(BASE, transport=script) as api:
         response = await api.get("/x", AsyncAPIResponse[Any], ok_statuses={304, 404})
@@ -333,7 +335,7 @@ async def test_follow_redirects_of_a_call() -> None:
 
 
 async def test_max_body_of_a_call() -> None:
-    """`max_body` bounds the body of a call in bytes; None is no bound."""
+    """`max_body` limits the body of a call in bytes; None removes the limit."""
 
     async def unread(request: APIRequest) -> AsyncAPIResponse[Any]:
         head = CIMultiDictProxy(CIMultiDict({"Content-Type": "text/plain"}))

@@ -135,7 +135,7 @@ def test_https_of_a_trusted_http_pattern_is_trusted(url: str, expected: bool) ->
     ],
 )  # fmt: skip
 def test_patterns_refused(pattern: str) -> None:
-    """What is no origin, or has a `*` elsewhere, is refused when the client is made."""
+    """A value that is not an origin, or has a `*` elsewhere, is refused when the client is made."""
     with pytest.raises(InvalidRequestError, match="trusted origin") as caught:
         TrustedOrigins(BASE, [pattern])
     assert "hunter2" not in str(caught.value)

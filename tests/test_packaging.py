@@ -1,4 +1,4 @@
-"""What is installed is what was meant to be."""
+"""The installed distribution is the intended one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOORS_FOR_PLUGINS = {"aioapiclient.contract", "aioapiclient.errors", "aioapiclie
 
 @pytest.fixture
 def installed() -> Distribution:
-    """The distribution under test, by what pip or uv wrote down of it."""
+    """The distribution under test, by the records of pip or uv."""
     return distribution("aioapiclient")
 
 
@@ -38,7 +38,7 @@ def imports_of(module: Path) -> Iterator[str]:
 
 
 def test_the_tests_exercise_the_installed_distribution(installed: Distribution) -> None:
-    """The tests run on what users install, not on the checkout (`python -m pytest` would)."""
+    """The tests run on the installed package, not on the checkout (as `python -m pytest` would)."""
     imported = Path(aioapiclient.__file__).resolve()
 
     assert imported == Path(str(installed.locate_file("aioapiclient/__init__.py"))).resolve()

@@ -1,4 +1,4 @@
-"""Lists in pages: every kind, where each begins, goes on and ends, and what travels along."""
+"""Paginated lists: every kind, where each starts, continues and ends, and which options are kept."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def items(*ids: int) -> list[dict[str, int]]:
 
 
 def ids(found: list[Any]) -> list[int]:
-    """What `items` was made of."""
+    """The type of the values in `items`."""
     return [item.id for item in found]
 
 
@@ -100,7 +100,7 @@ def targets(transport: FakeTransport) -> list[str]:
 
 
 async def walk_into(found: list[int], paginator: AsyncPaginator[Any, Any]) -> None:
-    """Walk, and keep what is handed over before an error."""
+    """Walk the pages, and collect the items before an error."""
     async for item in paginator:
         found.append(item.id)  # noqa: PERF401  (a comprehension would lose it)
 
@@ -139,7 +139,9 @@ async def test_a_page_may_declare_a_field_after_one_with_a_default() -> None:
 
 
 async def test_subclasses_of_such_a_page_may_too() -> None:
-    """The order is free at every level, with the options of a Struct; what is required stays required."""
+    """The order of the arguments is free at every level, with the options of a Struct; required ones stay
+    required.
+    """
     api, _ = client(*bodies({"value": items(1), "serverTime": "12:00"}, {"value": items(1)}))
     pages = api.get_api_list("/users", model=Item, page=Renamed[Item])
 
@@ -171,7 +173,7 @@ async def test_numbers_begin_where_the_call_says() -> None:
 
 
 async def test_a_number_in_the_path_counts_too() -> None:
-    """A query in the path is part of what the call asked for."""
+    """A query in the path is one of the call's own parameters."""
     api, transport = client(*bodies({"data": items(1)}, {"data": []}))
     await all_ids(api.get_api_list("/users?page=7&a=b", Item, NumberedPage))
     assert targets(transport) == ["/users?page=7&a=b", "/users?a=b&page=8"]
@@ -436,7 +438,7 @@ def graphql_pages() -> list[Any]:
     ],
 )
 async def test_a_cursor_may_go_deep_into_the_body(options: dict[str, Any], page: dict[str, Any]) -> None:
-    """cursor_param with dots is set in a nested member; what else there is beside it stays as it was."""
+    """cursor_param with dots is set in a nested member; the members beside it are kept."""
     before = repr(options)
     api, transport = client(*graphql_pages())
 
@@ -708,7 +710,7 @@ async def test_a_key_in_the_query_does_not_travel() -> None:
     ]
 
 
-async def test_trusted_origins_get_what_is_personal() -> None:
+async def test_trusted_origins_get_personal_headers() -> None:
     """A next link to a trusted origin goes with the credential."""
     api, transport = client(
         *bodies({"data": items(1), "next": FOREIGN}, {"data": []}),
@@ -777,7 +779,7 @@ async def test_a_foreign_page_may_count_on() -> None:
 
 
 class Bookmarked(AsyncPage[T]):
-    """Says itself what comes next."""
+    """Computes the next page itself."""
 
     results: list[T] | None
     bookmark: str | None = None
@@ -830,7 +832,7 @@ async def test_items_may_be_made() -> None:
 
 
 async def test_missing_items_raise() -> None:
-    """A body without the items raises; it is no empty page."""
+    """A body without the items raises; it is not an empty page."""
     api, _ = client(*bodies({"users": items(1)}))
     with pytest.raises(APIResponseValidationError, match="missing required field `data`"):
         await all_ids(api.get_api_list("/users", Item, CursorPage))
@@ -864,7 +866,7 @@ async def test_a_wrong_next_page_info_is_named() -> None:
 
 
 def test_wrong_arguments_are_refused_at_once() -> None:
-    """What is no page class, no limit and no option is refused before anything is sent."""
+    """Wrong page classes, limits and options are refused before anything is sent."""
 
     class Lost(NumberedPage[T]):
         items_field: ClassVar[str] = "results"
@@ -1044,7 +1046,7 @@ async def test_where_a_page_came_from_is_no_part_of_it() -> None:
 
 
 async def test_a_page_knows_its_response_and_parameters() -> None:
-    """Response and params are at hand, those of the path and the cursor too, without what was omitted."""
+    """Response and params are available, those of the path and the cursor included, without omitted ones."""
     api, _ = client(*bodies({"data": items(1), "next_cursor": "c"}, {"data": []}), default_params={"d": 1})
     params = {"a": 1, "b": OMIT, "d": OMIT}
     page = await api.get_api_list("/users?x=1&x=2&y=%20", Item, CursorPage, params=params)
@@ -1239,7 +1241,7 @@ def test_any_split_gives_every_item_once(
 
 
 async def test_a_limit_ends_the_walk() -> None:
-    """With limit no more items are given, and no page is asked for that would hold none of them."""
+    """With limit no more items are yielded, and no page is requested that would contain none of them."""
     for prefetch in (False, True):
         api, transport = client(
             *bodies({"data": items(1, 2), "next_cursor": "c"}, {"data": items(3, 4), "next_cursor": "d"})
@@ -1380,7 +1382,7 @@ async def test_what_is_ahead_ends_with_the_walk(leave: Callable[[Client], Awaita
 
 
 async def test_a_cancelled_walk_cancels_what_is_ahead() -> None:
-    """Who is cancelled while waiting for the page ahead ends it, and gets a CancelledError."""
+    """Cancelling a call that waits for the prefetched page ends that request, and raises CancelledError."""
     gate = Gate()
     api = Client(BASE, transport=FakeTransport(default=gate))
     task = asyncio.create_task(all_ids(api.get_api_list("/users", Item, CursorPage, prefetch=True)))
@@ -1406,7 +1408,7 @@ async def test_a_failure_ahead_waits_for_its_turn() -> None:
 
 
 async def test_a_failure_ahead_that_nobody_waits_for_is_silent() -> None:
-    """A page asked for ahead that fails, even while it is given up, is no unretrieved exception."""
+    """A prefetched page that fails, even while it is cancelled, leaves no unretrieved exception."""
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
 

@@ -22,7 +22,7 @@ def test_it_is_a_pattern(text: Any) -> None:
 
 
 def test_importing_compiles_next_to_nothing() -> None:
-    """What ``import aioapiclient`` compiles are the two or three expressions that every call needs."""
+    """``import aioapiclient`` compiles at most the three expressions that every call needs."""
     program = """
 import re, aiohttp, msgspec, msgspec.inspect, msgspec.toml, msgspec.yaml
 compiled, plain = [], re.compile

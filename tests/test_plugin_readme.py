@@ -81,7 +81,7 @@ def test_it_is_found_by_its_name(plugin: Distribution) -> None:
 
 
 def test_it_imports_the_contract_and_nothing_else(module: ModuleType) -> None:
-    """What the module takes of the library comes from aioapiclient.contract."""
+    """The module imports from aioapiclient.contract only."""
     taken = re.findall(
         r"^from (aioapiclient\S*) import|^import (aioapiclient\S*)", inspect.getsource(module), re.MULTILINE
     )
@@ -103,7 +103,7 @@ async def test_its_tests_pass(test: str, caplog: pytest.LogCaptureFixture) -> No
 
 
 async def test_its_tests_would_fail(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """check_middleware is no formality: the same class breaks a promise when it drops what it was given."""
+    """check_middleware detects mistakes: the same class breaks a promise if it drops its response."""
 
     async def drops(self: object, request: Any, handler: Any) -> None:
         await handler(request)
@@ -116,7 +116,7 @@ async def test_its_tests_would_fail(module: ModuleType, monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("plugin")
 async def test_a_client_uses_it_by_its_name(caplog: pytest.LogCaptureFixture) -> None:
-    """The README's client has it in its chain, and warns of what goes away and of nothing else."""
+    """The README's client has it in its chain, and warns of deprecated endpoints only."""
     api: AsyncAPIClient = run(block("from aioapiclient import AsyncAPIClient\n\napi ="))["api"]
     transport = FakeTransport(respond(json={}), respond(json={}, headers={"Sunset": SUNSET}))
     async with AsyncAPIClient(api.base_url, chain=api.chain, transport=transport) as client:
@@ -128,7 +128,7 @@ async def test_a_client_uses_it_by_its_name(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_the_plugins_here_are_in_the_table() -> None:
-    """Each distribution in this folder has a row in the table, and the setup.py that it tells of."""
+    """Each distribution in this folder has a row in the table, and the setup.py that it mentions."""
     text = README.read_text(encoding="utf-8")
     folders = [folder for folder in HOME.iterdir() if (folder / "setup.cfg").exists()]
 

@@ -96,7 +96,7 @@ def test_a_config_that_the_factory_does_not_take(site: Path) -> None:
 
 
 def test_nothing_installed_inserts_itself(site: Path) -> None:
-    """An installed plugin that nobody names is neither in a chain nor imported."""
+    """An installed plugin that is not named is neither in a chain nor imported."""
     api = Client(BASE)
 
     assert "Marker" not in api.explain()
@@ -145,13 +145,13 @@ def test_one_distribution_seen_twice_is_no_contradiction(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("name", [None, 5, ["retry"]])
 def test_a_name_is_a_str(name: Any) -> None:
-    """What is no str is a TypeError."""
+    """A name that is not a str is a TypeError."""
     with pytest.raises(TypeError, match="A middleware is loaded by its name, a str, not"):
         load_middleware(name)
 
 
 def test_a_plugin_that_is_no_middleware_is_refused(site: Path) -> None:
-    """What a factory makes is checked like any middleware: a sync one is refused by name."""
+    """The result of a factory is checked like any middleware: a sync one is refused by name."""
     install(
         site,
         "bad",
@@ -180,7 +180,7 @@ async def passes(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]
 
 
 def test_the_factory_is_asked_for_each_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name makes a new middleware for every client: two clients share nothing by it."""
+    """A name makes a new middleware for every client: two clients share no state."""
     made: list[int] = []
 
     def factory() -> Any:

@@ -1,4 +1,4 @@
-"""Long-running operations: where poll asks, how long it waits, when it ends, and what comes of it."""
+"""Long-running operations: which URL poll requests, how long it waits, when it ends, and its result."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ async def test_a_303_is_the_result_whatever_its_body_says() -> None:
 
 
 async def test_a_303_to_what_is_not_there_yet() -> None:
-    """A 303 that leads to a 202 is no result yet: it is asked again."""
+    """A 303 that leads to a 202 is not a result yet: the URL is polled again."""
     api, _ = client(
         accepted(Location="/operations/7"),
         reply(303, Location="/v1/jobs/7"),
@@ -154,7 +154,7 @@ async def test_a_result_without_a_body() -> None:
 
 
 async def test_a_result_of_bytes() -> None:
-    """The result may be bytes of any kind; nobody looks for a status in them."""
+    """The result may be bytes of any kind, which are not searched for a status."""
     body = b'{"broken'
     end = respond(200, body=body, headers={"Content-Type": "application/json"})
     api, _ = client(accepted(Location="/operations/7"), end)
@@ -163,7 +163,7 @@ async def test_a_result_of_bytes() -> None:
 
 
 async def test_an_operation_that_was_done_at_once() -> None:
-    """A response that is no 202 and names no monitor is the result already, and nothing is asked."""
+    """A response that is not a 202 and names no monitor is the result, without another request."""
     api, transport = client(reply(201, json={"id": 7}, Location="/v1/jobs/7"))
     async with api:
         assert await api.poll(await start(api), Job) == Job(7)
@@ -199,7 +199,7 @@ async def test_a_path_is_asked_at_once() -> None:
 
 @pytest.mark.parametrize("header", ["Operation-Location", "Azure-AsyncOperation"])
 async def test_a_monitor_tells_by_its_status(header: str) -> None:
-    """A monitor is asked until its status is a last word, in any case; the Location is the result then."""
+    """A monitor is polled until its status is final, in any case; then the Location is the result."""
     api, transport = client(
         respond(202, headers={header: MONITOR, "Location": "/v1/jobs/7"}),
         reply(json={"status": "NotStarted"}),
@@ -392,7 +392,7 @@ async def test_a_function_picks_the_result() -> None:
 
 
 async def test_a_status_that_is_none() -> None:
-    """A body without the status that it is told by, or with one of another type, is an error."""
+    """A body without its status member, or with one of another type, is an error."""
     for body, found in (({}, "missing"), ({"state": 3}, "of type int, not str"), ([], "missing")):
         api, _ = client(reply(json=body))
         async with api:
@@ -415,7 +415,7 @@ async def test_a_status_is_not_needed_while_it_is_202() -> None:
 
 
 async def test_a_status_that_cannot_be_read() -> None:
-    """A body that is no JSON is an error once it is no longer 202."""
+    """A body that is not JSON is an error unless the status is 202."""
     api, _ = client(
         accepted(Operation_Location=MONITOR),
         respond(200, body=b"{", headers={"Content-Type": "application/json"}),
@@ -471,7 +471,7 @@ async def test_words_of_the_callers_own() -> None:
 
 
 async def test_a_status_error_of_a_request() -> None:
-    """An error status of a request is what it is anywhere: after its retries it ends the poll."""
+    """An error status of a request means the same as anywhere: after its retries it ends the poll."""
     api, transport = client(accepted(Location="/operations/7"), reply(404))
     async with api:
         with pytest.raises(NotFoundError):
@@ -525,7 +525,7 @@ async def test_a_wish_that_is_none(value: str) -> None:
 
 
 async def test_a_wish_beyond_an_hour() -> None:
-    """A Retry-After of a year is asked about after an hour: no wait is for ever."""
+    """After a Retry-After of a year, the next poll follows in an hour."""
     api, _ = client(accepted(Retry_After="31536000"), reply(json={"id": 7}))
     async with api:
         await api.poll("/operations/7", Job, timeout=None)
@@ -854,7 +854,7 @@ async def test_a_client_that_closes() -> None:
 async def test_bad_input_is_refused_before_anything_is_sent(
     started: Any, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """What makes no sense is refused at once, by its name."""
+    """Invalid arguments are refused at once, by name."""
     api, transport = client()
     async with api:
         with pytest.raises(error, match=message):
@@ -942,7 +942,7 @@ WATCH = Ask("/watch", is_monitor=True)
     ],
 )
 def test_the_next_step(response: AsyncAPIResponse[Any], body: Any, asked: Ask, step: Step) -> None:
-    """Each response says whether to go on, and where; nothing of that needs a connection."""
+    """The steps after each response are decided without a connection."""
     assert next_step(response, body, asked, RULES) == step
 
 

@@ -1,4 +1,4 @@
-"""Progress of uploads: what is told, when it is set back, and what an upload of any size costs."""
+"""Progress of uploads: which bytes are counted, when it is reset, and the memory of large uploads."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ResettableBar(Bar):
 
 
 async def send(body: Body) -> bytes:
-    """Send a body once, as a transport does, and give what the peer would get."""
+    """Send a body once, as a transport does, and return the bytes that the peer would get."""
     async with aclosing(aiter(body)) as chunks:
         return b"".join([chunk async for chunk in chunks])
 
@@ -66,7 +66,7 @@ async def generate(*chunks: bytes) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("kind", ["bytes", "path", "part", "file", "iterable", "generator", "form"])
 async def test_every_byte_is_counted_once(kind: str, tmp_path: Path) -> None:
-    """A progress is told of every byte of a body, of whatever kind, in steps of at most 64 KiB."""
+    """A progress counts every byte of a body of any kind, in steps of at most 64 KiB."""
     path = tmp_path / "a"
     path.write_bytes(LONG)
     bar = Bar()
@@ -116,7 +116,7 @@ async def test_bytes_are_counted_when_they_are_taken() -> None:
 
 
 async def test_second_sending_is_taken_back() -> None:
-    """When a body is sent again, what was told is taken back first, by an update below zero."""
+    """If a body is sent again, the progress is first reset by a negative update."""
     bar = Bar()
     body = Body(LONG).with_progress(bar)
 
@@ -236,7 +236,7 @@ async def test_progress_of_a_call_that_is_tried_again(kind: str, bar: type[Bar],
 
 
 async def test_progress_that_raises(tmp_path: Path) -> None:
-    """What a progress raises ends the call, is not tried again, and comes out as it is."""
+    """An exception of a progress ends the call, is not retried, and is raised unchanged."""
 
     class Broken(Exception):
         pass

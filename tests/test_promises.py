@@ -1,4 +1,6 @@
-"""`check_middleware`: what keeps the six promises passes, and what breaks one is told which."""
+"""`check_middleware`: a middleware that keeps the six promises passes; another is told which one it
+breaks.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,7 @@ BUILT_IN: dict[str, Callable[[], Middleware]] = {
 
 @pytest.mark.parametrize("name", BUILT_IN)
 async def test_every_built_in_keeps_the_promises(name: str) -> None:
-    """The middlewares of the default chain keep what they ask of others."""
+    """The middlewares of the default chain keep the same promises."""
     await check_middleware(BUILT_IN[name])
 
 
@@ -118,7 +120,7 @@ async def refusing(request: APIRequest, handler: Handler) -> AsyncAPIResponse[An
 
 
 async def picky(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Asks for a retry of what it does not like, the right way."""
+    """Asks for a retry in the right way."""
     response = await handler(request)
     if response.status == 404:
         raise RetryableError("not there yet", response=response)
@@ -149,7 +151,7 @@ async def with_fallback(request: APIRequest, handler: Handler) -> AsyncAPIRespon
 
 
 async def hedged(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Sends twice and takes what comes first."""
+    """Sends twice and takes the first response."""
     if request.body is not None:
         return await handler(request)
     sends = [asyncio.ensure_future(handler(request.copy())) for _ in range(2)]
@@ -308,7 +310,7 @@ async def resends_the_body(request: APIRequest, handler: Handler) -> AsyncAPIRes
 
 
 async def raises_for_status(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Raises what the client alone raises."""
+    """Raises an error that only the client should raise."""
     response = await handler(request)
     if response.status >= 400:
         await response.close()
@@ -317,7 +319,7 @@ async def raises_for_status(request: APIRequest, handler: Handler) -> AsyncAPIRe
 
 
 async def returns_data(request: APIRequest, handler: Handler) -> Any:
-    """Returns what the response holds."""
+    """Returns the value instead of the response."""
     return await (await handler(request)).json()
 
 
@@ -372,7 +374,7 @@ async def reads_streams(request: APIRequest, handler: Handler) -> AsyncAPIRespon
 
 
 async def closes_streams(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Returns from within a block that closes what it returns."""
+    """Returns a response from within a block that closes it."""
     async with await handler(request) as response:
         return response
 
@@ -430,7 +432,7 @@ async def sends_after_the_cancellation(request: APIRequest, handler: Handler) ->
 
 
 async def leaves_a_task_behind(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Goes on behind the back of a caller who has left."""
+    """Continues in the background after the caller was cancelled."""
 
     async def later() -> None:
         await asyncio.sleep(0)
@@ -523,7 +525,7 @@ class CountsItsAttempts:
 
 
 async def bare_wish(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Wants a retry, and says neither of what nor why."""
+    """Asks for a retry without a response or a cause."""
     response = await handler(request)
     if response.status == 404:
         await response.close()
@@ -630,7 +632,7 @@ def left_behind() -> Iterator[None]:
     ("factory", "message"), BAD, ids=[message.split(".*")[-1].strip() for _, message in BAD]
 )
 async def test_what_breaks_a_promise_is_told(factory: Callable[[], Any], message: str) -> None:
-    """One that breaks a promise fails with the promise, what was done, and what came of it."""
+    """The error of a broken promise names the promise, the trial and the result."""
     with pytest.raises(AssertionError, match=message) as raised:
         await check_middleware(factory)
 
@@ -638,7 +640,9 @@ async def test_what_breaks_a_promise_is_told(factory: Callable[[], Any], message
 
 
 async def test_a_call_that_never_ends_is_told() -> None:
-    """One that keeps what a failed call held lets the next call wait for ever, and fails in the end."""
+    """A middleware that keeps the slot of a failed call blocks the next call, and fails after the time
+    limit.
+    """
     with pytest.raises(AssertionError, match=r"Leaking kept its caller .* not end within 0\.05 seconds"):
         await check_middleware(Leaking, time_limit=0.05)
 

@@ -49,7 +49,7 @@ def test_parse(url: str | URL, userinfo: str | None) -> None:
     ],
 )
 def test_no_proxy_url(url: str) -> None:
-    """What is no HTTP proxy's URL is refused, without its credentials in the message."""
+    """A value that is not the URL of an HTTP proxy is refused, without its credentials in the message."""
     with pytest.raises(InvalidRequestError) as caught:
         Proxy.parse(url)
     assert "secret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The public names: which there are, at which door, in which home, and what an import does."""
+"""The public names: which ones exist, at which door, in which module, and what an import does."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_the_door_only_opens() -> None:
 
 
 def test_all_and_the_imports_of_the_door_agree() -> None:
-    """What the users' door imports is what it exports."""
+    """The users' door exports everything that it imports."""
     imported = {
         alias.asname or alias.name
         for node in source_of("aioapiclient").body
@@ -180,7 +180,7 @@ def test_everything_public_is_documented(door: str) -> None:
 
 
 def undocumented(name: str, thing: Any) -> list[str]:
-    """What of a public thing has no docstring."""
+    """The public objects without a docstring."""
     if inspect.isfunction(thing):
         return [] if thing.__doc__ else [name]
     if not inspect.isclass(thing) or not thing.__module__.startswith("aioapiclient"):
@@ -236,7 +236,7 @@ for name in sys.argv[1:] or {names!r}:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_every_module_can_be_imported_alone() -> None:
-    """Each module imports what it needs itself: none depends on another having been imported first."""
+    """Each module imports its own dependencies: none needs another to be imported first."""
     names = [name for name in modules() if name != "aioapiclient"]
     result = run(ALONE.format(names=names, path=str(PACKAGE)))
 

@@ -1,4 +1,4 @@
-"""Query strings and forms: what every kind of value is written as, and what is refused."""
+"""Query strings and forms: how every kind of value is written, and which values are refused."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def query(values: Any, style: QueryStyle | None = None) -> str:
 
 
 def pairs(*names_and_values: str) -> list[tuple[str, str]]:
-    """What `flatten` should give, written ``name=value``."""
+    """The expected result of `flatten`, written ``name=value``."""
     return [(item.partition("=")[0], item.partition("=")[2]) for item in names_and_values]
 
 
@@ -209,7 +209,7 @@ NOTHING: list[object] = [None, OMIT, NOT_GIVEN, {}, [], (), set[str](), [None], 
 @pytest.mark.parametrize("value", NOTHING, ids=repr)
 @pytest.mark.parametrize("arrays", ["repeat", "comma", "brackets", "indices"])
 def test_nothing(value: object, arrays: Any) -> None:
-    """None, the sentinels and what is empty leave no pair in any style."""
+    """None, the sentinels and empty collections give no pair in any style."""
     assert flatten({"k": value}, QueryStyle(arrays=arrays)) == []
 
 
@@ -316,7 +316,7 @@ def test_pairs_keep_order_and_repeats() -> None:
 
 @pytest.mark.parametrize("values", ["a=1", b"a=1", 5, ["ab"], [("a", 1, 2)], [1]])
 def test_not_parameters(values: Any) -> None:
-    """What is neither a mapping nor pairs is a TypeError; a ready query string too."""
+    """A value that is neither a mapping nor pairs is a TypeError, also a ready query string."""
     with pytest.raises(TypeError, match=r"mapping or pairs|must be pairs"):
         flatten(values)
 
@@ -439,7 +439,7 @@ def test_brackets_are_escaped() -> None:
 
 
 def test_append_query() -> None:
-    """What is appended to a query leaves it byte for byte."""
+    """Appending keeps a query byte for byte."""
     assert append_query("a=%7e", "b=1") == "a=%7e&b=1"
     assert append_query("a&", "b=1") == "a&b=1"
     assert append_query("", "b=1") == "b=1"
@@ -539,7 +539,7 @@ def test_numbers_have_no_exponent(value: float | Decimal, expected: str) -> None
 @given(st.decimals(allow_nan=False, allow_infinity=False) | st.floats(allow_nan=False, allow_infinity=False))
 @PROPERTY
 def test_numbers_stay_what_they_are(value: float | Decimal) -> None:
-    """What is written is the same number, without an exponent."""
+    """The written number is equal, and has no exponent."""
     if isinstance(value, Decimal) and abs(value.adjusted()) > 900:
         value = value.scaleb(-value.adjusted())
     [(_, text)] = flatten({"n": value})

@@ -17,7 +17,7 @@ QUICKSTART = Path(__file__).parents[1] / "examples" / "quickstart.py"
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    """Run the quickstart; its exit code and what it printed."""
+    """Run the quickstart; return its exit code and its output."""
     ended = subprocess.run(
         [sys.executable, "-W", "error", "-B", str(QUICKSTART), *arguments],
         stdout=subprocess.PIPE,
@@ -30,7 +30,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def output() -> str:
-    """What it prints without arguments, once for all tests of it."""
+    """Its output without arguments, computed once for all tests."""
     code, text = run()
     assert code == 0, text
     return text

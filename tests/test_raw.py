@@ -1,4 +1,4 @@
-"""Raw responses: any method's response instead of its value, and nothing of that on the wire."""
+"""Raw responses: the response of any method in place of its value, with no effect on the wire."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class API(AsyncAPIClient):
         return 7
 
     async def log_in_and_get(self) -> User:
-        """Two calls, the first of which is nobody's value."""
+        """Makes two calls, and drops the value of the first."""
         await self.post("/login")
         return await self.user()
 
@@ -125,7 +125,7 @@ class API(AsyncAPIClient):
 
 
 async def test_the_response_comes_in_place_of_the_value() -> None:
-    """The wrapped method gives the response, its body read, and parse() gives what the method would."""
+    """The wrapped method returns the response, its body read; parse() returns the method's own value."""
     transport = FakeTransport(reply(json={"id": 7, "login": "ada"}, X_Login="a"))
     async with API(BASE, transport=transport) as api:
         response = await raw_response(api.user)(7)
@@ -171,7 +171,7 @@ def wrapped(api: API) -> dict[str, Callable[..., Any]]:
 
 @pytest.mark.parametrize("kind", wrapped(API(BASE)))
 async def test_every_kind_of_callable(kind: str) -> None:
-    """Whatever is async and returns what a call gave can be wrapped."""
+    """Any async callable that returns the value of a call can be wrapped."""
     async with API(BASE, transport=FakeTransport(reply(json={"id": 7}))) as api:
         response = await wrapped(api)[kind]()
 
@@ -193,7 +193,7 @@ async def test_names_are_kept() -> None:
 
 
 async def test_the_wire_sees_no_difference() -> None:
-    """A raw call sends, byte for byte, what the plain call sends, on a real server."""
+    """A raw call sends the same bytes as the plain call, on a real server."""
     async with raw_server(serve(ok(b'{"id": 7}'))) as server, API(server.url) as api:
         await api.user()
         await raw_response(api.user)()
@@ -208,7 +208,9 @@ def heads_of(server: RawServer) -> list[bytes]:
 
 
 async def test_no_marker_reaches_a_middleware() -> None:
-    """What a middleware sees of a raw call differs in nothing but the stream flag of an unread one."""
+    """A middleware sees no difference between a raw and a plain call, except the stream flag of an unread
+    one.
+    """
     seen: list[tuple[dict[str, str], dict[str, Any], bool]] = []
 
     async def look(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -270,7 +272,7 @@ async def no_wait(seconds: float, /) -> None:
 
 
 async def test_the_body_of_another_shape_is_handed_over() -> None:
-    """A body that is no User comes as a response; only parse() says that it does not fit."""
+    """A body that is not a User is returned as a response; only parse() raises."""
     async with API(BASE, transport=FakeTransport(reply(json=["other"]))) as api:
         response = await raw_response(api.user)()
 
@@ -370,7 +372,7 @@ async def test_a_method_that_asks_for_the_response_itself() -> None:
 
 
 async def test_what_is_no_method() -> None:
-    """What cannot be called, such as the coroutine of a call, is refused when it is given."""
+    """A value that is not callable, such as the coroutine of a call, is refused at once."""
     async with API(BASE, transport=FakeTransport()) as api:
         with pytest.raises(
             TypeError,
@@ -439,7 +441,7 @@ async def test_a_cancelled_raw_call_leaves_nothing() -> None:
 
 
 async def test_concurrent_calls_do_not_mix() -> None:
-    """Raw, unread and plain calls at the same time each get what they asked for."""
+    """Concurrent raw, unread and plain calls each return the requested kind."""
     transport = FakeTransport(default=reply(json={"id": 7}))
 
     async def unread(api: API) -> bool:
@@ -541,7 +543,7 @@ async def test_it_may_be_thrown_away() -> None:
 
 
 async def test_the_client_closes_what_it_made_for_one_call() -> None:
-    """A wrapped method of a closed client raises what the plain method raises."""
+    """A wrapped method of a closed client raises the plain method's error."""
     api = API(BASE, transport=FakeTransport())
     await api.close()
     with pytest.raises(Exception, match="is closed"):

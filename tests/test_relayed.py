@@ -1,4 +1,4 @@
-"""What a service that relays has at hand, as bodies: messages of aiohttp's, and responses of ours."""
+"""Content at hand in a relaying service: messages of aiohttp, and responses of this library."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Relay = Callable[[AsyncAPIClient, web.Request], Awaitable[object]]
 
 @asynccontextmanager
 async def service(relay: Relay) -> AsyncIterator[tuple[aiohttp.ClientSession, RawServer]]:
-    """A session to call a web service that relays what it gets by *relay*, and the server behind that."""
+    """A session to call a web service that relays its input by *relay*, and the server behind that."""
     async with raw_server(respond(ok())) as upstream, AsyncAPIClient(upstream.url, max_retries=0) as client:
 
         async def handle(request: web.Request) -> web.Response:
@@ -48,7 +48,7 @@ async def service(relay: Relay) -> AsyncIterator[tuple[aiohttp.ClientSession, Ra
 
 
 async def post(session: aiohttp.ClientSession, **options: Any) -> str:
-    """Call the service; what it says."""
+    """Call the service; return its answer."""
     async with session.post("/", **options) as response:
         return await response.text()
 
@@ -67,7 +67,7 @@ async def parts_of(upstream: RawServer) -> list[tuple[CIMultiDict[str], bytes]]:
 
 
 async def send(body: Body) -> bytes:
-    """Send a body once, as a transport does, and give what the peer would get."""
+    """Send a body once, as a transport does, and return the bytes that the peer would get."""
     async with aclosing(aiter(body)) as chunks:
         return b"".join([chunk async for chunk in chunks])
 
@@ -140,7 +140,7 @@ async def test_request_that_was_read() -> None:
 
 
 async def test_flow_control(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the server behind takes nothing, whoever sends is made to wait; then all of it arrives."""
+    """While the server behind reads nothing, the sender must wait; then all bytes arrive."""
     chunk, count = bytes(1 << 16), 800  # 50 MB: more than all buffers on the way
     sent = received = 0
     paused, go_on = asyncio.Event(), asyncio.Event()
@@ -222,7 +222,7 @@ async def test_part_of_a_form(as_file: bool) -> None:
 
 
 async def test_names_and_types_of_the_callers_own() -> None:
-    """What the caller of the client says of a part goes before what the part says."""
+    """Arguments of the client's caller override the headers of a relayed part."""
 
     async def relay(client: AsyncAPIClient, request: web.Request) -> None:
         async for part in await request.multipart():
@@ -299,7 +299,7 @@ class Part:
 @pytest.mark.parametrize("coding", ["base64", "Quoted-Printable", "binary"])
 @pytest.mark.parametrize("step", [1, 7, 1000])
 async def test_part_with_a_transfer_encoding(coding: str, step: int) -> None:
-    """A Content-Transfer-Encoding, which HTTP has none of, is undone, wherever the pieces are cut."""
+    """A Content-Transfer-Encoding, which HTTP does not have, is decoded, wherever the pieces are cut."""
     content = "naïve = tea\r\n".encode() * 30
     encode = {"base64": base64.encodebytes, "Quoted-Printable": quopri.encodestring, "binary": bytes}[coding]
     coded = encode(content)
@@ -309,7 +309,7 @@ async def test_part_with_a_transfer_encoding(coding: str, step: int) -> None:
 
 
 async def test_part_that_is_not_base64() -> None:
-    """A part that is not what it says it is comes out as an error, which does not show it."""
+    """A part with a wrong encoding raises an error that does not show it."""
     with pytest.raises(InvalidRequestError, match="is not valid base64") as caught:
         await send(Body(Part(b"abcde", Content_Transfer_Encoding="base64")))
 
@@ -357,7 +357,7 @@ TEA = response(
 )
 
 
-async def test_response_of_ours() -> None:
+async def test_response_of_this_library() -> None:
     """An unread response is passed on with its length and type, and its connection goes back to the pool."""
     async with answers(TEA) as (client, server):
         async with client.open("GET", "/") as found:
@@ -371,7 +371,7 @@ async def test_response_of_ours() -> None:
     assert server.connections == 2
 
 
-async def test_response_of_ours_in_a_form() -> None:
+async def test_response_of_this_library_in_a_form() -> None:
     """In a form it has the name of its file too, without a path."""
     async with answers(TEA) as (client, server):
         async with client.open("GET", "/") as found:

@@ -139,13 +139,13 @@ USES = {
 
 @pytest.mark.parametrize("use", USES)
 async def test_a_client_without_super_init_says_so(use: str) -> None:
-    """Whatever is asked of a client whose subclass forgot `super().__init__()` says what was forgotten."""
+    """Any use of a client whose subclass forgot `super().__init__()` raises an error that says so."""
     with pytest.raises(RuntimeError, match=r"Forgetful\.__init__\(\) did not call super\(\)\.__init__\(\)"):
         await USES[use](Forgetful())
 
 
 def test_a_client_without_super_init_can_be_shown() -> None:
-    """Its `repr` works, for it is shown by whoever looks for the mistake."""
+    """Its `repr` works, so that the mistake can be found."""
     assert repr(Forgetful()) == "<Forgetful without super().__init__()>"
 
 

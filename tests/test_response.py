@@ -184,7 +184,7 @@ def test_a_location_that_is_not_a_url_is_the_servers_fault(value: str) -> None:
     ],
 )
 async def test_what_is_ok(status: int, ok_statuses: tuple[int, ...], ok: bool) -> None:
-    """2xx is a success, and what the call names; nothing else, 3xx neither."""
+    """2xx and the statuses that the call names are successes; all others, also 3xx, are not."""
     seen: list[bool] = []
 
     async def look(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:
@@ -280,7 +280,7 @@ async def test_a_subclass_of_a_response_names_its_type() -> None:
 async def test_what_does_not_fit_says_where(
     body: bytes, content_type: str, to: Any, path: str, reason: str
 ) -> None:
-    """What does not fit raises with the place, the content type and the status; the excerpt is an
+    """A body that does not match raises with the place, the content type and the status; its excerpt is an
     attribute.
     """
     response, _ = respond(body, content_type=content_type)
@@ -363,7 +363,7 @@ async def test_an_iteration_that_is_left_closes() -> None:
     ],
 )
 async def test_text_by_its_charset(content_type: str, chunks: list[bytes], expected: str) -> None:
-    """Text is decoded by its charset, characters split over pieces too; what is no text becomes U+FFFD."""
+    """Text is decoded by its charset, characters split over pieces too; invalid bytes become U+FFFD."""
     whole, _ = respond(*chunks, content_type=content_type)
     pieces, _ = respond(*chunks, content_type=content_type)
 
@@ -402,7 +402,7 @@ async def test_lines_do_not_depend_on_the_pieces(chunks: list[bytes]) -> None:
 
 
 async def test_a_broken_body_raises_and_closes() -> None:
-    """A body that breaks off raises what its source raises, and the connection is given up."""
+    """A body that breaks off raises the error of its source, and the connection is closed."""
     for use in (read_whole, read_pieces):
         response, source = respond(b"ab", b"cd")
         source.error = APIConnectionError("lost")
@@ -531,7 +531,9 @@ async def test_on_chunk_tells_what_a_typed_stream_reads() -> None:
 
 
 async def test_abort_calls_on_close() -> None:
-    """What is aborted holds no connection: its callbacks run then, once, and not when somebody closes it."""
+    """An aborted response holds no connection: its callbacks run at the abort, once, and not at a later
+    close.
+    """
     called: list[int] = []
     response, _ = respond(b"ab")
     response.on_close(lambda: called.append(1))
@@ -556,7 +558,7 @@ async def test_leaving_a_response_closes_it() -> None:
 
 
 async def test_an_aborted_response_gives_the_error_to_its_reader() -> None:
-    """`abort` ends the connection, and who reads gets the error; after the end it does nothing."""
+    """`abort` ends the connection, and readers get the error; after the end it does nothing."""
     response, _ = respond(b"ab")
     response.abort(APIConnectionError("ended"))
     with pytest.raises(APIConnectionError, match="ended"):
@@ -580,7 +582,7 @@ async def test_a_scalar_in_plain_text(answer: Any, cast_to: Any, value: Any) -> 
 
 
 async def test_a_value_that_a_middleware_parsed_is_the_callers() -> None:
-    """What a middleware parses is the very object that the caller gets."""
+    """The object that a middleware parses is the one that the caller gets."""
     seen: list[Any] = []
 
     async def look(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:

@@ -26,7 +26,7 @@ RATELIMIT = json.loads((CASES / "ratelimit_headers.json").read_text())
 
 
 def wait(value: str | None = None, *, status: int = 429, **headers: str) -> float | None:
-    """What a response with these headers asks for."""
+    """The wait that a response with these headers asks for."""
     named = CIMultiDict({name.replace("_", "-"): text for name, text in headers.items()})
     if value is not None:
         named["Retry-After"] = value
@@ -56,7 +56,7 @@ def test_the_dates_of_the_rfc_are_read(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", VECTORS["cache_tests_dates"]["cases"], ids=lambda case: case["value"])
 def test_only_http_dates_are_dates(case: dict[str, Any]) -> None:
-    """What a strict recipient rejects is no date; odd case alone is no reason."""
+    """A text that a strict recipient rejects is not a date; an unusual case alone is accepted."""
     assert (parse_http_date(case["value"]) is not None) is case["valid"]
 
 
@@ -71,7 +71,7 @@ def test_the_examples_of_the_rfc_are_read(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", VECTORS["openai_python"]["cases"], ids=lambda case: case["value"])
 def test_the_values_of_another_sdk_are_read(case: dict[str, Any]) -> None:
-    """The values that another SDK tests are read; where it falls back, there is no wish, or a long one."""
+    """The values in another SDK's tests are read; where that falls back, there is no wait, or a long one."""
     found = wait(case["value"], Date=date_of(VECTORS["openai_python"]["now_unix"]))
     if "seconds" in case:
         assert found == case["seconds"]
@@ -89,13 +89,13 @@ def test_the_values_of_urllib3_are_read(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("value", VECTORS["urllib3"]["invalid"])
 def test_the_values_that_urllib3_refuses_say_nothing(value: str) -> None:
-    """What urllib3 refuses says nothing, but for decimals, which servers do send."""
+    """Values that urllib3 refuses are ignored, except decimals, which servers do send."""
     assert wait(value) == (1.0 if value == "1.0" else None)
 
 
 @pytest.mark.parametrize("case", VECTORS["ky"]["cases"], ids=lambda case: case["expect"])
 def test_the_values_of_ky_are_read(case: dict[str, Any]) -> None:
-    """What ky calls invalid says nothing; RateLimit-Reset has its say where Retry-After has none."""
+    """Values that ky calls invalid are ignored; RateLimit-Reset counts if there is no Retry-After."""
     headers = dict(case["headers"])
     value = headers["Retry-After"]
     big = "900000" if "RateLimit-Reset" in headers else None
@@ -213,7 +213,7 @@ def test_what_says_nothing_leaves_it_to_the_next(value: str) -> None:
 
 @pytest.mark.parametrize("status", [200, 404, 500, 503])
 def test_a_window_counts_with_a_429_only(status: int) -> None:
-    """RateLimit-Reset tells of a window, and is a wish with a 429 only."""
+    """RateLimit-Reset describes a window, and asks for a wait only with a 429."""
     assert wait(RateLimit_Reset="9", status=status) is None
     assert wait("7", RateLimit_Reset="9", status=status) == 7
 
@@ -229,7 +229,9 @@ def test_the_structured_ratelimit_fields_are_no_wish(case: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("case", RATELIMIT["waits"]["cases"], ids=lambda case: case["name"])
 def test_each_dialect_of_a_wait_is_read(case: dict[str, Any]) -> None:
-    """What servers call their waits and windows is read, an epoch by their own clock; nonsense is not."""
+    """The headers that servers use for waits and windows are read, an epoch by the server's clock; invalid
+    ones are not.
+    """
     assert retry_after(CIMultiDict(case["headers"]), case["status"]) == case["seconds"]
 
 
@@ -318,7 +320,7 @@ def test_a_year_of_two_digits_is_near() -> None:
 
 
 def test_a_response_has_its_wait() -> None:
-    """``response.retry_after`` is what its headers say."""
+    """``response.retry_after`` is the value of its headers."""
     request = APIRequest("GET", "https://h/")
     response = AsyncAPIResponse.from_bytes(request, 503, {"retry-after": "12"})
     assert response.retry_after == 12

@@ -1,4 +1,4 @@
-"""What is tried again, end to end: every error class of aiohttp, and what a real server does on the wire."""
+"""Retries end to end: every error class of aiohttp, and the faults of a real server on the wire."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ async def test_each_error_of_aiohttp_is_tried_again_as_the_table_says(name: str,
 
 @pytest.mark.parametrize("name", sorted(CLASSES))
 async def test_no_error_of_aiohttp_brings_a_secret_along(name: str, fail: Any) -> None:
-    """Message, traceback, pickle and causes of what is raised show nothing of aiohttp's own error."""
+    """Message, traceback, pickle and causes of an error show no error of aiohttp."""
     ended, _ = await fail("GET", make(name), True, None)
     shown = "".join(traceback.format_exception(ended)) + repr(vars(ended)) + repr(pickle.dumps(ended))
     assert SECRET not in shown + repr(ended.__cause__)
@@ -264,7 +264,7 @@ _call_from_aiohttp = FunctionType(_call.__code__, {"__name__": "aiohttp.client"}
     "error", [TypeError("a bug"), LookupError("a bug"), OSError("a bug"), RuntimeError("a bug")]
 )
 async def test_an_error_of_the_users_own_code_is_never_tried_again(error: Exception, fail: Any) -> None:
-    """What an aiohttp middleware of the user raises goes up as it is."""
+    """An exception of the user's aiohttp middleware is raised unchanged."""
     ended, received = await fail("GET", error, True, None, partial(_call_from_aiohttp, _raise))
     assert ended is error
     assert len(received) == 1
@@ -419,8 +419,8 @@ async def test_a_loop_on_the_wire_costs_eleven_requests() -> None:
     assert server.connections == 1
 
 
-async def test_a_stranger_on_the_wire_sees_nothing_personal() -> None:
-    """Across two servers, what is personal stays with the first, whatever redirects say."""
+async def test_another_origin_on_the_wire_sees_nothing_personal() -> None:
+    """Across two servers, personal data stays with the first, whatever the redirects say."""
     async with raw_server(respond(ok())) as stranger:
         away = response("302 Found", b"", Location=f"http://user:pw@127.0.0.1:{stranger.port}/x#y")
         async with (

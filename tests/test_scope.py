@@ -1,4 +1,4 @@
-"""Cancel scopes: what ends a wait, what it then raises, and what it must never be mistaken for."""
+"""Cancel scopes: what ends a wait, which error it raises, and how other cancellations are kept apart."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from aioapiclient._cancel_scope import Scope, Timers
 
 
 class OutOfTime(Exception):
-    """What the tests fire scopes with."""
+    """The error that the tests fire scopes with."""
 
 
 class Outer(Exception):
-    """What they fire a second one with."""
+    """The error that the tests fire a second scope with."""
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def live_timers() -> int:
 
 
 async def test_a_scope_without_a_deadline_does_nothing() -> None:
-    """A scope that nobody fires changes nothing."""
+    """A scope that is not fired changes nothing."""
     with Scope() as scope:
         await asyncio.sleep(0)
     assert not scope.is_free
@@ -44,7 +44,7 @@ async def test_a_scope_without_a_deadline_does_nothing() -> None:
 
 
 async def test_a_fired_scope_raises_its_error() -> None:
-    """What the task waits for ends with the error that the scope was fired with."""
+    """The wait of the task ends with the error that the scope was fired with."""
     scope = Scope()
     asyncio.get_running_loop().call_soon(scope.fire, OutOfTime)
     with pytest.raises(OutOfTime), scope:
@@ -77,7 +77,7 @@ async def test_a_scope_that_was_left_is_deaf() -> None:
 
 
 async def test_a_scope_belongs_to_a_task() -> None:
-    """Outside a task a scope says what is missing."""
+    """A scope outside a task raises an error that says what is missing."""
     failures: list[BaseException] = []
 
     def callback() -> None:
@@ -102,7 +102,7 @@ async def test_the_scope_keeps_no_cause() -> None:
 
 
 async def test_another_error_of_the_work_is_not_replaced() -> None:
-    """Work that answers its cancellation with an error of its own has the last word."""
+    """An error that the block raises while it is cancelled replaces the scope's."""
     scope = Scope()
     asyncio.get_running_loop().call_soon(scope.fire, OutOfTime)
     with pytest.raises(LookupError), scope:
@@ -202,7 +202,7 @@ async def test_a_task_that_was_cancelled_before_still_hears_a_scope() -> None:
 
 
 async def test_a_settled_scope_is_settled_once() -> None:
-    """What was settled inside is not settled again at the scope's end."""
+    """A cancellation that was settled inside is not settled again at the scope's end."""
     scope = Scope()
     asyncio.get_running_loop().call_soon(scope.fire, OutOfTime)
     with scope:

@@ -42,7 +42,9 @@ async def test_each_send_and_each_retry_has_a_record(caplog: pytest.LogCaptureFi
 
 
 async def test_a_send_that_fails_has_a_record(caplog: pytest.LogCaptureFixture) -> None:
-    """A send that raises is logged with the name of its error, and what a hook made of the request."""
+    """A send that raises is logged with the name of its error, and with the changes of a hook to the
+    request.
+    """
 
     class Signing(Client):
         async def _prepare_request(self, request: APIRequest, /) -> None:

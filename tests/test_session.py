@@ -1,4 +1,4 @@
-"""The transport's own session: what is traced on it, and its use for what this library leaves out."""
+"""The transport's own session: its trace configs, and its use for features outside this library."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PHASES = (
 
 
 class Tracer:
-    """Notes which phases were told, and of which call."""
+    """Records the phases of each traced call."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
@@ -53,7 +53,7 @@ class Tracer:
 
 
 async def named(name: str, call: Any) -> Any:
-    """Await *call* with a name that its traces are told by."""
+    """Await *call* under a name that its traces show."""
     CALL.set(name)
     return await call
 
@@ -62,7 +62,7 @@ NEW = ["connection_create_start", "dns_resolvehost_start", "dns_resolvehost_end"
 
 
 async def test_phases_are_traced() -> None:
-    """Queue, DNS, new and reused connections are told to trace configs, in the context of their call."""
+    """Queue, DNS, new and reused connections are reported to trace configs, in the context of their call."""
     tracer = Tracer()
     transport = AiohttpTransport(
         trace_configs=[tracer.config], connector=lambda: aiohttp.TCPConnector(limit=1)
@@ -87,7 +87,7 @@ async def test_phases_are_traced() -> None:
 
 
 async def test_each_send_is_traced() -> None:
-    """A retry is traced like a first attempt; what was lost is told as such."""
+    """A retry is traced like a first attempt; a failed attempt is reported too."""
     tracer = Tracer()
     transport = AiohttpTransport(trace_configs=[tracer.config])
     async with (
@@ -102,7 +102,7 @@ async def test_each_send_is_traced() -> None:
 
 
 def test_a_trace_config_outlives_its_loop() -> None:
-    """The session that a second loop opens is told to the same trace configs."""
+    """The session that a second loop opens reports to the same trace configs."""
     tracer = Tracer()
     transport = AiohttpTransport(trace_configs=[tracer.config])
     client = AsyncAPIClient("http://127.0.0.1:9", transport=transport, max_retries=0)
@@ -122,7 +122,7 @@ def test_a_trace_config_outlives_its_loop() -> None:
 
 
 async def echo(request: web.Request) -> web.WebSocketResponse:
-    """Say over a WebSocket who asks, and then what is said."""
+    """Send the request's headers over a WebSocket, and then echo each message."""
     websocket = web.WebSocketResponse()
     await websocket.prepare(request)
     await websocket.send_str(request.headers.get("Authorization", "nobody"))
@@ -157,7 +157,7 @@ async def test_a_websocket_on_the_session_of_the_transport(aiohttp_server: Aioht
 
 
 async def test_what_was_mended_on_the_session_stays_mended() -> None:
-    """What is done by the session itself has no second send, a `connect` that counts DNS, and no cookies."""
+    """A direct request of the session has no second send, a `connect` that includes DNS, and no cookies."""
 
     class Never(aiohttp.abc.AbstractResolver):
         async def resolve(self, *args: Any, **options: Any) -> Any:
@@ -186,7 +186,7 @@ async def test_what_was_mended_on_the_session_stays_mended() -> None:
 
 
 async def test_closing_ends_a_websocket(aiohttp_server: AiohttpServer) -> None:
-    """Closing the client closes what is open on its session; then there is no session any more."""
+    """Closing the client closes everything open on its session; then there is no session."""
     app = web.Application()
     app.add_routes([web.get("/ws", echo)])
     server = await aiohttp_server(app)
@@ -210,6 +210,6 @@ async def test_a_borrowed_session_is_the_session() -> None:
 
 
 def test_there_is_no_session_outside_a_loop() -> None:
-    """Without a running loop there is no session to open."""
+    """Without a running loop no session can be opened."""
     with pytest.raises(RuntimeError, match="no running event loop"):
         AiohttpTransport().session  # noqa: B018 - asking is what is refused

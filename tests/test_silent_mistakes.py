@@ -145,7 +145,7 @@ def test_trusted_origins_are_several_texts(link: Any, given: Any) -> None:
 
 @pytest.mark.parametrize("key", ["", " "])
 async def test_an_idempotency_key_is_not_empty(key: str) -> None:
-    """An empty idempotency key is refused: the server would do twice what was to be done once."""
+    """An empty idempotency key is refused: the server could not recognise a repeated request."""
     script = Script()
     async with Client(BASE, idempotency_header="Idempotency-Key", transport=script) as api:
         with pytest.raises(InvalidRequestError, match="idempotency_key must not be empty"):

@@ -105,7 +105,7 @@ def test_what_differs_in_one_event_takes_the_long_way(text: bytes) -> None:
 
 
 def test_a_byte_order_mark_is_dropped_once() -> None:
-    """A BOM is no part of the first field, though it comes in three pieces; a second one is."""
+    """A BOM is not part of the first field, also if it arrives in three pieces; a second one is."""
     assert decode([b"\xef", b"\xbb", b"\xbfdata: 1\n\n"]).events == [("message", "1", "")]
     assert decode([b"\xef\xbb\xbf\xef\xbb\xbfdata: 1\n\n"]).events == []
 
@@ -121,7 +121,7 @@ def test_an_event_is_given_as_soon_as_it_is_whole() -> None:
 
 
 def test_what_is_not_utf_8_becomes_replacement_characters() -> None:
-    """A byte that is no UTF-8 costs one character of its event, and no other event anything."""
+    """A byte that is not UTF-8 changes one character of its event, and no other event."""
     decoder = SSEDecoder()
 
     (event,) = decoder.feed(b"event: caf\xe9\nid: \xff\ndata: a\xffb\n\n")
@@ -244,7 +244,7 @@ def test_comments_without_end_are_not_kept(comment: bytes) -> None:
 
 
 def test_an_event_can_be_made_by_hand() -> None:
-    """Users make events for their tests, from text or bytes; they compare by what they say."""
+    """Users make events for their tests, from text or bytes; they compare by content."""
     event = ServerSentEvent("error", "\u00e9", "7", 5)
 
     assert event == ServerSentEvent(event="error", data="\u00e9".encode(), id="7", retry=5)

@@ -1,4 +1,4 @@
-"""`client.stats()`: what a health endpoint shows of a client."""
+"""`client.stats()`: a snapshot of a client for a health endpoint."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def server(aiohttp_server: Any, gate: asyncio.Event) -> str:
 
 
 def test_a_client_that_has_not_begun_has_no_pool() -> None:
-    """Before the first call nothing is in flight, and there is no session whose pool could be looked at."""
+    """Before the first call nothing is in flight, and there is no session with a pool."""
     assert AsyncAPIClient(BASE).stats() == ClientStats(calls=0, streams=0, pool=None, origins={})
 
 
@@ -100,7 +100,7 @@ class Counting:
         return await handler(request)
 
     def stats(self) -> dict[str, Any]:
-        """Tell it, for every origin."""
+        """Report the same facts for every origin."""
         return {"*": {"passed": self.passed}}
 
 
@@ -115,7 +115,7 @@ async def test_a_link_adds_its_own() -> None:
 
 
 async def test_a_link_that_fails_to_tell_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
-    """The error of one link's ``stats()`` is logged by its class, and the rest is told."""
+    """The error of one link's ``stats()`` is logged by its class, and the rest is reported."""
 
     class Broken(Counting):
         def stats(self) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def lines(*parts: Part, content_type: str = "application/x-ndjson") -> Opened:
 
 
 def state(response: AsyncAPIResponse[Any]) -> str:
-    """What became of the body: open, ended, closed, aborted."""
+    """The state of the body: open, ended, closed, aborted."""
     assert isinstance(response, Opened)
     parts = response.parts
     assert isinstance(parts, Parts)
@@ -214,7 +214,7 @@ def data(*payloads: str) -> bytes:
 
 
 def expected_of(events: Iterable[tuple[str, str, str]]) -> tuple[list[Any], type[Exception] | None]:
-    """What a typed stream makes of *events* that are JSON: values, and the error that ends them."""
+    """The values of a typed stream of JSON *events*, and the error that ends it."""
     values: list[Any] = []
     for name, text, _ in events:
         if text.strip() == "[DONE]":
@@ -285,7 +285,7 @@ async def test_several_data_lines_are_one_value() -> None:
 
 
 async def test_text_that_is_not_utf_8_is_mended() -> None:
-    """A byte that is no UTF-8 becomes U+FFFD in typed values too, as the standard has it."""
+    """A byte that is not UTF-8 becomes U+FFFD in typed values too, as in the standard."""
     body = b'data: {"type":"text","text":"caf\xe9"}\n\n'
 
     assert await collect(SSEStream[Text](answer(body), Text)) == [Text("caf\ufffd")]
@@ -295,7 +295,7 @@ async def test_text_that_is_not_utf_8_is_mended() -> None:
 
 
 async def test_signs_of_life_are_passed_over() -> None:
-    """Comments, pings and events without data keep a stream alive, and are no values."""
+    """Comments, pings and events without data keep a stream alive, and are not values."""
     body = b': hi\n\nevent: ping\ndata: {}\n\ndata:\n\ndata: {"id":1}\n\ndata: \n\n'
     stream = SSEStream[Item | None](answer(body), Item | None)
 
@@ -320,7 +320,7 @@ async def test_events_of_unknown_tags_are_skipped_and_counted() -> None:
 
 
 async def test_open_hands_unknown_tags_over() -> None:
-    """Whoever asks for Open[...] gets what it does not know as Unknown."""
+    """With Open[...], unknown values are yielded as Unknown."""
     body = data('{"type":"new","x":1}')
     opened: Any = Open
     stream: SSEStream[Any] = SSEStream(answer(body), opened[Text | Stop])
@@ -351,7 +351,7 @@ async def test_tags_of_arrays_are_tags() -> None:
     "broken", ['{"type":"text","text":1}', '{"text":"a"}', '{"type":1}', '{"type":["x"]}', "[", "1"]
 )
 async def test_a_mistake_in_a_known_variant_raises(broken: str) -> None:
-    """What is not of an unknown tag but wrong raises, and what came before it has been given."""
+    """A wrong value with a known tag raises, after the earlier values were yielded."""
     stream = SSEStream[Text | Stop](
         answer(data('{"type":"text","text":"a"}', broken, '{"type":"stop"}')), Text | Stop
     )
@@ -403,7 +403,7 @@ async def test_a_type_that_cannot_be_decoded_is_refused_at_once() -> None:
 
 @pytest.mark.parametrize("cast_to", [Item, Any, str, bytes, ServerSentEvent, None, msgspec.Raw])
 async def test_done_ends_a_stream(cast_to: Any) -> None:
-    """The data [DONE] ends a stream of any type, and is not handed over; nor is what comes after it."""
+    """The data [DONE] ends a stream of any type; neither it nor the data after it is yielded."""
     response = answer(data('{"id":1}', "[DONE]", '{"id":2}'))
 
     assert len(await collect(SSEStream[Any](response, cast_to))) == 1
@@ -454,7 +454,7 @@ async def test_after_the_end_mark_the_body_is_drained() -> None:
 
 
 async def test_the_drain_is_bounded_in_time() -> None:
-    """A server that keeps the connection after [DONE] keeps nobody waiting: it is closed."""
+    """If a server keeps the connection open after [DONE], it is closed, and nothing waits for it."""
     response = answer(data('{"id":1}', "[DONE]"), for_ever)
 
     assert await collect(SSEStream[Item](response, Item)) == [Item(1)]
@@ -462,7 +462,7 @@ async def test_the_drain_is_bounded_in_time() -> None:
 
 
 async def test_the_drain_is_bounded_in_bytes() -> None:
-    """A server that goes on after [DONE] is not listened to for ever."""
+    """Data that a server sends after [DONE] is not read without end."""
     response = answer(data("[DONE]"), *[b"x" * (16 << 10)] * 100)
 
     await collect(SSEStream[Item](response, Item))
@@ -543,7 +543,7 @@ async def test_close_wakes_who_waits() -> None:
 
 @pytest.mark.parametrize("when", ["in a chunk", "in the tick"])
 async def test_close_holds_back_what_came_already(when: str) -> None:
-    """After close() no event is handed over: none of the last chunk, none that came in the same tick."""
+    """After close() no event is yielded: none of the last chunk, none that arrived in the same tick."""
     came, looked, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
     seen: list[Item] = []
     chunks = data('{"id":1}', '{"id":2}'), data('{"id":3}')
@@ -589,7 +589,7 @@ async def test_close_before_the_loop_begins_is_no_mistake_of_the_loop() -> None:
 
 
 async def test_a_stream_outside_of_its_block_says_so() -> None:
-    """A loop that begins, or goes on, after the `async with` block was left is told so."""
+    """A loop that begins, or continues, after the `async with` block raises an error that says so."""
     async with SSEStream[Item](answer(data('{"id":1}', '{"id":2}')), Item) as stream:
         items = aiter(stream)
         assert await anext(items) == Item(1)
@@ -715,14 +715,14 @@ async def test_a_break_is_a_stream_error(broken: Exception) -> None:
 
 @pytest.mark.parametrize("broken", [APITimeoutError("late", phase="total"), ClientClosedError("closed")])
 async def test_what_ends_a_call_ends_a_stream_as_it_is(broken: Exception) -> None:
-    """The end of the call's time, and of its client, are no fault of the stream."""
+    """The end of the call's time, and of its client, are not reported as errors of the stream."""
     _, error = await gather(SSEStream[Item](answer(data('{"id":1}'), broken), Item))
 
     assert error is broken
 
 
 async def test_an_error_event_raises() -> None:
-    """An event named error raises, with its type and body, once what came before has been given."""
+    """An event named error raises, with its type and body, after the earlier events were yielded."""
     payload = '{"type":"error","error":{"type":"overloaded_error","message":"secret"}}'
     body = data('{"id":1}') + f"event: error\ndata: {payload}\n\n".encode()
     response = answer(body, for_ever)
@@ -752,7 +752,7 @@ async def test_an_error_event_raises() -> None:
     ],
 )
 async def test_the_body_of_an_error_event_may_be_anything(payload: str, kind: str | None, body: Any) -> None:
-    """The type is looked up where servers put it, and a body that is no JSON is text."""
+    """The type is read from the members that servers use, and a body that is not JSON is text."""
     _, error = await gather(SSEStream[Item](answer(f"event: error\ndata: {payload}\n\n".encode()), Item))
 
     assert isinstance(error, APIStreamError)
@@ -776,7 +776,7 @@ async def test_an_sdk_makes_its_own_error() -> None:
     "payload", ['{"error":{"type":"rate_limit","message":"m"}}', '{"error":"rate_limit"}']
 )
 async def test_an_error_without_a_name_is_recognised_where_it_does_not_fit(payload: str) -> None:
-    """Servers that name no events send {"error": ...} alone; where that is no T, it is an error event."""
+    """Servers without event names send {"error": ...} alone; if it does not match T, it is an error event."""
     for stream in (
         SSEStream[Item](answer(data(payload)), Item),
         JSONLStream[Item](lines(payload.encode()), Item),
@@ -1007,7 +1007,7 @@ async def test_html_is_no_stream() -> None:
 
 
 async def test_a_page_that_does_not_come_keeps_nobody_waiting() -> None:
-    """The excerpt of a wrong answer is only what is there."""
+    """The excerpt of a wrong answer contains only the bytes received."""
     with pytest.raises(APIResponseValidationError) as caught:
         await collect(SSEStream[Item](answer(for_ever, content_type="text/html"), Item))
 
@@ -1071,7 +1071,7 @@ async def test_a_bad_line_is_named(size: int) -> None:
 
 
 async def test_a_last_line_that_is_cut_is_named() -> None:
-    """A body that ends in the middle of a value is no shorter stream."""
+    """A body that ends in the middle of a value is an error, not a shorter stream."""
     with pytest.raises(APIResponseValidationError, match="line 2: Input data was truncated"):
         await collect(JSONLStream[Item](lines(b'{"id":1}\n{"id":'), Item))
 
@@ -1111,7 +1111,7 @@ async def test_a_line_above_the_bound_breaks_the_stream() -> None:
     ],
 )
 async def test_json_lines_have_many_names(content_type: str) -> None:
-    """Servers call streams of JSON lines by many types; the class says what they are."""
+    """Servers label streams of JSON lines with many types; the class lists them."""
     assert await collect(JSONLStream[Item](lines(b'{"id":1}\n', content_type=content_type), Item)) == [
         Item(1)
     ]
@@ -1144,7 +1144,7 @@ class Words(AsyncStream[Any]):
 
 
 async def test_a_framing_of_ones_own() -> None:
-    """A subclass says what it accepts and how bytes become events; the rest is there."""
+    """A subclass sets the accepted type and the parser; the rest is inherited."""
     stream = Words(answer(b"1 2 x", content_type="text/words"), int)
 
     found, error = await gather(stream)
@@ -1243,7 +1243,7 @@ async def test_the_server_names_the_wait() -> None:
 @pytest.mark.parametrize(
     ("retry", "wait"), [(b"0", 0.1), (b"99999999999999999999", 30), (b"1500", 1.5), (b"x", 1)]
 )
-async def test_the_wait_is_never_nothing_and_never_for_ever(retry: bytes, wait: float) -> None:
+async def test_the_wait_is_never_nothing_and_never_without_end(retry: bytes, wait: float) -> None:
     """A server's wait is taken between a tenth of a second and max_wait."""
     naps = Naps()
     response = answer(b"retry: " + retry + b"\n\n", then=[answer(data("[DONE]"))])
@@ -1320,7 +1320,7 @@ async def test_a_new_event_makes_attempts_start_anew() -> None:
     ],
 )
 async def test_an_answer_that_is_final_ends_the_reconnects(final: Exception) -> None:
-    """What would fail again is not tried again, and the error comes from it."""
+    """An error that would recur is not retried, and is the cause of the stream's error."""
     naps = Naps()
     response = answer(numbered(1), CUT, then=[final])
 
@@ -1347,7 +1347,7 @@ async def test_an_answer_that_is_no_stream_ends_the_reconnects() -> None:
 
 @pytest.mark.parametrize("broken", [APITimeoutError("late", phase="total"), ClientClosedError("closed")])
 async def test_what_ends_a_call_ends_its_reconnects(broken: Exception) -> None:
-    """The end of the call's time, or of the client, while the stream reconnects, goes up as it is."""
+    """The end of the call's time, or of the client, during a reconnect is raised unchanged."""
     _, error = await gather(SSEStream[int](answer(CUT, then=[broken]), int, reconnect=EXACT, sleep=Naps()))
 
     assert error is broken
@@ -1368,7 +1368,7 @@ async def test_no_wait_begins_that_the_deadline_cannot_cover() -> None:
 
 
 async def test_an_error_event_is_not_reconnected() -> None:
-    """What the server reports in the stream is an answer, and the end of it."""
+    """An error that the server reports in the stream is an answer, and ends it."""
     response = answer(b"event: error\ndata: no\n\n")
 
     _, error = await gather(SSEStream[int](response, int, reconnect=EXACT, sleep=Naps()))
@@ -1378,7 +1378,7 @@ async def test_an_error_event_is_not_reconnected() -> None:
 
 
 async def test_what_cannot_be_decompressed_is_not_reconnected() -> None:
-    """A body that is not what its headers say would be so again."""
+    """A body that contradicts its headers is not requested again."""
     response = answer(numbered(1), APIResponseValidationError("not gzip"))
 
     _, error = await gather(SSEStream[int](response, int, reconnect=EXACT, sleep=Naps()))
@@ -1464,7 +1464,7 @@ async def test_reconnect_needs_a_response_to_ask_for_again() -> None:
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(options: dict[str, Any], error: type[Exception]) -> None:
-    """A policy says at once what is wrong with it."""
+    """An invalid policy is refused on creation."""
     with pytest.raises(error):
         ReconnectPolicy(**options)
 
@@ -1502,7 +1502,7 @@ async def test_what_is_wrong_with_a_stream_is_said_before_it_is_asked_for(
 
 
 async def test_a_stream_that_cannot_be_made_leaves_no_connection_behind() -> None:
-    """What the constructor of a stream class raises comes out, and its response is closed."""
+    """An exception in the constructor of a stream class is raised, and its response is closed."""
     closed: list[str] = []
 
     async def watch(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -1545,7 +1545,7 @@ def sse(body: bytes) -> Any:
 async def wire(
     script: Script,
 ) -> AsyncGenerator[tuple[RawServer, Callable[..., Awaitable[AsyncAPIResponse[Any]]]], None]:
-    """A server that follows *script*, and what opens a streaming response from it."""
+    """A server that follows *script*, and a function that opens a streaming response from it."""
     transport = AiohttpTransport()
     async with raw_server(script) as server:
 
@@ -1604,7 +1604,7 @@ async def test_an_abandoned_stream_closes_its_connection() -> None:
 
 @pytest.mark.parametrize("end", [close, reset])
 async def test_a_stream_that_is_cut_says_how_far_it_got(end: Callable[[bytes], Script]) -> None:
-    """A FIN or a RST in the middle of a chunked body is a stream error, after what came before it."""
+    """A FIN or a RST in the middle of a chunked body is a stream error, after the earlier values."""
     async with wire(end(head() + chunk(data("1", "2")))) as (_, open_stream):
         found, error = await gather(SSEStream[int](await open_stream(), int))
 
@@ -1667,7 +1667,9 @@ async def test_the_clients_total_bounds_the_way_to_the_head_of_a_stream() -> Non
 
 
 async def test_a_total_that_the_call_asks_for_holds_to_the_end_of_the_stream() -> None:
-    """A `timeout` of the call ends its stream in the middle, whatever the client says; None is no limit."""
+    """A `timeout` of the call ends its stream in the middle, whatever the client says; None removes the
+    limit.
+    """
     async with one_connection(hang(head() + chunk(data("1"))), timeout=60) as api:
         for timeout in (0.1, Timeout(total=0.1)):
             async with asyncio.timeout(5), api.stream("GET", "/", int, timeout=timeout) as stream:
@@ -1727,7 +1729,7 @@ async def test_each_reconnect_has_the_clients_total() -> None:
 
 
 async def test_a_stream_of_a_client_outside_of_its_block_says_so() -> None:
-    """What `client.stream` gives knows the end of its block, and so does one that another task reads."""
+    """The result of `client.stream` knows the end of its block, also if another task reads it."""
     async with AsyncAPIClient("http://127.0.0.1", transport=FakeTransport(sse(data("1")))) as api:
         async with api.stream("GET", "/", int) as stream:
             pass
@@ -1737,7 +1739,7 @@ async def test_a_stream_of_a_client_outside_of_its_block_says_so() -> None:
 
 
 async def test_a_stream_that_is_not_entered_says_how() -> None:
-    """Looping over what `stream` and `open` give, awaiting it or using it says how to enter it."""
+    """Looping over `stream` or `open`, awaiting it or using it raises an error that shows `async with`."""
     async with AsyncAPIClient("http://127.0.0.1", transport=FakeTransport(sse(data("1")))) as api:
         for opened, name in ((api.stream("GET", "/", int), "stream"), (api.open("GET", "/"), "open")):
             words = re.escape(f"enter it first: async with {name}(...) as ")

@@ -1,4 +1,4 @@
-"""Path templates: values in their places, names that must match, and what is refused."""
+"""Path templates: values in their places, names that must match, and refused values."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_place_values(value: object, segment: str) -> None:
     ],
 )
 def test_slash_keeping_values(value: str, rest: str) -> None:
-    """A {+name} keeps slashes and what else a path may hold; everything else is data."""
+    """A {+name} keeps slashes and the other characters of a path; every other character is escaped."""
     assert built("/r/{+name}/x", {"name": value}) == f"https://h/v1/r/{rest}/x"
 
 
@@ -99,14 +99,14 @@ def test_slash_keeping_values_refused(value: str) -> None:
     "value", [None, OMIT, NOT_GIVEN, float("nan"), float("inf"), Decimal("NaN")], ids=repr
 )
 def test_no_value(value: object) -> None:
-    """None, the sentinels, NaN and infinity are no values for a path; the error names the parameter."""
+    """None, the sentinels, NaN and infinity are refused in a path; the error names the parameter."""
     with pytest.raises(InvalidRequestError, match="id"):
         BASE.build("/u/{id}", {"id": value})
 
 
 @pytest.mark.parametrize("value", [b"x", ["x"], {"a": 1}, {1}, object()], ids=repr)
 def test_value_types(value: object) -> None:
-    """A value that is no scalar is a TypeError that names the parameter."""
+    """A value that is not a scalar is a TypeError that names the parameter."""
     with pytest.raises(TypeError, match="id"):
         BASE.build("/u/{id}", {"id": value})
 
@@ -142,7 +142,9 @@ def test_error_shows_no_value() -> None:
 
 
 def test_names() -> None:
-    """Names may hold what OpenAPI documents use: dashes, dots, digits, any letters; one may be used twice."""
+    """Names may contain the characters of OpenAPI documents: dashes, dots, digits, any letters; one may be
+    used twice.
+    """
     values = {"user-id": 1, "a.b": 2, "0": 3, "größe": 4}
     assert built("/{user-id}/{a.b}/{0}/{größe}/{0}", values) == "https://h/v1/1/2/3/4/3"
 
@@ -204,7 +206,7 @@ def test_rfc6570_is_not_filtered_away() -> None:
     "template", [case[0] for case in TEMPLATES["negative-tests"]["Failure Tests"]["testcases"]]
 )
 def test_rfc6570_failures(template: str) -> None:
-    """What RFC 6570 refuses is refused, but for dashes in names, which OpenAPI documents have."""
+    """Names that RFC 6570 refuses are refused, except dashes, which OpenAPI documents have."""
     variables = TEMPLATES["negative-tests"]["Failure Tests"]["variables"]
     if template == "/{default-graph-uri}":
         assert built(template, {"default-graph-uri": "x"}) == "https://h/v1/x"
@@ -245,7 +247,7 @@ def test_a_value_stays_in_its_segment(value: str, template: str) -> None:
 @PROPERTY
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_only_meaningless_values_are_refused(value: str) -> None:
-    """A value is refused only for what it would make of its segment."""
+    """A value is refused only for its effect on its segment."""
     assume(value not in (".", "..") and not re.match(r"\.{0,2};", value))
     assert built("/{v}", {"v": value}) == f"https://h/v1/{quote(value, safe='')}"
 

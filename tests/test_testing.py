@@ -44,7 +44,7 @@ async def test_sleep_moves_the_clock_on_at_once() -> None:
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
 async def test_a_clock_never_goes_back(seconds: float) -> None:
-    """advance() by less than nothing, or by what is no time, is refused."""
+    """advance() by a negative number, or by a value that is not seconds, is refused."""
     clock = FakeClock()
 
     with pytest.raises(InvalidRequestError, match="0 seconds or more"):
@@ -56,7 +56,9 @@ async def test_a_clock_never_goes_back(seconds: float) -> None:
     ("seconds", "kind"), [(10**400, InvalidRequestError), ("1", TypeError), (True, TypeError)]
 )
 async def test_a_clock_moves_by_a_number_of_seconds(seconds: Any, kind: type[Exception]) -> None:
-    """advance() refuses what is not a number of seconds that a float can hold, and stands still."""
+    """advance() refuses a value that is not a number of seconds that a float can hold; the clock does not
+    move.
+    """
     clock = FakeClock()
 
     with pytest.raises(kind, match="seconds must be a number of seconds"):
@@ -112,7 +114,7 @@ def is_asyncio_loop() -> bool:
 
 
 async def test_installed_it_moves_the_timers_of_the_loop() -> None:
-    """While it is installed, what waits for a timer of the loop waits for this clock."""
+    """While the clock is installed, timers of the loop wait for it."""
     if not is_asyncio_loop():
         pytest.skip("asyncio's own loop")
     clock = FakeClock()
@@ -142,7 +144,7 @@ async def test_installed_it_moves_the_timers_of_the_loop() -> None:
 
 
 async def test_installed_it_brings_a_deadline_about() -> None:
-    """A call whose waits pass its total ends with APITimeoutError, and nobody has waited."""
+    """A call whose waits would pass its total ends with APITimeoutError, without real waiting."""
     if not is_asyncio_loop():
         pytest.skip("asyncio's own loop")
     clock = FakeClock()

@@ -1,4 +1,4 @@
-"""No test hangs: a wait that nobody ends is a failure that names its place."""
+"""No test hangs: a wait without end is a failure that names its place."""
 
 from __future__ import annotations
 

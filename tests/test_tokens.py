@@ -117,7 +117,7 @@ async def test_a_str_is_a_token_without_an_end(cache: TokenCache, clock: Clock) 
 
 @pytest.mark.parametrize("given", [None, 7, b"bytes", ("token", 3600)])
 async def test_a_provider_that_gives_something_else_is_a_mistake(cache: TokenCache, given: Any) -> None:
-    """What is neither a str nor a `Token` raises a TypeError that does not show it."""
+    """A value that is neither a str nor a `Token` raises a TypeError that does not show it."""
 
     async def provider() -> Any:
         return given
@@ -234,7 +234,7 @@ async def test_calls_that_must_wait_join_the_renewal_under_way(cache: TokenCache
 
 
 async def test_a_failed_renewal_leaves_the_token_that_holds(cache: TokenCache, clock: Clock) -> None:
-    """A renewal ahead of the end that fails is no error, and is tried again after five seconds."""
+    """A failed renewal ahead of the expiry raises nothing, and is repeated after five seconds."""
     provider = Provider()
     await cache.get("k", provider)
     provider.fail = LookupError("down")
@@ -252,7 +252,7 @@ async def test_a_failed_renewal_leaves_the_token_that_holds(cache: TokenCache, c
 
 
 async def test_a_failed_renewal_at_the_very_end_is_an_error(cache: TokenCache, clock: Clock) -> None:
-    """When the token that is left can no longer be used, the failure goes up, pause or not."""
+    """If the current token cannot be used any more, the failure is raised, pause or not."""
     provider = Provider()
     await cache.get("k", provider)
     provider.fail = LookupError("down")
@@ -267,7 +267,7 @@ async def test_a_failed_renewal_at_the_very_end_is_an_error(cache: TokenCache, c
 async def test_the_time_of_a_token_counts_from_before_it_was_asked_for(
     clock: Clock, cache: TokenCache
 ) -> None:
-    """What the provider takes is taken off: the server's clock began on the way."""
+    """The provider's own time is subtracted: the server's clock started before the token arrived."""
     asked = 0
 
     async def provider() -> Token:
@@ -285,7 +285,7 @@ async def test_the_time_of_a_token_counts_from_before_it_was_asked_for(
 async def test_a_token_that_has_expired_on_arrival_serves_those_who_waited(
     cache: TokenCache, expires_in: float
 ) -> None:
-    """A token without time left is handed to who waits for it, and kept for nobody."""
+    """A token without time left is given to the waiting calls, and not kept."""
     provider = Provider(expires_in)
     assert (await cache.get("k", provider)).value == "token-1"
     assert (await cache.get("k", provider)).value == "token-2"
@@ -315,14 +315,14 @@ def test_the_time_of_a_token_may_be_a_text(given: Any, seconds: float | None) ->
     "given", ["", "soon", "1h", "nan", "inf", math.nan, math.inf, -math.inf, 10**400, -(10**400), "9" * 400]
 )
 def test_a_time_that_cannot_be_is_refused(given: Any) -> None:
-    """What is not a finite number of seconds is refused where it comes in, by name."""
+    """A value that is not a finite number of seconds is refused by name."""
     with pytest.raises(InvalidRequestError, match="expires_in must be a finite number of seconds"):
         Token("x", expires_in=given)
 
 
 @pytest.mark.parametrize("given", [True, False, b"3600", [3600], timedelta(hours=1)])
 def test_a_time_of_another_type_is_a_mistake(given: Any) -> None:
-    """What is not a number at all is a TypeError that names the type."""
+    """A value that is not a number is a TypeError that names the type."""
     with pytest.raises(
         TypeError, match=f"expires_in must be a number of seconds or None, not {type(given).__name__}"
     ):
@@ -364,7 +364,7 @@ async def test_a_refused_token_is_replaced(cache: TokenCache) -> None:
 
 
 async def test_a_newer_token_is_never_thrown_away(cache: TokenCache) -> None:
-    """Who comes late with a token that was replaced gets the newer one, and nobody is asked."""
+    """A call with a token that was replaced meanwhile gets the newer one, without another fetch."""
     provider = Provider()
     old = await cache.get("k", provider)
     await cache.refresh("k", old, provider)
@@ -404,7 +404,7 @@ async def test_a_refusal_of_an_unknown_token_asks(cache: TokenCache) -> None:
 
 
 async def test_a_refresh_that_fails_raises(cache: TokenCache) -> None:
-    """A provider that fails after a refusal fails all who were refused, and the refused token is gone."""
+    """A provider that fails after a refusal fails all refused calls, and the refused token is dropped."""
     provider = Provider()
     await cache.get("k", provider)
     provider.fail = LookupError("down")
@@ -462,7 +462,7 @@ async def test_when_all_waiters_leave_the_token_still_arrives(cache: TokenCache)
 
 
 async def test_close_ends_the_flights_that_nobody_waits_for(cache: TokenCache) -> None:
-    """After `close` no task of the cache is left, and what it keeps is still there."""
+    """After `close` no task of the cache is left, and its tokens are kept."""
     provider = Provider()
     await cache.get("kept", provider)
     provider.gate = asyncio.Event()

@@ -1,4 +1,4 @@
-"""`AiohttpTransport`: what it is made of, what it sends, what it raises, and what it leaves alone."""
+"""`AiohttpTransport`: its arguments, the bytes it sends, its errors, and its limits."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def fetch(transport: AiohttpTransport, url: str | URL, method: str = "GET"
     ],
 )
 def test_refused_arguments(options: dict[str, Any], error: type[Exception], message: str) -> None:
-    """What a transport cannot be made of is refused when it is made, by name."""
+    """An invalid argument of a transport is refused on creation, by name."""
     with pytest.raises(error, match=message):
         AiohttpTransport(**options)
 
@@ -134,7 +134,7 @@ async def test_refused_connector() -> None:
     ids=lambda besides: next(iter(besides)),
 )
 async def test_session_alone(besides: dict[str, Any]) -> None:
-    """A session has its own of what belongs to a session: it is not taken besides."""
+    """Arguments that belong to a session are refused beside one."""
     async with aiohttp.ClientSession() as session:
         with pytest.raises(TypeError, match="omit these arguments"):
             AiohttpTransport(session=session, **besides)
@@ -152,7 +152,7 @@ def test_made_outside_a_loop() -> None:
 
 
 async def test_exactly_these_headers(any_transport: AiohttpTransport) -> None:
-    """The wire has the request's headers, Host, Accept-Encoding and what frames the body, and no other."""
+    """The wire has the request's headers, Host, Accept-Encoding and framing headers, and no others."""
     async with raw_server(respond(ok())) as server:
         headers = CIMultiDict([("X-One", "1"), ("X-Many", "a"), ("X-Many", "b"), ("X-Word", "h\u00e9")])
         await fetch(any_transport, server.url + "/a?b=c", headers=headers)
@@ -207,7 +207,7 @@ async def test_stream_asks_for_no_compression(any_transport: AiohttpTransport) -
 async def test_headers_of_a_middleware(
     any_transport: AiohttpTransport, headers: dict[str, str], message: str
 ) -> None:
-    """What a middleware put into the headers is looked at once more; what HTTP refuses is not sent."""
+    """Headers that a middleware set are checked again; those that HTTP forbids are not sent."""
     async with raw_server(respond(ok())) as server:
         await fetch(any_transport, server.url)
         request = make(server.url)
@@ -219,7 +219,7 @@ async def test_headers_of_a_middleware(
 
 
 async def test_header_that_is_no_text(any_transport: AiohttpTransport) -> None:
-    """A value that is no text is a mistake in the program."""
+    """A value that is not text is a TypeError."""
     request = make(f"http://127.0.0.1:{unused_port()}")
     request.headers["X"] = 1  # type: ignore[assignment]
     with pytest.raises(TypeError, match="must be a str, not int"):
@@ -285,7 +285,7 @@ async def test_bad_urls(any_transport: AiohttpTransport) -> None:
 
 
 class ZoneNoting(aiohttp.TCPConnector):
-    """Notes the host that it is to resolve, and connects to 127.0.0.1."""
+    """Records the host to resolve, and connects to 127.0.0.1."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -403,7 +403,9 @@ BROKEN = {
 @pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN.keys())
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_broken_response(any_transport: AiohttpTransport, answer: bytes, method: str) -> None:
-    """What is not HTTP is an error of the connection, no status 400, and its connection is not used again."""
+    """An answer that is not HTTP is an APIConnectionError, not a status 400, and its connection is not
+    reused.
+    """
     async with raw_server(in_turn(respond(answer), respond(ok()))) as server:
         with pytest.raises(APIConnectionError, match="not valid HTTP") as caught:
             await fetch(any_transport, server.url, method)
@@ -605,7 +607,7 @@ def client_tls_of(version: ssl.TLSVersion) -> ssl.SSLContext:
 
 
 async def test_no_limit_is_none() -> None:
-    """A limit that was left out, as on a request made by hand, is no limit."""
+    """An omitted limit, as on a request without a client, is no limit."""
     transport = AiohttpTransport()
     async with raw_server(respond(ok())) as server:
         assert await fetch(transport, server.url, timeout=Timeout()) == b"{}"
@@ -752,7 +754,7 @@ async def test_proxy_that_refuses(status: str, final: bool) -> None:
 
 
 async def test_a_proxy_may_answer_in_pieces(caplog: pytest.LogCaptureFixture) -> None:
-    """What a proxy says to a CONNECT may come in pieces, its body too: whatever it says, it is heard."""
+    """A proxy's answer to a CONNECT may arrive in pieces, with a body: all of it is read."""
     said = b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nno\r\n0\r\nX: y\r\n\r\n"
     async with raw_server(drip(said, every=0)) as proxy:
         transport = AiohttpTransport(proxy=proxy.url, ssl=client_tls())
@@ -765,7 +767,7 @@ async def test_a_proxy_may_answer_in_pieces(caplog: pytest.LogCaptureFixture) ->
 
 @pytest.mark.parametrize("script", [close(), reset()])
 async def test_proxy_that_leaves(script: Script) -> None:
-    """A proxy that goes away before it answers CONNECT got nothing of the request."""
+    """A proxy that closes the connection before it answers CONNECT received no part of the request."""
     async with raw_server(script) as proxy:
         transport = AiohttpTransport(proxy=with_credentials(proxy), ssl=client_tls())
         with pytest.raises(APIConnectionError) as caught:
@@ -835,7 +837,7 @@ async def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 async def test_session_middlewares() -> None:
-    """The client middlewares of aiohttp run around the send; what they raise comes out as it is."""
+    """The client middlewares of aiohttp run around the send; their exceptions are raised unchanged."""
 
     class Own(Exception):
         pass
@@ -879,7 +881,7 @@ async def test_request_of_a_middleware() -> None:
 async def test_what_is_ready_is_not_copied(
     transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A session of ours takes headers and URL as they are, and not by aiohttp's own way to prepare them."""
+    """The library's session takes headers and URL unchanged, without aiohttp's own preparation."""
 
     def unexpected(*_: Any) -> Any:
         raise AssertionError("aiohttp prepared it")
@@ -936,7 +938,7 @@ async def test_borrowed_session_is_left_as_it_was() -> None:
     "options", [{"raise_for_status": True}, {"auto_decompress": True}, {"read_bufsize": 1}]
 )
 async def test_options_of_a_borrowed_session(options: dict[str, Any]) -> None:
-    """What a borrowed session does to responses it does not do to ours."""
+    """A borrowed session's changes to responses do not apply to this library's."""
     async with (
         aiohttp.ClientSession(**options) as session,
         raw_server(respond(response("500 Oops", b"x"))) as server,
@@ -946,7 +948,7 @@ async def test_options_of_a_borrowed_session(options: dict[str, Any]) -> None:
 
 
 async def test_compression_on_a_borrowed_session() -> None:
-    """What is compressed is decompressed by us, so that a short body is found there too."""
+    """The library decompresses bodies itself, so that a truncated one is found there too."""
     async with aiohttp.ClientSession() as session:
         transport, data = AiohttpTransport(session=session), gzip.compress(b"abc" * 100)
         async with raw_server(respond(ok(data, Content_Encoding="gzip"))) as server:
@@ -962,7 +964,9 @@ FOREIGN: list[dict[str, Any]] = [{"headers": {"X-Key": KEY}}, {"auth": "auth"}]
 @pytest.mark.parametrize("options", FOREIGN, ids=["headers", "auth"])
 @pytest.mark.filterwarnings("ignore:.*auth.*:DeprecationWarning")
 async def test_foreign_origin(options: dict[str, Any]) -> None:
-    """What a borrowed session adds goes to the client's own origin only; a call to another is refused."""
+    """Headers that a borrowed session adds go to the client's own origin only; a call to another is
+    refused.
+    """
     if "auth" in options:
         options = {"auth": aiohttp.BasicAuth("user", KEY)}
     async with aiohttp.ClientSession(**options) as session, raw_server(respond(ok())) as server:
@@ -1003,7 +1007,7 @@ async def test_a_session_with_neutral_headers_may_go_anywhere(way: str) -> None:
 @pytest.mark.parametrize("options", FOREIGN, ids=["headers", "auth"])
 @pytest.mark.filterwarnings("ignore:.*auth.*:DeprecationWarning")
 async def test_a_session_with_secrets_may_go_to_trusted_origins(options: dict[str, Any], way: str) -> None:
-    """What a borrowed session adds goes to trusted origins too; elsewhere the call is refused unsent."""
+    """Headers that a borrowed session adds go to trusted origins too; other calls are refused unsent."""
     auth = aiohttp.BasicAuth("user", KEY) if "auth" in options else None
     headers = {**NEUTRAL, **options.get("headers", {})}
     async with raw_server(respond(ok())) as away:
@@ -1031,7 +1035,7 @@ async def test_foreign_origin_without_secrets() -> None:
 
 
 async def test_closed_borrowed_session() -> None:
-    """A borrowed session that its owner has closed is told apart from an error of the wire."""
+    """The error of a borrowed session that its owner has closed differs from a connection error."""
     async with aiohttp.ClientSession() as session:
         transport = AiohttpTransport(session=session)
     with pytest.raises(ClientClosedError):
@@ -1053,7 +1057,7 @@ async def test_borrowed_session_that_closes() -> None:
 
 
 async def test_borrowed_session_that_closes_while_a_body_is_read() -> None:
-    """Who reads when the owner closes a borrowed session is told so, and does not wait for ever."""
+    """A reader gets an error when the owner closes a borrowed session, and does not wait without end."""
     for answer in (response("200 OK", None, Content_Length="9") + b"a", response("200 OK", None) + b"a"):
         session = aiohttp.ClientSession()
         transport = AiohttpTransport(session=session)
@@ -1067,7 +1071,7 @@ async def test_borrowed_session_that_closes_while_a_body_is_read() -> None:
 
 
 async def test_bodies_of_a_borrowed_session_leave_nothing() -> None:
-    """Body after body on one borrowed connection, nothing of them stays there."""
+    """Many bodies on one borrowed connection leave nothing there."""
     body = b"x" * 300_000
     async with aiohttp.ClientSession() as session, raw_server(respond(ok(body))) as server:
         transport = AiohttpTransport(session=session)
@@ -1219,7 +1223,7 @@ async def test_no_task_is_made(transport: AiohttpTransport) -> None:
 
 
 async def test_mocked(mock_wire: aioresponses) -> None:
-    """Who mocks aiohttp with aioresponses reaches our calls too."""
+    """With aioresponses, the calls of this library are mocked too."""
     mock_wire.get("http://api.example.com/x?y=z", payload={"a": 1}, headers={"X": "1"})
     mock_wire.post("http://api.example.com/big", body=b"x" * 1_000_000, status=201)
     mock_wire.get("http://api.example.com/broken", exception=aiohttp.ServerDisconnectedError())

@@ -63,7 +63,7 @@ async def generate(*chunks: bytes) -> AsyncIterator[bytes]:
 @pytest.mark.parametrize("size", [0, 1, 65536, 65537, 3_000_000])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
 async def test_bytes(transport: AiohttpTransport, size: int, method: str) -> None:
-    """Bytes of any size are sent with their length, and without a Content-Type that nobody gave."""
+    """Bytes of any size are sent with their length, and without a Content-Type unless one is set."""
     content = bytes(range(256)) * (size // 256 + 1)
     async with raw_server(respond(ok())) as server:
         await (await transport(put(server.url, content[:size], method))).read()
@@ -135,7 +135,7 @@ async def test_content_type(transport: AiohttpTransport) -> None:
 
 
 class Broken(Exception):
-    """What a user's own code raises."""
+    """An exception of the user's code."""
 
 
 async def break_off() -> AsyncIterator[bytes]:
@@ -147,7 +147,7 @@ async def break_off() -> AsyncIterator[bytes]:
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 @pytest.mark.parametrize("error", [Broken("own"), OSError(5, "own"), ValueError("own"), TimeoutError("own")])
 async def test_error_of_the_iterable(transport: AiohttpTransport, method: str, error: Exception) -> None:
-    """What the user's iterable raises comes out as it is, and the request is not sent again."""
+    """An exception of the user's iterable is raised unchanged, and the request is not sent again."""
 
     async def fail() -> AsyncIterator[bytes]:
         yield b"x" * 10
@@ -226,7 +226,7 @@ async def test_stall_of_a_chunk_that_fits(transport: AiohttpTransport) -> None:
 
 
 async def test_slow_iterable_is_no_stall(transport: AiohttpTransport) -> None:
-    """The time that the user's iterable takes is no stall of the peer, nor a silence of it."""
+    """The time that the user's iterable takes is not a stall of the peer, nor its silence."""
 
     async def slow() -> AsyncIterator[bytes]:
         for _ in range(3):
@@ -239,7 +239,7 @@ async def test_slow_iterable_is_no_stall(transport: AiohttpTransport) -> None:
 
 
 class Pipe:
-    """A writer, and its transport: what the watch looks at."""
+    """A writer and its transport, which the watch observes."""
 
     def __init__(self) -> None:
         self.transport: Pipe | None = self
@@ -297,7 +297,9 @@ async def test_stall_at_the_end() -> None:
 
 
 async def test_end_of_the_call_is_no_error_of_the_user() -> None:
-    """When aiohttp cancels the sending, since the call has ended, that is no error of the user's iterable."""
+    """If aiohttp cancels the sending because the call has ended, no error of the user's iterable is
+    reported.
+    """
 
     async def waiting() -> AsyncIterator[bytes]:
         await asyncio.sleep(3600)

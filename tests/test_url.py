@@ -1,4 +1,4 @@
-"""URLs: base and path, absolute ones, references, and what is never sent."""
+"""URLs: base and path, absolute ones, references, and refused ones."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_base_url_is_normalised(base: str | URL, origin: tuple[str, str, int], p
     ],
 )
 def test_base_url_refused(base: str, message: str) -> None:
-    """A base URL without a host, or with what does not belong in one, is refused; no secret is shown."""
+    """A base URL without a host, or with a forbidden part, is refused; no secret is shown."""
     with pytest.raises(InvalidRequestError, match=re.escape(message)) as caught:
         BaseURL(base)
     assert "hunter2" not in str(caught.value)
@@ -171,7 +171,9 @@ def test_base_url_type() -> None:
     ],
 )
 def test_literal_paths(path: str, expected: str) -> None:
-    """Escapes in a path survive byte for byte; what RFC 3986 refuses is escaped, a lone % as %25."""
+    """Escapes in a path are kept byte for byte; characters that RFC 3986 refuses are escaped, a lone % as
+    %25.
+    """
     assert built(path) == f"https://h/v1{expected}"
 
 
@@ -207,7 +209,7 @@ def test_literal_paths(path: str, expected: str) -> None:
     ],
 )
 def test_paths_refused(path: str, message: str) -> None:
-    """A path that looks like another host, or that nobody can send, is refused with the reason."""
+    """A path that looks like another host, or that cannot be sent, is refused with the reason."""
     with pytest.raises(InvalidRequestError, match=re.escape(message)):
         BASE.build(path, {"id": 1})
 
@@ -238,7 +240,7 @@ def test_ipv6_zone(host: str, written: str) -> None:
     "host", ["[fe80::1%]", "[fe80::1%a/b]", "[fe80::1%a%0a]", "[%eth0]", "h%eth0", "[::1%a"]
 )
 def test_no_ipv6_zone(host: str) -> None:
-    """What is no zone, and a zone at what is no IPv6 address, is refused."""
+    """An invalid zone, and a zone after another address than IPv6, are refused."""
     with pytest.raises(InvalidRequestError):
         BaseURL(f"http://{host}")
     with pytest.raises(InvalidRequestError):
@@ -285,19 +287,19 @@ def test_relative_url_object() -> None:
     ids=repr,
 )
 def test_relative_url_object_refused(url: URL) -> None:
-    """A relative URL object with what cannot be sent, a host, or another scheme is refused."""
+    """A relative URL object with a host, another scheme or illegal characters is refused."""
     with pytest.raises(InvalidRequestError):
         BASE.build(url)
 
 
 def test_url_object_takes_no_path_params() -> None:
-    """A URL object is no template, so path_params with one are refused."""
+    """A URL object is not a template, so path_params with one are refused."""
     with pytest.raises(InvalidRequestError, match="path_params"):
         BASE.build(URL("/x"), {"id": 1})
 
 
 def test_plain_paths_are_cached() -> None:
-    """A plain path gives the same URL object again, and the cache does not grow for ever."""
+    """A plain path gives the same URL object again, and the cache has a limit."""
     base = BaseURL("https://h/v1")
     assert base.build("/users") is base.build("/users", {}, {})
     for number in range(2000):
@@ -336,7 +338,7 @@ def test_default_params() -> None:
 
 
 def test_default_params_lie_under_the_query_of_the_path() -> None:
-    """What the path itself says wins over default_params, and params win over both."""
+    """The query in the path overrides default_params, and params override both."""
     url = built("/x?a=path&b=path", params={"b": "call"}, default_params={"a": 1, "b": 1, "c": 1})
     assert url == "https://h/v1/x?a=path&c=1&b=call"
 
@@ -348,7 +350,7 @@ def test_omit_removes_from_the_path(value: object) -> None:
 
 
 def test_escaped_names_in_the_path() -> None:
-    """Names in the path are compared by what they mean, not by how they are escaped."""
+    """Names in the path are compared unescaped."""
     assert built("/x?f%5Ba%5D=1&f[b]=2&c+d=3", params={"f": {"a": 9}, "c d": 4}) == (
         "https://h/v1/x?f[b]=2&f%5Ba%5D=9&c%20d=4"
     )
@@ -568,12 +570,12 @@ def test_without_userinfo_and_fragment() -> None:
     ],
 )
 def test_redact_url(url: str, shown: str) -> None:
-    """What is shown of a URL is scheme, host, port and path, in one printable line."""
+    """A URL is shown as scheme, host, port and path, in one printable line."""
     assert redact_url(url) == shown
 
 
 def test_redact_url_objects() -> None:
-    """URL objects are shown alike, also those whose port is no number."""
+    """URL objects are shown in the same way, also if their port is not a number."""
     assert redact_url(URL("https://u:hunter2@h/x?key=hunter2")) == "https://h/x?..."
     assert redact_url(URL("https://h:hunter2/y?key=hunter2", encoded=True)) == "https:..."
 
@@ -614,7 +616,7 @@ def test_rfc3986_resolution(case: dict[str, str]) -> None:
     ],
 )
 def test_resolution_keeps_bytes(reference: str, expected: str) -> None:
-    """A reference keeps its bytes but for what is illegal; undecodable bytes are escaped as they came."""
+    """A reference keeps its bytes, except illegal ones; undecodable bytes are escaped unchanged."""
     assert str(resolve_reference(URL("https://h/x/y?z"), reference)) == expected
 
 
@@ -689,7 +691,7 @@ def test_any_path_stays_below_the_base(path: str) -> None:
     st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), TEXT | NASTY), TEXT | NASTY
 )
 def test_any_query_is_grammatical(params: dict[str, str], value: str) -> None:
-    """Whatever the values, the query is legal, and decodes to what was given."""
+    """Whatever the values, the query is legal, and decodes to the same values."""
     try:
         url = BASE.build("/x?hard={v}", {"v": value}, params)
     except InvalidRequestError:

@@ -95,7 +95,7 @@ def test_a_bad_option_is_refused_and_changes_nothing(options: Any, error: type[E
 
 
 async def test_a_view_does_not_run_init_again() -> None:
-    """`__init__` is not called for a view; what the subclass keeps on itself comes along."""
+    """`__init__` is not called for a view; the subclass's own attributes are copied."""
     made: list[object] = []
 
     class Late(Client):
@@ -155,7 +155,7 @@ async def test_error_types_merge() -> None:
 
 
 def test_a_timeout_of_a_view_inherits() -> None:
-    """What the timeout of a view leaves out is the client's; a number is its total; None switches all off."""
+    """The limits that a view's timeout omits are the client's; a number is its total; None removes all."""
     api = Client(BASE, timeout=Timeout(read=7))
 
     assert api.with_options(timeout=3).timeout == Timeout(read=7, total=3).over(api.timeout)
@@ -176,7 +176,7 @@ def test_a_timeout_of_a_view_inherits() -> None:
     ],
 )
 async def test_retries_of_a_view(client: Any, view: Any, attempts: int) -> None:
-    """What a view says of retries replaces what the client said, as a number or as a whole policy."""
+    """A view's retry options replace the client's, as a number or as a whole policy."""
     script = Script(reply(500))
     async with Client(BASE, transport=script, **client) as api:
         with pytest.raises(InternalServerError):
@@ -273,7 +273,7 @@ async def test_a_view_with_a_chain() -> None:
     ],
 )
 def test_a_view_of_a_client_with_a_chain_refuses_what_lives_in_it(options: Any) -> None:
-    """On a view too, what only configures the default chain is refused beside a chain of one's own."""
+    """On a view too, options of the default chain are refused beside `chain`."""
     (name,) = options
 
     with pytest.raises(TypeError, match=f"{name} belongs to the default chain"):
@@ -316,7 +316,7 @@ async def test_closing_a_view_closes_nothing() -> None:
 
 
 async def test_dropping_a_view_closes_nothing() -> None:
-    """A view that nobody holds any more takes nothing with it."""
+    """A dropped view frees everything it held."""
     script = Script()
     async with Client(BASE, transport=script) as api:
         for _ in range(3):
@@ -374,7 +374,7 @@ class Bound(Auth):
 
 @pytest.mark.parametrize("first", ["view", "client"])
 async def test_a_view_does_not_take_the_auth_of_its_client_away(first: str) -> None:
-    """A view that keeps its client's auth leaves it bound to the client, whoever calls first."""
+    """A view that keeps its client's auth leaves it bound to the client, whichever of them calls first."""
     auth = Bound()
     async with Client(BASE, auth=auth, transport=Script()) as api:
         view = api.with_options(base_url="https://b.example", default_headers={"a": "b"})

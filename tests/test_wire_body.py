@@ -234,7 +234,7 @@ async def test_a_type_needs_its_body_decompressed() -> None:
 
 
 async def test_a_borrowed_session_hands_over_what_was_sent() -> None:
-    """A session of the user's decompresses nothing of it either."""
+    """The user's session decompresses no part of it either."""
     async with (
         raw_server(respond(ok(PACKED, Content_Encoding="gzip"))) as server,
         aiohttp.ClientSession() as session,
@@ -393,7 +393,7 @@ async def test_br_without_decoder(transport: AiohttpTransport, monkeypatch: pyte
 
 
 async def test_unknown_transfer_coding(transport: AiohttpTransport) -> None:
-    """A transfer coding that nobody asked for is not HTTP for us, and is not handed out as the body."""
+    """A transfer coding that was not requested is an error, and is never yielded as the body."""
     for coding in ("gzip", "gzip, chunked"):
         answer = response("200 OK", None, Transfer_Encoding=coding) + b"3\r\nabc\r\n0\r\n\r\n"
         with pytest.raises(APIConnectionError, match="not valid HTTP: a transfer coding"):
@@ -522,7 +522,7 @@ async def test_cancelled_read(transport: AiohttpTransport, answer: bytes) -> Non
 
 
 class _Held:
-    """A source that nobody closes: what is closed then, it has closed itself."""
+    """A source that nothing closes: it closes itself."""
 
     def __init__(self, source: Any) -> None:
         self.read = source.read
@@ -536,7 +536,7 @@ class _Held:
 
 
 async def test_abort_wakes_the_reader(transport: AiohttpTransport) -> None:
-    """Who reads from a body that is aborted gets the error at once; who reads later gets it too."""
+    """A reader of an aborted body gets the error at once; a later reader gets it too."""
     async with raw_server(hang(response("200 OK", None, Content_Length="9") + b"a")) as server:
         answer = await transport(get(server.url))
         source: Any = answer._source
@@ -554,7 +554,7 @@ async def test_abort_wakes_the_reader(transport: AiohttpTransport) -> None:
 
 
 async def test_abort_before_reading(transport: AiohttpTransport) -> None:
-    """What had come before a body was aborted is not handed out any more."""
+    """Bytes received before a body was aborted are not yielded after that."""
     for answer in PENDING.values():
         async with raw_server(hang(answer)) as server:
             source: Any = (await transport(get(server.url)))._source
@@ -608,7 +608,7 @@ async def test_close_after_the_end(transport: AiohttpTransport) -> None:
 
 
 async def test_session_closed_while_reading(transport: AiohttpTransport) -> None:
-    """Who reads while the transport closes is told so, and does not wait for ever."""
+    """A reader gets an error when the transport closes, and does not wait without end."""
     async with raw_server(hang(response("200 OK", None, Content_Length="9") + b"a")) as server:
         reading = asyncio.create_task((await transport(get(server.url))).read())
         await turns()
@@ -621,7 +621,7 @@ async def test_session_closed_while_reading(transport: AiohttpTransport) -> None
 
 
 async def test_raw(transport: AiohttpTransport) -> None:
-    """Who asks for aiohttp's response gets it, decompressed by aiohttp, which says what it accepts."""
+    """A call for aiohttp's response returns it, decompressed by aiohttp, which sets Accept-Encoding."""
     async with raw_server(respond(encoded(gzip.compress(BODY), "gzip"))) as server:
         answer = await transport(get(server.url, cast_to=aiohttp.ClientResponse))
         raw = answer._take_raw()
@@ -633,7 +633,7 @@ async def test_raw(transport: AiohttpTransport) -> None:
 
 @pytest.mark.parametrize("end", ["read", "close", "release"])
 async def test_on_close_of_raw(transport: AiohttpTransport, end: str) -> None:
-    """Who counts what is in flight is told when the caller of aiohttp's response is done with it."""
+    """`on_close` runs when the caller is done with aiohttp's response."""
     called: list[str] = []
     asked_for_the_rest = asyncio.Event()
 
@@ -684,7 +684,7 @@ async def test_bomb_of_raw(transport: AiohttpTransport) -> None:
 
 
 async def test_no_raw(transport: AiohttpTransport) -> None:
-    """Who did not ask for aiohttp's response does not get it: it would not be decompressed."""
+    """Without a request for it, aiohttp's response is not available: it would not be decompressed."""
     async with raw_server(respond(ok())) as server:
         answer = await transport(get(server.url))
         with pytest.raises(TypeError):

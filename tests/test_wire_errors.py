@@ -1,4 +1,4 @@
-"""What aiohttp raises, as our errors: every class of it, what they say, and what they must not say."""
+"""aiohttp's exceptions as errors of this library: every class, their messages, and what these omit."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ INFO = RequestInfo(
 
 
 def certificate_error() -> ssl.SSLCertVerificationError:
-    """What OpenSSL says of a certificate that it does not trust."""
+    """OpenSSL's message about a certificate that it does not trust."""
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     error.verify_message = "self-signed certificate"
     error.reason = "CERTIFICATE_VERIFY_FAILED"
@@ -59,7 +59,7 @@ def certificate_error() -> ssl.SSLCertVerificationError:
 
 
 def tls_error(reason: str) -> ssl.SSLError:
-    """What OpenSSL says of a handshake that fails."""
+    """OpenSSL's message about a handshake that fails."""
     error = ssl.SSLError(1, reason)
     error.reason = reason
     return error
@@ -209,7 +209,7 @@ CONNECTING: dict[str, tuple[Exception, str, bool, type[BaseException] | None]] =
 def test_while_connecting(
     error: Exception, reason: str, final: bool, cause: type[BaseException] | None
 ) -> None:
-    """What goes wrong before a connection stands was surely not sent, and the reason is named."""
+    """A failure before the connection is open was not sent, and has its reason."""
     mapped = map_error(error, REQUEST, proxy=PROXY)
     assert type(mapped) is APIConnectionError
     assert str(mapped) == f"GET http://api.example.com/things?...: {reason}"
@@ -289,7 +289,7 @@ ON_THE_WIRE: dict[str, tuple[Exception, str]] = {
 
 @pytest.mark.parametrize(("error", "reason"), ON_THE_WIRE.values(), ids=ON_THE_WIRE.keys())
 def test_on_the_wire(error: Exception, reason: str) -> None:
-    """What goes wrong later may have been sent, and the reason is named without a piece of the response."""
+    """A later failure may have been sent, and has its reason without a part of the response."""
     mapped = map_error(error, REQUEST)
     assert type(mapped) is APIConnectionError
     assert str(mapped) == f"GET http://api.example.com/things?...: {reason}"
@@ -315,7 +315,7 @@ TIMEOUTS: dict[str, tuple[Exception, str, bool | None]] = {
 
 @pytest.mark.parametrize(("error", "reason", "sent"), TIMEOUTS.values(), ids=TIMEOUTS.keys())
 def test_timeouts(error: Exception, reason: str, sent: bool | None, request: pytest.FixtureRequest) -> None:
-    """A limit that ran out is an `APITimeoutError` that names it, and is no `TimeoutError`."""
+    """An expired limit is an `APITimeoutError` that names it, and is not a `TimeoutError`."""
     phase = request.node.callspec.id.split(",")[0]
     mapped = map_error(error, REQUEST)
     assert isinstance(mapped, APITimeoutError)
@@ -337,7 +337,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("error", REFUSED, ids=lambda error: type(error).__name__)
 def test_refused(error: Exception) -> None:
-    """What aiohttp refuses to send is an `InvalidRequestError`."""
+    """A request that aiohttp refuses to send is an `InvalidRequestError`."""
     mapped = map_error(error, REQUEST)
     assert type(mapped) is InvalidRequestError
     assert str(mapped).startswith("GET http://api.example.com/things?...: ")
@@ -345,7 +345,7 @@ def test_refused(error: Exception) -> None:
 
 
 def test_limits_of_others() -> None:
-    """A resolver or a connector that gives up by itself is no limit of `Timeout`: no seconds are named."""
+    """A resolver or a connector that gives up by itself is not a limit of `Timeout`: no seconds are named."""
     own = [unsent(TimeoutError("SECRET")) for _ in range(2)]
     for error in (
         caused(aiohttp.ConnectionTimeoutError("SECRET"), own[1]),
@@ -360,7 +360,7 @@ def test_limits_of_others() -> None:
 
 
 class Own(Exception):
-    """What a user's code raises."""
+    """An exception of the user's code."""
 
 
 FOREIGN: dict[str, tuple[Exception, str, str, bool]] = {
@@ -545,20 +545,20 @@ def blank(kind: type[Exception]) -> Exception:
     "error", [Own(), ValueError("own"), KeyError("own"), TypeError("own"), OSError(5, "own")]
 )
 def test_error_of_the_user(error: Exception) -> None:
-    """What the user's own code raised comes out as it is: a bug is not an error of the wire."""
+    """An exception of the user's own code is raised unchanged: a bug is not a connection error."""
     with pytest.raises(type(error)) as caught:
         raise error
     assert map_error(caught.value, REQUEST) is error
 
 
 def test_our_own_error() -> None:
-    """What is ours already stays as it is."""
+    """An error of this library is raised unchanged."""
     error = APIConnectionError("x")
     assert map_error(error, REQUEST) is error
 
 
 def test_bug_below() -> None:
-    """A `TypeError` is nobody's error of the wire, wherever it comes from."""
+    """A `TypeError` is never a connection error, wherever it was raised."""
     error = TypeError("x")
     assert map_error(error, REQUEST) is error
 

@@ -44,7 +44,7 @@ def stored(body: bytes) -> bytes:
 
 
 def invalid(says: str) -> dict[str, Ends]:
-    """Whole, and not what its head says: never tried again."""
+    """Complete, but different from what the head says: never retried."""
     return both(raises(APIResponseValidationError, says, status=200))
 
 
@@ -92,7 +92,7 @@ def events(*data: bytes, start: int = 0) -> bytes:
 
 
 async def resumed(exchange: Exchange) -> None:
-    """The rest of the events, for who says which was the last that came."""
+    """The rest of the events, for a client that names the last event it received."""
     assert exchange.request.headers["Last-Event-ID"] == "1"
     await close(events(b"3", b"[DONE]", start=2))(exchange)
 
@@ -149,13 +149,13 @@ async def read_slowly(call: Any, place: Place) -> int:
 
 
 async def plain_lines(call: Call, place: Place) -> str:
-    """What comes of reading by lines, as aiohttp offers it."""
+    """What aiohttp returns when the body is read by lines."""
     response = await call.session.get(place.url)
     return f"{len([line async for line in response.content])} lines"
 
 
 async def plain_bytes(call: Call, place: Place) -> str:
-    """What comes of reading by pieces."""
+    """What aiohttp returns when the body is read in pieces."""
     response = await call.session.get(place.url)
     return f"{sum([len(chunk) async for chunk in response.content.iter_any()])} bytes"
 

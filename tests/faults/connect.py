@@ -47,7 +47,7 @@ async def two_addresses() -> AsyncIterator[Place]:
 
 @asynccontextmanager
 async def a_hole_first() -> AsyncIterator[Place]:
-    """A name whose first address swallows what comes."""
+    """A name whose first address drops every packet."""
     async with raw_server(respond(ok())) as server, black_hole() as hole:
         port = int(hole.url.rpartition(":")[2])
         yield resolving(server, [port, server.port])
@@ -79,7 +79,7 @@ class NoRoute(socket.socket):
 
 @asynccontextmanager
 async def no_route() -> AsyncIterator[Place]:
-    """A host that there is no way to."""
+    """A host without a route."""
     yield Place(
         f"http://127.0.0.1:{unused_port()}",
         connector=lambda: aiohttp.TCPConnector(socket_factory=lambda address: NoRoute(*address[:3])),
@@ -163,7 +163,7 @@ async def call_from_a_second_loop(call: Call, place: Place) -> Any:
 
 
 async def plain_from_a_second_loop(call: Call, place: Place) -> Any:
-    """A first call on the loop of another thread: what a second one meets is a matter of luck."""
+    """Make a first call on the loop of another thread; the outcome of a second call would depend on luck."""
     return await asyncio.to_thread(_in_another_loop, call)
 
 
@@ -218,7 +218,7 @@ with asyncio.Runner() as runner:
 
 
 async def call_in_a_child(call: Call, place: Place) -> str:
-    """A call, the same in a forked process, and again in the first: what the child said."""
+    """Make a call, the same one in a forked process, and again in the parent; return the child's output."""
     who = "client" if call.client else "plain"
     # In a process of its own: forking the one that runs the tests, which may have threads, is no good.
     command = [sys.executable, "-I", "-c", FORK, who, place.url]

@@ -1,4 +1,6 @@
-"""The body came whole, and is not what was asked for: an error that names the place and quotes nothing."""
+"""The body arrived completely but does not match the type: an error that names the place and quotes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +17,20 @@ __all__ = ["FAULTS"]
 
 
 class Thing(TypedDict):
-    """What the calls ask for."""
+    """The type that the calls request."""
 
     id: int
     name: NotRequired[str]
 
 
 async def _plain(call: Call, place: Place) -> str:
-    """What aiohttp's own ``json()`` makes of it."""
+    """The result of aiohttp's own ``json()``."""
     response = await call.session.get(place.url)
     return f"{response.status} {in_words(await response.json())}"
 
 
 async def _plain_text(call: Call, place: Place) -> str:
-    """What aiohttp's own ``text()`` makes of it."""
+    """The result of aiohttp's own ``text()``."""
     response = await call.session.get(place.url)
     return f"{response.status} {await response.text()}"
 

@@ -1,4 +1,4 @@
-"""The head of the response is no HTTP, or hardly."""
+"""The head of the response is not HTTP, or is barely HTTP."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ async def _pass_the_deadline(call: Call, place: Place) -> object:
 
 
 async def _unlimited(call: Call, place: Place) -> object:
-    """What plain aiohttp makes of less than no time."""
+    """Plain aiohttp with a timeout below zero."""
     return await call.session.get(place.url, timeout=aiohttp.ClientTimeout(total=-0.5))
 
 

@@ -1,4 +1,4 @@
-"""Servers that are down, overloaded or restarted: what all calls together cost, and what they get."""
+"""Servers that are down, overloaded or restarted: how many requests all calls make, and their results."""
 
 from __future__ import annotations
 
@@ -120,7 +120,9 @@ class _Backends(AbstractResolver):
 
 @asynccontextmanager
 async def _three_backends() -> AsyncIterator[Place]:
-    """One name with three addresses: the first resets what comes, the others answer once a connection."""
+    """One name with three addresses: the first resets every connection, the others answer once per
+    connection.
+    """
     well = close(ok(Connection="close"))
     async with raw_server(reset()) as bad, raw_server(well) as good, raw_server(well) as better:
         servers = [bad, good, better]
@@ -166,7 +168,7 @@ def _running(program: str, configure: Callable[[Path, int], str]) -> Iterator[tu
 
 
 def _nginx(server: str) -> Callable[[Path, int], str]:
-    """Configure an nginx with what *server* says."""
+    """Configure an nginx with *server* as the server block."""
 
     def configure(folder: Path, port: int) -> str:
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -205,7 +207,7 @@ async def _restarting() -> AsyncIterator[Place]:
 
 
 async def _call_through_restarts(call: Call, place: Place) -> str:
-    """Ten callers, who call until the workers of the server were replaced three times."""
+    """Ten callers that call until the server's workers were replaced three times."""
     workers: set[str] = set()
     failures: Counter[str] = Counter()
     restarted = asyncio.Event()
@@ -245,7 +247,7 @@ def _proxied_by(program: str, script: Script | None) -> Where:
 
 
 def _behind(program: str, name: str, script: Script | None, error: type[Exception]) -> Fault:
-    """What *program* says for a backend in trouble is tried again like any other 5XX."""
+    """An error that *program* sends for a failing backend is retried like any other 5XX."""
     requests = (3, 1) if script else (0, 0)
     ends = {
         method: raises(error, requests=number, attempts=attempts)

@@ -98,13 +98,13 @@ def listening(
 
 @asynccontextmanager
 async def nobody_listens() -> AsyncIterator[Place]:
-    """A port that nobody listens on."""
+    """A port without a listener."""
     yield Place(f"http://127.0.0.1:{unused_port()}")
 
 
 @asynccontextmanager
 async def black_hole() -> AsyncIterator[Place]:
-    """A host that does not answer at all: a full backlog drops what comes."""
+    """A host that never answers: its full backlog drops every connection attempt."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

@@ -1,4 +1,4 @@
-"""The server sends the call elsewhere: to a stranger, in a circle, or to what is no place for HTTP."""
+"""The server redirects the call: to another origin, in a circle, or to a URL that is not HTTP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["FAULTS"]
 
 
 def _to_a_stranger(status: str) -> Where:
-    """A server that redirects to another one, the stranger."""
+    """A server that redirects to a server of another origin."""
 
     @asynccontextmanager
     async def where() -> AsyncIterator[Place]:
@@ -31,7 +31,7 @@ def _to_a_stranger(status: str) -> Where:
 
 
 async def _tell(call: Call, place: Place, **options: Any) -> str:
-    """A call with secrets in its headers; which of them the stranger has seen."""
+    """A call with secrets in its headers; return those that the other origin received."""
     headers = {"Authorization": f"Bearer {SECRET}", "X-Api-Key": SECRET}
     await call(headers=headers, **options)
     (seen,) = place.servers[1].requests

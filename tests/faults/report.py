@@ -41,7 +41,7 @@ NOT_MEASURED = Plain("not measured")
 
 
 def key_of(case: Case) -> tuple[str, str, str]:
-    """What a row of the page is found by."""
+    """The key of a row of the page."""
     return str(case.fault.number), case.fault.name, case.label
 
 
@@ -93,7 +93,7 @@ _FACTS = {
 
 
 def plain_of(page: str) -> dict[tuple[str, str, str], Plain]:
-    """What the page says of plain aiohttp."""
+    """The page's text about plain aiohttp."""
     found = {}
     for line in page.splitlines():
         if re.match(r"\| \d+ \|", line):

@@ -1,4 +1,4 @@
-"""What the catalogue is made of: a fault, the place where it is met, and how each call there must end."""
+"""The parts of the catalogue: a fault, the place where it occurs, and the required end of each call there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Act", "Call", "Case", "Ends", "Fault", "Place", "Where", "gives", "r
 
 
 class Place:
-    """Where a fault is met: what a client needs to get there, and what the servers there counted."""
+    """A place of a fault: the client options it needs, and what its servers counted."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ Where: TypeAlias = Callable[[], AbstractAsyncContextManager[Place]]
 
 
 class Call(Protocol):
-    """Makes the call of a row, by the client or by plain aiohttp; what is given here is laid over it."""
+    """Makes the call of a row, by the client or by plain aiohttp; arguments here override the row's own."""
 
     client: Any
     """The `AsyncAPIClient`; None where plain aiohttp calls."""
@@ -79,7 +79,7 @@ Act: TypeAlias = Callable[[Any, Place], Awaitable[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Ends:
-    """How a call ends, and what was counted. What is None is not looked at."""
+    """How a call ends, and what was counted. None is not checked."""
 
     value: Any = None
     error: type[BaseException] | None = None
@@ -125,7 +125,7 @@ def raises(
 
 
 async def one_call(call: Call, place: Place) -> Any:
-    """What most rows do."""
+    """Defaults of most rows."""
     return await call()
 
 

@@ -166,7 +166,7 @@ class _Alive:
         self.files = _files()
 
     def left(self) -> list[object]:
-        """What there is now and was not."""
+        """What exists now and did not exist before."""
         return [
             *(asyncio.all_tasks() - self.tasks),
             *(_timers() - self.timers),
@@ -195,7 +195,7 @@ def _files() -> Counter[str]:
 
 @dataclass(frozen=True)
 class Plain:
-    """What came of it with plain aiohttp."""
+    """The outcome with plain aiohttp."""
 
     words: str
     requests: int | None = None

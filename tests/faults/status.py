@@ -1,4 +1,4 @@
-"""The server, or a proxy, answers with an error: what is tried again, and after what wait."""
+"""The server, or a proxy, answers with an error: which calls are retried, and after which wait."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def _safely(error: type[APIStatusError], **facts: Any) -> dict[str, Ends]:
 
 
 def _never(error: type[APIStatusError], **facts: Any) -> dict[str, Ends]:
-    """Tried again for nobody."""
+    """Never retried."""
     return dict.fromkeys(("GET", "POST with a key"), raises(error, connections=1, **facts))
 
 
 def _throttled(
     number: int, value: str, ends: Ends, *, name: str = "", note: str = "", date: str = ""
 ) -> Fault:
-    """A 429 once, with *value* as its Retry-After; the waits are exact, for there is no jitter."""
+    """A 429 once, with *value* as its Retry-After; the waits are exact, since there is no jitter."""
     headers = {"Retry_After": value, **({"Date": date} if date else {})}
     return Fault(
         number,
@@ -121,7 +121,9 @@ async def _stampede(call: Call, place: Place) -> str:
 
 
 def _proxied(script: Script, *, tunnels: bool) -> Where:
-    """A proxy that runs *script*; with *tunnels* before a server on TLS, which is what counts."""
+    """A proxy that runs *script*; with *tunnels*, one in front of a TLS server, whose requests are
+    counted.
+    """
 
     @asynccontextmanager
     async def where() -> AsyncIterator[Place]:
@@ -149,7 +151,7 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 def _tunnelled(name: str, fault: Script) -> Fault:
-    """A CONNECT that fails once: nothing of the request has left, so that any method is tried again."""
+    """A CONNECT that fails once: no byte of the request was sent, so any method is retried."""
     return Fault(
         103,
         name,

@@ -24,7 +24,7 @@ _VERSION = measured_version(_TEXT)
 
 @pytest.fixture(autouse=True, scope="module")
 def little_garbage() -> Iterator[None]:
-    """Keep what is there out of the collections after each case, which would take most of the time."""
+    """Exclude existing objects from the collections after each case, which would take most of the time."""
     gc.collect()
     gc.freeze()
     yield
@@ -64,7 +64,7 @@ _is_as_measured = (
 @pytest.mark.skipif(not _is_as_measured, reason=f"the page is of aiohttp {_VERSION} in C, on asyncio's loop")
 @every_case
 async def test_plain_aiohttp_does_what_the_page_says(case: Case) -> None:
-    """The column of plain aiohttp is what it does now."""
+    """The column of plain aiohttp shows its current behaviour."""
     said = _PLAIN.get(key_of(_runnable(case)), NOT_MEASURED)
     # Where it hangs, it does so whatever the time: only what does not is given all that it may need.
     guard = 0.1 if said.words == "hangs" else 20.0

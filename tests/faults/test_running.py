@@ -1,4 +1,4 @@
-"""The harness sees what it looks for: each kind of thing that may be left, and each wrong count."""
+"""The harness detects each kind of leftover, and each wrong count."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ STREAM = raw(hang(response("200 OK", None, Content_Type="text/event-stream", Con
 
 @pytest.fixture
 def left() -> Iterator[ExitStack]:
-    """What a row leaves, gone after the test."""
+    """Clean up after a row when the test ends."""
     with ExitStack() as stack:
         yield stack
 
 
 async def run(ends: Ends, act: Act, where: Any = WELL) -> None:
-    """Run one row, with little patience."""
+    """Run one row with a short time limit."""
     await run_client(Case(Fault(1, "x", where, {"GET": ends}, act), "GET", ends), patience=0.05)
 
 
 def leave_task(left: ExitStack) -> None:
-    """A task that waits for ever."""
+    """A task that never ends."""
     left.callback(asyncio.ensure_future(asyncio.Event().wait()).cancel)
 
 
@@ -133,7 +133,7 @@ async def swallow(call: Call, place: Place) -> Awaitable[Any]:
     ],
 )
 async def test_plain_aiohttp_is_measured(act: Any, words: str, requests: int | None) -> None:
-    """What plain aiohttp does is said in words, with the requests that it took."""
+    """The behaviour of plain aiohttp is described in words, with the number of requests."""
     case = Case(Fault(1, "x", WELL, {}, plain=act), "GET", gives({}))
     found = await run_plain(case, 0.05 if act is swallow else 20)
     assert (found.words, found.requests) == (words, requests)

@@ -53,7 +53,7 @@ async def keep_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 
 
 async def speak_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """What a server without TLS says to a TLS handshake."""
+    """The answer of a server without TLS to a TLS handshake."""
     await reader.read(1 << 16)
     writer.write(response("400 Bad Request", Connection="close"))
     await writer.drain()
@@ -61,7 +61,7 @@ async def speak_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 
 
 async def say_no_version(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """What a server says that speaks no version of TLS of the client's: the alert protocol_version."""
+    """The answer of a server without a TLS version in common with the client: the alert protocol_version."""
     await reader.read(1 << 16)
     writer.write(b"\x15\x03\x03\x00\x02\x02\x46")
     await writer.drain()

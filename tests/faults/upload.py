@@ -1,4 +1,4 @@
-"""A request body that does not leave, that nobody wants, that breaks, or that must leave twice."""
+"""A request body that is not sent, not read, breaks, or must be sent twice."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def _send_much(call: Call, place: Place) -> object:
 
 
 def _refuse(*, closes: bool) -> Script:
-    """Refuse the body when its head has come, say nothing more or not, and take what comes for ever."""
+    """Refuse the body after its head, with or without an answer, and read the rest without end."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(response("413 Content Too Large"))
@@ -81,7 +81,7 @@ async def _break(call: Call, place: Place) -> object:
 
 
 def _resend(kind: str, *, by_hand: bool = False) -> Act:
-    """Send ``hello`` as *kind*; what the server got each time. *by_hand*: twice, whatever came of it."""
+    """Send ``hello`` as *kind*; return what the server received each time. With *by_hand*, send it twice."""
 
     async def act(call: Call, place: Place) -> list[str]:
         with tempfile.TemporaryFile() as file:
@@ -119,7 +119,9 @@ def _resent(kind: str, name: str, ends: Ends, note: str = "") -> Fault:
 
 
 def _framed(name: str, value: str) -> Fault:
-    """A header of the caller's that says how long the body is; what the server takes for the body."""
+    """A header of the caller that declares the length of the body; return what the server reads as
+    the body.
+    """
 
     async def act(call: Call, place: Place) -> str:
         await call(content=b"hello", headers={name: value})

@@ -38,7 +38,9 @@ def lost_once(says: str = "", value: Any = None) -> dict[str, Ends]:
 
 
 def times(number: int, pause: bool = False) -> Act:
-    """So many calls, one after the other; the last one's value. With a *pause*, what lies there is read."""
+    """Make *calls* one after the other; return the last value. With a *pause*, pending input is read between
+    them.
+    """
 
     async def act(call: Call, place: Place) -> Any:
         value = None

@@ -1,4 +1,4 @@
-"""What was good, broken at a few places: the strategies that the files beside this one share."""
+"""Strategies shared by the files beside this one: valid input, broken in a few places."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ def mutated(draw: st.DrawFn, good: Sequence[bytes], most: int = 4) -> bytes:
 
 @st.composite
 def pieces(draw: st.DrawFn, data: bytes, most: int = 4) -> list[bytes]:
-    """*data* in up to *most* + 1 pieces, of which some may be empty."""
+    """*data* in up to *most* + 1 pieces, some of them possibly empty."""
     places = sorted(draw(st.lists(st.integers(0, len(data)), max_size=most)))
     return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]

@@ -90,7 +90,7 @@ def test_any_answer_ends_in_a_value_or_an_api_error(
 
 
 async def values(stream_cls: Any, chunks: list[bytes], cast_to: Any, *, raw: bool = False) -> tuple[Any, Any]:
-    """What a stream of these chunks gives, and the error it ends with."""
+    """The values of a stream of these chunks, and the error it ends with."""
     media = "text/event-stream" if stream_cls is SSEStream else "application/jsonl"
     transport = FakeTransport(respond(chunks=chunks, headers={"Content-Type": media}))
     found: list[Any] = []

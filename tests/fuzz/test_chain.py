@@ -25,7 +25,7 @@ from aioapiclient.testing import FakeTransport, respond
 
 
 class Bug(Exception):
-    """What a middleware raises that is nobody's fault but its own."""
+    """An exception raised by a middleware's own bug."""
 
 
 HABITS = ["pass", "raise before", "raise after", "retry before", "retry after", "answer", "twice", "swallow"]
@@ -52,7 +52,7 @@ def link(name: int, habit: str, notes: list[str]) -> Any:
 
 
 async def behave(habit: str, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Do once what the habit is."""
+    """Do the usual thing once."""
     if habit == "raise before":
         raise Bug
     if habit == "retry before":
@@ -76,7 +76,7 @@ async def behave(habit: str, request: APIRequest, handler: Handler) -> AsyncAPIR
 
 
 class Model:
-    """What a chain of these links does, as plain recursion: a status comes back, or is raised."""
+    """The behaviour of a chain of these links as plain recursion: it returns a status or raises one."""
 
     def __init__(self, links: Links, statuses: list[int], retries: int) -> None:
         self.notes: list[str] = []
@@ -86,7 +86,7 @@ class Model:
         self.zones = [[one for one in numbered if one[1] == place] for place in PLACES]
 
     def run(self) -> str:
-        """How the call ends: a status, or the name of what is raised."""
+        """How the call ends: a status, or the name of the exception."""
         try:
             return str(self.pass_links(self.zones[0], self.retry))
         except Bug:
@@ -95,7 +95,9 @@ class Model:
             return "RetryableError"  # raised above the retries: nobody is there to try again
 
     def retry(self) -> int:
-        """The attempts, each through the links below; who asks twice from above has the retries anew."""
+        """The attempts, each through the links below; a link above that calls twice starts the retries
+        again.
+        """
         for taken in itertools.count():
             again: Again | None = None
             try:

@@ -25,7 +25,7 @@ LAYERS = LAYERS.map(lambda layer: {name.lower(): (name, value) for name, value i
 
 
 def laid(*layers: dict[str, Any]) -> dict[str, str]:
-    """What is left of *layers*, by names in lower case."""
+    """The headers that result from *layers*, by name in lower case."""
     found: dict[str, Any] = {}
     for layer in layers:
         found.update({name.lower(): value for name, value in layer.items()})
@@ -36,7 +36,9 @@ def laid(*layers: dict[str, Any]) -> dict[str, str]:
 def test_the_layers_of_headers(
     default: dict[str, Any], options: dict[str, Any], call: dict[str, Any], has_auth: bool, attempts: int
 ) -> None:
-    """Whatever each layer sets or omits, in whatever case, each attempt sends what the model says."""
+    """Whatever each layer sets or omits, in any case of the names, each attempt sends what the model
+    computes.
+    """
     script = Script(*[reply(503)] * (attempts - 1), reply())
     bare = Script()
     auth = APIKeyAuth("secret") if has_auth else None

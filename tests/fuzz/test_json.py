@@ -1,4 +1,4 @@
-"""JSON as JSONTestSuite has it: what must be read, what must be refused, and what nobody has settled."""
+"""JSON by JSONTestSuite: texts that must be read, that must be refused, and that may be either."""
 
 from __future__ import annotations
 
@@ -58,14 +58,16 @@ def short(body: bytes) -> str:
 
 @pytest.mark.parametrize("body", GOOD, ids=short)
 def test_what_is_json_is_read(body: bytes) -> None:
-    """What RFC 8259 calls JSON comes to what Python's own json makes of it, with a BOM before it too."""
+    """Text that is JSON by RFC 8259 decodes to the same value as with Python's json, also after a BOM."""
     assert decode_body(body, Any, JSON) == json.loads(body)
     assert decode_body(b"\xef\xbb\xbf" + body, Any, JSON) == json.loads(body)
 
 
 @pytest.mark.parametrize("body", [*BAD, *UNSETTLED], ids=short)
 def test_what_is_no_json_is_refused(body: bytes) -> None:
-    """What is none, or cannot be kept as it is, is a DecodeError, and says where without saying what."""
+    """Text that is not JSON, or cannot be represented, is a DecodeError that names the place and quotes
+    nothing.
+    """
     with pytest.raises(DecodeError) as caught:
         decode_body(body, Any, JSON)
     assert caught.value.path.startswith("$")
@@ -121,7 +123,7 @@ BODIES = st.one_of(
 
 
 def by_the_standard_library(body: bytes) -> Any:
-    """What Python's json makes of UTF-8, without what it takes beyond RFC 8259; ValueError otherwise."""
+    """The value from Python's json for UTF-8, without its extensions of RFC 8259; ValueError otherwise."""
 
     def refuse(constant: str) -> None:
         raise ValueError(constant)

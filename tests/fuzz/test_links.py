@@ -1,4 +1,4 @@
-"""Link headers: what was written is read back, however it was written, and broken ones never raise."""
+"""Link headers: written links are read back however they were written, and broken ones never raise."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPACE = st.text(" \t", max_size=2)
 
 @st.composite
 def written(draw: st.DrawFn) -> tuple[str, str, list[str], dict[str, str]]:
-    """A link, as one may write it, and what it says: target, relations and other parameters."""
+    """A link in one of its spellings, and its meaning: target, relations and other parameters."""
     target = draw(TARGETS)
     relations = draw(st.lists(RELATIONS, min_size=1, max_size=3))
     others = draw(st.dictionaries(NAMES, TEXT, max_size=3))

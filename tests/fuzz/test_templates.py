@@ -1,4 +1,4 @@
-"""Templates and their values: what is filled in comes back, and nothing gets where it was not put."""
+"""Templates and their values: a value comes back as it was, and changes nothing outside its place."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sent(path: str, **options: Any) -> URL | None:
 
 @given(st.lists(st.tuples(LITERALS, VALUES), min_size=1, max_size=4))
 def test_every_value_comes_back_from_its_own_segment(parts: list[tuple[str, Any]]) -> None:
-    """Of many values in one path each is one segment, encoded once, and decodes to what was given."""
+    """With several values in one path, each is one segment, encoded once, and decodes to the value."""
     path = "".join(f"/{literal}/{{v{number}}}" for number, (literal, _) in enumerate(parts))
     url = sent(path, path_params={f"v{number}": value for number, (_, value) in enumerate(parts)})
 
@@ -65,7 +65,9 @@ def test_values_and_queries_do_not_mix(value: Any, params: dict[str, str], keeps
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,3}", fullmatch=True), st.just("v"), max_size=4), NASTY | TEXT)
 def test_only_the_names_of_the_template_are_taken(params: dict[str, str], template: str) -> None:
-    """A template of any text sends a legal URL or is an error of ours; a name too few or too many is one."""
+    """A template of any text gives a legal URL or an error of this library; a missing or unused name is an
+    error.
+    """
     url = sent(template, path_params=params)
 
     if url is not None:

@@ -38,7 +38,7 @@ GOOD = [
 
 
 def waits(value: str, **headers: str) -> float | None:
-    """What a 429 with this Retry-After asks for."""
+    """The wait that a 429 with this Retry-After asks for."""
     return retry_after(CIMultiDict({"Retry-After": value, **headers}), 429)
 
 
@@ -65,7 +65,7 @@ def test_every_form_of_a_date_is_read(moment: datetime, form: str) -> None:
 
 @given(mutated(GOOD).map(lambda data: data.decode("latin-1")))
 def test_a_date_is_never_read_otherwise_than_by_the_standard_library(value: str) -> None:
-    """What is read as a date is the same moment to `email.utils`, which reads more than HTTP allows."""
+    """A text read as a date is the same moment for `email.utils`, which reads more than HTTP allows."""
     found = parse_http_date(value)
 
     if found is not None and found.second < 59:  # a leap second is 59 here, and refused there
@@ -77,7 +77,7 @@ def test_a_date_is_never_read_otherwise_than_by_the_standard_library(value: str)
 
 @given(mutated(GOOD).map(lambda data: data.decode("latin-1")), st.integers(0, 10**6), MOMENTS)
 def test_a_retry_after_is_none_or_finite(value: str, more: int, moment: datetime) -> None:
-    """Nearly a Retry-After: None or a finite number of 0 or more; what it is does not depend on luck."""
+    """A text close to a Retry-After gives None or a finite number of 0 or more, always the same one."""
     date = format_datetime(moment, usegmt=True)
     found = waits(value, Date=date)
 
@@ -91,7 +91,7 @@ def test_a_retry_after_is_none_or_finite(value: str, more: int, moment: datetime
 
 @given(st.text(st.characters(categories=["Nd", "Nl", "No"], exclude_characters="0123456789"), min_size=1))
 def test_only_ascii_digits_count(digits: str) -> None:
-    """Digits of other scripts, which `int` and `float` take, are no number of seconds, and in no date."""
+    """Digits of other scripts, which `int` and `float` accept, are neither seconds nor part of a date."""
     assert waits(digits) is None
     assert waits(f"1{digits}") is None
     assert waits(f"Fri, 3{digits[0]} Dec 1999 23:59:59 GMT") is None

@@ -133,7 +133,7 @@ async def call_and_call_again(call: Call, parts: list[bytes], end: str) -> None:
 
 @pytest.mark.parametrize("answer", GOOD, ids=lambda answer: repr(answer[9:40]))
 def test_the_good_are_good(answer: bytes) -> None:
-    """What is broken below is good to begin with: a body, or the error of its status."""
+    """The samples broken below are valid at first: a body, or the error of its status."""
     end = asyncio.run(ending(CALLS["bytes"], [answer]))
 
     is_upgrade = answer.startswith(b"HTTP/1.1 101")  # unasked, and so never good

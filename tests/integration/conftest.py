@@ -62,7 +62,7 @@ def datasette(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def pypiserver(folder: Path) -> Iterator[str]:
-    """A pypiserver that takes uploads from anybody, and asks no index of others for what it lacks."""
+    """A pypiserver that accepts uploads without login, and uses no other index."""
     packages = folder / "packages"
     packages.mkdir()
     program = find("pypi-server")

@@ -1,4 +1,4 @@
-"""Where httpbin is, and what it says of a request: the shape of its answers, shared by the tests."""
+"""The address of httpbin, and the shape of its answers, shared by the tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Origins(NamedTuple):
 
 
 class Headers(msgspec.Struct):
-    """``/headers``: what came, with names as httpbin spells them."""
+    """``/headers``: the received headers, with names as httpbin spells them."""
 
     headers: dict[str, str]
 

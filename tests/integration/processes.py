@@ -63,7 +63,7 @@ def _missing(name: str) -> NoReturn:
 
 @contextmanager
 def announced(command: Sequence[str], folder: Path, pattern: str) -> Iterator[tuple[str, ...]]:
-    """Run *command*, which chooses its ports; gives what *pattern* finds in its log."""
+    """Run *command*, which chooses its ports; yield what *pattern* finds in its log."""
     with _running(command, folder) as process:
         log = folder / "log"
 
@@ -128,7 +128,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _wait_for(look: Callable[[], T], process: subprocess.Popen[bytes]) -> T | None:
-    """What *look* sees, once it sees something; None when the process has ended, or takes too long."""
+    """Return the first true result of *look*; None if the process ended, or after the time limit."""
     give_up = time.monotonic() + _START_SECONDS
     while time.monotonic() < give_up:
         ended = process.poll() is not None

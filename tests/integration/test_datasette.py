@@ -177,7 +177,7 @@ async def test_an_error_comes_typed(shop: Client) -> None:
 
 
 async def test_a_bad_query_is_a_bad_request(shop: Client) -> None:
-    """What is wrong with a query is told by the server, and kept."""
+    """The server's message about a wrong query is kept."""
     with pytest.raises(BadRequestError) as raised:
         await shop.get("/shop.json", params={"sql": "select missing from thing"})
 

@@ -63,7 +63,7 @@ async def registry(docker_registry: str) -> AsyncIterator[Client]:
 
 
 def digest_of(content: bytes) -> str:
-    """What the registry names *content* by."""
+    """The name of *content* in the registry."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
@@ -87,7 +87,7 @@ def layer(folder: Path, size: int) -> Path:
     return path
 
 
-async def test_a_layer_goes_up_and_comes_down(registry: Client, tmp_path: Path) -> None:
+async def test_a_layer_is_uploaded_and_comes_down(registry: Client, tmp_path: Path) -> None:
     """A layer sent from its path comes down the same, and its digest says so."""
     path = layer(tmp_path, 3_000_000)
     digest = digest_of(path.read_bytes())
@@ -101,8 +101,8 @@ async def test_a_layer_goes_up_and_comes_down(registry: Client, tmp_path: Path) 
     assert (tmp_path / "copy").read_bytes() == path.read_bytes()
 
 
-async def test_a_layer_goes_up_in_slices(registry: Client, tmp_path: Path) -> None:
-    """A layer goes up in slices of its file, each to where the one before said."""
+async def test_a_layer_is_uploaded_in_slices(registry: Client, tmp_path: Path) -> None:
+    """A layer is uploaded in slices of its file, each to the location that the previous response named."""
     path = layer(tmp_path, 1_000_000)
     target = await begin(registry, "slices")
 
@@ -150,7 +150,7 @@ async def test_a_download_outlives_its_connection(
 
 
 async def test_another_digest_leaves_no_file(registry: Client, tmp_path: Path) -> None:
-    """A download that is not what was expected raises, and leaves no file."""
+    """A download with the wrong digest raises and leaves no file."""
     content = b"a layer"
     await push(registry, "other", content, digest_of(content))
 
@@ -162,7 +162,9 @@ async def test_another_digest_leaves_no_file(registry: Client, tmp_path: Path) -
 
 
 async def test_a_manifest_is_typed_both_ways(registry: Client) -> None:
-    """A manifest goes up as the JSON of a Struct, and comes down as that Struct, by its own media type."""
+    """A manifest is uploaded as the JSON of a Struct, and downloaded as that Struct, with its own media
+    type.
+    """
     content = b"{}"
     await push(registry, "typed", content, digest_of(content))
     blob = Blob("application/vnd.docker.container.image.v1+json", len(content), digest_of(content))
@@ -190,7 +192,7 @@ async def test_pages_of_repositories(registry: Client) -> None:
 
 
 async def test_an_error_comes_typed(registry: Client) -> None:
-    """What is not there is a 404 with the registry's own reason, typed."""
+    """A missing manifest is a 404 with the registry's own reason, typed."""
     with pytest.raises(NotFoundError) as raised:
         await registry.get("/v2/nothing/manifests/latest", Manifest)
 

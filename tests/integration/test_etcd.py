@@ -79,7 +79,7 @@ async def put(store: Client, key: bytes, value: bytes) -> int:
 
 
 def watch(store: Client, key: bytes, **more: Any) -> Any:
-    """A stream of what happens to the keys that begin with *key*."""
+    """A stream of the changes to keys that begin with *key*."""
     request = {"key": key, "range_end": key + b"\xff", **more}
     return store.stream(
         "POST", "/v3/watch", Watched, stream_cls=JSONLStream, json={"create_request": request}
@@ -87,7 +87,7 @@ def watch(store: Client, key: bytes, **more: Any) -> Any:
 
 
 async def test_a_watch_is_a_stream(store: Client) -> None:
-    """What is written while a watch is open comes on its stream, typed, once and in order."""
+    """A key that is written while a watch is open arrives on its stream, typed, once and in order."""
     seen: list[Event] = []
     async with watch(store, b"live/") as changes:
         async for change in changes:
@@ -132,7 +132,7 @@ async def test_large_lines(store: Client) -> None:
 
 
 async def test_watches_side_by_side(store: Client) -> None:
-    """Ten watches of one client each get what is theirs."""
+    """Ten watches of one client each receive their own events."""
     revision = await put(store, b"many/0", b"0")
     for number in range(1, 10):
         await put(store, b"many/%d" % number, b"%d" % number)
@@ -189,7 +189,7 @@ async def test_pages_of_keys(store: Client) -> None:
 
 
 async def test_an_unknown_member_is_refused(store: Client) -> None:
-    """What the gateway says of a request that it does not understand is kept."""
+    """The gateway's message about a malformed request is kept."""
     with pytest.raises(BadRequestError) as raised:
         await store.post("/v3/kv/put", Written, json={"nothing": 1})
 

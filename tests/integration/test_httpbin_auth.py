@@ -92,14 +92,14 @@ async def test_wrong_basic_credentials_are_refused(api: Client) -> None:
 
 
 async def test_basic_credentials_are_sent_unasked(api: Client) -> None:
-    """Basic credentials go with the first request: a server that hides what it guards sees them."""
+    """Basic credentials are sent with the first request, also to a server that answers 404 without them."""
     login = await api.get("/hidden-basic-auth/joe/secret", Login, auth=BasicAuth("joe", "secret"))
 
     assert login.authenticated
 
 
 async def test_a_server_that_hides_says_404(api: Client) -> None:
-    """A server that hides what it guards answers 404 to a call without credential."""
+    """A server that hides its resources answers 404 to a call without a credential."""
     with pytest.raises(NotFoundError):
         await api.get("/hidden-basic-auth/joe/secret", Login)
 
@@ -117,7 +117,7 @@ async def test_digest_passes_through_to_the_session(httpbin: Origins, quality: s
 
 
 async def test_wrong_digest_credentials_are_refused(httpbin: Origins) -> None:
-    """What digest cannot open stays a 401, and raises."""
+    """A 401 that digest authentication cannot answer stays a 401, and raises."""
     digest = aiohttp.DigestAuthMiddleware("joe", "wrong")
 
     async with Client(httpbin.home, transport=AiohttpTransport(session_middlewares=[digest])) as api:
@@ -151,7 +151,7 @@ async def test_no_credential_for_one_call(httpbin: Origins) -> None:
 
 @pytest.mark.parametrize("auth", [BearerAuth("t0ken"), BasicAuth("joe", "t0ken"), APIKeyAuth("t0ken")])
 async def test_an_absolute_url_elsewhere_gets_no_credential(httpbin: Origins, auth: Any) -> None:
-    """A call to another origin goes without credential, and without what is personal in the defaults."""
+    """A call to another origin has no credential and none of the client's personal default headers."""
     async with Client(httpbin.home, auth=auth, default_headers={"X-Tenant": "t0ken"}) as api:
         echo = await api.get(f"{httpbin.other}/headers", Headers)
 

@@ -1,4 +1,4 @@
-"""httpbin: what is sent and what comes back, of every kind and in every coding."""
+"""httpbin: requests and responses of every kind and in every coding."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def test_html_is_no_typed_value(api: Client) -> None:
 
 
 async def test_html_is_text(api: Client) -> None:
-    """Whoever asks for text gets the page."""
+    """A call for text returns the page."""
     assert "Herman Melville" in await api.get("/html", str)
 
 
@@ -206,7 +206,7 @@ async def test_json_lines_come_typed(api: Client) -> None:
 
 
 async def test_a_line_that_does_not_fit_is_named(api: Client) -> None:
-    """A line that is no such type raises with its number."""
+    """A line that does not match the type raises with its number."""
     async with api.stream("GET", "/stream/3", Identified, stream_cls=JSONLStream) as lines:
         with pytest.raises(APIResponseValidationError, match="line 1"):
             async for _ in lines:
@@ -251,7 +251,7 @@ async def test_a_part_of_a_body(api: Client) -> None:
 
 
 async def test_the_raw_response(api: Client) -> None:
-    """Whoever asks for aiohttp's own response gets that."""
+    """A call for aiohttp's own response returns that."""
     raw = await api.get("/json", aiohttp.ClientResponse)
     async with raw:
         body = await raw.json()
@@ -260,7 +260,7 @@ async def test_the_raw_response(api: Client) -> None:
 
 
 async def test_a_head_has_headers_only(api: Client) -> None:
-    """HEAD gives the response: headers, and the length of what is not there."""
+    """HEAD returns the response: its headers, and the length of the absent body."""
     response = await api.head("/bytes/1000")
 
     assert response.headers["Content-Length"] == "1000"
@@ -334,7 +334,7 @@ async def test_a_nested_form(httpbin: Origins) -> None:
     ],
 )
 async def test_query_styles(httpbin: Origins, style: QueryStyle, expected: dict[str, Any]) -> None:
-    """Arrays and objects arrive in each style, and what is special in a query arrives as it was given."""
+    """Arrays and objects arrive in each style, and special characters in a query arrive unchanged."""
     params = {"ids": [1, 2], "at": {"from": "x y"}, "q": "a&b=c+d", "none": None}
     async with Client(httpbin.home, query_style=style) as api:
         echo = await api.get("/get", Echo, params=params)

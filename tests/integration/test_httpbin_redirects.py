@@ -76,7 +76,9 @@ async def test_credentials_follow_within_the_origin(httpbin: Origins) -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("auth", [BearerAuth("s3cret"), BasicAuth("joe", "s3cret"), APIKeyAuth("s3cret")])
 async def test_no_credential_crosses_origins(httpbin: Origins, auth: Any, status: int) -> None:
-    """Whatever the redirect and the credential: another origin, if only by its port, sees nothing of it."""
+    """Whatever the redirect and the credential, another origin, even one that differs by its port, gets none
+    of it.
+    """
     async with Client(httpbin.home, auth=auth, default_headers=CREDENTIALS) as api:
         response = await api.get(
             "/redirect-to",
@@ -92,7 +94,7 @@ async def test_no_credential_crosses_origins(httpbin: Origins, auth: Any, status
     assert echo.headers["Accept-Language"] == "de"
 
 
-async def test_a_key_in_the_query_stays_at_home(httpbin: Origins) -> None:
+async def test_a_key_in_the_query_stays_at_its_origin(httpbin: Origins) -> None:
     """A key in the query, and the client's own parameters, do not cross origins either."""
     auth = APIKeyAuth("s3cret", param="api_key")
     async with Client(httpbin.home, auth=auth, default_params={"tenant": "s3cret"}) as api:

@@ -73,7 +73,7 @@ async def test_no_content_is_none(api: Client) -> None:
 async def test_every_family_of_statuses(
     api: Client, status: int, error: type[APIStatusError], retried: bool
 ) -> None:
-    """Every status that is no success raises its class; what may pass is tried twice more before that."""
+    """Every error status raises its class; a transient one is retried twice before that."""
     with pytest.raises(error) as raised:
         await api.get(f"/status/{status}")
 

@@ -48,7 +48,7 @@ async def next_answer(events: AsyncIterator[ServerSentEvent]) -> Answer:
 
 
 async def test_a_conversation_over_a_stream(mcp: Client) -> None:
-    """What is asked by POST is answered on the stream, event by event, as long as it is open."""
+    """A question sent by POST is answered on the stream, event by event, while the stream is open."""
     async with mcp.stream("GET", "/sse") as stream:
         events = stream.events()
         first = await anext(events)

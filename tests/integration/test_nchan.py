@@ -21,7 +21,7 @@ class Tick(msgspec.Struct):
 
 
 def connect(url: str, channel: str = "") -> Client:
-    """A client of one channel, a new one without *channel*. What does not come within 10 s never does."""
+    """A client of one channel; a new channel if *channel* is omitted. A reply must arrive within 10 s."""
     params = {"channel": channel or uuid.uuid4().hex}
     return Client(url, default_params=params, timeout=Timeout(read=10))
 

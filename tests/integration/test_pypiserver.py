@@ -30,7 +30,7 @@ def archive(folder: Path, name: str, size: int) -> Path:
     return path
 
 
-async def test_a_file_goes_up_and_comes_back(index: Client, tmp_path: Path) -> None:
+async def test_a_file_is_uploaded_and_comes_back(index: Client, tmp_path: Path) -> None:
     """A file sent from its path is listed with its digest, and comes back the same."""
     path = archive(tmp_path, "first-1.0.tar.gz", 2_000_000)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -56,8 +56,8 @@ async def test_several_files_go_up_at_once(index: Client, tmp_path: Path) -> Non
     assert await index.get("/packages/signed-1.0.tar.gz", bytes) == path.read_bytes()
 
 
-async def test_an_open_file_goes_up(index: Client) -> None:
-    """A binary file in memory goes up under the name that it is given."""
+async def test_an_open_file_is_uploaded(index: Client) -> None:
+    """A binary file in memory is uploaded under the given name."""
     content = io.BytesIO(b"x" * 300_000)
 
     await index.post("/", None, data=UPLOAD, files={"content": ("opened-1.0.zip", content)})
@@ -65,8 +65,8 @@ async def test_an_open_file_goes_up(index: Client) -> None:
     assert await index.get("/packages/opened-1.0.zip", bytes) == content.getvalue()
 
 
-async def test_a_slice_of_a_file_goes_up(index: Client, tmp_path: Path) -> None:
-    """A slice of a file goes up as a file of its own."""
+async def test_a_slice_of_a_file_is_uploaded(index: Client, tmp_path: Path) -> None:
+    """A slice of a file is uploaded as a file of its own."""
     path = archive(tmp_path, "whole", 500_000)
     part = FilePart(path, offset=100_000, length=200_000)
 
@@ -76,7 +76,7 @@ async def test_a_slice_of_a_file_goes_up(index: Client, tmp_path: Path) -> None:
 
 
 async def test_the_progress_of_an_upload(index: Client, tmp_path: Path) -> None:
-    """An upload tells of its bytes: those of the file, and the form around it."""
+    """An upload reports its bytes: those of the file, and of the form around it."""
     path = archive(tmp_path, "slow-1.0.tar.gz", 1_000_000)
     counted: list[int] = []
 
@@ -120,6 +120,6 @@ async def test_a_name_is_normalised_by_a_redirect(index: Client, tmp_path: Path)
 
 
 async def test_what_is_not_there(index: Client) -> None:
-    """A file that nobody sent is a 404."""
+    """A file that was never uploaded is a 404."""
     with pytest.raises(NotFoundError):
         await index.get("/packages/missing-1.0.tar.gz", bytes)

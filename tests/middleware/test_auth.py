@@ -53,7 +53,7 @@ SECRET = "hunter2-S3CRET"
 
 
 class Counter(Auth):
-    """An auth that numbers what it sends, and counts how often it is refreshed."""
+    """An auth that numbers its credentials, and counts its refreshes."""
 
     def __init__(self, *, renews: bool = True) -> None:
         self.sent = 0
@@ -102,7 +102,7 @@ def accepts(*tokens: str) -> Callable[[APIRequest], Awaitable[AsyncAPIResponse[A
 
 
 def authorizations(script: Script) -> list[str | None]:
-    """What each request had as its Authorization."""
+    """The Authorization header of each request."""
     return [sent.headers.get("Authorization") for sent in script.requests]
 
 
@@ -146,7 +146,7 @@ def test_basic_credentials_decode_to_what_was_given(user: str, password: str) ->
 
 
 async def test_an_api_key_goes_into_a_header() -> None:
-    """`APIKeyAuth` sends X-API-Key, or the header that it is told."""
+    """`APIKeyAuth` sends X-API-Key, or the header that it was given."""
     for auth, name in ((APIKeyAuth("k"), "X-API-Key"), (APIKeyAuth("k", header="X-Other"), "x-other")):
         script = Script()
         async with Client(BASE, transport=script, auth=auth) as api:
@@ -163,7 +163,7 @@ async def test_an_api_key_goes_into_the_query_once() -> None:
 
 
 async def test_a_key_in_the_query_that_the_call_gave_stays() -> None:
-    """A parameter of the call itself has the last word over the key."""
+    """A parameter of the call itself overrides the key."""
     script = Script()
     async with Client(BASE, transport=script, auth=APIKeyAuth("k", param="api_key")) as api:
         await api.get("/things", params={"api_key": "mine"})
@@ -181,7 +181,7 @@ def test_a_credential_that_no_header_can_carry_is_refused(value: str) -> None:
 
 @pytest.mark.parametrize("value", [None, 7, b"bytes"])
 def test_a_credential_of_another_type_is_a_mistake(value: Any) -> None:
-    """What is no str, or for `BearerAuth` no function, is a TypeError."""
+    """A value that is not a str (or, for `BearerAuth`, a function) is a TypeError."""
     for make in (
         BearerAuth,
         APIKeyAuth,
@@ -263,7 +263,7 @@ async def test_an_absolute_url_of_the_own_origin_has_the_credential(url: str) ->
 
 
 async def test_trusted_origins_have_the_credential() -> None:
-    """What matches a pattern of ``trusted_origins`` has the credential, and no lookalike."""
+    """An origin that matches a pattern of ``trusted_origins`` gets the credential; a similar one does not."""
     script = Script()
     trusted = ["https://*.example.org", "https://files.example.net:8443"]
     async with Client(BASE, transport=script, auth=BearerAuth("abc"), trusted_origins=trusted) as api:
@@ -314,7 +314,7 @@ async def test_without_a_home_nothing_is_trusted() -> None:
 
 
 async def test_a_header_of_the_call_wins_over_the_credential() -> None:
-    """A call's own Authorization is what is sent, whatever its case."""
+    """A call's own Authorization header is sent, in any case of its name."""
     script = Script()
     async with Client(BASE, transport=script, auth=BearerAuth("abc")) as api:
         await api.get("/things", headers={"authorization": "Mine"})
@@ -374,7 +374,7 @@ async def test_a_refused_header_of_the_call_is_not_renewed() -> None:
 
 
 async def test_every_attempt_has_a_credential_of_its_own() -> None:
-    """Auth is inside the retries: each attempt is authenticated anew."""
+    """Auth is inside the retries: each attempt is authenticated again."""
     script = Script(reply(500), reply(500), reply(200))
     async with Client(BASE, transport=script, auth=Counter()) as api:
         await api.get("/things")
@@ -504,7 +504,9 @@ async def test_the_answer_that_an_auth_is_shown_is_read() -> None:
 
 
 async def test_a_body_that_is_gone_is_not_sent_again() -> None:
-    """A one-shot body cannot go with a renewed credential: the 401 goes up, and no empty body is sent."""
+    """A one-shot body cannot be sent with a renewed credential: the 401 is raised, and no empty body is
+    sent.
+    """
 
     async def chunks() -> Any:
         yield b"once"
@@ -652,7 +654,7 @@ async def test_views_share_the_token() -> None:
 
 
 async def test_a_waiters_cancel_leaves_the_others_their_token() -> None:
-    """A call that is cancelled while it waits for a token takes nobody along."""
+    """Cancelling a call that waits for a token ends no other call."""
     gate = asyncio.Event()
     asked = 0
 
@@ -678,7 +680,7 @@ async def test_a_waiters_cancel_leaves_the_others_their_token() -> None:
 
 
 class Failing(Auth):
-    """An auth whose work fails in the way that it is told."""
+    """An auth whose methods fail as configured."""
 
     def __init__(self, error: Exception, *, in_refresh: bool = False) -> None:
         self.error = error
@@ -721,7 +723,7 @@ async def test_what_an_auth_raises_is_final(error: Exception, in_refresh: bool) 
 
 @pytest.mark.parametrize("auth", [BearerAuth, object(), "token", lambda request: None, ("u", "p")])
 def test_what_is_no_auth_is_refused(auth: Any) -> None:
-    """What is no `Auth` is a TypeError when the client is made."""
+    """A value that is not an `Auth` is a TypeError when the client is made."""
     with pytest.raises(TypeError):
         AsyncAPIClient(BASE, auth=auth)
 
@@ -791,7 +793,7 @@ async def test_no_error_and_no_log_shows_a_secret(
 
 
 async def test_a_provider_does_not_show_its_token() -> None:
-    """`BearerAuth` with a provider, its cache and its token keep what they hold."""
+    """The repr of `BearerAuth` with a provider, of its cache and of its token shows no secret."""
 
     async def provider() -> Token:
         return Token(SECRET, 60)
@@ -808,7 +810,7 @@ IDENTITY = "aioapiclient.identity"
 
 
 class Principal(Counter):
-    """An auth that learns who it is when it authenticates."""
+    """An auth that learns its identity when it authenticates."""
 
     def __init__(self, name: str | None) -> None:
         super().__init__()
@@ -829,7 +831,7 @@ def identities(script: Script) -> list[str | None]:
 
 
 async def test_the_identity_of_an_auth_is_on_the_request() -> None:
-    """What stands inside auth reads who the principal is, the client's or the call's."""
+    """A middleware inside auth reads the principal's identity, from the client or from the call."""
     script = Script()
     seen: list[str | None] = []
 
@@ -978,7 +980,9 @@ async def test_the_client_closes_its_auth() -> None:
 
 
 async def test_no_flight_is_left_after_close() -> None:
-    """A renewal under way ends with the client, and what waits for it raises that the client was closed."""
+    """A renewal in progress ends with the client, and every waiting call raises that the client was
+    closed.
+    """
 
     async def provider() -> str:
         await asyncio.Event().wait()
@@ -1013,7 +1017,7 @@ async def test_the_hook_of_a_subclass_is_a_credential_too() -> None:
 
 
 async def test_a_credential_on_a_retried_stream_is_renewed() -> None:
-    """A stream that is refused is opened anew with the renewed credential."""
+    """A stream that is refused is opened again with the renewed credential."""
     script = Script(reply(401), reply(200, {"ok": 1}))
     response = await stream(Counter(), script)
     assert await response.json() == {"ok": 1}

@@ -1,4 +1,4 @@
-"""Reading and decoding inside the attempt: what is read, when, and what a broken body becomes."""
+"""Reading and decoding inside the attempt: what is read, when, and which error a broken body raises."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Thing(msgspec.Struct):
 
 
 async def decode(answer: Any, **fields: Any) -> AsyncAPIResponse[Any]:
-    """What `DecodingMiddleware` makes of *answer*."""
+    """The result of `DecodingMiddleware` for *answer*."""
     return await DecodingMiddleware()(APIRequest("GET", f"{BASE}/things", **fields), Script(answer))
 
 
 async def test_a_body_is_read_and_decoded() -> None:
-    """A response comes out with its body read, and decoded to what was asked for, once."""
+    """A response is returned with its body read, and decoded once to the requested type."""
     response = await decode(reply(200, {"id": 7}), cast_to=Thing)
     assert response.is_closed
     assert response.body == b'{"id":7}'
@@ -43,7 +43,7 @@ async def test_a_body_is_read_and_decoded() -> None:
 
 
 async def test_the_value_that_a_middleware_sees_is_the_callers() -> None:
-    """What a middleware parses is the object that the caller gets."""
+    """The object that a middleware parses is the one that the caller gets."""
     seen: list[Any] = []
 
     async def middleware(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:
@@ -73,7 +73,7 @@ async def test_the_body_of_an_error_is_read_on_a_stream_too(status: int) -> None
 
 
 async def test_the_body_of_an_error_is_not_decoded_to_the_type() -> None:
-    """An error body that is no `Thing` is no error of its own."""
+    """An error body that does not match the type `Thing` raises no error of its own."""
     async with Client(BASE, transport=Script(reply(404, {"error": "none"}))) as api:
         with pytest.raises(NotFoundError) as caught:
             await api.get("/things", Thing)
@@ -81,7 +81,7 @@ async def test_the_body_of_an_error_is_not_decoded_to_the_type() -> None:
 
 
 async def test_an_error_body_that_breaks_off_does_not_hide_the_status() -> None:
-    """The status is known, and says more than the failure to read what came with it; a note has that."""
+    """A failure to read the body of an error does not replace the status; a note mentions it."""
     async with Client(
         BASE, transport=Script(respond(500, body=b"0123456789", cut_after=3)), max_retries=0
     ) as api:
@@ -156,7 +156,7 @@ async def test_an_error_page_above_the_bound_does_not_hide_a_challenge() -> None
 
 
 async def test_a_redirect_that_is_not_followed_raises_its_status() -> None:
-    """A redirect raises its status where nobody follows it, and where it leads nowhere."""
+    """A redirect raises its status if redirects are not followed, or if it has no Location."""
     for headers, follow in (({"Location": "/v1/there"}, False), ({}, True)):
         script = Script(respond(302, body=b"x" * 11, headers=headers))
         async with Client(BASE, transport=script, max_body=10) as api:

@@ -1,4 +1,4 @@
-"""The layers of headers: library, client, call, and which of them a stranger sees."""
+"""The layers of headers: library, client, call, and which of them other origins receive."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_omit_removes_what_lies_below() -> None:
 
 @pytest.mark.parametrize("layer", ["client", "call"])
 async def test_omit_removes_what_the_library_would_add(layer: str) -> None:
-    """``OMIT`` removes Accept and Content-Type too, which the library adds where nobody says otherwise."""
+    """``OMIT`` removes Accept and Content-Type too, which the library adds otherwise."""
     omitted = {"Accept": OMIT, "content-type": OMIT}
     middleware = HeadersMiddleware(omitted if layer == "client" else None)
     fields: dict[str, Any] = {"headers": omitted} if layer == "call" else {}
@@ -84,7 +84,7 @@ async def test_without_a_body_there_is_no_content_type() -> None:
     assert "Content-Type" not in await sent(HeadersMiddleware())
 
 
-async def test_a_stranger_sees_the_library_and_what_is_neutral() -> None:
+async def test_another_origin_sees_the_library_and_what_is_neutral() -> None:
     """Headers of the client go home only, but for Accept and User-Agent."""
     middleware = HeadersMiddleware(
         {"X-Key": "s", "Accept-Language": "de", "User-Agent": "me/1", "Content-Language": "de"},
@@ -97,14 +97,14 @@ async def test_a_stranger_sees_the_library_and_what_is_neutral() -> None:
     }  # fmt: skip
 
 
-async def test_a_stranger_does_not_see_what_the_client_omits() -> None:
-    """What the client omits of the library's is omitted for strangers too, where it is neutral."""
+async def test_another_origin_does_not_see_what_the_client_omits() -> None:
+    """A neutral header that the client omits is omitted for other origins too."""
     headers = await sent(HeadersMiddleware({"User-Agent": OMIT}, library={"User-Agent": "lib/1"}), AWAY)
     assert "User-Agent" not in headers
 
 
 async def test_trusted_origins_see_the_headers_of_the_client() -> None:
-    """What matches a trusted pattern is at home."""
+    """An origin that matches a trusted pattern is treated like the client's own."""
     middleware = HeadersMiddleware({"X-Key": "s"}, trusted_origins=("https://*.example.net",))
     assert (await sent(middleware, AWAY))["X-Key"] == "s"
     assert "X-Key" not in await sent(middleware, "http://evil.example.net/x")
@@ -156,7 +156,7 @@ FRAMING += ["Proxy-Authorization", "proxy-connection"]
     ids=repr,
 )
 async def test_what_http_refuses_is_refused_before_anything_is_sent(headers: dict[str, str]) -> None:
-    """Names that are no token, control characters and framing headers are refused, on client and call."""
+    """Names that are not tokens, control characters and framing headers are refused, on client and call."""
     script = Script()
     with pytest.raises(InvalidRequestError):
         Client(BASE, transport=script, default_headers=headers)

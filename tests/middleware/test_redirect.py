@@ -1,4 +1,4 @@
-"""Redirects: what becomes of method, body, headers and attempts, and what is never followed."""
+"""Redirects: what happens to method, body, headers and attempts, and which ones are refused."""
 
 from __future__ import annotations
 
@@ -225,7 +225,9 @@ async def test_a_location_that_leads_nowhere_is_refused(location: str) -> None:
     | st.from_regex(r"(https?|file)?:?//?[a-z@:\[\]%\\?#./0-9]{0,30}", fullmatch=True)
 )
 def test_no_location_breaks_a_call(location: str) -> None:
-    """Whatever Location says, the call ends with a response or an error of ours, and two requests at most."""
+    """Whatever Location contains, the call ends with a response or an error of this library, after at most
+    two requests.
+    """
     script = Script(
         lambda request: AsyncAPIResponse.from_bytes(request, 302, {"Location": location}), reply(200)
     )
@@ -282,8 +284,10 @@ OF_HOME = {"Authorization", "X-Team", "X-Mine"}
         ("http://plain.example/v1", "https://plain.example.evil/v1/x", False),
     ],
 )
-async def test_an_upgrade_to_https_keeps_what_is_personal(base: str, location: str, keeps: bool) -> None:
-    """A redirect from http to https of one host on the default ports keeps it all; no other change does."""
+async def test_an_upgrade_to_https_keeps_personal_headers(base: str, location: str, keeps: bool) -> None:
+    """A redirect from http to https of one host on the default ports keeps all headers; no other change
+    does.
+    """
     script = Script(to(location), reply(200))
     async with Client(base, transport=script, auth=BearerAuth("abc"), default_headers={"X-Team": "1"}) as api:
         await api.get("/x", headers={"X-Mine": "2"})
@@ -306,7 +310,7 @@ async def test_an_upgrade_to_https_keeps_the_body(status: int) -> None:
 
 
 async def test_an_upgrade_does_not_let_a_later_hop_down() -> None:
-    """After an upgrade the way back to http is refused like any other, and a stranger gets nothing."""
+    """After an upgrade, a redirect back to http is refused, and another origin gets no credential."""
     script = Script(to("https://plain.example/a"), to("http://plain.example/b"))
     async with Client("http://plain.example", transport=script, auth=BearerAuth("abc")) as api:
         with pytest.raises(TooManyRedirectsError, match="from https to http"):
@@ -352,7 +356,7 @@ def notes(error: BaseException) -> str:
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
 async def test_an_error_after_a_redirect_tells_what_was_withheld(status: int) -> None:
-    """The note has the origin, what it did not get, why, and what to change; no value of a header."""
+    """The note has the origin, the withheld headers, the reason and the remedy; no value of a header."""
     script = Script(to(f"{AWAY}/x"), reply(status))
     async with Client(
         BASE,
@@ -376,7 +380,9 @@ async def test_an_error_after_a_redirect_tells_what_was_withheld(status: int) ->
 
 @pytest.mark.parametrize("follows", [True, False])
 async def test_an_error_of_an_absolute_url_tells_what_was_withheld(follows: bool) -> None:
-    """An absolute URL of another origin is told like a redirect, default headers and the call's own alike."""
+    """An absolute URL of another origin gets a note like a redirect, for default headers and the
+    call's own.
+    """
     script = Script(reply(401))
     own = {"X-Team": "1", "Accept-Language": "de"}
     async with Client(
@@ -418,7 +424,7 @@ async def test_each_way_of_a_call_tells_what_was_withheld() -> None:
     ids=["trusted", "own origin", "back at the own origin", "nothing to withhold", "no redirect"],
 )
 async def test_what_was_not_withheld_is_not_told(options: dict[str, Any], answers: list[Any]) -> None:
-    """Where the last request had all that is personal, or nothing is, there is no note."""
+    """If the last request had all personal headers, or there are none, there is no note."""
     async with Client(BASE, transport=Script(*answers), **{"auth": BearerAuth("abc"), **options}) as api:
         with pytest.raises(APIStatusError) as caught:
             await api.get("/things")
@@ -434,7 +440,7 @@ async def test_a_call_without_auth_tells_of_its_headers_only() -> None:
 
 
 async def test_each_attempt_is_told_once() -> None:
-    """Retries do not repeat what was withheld."""
+    """Retries do not repeat the names of withheld headers."""
     async with Client(BASE, transport=Script(reply(500)), auth=BearerAuth("abc")) as api:
         with pytest.raises(InternalServerError) as caught:
             await api.get(f"{AWAY}/x")
@@ -453,7 +459,7 @@ async def test_each_attempt_is_told_once() -> None:
     ],
 )
 async def test_a_changed_method_is_told(status: int, method: str, becomes: str) -> None:
-    """An error after a redirect that changed the method says which redirect, and what to change."""
+    """An error after a redirect that changed the method names the redirect and the remedy."""
     script = Script(to("/v1/orders/", status), reply(405))
     async with Client(BASE, transport=script) as api:
         with pytest.raises(APIStatusError) as caught:
@@ -616,8 +622,8 @@ async def _run(chain: Any, script: Script, handed: APIRequest) -> None:
     await fold(chain, script)(handed)
 
 
-async def test_the_way_back_home_has_everything_again() -> None:
-    """A hop that leads back to the own origin has the headers that the stranger did not see."""
+async def test_the_way_back_to_the_own_origin_has_everything_again() -> None:
+    """A hop that leads back to the client's origin has the headers that the other origin did not get."""
     script = Script(to(f"{AWAY}/x"), to(f"{BASE}/back"), reply(200))
     async with Client(BASE, transport=script, auth=BearerAuth("abc"), default_headers={"X-D": "1"}) as api:
         await api.get("/things", headers={"X-Mine": "2"})
@@ -638,7 +644,7 @@ async def test_trusted_origins_see_everything() -> None:
 
 @pytest.mark.parametrize("status", [307, 308])
 async def test_a_body_does_not_go_to_another_origin(status: int) -> None:
-    """A 307 or 308 that would take the body to a stranger is refused, and the error names the way out."""
+    """A 307 or 308 that would send the body to another origin is refused, and the error names the remedy."""
     script = Script(to(f"{AWAY}/x", status), reply(200))
     async with Client(BASE, transport=script) as api:
         with pytest.raises(TooManyRedirectsError, match="trusted_origins"):
@@ -655,7 +661,7 @@ async def test_a_body_goes_to_another_spelling_of_its_origin() -> None:
 
 
 async def test_a_get_goes_to_another_origin_without_the_body() -> None:
-    """A POST that becomes a GET may lead to a stranger: nothing of it goes along."""
+    """A POST that becomes a GET may lead to another origin, without the body and its headers."""
     script = Script(to(f"{AWAY}/x", 303), reply(200))
     async with Client(BASE, transport=script, idempotency_header="Idempotency-Key") as api:
         await api.post("/things", json={"secret": "hunter2"})
@@ -664,8 +670,8 @@ async def test_a_get_goes_to_another_origin_without_the_body() -> None:
     assert not {"Idempotency-Key", "Content-Type"} & set(script.last.headers)
 
 
-async def test_a_conflict_of_a_stranger_is_not_tried_again() -> None:
-    """The key of a call counts only where it is sent: a stranger's 409 is not tried again for it."""
+async def test_a_conflict_of_another_origin_is_not_tried_again() -> None:
+    """An idempotency key counts only where it is sent: a 409 of another origin is not retried for it."""
     script = Script(to(f"{AWAY}/x", 307), reply(409))
     async with Client(BASE, transport=script, idempotency_header="Idempotency-Key") as api:
         with pytest.raises(APIStatusError):
@@ -673,8 +679,8 @@ async def test_a_conflict_of_a_stranger_is_not_tried_again() -> None:
         assert api.waits == []
 
 
-async def test_an_absolute_url_is_a_stranger_from_the_start() -> None:
-    """An absolute URL of another origin goes without what is personal, the call's own headers too."""
+async def test_an_absolute_url_is_another_origin_from_the_start() -> None:
+    """An absolute URL of another origin is sent without personal headers, those of the call included."""
     script = Script()
     async with Client(
         BASE, transport=script, auth=BearerAuth("abc"),
@@ -687,15 +693,15 @@ async def test_an_absolute_url_is_a_stranger_from_the_start() -> None:
     assert script.last.headers["Accept"] == "text/x"
 
 
-async def test_a_stranger_is_protected_from_without_following_too() -> None:
-    """With redirects switched off an absolute URL goes without what is personal all the same."""
+async def test_another_origin_is_protected_from_without_following_too() -> None:
+    """An absolute URL of another origin gets no personal headers, even if redirects are switched off."""
     script = Script()
     async with Client(BASE, transport=script, follow_redirects=False, default_headers={"X-D": "1"}) as api:
         await api.get(f"{AWAY}/x", headers={"X-Mine": "2"})
     assert not {"X-D", "X-Mine"} & set(script.last.headers)
 
 
-async def test_another_port_and_another_scheme_are_strangers() -> None:
+async def test_another_port_and_another_scheme_are_another_origin() -> None:
     """An origin is scheme, host and port."""
     for url in ("https://api.example.com:8443/x", "http://api.example.com/x", "https://example.com/x"):
         script = Script()
@@ -704,7 +710,7 @@ async def test_another_port_and_another_scheme_are_strangers() -> None:
 
 
 async def test_the_request_that_was_handed_in_is_the_hops_own() -> None:
-    """What the stranger's hop loses is not lost on the request that other middlewares hold."""
+    """Headers removed from a hop to another origin stay on the request that other middlewares hold."""
     seen: list[APIRequest] = []
 
     async def outer(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:

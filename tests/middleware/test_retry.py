@@ -1,4 +1,4 @@
-"""Retries: which failures are worth another attempt, how long the waits are, and what bounds them."""
+"""Retries: which failures are retried, how long the waits are, and what limits them."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ async def test_every_status_follows_the_table(status: int, method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("status", [200, 201, 204, 301, 304, 307])
 async def test_below_400_nothing_is_tried_again(status: int, method: str) -> None:
-    """What is no failure is not tried again, though it carries Retry-After or x-should-retry."""
+    """A success is not retried, even with Retry-After or x-should-retry."""
     wire = Wire(answer(status, Retry_After="1", x_should_retry="true"))
     await run(wire, None, request(method))
     assert wire.attempts == 1
@@ -182,7 +182,7 @@ async def test_a_503_with_retry_after_was_refused_before_it_was_acted_on(
 
 @pytest.mark.parametrize("wish", ["TRUE", " true ", "True"])
 async def test_x_should_retry_is_read_whatever_its_case(wish: str) -> None:
-    """The value of x-should-retry has no case, and space around it is no part of it."""
+    """The value of x-should-retry is read in any case, and without the space around it."""
     wire = Wire(answer(404, x_should_retry=wish))
     await run(wire, None, request("POST"))
     assert wire.attempts == 3
@@ -209,7 +209,7 @@ async def test_statuses_of_a_policy_replace_the_table() -> None:
 
 
 def classified(sent: bool) -> list[tuple[Exception, str]]:
-    """Every error that a chain can raise, and what the table makes of it; *sent* as in ``.sent``."""
+    """Every error that a chain can raise, and its row of the table; *sent* is the value of ``.sent``."""
     facts: dict[str, Any] = {} if sent else {"sent": False}
     lost = "if idempotent" if sent else "always"
     connection = [aioapiclient.errors.APIConnectionError, aioapiclient.errors.APIStreamError]
@@ -239,7 +239,7 @@ def classified(sent: bool) -> list[tuple[Exception, str]]:
 
 
 def bodies(folder: str) -> Iterator[tuple[str, Callable[[], Body | None]]]:
-    """Each kind of body, with what makes one."""
+    """Each kind of body, with a function that makes one."""
     path = Path(folder, "body")
     path.write_bytes(b"0123456789")
 
@@ -292,7 +292,7 @@ async def test_every_error_follows_the_table(method: str, sent: bool) -> None:
 async def test_a_lost_post_is_tried_again_on_request(
     method: str, fields: dict[str, Any], unsafe: bool | set[int], attempts: int
 ) -> None:
-    """What was lost after sending is done twice only with a key, ``idempotent`` or ``retry_unsafe=True``."""
+    """A request lost after sending is repeated only with a key, ``idempotent`` or ``retry_unsafe=True``."""
     wire = Wire(APIConnectionError("lost"))
     await run(wire, unbounded(retry_unsafe=unsafe), request(method, **fields))
     assert wire.attempts == attempts
@@ -349,7 +349,7 @@ async def test_a_spent_body_is_named_in_a_note_of_the_status_error() -> None:
 
 
 async def test_the_error_of_a_retryable_error_has_the_note() -> None:
-    """The note is on what goes up, when that is the cause of a `RetryableError`."""
+    """If the cause of a `RetryableError` is raised, the note is on the cause."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"once"
@@ -401,7 +401,7 @@ async def test_a_request_that_comes_with_attempts_goes_on_counting() -> None:
 
 
 async def test_every_attempt_has_a_request_of_its_own() -> None:
-    """What an attempt does to its headers is not there in the next."""
+    """A change that an attempt makes to its headers is not in the next attempt."""
 
     async def wire(request: APIRequest) -> AsyncAPIResponse[Any]:
         assert "X-Mark" not in request.headers
@@ -569,7 +569,7 @@ async def test_too_long_a_wait_ends_the_call_at_once(value: str) -> None:
 
 
 async def test_max_retry_after_is_the_policys() -> None:
-    """``max_retry_after`` can be raised, and 0 waits for nobody."""
+    """``max_retry_after`` can be raised, and 0 allows no wait."""
     _, naps = await run(Wire(answer(429, Retry_After="61"), 200), unbounded(max_retry_after=61))
     assert naps == [61]
     _, naps = await run(Wire(answer(429, Retry_After="0.5"), 200), unbounded(max_retry_after=0))
@@ -592,7 +592,7 @@ async def deadline_in(seconds: float) -> float:
 
 
 async def test_no_wait_begins_that_the_deadline_cannot_cover() -> None:
-    """When the wait would reach the deadline, the failure goes up at once."""
+    """If the wait would pass the deadline, the failure is raised without waiting."""
     wire = Wire(answer(503, Retry_After="20"))
     ended, naps = await run(wire, None, request(deadline=await deadline_in(10)))
     assert wire.attempts == 1
@@ -675,7 +675,7 @@ async def test_a_verdict_sees_an_error_body_of_a_200() -> None:
 
 
 async def test_a_verdict_sees_a_body_that_does_not_fit_the_type() -> None:
-    """A 200 whose body is not what was asked for reaches the verdict as the error that it became."""
+    """A 200 whose body does not match the type reaches the verdict as the decoding error."""
     outcomes: list[Any] = []
 
     async def verdict(request: APIRequest, outcome: Any) -> bool:
@@ -763,7 +763,7 @@ async def test_max_retry_after_bounds_a_verdict_of_the_policy() -> None:
 
 
 async def test_the_error_has_the_seconds_that_the_verdict_named_last() -> None:
-    """When the retries are used up, ``retry_after`` is what the verdict said of the last outcome."""
+    """If no retry is left, ``retry_after`` is the verdict's answer to the last outcome."""
     seconds = iter([1.0, 2.0, 3.0])
 
     async def verdict(request: APIRequest, outcome: Any) -> float:
@@ -786,7 +786,7 @@ async def test_a_lost_attempt_has_the_seconds_of_its_verdict() -> None:
 
 @pytest.mark.parametrize("value", ["3", -1, math.nan, math.inf, [1], 10**400])
 async def test_a_verdict_of_another_kind_is_a_mistake(value: Any) -> None:
-    """A verdict that is no answer raises a TypeError that says what one is."""
+    """A verdict with an invalid result raises a TypeError that lists the valid ones."""
     ended, _ = await run(Wire(500), unbounded(verdict=says(value)))
     assert isinstance(ended, TypeError)
     assert "None, True, False or seconds" in str(ended)
@@ -811,8 +811,8 @@ async def test_a_response_is_closed_when_its_verdict_fails() -> None:
 # --- RetryableError
 
 
-async def test_a_retryable_error_is_tried_again_and_goes_up_unchanged() -> None:
-    """Without cause and response the `RetryableError` itself is what the call ends with."""
+async def test_a_retryable_error_is_tried_again_and_is_raised_unchanged() -> None:
+    """Without a cause and a response, the `RetryableError` itself is raised."""
     error = RetryableError("again")
     wire = Wire(error)
     ended, naps = await run(wire, None, request("POST"))
@@ -828,7 +828,7 @@ async def test_a_retryable_error_names_the_wait() -> None:
 
 
 async def test_a_retryable_error_ends_as_its_response() -> None:
-    """When the retries are used up, what goes up is the response that was found wanting."""
+    """If no retry is left, the response of the `RetryableError` is returned."""
     closed: list[int] = []
 
     async def middleware(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -847,7 +847,7 @@ async def test_a_retryable_error_ends_as_its_response() -> None:
 
 
 async def test_a_retryable_error_ends_as_its_cause() -> None:
-    """When the retries are used up, what goes up is what the `RetryableError` was raised from."""
+    """If no retry is left, the cause of the `RetryableError` is raised."""
     cause = LookupError("no host is left")
 
     async def middleware(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -870,7 +870,7 @@ async def test_a_cause_counts_the_retries() -> None:
 
 
 async def test_a_cause_that_was_given_up_has_the_wait() -> None:
-    """A wait above ``max_retry_after`` that a middleware asks for is on the error that goes up."""
+    """A middleware's wait above ``max_retry_after`` is on the error that is raised."""
 
     async def middleware(request: APIRequest) -> AsyncAPIResponse[Any]:
         raise RetryableError(retry_after=3600) from APIConnectionError("lost")
@@ -913,7 +913,7 @@ async def test_a_status_error_of_a_middleware_names_the_wait() -> None:
 
 
 async def test_an_error_that_was_raised_from_itself_ends_the_call() -> None:
-    """A ring of causes ends: an error that is its own cause goes up like any other."""
+    """An error that is its own cause ends the call like any other."""
     error = LookupError("mine")
     error.__cause__ = error
     ended, _ = await run(Wire(error))
@@ -958,7 +958,7 @@ async def test_the_response_behind_a_chained_error_is_closed() -> None:
 
 
 async def test_an_error_without_a_wish_is_a_bug() -> None:
-    """What a middleware raises is not tried again when no `RetryableError` is behind it."""
+    """An exception of a middleware is not retried unless a `RetryableError` is among its causes."""
 
     async def middleware(request: APIRequest) -> AsyncAPIResponse[Any]:
         raise LookupError from RequestNotReplayableError()
@@ -1076,7 +1076,7 @@ async def test_a_verdict_changes_nothing_about_the_token_of_a_first_success() ->
 
 
 async def test_what_a_verdict_calls_a_failure_gives_no_token_back() -> None:
-    """A 200 that the verdict wants tried again is no success, neither the first nor the last one."""
+    """A 200 that the verdict wants retried is not a success, whether it is the first or the last one."""
     budget = RetryBudget(capacity=28)
     policy = RetryPolicy(max_retries=1, budget=budget, verdict=says(True))
     for attempts, left in ((2, 14), (2, 0), (1, 0), (1, 0)):
@@ -1086,7 +1086,7 @@ async def test_what_a_verdict_calls_a_failure_gives_no_token_back() -> None:
 
 
 async def test_throttling_behind_a_retryable_error_has_its_own_price() -> None:
-    """A 429 that a middleware found wanting costs what throttling costs."""
+    """A 429 inside a `RetryableError` costs the price of throttling."""
     budget = RetryBudget()
 
     async def middleware(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -1196,7 +1196,7 @@ async def test_a_policy_of_the_call_does_not_escape_the_budget() -> None:
 
 
 async def test_a_policy_of_the_call_draws_on_the_budget_of_the_client() -> None:
-    """What calls with policies of their own use up is missing for the others."""
+    """Calls with policies of their own use the tokens of the other calls."""
     script = Script(reply(500))
     async with Client(BASE, transport=script) as api:
         await drain(api, retry=RetryPolicy(max_retries=9))
@@ -1275,7 +1275,7 @@ async def test_throttling_has_its_own_price_whoever_asks_for_the_retry(kind: str
 
 
 def test_the_budget_of_a_retry_middleware_is_public() -> None:
-    """``budget`` is the policy's, or one of its own, or None: what a health check asks for tokens."""
+    """``budget`` is that of the policy, or one of its own, or None: a health check reads its tokens."""
     mine = RetryBudget(capacity=7)
     assert RetryMiddleware(RetryPolicy(budget=mine)).budget is mine
     assert RetryMiddleware(RetryPolicy(budget=None)).budget is None
@@ -1299,7 +1299,7 @@ async def test_the_budget_of_a_client_is_found_in_its_chain() -> None:
 
 @pytest.mark.parametrize("number", [None, "2", 2.0, True])
 def test_a_number_of_retries_is_an_int(number: Any) -> None:
-    """``max_retries`` that is no int is a TypeError, in a policy, on a client and on a call."""
+    """``max_retries`` that is not an int is a TypeError, in a policy, on a client and on a call."""
     with pytest.raises(TypeError, match="max_retries"):
         RetryPolicy(max_retries=number)
     with pytest.raises(TypeError, match="max_retries"):

@@ -54,9 +54,10 @@ def run_on_asyncio(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 class Load:
-    """1,000 calls a second to a server of which *failing* says, for each second, how many requests fail.
+    """1,000 calls a second to a server that fails as many requests a second as *failing* returns for that
+    second.
 
-    What happened is counted by the second in which a call began, or a request came.
+    Results are counted by the second in which a call began, or a request arrived.
     """
 
     def __init__(self, seconds: int, failing: Callable[[int], float], seed: int) -> None:
@@ -180,7 +181,7 @@ def test_after_an_outage_calls_succeed_as_before(seed: int) -> None:
 
 
 async def attempts_of(policy: RetryPolicy, *statuses: int) -> int:
-    """How many attempts one call makes that is answered with *statuses*, the last one for ever."""
+    """The number of attempts of a call that is answered with *statuses*; the last one repeats."""
     transport = FakeTransport(*map(respond, statuses[:-1]), default=respond(statuses[-1]))
     await RetryMiddleware(policy, sleep=FakeClock().sleep)(APIRequest("GET", f"{ORIGIN}/thing"), transport)
     return len(transport.requests)
@@ -226,7 +227,7 @@ async def test_full_jitter_is_uniform() -> None:
 
 
 class Call:
-    """One call, as the model has it, and what became of it."""
+    """One call in the model, and its outcome."""
 
     def __init__(self, method: str, limit: int, total: float | None, now: float) -> None:
         self.method = method
@@ -367,7 +368,7 @@ class CallsMachine(RuleBasedStateMachine):
         return [call for call in self.running() if call.wakes is None]
 
     def _expect(self, call: Call, outcome: Any, hint: int | None) -> None:
-        """What must come of *outcome*: a wait, or the end."""
+        """The model's answer to *outcome*: a wait, or the end."""
         twice_is_once = call.method == "GET"
         retried = outcome in {429, "unsent"} or (twice_is_once and outcome in {500, "lost"})
         price = 5 if outcome == 429 else 14
@@ -422,7 +423,7 @@ class CallsMachine(RuleBasedStateMachine):
         await self._settle()
 
     async def _settle(self) -> None:
-        """Let everything happen that is due, and see that it is what the model says."""
+        """Run every event that is due, and compare the results with the model."""
         for _ in range(20):
             await asyncio.sleep(0)
         assert self.budget.tokens(ORIGIN) == self.tokens

@@ -153,7 +153,7 @@ async def test_a_total_covers_a_dripping_body() -> None:
 
 
 async def test_the_deadline_is_on_the_request() -> None:
-    """Every middleware below can see what time is left, and it is the same point on every attempt and hop."""
+    """Every middleware below can read the time left; the deadline is the same on every attempt and hop."""
     script = Script(reply(500), reply(302, Location="/v1/b"), reply(200))
     async with Client(BASE, transport=script, timeout=60) as api:
         await api.get("/things")
@@ -268,7 +268,7 @@ async def test_the_last_attempt_that_takes_too_long_says_so() -> None:
 
 
 async def test_an_attempt_of_a_post_is_not_done_twice() -> None:
-    """What ran out of time may have been acted on: a POST is not tried again."""
+    """A POST that ran out of time may have been processed, so it is not retried."""
     async with Client(BASE, transport=hangs) as api:
         with pytest.raises(APITimeoutError):
             await api.post("/things", timeout=Timeout(attempt=0.01))
@@ -465,7 +465,9 @@ async def test_total_and_attempt_in_one_tick_are_the_total(client: AsyncAPIClien
 
 
 async def test_the_callers_timeout_alone_is_theirs(client: AsyncAPIClient | None) -> None:
-    """A caller's ``asyncio.timeout`` before any limit is no error of ours."""
+    """A caller's ``asyncio.timeout`` that ends before any limit raises TimeoutError, not an error of this
+    library.
+    """
     with pytest.raises(TimeoutError) as caught:
         async with asyncio.timeout(0.005):
             await through(client, Timeout(total=60, attempt=60))(hangs)
@@ -473,7 +475,7 @@ async def test_the_callers_timeout_alone_is_theirs(client: AsyncAPIClient | None
 
 
 async def test_a_cancel_passes_through(client: AsyncAPIClient | None) -> None:
-    """A cancelled call is cancelled, without an error of ours."""
+    """A cancelled call raises CancelledError, not an error of this library."""
     task = asyncio.ensure_future(through(client, Timeout(total=60, attempt=60))(hangs))
     await asyncio.sleep(0.001)
     task.cancel()

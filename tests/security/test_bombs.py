@@ -1,6 +1,6 @@
-"""No body costs more memory than its bound, however well it was compressed and whoever drops it.
+"""No body uses more memory than its limit, however well it is compressed, and whether it is read or dropped.
 
-The peak of what Python allocates is measured while a call runs; the bomb itself was made before.
+The peak of Python's allocations is measured during a call; the compressed body was made before.
 """
 
 from __future__ import annotations
@@ -135,9 +135,9 @@ async def _read(api: Client) -> None:
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("name", CALLS)
 async def test_no_body_passes_its_bound(name: str, coding: str) -> None:
-    """A body, an error's or a redirect's too, ends at ``max_body``, and 2 MiB more of memory (P11).
+    """A body, also of an error or a redirect, is limited to ``max_body``, plus 2 MiB of memory (P11).
 
-    The status of an error is raised all the same, and a note says what became of its body.
+    The status of an error is raised all the same, and a note says that its body was too large.
     """
     status, call = CALLS[name]
     packed(coding)
@@ -163,7 +163,7 @@ async def test_no_body_passes_its_bound(name: str, coding: str) -> None:
 @pytest.mark.parametrize("coding", CODINGS[:5])
 @pytest.mark.parametrize("way", ["iter_bytes", "iter_text"])
 async def test_a_body_in_pieces_is_never_whole(way: str, coding: str) -> None:
-    """Who takes 64 MiB piece by piece never has more than 2 MiB of it at once (P11)."""
+    """Reading 64 MiB in pieces never uses more than 2 MiB at a time (P11)."""
     packed(coding)
     async with raw_server(bomb(coding)) as server, Client(server.url) as api, api.open("GET", "/") as answer:
         with at_most(2 * MIB):
@@ -259,7 +259,7 @@ async def test_a_body_that_is_dropped_is_not_read(how: str, coding: str) -> None
 
 @pytest.mark.parametrize("media", ["application/json", "text/event-stream", "text/html"])
 async def test_a_stream_of_another_type_is_not_read(media: str) -> None:
-    """What is no stream is refused with a bounded look at it (P11)."""
+    """A body that is not a valid stream is refused after a limited number of bytes (P11)."""
     packed("gzip")
     async with raw_server(bomb("gzip", Content_Type=media)) as server, Client(server.url) as api:
         with at_most(2 * MAX_EVENT + 8 * MIB if "event" in media else 2 * MIB), pytest.raises(APIClientError):
@@ -293,7 +293,7 @@ async def test_only_one_known_coding_is_taken_off(value: str, repeated: bool) ->
 
 
 async def test_only_what_can_be_bounded_is_asked_for() -> None:
-    """What a request says it accepts is what can be taken off in bounded steps (P12)."""
+    """A request accepts only codings that can be decoded in limited steps (P12)."""
     async with raw_server(in_turn(respond(ok()))) as server, Client(server.url) as api:
         await api.get("/")
     accepted = server.requests[0].headers["Accept-Encoding"]

@@ -46,7 +46,7 @@ HOSTILE = (
 
 
 class _Setting(Auth):
-    """An auth that sets what it is told."""
+    """An auth that sets the given header."""
 
     def __init__(self, change: Callable[[APIRequest], object]) -> None:
         self.change = change
@@ -173,7 +173,7 @@ PLACES: dict[str, Place] = {
 
 
 async def send(url: str, place: Place, text: str, *, by_proxy: bool) -> None:
-    """Make the call; with a proxy, a name that does not resolve is no way to be refused."""
+    """Make the call; with a proxy, so that a name that does not resolve is not the reason of a refusal."""
     client, call = place(text)
     transport = AiohttpTransport(proxy=url) if by_proxy else AiohttpTransport()
     try:

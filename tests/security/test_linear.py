@@ -1,8 +1,8 @@
-"""Nothing quadratic: whatever a server sends, and however it cuts it, costs CPU in proportion to its size.
+"""Nothing is quadratic: input of a server costs CPU in proportion to its size, however it is cut.
 
-Of each way that such input takes, the CPU time for a size is compared with that for 32 times the size.
-A machine under load may make one comparison fail, so it is made again; what is quadratic costs a
-thousand times as much, and fails each time.
+For each path of such input, the CPU time for one size is compared with that for 32 times the size. On a busy
+machine a comparison may fail by chance, so it is repeated; quadratic code takes a thousand times as long, and
+fails each time.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def growth(work: Work, prepare: Callable[[int], Any]) -> float:
 
 
 def assert_linear(work: Work, prepare: Callable[[int], Any] = int) -> None:
-    """Fail unless *work*, on what *prepare* makes of a size, is linear in one of six comparisons."""
+    """Fail unless *work*, on the result of *prepare* for a size, is linear in one of six comparisons."""
     seen: list[float] = []
     while (ratio := growth(work, prepare)) > MOST:
         seen.append(ratio)
@@ -91,7 +91,7 @@ def assert_linear(work: Work, prepare: Callable[[int], Any] = int) -> None:
     ],
 )
 def test_the_comparison_tells_linear_from_quadratic(work: Work, is_linear: bool) -> None:
-    """What is quadratic fails the comparison, what is linear passes it."""
+    """Quadratic work fails the comparison, and linear work passes it."""
     if is_linear:
         assert_linear(work)
     else:
@@ -214,7 +214,9 @@ def decompress(coding: str, data: bytes, most: int) -> None:
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
 @pytest.mark.parametrize("kind", ["zeros", "noise"])
 def test_decompression_takes_linear_time(kind: str, coding: str, most: int) -> None:
-    """A compressed body costs what it unfolds to, in large steps and in small ones (P14)."""
+    """A compressed body costs CPU in proportion to its decompressed size, in large and in small steps
+    (P14).
+    """
     noise = b"".join(zlib.crc32(bytes([n & 255, n >> 8])).to_bytes(4, "big") for n in range(1 << 16))
 
     def prepare(size: int) -> bytes:

@@ -1,6 +1,6 @@
-"""Nothing personal reaches another origin, whichever way a call gets there.
+"""No personal data reaches another origin, by any kind of call.
 
-Two servers on two ports are two origins (RFC 6454); what the second one got is looked at byte for byte.
+Two servers on two ports are two origins (RFC 6454); every byte that the second one receives is checked.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ AUTHS: dict[str, Any] = {
 
 
 class Away(AsyncPage[Any]):
-    """A page that says by itself what comes next."""
+    """A page that computes the next page itself."""
 
     next: str | None = None
 
@@ -136,7 +136,7 @@ async def _follow_location(api: Client, options: dict[str, Any]) -> None:
 
 
 def home_of(away: RawServer) -> Callable[[Exchange], Awaitable[None]]:
-    """What the first server says: everything leads to *away*."""
+    """The answers of the first server: all of them lead to *away*."""
 
     async def script(exchange: Exchange) -> None:
         path = exchange.request.target.partition("?")[0].removeprefix("/v1")
@@ -155,7 +155,7 @@ def home_of(away: RawServer) -> Callable[[Exchange], Awaitable[None]]:
 
 
 async def answer_away(exchange: Exchange) -> None:
-    """What the second server says: an empty page, a stream without events, or nothing in particular."""
+    """The answers of the second server: an empty page, a stream without events, or an empty object."""
     if "event-stream" in exchange.request.headers.get("Accept", ""):
         await exchange.send(ok(b"", "text/event-stream"))
     else:
@@ -163,7 +163,7 @@ async def answer_away(exchange: Exchange) -> None:
 
 
 def assert_clean(away: RawServer) -> None:
-    """Fail unless *away* was asked, and got nothing of the secret."""
+    """Fail unless *away* received a request, and no part of the secret."""
     assert away.requests
     for request in away.requests:
         for form in FORMS:
@@ -242,7 +242,7 @@ LETTERS = st.sampled_from(
     status=st.sampled_from([301, 302, 303, 307, 308]),
 )
 def test_no_header_of_any_layer_crosses(names: list[str], layer: str, status: int) -> None:
-    """A header that is a secret stays at home in any casing, number and layer (P3)."""
+    """A secret header is withheld from other origins, in any case, number and layer (P3)."""
     secrets = CIMultiDict([(name, SECRET) for name in (*names, *names)])
 
     class Given(Auth):

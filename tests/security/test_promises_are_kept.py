@@ -1,4 +1,4 @@
-"""SECURITY.md and the tests agree on what is promised, and who holds it."""
+"""SECURITY.md and the tests agree on the promises and on the tests that hold them."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def assert_hidden(*texts: str) -> None:
 
 
 def shown(thing: Any) -> Iterator[str]:
-    """What one sees of a thing without asking it for its attributes: by print, rich, and a debugger."""
+    """The text that print, rich and a debugger show of an object."""
     yield from (repr(thing), str(thing), f"{thing}", f"{thing!a}")
     if hasattr(type(thing), "__rich_repr__"):
         yield repr(list(thing.__rich_repr__()))
@@ -181,7 +181,7 @@ BREAKS: dict[str, Any] = {
 
 @pytest.mark.parametrize("auth", AUTHS, ids=NAMES)
 async def test_no_failure_shows_a_secret(auth: Auth) -> None:
-    """Whatever goes wrong, errors, pickles, tracebacks, reprs and logs keep what is secret (P27)."""
+    """Whatever fails: errors, pickles, tracebacks, reprs and logs contain no secret (P27)."""
     seen: list[Any] = [auth]
     async with everything_logged() as logs:
         for script in BREAKS.values():
@@ -254,7 +254,7 @@ async def test_no_failure_of_a_proxy_shows_its_password(scheme: str, name: str) 
 
 @pytest.mark.parametrize("kind", ["port", "name", "proxy", "certificate", "no TLS"])
 async def test_no_connection_that_fails_shows_a_secret(kind: str) -> None:
-    """What fails before a byte was sent shows nothing of what would have been sent (P27)."""
+    """A failure before the first byte shows no part of the request (P27)."""
     async with (
         everything_logged() as logs,
         raw_server(respond(b""), tls=True) as server,
@@ -285,7 +285,7 @@ STREAMS: dict[str, bytes] = {
 
 @pytest.mark.parametrize("name", STREAMS)
 async def test_no_stream_that_breaks_shows_a_secret(name: str) -> None:
-    """A stream that fails, and one that nobody closed, shows nothing of its request (P27)."""
+    """A stream that fails, or that is never closed, shows no part of its request (P27)."""
     head = response("200 OK", None, Content_Type="text/event-stream", Content_Length="1000")
     script = close(head + STREAMS[name])
     async with (
@@ -368,7 +368,7 @@ PATHS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", PATHS)
 async def test_no_refused_call_shows_a_secret(name: str) -> None:
-    """A call that is refused says what was wrong with it, and nothing of what it held (P27, P28)."""
+    """A refused call names the mistake, and shows none of its values (P27, P28)."""
     script = Script()
     async with Client(BASE, transport=script, idempotency_header="Idempotency-Key") as api:
         options = dict(PATHS[name])
@@ -486,7 +486,7 @@ ECHOES: dict[str, Callable[[Any], str]] = {
 @pytest.mark.parametrize("auth", AUTHS, ids=NAMES)
 @pytest.mark.parametrize("name", ECHOES)
 async def test_what_a_server_echoes_shows_no_secret(name: str, auth: Auth) -> None:
-    """The text of a status error has its server's words, without what the call sent as a secret (P27)."""
+    """The text of a status error has its server's words, without the secrets that the call sent (P27)."""
 
     def answer(request: APIRequest) -> Any:
         return reply(400, {"error": {"message": ECHOES[name](request)}})(request)  # type: ignore[operator]
@@ -503,7 +503,7 @@ async def test_what_a_server_echoes_shows_no_secret(name: str, auth: Auth) -> No
 
 
 async def test_a_server_may_name_what_is_no_secret() -> None:
-    """What the call named in its path, or as an ordinary value, is not taken out of the server's words."""
+    """Ordinary values of the call, in its path or elsewhere, are kept in the server's words."""
     said = "User ada of team red: limit must be at most 500, not 1000; try the Bearer scheme"
     async with Client(BASE, transport=Script(reply(400, {"message": said})), auth=AUTHS[0]) as api:
         with pytest.raises(APIStatusError) as caught:
@@ -532,7 +532,7 @@ TYPES: list[Any] = [
 
 @given(value=VALUES, cast_to=st.sampled_from(TYPES))
 def test_a_decode_error_names_the_path_and_not_the_value(value: Any, cast_to: Any) -> None:
-    """A body that does not fit is told of by its place and by types, never by what it said (P30)."""
+    """The error of a body that does not match names its place and types, never its content (P30)."""
     answer = aioapiclient.AsyncAPIResponse.from_bytes(
         APIRequest("GET", BASE), 200, {"Content-Type": "application/json"}, json.dumps(value).encode()
     )
@@ -598,7 +598,7 @@ async def test_what_a_server_says_cannot_break_a_log(text: str) -> None:
 
 
 def assert_printable(text: str) -> None:
-    """Fail for what a terminal or a log reader could take for more than text."""
+    """Fail for characters that a terminal or a log reader may read as more than text."""
     assert text.isprintable(), ascii(text)[:300]
     assert len(text.encode()) <= 2048
 

@@ -1,4 +1,4 @@
-"""What the package's own source never does, whatever it is given."""
+"""Constructs that the package's own source never uses."""
 
 from __future__ import annotations
 
@@ -136,12 +136,12 @@ def test_the_boundary_is_the_systems_randomness(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_no_assert_guards_anything() -> None:
-    """There is no `assert` in the package, so that nothing is unguarded under ``python -O`` (P26)."""
+    """The package has no `assert`, so ``python -O`` removes no check (P26)."""
     assert not [f"{file}:{node.lineno}" for file, node in nodes() if isinstance(node, ast.Assert)]
 
 
 def test_guards_hold_under_optimisation() -> None:
-    """Under ``python -O`` what is refused is refused as ever (P26)."""
+    """``python -O`` refuses the same values (P26)."""
     program = """
 from aioapiclient import APIRequest, AsyncAPIClient, AiohttpTransport, InvalidRequestError
 from aioapiclient.testing import FakeTransport

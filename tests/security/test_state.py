@@ -144,7 +144,7 @@ async def test_nothing_grows_with_what_a_client_meets(name: str) -> None:
 
 
 async def test_the_entries_are_counted() -> None:
-    """The count sees what a client holds on to (P13)."""
+    """The count includes objects that a client keeps (P13)."""
     async with Client("https://h0/", transport=Memoryless(partial(answered, 200))) as api:
         before = entries(api)
         api.kept = [[n] for n in range(SLACK)]  # type: ignore[attr-defined]
@@ -162,7 +162,7 @@ def test_the_budget_has_a_bound() -> None:
 
 
 async def test_the_dns_cache_has_a_bound() -> None:
-    """A connector of ours keeps the addresses of a thousand names at most (P13)."""
+    """The library's connector caches the addresses of at most a thousand names (P13)."""
     connectors: list[Any] = []
 
     def factory() -> Any:

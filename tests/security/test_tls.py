@@ -110,7 +110,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("known", [True, False])
 async def test_the_store_is_the_systems(known: bool, tmp_path: Path) -> None:
-    """Without a context the system's store decides: what is in it is trusted, and nothing else (P22)."""
+    """Without a context, the system's store alone decides which certificates are trusted (P22)."""
     store = tmp_path / "store.pem"
     store.write_text(CERTIFICATE if known else "")
     environment = {"SSL_CERT_FILE": str(store), "SSL_CERT_DIR": str(tmp_path / "none")}
@@ -123,7 +123,7 @@ async def test_the_store_is_the_systems(known: bool, tmp_path: Path) -> None:
 
 
 async def test_a_context_of_ones_own_is_the_only_store() -> None:
-    """An `ssl.SSLContext` is used as it is given: what it does not trust is refused (P22)."""
+    """An `ssl.SSLContext` is used unchanged: a certificate that it does not trust is refused (P22)."""
     async with raw_server(respond(ok()), tls=True) as server:
         transport = AiohttpTransport(ssl=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         async with AsyncAPIClient(server.url, transport=transport, max_retries=0) as api:

@@ -1,4 +1,4 @@
-"""Whatever a server writes, a call ends with a value or our error, and nobody gets another's answer."""
+"""Whatever a server writes, a call ends with its own value or an error, never with another call's answer."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_an_ambiguous_response_is_an_error(name: str) -> None:
 @pytest.mark.parametrize("late", ["at once", "later"])
 @pytest.mark.parametrize("extra", [ok(b'"alice"'), response("408 Request Timeout"), b"\r\n", b"garbage"])
 async def test_nobody_gets_the_answer_to_another(extra: bytes, late: str) -> None:
-    """What comes before its request is never its response: bob does not see what was alice's (P16)."""
+    """Bytes that arrive before a request are never its response: bob does not get alice's (P16)."""
 
     async def script(exchange: Exchange) -> None:
         user = exchange.request.target.removeprefix("/").encode()
@@ -163,7 +163,7 @@ async def test_frames_without_content_end_with_the_deadline(name: str) -> None:
 
 @pytest.mark.parametrize("piece", [ok(b"[]"), b"X-A: x\r\n", b"\r\n", b"x"])
 async def test_an_idle_connection_takes_nothing(piece: bytes) -> None:
-    """What a server sends when it was asked nothing closes the connection, and is not kept (P13, P16)."""
+    """Bytes that a server sends without a request close the connection, and are dropped (P13, P16)."""
     sent = 0
 
     async def script(exchange: Exchange) -> None:
@@ -196,7 +196,7 @@ async def test_a_head_has_at_most_128_headers(size_of_piece: int) -> None:
 
 
 async def test_each_response_has_bounds_of_its_own() -> None:
-    """What one response has in headers and trailers does not count against the next on its connection."""
+    """Headers and trailers of one response do not count towards the limits of the next on its connection."""
     many = b"".join(b"X-%d: x\r\n" % number for number in range(60))
     answer = CHUNKED.replace(b"\r\n\r\n", b"\r\n" + many + b"\r\n") + b"2\r\n[]\r\n0\r\n" + many + b"\r\n"
     script = drip(answer, size=500, every=0)

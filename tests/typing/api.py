@@ -114,7 +114,7 @@ class Users(AsyncAPIResource[SDK]):
 
 
 async def verbs(api: AsyncAPIClient) -> None:
-    """Every verb gives what `cast_to` names, and plain data without it."""
+    """Every verb returns the type of `cast_to`, and plain data without it."""
     assert_type(await api.get("/x", User), User)
     assert_type(await api.post("/x", User, json={"a": 1}), User)
     assert_type(await api.put("/x", User, data=[("a", "b")]), User)
@@ -229,7 +229,7 @@ async def life(session: aiohttp.ClientSession, transport: Handler) -> None:
 
 
 async def responses(response: AsyncAPIResponse[User]) -> None:
-    """A response is typed by what it parses to."""
+    """A response has the type that it parses to."""
     assert_type(await response.parse(), User)
     assert_type(await response.parse(to=list[User]), list[User])
     assert_type(await response.parse(to=Row), Row)
@@ -273,7 +273,7 @@ class Timer:
 
 
 def middlewares() -> None:
-    """What is a middleware, and what is none."""
+    """Values that are middlewares, and values that are not."""
     links: list[Middleware] = [passes, Timer(), per_attempt(Timer()), load_middleware("retry", a=1)]
     assert_type(default_chain(middlewares=links), list[Middleware])
     handlers: list[Handler] = [transport]
@@ -291,7 +291,7 @@ async def transport(request: APIRequest) -> AsyncAPIResponse[Any]:
 
 
 def requests() -> None:
-    """A middleware makes requests of its own from what it has at hand."""
+    """A middleware makes requests of its own."""
     request = APIRequest("GET", URL("https://h/x"))
     assert_type(request.timeout, Timeout)
     assert_type(request.body, Body | None)
@@ -321,7 +321,7 @@ async def auths(cache: TokenCache) -> None:
 
 
 async def errors(api: AsyncAPIClient) -> None:
-    """What an error knows is typed."""
+    """The attributes of errors are typed."""
     try:
         await api.get("/x")
     except RateLimitError as error:

@@ -1,4 +1,4 @@
-"""What checkers see of `Open`, asserted; not meant to be executed."""
+"""The types of `Open`, asserted for checkers; not meant to be executed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def get(path: str, cast_to: TypeForm[T]) -> T:
 
 
 def fields(order: Order, page: Page[Open[Card]], open_page: OpenPage[Card]) -> None:
-    """A field of an Open type is the union of what is known and Unknown."""
+    """A field of an Open type is the union of the known types and Unknown."""
     assert_type(order.item, Card | Cash | Unknown)
     assert_type(order.items, list[Card | Cash | Unknown])
     assert_type(order.color, Color | Unknown | None)

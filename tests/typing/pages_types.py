@@ -1,4 +1,4 @@
-"""What checkers see of pages and paginators, asserted; not meant to be executed."""
+"""The types of pages and paginators, asserted for checkers; not meant to be executed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class OData(NextURLPage[T]):
 
 
 class Search(AsyncPage[T], Generic[T]):
-    """Says itself what comes next."""
+    """Computes the next page itself."""
 
     bookmark: str | None = None
 
@@ -58,7 +58,7 @@ class Search(AsyncPage[T], Generic[T]):
 
 
 def kinds(api: AsyncAPIClient) -> None:
-    """``model=`` is what a page class given bare is of."""
+    """``model=`` is the item type of a page class without an argument."""
     numbered = api.get_api_list("/users", model=User, page=NumberedPage)
     assert_type(numbered, AsyncPaginator[User, NumberedPage[User]])
     offset = api.get_api_list("/users", model=User, page=OffsetPage)
@@ -127,6 +127,6 @@ def by_hand() -> None:
 
 
 def wrong(api: AsyncAPIClient) -> None:
-    """What is no page class is refused; the ignores would be unused if it were not."""
+    """A value that is not a page class is refused; the ignores would be unused otherwise."""
     api.get_api_list("/users", model=User, page=User)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
     api.get_api_list("/users", model=User, page=CursorPage, limits=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]

@@ -1,4 +1,4 @@
-"""What checkers see of long-running operations, asserted; not meant to be executed."""
+"""The types of long-running operations, asserted for checkers; not meant to be executed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Success(msgspec.Struct, tag="success"):
 
 
 async def results(api: AsyncAPIClient) -> None:
-    """The result is what cast_to names, exactly."""
+    """The result has exactly the type of cast_to."""
     started = await api.post("/jobs", AsyncAPIResponse[None])
     assert_type(await api.poll(started, Job), Job)
     assert_type(await api.poll(started, Job | None), Job | None)
@@ -55,7 +55,7 @@ async def options(api: AsyncAPIClient) -> None:
 
 
 def failure(error: OperationFailedError) -> None:
-    """What the error of a failed operation carries."""
+    """The attributes of the error of a failed operation."""
     assert_type(error.status, str)
     assert_type(error.code, str | None)
     assert_type(error.response, AsyncAPIResponse[Any] | None)

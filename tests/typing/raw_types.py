@@ -1,4 +1,4 @@
-"""What checkers see of raw and streaming responses, asserted; not meant to be executed."""
+"""The types of raw and streaming responses, asserted for checkers; not meant to be executed."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def streaming(api: API) -> None:
 
 
 def raw_function() -> Callable[[API, float], Awaitable[AsyncAPIResponse[int]]]:
-    """What is given back is a function of the same parameters."""
+    """The result is a function of the same parameters."""
     return raw_response(count)
 
 
@@ -151,7 +151,7 @@ def streaming_function() -> Callable[[API, float], AbstractAsyncContextManager[A
 
 
 async def mistakes(api: API) -> None:
-    """Wrong parameters, and what is no async method, are errors."""
+    """Wrong parameters, and a value that is not an async method, are errors."""
     raw_response(api.messages.get)(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportUnusedCoroutine]
     raw_response(api.messages.get)("m1", loud=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportUnusedCoroutine]
     raw_response(len)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]

@@ -1,5 +1,5 @@
-"""The circuit breaker: when it opens, what it refuses, whom it lets try, and what it does not hold against
-a server.
+"""The circuit breaker: when it opens, which calls it refuses, which ones are probes, and which failures do
+not count.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def breaker(clock: FakeClock) -> CircuitBreakerMiddleware:
 
 
 async def run(breaker: CircuitBreakerMiddleware, *answers: Answer, url: str = f"{BASE}/things") -> list[str]:
-    """Send one request for each answer; what came of each: its status, or the name of its error."""
+    """Send one request for each answer; return the results: a status, or the name of an error."""
     ends = []
     for one in answers:
         try:
@@ -145,7 +145,7 @@ async def test_the_window_forgets(clock: FakeClock) -> None:
 
 
 async def test_a_circuit_that_closed_begins_anew(clock: FakeClock) -> None:
-    """What had opened it counts no more, though the window still reaches back to it."""
+    """The failures that opened it do not count any more, even if the window still includes them."""
     breaker = CircuitBreakerMiddleware(minimum_calls=4, half_open_permits=1, clock=clock.time)
     await run(breaker, *(answer(500) for _ in range(4)))
     clock.advance(5)
@@ -276,7 +276,7 @@ async def test_an_answer(breaker: CircuitBreakerMiddleware, clock: FakeClock, na
 async def test_what_says_nothing_of_the_server(
     breaker: CircuitBreakerMiddleware, clock: FakeClock, name: str
 ) -> None:
-    """Waits of ours, bugs, refusals and cancellations neither open a circuit nor close one."""
+    """Local waits, bugs, refusals and cancellations neither open a circuit nor close one."""
     try:
         await run(breaker, SILENT[name])
     except asyncio.CancelledError:
@@ -302,7 +302,7 @@ async def test_a_status_that_the_call_expects_is_no_failure(breaker: CircuitBrea
 
 
 async def test_the_callers_own_view_has_the_first_word(clock: FakeClock) -> None:
-    """``failures`` says what is one: True, False, or None for the table."""
+    """``failures`` decides what counts: True, False, or None for the table."""
 
     def failures(outcome: AsyncAPIResponse[Any] | Exception) -> bool | None:
         if isinstance(outcome, LookupError):
@@ -327,7 +327,7 @@ async def test_the_callers_own_view_has_the_first_word(clock: FakeClock) -> None
 
 
 async def test_a_bug_in_failures_is_raised_and_leaves_nothing_open(clock: FakeClock) -> None:
-    """What ``failures`` raises, or gives that is no verdict, goes up; the response was closed."""
+    """An exception of ``failures``, or a result that is not a verdict, is raised; the response is closed."""
 
     def raises(outcome: Any) -> Any:
         raise KeyError("status")
@@ -389,7 +389,7 @@ async def test_exactly_as_many_probes_as_there_are_permits(clock: FakeClock) -> 
 
 
 async def test_the_first_probe_that_fails_opens_it_again(clock: FakeClock) -> None:
-    """One failure is enough, whatever the others bring; and the time begins anew."""
+    """One failed probe is enough, whatever the others return; and the time starts again."""
     breaker, server = await half_open(clock, 3), Server()
     calls = [asyncio.create_task(breaker(get(), server)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -432,7 +432,7 @@ async def test_a_probe_whose_coroutine_is_thrown_away_gives_its_permit_back(cloc
 
 
 async def test_a_stream_that_is_abandoned_keeps_no_permit(clock: FakeClock) -> None:
-    """A stream counts with its head: who holds one, or forgets it, holds up nobody."""
+    """A stream counts with its head: a stream that stays open, or is forgotten, blocks no call."""
     breaker = await half_open(clock, 2)
     held = await breaker(get(stream=True), Script(answer(200, chunks=[b"a", b"b"])))
     assert not held.is_closed
@@ -503,7 +503,7 @@ async def test_a_body_that_breaks_in_the_attempt_is_a_failure(breaker: CircuitBr
 
 
 async def test_a_server_that_refuses_connections_opens_it(breaker: CircuitBreakerMiddleware) -> None:
-    """Nobody listens: the second call does not even try."""
+    """No server listens: the second call is not even tried."""
     url = f"http://127.0.0.1:{unused_port()}"
     async with Client(url, max_retries=0, middlewares=[per_attempt(breaker)]) as api:
         with pytest.raises(APIConnectionError):
@@ -581,7 +581,7 @@ async def test_closing_the_client_is_no_failure(breaker: CircuitBreakerMiddlewar
 
 
 async def test_a_token_that_cannot_be_had_is_no_failure(breaker: CircuitBreakerMiddleware) -> None:
-    """What the credential's own server does is not held against this one."""
+    """Failures of the credential's own server do not count against this one."""
 
     async def provider() -> str:
         raise lost()
@@ -699,7 +699,7 @@ def test_a_setting_out_of_range(settings: dict[str, Any], message: str) -> None:
     ],
 )
 def test_a_setting_of_the_wrong_type(settings: dict[str, Any], message: str) -> None:
-    """So is what is no number, or no function."""
+    """So is a value that is not a number, or not a function."""
     with pytest.raises(TypeError, match=message):
         CircuitBreakerMiddleware(**settings)
 
@@ -728,7 +728,7 @@ async def test_a_half_open_circuit_keeps_the_promises() -> None:
 
 
 class Model:
-    """What a circuit does, written down as plainly as can be: a list of everything that ever ended."""
+    """The behaviour of a circuit in its simplest form: a list of everything that ended."""
 
     RATIO, LEAST, WINDOW, OPEN_FOR, PERMITS = 0.5, 3, 10.0, 5.0, 2
 

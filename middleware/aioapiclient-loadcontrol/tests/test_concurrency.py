@@ -1,4 +1,4 @@
-"""The limit on what is in flight: never more, first come first served, and no slot lost whatever happens."""
+"""The limit on requests in flight: never more, first come first served, and no slot lost whatever happens."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def instantly(request: APIRequest) -> AsyncAPIResponse[Any]:
 
 
 class Wire:
-    """A handler that keeps each request until it is told how it ends, and counts what is in flight."""
+    """A handler that keeps each request until the test ends it, and counts those in flight."""
 
     def __init__(self) -> None:
         self.entered: list[str] = []
@@ -151,7 +151,7 @@ class Calls:
         return [response for response in results if not response.is_closed]
 
     async def end_all(self) -> None:
-        """Let every call come to its end, and look at what came of it."""
+        """Let every call end, and check its result."""
         for _ in range(10 * len(self.tasks) + 10):
             for name in self.wire.pending:
                 self.wire.end(name)
@@ -311,7 +311,7 @@ async def test_the_deadline_ends_a_wait() -> None:
 
 
 async def test_the_limit_of_an_attempt_does_not_count_the_wait() -> None:
-    """Waiting for a slot is no time of the attempt: that begins when the slot is there."""
+    """Waiting for a slot does not count towards the attempt's time, which begins with the slot."""
     limit = ConcurrencyLimitMiddleware(1)
     async with Client(BASE, transport=Script(), middlewares=[per_send(limit)]) as api:
         async with api.open("GET", "/stream"):
@@ -322,7 +322,7 @@ async def test_the_limit_of_an_attempt_does_not_count_the_wait() -> None:
 
 
 async def test_closing_the_client_ends_a_wait() -> None:
-    """A call that waits for a slot when its client is closed is told so."""
+    """A call that waits for a slot when its client is closed raises ClientClosedError."""
     limit = ConcurrencyLimitMiddleware(1)
     api = Client(BASE, transport=Script(), middlewares=[per_send(limit)])
     async with api.open("GET", "/stream"):
@@ -335,7 +335,7 @@ async def test_closing_the_client_ends_a_wait() -> None:
 
 
 async def test_a_wait_may_have_a_limit_of_its_own() -> None:
-    """After ``max_wait`` seconds in the queue a call gives up, and nobody behind it is kept back."""
+    """After ``max_wait`` seconds in the queue a call gives up, and the calls behind it are not delayed."""
     calls = Calls(ConcurrencyLimitMiddleware(1, max_wait=0.01))
     for _ in range(2):
         calls.start()
@@ -540,8 +540,8 @@ MIXED = (*STEPS, "error", "stream", "close", "turn", "start")
     max_waiting=st.integers(0, 5),
 )
 async def test_whatever_happens_the_rules_hold(schedule: list[str], limit: int, max_waiting: int) -> None:
-    """Whatever mix of values, errors, streams and cancellations comes: never more than the limit, nobody
-    overtakes, and no slot is lost.
+    """Any mix of values, errors, streams and cancellations: never more than the limit, no overtaking, and no
+    slot lost.
     """
     calls = await follow(schedule, limit, max_waiting)
     for task in calls.tasks:
@@ -669,7 +669,7 @@ async def test_what_is_no_response_gives_the_slot_back() -> None:
 
 
 async def test_a_response_that_is_to_be_tried_again_holds_its_slot() -> None:
-    """The open response of a `RetryableError` is in flight until whoever catches it closes it."""
+    """The open response of a `RetryableError` is in flight until the handler of the error closes it."""
 
     async def wants_another(request: APIRequest) -> AsyncAPIResponse[Any]:
         raise RetryableError(response=await unread(request))
@@ -685,7 +685,7 @@ async def test_a_response_that_is_to_be_tried_again_holds_its_slot() -> None:
 
 @pytest.mark.parametrize("place", [per_attempt, per_send])
 async def test_a_slot_is_free_while_a_retry_waits(place: Callable[[Middleware], Middleware]) -> None:
-    """Inside the retries, what waits to be tried again holds nothing."""
+    """Inside the retries, a call that waits for its next attempt holds no slot."""
     in_flight: list[int] = []
 
     class Watching(Client):
@@ -786,7 +786,7 @@ async def test_a_slow_origin_keeps_no_other_waiting() -> None:
 
 
 async def test_one_limit_for_all_origins() -> None:
-    """``per_origin=False`` is one limit and one queue for everything."""
+    """``per_origin=False`` is one limit and one queue for all origins."""
     limit = ConcurrencyLimitMiddleware(1, max_waiting=0, per_origin=False)
     held = await limit(get(), unread)
     with pytest.raises(ConcurrencyLimitError):
@@ -794,7 +794,7 @@ async def test_one_limit_for_all_origins() -> None:
     await held.close()
 
 
-async def test_origins_are_not_remembered_for_ever() -> None:
+async def test_origins_are_not_remembered_without_end() -> None:
     """A client that meets any number of origins keeps few of them, and none that is in use is forgotten."""
     limit = ConcurrencyLimitMiddleware(1, max_waiting=0)
     held = await limit(get(host="held.example.com"), unread)
@@ -853,7 +853,7 @@ def test_what_an_event_loop_left_behind_takes_no_slot_of_the_next() -> None:
 
 
 async def test_clients_may_share_one() -> None:
-    """One instance is one limit, whoever uses it: a client, its views, another client."""
+    """One instance is one limit, shared by a client, its views and another client."""
     limit = ConcurrencyLimitMiddleware(1, max_waiting=0)
     async with (
         Client(BASE, transport=Script(), middlewares=[per_send(limit)]) as one,
@@ -870,7 +870,7 @@ async def test_clients_may_share_one() -> None:
 
 
 async def test_a_thousand_that_wait_are_served_fairly() -> None:
-    """With ten slots and a thousand waiting nobody waits longer than three times the mean."""
+    """With ten slots and a thousand waiting calls, none waits longer than three times the mean."""
     calls = Calls(ConcurrencyLimitMiddleware(10, max_waiting=1000))
     arrivals = random.Random(18)
     for _ in range(1010):
@@ -935,6 +935,6 @@ def test_it_shows_in_the_chain() -> None:
     ],
 )
 def test_values_that_make_no_sense_are_refused(config: Any, error: type[Exception], message: str) -> None:
-    """A limit below one, and what is no number, are refused when it is made, by name."""
+    """A limit below one, and a value that is not a number, are refused on creation, by name."""
     with pytest.raises(error, match=message):
         ConcurrencyLimitMiddleware(**config)

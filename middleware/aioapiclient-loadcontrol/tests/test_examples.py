@@ -1,4 +1,4 @@
-"""The examples run, each in a process of its own, and print what they are there to show."""
+"""The examples run, each in a process of its own, and print the expected output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 async def run(example: str) -> tuple[list[str], str]:
-    """Run an example; the lines that it printed, and what it logged."""
+    """Run an example; return its output lines and its log."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-B", str(EXAMPLES / example)),
         stdout=asyncio.subprocess.PIPE,
@@ -33,7 +33,7 @@ async def test_the_example_of_load_control() -> None:
 
 
 async def test_the_example_of_a_circuit_breaker() -> None:
-    """Three failures open it, three calls are refused and reach nobody, two successes close it."""
+    """Three failures open it, three calls are refused and sent nowhere, two successes close it."""
     lines, logged = await run("circuit_breaker.py")
 
     assert logged.endswith(" opens for 1 s: 3 of 4 requests failed\n")

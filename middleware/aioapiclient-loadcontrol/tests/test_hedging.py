@@ -1,4 +1,6 @@
-"""Hedging: who is sent twice and when, which answer counts, and that nothing of the other copy is left."""
+"""Hedging: which requests are sent twice and when, which answer counts, and that the other copy leaves
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,7 @@ def start(handler: Handler) -> asyncio.Task[AsyncAPIResponse[Any]]:
 
 
 async def run(hedging: Middleware, handler: Handler, request: APIRequest) -> AsyncAPIResponse[Any]:
-    """A coroutine, of which a task can be made."""
+    """A coroutine that a task can run."""
     return await hedging(request, handler)
 
 
@@ -191,7 +193,7 @@ async def test_a_good_response_is_one_below_400(copies: Copies, status: int, win
 
 @pytest.mark.parametrize("name", FAILURES)
 async def test_a_first_copy_that_fails_leaves_it_to_the_second(copies: Copies, name: str) -> None:
-    """A failure of the first is no answer while the second is on its way, whose good one counts."""
+    """A failure of the first copy is not returned while the second is in flight and then succeeds."""
     call = start(copies)
     await copies.both()
     copies.end(0, FAILURES[name])
@@ -222,7 +224,7 @@ async def test_a_second_copy_that_fails_is_forgotten(copies: Copies, name: str) 
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-async def test_when_both_fail_the_failure_of_the_first_goes_up(
+async def test_when_both_fail_the_failure_of_the_first_is_raised(
     copies: Copies, order: tuple[int, int]
 ) -> None:
     """The call ends as it would have ended without a second copy, a response or an error."""
@@ -246,7 +248,7 @@ async def test_when_both_fail_the_failure_of_the_first_goes_up(
 
 
 @pytest.mark.parametrize("name", FATAL)
-async def test_what_no_second_copy_can_mend_goes_up_at_once(copies: Copies, name: str) -> None:
+async def test_what_no_second_copy_can_mend_is_raised_at_once(copies: Copies, name: str) -> None:
     """A bug, a refusal, a certificate: the second copy is not waited for."""
     call = start(copies)
     await copies.both()
@@ -446,7 +448,7 @@ async def test_a_cancel_at_any_turn(first_good: bool, second_good: bool) -> None
 async def test_a_deadline_around_the_turn_of_the_second_answer(
     copies: Copies, turns: int, caller_cancels: bool
 ) -> None:
-    """Three cancellations of one task are told apart: the second copy's, the deadline's and the caller's."""
+    """Three cancellations of one task are kept apart: the second copy's, the deadline's and the caller's."""
     scopes: list[Any] = []
 
     async def limited(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -575,7 +577,7 @@ async def test_an_answer_within_the_delay_costs_no_task() -> None:
 
 
 async def test_context_variables_hold(copies: Copies) -> None:
-    """The second copy sees what its caller has set."""
+    """The second copy has the context of its caller."""
     tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
     seen: list[str] = []
 
@@ -800,7 +802,7 @@ async def test_a_fixed_delay(clock: FakeClock) -> None:
 
 @on_asyncio_loops
 async def test_the_delay_is_the_observed_percentile(clock: FakeClock) -> None:
-    """After twenty answers: what takes longer than 95 % of them is sent twice, and nothing else."""
+    """After twenty answers, a request slower than 95 % of them is sent twice, and no other."""
     with clock.install():
         hedging, service = HedgingMiddleware(budget=1), Service(clock)
         usual = [0.02] * 18 + [0.05, 0.2]
@@ -828,7 +830,7 @@ def endpoint_limit(hedging: HedgingMiddleware) -> float | None:
 
 @on_asyncio_loops
 async def test_the_percentile_follows_the_service(clock: FakeClock) -> None:
-    """When everything has become slower, or quicker, that is what is usual: old answers are forgotten."""
+    """When all answers become slower, or quicker, the delay follows: old answers are dropped."""
     with clock.install():
         hedging, service = HedgingMiddleware(budget=0.05), Service(clock)
         await ask(hedging, service, *[0.02] * 40)
@@ -890,7 +892,7 @@ def clock() -> FakeClock:
 
 
 async def test_a_server_that_hangs_once_is_not_waited_for() -> None:
-    """The first request is never answered; the call returns what the second one got, and the first
+    """The first request is never answered; the call returns the second copy's response, and the first
     connection is closed.
     """
     async with (
@@ -905,7 +907,7 @@ async def test_a_server_that_hangs_once_is_not_waited_for() -> None:
 
 
 async def test_a_body_that_hangs_is_hedged_as_well() -> None:
-    """The body is read inside of the attempt: a head that came early is no answer yet."""
+    """The body is read inside the attempt: an early head is not an answer yet."""
     stuck = hang(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
     async with (
         raw_server(in_turn(stuck, respond(ok(b'{"id": 7}')))) as server,
@@ -1027,7 +1029,7 @@ def test_a_setting_out_of_range(settings: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize("name", ["delay", "percentile", "budget"])
 @pytest.mark.parametrize("value", ["1", True, [1]])
 def test_a_setting_of_the_wrong_type(name: str, value: Any) -> None:
-    """So is what is no number."""
+    """So is a value that is not a number."""
     with pytest.raises(TypeError, match=f"{name} must be a number.*, not {type(value).__name__}"):
         HedgingMiddleware(**{name: value})
 
@@ -1054,7 +1056,7 @@ async def test_it_keeps_the_promises() -> None:
 
 @pytest.mark.parametrize("slow", [0, 1], ids=["the first is slow", "the second is slow"])
 async def test_two_copies_keep_the_promises(slow: int) -> None:
-    """Every call has two copies, of which one is slower than a trial's second call in its middle."""
+    """Every call has two copies, one of which is slower than another call during a trial."""
 
     def make() -> Middleware:
         hedging = at_once()

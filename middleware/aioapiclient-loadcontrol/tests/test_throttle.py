@@ -56,7 +56,7 @@ class Timeline:
         self._numbers = itertools.count()
 
     def time(self) -> float:
-        """What the clock shows."""
+        """The time of the clock."""
         return self.now
 
     async def sleep(self, seconds: float) -> None:
@@ -66,7 +66,7 @@ class Timeline:
         await end
 
     async def move_to(self, time: float) -> None:
-        """Move the clock to *time* seconds after the start, and wake who sleeps until then."""
+        """Move the clock to *time* seconds after the start, and wake the sleepers that are due."""
         await turns()
         while self._sleepers and self._sleepers[0][0] <= START + time:
             self.now, _, end = heapq.heappop(self._sleepers)
@@ -126,7 +126,7 @@ class Setting:
         self.gate = ThrottleMiddleware(clock=self.timeline.time, sleep=self.timeline.sleep, **options)
 
     async def call(self, request: APIRequest | None = None) -> int:
-        """Make a call; its status. One that waits for what never comes fails."""
+        """Make a call; return its status. A call that waits without end fails."""
         async with asyncio.timeout(10):
             return (await self.gate(request or get(), self.wire)).status
 
@@ -167,7 +167,7 @@ async def test_one_answer_holds_back_every_call() -> None:
 
 
 async def test_they_come_back_spread() -> None:
-    """By default each of those who waited has a random wait on top, up to half of the time named."""
+    """By default each waiting call adds a random wait of up to half of the server's time."""
     timeline = Timeline()
     wire = Wire(timeline)
     gate = ThrottleMiddleware(clock=timeline.time, sleep=timeline.sleep)
@@ -182,7 +182,7 @@ async def test_they_come_back_spread() -> None:
 
 
 async def test_a_long_wait_is_spread_over_five_seconds() -> None:
-    """However long the wait, those who come back are spread over five seconds, on top of ``max_wait``."""
+    """However long the wait, the waiting calls are spread over five seconds, on top of ``max_wait``."""
     setting = Setting(reply(429, Retry_After="60"), jitter=lambda window: window, max_wait=60)
     await setting.call()
     waiting = setting.start()
@@ -193,7 +193,7 @@ async def test_a_long_wait_is_spread_over_five_seconds() -> None:
 
 @pytest.mark.parametrize(("wish", "time"), [(-5.0, 2.0), (float("-inf"), 2.0), (1e9, 3.0)])
 async def test_a_jitter_stays_in_its_window(wish: float, time: float) -> None:
-    """Nobody comes back before the time, nor later than it is meant to be, whatever the jitter says."""
+    """No call is sent before the time, or later than allowed, whatever the jitter returns."""
     setting = Setting(jitter=lambda window: wish)
     await setting.call()
     waiting = setting.start()
@@ -342,7 +342,7 @@ async def test_an_earlier_time_shortens_nothing() -> None:
 
 
 async def test_a_later_time_counts() -> None:
-    """An answer that names a later time holds those who wait already, too."""
+    """A response that names a later time holds the waiting calls too."""
     setting = Setting(reply(429, Retry_After="2"))
     late = Late(9)
     await late.send_through(setting.gate)
@@ -358,7 +358,7 @@ async def test_a_later_time_counts() -> None:
 
 
 async def test_a_later_time_does_not_shorten_what_comes_on_top() -> None:
-    """Those who wait for long are spread widely, also when it is put off by a little in the end."""
+    """Calls with a long wait are spread widely, also if the time is extended a little at the end."""
     setting = Setting(reply(429, Retry_After="10"), jitter=lambda window: window)
     late = Late(2)
     await late.send_through(setting.gate)
@@ -372,7 +372,7 @@ async def test_a_later_time_does_not_shorten_what_comes_on_top() -> None:
 
 
 async def test_a_success_opens_nothing() -> None:
-    """An answer to a request that was sent before says nothing of now."""
+    """A response to a request that was sent earlier does not extend the wait."""
     setting = Setting(reply(429, Retry_After="2"), reply(200))
     calls = [setting.start(), setting.start()]
     assert await asyncio.gather(*calls) == [429, 200]
@@ -395,7 +395,7 @@ async def test_who_had_waited_for_longer_than_it_was_put_off_goes() -> None:
 
 
 async def test_other_origins_are_open() -> None:
-    """What one origin says is for that origin, in every spelling of it."""
+    """A response closes its own origin only, in every spelling of it."""
     setting = Setting()
     await setting.call()
     assert await setting.call(get("files.example.com")) == 200
@@ -407,7 +407,9 @@ async def test_other_origins_are_open() -> None:
 
 
 async def test_the_origin_is_that_of_the_request_as_it_was_handed_in() -> None:
-    """What is inside may send to somewhere else: it does so for the next call as well."""
+    """A middleware inside may send to another origin: the throttle follows the origin of the request it
+    sees.
+    """
     setting = Setting()
 
     async def elsewhere(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -418,7 +420,7 @@ async def test_the_origin_is_that_of_the_request_as_it_was_handed_in() -> None:
     assert setting.gate.closed_for(ORIGIN) == 2
 
 
-async def test_origins_are_not_remembered_for_ever() -> None:
+async def test_origins_are_not_remembered_without_end() -> None:
     """A client that is sent to any number of origins keeps a bounded number, those that closed last."""
     setting = Setting(*[reply(429, Retry_After="60")] * 1500)
     late = Late(90)
@@ -435,7 +437,7 @@ async def test_origins_are_not_remembered_for_ever() -> None:
 
 
 async def test_it_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """That an origin closes is logged at INFO, once and not for every call, without the URL."""
+    """A closed origin is logged at INFO, once and not for every call, without the URL."""
     caplog.set_level(logging.INFO, logger="aioapiclient.throttle")
     setting = Setting(*[reply(429, Retry_After="2")] * 3)
     await asyncio.gather(*(setting.start() for _ in range(3)))
@@ -446,7 +448,9 @@ async def test_it_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_a_call_whose_deadline_comes_before_gives_up_at_once() -> None:
-    """A call that cannot be sent before its deadline does not wait for it, and says what is left."""
+    """A call that cannot be sent before its deadline fails without the wait, with the seconds that
+    are left.
+    """
     setting = Setting(reply(429, Retry_After="20"))
     await setting.call()
     await setting.timeline.move_to(5)
@@ -464,7 +468,7 @@ async def test_a_call_whose_deadline_comes_before_gives_up_at_once() -> None:
 
 
 async def test_the_jitter_does_not_pass_the_deadline() -> None:
-    """A call that can just be sent in time is sent in time: what comes on top is cut short."""
+    """A call that can just be sent in time is sent in time: its jitter is cut short."""
     setting = Setting(reply(429, Retry_After="20"), jitter=lambda window: window)
     await setting.call()
     call = setting.start(get(deadline=asyncio.get_running_loop().time() + 21))
@@ -504,7 +508,7 @@ async def test_being_put_off_again_and_again_counts_together() -> None:
 
 
 async def test_a_call_that_is_cancelled_at_the_gate_leaves_nothing() -> None:
-    """A cancellation passes, and those who wait beside it come back as they would have."""
+    """A cancellation passes, and the other waiting calls are not affected."""
     setting = Setting()
     await setting.call()
     calls = [setting.start() for _ in range(3)]
@@ -516,7 +520,7 @@ async def test_a_call_that_is_cancelled_at_the_gate_leaves_nothing() -> None:
 
 
 async def test_closing_the_client_ends_a_wait() -> None:
-    """A call that waits at the gate when its client is closed is told so."""
+    """A call that waits when its client is closed raises ClientClosedError."""
     api = Client(
         BASE,
         max_retries=0,
@@ -533,7 +537,7 @@ async def test_closing_the_client_ends_a_wait() -> None:
 
 
 async def test_a_sleep_that_does_not_keep_its_time_ends_a_wait_all_the_same() -> None:
-    """A clock that stands still, as in tests, makes nobody wait for ever."""
+    """A clock that does not move, as in tests, lets no call wait without end."""
     clock, naps = FakeClock(), FakeClock()
     gate = ThrottleMiddleware(clock=clock.time, sleep=naps.sleep, jitter=no_jitter)
     wire = Wire(Timeline())
@@ -546,7 +550,7 @@ async def test_a_sleep_that_does_not_keep_its_time_ends_a_wait_all_the_same() ->
 
 
 async def test_what_waits_for_a_slot_finds_the_gate_closed_too() -> None:
-    """Inside a limit on what is in flight, the gate holds what had been waiting in its queue."""
+    """Inside a concurrency limit, the throttle holds the calls that had waited in its queue."""
     setting = Setting()
     limit = ConcurrencyLimitMiddleware(1)
     handler = chained([limit, setting.gate], setting.wire)
@@ -558,7 +562,7 @@ async def test_what_waits_for_a_slot_finds_the_gate_closed_too() -> None:
 
 
 async def test_a_gate_on_both_sides_of_a_limit() -> None:
-    """The same gate before the limit as well keeps those out of its queue who come while it is closed."""
+    """The same throttle outside the limit as well keeps new calls out of its queue while it is closed."""
     setting = Setting(reply(429, Retry_After="20"))
     limit = ConcurrencyLimitMiddleware(1)
     handler = chained([setting.gate, limit, setting.gate], setting.wire)
@@ -643,7 +647,7 @@ async def test_stats_name_the_origins_that_are_closed() -> None:
 def test_values_that_make_no_sense_are_refused(
     name: str, value: Any, error: type[Exception], message: str
 ) -> None:
-    """What is no number of seconds is refused when it is made, by name."""
+    """A value that is not a number of seconds is refused on creation, by name."""
     with pytest.raises(error, match=f"{name} {message}"):
         ThrottleMiddleware(**{name: value})
 
@@ -658,6 +662,6 @@ def test_values_that_make_no_sense_are_refused(
     ],
 )
 def test_what_cannot_be_called_is_refused(name: str, value: Any, message: str) -> None:
-    """What is not a function is refused when the throttle is made, not with the first 429."""
+    """A value that is not a function is refused on creation, not with the first 429."""
     with pytest.raises(TypeError, match=message):
         ThrottleMiddleware(**{name: value})

@@ -37,7 +37,9 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 
 class Provider:
-    """Remembers each form it was sent at ``/token``, and answers what `answers` holds, else a new token."""
+    """Records each form that it received at ``/token``, and sends the answers in `answers`, then new
+    tokens.
+    """
 
     def __init__(self) -> None:
         self.forms: list[dict[str, str]] = []
@@ -155,7 +157,7 @@ def _running(port: int, jwks: dict[str, Any]) -> Iterator[str]:
 
 
 def _api_of(issuer: str) -> web.Application:
-    """An API that lets in whoever has a token that the provider calls active."""
+    """An API that accepts every token that the provider calls active."""
 
     async def handle(request: web.Request) -> web.Response:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -231,6 +233,6 @@ def issuer(key: Any) -> Iterator[str]:
 
 @pytest.fixture
 async def api_url(issuer: str) -> AsyncIterator[str]:
-    """An API that lets in whoever has a token of the provider's."""
+    """An API that accepts the provider's tokens."""
     async with serving(_api_of(issuer)) as url:
         yield url

@@ -1,4 +1,4 @@
-"""`login_browser` with a browser that the test plays: what it opens, and what it takes for an answer."""
+"""`login_browser` with a browser played by the test: the URL it opens, and the answers it accepts."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def abort(request: web.Request) -> web.Response:
 
 
 async def log_in(provider: Any, service: Any, answers: list[Any], **options: Any) -> tuple[Any, ...]:
-    """Log in, call the API; what was waited, told and answered."""
+    """Log in and call the API; return the waits, the output and the response."""
     provider.answers = answers
     clock, told = FakeClock(), list[DevicePrompt]()
     oauth = OAuth2(f"{provider.url}/token", "me", grant=RefreshToken(), store=MemoryStore(), scope="read")
@@ -42,7 +42,9 @@ async def log_in(provider: Any, service: Any, answers: list[Any], **options: Any
 
 
 async def test_a_person_comes_in_time(provider: Any, service: Any) -> None:
-    """The person is told page and code; the token is asked for after each interval, `slow_down` adds 5 s."""
+    """The user is shown page and code; the token is requested after each interval, and `slow_down`
+    adds 5 s.
+    """
     slow = (400, {"error": "slow_down"})
     sleeps, told, answer = await log_in(provider, service, [DEVICE, PENDING, slow, PENDING])
 
@@ -85,7 +87,7 @@ async def test_a_scope_of_the_login(provider: Any, service: Any) -> None:
     ],
 )
 async def test_a_login_that_fails(answers: list[Any], code: str, provider: Any, service: Any) -> None:
-    """A person who refuses or does not come, and a provider that refuses, end the login with a code."""
+    """A user who refuses or does not respond, and a provider that refuses, end the login with a code."""
     with pytest.raises(OAuthError) as caught:
         await log_in(provider, service, answers)
 
@@ -96,7 +98,7 @@ async def test_a_login_that_fails(answers: list[Any], code: str, provider: Any, 
 
 @pytest.mark.parametrize("device", [{}, DEVICE | {"expires_in": None}, []])
 async def test_an_answer_of_another_shape(device: Any, provider: Any, service: Any) -> None:
-    """What is no device authorization ends the login."""
+    """An answer that is not a device authorization ends the login."""
     with pytest.raises(APIResponseValidationError, match="a device authorization was expected"):
         await log_in(provider, service, [device])
 
@@ -125,7 +127,7 @@ async def test_a_login_replaces_the_one_before(provider: Any, service: Any) -> N
     assert service.tokens == ["at-1", "at-3"]
 
 
-async def test_what_tell_raises_goes_up(provider: Any, service: Any) -> None:
+async def test_an_exception_of_tell_is_raised(provider: Any, service: Any) -> None:
     """An error of the user's own function is theirs."""
     provider.answers = [DEVICE]
     oauth = OAuth2(f"{provider.url}/token", "me")

@@ -71,7 +71,9 @@ async def test_another_issuer_is_refused(provider: Any, service: Any) -> None:
 
 
 async def test_no_description(provider: Any, service: Any) -> None:
-    """A server without one, or in trouble, is told apart; redirects are not followed."""
+    """A server without the document and a failing server raise different errors; redirects are not
+    followed.
+    """
     moved = lambda _: web.Response(status=302, headers={"Location": "/x"})  # noqa: E731
     with pytest.raises(OAuthError, match="does not describe itself"):
         await find(provider, service, "", [moved, (404, {})])
@@ -114,7 +116,7 @@ async def test_both_tokens_are_revoked(answer: Any, provider: Any, service: Any)
 
 
 async def test_a_refused_revocation_keeps_the_login(provider: Any, service: Any) -> None:
-    """What the server has not revoked is not forgotten."""
+    """A token that the server has not revoked is kept."""
     oauth, store = stored(provider)
     provider.answers = [(401, {"error": "invalid_client"})]
     async with AsyncAPIClient(service.url, auth=oauth) as api:

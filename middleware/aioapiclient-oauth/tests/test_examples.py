@@ -1,4 +1,4 @@
-"""The examples run, each in a process of its own, and print what they are there to show."""
+"""The examples run, each in a process of its own, and print the expected output."""
 
 from __future__ import annotations
 

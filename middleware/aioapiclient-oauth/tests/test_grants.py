@@ -1,4 +1,4 @@
-"""The grants: what each sends, how it is renewed, and what it refuses."""
+"""The grants: the request of each, how it is renewed, and which arguments it refuses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY = "a key of thirty-two bytes or more"
 
 
 async def form_of(grant: Grant, provider: Any, service: Any) -> dict[str, str]:
-    """What a call with *grant* sends to the token endpoint."""
+    """The request that a call with *grant* sends to the token endpoint."""
     auth = OAuth2(f"{provider.url}/token", "me", grant=grant)
     async with AsyncAPIClient(service.url, auth=auth, max_retries=0) as api:
         await api.get("/")
@@ -114,7 +114,7 @@ def wrong_assertion() -> Grant:
 async def test_a_function_that_returns_something_else(
     make: Callable[[], Grant], error: str, provider: Any, service: Any
 ) -> None:
-    """What a function of the user's returns is checked before it is sent."""
+    """The result of a user's function is checked before it is sent."""
     with pytest.raises((TypeError, InvalidRequestError), match=error):
         await form_of(make(), provider, service)
 

@@ -1,4 +1,6 @@
-"""`OAuth2` against a rude identity provider: what it sends, how often, and what it makes of the answers."""
+"""`OAuth2` against an uncooperative identity provider: its requests, their number, and how it reads the
+answers.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,7 @@ async def test_an_expired_token_is_replaced(provider: Any, service: Any) -> None
 
 
 async def test_nothing_else_of_the_client_is_sent_to_the_provider(provider: Any, service: Any) -> None:
-    """Default headers and parameters of the API stay with the API; what is asked for is JSON."""
+    """Default headers and parameters of the API are not sent to the provider, which is asked for JSON."""
     auth = OAuth2(f"{provider.url}/token", "me", SECRET)
     async with client(service, auth, default_headers={"X-Team": "red"}, default_params={"k": "v"}) as api:
         await api.get("/")
@@ -324,7 +326,7 @@ async def test_a_grant_that_may_be_repeated_is_retried(answer: Any, provider: An
 
 
 async def test_a_refresh_that_never_left_is_retried(service: Any, unused_tcp_port: int) -> None:
-    """Where nobody listens nothing was spent: the connection is tried again."""
+    """A refused connection is retried: no refresh token was used."""
     auth = OAuth2(f"http://127.0.0.1:{unused_tcp_port}/token", "me", grant=RefreshToken("r"))
     policy = RetryPolicy(max_retries=2, jitter=lambda _: 0.0)
     attempts: list[str] = []
@@ -349,7 +351,7 @@ async def test_a_refresh_that_never_left_is_retried(service: Any, unused_tcp_por
     [("3600", 3600.0), (60, 60.0), (-1, None), (0, None), (None, None), ("soon", None), (True, None)],
 )
 async def test_the_life_of_a_token(life: Any, left: float | None, provider: Any, service: Any) -> None:
-    """A text is a number; what says nothing is a token that is good until it is refused."""
+    """A number may be a text; without a lifetime a token is used until it is refused."""
     provider.life = life
     store = MemoryStore()
     async with client(service, OAuth2(f"{provider.url}/token", "me", SECRET, store=store)) as api:
@@ -405,7 +407,7 @@ async def test_a_refusal_is_an_oauth_error(
     ],
 )
 async def test_an_answer_of_another_shape(answer: Any, provider: Any, service: Any) -> None:
-    """An HTML page with status 200, or a token that is none, ends the call as what it is."""
+    """An HTML page with status 200, or an invalid token, ends the call with an error that says so."""
     provider.answers = [answer]
     async with client(service, OAuth2(f"{provider.url}/token", "me", SECRET)) as api:
         with pytest.raises(APIResponseValidationError) as caught:
@@ -566,12 +568,12 @@ def test_a_second_event_loop() -> None:
 
 
 def contents(folder: Path) -> list[bytes]:
-    """What the files of *folder* hold."""
+    """The contents of the files in *folder*."""
     return [path.read_bytes() for path in folder.iterdir()]
 
 
 def everything_of(error: BaseException) -> str:
-    """What a log or a crash reporter would show of *error*."""
+    """The text that a log or a crash reporter shows of *error*."""
     return "".join(traceback.format_exception(error)) + repr(error)
 
 

@@ -1,4 +1,4 @@
-"""Against npm's oidc-provider, which is certified: what it accepts and refuses."""
+"""Against npm's oidc-provider, which is certified: accepted and refused requests."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ SCOPE = "openid offline_access read"
 
 
 async def log_in_device(client_id: str, issuer: str, store: FileStore, browse: Any, **options: Any) -> None:
-    """Log in as *client_id* with a person who answers before the first question."""
+    """Log in as *client_id* with a user who confirms before the first poll."""
     oauth = OAuth2(f"{issuer}/token", client_id, grant=RefreshToken(), store=store)
     prompts: list[DevicePrompt] = []
 

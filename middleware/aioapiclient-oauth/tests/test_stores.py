@@ -1,4 +1,4 @@
-"""`FileStore`: mode, lock, whole replacement, and what a broken file is taken for."""
+"""`FileStore`: mode, lock, atomic replacement, and how a broken file is read."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_a_failed_save_leaves_the_file(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"access_token": 7}', b"[" * 100_000, b"\xff"])
 async def test_a_broken_file_is_nothing(content: bytes, tmp_path: Path) -> None:
-    """What does not decode counts as no login."""
+    """A file that does not decode counts as no login."""
     (tmp_path / "tokens.json").write_bytes(content)
 
     assert await FileStore(tmp_path / "tokens.json").load() is None
@@ -120,7 +120,7 @@ async def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
 
 
 def test_windows_has_no_flock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where there is no flock, the store says so when it is made."""
+    """On a system without flock, creating the store raises an error that says so."""
     monkeypatch.setattr(sys, "platform", "win32")
 
     with pytest.raises(NotImplementedError, match="flock"):

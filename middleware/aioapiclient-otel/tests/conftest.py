@@ -1,4 +1,4 @@
-"""What the tests share: an SDK that keeps what is reported, all of it held to the conventions."""
+"""Shared by the tests: an SDK that keeps all spans and metrics, and checks them against the conventions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ OF_AN_EVENT = {
 
 
 class Telemetry:
-    """An `OpenTelemetry` with an SDK of its own, and what the SDK was told."""
+    """An `OpenTelemetry` with an SDK of its own, and the data that the SDK received."""
 
     def __init__(self, **sdk: Any) -> None:
         self.exporter = InMemorySpanExporter()
@@ -158,7 +158,7 @@ class Telemetry:
 
 
 def judge_call(span: ReadableSpan) -> None:
-    """Hold the span of a call to what the docs say: nothing of it looks like a request on the wire."""
+    """Check the span of a call against the docs: no attribute suggests a request on the wire."""
     assert span.kind is SpanKind.INTERNAL
     attributes = dict(span.attributes or {})
     assert {name: type(value) for name, value in attributes.items()}.items() <= OF_A_CALL.items()
@@ -171,7 +171,7 @@ def judge_call(span: ReadableSpan) -> None:
 
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
-    """What is reported in a test; all of it is held to the conventions at the end."""
+    """The data reported in a test; all of it is checked against the conventions at the end."""
     telemetry = Telemetry()
     yield telemetry
     telemetry.judge()

@@ -49,14 +49,14 @@ def instrumented(telemetry: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 
 def scopes(telemetry: Any) -> list[str]:
-    """Who made the spans."""
+    """The libraries that made the spans."""
     return [span.instrumentation_scope.name for span in telemetry.spans]
 
 
 async def test_the_instrumentor_sees_our_sessions(
     telemetry: Any, instrumented: None, server: tuple[str, list[str]]
 ) -> None:
-    """Without the plugin each send has a span of the instrumentor's: what the next test is about exists."""
+    """Without the plugin the instrumentor makes a span for each send, which the next test relies on."""
     async with AsyncAPIClient(server[0]) as api:
         await api.get("/users")
 
@@ -67,7 +67,9 @@ async def test_the_instrumentor_sees_our_sessions(
 async def test_no_send_is_reported_twice(
     telemetry: Any, instrumented: None, server: tuple[str, list[str]]
 ) -> None:
-    """With the plugin there are its spans alone, and the server is told of its send; others have theirs."""
+    """With the plugin only its spans exist, and the server receives the context of the send; other clients
+    keep the instrumentor's.
+    """
     url, came = server
     async with AsyncAPIClient(url, middlewares=[telemetry.make()]) as api:
         await api.get("/users")

@@ -1,4 +1,4 @@
-"""`aioapiclient_otel`: what is reported, where the context goes, and that calls do not notice."""
+"""`aioapiclient_otel`: the reported data, the propagation of the context, and that calls are not affected."""
 
 from __future__ import annotations
 
@@ -204,7 +204,9 @@ async def test_a_timeout_says_its_phase(telemetry: Any, phase: Any) -> None:
 
 
 async def test_the_deadline_of_the_call(telemetry: Any) -> None:
-    """What the deadline ends is a timeout of the phase "total", though what passes by is a cancellation."""
+    """A call that its deadline ends is a timeout of the phase "total", though its sends see a
+    cancellation.
+    """
     clock = FakeClock()
 
     async def hang(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -275,7 +277,7 @@ async def test_a_call_that_is_cancelled(telemetry: Any) -> None:
 
 
 async def test_a_retry_is_an_event_of_the_call(telemetry: Any) -> None:
-    """It has the number of the attempt, the time since the failure, and what the failure was."""
+    """It has the number of the attempt, the time since the failure, and the failure."""
     clock = FakeClock()
     transport = FakeTransport(respond(503), APIConnectionError("reset"), FINE)
     with clock.install():
@@ -294,7 +296,7 @@ async def test_a_retry_is_an_event_of_the_call(telemetry: Any) -> None:
 
 
 async def test_throttling_is_an_event_of_the_call(telemetry: Any) -> None:
-    """A 429 is one, a 503 that says when to come back, and what a throttle does not send."""
+    """A 429 is throttling, and so are a 503 with Retry-After and a call refused by a throttle."""
     transport = FakeTransport(
         respond(429, headers={"Retry-After": "1"}),
         respond(503, headers={"retry-after-ms": "10"}),
@@ -318,7 +320,7 @@ async def test_throttling_is_an_event_of_the_call(telemetry: Any) -> None:
 
 
 async def test_a_second_copy_is_an_event_of_the_call(telemetry: Any) -> None:
-    """Hedging gives one call two sends, of which one was cancelled."""
+    """Hedging gives one call two sends, one of which was cancelled."""
     loadcontrol = pytest.importorskip("aioapiclient_loadcontrol", reason="it is a distribution of its own")
     hanging = asyncio.Event()
 
@@ -356,7 +358,7 @@ async def test_a_stream_is_a_call_until_it_is_closed(telemetry: Any) -> None:
 
 
 async def test_a_body_that_nobody_reads_has_no_size(telemetry: Any) -> None:
-    """What was opened and left, or was asked for by a HEAD, is reported as far as it is known."""
+    """A response that is left early, or answers a HEAD, is reported with the known facts."""
     transport = FakeTransport(respond(body=b"abc"), respond(body=b"abc"), respond())
     async with client(transport, telemetry.make()) as api:
         async with api.open("GET", "/a"):
@@ -449,7 +451,7 @@ async def test_a_foreign_origin_gets_no_context(telemetry: Any) -> None:
 
 
 async def test_a_header_of_the_call_is_left_alone(telemetry: Any) -> None:
-    """A trace that the call continues by hand, or does not want to, gets nothing of ours; baggage does."""
+    """A call with a trace header of its own, or with OMIT for one, gets no other; baggage is added."""
     transport = FakeTransport(FINE, FINE, FINE)
     token = context.attach(baggage.set_baggage("customer", "c-7"))
     try:
@@ -467,7 +469,7 @@ async def test_a_header_of_the_call_is_left_alone(telemetry: Any) -> None:
 
 
 async def test_a_propagator_with_several_headers_keeps_them_together(telemetry: Any) -> None:
-    """Where the call sets one header of a trace, none of the others is ours."""
+    """If the call sets one header of a trace, the plugin adds none of the others."""
 
     class B3(TextMapPropagator):
         fields = frozenset({"x-b3-traceid", "x-b3-spanid"})
@@ -490,7 +492,7 @@ async def test_a_propagator_with_several_headers_keeps_them_together(telemetry: 
 
 
 async def test_code_that_asks_for_no_telemetry(telemetry: Any) -> None:
-    """An exporter that sends by a client of ours makes no spans of its own."""
+    """An exporter that sends by a client of this library makes no spans of its own."""
     async with client(FakeTransport(default=FINE), telemetry.make()) as api:
         for key in ("_SUPPRESS_INSTRUMENTATION_KEY", "_SUPPRESS_HTTP_INSTRUMENTATION_KEY"):
             token = context.attach(context.set_value(getattr(context, key), True))
@@ -504,7 +506,7 @@ async def test_code_that_asks_for_no_telemetry(telemetry: Any) -> None:
 
 
 async def test_a_call_inside_a_send_is_reported(telemetry: Any) -> None:
-    """What a middleware below calls by a client of its own is a child of the send."""
+    """A call that a middleware below makes by its own client is a child of the send."""
     inner = client(FakeTransport(FINE), telemetry.make())
 
     async def ask_first(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -625,7 +627,7 @@ def failing_name(request: APIRequest) -> str:
 async def test_a_part_that_fails_is_logged_once(
     telemetry: Any, caplog: pytest.LogCaptureFixture, options: dict[str, Any], part: str
 ) -> None:
-    """The calls go on, the rest is reported, and one record says what failed."""
+    """The calls continue, the rest is reported, and one record names the failure."""
     async with client(FakeTransport(FINE, FINE), telemetry.make(**options)) as api:
         await api.get("/users")
         await api.get("/users")

@@ -44,7 +44,7 @@ class RedisServer:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """End it as a crash does: what it knew is gone."""
+        """Kill it, so that it loses its memory."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -67,7 +67,7 @@ class RedisServer:
 
 
 def find_redis() -> str:
-    """The program: on the PATH, or among what `.ci/run` unpacks; the test is skipped without."""
+    """The program on the PATH, or among those that `.ci/run` unpacks; without it the test is skipped."""
     unpacked = Path(os.environ.get("AIOAPICLIENT_TEST_SERVERS", "/nonexistent")) / "usr/bin"
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(unpacked)])
     found = shutil.which("redis-server", path=path) or shutil.which("valkey-server", path=path)

@@ -1,4 +1,4 @@
-"""The example runs in a process of its own, and prints what it is there to show."""
+"""The example runs in a process of its own, and prints the expected output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ EXAMPLE = Path(__file__).parents[1] / "examples/rate_limit.py"
 
 
 async def test_the_example() -> None:
-    """The careless client is refused, the two others are not; a call in a hurry is told before it waits."""
+    """The careless client is refused, the two others are not; a call with a short timeout fails before it
+    waits.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-B", str(EXAMPLE)),
         stdout=asyncio.subprocess.PIPE,

@@ -20,7 +20,7 @@ LIMIT, MILLISECONDS, CALLS = 5, 1000, 12
 
 
 def find_modules() -> Path:
-    """What the server is made of: where `.ci/servers.sh` put it, or installed here; skipped without."""
+    """The packages of the server: where `.ci/servers.sh` put them, or installed here; skipped without."""
     unpacked = Path(os.environ.get("AIOAPICLIENT_TEST_SERVERS", "/nonexistent")) / "express/node_modules"
     if unpacked.is_dir():
         return unpacked

@@ -52,9 +52,9 @@ def check_rate(times: Sequence[float], more: int) -> None:
 
 
 async def test_a_fleet_keeps_the_rate(redis_server: Any) -> None:
-    """2,000 calls of four processes, and 400 that are cancelled, at 500 a second, through a restart of Redis.
+    """2,000 calls of four processes, 400 of them cancelled, at 500 a second, through a restart of Redis.
 
-    Every call is made; while Redis is away none is sent; in any time the fleet sends what the rate
+    Every call is made; none is sent while Redis is away; in any period the fleet sends at most what the rate
     allows, before the restart and after it.
     """
     pytest.importorskip("redis")

@@ -1,4 +1,4 @@
-"""What responses say of limits: each dialect that is known, and nothing of what makes no sense."""
+"""Rate limit headers: each known dialect, and that invalid values are ignored."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_a_point_in_time_counts_from_the_date_of_the_response() -> None:
     ],
 )
 def test_what_makes_no_sense_is_left_out(headers: dict[str, str]) -> None:
-    """Values below 0, above a day, or that are no numbers say nothing."""
+    """Values below 0, above a day, or that are not numbers are ignored."""
     assert parse_limits(headers, now=NOW) == []
 
 

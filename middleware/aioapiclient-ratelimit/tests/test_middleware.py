@@ -30,7 +30,7 @@ ORIGIN = "https://api.example.com"
 
 
 class Store:
-    """Hands out the turns that it is given, and notes what it is asked."""
+    """Returns the given turns, and records the calls."""
 
     def __init__(self, *waits: float) -> None:
         self.waits = [*waits]
@@ -253,7 +253,7 @@ async def test_a_turn_that_was_used_is_not_refunded() -> None:
 
 
 async def test_it_learns_from_a_real_server() -> None:
-    """A 429 is returned to the client as any other response, and what it says is kept."""
+    """A 429 is returned to the client as any other response, and its headers are used."""
     limit = RateLimit(max_wait=5)
     script = respond(
         ok(**{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "60"}).replace(b"200 OK", b"429 X")

@@ -1,4 +1,4 @@
-"""What a rate may be, and what `RateLimit` refuses when it is made."""
+"""The valid rates, and the arguments that `RateLimit` refuses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_rate_is_read(text: str, rate: Rate) -> None:
     ["50", "x/s", "0/s", "5/0s", "5/fortnight", "-5/s", "5/m", "", "5/s ", "1.5/s", "\u0665/s", "1e3/s"],
 )
 def test_what_names_no_rate_is_refused(text: str) -> None:
-    """The message names the value and shows what was expected."""
+    """The message names the value and the expectation."""
     with pytest.raises(InvalidRequestError) as caught:
         RateLimit(text)
 
@@ -93,7 +93,7 @@ def test_a_wrong_value_is_refused(options: Any, message: str) -> None:
 
 
 def test_a_store_needs_an_asyncio_client() -> None:
-    """A client that blocks, and what is no client, are refused."""
+    """A blocking client, and a value that is not a client, are refused."""
     redis = pytest.importorskip("redis")
 
     with pytest.raises(TypeError, match=r"client must be an asyncio client, .* not redis\.client\.Redis"):

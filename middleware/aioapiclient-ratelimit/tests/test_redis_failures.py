@@ -1,4 +1,6 @@
-"""A Redis that does not answer: the fallback decides, nobody waits for long, and the log is not flooded."""
+"""A Redis that does not answer: the fallback decides, calls do not wait for long, and the log is not
+flooded.
+"""
 
 from __future__ import annotations
 

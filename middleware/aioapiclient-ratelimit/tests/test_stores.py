@@ -19,7 +19,7 @@ NEVER = 1e9
 
 
 class History:
-    """What one key saw: every turn that was reserved, and those that were given back."""
+    """The turns that one key reserved, and those that were given back."""
 
     def __init__(self, *rates: Rate) -> None:
         self.clock = FakeClock()
@@ -94,7 +94,7 @@ def test_never_more_than_the_rates_allow(rates: list[Rate], steps: list[tuple[st
 
 
 def test_a_refusal_reserves_nothing() -> None:
-    """The turn of a wait that is too long stays free: the next one to ask is told the same wait."""
+    """The turn of a wait that is too long stays free: the next call gets the same wait."""
     history = History(parse_rate("10/s", 1), parse_rate("60/min", 30))
     assert history.reserve().wait == 0
 
@@ -112,7 +112,7 @@ def test_all_rates_hold_or_none() -> None:
 
 
 def test_a_burst_is_full_again_after_a_pause() -> None:
-    """What was not used does not add up beyond the burst."""
+    """Unused turns do not accumulate beyond the burst."""
     history = History(parse_rate("10/s", 3))
     assert [round(history.reserve().wait, 6) for _ in range(4)] == [0, 0, 0, 0.1]
 
@@ -146,7 +146,7 @@ def test_a_part_of_a_dear_turn_is_enough_for_a_cheap_call() -> None:
 
 
 def test_a_turn_that_has_come_is_gone() -> None:
-    """Nothing is refunded once the turn has come, and a turn that nobody took by then expires."""
+    """A turn is not refunded after its time, and a turn that is not taken by then expires."""
     history = History(parse_rate("10/s", 1))
     history.reserve()
     turn = history.reserve()
@@ -277,7 +277,7 @@ async def test_a_reservation_is_one_round_trip(redis_server: Any) -> None:
 
 @pytest.mark.parametrize("key", [1.5, object(), frozenset("a"), ("a", [])])
 async def test_a_key_is_the_same_in_every_process(redis_server: Any, key: Any) -> None:
-    """What has another text in another process is refused as the key of a fleet."""
+    """A value with a different text in another process is refused as the key of a fleet."""
     client = await redis_client(redis_server)
 
     with pytest.raises(TypeError, match="A key in a RedisStore is a str, an int, bytes or a tuple of them"):

@@ -42,7 +42,7 @@ async def move(clock: FakeClock, seconds: float, step: float = 0.0625) -> None:
 
 
 async def finish(clock: FakeClock, calls: Sequence[asyncio.Future[Any]], most: float = 1000) -> list[Any]:
-    """Let time pass until all *calls* are done; what came of them."""
+    """Advance the clock until all *calls* are done; return their results."""
     give_up = clock.time() + most
     while not all(call.done() for call in calls):
         assert clock.time() < give_up, "they wait too long"
@@ -97,7 +97,7 @@ def says(remaining: int, seconds: float, **headers: str) -> dict[str, str]:
 
 
 class Script:
-    """A handler that answers when it is told to, and notes when each call came."""
+    """A handler that answers on command, and records when each call arrived."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
@@ -242,7 +242,7 @@ async def test_one_goes_first_when_a_window_ends() -> None:
 
 
 async def test_a_failed_call_lets_the_next_one_go_first() -> None:
-    """A call that fails, and an answer of a proxy in trouble, say nothing: another call asks."""
+    """A call that fails, and an error of a proxy, have no limits: another call probes."""
     async with moving() as clock:
         server = Script(clock)
         calls = start(RateLimit(spread=0), server, 4)
@@ -258,7 +258,7 @@ async def test_a_failed_call_lets_the_next_one_go_first() -> None:
 
 
 async def test_calls_in_flight_count() -> None:
-    """What is in flight may use up what is left: one more call waits for an answer, or for its end."""
+    """Calls in flight may use up the rest: one more call waits for a response, or for the end of one."""
     async with moving() as clock:
         server = Script(clock)
         limit = RateLimit(spread=0)
@@ -306,7 +306,7 @@ async def test_a_new_call_does_not_overtake_those_in_the_queue() -> None:
 
 
 async def test_the_least_of_several_answers_counts() -> None:
-    """Answers arrive out of order: what is left grows only with a new window."""
+    """Responses may arrive out of order: the remaining number grows only with a new window."""
     async with moving() as clock:
         server = Script(clock)
         limit = RateLimit("1000/s")
@@ -322,7 +322,7 @@ async def test_the_least_of_several_answers_counts() -> None:
 
 
 async def test_a_late_answer_of_the_window_before_changes_nothing() -> None:
-    """An answer whose window is about to end says nothing of the one that has begun."""
+    """A response whose window is about to end does not apply to the next one."""
     async with moving() as clock:
         server = Script(clock)
         limit = RateLimit("1000/s")
@@ -437,7 +437,7 @@ async def test_retry_after_has_precedence() -> None:
 
 @pytest.mark.parametrize("seconds", ["100000", "soon", "-5"])
 async def test_an_absurd_retry_after_is_ignored(seconds: str) -> None:
-    """More than a day, and what is no time, closes nothing."""
+    """More than a day, and a value that is not a time, are ignored."""
     async with moving() as clock:
         server = Script(clock)
         limit = RateLimit()
@@ -502,7 +502,7 @@ async def test_processes_come_back_spread(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_a_window_never_loosens_the_rates() -> None:
-    """However much the server allows, the rates hold; and what it forbids is forbidden."""
+    """The rates apply even if the server allows more; and the server's limits apply beside them."""
     async with moving() as clock:
         server = Server(clock, limit=1000, seconds=60)
         await finish(clock, start(RateLimit("10/s", burst=1), server, 6))

@@ -57,7 +57,7 @@ def client(transport: FakeTransport, middleware: RequestId | None = None, **opti
 
 
 def sent(transport: FakeTransport, header: str = "X-Request-Id") -> list[str | None]:
-    """What each send carried."""
+    """The id of each send."""
     return [request.headers.get(header) for request in transport.requests]
 
 
@@ -152,7 +152,7 @@ async def test_concurrent_calls_do_not_mix() -> None:
     ],
 )
 async def test_a_bad_inbound_id_is_replaced(bad: Any) -> None:
-    """What is too long, or more than visible ASCII, is never sent on: the call makes an id instead."""
+    """An id that is too long, or not visible ASCII, is never sent on: the call gets a new one."""
     transport = FakeTransport(respond(json={}))
     before = request_id.set(bad)
     try:
@@ -194,7 +194,7 @@ async def test_the_call_has_the_last_word() -> None:
 
 @pytest.mark.usefixtures("inbound")
 async def test_it_lies_over_the_default_headers() -> None:
-    """A default header of the client gives way to the id: it would be the same for every request."""
+    """The id overrides a default header of the client, which would be the same for every request."""
     transport = FakeTransport(respond(json={}))
     async with client(transport, default_headers={"X-Request-Id": "always"}) as api:
         await api.get("/users/7")
@@ -203,7 +203,7 @@ async def test_it_lies_over_the_default_headers() -> None:
 
 
 async def test_header_variable_and_make_are_settings() -> None:
-    """The header, the context variable and what makes an id can be others."""
+    """The header, the context variable and the function that makes an id can be replaced."""
     own: ContextVar[str | None] = ContextVar("own")
     transport = FakeTransport(default=respond(json={}))
     async with client(transport, RequestId("X-Correlation-Id", variable=own, make=lambda: "made")) as api:
@@ -305,11 +305,11 @@ async def test_what_is_no_error_of_the_library_passes_as_it_is() -> None:
 
 @pytest.fixture
 def records() -> Iterator[list[logging.LogRecord]]:
-    """What is logged through a handler that has the filter."""
+    """The records of a handler with the filter."""
     caught: list[logging.LogRecord] = []
 
     class Catcher(logging.Handler):
-        """Keeps what it gets."""
+        """Stores the records."""
 
         def emit(self, record: logging.LogRecord) -> None:
             caught.append(record)
@@ -326,7 +326,7 @@ def records() -> Iterator[list[logging.LogRecord]]:
 
 
 async def test_what_is_logged_during_a_call_has_its_id(records: list[logging.LogRecord]) -> None:
-    """What the library logs below the middleware has the id of the call, one that was made for it too."""
+    """Records that the library logs below the middleware have the id of the call, also a generated one."""
     transport = FakeTransport(respond(503), respond(json={}))
     retry = RetryMiddleware(sleep=FakeClock().sleep)
 
@@ -357,7 +357,7 @@ def test_a_record_shows_a_good_id_only(
 
 
 def test_variable_and_dash_of_the_filter_are_settings() -> None:
-    """The filter can look at another variable, and say something else where there is no id."""
+    """The filter can read another variable, and use another text if there is no id."""
     own: ContextVar[str | None] = ContextVar("own")
     record = logging.makeLogRecord({})
     kept = logging.makeLogRecord({"request_id": "mine"})

@@ -1,4 +1,4 @@
-"""The command line: what it sends, what it draws, with which status it ends, and that it shows no secret."""
+"""The command line: requests, output, exit status, and that it shows no secret."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def run(*arguments: str, code: str | None = None, **environment: str) -> D
 
 
 async def run_in_terminal(*arguments: str, **environment: str) -> str:
-    """Run it in a terminal of 80 columns; what the terminal was sent."""
+    """Run it in a terminal of 80 columns; return the terminal's output."""
     import fcntl
     import termios
 
@@ -204,7 +204,7 @@ async def test_without_a_response_the_exit_status_is_3() -> None:
 def test_bad_arguments_are_refused_in_one_line(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Status 2, usage and what is wrong; no traceback, and nothing is sent."""
+    """Status 2, usage and the mistake; no traceback, and nothing is sent."""
     with pytest.raises(SystemExit) as ended:
         main(arguments)
 

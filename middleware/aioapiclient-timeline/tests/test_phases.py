@@ -125,7 +125,7 @@ async def test_the_lookup_of_a_name_lies_in_its_connect(nginx: int) -> None:
 
 
 async def test_a_connection_that_fails_is_a_phase_too() -> None:
-    """What a refused connection took is `connect`, though aiohttp tells no end of it."""
+    """The time of a refused connection is `connect`, though aiohttp reports no end of it."""
     calls: list[Call] = []
     async with client(unused_port(), calls) as api:
         with pytest.raises(APIConnectionError):

@@ -1,4 +1,4 @@
-"""The record of a call: what it says of sends, waits, failures and streams, and when it is complete."""
+"""The record of a call: its sends, waits, failures and streams, and when it is complete."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ async def test_a_stream_is_recorded_when_it_is_closed() -> None:
 
 
 async def test_closing_the_client_completes_the_record_of_an_open_stream() -> None:
-    """A stream that nobody closes is recorded when the client is closed."""
+    """A stream that stays open is recorded when the client is closed."""
     calls: list[Call] = []
     head = response("200 OK", None, Content_Type="text/event-stream")
     async with raw_server(hang(head + b"data: 1\n\n")) as server:
@@ -242,7 +242,7 @@ def test_what_is_no_function_is_refused_as_a_sink(sink: Any) -> None:
 
 
 def test_an_async_sink_is_refused() -> None:
-    """Nobody would await it."""
+    """A coroutine would never be awaited."""
 
     async def sink(call: Call) -> None: ...
 

@@ -1,4 +1,4 @@
-"""The sinks: what a call is in logs, as structlog renders it, and in Prometheus's text."""
+"""The sinks: a call in logs, rendered by structlog, and in Prometheus's text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def recorded(**facts: Any) -> Call:
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    """What a handler of structlog's writes of the logger ``aioapiclient.calls``."""
+    """The output of structlog's handler for the logger ``aioapiclient.calls``."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(
@@ -207,7 +207,7 @@ def test_the_labels_are_bounded() -> None:
 
 
 def test_a_stream_is_observed_until_its_head() -> None:
-    """An hour of events is no slow call."""
+    """An hour of events is not a slow call."""
     registry = CollectorRegistry()
     prometheus(registry)(recorded(seconds=3600.0, streamed=True))
 

@@ -1,4 +1,4 @@
-"""The waterfall: what each bar shows, and that it fits."""
+"""The waterfall: the content of each bar, and that it fits."""
 
 from __future__ import annotations
 

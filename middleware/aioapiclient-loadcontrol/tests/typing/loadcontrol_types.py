@@ -11,7 +11,7 @@ from aioapiclient.contract import Middleware
 
 
 def degraded(outcome: AsyncAPIResponse[Any] | Exception) -> bool | None:
-    """What ``failures`` takes."""
+    """The values that ``failures`` accepts."""
     return None if isinstance(outcome, Exception) else "X-Degraded" in outcome.headers
 
 
@@ -31,7 +31,7 @@ async def made() -> None:
 
 
 async def refused(api: AsyncAPIClient) -> None:
-    """What the error knows."""
+    """The attributes of the error."""
     try:
         await api.get("/x")
     except CircuitOpenError as error:

@@ -1,4 +1,4 @@
-"""What type checkers make of the public names."""
+"""The types of the public names, asserted for checkers."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from aioapiclient.contract import Middleware
 
 
 def named(request: APIRequest) -> str:
-    """What ``name`` takes."""
+    """The values that ``name`` accepts."""
     return request.method
 
 

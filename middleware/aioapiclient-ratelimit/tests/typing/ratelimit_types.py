@@ -30,12 +30,12 @@ class OwnStore:
 
 
 def tenant(request: APIRequest) -> tuple[str, str | None]:
-    """What ``key`` takes."""
+    """The values that ``key`` accepts."""
     return request.origin, request.headers.get("X-Tenant")
 
 
 def cost(request: APIRequest) -> int:
-    """What ``cost`` takes."""
+    """The values that ``cost`` accepts."""
     return 5 if request.method == "POST" else 1
 
 
