@@ -175,10 +175,10 @@ FAULTS: list[Fault] = [
     Fault(53, "7 bytes of 20, and a RST, once", raw(once(reset(SHORT))), lost_once()),
     Fault(54, "a chunk of 20 bytes cut after 7", raw(close(CHUNKED + b"14\r\n" + SEVEN)), lost("truncated")),
     Fault(54, "no last chunk", raw(close(CHUNKED + b"7\r\n" + SEVEN + b"\r\n")), lost("truncated")),
-    Fault(55, "a chunk's size that is no number", raw(respond(CHUNKED + b"zz\r\n")), lost("not valid HTTP")),
+    Fault(55, "a chunk size that is not a number", raw(respond(CHUNKED + b"zz\r\n")), lost("not valid HTTP")),
     Fault(
         55,
-        "a chunk's size of 20 digits",
+        "a chunk size of 20 digits",
         raw(close(CHUNKED + b"F" * 20 + b"\r\n" + SEVEN)),
         lost(),
     ),
@@ -194,7 +194,7 @@ FAULTS: list[Fault] = [
         "7 bytes without a length, and a FIN",
         raw(close(UNFRAMED)),
         both(raises(APIResponseValidationError, status=200)),
-        note="nothing tells it from a whole body, and what cannot be decoded is never tried again",
+        note="it looks like a complete body, and an undecodable body is never retried",
     ),
     Fault(
         58,
@@ -205,28 +205,26 @@ FAULTS: list[Fault] = [
     ),
     Fault(
         59,
-        "a body by a byte each 50 ms, and a limit for the call",
+        "a body in single bytes, one every 50 ms, with a total limit",
         raw(dripped(b'"%s"' % (b"x" * 100), 0.05)),
         both(raises(APITimeoutError, "(total)", phase="total", sent=None)),
         options={"timeout": 0.25},
     ),
     Fault(
         59,
-        "a body by a byte each 50 ms, and a limit for an attempt",
+        "a body in single bytes, one every 50 ms, with an attempt limit",
         raw(dripped(b'"%s"' % (b"x" * 100), 0.05)),
         lost("(attempt)", APITimeoutError, phase="attempt"),
         options={"timeout": Timeout(attempt=0.25)},
     ),
     Fault(
         60,
-        "gzip, its last 12 bytes missing",
+        "gzip without its last 12 bytes",
         raw(respond(coded("gzip", SQUEEZED[:-12]))),
         lost("the gzip data ended early"),
         options={"cast_to": bytes},
     ),
-    Fault(
-        61, "a plain body that is called gzip", raw(respond(coded("gzip", b"{}"))), invalid("not valid gzip")
-    ),
+    Fault(61, "a plain body labelled gzip", raw(respond(coded("gzip", b"{}"))), invalid("not valid gzip")),
     Fault(
         62, "an unknown content coding", raw(respond(coded("foo", b"{}"))), invalid("content coding 'foo'")
     ),
@@ -239,21 +237,21 @@ FAULTS: list[Fault] = [
     ),
     Fault(
         63,
-        "a coding that was not asked for: zstd",
+        "a coding that was not accepted: zstd",
         raw(respond(coded("zstd", b"\x28\xb5"))),
         invalid("zstd"),
         plain="differs: Python 3.14 added zstd",
     ),
     Fault(
         64,
-        "a gzip bomb of 64 MiB, and `max_body` of 1 MiB",
+        "a gzip bomb of 64 MiB, with `max_body` of 1 MiB",
         raw(explode),
         both(raises(BodyTooLargeError, limit=MIB, status=200)),
         options={"max_body": MIB, "cast_to": bytes},
     ),
     Fault(
         65,
-        "32 MiB in chunks, and `max_body` of 1 MiB",
+        "32 MiB in chunks, with `max_body` of 1 MiB",
         raw(flood),
         both(raises(BodyTooLargeError, limit=MIB, status=200)),
         options={"max_body": MIB, "cast_to": bytes},
@@ -291,7 +289,7 @@ FAULTS: list[Fault] = [
     ),
     Fault(
         68,
-        "who reads is slower than the limit for silence",
+        "a reader that is slower than the read limit",
         raw(respond(ok(bytes(3 * MIB), content_type="application/octet-stream"))),
         {"GET": gives(3 * MIB)},
         act=read_slowly,
@@ -317,7 +315,7 @@ FAULTS: list[Fault] = [
     *(
         Fault(
             70,
-            f"a stream in single bytes, its lines ended by {name}",
+            f"a stream in single bytes, with {name} line ends",
             raw(single_bytes(SPLIT.replace("_", end))),
             {"GET": gives([["é", "€ 😀"], 7])},
             act=read_events,
@@ -327,16 +325,16 @@ FAULTS: list[Fault] = [
     ),
     Fault(
         71,
-        "a stream that ends in an event",
+        "a stream that ends within an event",
         raw(close(events(b"1", b"2") + b"data: 3\n")),
         both(gives([1, 2])),
         act=read_events,
         plain=NO_EVENTS,
-        note="as the standard has it; most streams end without a mark",
+        note="as the standard says; most streams have no end mark",
     ),
     Fault(
         71,
-        "a stream that ends in a JSON line",
+        "a stream that ends within a JSON line",
         raw(close(lines(b'{"n": 1}', b'{"n":'))),
         both(raises(APIResponseValidationError)),
         act=read_lines,
@@ -352,7 +350,7 @@ FAULTS: list[Fault] = [
     ),
     Fault(
         72,
-        "a stream reset after two events, and `reconnect`",
+        "a stream reset after two events, with `reconnect`",
         raw(in_turn(reset(events(b"1", b"2")), resumed)),
         {"GET": gives([1, 2, 3], requests=2)},
         act=resume_events,

@@ -23,7 +23,7 @@ from aioapiclient import APIConnectionError, APITimeoutError, ClientClosedError,
 
 __all__ = ["FAULTS"]
 
-UNSENT = "never sent, so tried again whatever the method"
+UNSENT = "never sent, so retried whatever the method"
 ONE = {"connector": lambda: aiohttp.TCPConnector(limit=1)}
 
 
@@ -206,7 +206,7 @@ with asyncio.Runner() as runner:
     if os.fork() == 0:
         try:
             runner.run(call())
-            print("an answer, from the same socket")
+            print("a response, from the same socket")
         except Exception as error:
             print(f"{type(error).__name__} in the child")
         sys.stdout.flush()
@@ -231,7 +231,7 @@ STREAM = response("200 OK", None, Content_Type="text/event-stream") + b'data: {"
 FAULTS: list[Fault] = [
     Fault(
         1,
-        "nobody listens on the port",
+        "no listener on the port",
         nobody_listens,
         both(raises(APIConnectionError, "ECONNREFUSED", sent=False, requests=0, attempts=3)),
     ),
@@ -244,7 +244,7 @@ FAULTS: list[Fault] = [
     ),
     Fault(
         3,
-        "the resolver is busy (EAI_AGAIN), once",
+        "the resolver fails temporarily (EAI_AGAIN), once",
         resolved(socket.EAI_AGAIN, None),
         both(gives({}, attempts=2)),
     ),
@@ -258,17 +258,17 @@ FAULTS: list[Fault] = [
     ),
     Fault(
         5,
-        "DNS has a new address, the old answer having aged",
+        "DNS has a new address, and the cached one has expired",
         a_name_that_moves,
         {"GET": gives("new", requests=2, connections=2)},
         act=call_until_it_has_moved,
-        note="until then, ten seconds by default, the old one is used",
+        note="until then, 10 s by default, the old one is used",
     ),
     Fault(6, "the first address refuses", two_addresses, both(gives({}, attempts=1))),
-    Fault(7, "the first address swallows what comes", a_hole_first, both(gives({}, attempts=1))),
+    Fault(7, "the first address drops every packet", a_hole_first, both(gives({}, attempts=1))),
     Fault(
         8,
-        "a host that swallows what comes",
+        "a host that drops every packet",
         black_hole,
         both(raises(APITimeoutError, phase="connect", sent=False, requests=0, attempts=3)),
         options={"timeout": Timeout(connect=0.05)},
@@ -282,7 +282,7 @@ FAULTS: list[Fault] = [
     ),
     Fault(
         10,
-        "the process has no file left (EMFILE)",
+        "the process has no free file descriptor (EMFILE)",
         raw(respond(ok())),
         both(raises(APIConnectionError, "EMFILE", sent=False, requests=0, attempts=3)),
         act=call_without_files,

@@ -65,10 +65,8 @@ def _misfit(says: str, path: str = "$", **facts: Any) -> Ends:
 _NO_CONTENT = raw(respond(response("204 No Content", None)))
 
 FAULTS: list[Fault] = [
-    _answer(
-        73, "JSON that is cut off, in a whole body", '{"id": 1, "name": "' + SECRET, _misfit("truncated")
-    ),
-    _answer(73, "no JSON at all", SECRET, _misfit("malformed")),
+    _answer(73, "truncated JSON in a complete body", '{"id": 1, "name": "' + SECRET, _misfit("truncated")),
+    _answer(73, "text that is not JSON", SECRET, _misfit("malformed")),
     _answer(
         74,
         "a proxy's HTML page with status 200",
@@ -79,7 +77,7 @@ FAULTS: list[Fault] = [
     _answer(75, "an empty body", "", _misfit("the body is empty")),
     Fault(
         76,
-        "204 where a thing is expected",
+        "204 for a type without None",
         _NO_CONTENT,
         {"GET": _misfit("the body is empty", status=204)},
         options={"cast_to": Thing},
@@ -87,7 +85,7 @@ FAULTS: list[Fault] = [
     ),
     Fault(
         76,
-        "204 where a thing or nothing is expected",
+        "204 for a type with None",
         _NO_CONTENT,
         {"GET": gives(None, connections=1)},
         options={"cast_to": Thing | None},
@@ -111,28 +109,28 @@ FAULTS: list[Fault] = [
         gives("uryyb"),
         content_type="text/plain; charset=rot13",
         cast_to=str,
-        note="what is no charset of text is read as UTF-8",
+        note="an unsuitable charset is read as UTF-8",
     ),
-    _answer(78, "bytes that are no UTF-8", b'{"id": 1, "name": "\xff"}', _misfit("not valid UTF-8")),
+    _answer(78, "bytes that are not UTF-8", b'{"id": 1, "name": "\xff"}', _misfit("not valid UTF-8")),
     _answer(79, "a BOM before the JSON", b'\xef\xbb\xbf{"id": 1}', gives({"id": 1})),
     _answer(80, "NaN", "[NaN]", _misfit("malformed"), cast_to=Any),
     _answer(80, "a number beyond a float", "[1e999]", _misfit("out of range", "$[0]"), cast_to=Any),
     _answer(81, "an integer of 5000 digits", '{"id": ' + "1" * 5000 + "}", _misfit("out of range", "$.id")),
     _answer(
         82,
-        "a million lists in one another",
+        "a million nested lists",
         "[" * 1_000_000 + "]" * 1_000_000,
         _misfit("nested too deeply"),
         cast_to=Any,
     ),
     _answer(
         82,
-        "the same in a field that nobody asked for",
+        "the same in an undeclared field",
         '{"id": 1, "more": ' + "[" * 1_000_000 + "]" * 1_000_000 + "}",
         _misfit("nested too deeply"),
     ),
-    _answer(83, "a field is missing", "{}", _misfit("missing required field `id`")),
-    _answer(83, "a field that nobody asked for", '{"id": 1, "more": 2}', gives({"id": 1}), note="APIs grow"),
+    _answer(83, "a missing field", "{}", _misfit("missing required field `id`")),
+    _answer(83, "an undeclared field", '{"id": 1, "more": 2}', gives({"id": 1}), note="APIs add fields"),
     _answer(
         83, "a field of the wrong type", f'{{"id": "{SECRET}"}}', _misfit("Expected `int`, got `str`", "$.id")
     ),
@@ -141,7 +139,7 @@ FAULTS: list[Fault] = [
         "a key twice",
         '{"id": 1, "id": 2}',
         gives({"id": 2}),
-        note="the last one wins, as in every JSON of Python's",
+        note="the last one wins, as in Python's json",
     ),
-    _answer(84, "something after the JSON", '{"id": 1} ' + SECRET, _misfit("trailing characters")),
+    _answer(84, "text after the JSON", '{"id": 1} ' + SECRET, _misfit("trailing characters")),
 ]

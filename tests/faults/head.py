@@ -29,16 +29,16 @@ LENGTH = b"Content-Length: 2"
 SETTINGS = bytes.fromhex("000012 04 00 00000000 000300000080 000400010000 000500ffffff")
 LATIN_1 = "X-Name: é".encode("latin-1")
 LENGTHS = {
-    "two lengths that differ": (b"Content-Length: 2", b"Content-Length: 3"),
-    "a negative length": (b"Content-Length: -2",),
-    "a length that is no number": (b"Content-Length: two",),
-    "an empty length": (b"Content-Length:",),
+    "two different Content-Lengths": (b"Content-Length: 2", b"Content-Length: 3"),
+    "a negative Content-Length": (b"Content-Length: -2",),
+    "a Content-Length that is not a number": (b"Content-Length: two",),
+    "an empty Content-Length": (b"Content-Length:",),
 }
 
 FAULTS: list[Fault] = [
     Fault(
         43,
-        "a status line that is garbage, once",
+        "an invalid status line, once",
         raw(once(respond(b"garbage\r\n\r\n"))),
         {
             "GET": gives({}, requests=2, connections=2),
@@ -47,12 +47,12 @@ FAULTS: list[Fault] = [
     ),
     Fault(
         43,
-        "a status line that is garbage, always",
+        "an invalid status line, always",
         raw(respond(b"garbage\r\n\r\n")),
         no_http("not valid HTTP"),
     ),
     Fault(44, "HTTP/0.9: a body without a head", raw(close(b"<html>hello</html>\r\n")), no_http()),
-    Fault(44, "a server that speaks HTTP/2 unasked", raw(close(SETTINGS)), no_http()),
+    Fault(44, "a server that answers in HTTP/2", raw(close(SETTINGS)), no_http()),
     Fault(45, "status 99", raw(respond(response("99 Early"))), no_http("not valid HTTP")),
     Fault(
         45,
@@ -62,7 +62,7 @@ FAULTS: list[Fault] = [
             "GET": raises(InternalServerError, status=999, requests=3),
             "POST": raises(InternalServerError, status=999),
         },
-        note="a status that there is not is like a 500, RFC 9110 §15",
+        note="an invalid status counts as a 5XX, RFC 9110 §15",
     ),
     Fault(46, "a header of 20 kB", raw(respond(ok(Link="x" * 20_000))), both(gives({}))),
     Fault(46, "a header of 70 kB", raw(respond(ok(Link="x" * 70_000))), no_http("a line is too long")),
@@ -79,7 +79,7 @@ FAULTS: list[Fault] = [
     ),
     Fault(
         50,
-        "a length and chunks",
+        "a Content-Length and chunked",
         raw(respond(head(LENGTH, b"Transfer-Encoding: chunked") + b"\r\n0\r\n\r\n")),
         no_http("not valid HTTP"),
     ),

@@ -184,7 +184,7 @@ async def _jump(call: Call, place: Place) -> str:
     return f"{values.count({})} answers, {asked} token"
 
 
-_BLOCKED = "the answer came in time, and the loop did not"
+_BLOCKED = "the response was in time, the loop was not"
 _LATE = raises(APITimeoutError, phase="attempt")
 _UNAVAILABLE = respond(response("503 Service Unavailable"))
 _LOST: Ends = gives("0 of 20 cancellations are lost", requests=None)
@@ -192,16 +192,16 @@ _LOST: Ends = gives("0 of 20 cancellations are lost", requests=None)
 FAULTS: list[Fault] = [
     Fault(
         113,
-        "three hundred calls, each cancelled somewhere",
+        "three hundred calls, each cancelled at another point",
         raw(_in_pieces),
         {"GET": gives("some CancelledError, some answered", requests=None)},
         act=_cancel_anywhere,
         guard=30,
-        note="and nothing else",
+        note="no other result",
     ),
     Fault(
         114,
-        "a cancellation in the tick of a limit",
+        "a cancellation in the same tick as a limit",
         raw(hang()),
         {"GET": _LOST},
         act=_cancel_in_the_tick,
@@ -217,7 +217,7 @@ FAULTS: list[Fault] = [
     ),
     Fault(
         116,
-        "the client is closed under twenty readers",
+        "the client is closed during twenty reads",
         raw(hang(response("200 OK", None, Content_Length="100") + b"[")),
         {"GET": gives("20 ClientClosedError", requests=20)},
         act=_close_under_readers,
@@ -230,7 +230,7 @@ FAULTS: list[Fault] = [
         {"POST": raises(APITimeoutError, phase="total")},
         act=_pass_the_deadline,
         plain="has no middlewares before its limit",
-        note="the one request is the one before",
+        note="the one request is the previous one",
     ),
     Fault(
         117,

@@ -121,21 +121,19 @@ _LONG = raw(respond(response("200 OK", None, Content_Length="1000000") + b"["))
 
 
 def _row(name: str, act: Act, ends: Ends, *, where: Where = _WELL, note: str = "") -> Fault:
-    return Fault(125, name, where, {"GET": ends}, act=act, plain="has middlewares of another kind", note=note)
+    return Fault(125, name, where, {"GET": ends}, act=act, plain="has different middlewares", note=note)
 
 
 def _open_row(name: str, act: Act, ends: Ends) -> Fault:
-    return _row(
-        f"{name}, for an open body", act, ends, where=_LONG, note="the response that was dropped is closed"
-    )
+    return _row(f"{name}, for an open body", act, ends, where=_LONG, note="the dropped response is closed")
 
 
 FAULTS: list[Fault] = [
     _row(
-        "a middleware raises after the answer",
+        "a middleware raises after the response",
         _through(_raise),
         raises(Mistake, connections=1),
-        note="the user's own error, as it is",
+        note="the user's own error, unchanged",
     ),
     _open_row("a middleware raises after the head", _through_open(_raise), raises(Mistake)),
     _open_row(
@@ -144,19 +142,19 @@ FAULTS: list[Fault] = [
         raises(Mistake),
     ),
     _row(
-        "a middleware returns nothing",
+        "a middleware returns None",
         _through(_say_nothing),
         raises(TypeError, "Middleware _say_nothing returned None"),
     ),
     _open_row(
-        "a middleware returns nothing",
+        "a middleware returns None",
         _through_open(_say_nothing),
         raises(TypeError, "Middleware _say_nothing returned None"),
     ),
     _open_row("a call is cancelled in a middleware", _cancel_in_a_middleware, raises(asyncio.CancelledError)),
-    _row("a middleware answers itself", _through(_answer), gives(["mine"], requests=0)),
+    _row("a middleware answers without a request", _through(_answer), gives(["mine"], requests=0)),
     _row(
-        "a middleware answers when all attempts have failed",
+        "a middleware answers after all attempts failed",
         _through(_answer_after_failures),
         gives(["mine"], requests=3),
         where=raw(reset()),
@@ -165,17 +163,17 @@ FAULTS: list[Fault] = [
         "a middleware calls its handler twice",
         _through(_call_twice),
         gives({}, requests=2, connections=1),
-        note="with a `copy()` each, and closes the response that it drops",
+        note="with a `copy()` each, and closes the dropped response",
     ),
     _row(
         "a middleware calls its handler twice, for an open body",
         _through_open(_call_twice),
         gives(200, requests=2),
         where=_LONG,
-        note="and closes the response that it drops",
+        note="and closes the dropped response",
     ),
     _row(
-        "a middleware hands an open body on in a response of its own",
+        "a middleware passes an open body on in its own response",
         _read_through_another,
         gives("{}", connections=1),
     ),

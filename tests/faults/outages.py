@@ -262,12 +262,12 @@ FAULTS: list[Fault] = [
     *(
         Fault(
             120,
-            f"an outage in which every request is {name}, and its end",
+            f"an outage with every request {name}, and its end",
             raw(script),
             {"GET": gives("400 calls, 435 requests; then 100 of 100 answered", requests=535)},
             act=_outage,
             guard=30,
-            note="35 retries are what the retry budget of 500 tokens is good for",
+            note="the retry budget of 500 tokens allows 35 retries",
         )
         for name, script in (
             ("answered with 500", respond(response("500 Internal Server Error"))),
@@ -278,14 +278,14 @@ FAULTS: list[Fault] = [
         121,
         "twice as many calls as the server can answer",
         raw(_Overloaded, fresh=True),
-        {"GET": gives("at least 90 % of its capacity is of use; then 100 of 100 answered", requests=None)},
+        {"GET": gives("at least 90 % of its capacity is useful; then 100 of 100 answered", requests=None)},
         act=_overload,
         guard=30,
-        note="it does a twentieth of the work for a refusal",
+        note="a refusal costs it a twentieth of the work",
     ),
     Fault(
         122,
-        "one of three backends resets all that comes",
+        "one of three backends resets every connection",
         _three_backends,
         {"GET": gives("30 of 30 answered", requests=45)},
         act=_call_backends,
@@ -295,7 +295,7 @@ FAULTS: list[Fault] = [
         123,
         "the server replaces its workers under load",
         _restarting,
-        {"GET": gives("nothing fails over 4 generations of workers", requests=None)},
+        {"GET": gives("no failure over 4 generations of workers", requests=None)},
         act=_call_through_restarts,
         guard=30,
         needs=("nginx",),

@@ -17,15 +17,15 @@ from aioapiclient import APIStatusError, TooManyRedirectsError
 __all__ = ["FAULTS"]
 
 
-def _to_a_stranger(status: str) -> Where:
+def _to_another_origin(status: str) -> Where:
     """A server that redirects to a server of another origin."""
 
     @asynccontextmanager
     async def where() -> AsyncIterator[Place]:
-        async with raw_server(respond(ok())) as stranger:
-            away = respond(response(status, Location=f"{stranger.url}/there"))
+        async with raw_server(respond(ok())) as other:
+            away = respond(response(status, Location=f"{other.url}/there"))
             async with raw_server(away) as home:
-                yield Place(home.url, home, stranger)
+                yield Place(home.url, home, other)
 
     return where
 
@@ -37,7 +37,7 @@ async def _tell(call: Call, place: Place, **options: Any) -> str:
     (seen,) = place.servers[1].requests
     told = [name for name, value in seen.headers.items() if SECRET in value]
     told += ["the body"] if SECRET.encode() in seen.body else []
-    return f"the stranger is told {', '.join(told) or 'nothing'}"
+    return f"the other origin gets {', '.join(told) or 'nothing'}"
 
 
 async def _tell_by_post(call: Call, place: Place) -> str:
@@ -60,16 +60,16 @@ FAULTS: list[Fault] = [
     Fault(
         104,
         "302 to another origin",
-        _to_a_stranger("302 Found"),
-        {"GET": gives("the stranger is told nothing", requests=2)},
+        _to_another_origin("302 Found"),
+        {"GET": gives("the other origin gets nothing", requests=2)},
         act=_tell,
         client={"default_headers": {"X-Default": SECRET}, "default_params": {"key": SECRET}},
-        note="followed, without anything personal",
+        note="followed without personal headers",
     ),
     Fault(
         105,
         "307 to another origin",
-        _to_a_stranger("307 Temporary Redirect"),
+        _to_another_origin("307 Temporary Redirect"),
         {"POST": raises(TooManyRedirectsError, "the body would go to another origin")},
         act=_tell_by_post,
     ),
@@ -78,7 +78,7 @@ FAULTS: list[Fault] = [
         "302 to itself",
         raw(respond(response("302 Found", Location="/"))),
         {"GET": raises(TooManyRedirectsError, "more than 10 redirects", requests=11, connections=1)},
-        note="10 hops, and no retry begins them anew",
+        note="10 hops, which no retry repeats",
     ),
     _leads(107, "302 without a Location"),
     *(_leads(107, f"302 to {url}", says="is not an http or https URL", Location=url) for url in _NOWHERE),

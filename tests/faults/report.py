@@ -26,14 +26,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 _INTRODUCTION = """\
 # Faults
 
-What goes wrong on the way to an API, what a call then ends with, and how many requests the server has seen.
-Each row is a test in `tests/faults/`: the fault is made on loopback, the server counts, and after the call no
-connection, task, timer or file is left behind, and the next call works. The client: an `AsyncAPIClient` with
-its defaults, two retries included; where time is the fault its limits are shorter. This page is written by
-`tests/faults/report.py` from that table, and the tests hold it to it.
+This page lists faults between a client and an API: how a call ends, and how many requests the server
+receives. Each row is a test in `tests/faults/`, which makes the fault on loopback. The server counts the
+requests. After the call no connection, task, timer or file is left, and the next call works. The client
+is an `AsyncAPIClient` with its defaults, two retries included; for faults of time its limits are shorter.
+`tests/faults/report.py` writes this page, and a test compares it with the table.
 
-The last columns are what a bare `ClientSession` does at the same fault, measured in the same run with aiohttp
-{version}: `session.request`, `read`, decode. "hangs": no end within two seconds, its own limit being 300.
+The last two columns show a bare `ClientSession` with the same fault, measured in the same run with
+aiohttp {version}: `session.request`, `read`, decode. "hangs" means no end within two seconds; aiohttp's
+own limit is 300 seconds.
 """
 
 
@@ -86,9 +87,9 @@ def _ends(ends: Ends) -> str:
 
 
 _FACTS = {
-    "sent false": "surely not sent",
+    "sent false": "not sent",
     "sent null": "may have been sent",
-    "final true": "never tried again",
+    "final true": "never retried",
 }
 
 

@@ -157,7 +157,7 @@ def _tunnelled(name: str, fault: Script) -> Fault:
         name,
         _proxied(in_turn(fault, _tunnel), tunnels=True),
         dict.fromkeys(("GET", "POST"), gives({}, attempts=2)),
-        note="no byte of the request has left",
+        note="no byte of the request was sent",
     )
 
 
@@ -181,27 +181,22 @@ FAULTS: list[Fault] = [
         },
         client=_EXACT,
     ),
-    _throttled(
-        87, "0", _after(0.5), note="zero is no wish: the backoff's own wait, or all would be back at once"
-    ),
+    _throttled(87, "0", _after(0.5), note="0 is ignored: the policy's own wait spreads the retries"),
     _throttled(88, "1", _after(1.0)),
     _throttled(88, "1.5", _after(1.5)),
     _throttled(
         89,
         "3600",
         raises(RateLimitError, connections=1, waits=[], status=429, retry_after=3600.0),
-        note="above `max_retry_after`, 60 s: at once, and not in an hour",
+        note="above `max_retry_after` (60 s): the call ends immediately",
     ),
-    *(
-        _throttled(90, value, _after(0.5), note="no number of HTTP's: as if nothing was said")
-        for value in ("inf", "1e400")
-    ),
+    *(_throttled(90, value, _after(0.5), note="not a number in HTTP: ignored") for value in ("inf", "1e400")),
     _throttled(
         90,
         "9" * 5000,
         _after(0.5),
         name="429 once, with a Retry-After of 5000 digits",
-        note="nonsense: as if nothing was said",
+        note="invalid: ignored",
     ),
     *(_throttled(91, value, _after(0.5)) for value in ("nan", "-5", "Wed, 21 Oct 2015 07:28:00 GMT")),
     *(_throttled(92, value, _after(0.5)) for value in ("soon", "120, 60")),
@@ -211,7 +206,7 @@ FAULTS: list[Fault] = [
         94,
         "Wed, 21 Oct 2015 07:28:02 GMT",
         _after(2.0),
-        name="429 once, with a Retry-After 2 s after its own Date, by a clock that is years behind",
+        name="429 once, with a Retry-After 2 s after its own Date, with a clock that is years behind",
         date="Wed, 21 Oct 2015 07:28:00 GMT",
         note="counted from the response's own Date",
     ),
@@ -224,14 +219,14 @@ FAULTS: list[Fault] = [
             **dict.fromkeys(("GET", "POST", "POST idempotent"), raises(ConflictError)),
             "POST with a key": _AGAIN,
         },
-        note="the twin of this request may still be worked on, if they have a key to be known by",
+        note="with an idempotency key, an earlier copy may still be in progress",
     ),
     Fault(
         97,
         "421 once",
         raw(once(_says("421 Misdirected Request"))),
         _never(APIStatusError, status=421),
-        note="RFC 9110 §15.5.20 allows it on another connection; the retry table does without",
+        note="RFC 9110 §15.5.20 allows a retry on another connection; the retry table has none",
     ),
     Fault(97, "425 once", raw(once(_says("425 Too Early"))), _safely(APIStatusError, status=425)),
     Fault(98, "501", raw(_says("501 Not Implemented")), _never(ServerNotImplementedError)),
@@ -250,20 +245,20 @@ FAULTS: list[Fault] = [
     ),
     Fault(
         100,
-        "401 for a thousand calls at once: their token has expired",
+        "401 for a thousand concurrent calls: their token has expired",
         raw(_only_the_second_token, connector=lambda: aiohttp.TCPConnector(limit=50)),
         {"GET": gives("1000 answers, 1 renewal", requests=2000)},
         act=_storm,
-        plain="renews no credential",
+        plain="renews no credentials",
     ),
     Fault(
         101,
-        "a hundred calls need a token, and its endpoint is down",
+        "a hundred calls need a token, and the token endpoint is down",
         raw(_says("503 Service Unavailable")),
         {"GET": gives("100 ServiceUnavailableError", requests=1)},
         act=_stampede,
-        plain="has no credentials that renew themselves",
-        note="asked once, by POST",
+        plain="has no renewable credentials",
+        note="requested once, by POST",
     ),
     Fault(
         102,

@@ -78,7 +78,7 @@ async def no_farewell(exchange: Exchange) -> None:
 REFUSED = raises(APIConnectionError, sent=False, final=True, requests=0, connections=1)
 
 FAULTS: list[Fault] = [
-    Fault(16, "a certificate of an unknown CA", tls(True), {"GET": REFUSED}, heals=False),
+    Fault(16, "a certificate from an unknown CA", tls(True), {"GET": REFUSED}, heals=False),
     Fault(17, "a certificate for another host", another_name, {"GET": REFUSED}, heals=False),
     Fault(
         18,
@@ -87,7 +87,7 @@ FAULTS: list[Fault] = [
         {"GET": REFUSED},
         heals=False,
     ),
-    Fault(19, "no version of TLS in common", listening(say_no_version, tls=True), {"GET": REFUSED}),
+    Fault(19, "no TLS version in common", listening(say_no_version, tls=True), {"GET": REFUSED}),
     Fault(
         20,
         "a FIN in the handshake",

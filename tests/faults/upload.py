@@ -125,7 +125,7 @@ def _framed(name: str, value: str) -> Fault:
 
     async def act(call: Call, place: Place) -> str:
         await call(content=b"hello", headers={name: value})
-        return f"the server took {place.server.requests[0].body.decode()!r}"
+        return f"the server read {place.server.requests[0].body.decode()!r}"
 
     refused = raises(InvalidRequestError, "cannot be set by a caller", requests=0, connections=0)
     return Fault(
@@ -157,11 +157,11 @@ FAULTS: list[Fault] = [
     ),
     Fault(
         110,
-        "the generator of the body raises",
+        "the body's generator raises",
         raw(hang(), reads_bodies=False),
         dict.fromkeys(("PUT", "POST"), raises(Mistake, connections=1)),
         act=_break,
-        note="the user's own error, as it is",
+        note="the user's own error, unchanged",
     ),
     _resent("BytesIO", "a BytesIO", gives(["hello", "hello"], requests=2)),
     _resent("file", "a file", gives(["hello", "hello"], requests=2)),
@@ -169,7 +169,7 @@ FAULTS: list[Fault] = [
         "generator",
         "a generator",
         raises(ServiceUnavailableError),
-        note="it can be sent once: not again, and nothing empty",
+        note="it can be sent once: neither resent nor replaced by an empty body",
     ),
     _framed("Content-Length", "3"),
     _framed("Content-Length", "9"),

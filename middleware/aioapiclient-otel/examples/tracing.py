@@ -24,8 +24,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from aioapiclient import AsyncAPIClient
 
-exporter = InMemorySpanExporter()  # a service has an OTLPSpanExporter in its place
-reader = InMemoryMetricReader()  # and here a PeriodicExportingMetricReader(OTLPMetricExporter())
+exporter = InMemorySpanExporter()  # a service uses an OTLPSpanExporter instead
+reader = InMemoryMetricReader()  # and a PeriodicExportingMetricReader(OTLPMetricExporter())
 provider = TracerProvider()
 provider.add_span_processor(SimpleSpanProcessor(exporter))
 trace.set_tracer_provider(provider)
