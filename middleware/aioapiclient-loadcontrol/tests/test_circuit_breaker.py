@@ -374,7 +374,7 @@ async def test_exactly_as_many_probes_as_there_are_permits(clock: FakeClock) -> 
     refusals = [call.exception() for call in calls[3:]]
     assert all(isinstance(error, CircuitOpenError) for error in refusals)
     assert {error.retry_after for error in refusals if isinstance(error, CircuitOpenError)} == {5.0}
-    assert "is half-open, its probes are on the way" in str(refusals[0])
+    assert "is half-open, and its probes are in flight" in str(refusals[0])
 
     for probe in server.waiting[:2]:
         probe.set_result(answer(200))

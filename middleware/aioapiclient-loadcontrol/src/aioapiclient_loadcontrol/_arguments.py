@@ -1,4 +1,4 @@
-"""Checks of the arguments that the middlewares are made with: a wrong type is a `TypeError`, a wrong value an
+"""Checks of the middlewares' arguments: a wrong type is a `TypeError`, a wrong value an
 `InvalidRequestError`.
 """
 
@@ -51,13 +51,13 @@ def seconds(name: str, value: object, *, above: bool = False) -> float:
 
 
 def check_flag(name: str, value: object) -> None:
-    """Refuse what is not a bool: a text such as ``"no"`` would count as True."""
+    """Refuse a value that is not a bool: a text such as ``"no"`` would count as True."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
 
 
 def check_function(name: str, value: object, *, may_be_async: bool = False) -> None:
-    """Refuse what cannot be called, and an ``async def`` whose result nobody would await."""
+    """Refuse a value that is not callable, and an ``async def``, whose result would never be awaited."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, not {type(value).__name__}")
     if not may_be_async and inspect.iscoroutinefunction(value):

@@ -1,4 +1,4 @@
-"""A bounded map, for state that is kept for each origin or endpoint: a server must not make memory grow."""
+"""A bounded map for state per origin or endpoint, so that no server makes memory grow."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["MOST_ORIGINS", "Bounded"]
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-MOST_ORIGINS: Final = 1000  # of one client: redirects could otherwise name any number of them
+MOST_ORIGINS: Final = 1000  # per client: redirects could otherwise name any number of them
 
 
 class Bounded(OrderedDict[K, V]):
-    """A map of at most *most* keys: a new key replaces the one that was used least recently."""
+    """A map of at most *most* keys: a new key replaces the least recently used one."""
 
     def __init__(self, most: int = MOST_ORIGINS) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Bounded(OrderedDict[K, V]):
             self.popitem(last=False)
 
     def get_or_make(self, key: K, make: Callable[[], V]) -> V:
-        """Return the value of *key*, and make it first if there is none."""
+        """Return the value of *key*; if there is none, make it first."""
         found = self.get(key)
         if found is None:
             found = self[key] = make()

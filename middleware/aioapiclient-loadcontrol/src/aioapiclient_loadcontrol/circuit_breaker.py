@@ -1,6 +1,6 @@
-"""A circuit breaker: a server that fails too often is left alone for a while, and then asked carefully.
+"""A circuit breaker: it stops requests to a server that fails too often, and later lets a few test it.
 
-What counts as a failure stands in `_is_failure`, and nowhere else.
+`_is_failure` alone defines what counts as a failure.
 """
 
 from __future__ import annotations
@@ -42,27 +42,27 @@ _EARLY = 0.02  # seconds; a loop's timer may fire that much before its time, by 
 class CircuitBreakerMiddleware:
     """Refuses requests to an origin that fails too often, and lets it recover.
 
-    A request that is refused raises `CircuitOpenError` at once, with ``.retry_after``; nothing is
-    sent. It belongs inside the retries, so that it sees every attempt: ``per_attempt(...)``. Each
-    origin has a circuit of its own:
+    A refused request raises `CircuitOpenError` immediately, with ``.retry_after``; nothing is sent. Place it
+    inside the retries, so that it sees every attempt: ``per_attempt(...)``. Each origin has its own circuit:
 
-    * *closed*: requests pass and are counted. When at least *failure_ratio* of the requests that
-      ended in the last *window* seconds failed, and there were *minimum_calls* of them, it opens.
-    * *open*: for *open_for* seconds every request is refused.
-    * *half-open*: *half_open_permits* requests pass, as probes, the others are refused. When all of
-      the probes succeed it closes; the first that fails opens it again. A probe that tells nothing,
-      for its caller was cancelled, gives its permit to another one.
+    * *closed*: requests pass and are counted. It opens when at least *minimum_calls* requests ended in the
+      last *window* seconds, and *failure_ratio* of them failed.
+    * *open*: every request is refused for *open_for* seconds.
+    * *half-open*: *half_open_permits* requests pass as probes; the others are refused. If all probes succeed,
+      it closes; the first failed probe opens it again. A probe without a result, because its caller was
+      cancelled, passes its permit on.
 
     Args:
-        failure_ratio: 0.5. Retries and their budget cope with fewer failures; a circuit that opened
-            for a tenth would make the partial outage a whole one.
-        minimum_calls: 20. By chance alone, of 20 requests to a server that fails a tenth of them, 10
-            fail one time in a hundred thousand.
-        window: 30 seconds, as Polly and Finagle look back.
-        open_for: 5 seconds, as Polly has it: time for a restart, and short enough to wait for.
-        half_open_permits: 3. One lucky answer shall not close it, and three requests hurt nobody.
-        failures: Has the first word on each response and error: a function, not async, that says
-            whether it is a failure; None leaves it to the table.
+        failure_ratio: The fraction of failures that opens the circuit, 0.5 by default. Retries and their
+            budget handle fewer failures; opening at a tenth would turn a partial outage into a complete one.
+        minimum_calls: The minimum number of requests in the window, 20 by default. If a server fails a tenth
+            of its requests, 10 of 20 fail by chance once in a hundred thousand times.
+        window: The seconds to look back, 30 by default, as in Polly and Finagle.
+        open_for: The seconds for which requests are refused, 5 by default, as in Polly: enough for a restart.
+        half_open_permits: The number of probes, 3 by default: one lucky response does not close the circuit,
+            and three requests do no harm.
+        failures: A function, not async, of a response or an error that returns whether it is a failure; None
+            for the table's decision.
         clock: Returns seconds that never go back; for tests.
 
     Raises:
@@ -98,7 +98,7 @@ class CircuitBreakerMiddleware:
         return f"CircuitBreakerMiddleware(failure_ratio={self.failure_ratio:g}, open_for={self.open_for:g})"
 
     def state(self, origin: str) -> CircuitState:
-        """The state of the circuit of *origin*, such as ``https://api.example.com``: for a health check.
+        """Return the state of the circuit of *origin*, such as ``https://api.example.com``.
 
         An open circuit is half-open once its time is over.
         """
@@ -116,7 +116,7 @@ class CircuitBreakerMiddleware:
         turn = circuit.enter(self._clock())
         if turn is None:
             raise _refusal(request, circuit, self._clock())
-        attempt_time = _AttemptTime(request)  # now: once it is handed on, the request is the handler's
+        attempt_time = _AttemptTime(request)  # now, because the handler owns the request afterwards
         failed: bool | None = None
         try:
             response = await handler(request)
@@ -147,20 +147,20 @@ class CircuitBreakerMiddleware:
             if isinstance(verdict, bool):
                 return verdict
             if verdict is not None:
-                raise TypeError(f"failures gives True, False or None, not {type(verdict).__name__}")
+                raise TypeError(f"failures must return True, False or None, not {type(verdict).__name__}")
         return _is_failure(outcome, attempt_time)
 
 
 def _is_failure(outcome: Outcome, attempt_time: _AttemptTime | None) -> bool | None:
-    """The table: whether the server failed; None when the outcome says nothing about the server."""
+    """Return whether the server failed; None if the outcome says nothing about the server: the table."""
     if isinstance(outcome, AsyncAPIResponse):
-        # A 429 is the answer of a server that is well, to a caller that asks too much.
+        # A healthy server sends a 429 to a client that sends too much.
         return not outcome.ok and outcome.status >= 500 and outcome.status not in _NOT_OVERLOADED
     if isinstance(outcome, RetryableError):
         inner = outcome.__cause__ if outcome.response is None else outcome.response
         return _is_failure(inner, attempt_time) if isinstance(inner, AsyncAPIResponse | Exception) else None
     if isinstance(outcome, APIResponseValidationError | BodyTooLargeError):
-        return False  # an answer, if not the one that was asked for
+        return False  # a response, though not of the requested type
     if not isinstance(outcome, APIConnectionError):
         return None  # bugs and refusals
     phase = getattr(outcome, "phase", "")
@@ -171,7 +171,7 @@ def _is_failure(outcome: Outcome, attempt_time: _AttemptTime | None) -> bool | N
 
 
 class _AttemptTime:
-    """Whether it was this attempt that the deadline ran out on, and not the waits before it."""
+    """Tells whether a call's deadline passed because of this attempt, and not because of earlier waits."""
 
     __slots__ = ("_began", "_deadline", "_started", "_time")
 
@@ -182,10 +182,9 @@ class _AttemptTime:
         self._started = self._began if request.started is None else request.started
 
     def used_half(self) -> bool:
-        """Whether the deadline is over, and half of the call's time was this attempt's.
+        """Return whether the deadline has passed, and this attempt used half of the call's time.
 
-        An attempt that was begun shortly before, after the waits of the retries, is cut off by
-        its caller's haste.
+        An attempt that began shortly before, after the waits of the retries, had too little time.
         """
         if self._deadline is None:
             return False
@@ -198,7 +197,7 @@ def _refusal(request: APIRequest, circuit: _Circuit, now: float) -> CircuitOpenE
     why = (
         f"open for another {seconds:.3g} s"
         if circuit.state == "open"
-        else "half-open, its probes are on the way"
+        else "half-open, and its probes are in flight"
     )
     return CircuitOpenError(
         f"{request.label}: not sent, the circuit of {circuit.origin} is {why}",
@@ -210,7 +209,7 @@ def _refusal(request: APIRequest, circuit: _Circuit, now: float) -> CircuitOpenE
 
 
 class _Circuit:
-    """The circuit of one origin. It does no I/O and looks at no clock: whoever enters leaves again."""
+    """The circuit of one origin, without I/O and without a clock. Each `enter` is followed by a `leave`."""
 
     __slots__ = ("_probes", "_rules", "_successes", "_turn", "_until", "_window", "origin", "state")
 
@@ -218,22 +217,23 @@ class _Circuit:
         self.origin = origin
         self.state: CircuitState = "closed"
         self._rules = rules
-        self._turn = 0  # counts the changes of state: who entered before the last one is not heard any more
+        # Counts changes of state: results of requests that entered before the last one are ignored.
+        self._turn = 0
         self._until = 0.0
         self._probes = 0
         self._successes = 0
         self._window = _Window(rules.window)
 
     def state_at(self, now: float) -> CircuitState:
-        """The state that a request would find."""
+        """Return the state that a request would find."""
         return "half-open" if self.state == "open" and now >= self._until else self.state
 
     def retry_after(self, now: float) -> float:
-        """Seconds until a request may pass; while probes are under way, as long as if they failed now."""
+        """Return the seconds until a request may pass; during probes, the time if they failed now."""
         return self._until - now if self.state == "open" else self._rules.open_for
 
     def enter(self, now: float) -> int | None:
-        """What `leave` is to be given; None for a request that is refused."""
+        """Return the token for `leave`; None if the request is refused."""
         if self.state == "closed":
             return self._turn
         if self.state == "open":
@@ -247,7 +247,7 @@ class _Circuit:
         return self._turn
 
     def leave(self, turn: int, failed: bool | None, now: float) -> None:
-        """A request that had entered has ended: it *failed*, or did not, or says nothing."""
+        """Record the end of a request that had entered: whether it *failed*; None if that is unknown."""
         if turn != self._turn:
             return
         if self.state == "half-open":
@@ -283,7 +283,7 @@ class _Circuit:
 
 
 class _Window:
-    """How many requests ended in the last seconds, and how many of them failed; in buckets of a tenth."""
+    """The numbers of requests that ended in the window and that failed, in buckets of a tenth of it."""
 
     __slots__ = ("_buckets", "_width", "calls", "failures")
 
@@ -294,7 +294,7 @@ class _Window:
         self._buckets: deque[list[int]] = deque()  # number, calls, failures
 
     def add(self, now: float, failed: bool) -> None:
-        """Count one that ended *now*, and forget those that are too old."""
+        """Count a request that ended *now*, and drop the buckets that are too old."""
         number = int(now // self._width)
         while self._buckets and self._buckets[0][0] <= number - _BUCKETS:
             _, calls, failures = self._buckets.popleft()

@@ -1,7 +1,7 @@
 """A limit on the calls in flight, with a fair and bounded queue.
 
-A call that ends hands its slot to the call that has waited longest. So no later call gets in between,
-and no slot is free while a call waits.
+A call that ends passes its slot to the call that has waited longest, so that no later call overtakes it, and
+no slot is free while a call waits.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ class ConcurrencyLimitMiddleware:
 
     @property
     def in_flight(self) -> int:
-        """How many calls are in flight now, to all origins."""
+        """The number of calls in flight, to all origins."""
         return sum(line.in_flight for line in self._lines.values())
 
     @property
     def waiting(self) -> int:
-        """How many calls wait now, for all origins."""
+        """The number of waiting calls, for all origins."""
         return sum(len(line.waiting) for line in self._lines.values())
 
     def stats(self) -> dict[str, dict[str, int]]:
@@ -77,7 +77,7 @@ class ConcurrencyLimitMiddleware:
         }
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
-        """Handle *request* when there is a slot for it."""
+        """Handle *request* when a slot is free."""
         line = self._line(request.origin if self.per_origin else "")
         if line.in_flight >= self.limit:
             await self._wait(line, request)
@@ -100,7 +100,7 @@ class ConcurrencyLimitMiddleware:
     def _line(self, origin: str) -> _Line:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            # What an event loop left behind when it ended is never given back.
+            # Slots held when an event loop ended are never released.
             self._loop, self._lines = loop, {}
         line = self._lines.get(origin)
         if line is None:
@@ -111,7 +111,7 @@ class ConcurrencyLimitMiddleware:
         return line
 
     async def _wait(self, line: _Line, request: APIRequest) -> None:
-        """Wait for the slot of another call; it is counted already when this returns."""
+        """Wait for the slot of another call; on return it is already counted."""
         if len(line.waiting) >= self.max_waiting:
             raise self._error(line, request, "the queue is full", "max_waiting", "let more calls wait")
         loop = asyncio.get_running_loop()
@@ -150,7 +150,7 @@ class ConcurrencyLimitMiddleware:
 
 
 class _Line:
-    """How many calls are in flight, and which calls wait, in the order in which they came."""
+    """The number of calls in flight, and the waiting calls in the order of their arrival."""
 
     __slots__ = ("granted", "in_flight", "waiting")
 
@@ -160,18 +160,18 @@ class _Line:
         self.waiting: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
 
     def leave(self) -> None:
-        """Hand a slot over to the call that has waited longest, or take it back when nobody waits."""
+        """Pass a slot to the call that has waited longest, or release it if no call waits."""
         while self.waiting:
             turn, _ = self.waiting.popitem(last=False)
-            if not turn.done():  # it may be cancelled, and not have left yet
+            if not turn.done():  # it may be cancelled, but not removed yet
                 turn.set_result(True)
                 self.granted += 1
                 return
         self.in_flight -= 1
 
     async def let_others_go_first(self) -> None:
-        """Give the event loop one turn: it runs the calls that were granted their slots before, in order."""
-        self.granted += 1  # so that a call that comes in this turn goes behind this one
+        """Let the event loop run once: it resumes the calls that received slots earlier, in order."""
+        self.granted += 1  # so that a call that arrives in this turn waits behind this one
         try:
             await asyncio.sleep(0)
         except BaseException:

@@ -1,7 +1,7 @@
-"""Hedging: a request that is slow to be answered is sent a second time, and the better answer counts.
+"""Hedging: a slow request is sent a second time, and the first good response counts.
 
-The second copy can only help: it counts when it brings a good response first, and in every other
-case the call ends as it would have ended without it.
+The second copy counts only if it returns a good response first. In every other case the call ends as it would
+have without it.
 """
 
 from __future__ import annotations
@@ -28,34 +28,32 @@ Ending: TypeAlias = AsyncAPIResponse[Any] | BaseException
 
 _MOST_ENDPOINTS = 250  # each keeps some hundred times
 _MOST_TIMES = 1000
-_MOST_SAVED = 10.0  # second copies; an idle period must not save up for a burst
-_LEAST_DELAY = 0.001  # seconds, as Finagle has it: below, the second copy is the noise of two machines
+_MOST_SAVED = 10.0  # second copies, so that an idle period does not allow a burst
+_LEAST_DELAY = 0.001  # seconds, as in Finagle: shorter delays are noise
 
 
 class HedgingMiddleware:
-    """Sends a request a second time when its answer takes longer than nearly all others do.
+    """Sends a request a second time if its response takes longer than nearly all others.
 
-    Of a service whose answers are slow now and then, for a reason that the next request does not
-    meet, it cuts the tail off: a call takes as long as the luckier one of two. The first good response
-    counts (a status below 400, or one in ``ok_statuses``); the other copy is cancelled, which closes
-    its connection, and waited for: nothing outlives the call. A copy that fails leaves it to the
-    other one; when none is good, the failure of the first one goes up.
+    If a service is slow now and then, for reasons that do not affect the next request, this cuts the tail of
+    the latencies: a call takes as long as the faster of two requests. The first good response counts (a
+    status below 400, or one in ``ok_statuses``). The other copy is cancelled, which closes its connection,
+    and the call waits for its end. If one copy fails, the other decides; if both fail, the failure of the
+    first is raised.
 
-    Only idempotent requests are sent twice, and only those without a body, or with one in memory;
-    streams never are. A second copy is the same request, with the same ``attempt`` and idempotency
-    key. It belongs inside the retries, outside of a circuit breaker: ``per_attempt(...)``.
+    Only idempotent requests are sent twice, and only those without a body, or with one in memory; streams
+    never are. A second copy is the same request, with the same ``attempt`` and idempotency key. Place it
+    inside the retries and outside a circuit breaker: ``per_attempt(...)``.
 
-    A call whose answer comes within the delay costs a timer and no task; the second copy runs in a
-    task of its own.
+    A call that is answered within the delay costs a timer and no task; the second copy runs in its own task.
 
     Args:
-        delay: Seconds after which the second copy is sent. None: when the answer takes longer than
-            *percentile* of the last answers of the same endpoint (origin, method and template), once
-            there are enough of them: 20 for 0.95, 100 for 0.99.
-        percentile: 0.95. Where a hundredth of the answers is slow, they are all among the twentieth
-            that is sent twice.
-        budget: 0.05, the most second copies for each call to an origin: no outage becomes worse by
-            more than a twentieth. The first one comes after 20 calls; up to 10 are saved up.
+        delay: The seconds after which the second copy is sent. None (the default) sends it if the response
+            takes longer than *percentile* of the latest responses of the same endpoint (origin, method and
+            template), once there are enough of them: 20 for 0.95, 100 for 0.99.
+        percentile: The fraction of responses that are faster than the delay, 0.95 by default.
+        budget: The most second copies per call to an origin, 0.05 by default, so that hedging adds at most a
+            twentieth to the load of an outage. The first one is sent after 20 calls; up to 10 are saved up.
 
     Raises:
         InvalidRequestError: A number is out of range.
@@ -75,16 +73,16 @@ class HedgingMiddleware:
         return f"HedgingMiddleware({when}, budget={self.budget:g})"
 
     def stats(self) -> dict[str, dict[str, float]]:
-        """Return ``hedge_tokens`` for each origin that was called: how many second copies it may get now."""
+        """Return ``hedge_tokens`` for each origin that was called: the second copies that it may get now."""
         return {origin: {"hedge_tokens": budget.saved} for origin, budget in self._budgets.items()}
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
-        """Handle *request*, by a second copy too if it may be and has to be."""
+        """Handle *request*, with a second copy if it is slow and may be sent twice."""
         if not _may_be_sent_twice(request):
             return await handler(request)
         origin = request.origin
         budget = self._budgets.get_or_make(origin, _Budget)
-        if request.attempt == 0:  # of a call, not of an attempt: retries shall not buy second copies
+        if request.attempt == 0:  # per call, not per attempt: retries must not pay for second copies
             budget.save(self.budget)
         if self.delay is not None:
             return await _Race(request, handler, budget).run(self.delay)
@@ -102,8 +100,8 @@ class HedgingMiddleware:
 
 
 def _may_be_sent_twice(request: APIRequest) -> bool:
-    # A stream is its body, of which a head that comes early says nothing. An upload takes its own time, and a
-    # progress would be told of two.
+    # An early head says nothing about the body of a stream. The time of an upload depends on its size, and a
+    # progress would count it twice.
     if request.stream or not request.is_idempotent:
         return False
     return request.body is None or request.body.immediate is not None
@@ -114,12 +112,11 @@ def _is_good(outcome: Ending | None) -> bool:
 
 
 class _Race:
-    """One request and its second copy: the first in the caller's task, the second in one of its own.
+    """One request and its second copy: the first runs in the caller's task, the second in its own.
 
-    When the second one wins, the caller's task is cancelled once, so that the first one ends as by
-    any cancellation; and that one cancellation, and no other, is taken back. The arithmetic of
-    ``Task.cancelling`` is that of ``asyncio.timeout``: a cancel of the caller's, or of a deadline, in
-    the same tick stays one.
+    If the second copy wins, the caller's task is cancelled once, so that the first copy ends as by any
+    cancellation, and then this one cancellation is undone. ``Task.cancelling`` is counted as in
+    ``asyncio.timeout``: a cancellation in the same tick by the caller, or by a deadline, stays in effect.
     """
 
     def __init__(self, request: APIRequest, handler: Handler, budget: _Budget) -> None:
@@ -138,14 +135,14 @@ class _Race:
         self._second: asyncio.Task[AsyncAPIResponse[Any]] | None = None
 
     async def run(self, delay: float) -> AsyncAPIResponse[Any]:
-        """The response of the copy that was good first; else how the first one ended."""
+        """Return the first good response; otherwise return or raise the outcome of the first copy."""
         end = await self._end(delay)
         if isinstance(end, AsyncAPIResponse):
             return end
         try:
             raise end
         finally:
-            del end, self._first  # the frame that an error was raised in must not hold it
+            del end, self._first  # the traceback holds this frame, so it must not refer to the error
 
     async def _end(self, delay: float) -> Ending:
         end: Ending | None = None
@@ -158,7 +155,7 @@ class _Race:
                 await self._clear_up(self._second, end)
 
     async def _send_first(self, delay: float) -> Ending | None:
-        """How the first copy ended; None when it was cancelled for the second one."""
+        """Return the outcome of the first copy; None if it was cancelled for the second one."""
         timer = asyncio.get_running_loop().call_later(delay, self._send_second, delay)
         try:
             return await self._handler(self._request)
@@ -173,10 +170,10 @@ class _Race:
         finally:
             timer.cancel()
             self._running = False
-            self._undo_cancel()  # of a first copy that ended in another way than by the cancellation
+            self._undo_cancel()  # for a first copy that did not end by the cancellation
 
     def _undo_cancel(self) -> bool:
-        """Take back the cancellation of ours, if there was one; whether it was the only one."""
+        """Undo this race's own cancellation, if any; return whether it was the only one."""
         if not self._fired:
             return False
         self._fired = False
@@ -190,10 +187,10 @@ class _Race:
             outcome = _outcome_of(second)
             if _is_good(outcome) or self._first is None:
                 return outcome
-        return cast("Ending", self._first)  # without a second copy the first one has ended
+        return cast("Ending", self._first)  # without a second copy, the first one has ended
 
     async def _clear_up(self, second: asyncio.Task[AsyncAPIResponse[Any]], kept: Ending | None) -> None:
-        """End the second copy, wait until it has ended, and close every response but the one that is kept."""
+        """Cancel the second copy, wait for its end, and close every response except *kept*."""
         second.cancel()
         cancelled: asyncio.CancelledError | None = None
         while not second.done():
@@ -221,7 +218,7 @@ class _Race:
             self._fired = self._task.cancel()
 
     def _is_wanted(self) -> bool:
-        """Whether the first copy is still waited for, and nobody has cancelled the call."""
+        """Whether the first copy is still running, and the call was not cancelled."""
         return self._running and self._task.cancelling() <= self._before
 
 
@@ -243,7 +240,7 @@ async def _close(outcome: Ending | None) -> None:
 
 
 class _Budget:
-    """How many second copies an origin may still get."""
+    """The second copies that an origin may still get."""
 
     __slots__ = ("saved",)
 
@@ -251,33 +248,33 @@ class _Budget:
         self.saved = 0.0
 
     def save(self, amount: float) -> None:
-        """A call was made."""
+        """Add *amount* for a call."""
         self.saved = min(self.saved + amount, _MOST_SAVED)
 
     def take(self) -> bool:
-        """Pay for a second copy; False when there is not enough."""
-        if self.saved < 1 - 1e-9:  # a sum of twentieths is no whole number
+        """Pay for a second copy; return False if there is not enough."""
+        if self.saved < 1 - 1e-9:  # a sum of twentieths is not exact
             return False
         self.saved -= 1
         return True
 
 
 class _Times:
-    """How long the last answers of one endpoint took, and what a percentile of them kept below."""
+    """The times of the latest responses of one endpoint, and a percentile of them."""
 
     __slots__ = ("_enough", "_new", "_percentile", "_times", "limit")
 
     def __init__(self, percentile: float) -> None:
-        # So many that one of them is expected to lie above the percentile; it is asked of ten times as many.
+        # One of this many is expected to be above the percentile, which is computed from ten times as many.
         self._enough = round(1 / (1 - percentile))
         self._percentile = percentile
         self._times: deque[float] = deque(maxlen=min(10 * self._enough, _MOST_TIMES))
         self._new = 0
         self.limit: float | None = None
-        """The percentile, in seconds; None as long as there are not enough times."""
+        """The percentile, in seconds; None until there are enough times."""
 
     def add(self, seconds: float) -> None:
-        """Remember one more, and now and then look at all."""
+        """Add a time, and update the percentile now and then."""
         self._times.append(seconds)
         self._new += 1
         if self._new >= (self._enough if self.limit is None else max(1, self._enough // 2)):

@@ -1,8 +1,8 @@
-"""A shared throttle: when a server tells one call to come back later, every call to its origin waits.
+"""A shared throttle: if a server asks one call to wait, every call to its origin waits.
 
-A retry waits for its own call only: of sixty calls at once, the server would refuse each one. Here the
-first refusal counts for all of them. They come back spread over some time, because the server has
-just refused a burst.
+A retry waits for its own call only: of sixty concurrent calls, the server would refuse every one. Here the
+first refusal applies to all of them. They resume at different times, because the server has just refused a
+burst.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = ["ThrottleMiddleware"]
 _logger = logging.getLogger("aioapiclient.throttle")
 
 _THROTTLING = frozenset({429, 503})
-# Who waited comes back within half of the time that the server named, as Envoy has it, or 5 seconds.
+# Waiting calls resume within half of the server's time, as in Envoy, or within 5 seconds.
 _SPREAD = 0.5
 _MOST_SPREAD = 5.0
 
 
 class _Gate(NamedTuple):
-    """When a closed origin opens, and until when those who come back are spread; on the clock."""
+    """The time at which a closed origin opens, and the end of the random waits after it; on the clock."""
 
     opens: float
     over: float
@@ -43,25 +43,24 @@ def _full_jitter(seconds: float) -> float:
 
 
 class ThrottleMiddleware:
-    """After a 429, or a 503 with ``Retry-After``, hold back every call to that origin until the time named.
+    """After a 429, or a 503 with ``Retry-After``, hold back every call to that origin for the given time.
 
-    All forms that `AsyncAPIResponse.retry_after` knows count. Calls that waited, and calls that come
-    soon after, get a random wait on top, so that they do not come back in one burst: up to half of
-    the time named, and at most 5 s. A later time replaces an earlier one, never the other way round.
-    A success opens nothing early, because its request may have been sent before the refusal. The
-    refused call gets its response as usual.
+    Every form that `AsyncAPIResponse.retry_after` reads counts. Waiting calls, and calls shortly afterwards,
+    add a random wait, so that they do not resume in one burst: up to half of the given time, and at most 5 s.
+    A later time replaces an earlier one, never the reverse. A success does not open the origin early, because
+    its request may have been sent before the refusal. The refused call gets its response as usual.
 
-    A call that would wait past its deadline, or for more than *max_wait*, raises `ThrottledError` at
-    once: nothing was sent, and the call is not retried.
+    A call that would wait past its deadline, or for more than *max_wait*, raises `ThrottledError`
+    immediately: nothing was sent, and the call is not retried.
 
     Place it with `per_send`, below a `ConcurrencyLimitMiddleware`, so that it also holds back calls
     that have waited in that queue.
 
     Args:
-        max_wait: Seconds that a call waits at most, 60 by default, as in `RetryPolicy.max_retry_after`;
+        max_wait: The longest wait of a call in seconds, 60 by default, as in `RetryPolicy.max_retry_after`;
             the random wait is not counted.
-        max_hold: Seconds that one answer holds back an origin at most, 300 by default, as in Envoy: a
-            longer time may be nonsense, and the next call asks anew.
+        max_hold: The longest time in seconds that one response closes an origin, 300 by default, as in Envoy:
+            a longer time may be invalid, and the next call finds out.
         jitter: Maps the longest random wait to the wait, in seconds; `backoff.full_jitter` by default.
         clock: Returns seconds that never go back; for tests.
         sleep: Waits for a number of seconds; for tests.
@@ -89,14 +88,14 @@ class ThrottleMiddleware:
         check_function("sleep", sleep, may_be_async=True)
         self._clock = clock
         self._sleep = sleep
-        # Only origins that are closed are kept, and of those a bounded number.
+        # Only closed origins are stored, up to a fixed number.
         self._gates: Bounded[str, _Gate] = Bounded()
 
     def __repr__(self) -> str:
         return f"ThrottleMiddleware(max_wait={self.max_wait:g}, max_hold={self.max_hold:g})"
 
     def closed_for(self, origin: str) -> float:
-        """Seconds until *origin*, such as ``https://api.example.com``, may be sent to; 0 when it is open."""
+        """Return the seconds until *origin*, such as ``https://api.example.com``, is open; 0 if it is."""
         gate = self._gates.get(origin)
         return 0.0 if gate is None else max(0.0, gate.opens - self._clock())
 
@@ -118,7 +117,7 @@ class ThrottleMiddleware:
         return response
 
     async def _wait(self, request: APIRequest, origin: str) -> None:
-        """Wait until *origin* is open, and a little longer."""
+        """Wait until *origin* is open, and for a random time after that."""
         arrived = self._clock()
         waited_for: _Gate | None = None
         while (gate := self._gates.get(origin)) is not None and gate is not waited_for:
@@ -127,12 +126,12 @@ class ThrottleMiddleware:
                 del self._gates[origin]
                 return
             if waited_for is not None and now >= gate.opens:
-                return  # it was put off meanwhile, and by less than this call had on top
+                return  # it was extended meanwhile, by less than this call's random wait
             await self._sleep(self._wait_for(gate, request, arrived, now))
             waited_for = gate
 
     def _wait_for(self, gate: _Gate, request: APIRequest, arrived: float, now: float) -> float:
-        """Seconds to wait for *gate*; `ThrottledError` when they are too many."""
+        """Return the seconds to wait for *gate*; raise `ThrottledError` if there are too many."""
         rest = gate.opens - now
         left = request.time_left()
         if left is not None and rest >= left:
@@ -149,7 +148,7 @@ class ThrottleMiddleware:
     def _close(self, origin: str, seconds: float | None) -> None:
         """Close *origin* for *seconds*, unless it stays closed for longer already."""
         if not seconds:
-            return  # nothing is asked for, or nothing to speak of
+            return  # no wait is asked for, or a negligible one
         seconds = min(seconds, self.max_hold)
         opens = self._clock() + seconds
         over = opens + min(_SPREAD * seconds, _MOST_SPREAD)

@@ -1,4 +1,4 @@
-"""One request to an endpoint of an authorization server: who asks, how it is sent, what it answers."""
+"""One request to an endpoint of an authorization server: client authentication, sending, and the response."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _CLIENT_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 class Client(Protocol):
-    """What an `AsyncAPIClient` does here, whose own type a plugin does not import."""
+    """The methods of `AsyncAPIClient` used here; a plugin does not import its type."""
 
     @property
     def get(self) -> Any:
@@ -110,7 +110,7 @@ def check_text(name: str, value: object) -> None:
 
 
 class ClientLogin:
-    """How a client proves who it is: nothing but its id, a secret, or a signed assertion (RFC 7523 §2.2)."""
+    """How a client authenticates: by its id alone, a secret, or a signed assertion (RFC 7523 §2.2)."""
 
     def __init__(
         self, client_id: str, secret: str | None, client_auth: ClientAuth, assertion: Assertion | None
@@ -139,14 +139,14 @@ class ClientLogin:
 
     @property
     def header(self) -> str | None:
-        """The Authorization header, of quoted id and secret (RFC 6749 §2.3.1), if it takes one."""
+        """The Authorization header, with quoted id and secret (RFC 6749 §2.3.1), or None."""
         if self._secret is None or self._client_auth != "basic":
             return None
         both = f"{quote_plus(self.client_id)}:{quote_plus(self._secret)}"
         return "Basic " + base64.b64encode(both.encode()).decode()
 
     async def form(self, audience: str) -> list[tuple[str, str]]:
-        """Return what the form says of the client; *audience* is who may accept its assertion."""
+        """Return the form parameters of the client; *audience* is the recipient of its assertion."""
         if self._assertion is not None:
             signed = await sign(self._assertion, claims(self.client_id, audience))
             return [
@@ -162,7 +162,7 @@ class ClientLogin:
 
 
 def claims(client_id: str, audience: str) -> dict[str, Any]:
-    """Return the claims of an assertion that is good for a minute (RFC 7523 §3)."""
+    """Return the claims of an assertion that is valid for a minute (RFC 7523 §3)."""
     now = int(time.time())
     return {
         "iss": client_id,
@@ -175,7 +175,7 @@ def claims(client_id: str, audience: str) -> dict[str, Any]:
 
 
 async def sign(assertion: Assertion, about: Mapping[str, Any]) -> str:
-    """Return the JWT that *assertion* makes of the claims *about*."""
+    """Return the JWT that *assertion* makes from the claims *about*."""
     signed: Any = assertion(about)
     if hasattr(signed, "__await__"):
         signed = await signed
@@ -187,24 +187,24 @@ async def sign(assertion: Assertion, about: Mapping[str, Any]) -> str:
 async def post(
     client: Client, url: URL, form: Pairs, login: ClientLogin, *, once: bool = False
 ) -> AsyncAPIResponse[bytes]:
-    """Send *form* to *url* as the client that *login* describes, and return a successful answer.
+    """Send *form* to *url*, authenticated by *login*, and return a successful response.
 
     Args:
-        client: An `AsyncAPIClient`, which sends it without its credential and follows no redirect.
+        client: An `AsyncAPIClient`, which sends the request without its credential and follows no redirect.
         url: The endpoint.
         form: The parameters of the request.
-        login: Who asks.
-        once: Whether it must not be sent again once it may have arrived, as a refresh token may be good
-            for one use. Else it is retried as an idempotent request is.
+        login: The client authentication.
+        once: Whether the request must not be sent again once it may have arrived, because a refresh token may
+            be valid for one use. Otherwise it is retried like an idempotent request.
 
     Raises:
-        OAuthError: The answer is an error, or a redirect.
-        APIError: No answer came, or one that is too large.
+        OAuthError: The response is an error, or a redirect.
+        APIError: No response arrived, or it is too large.
     """
     header = login.header
 
     async def send(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-        # Set here, because a client takes the headers of a call off on its way to another origin.
+        # Set here, because a client removes the headers of a call for another origin.
         if header is not None and _is_same(request.url, url):
             request.headers["Authorization"] = header
         return await (_send_once(request, handler) if once else handler(request))

@@ -1,4 +1,4 @@
-"""`OAuth2`: a credential that gets, keeps and renews an access token."""
+"""`OAuth2`: a credential that requests, keeps and renews an access token."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LEAST_SECONDS = 1.0
 
 
 class _Answer(msgspec.Struct):
-    """What a token endpoint answers (RFC 6749 §5.1)."""
+    """The response of a token endpoint (RFC 6749 §5.1)."""
 
     access_token: str
     token_type: str = "Bearer"
@@ -52,31 +52,31 @@ class _Answer(msgspec.Struct):
 class OAuth2(Auth):
     """``Authorization: Bearer ...`` with an access token of an OAuth 2 server (RFC 6749).
 
-    The token is asked for by the first call, once however many calls wait, renewed ahead of its expiry
-    and after a 401, and kept in *store*. One object is one principal: give another to
-    ``auth=`` of a call that is made for somebody else.
+    The first call requests the token, once however many calls wait. It is renewed ahead of its expiry and
+    after a 401, and kept in *store*. One object is one principal: for another one, pass another object to
+    ``auth=`` of the call.
 
-    It needs the client it is given to, and asks for tokens through it: same session, no credential, no
-    redirect, at most 30 s. What may be good for one use (a refresh token, a code) is not sent again once
-    it may have arrived.
+    Tokens are requested by the client that it belongs to: with the same session, without a credential,
+    without redirects, in at most 30 s. A refresh token or a code, which may be valid for one use, is never
+    sent again once it may have arrived.
 
     Args:
         token_url: The token endpoint: https, or http on loopback.
         client_id: The client's id.
         client_secret: Its secret; None (the default) for a public client.
-        grant: What is exchanged for a token: `ClientCredentials` by default.
-        scope: What to ask for, as one text or several.
-        audience: Whom the token is for, at servers that have such a parameter.
-        resource: The resources that the token is for, as absolute URLs (RFC 8707).
+        grant: The grant; `ClientCredentials` by default.
+        scope: The requested scope, as one text or several. None by default.
+        audience: The API that the token is for, at servers with this parameter. None by default.
+        resource: The resources that the token is for, as absolute URLs (RFC 8707). None by default.
         client_auth: Where the secret goes: ``"basic"`` (the default) for a header, ``"post"`` for the
             form, ``"none"`` for no secret.
         assertion: Signs claims for a client that has a key instead of a secret (RFC 7523 §2.2); see
             `sign_jwt`.
-        extra: Other parameters that the server wants.
-        store: Where tokens are kept: a `MemoryStore` by default, a `FileStore` to share them.
-        leeway: Seconds taken off the life of a token, for clocks that differ; 0 by default. At most half
-            of it is taken.
-        cache: A `TokenCache`, to give it a clock of your own in tests.
+        extra: Other parameters of the server. None by default.
+        store: The store of the tokens: a `MemoryStore` by default, a `FileStore` to share them.
+        leeway: Seconds to subtract from the life of a token, for clocks that differ; 0 by default. At most
+            half of it is subtracted.
+        cache: A `TokenCache`, to set its clock in tests. A new one by default.
 
     Raises:
         TypeError: An argument is of the wrong type, or two of them exclude each other.
@@ -109,7 +109,7 @@ class OAuth2(Auth):
         self._leeway = _checked_leeway(leeway)
         self._cache = TokenCache() if cache is None else cache
         self._clients: list[Client] = []
-        # Of the token that calls are made with: its value, and when it was asked for (None: by a sibling).
+        # The current token: its value, and the time of its request (None: by another process).
         self._held: tuple[str, float | None] | None = None
         self._login_number = 0
 
@@ -120,7 +120,7 @@ class OAuth2(Auth):
         raise TypeError("OAuth2 holds secrets: it is not pickled or copied")
 
     def bind(self, client: Client) -> None:
-        """Take a view of the client to ask for tokens with; the client calls it."""
+        """Receive a view of the client, which requests the tokens; the client calls this."""
         self._clients = [*(bound for bound in self._clients if not bound.is_closed()), client]
 
     async def authenticate(self, request: APIRequest, /) -> None:
@@ -130,7 +130,7 @@ class OAuth2(Auth):
         request.headers["Authorization"] = f"Bearer {token.value}"
 
     async def refresh(self, request: APIRequest, response: AsyncAPIResponse[Any], /) -> bool:
-        """Get another token, unless the refused one was asked for by this very call."""
+        """Request another token, unless this call itself requested the refused one."""
         if request.call_sets("Authorization"):
             return False
         rejected = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -139,21 +139,21 @@ class OAuth2(Auth):
         return await self._cache.refresh(self._key, rejected, self._fetch)
 
     def _requested_since(self, began: float, token: str) -> bool:
-        """Whether *token* is the one that is held, and the server gave it after *began*."""
+        """Return whether *token* is the current one, and was issued after *began*."""
         value, asked = self._held or ("", None)
         return value == token and asked is not None and asked >= began
 
     async def close(self) -> None:
-        """End a renewal that nobody waits for; the client calls it."""
+        """End a renewal without waiting calls; the client calls this."""
         await self._cache.close()
 
     @property
     def _key(self) -> tuple[OAuth2, int]:
-        # A login replaces what the cache holds.
+        # A login replaces the cached token.
         return self, self._login_number
 
     async def _fetch(self) -> Token:
-        """Return a token that is not the one that calls are made with now."""
+        """Return a token other than the current one."""
         asked: float | None = None
         async with self._store.locked():
             tokens = await self.stored()
@@ -166,7 +166,7 @@ class OAuth2(Auth):
         return Token(tokens.access_token, None if left is None else left - min(self._leeway, left / 2))
 
     def _has_changed(self, tokens: Tokens) -> bool:
-        """Whether another process, or a login, has left a token there that is worth a try."""
+        """Return whether another process, or a login, has stored a token that may work."""
         left = tokens.seconds_left()
         is_held = self._held is not None and self._held[0] == tokens.access_token
         return not is_held and (left is None or left > _LEAST_SECONDS)
@@ -194,26 +194,26 @@ class OAuth2(Auth):
 
     @property
     def owner(self) -> str:
-        """What tells the tokens of this client from those of others in a store."""
+        """The key of this client's tokens in a store."""
         return f"{self._url} {self._login.client_id}"
 
     @property
     def scope(self) -> str:
-        """What to ask for; empty for what the server gives by default."""
+        """The requested scope; empty for the server's default."""
         return self._scope
 
     @property
     def client_login(self) -> ClientLogin:
-        """How the client proves who it is."""
+        """The client authentication."""
         return self._login
 
     @property
     def common(self) -> Pairs:
-        """The parameters of every request for a token."""
+        """The parameters of every token request."""
         return self._common
 
     async def stored(self) -> Tokens | None:
-        """Return what the store has of this client."""
+        """Return this client's tokens in the store."""
         tokens = await self._store.load()
         return tokens if tokens is not None and tokens.owner == self.owner else None
 
@@ -225,7 +225,7 @@ class OAuth2(Auth):
         kept: str | None = None,
         client: Client | None = None,
     ) -> Tokens:
-        """Exchange *grant* for tokens; *kept* is the refresh token to go on with if the answer has none."""
+        """Exchange *grant* for tokens; *kept* is the refresh token to keep if the response has none."""
         form = await grant.form(claims(self._login.client_id, str(self._url)))
         pairs = [("grant_type", grant.grant_type), *form.items(), *more, *self._common]
         sender = self._bound_client() if client is None else client
@@ -250,7 +250,7 @@ class OAuth2(Auth):
         )
 
     async def replace_login(self, make: Callable[[Tokens | None], Awaitable[Tokens | None]]) -> None:
-        """Keep what *make* makes of the stored tokens, and forget the token that calls are made with."""
+        """Store the result of *make* for the stored tokens, and drop the current token."""
         async with self._store.locked():
             before = await self.stored()
             after = await make(before)
@@ -259,7 +259,7 @@ class OAuth2(Auth):
         self._login_number += 1
 
     async def log_in(self, tokens: Tokens) -> None:
-        """Keep *tokens* of a login instead of what there was."""
+        """Store *tokens* of a login in place of the earlier ones."""
 
         async def take(before: Tokens | None) -> Tokens:
             return tokens
@@ -329,7 +329,9 @@ def _is_sendable(token: str) -> bool:
 
 
 def _seconds(expires_in: object) -> float | None:
-    """The life of a token; None where it is not known: left out, 0 or less (some mean "never"), no number."""
+    """Return the life of a token; None if it is unknown: omitted, 0 or less (some mean "never"), or not a
+    number.
+    """
     if isinstance(expires_in, bool) or not isinstance(expires_in, int | float | str):
         return None
     try:

@@ -1,4 +1,4 @@
-"""`login_browser`: a login in the browser of this machine, with PKCE (RFC 8252 and RFC 7636)."""
+"""`login_browser`: a login in the local browser, with PKCE (RFC 8252 and RFC 7636)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _HEADERS = {
 
 
 class _Code(Grant):
-    """The code that the browser brought back."""
+    """The code from the redirect."""
 
     grant_type = "authorization_code"
     single_use = True
@@ -61,28 +61,28 @@ async def login_browser(
     port: int = 0,
     timeout: float = 300.0,
 ) -> None:
-    """Let a person log in in a browser of this machine, and keep the tokens in the store of *oauth*.
+    """Let the user log in in the local browser, and keep the tokens in the store of *oauth*.
 
-    A server on 127.0.0.1 waits for the browser to come back to ``/callback``. A request with a wrong
-    ``state`` is refused, and the wait goes on.
+    A server on 127.0.0.1 waits for the redirect to ``/callback``. A request with a wrong ``state`` is
+    refused, and the wait continues.
 
     Args:
         client: An `AsyncAPIClient`, which exchanges the code without its credential.
-        oauth: Who logs in. Its grant should be ``RefreshToken()``, which says that only a login helps.
-        authorize_url: The page of the server: https, or http on loopback.
-        scope: What to ask for; None (the default) for that of *oauth*.
-        issuer: The server's name, which it must send back with the code (RFC 9207); None (the default) if
-            it does not say so of itself.
+        oauth: The credential. Its grant should be ``RefreshToken()``, which requires a login.
+        authorize_url: The authorization page: https, or http on loopback.
+        scope: The requested scope; None (the default) for that of *oauth*.
+        issuer: The server's name, which the redirect must contain (RFC 9207); None (the default) if the
+            server does not support this.
         params: Other parameters of the page, such as ``{"prompt": "consent"}``.
-        open_page: Opens the page for the person: ``webbrowser.open`` by default. It may be async; False
-            means that there is no browser.
-        port: Where the server listens; 0 (the default) for any free port.
-        timeout: Seconds until the person must have come back; 300 by default.
+        open_page: Opens the page for the user: ``webbrowser.open`` by default. It may be async; False means
+            that there is no browser.
+        port: The port of the local server; 0 (the default) for any free port.
+        timeout: The seconds within which the user must log in; 300 by default.
 
     Raises:
         InvalidRequestError: *authorize_url* is not https, or *port* or *timeout* is out of range.
-        OAuthError: The person refused (``access_denied``), did not come back (``timeout``), has no browser
-            (``no_browser``), came from another server (``invalid_issuer``), or the server refused.
+        OAuthError: The user refused (``access_denied``) or did not log in in time (``timeout``), there is no
+            browser (``no_browser``), another server answered (``invalid_issuer``), or the server refused.
     """
     page = check_endpoint("authorize_url", authorize_url)
     _check_numbers(port, timeout)
@@ -133,7 +133,7 @@ async def _open(open_page: Callable[[str], object], url: str) -> None:
 
 
 class _Callback:
-    """What the browser comes back to: takes the first answer with the right state."""
+    """The target of the redirect: it accepts the first request with the right state."""
 
     def __init__(self, state: str, issuer: str | None) -> None:
         self._state = state.encode()
@@ -141,12 +141,12 @@ class _Callback:
         self._code: asyncio.Future[str | OAuthError] = asyncio.get_running_loop().create_future()
 
     async def wait(self, seconds: float) -> str:
-        """Return the code that comes within *seconds*."""
+        """Return the code that arrives within *seconds*."""
         try:
             async with asyncio.timeout(seconds):
                 outcome = await self._code
         except TimeoutError:
-            raise OAuthError(f"Nobody has logged in within {seconds:g} s", code="timeout") from None
+            raise OAuthError(f"The user did not log in within {seconds:g} s", code="timeout") from None
         if isinstance(outcome, OAuthError):
             raise outcome
         return outcome
@@ -181,7 +181,7 @@ def _page(status: int, text: str) -> web.Response:
 
 @asynccontextmanager
 async def _listening(callback: _Callback, port: int) -> AsyncGenerator[str, None]:
-    """Serve *callback* on 127.0.0.1; gives its URL."""
+    """Serve *callback* on 127.0.0.1; yield its URL."""
     from aiohttp import web
 
     app = web.Application()

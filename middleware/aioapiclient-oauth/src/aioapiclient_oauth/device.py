@@ -1,4 +1,4 @@
-"""`login_device`: a login on another device, by a code that a person types there (RFC 8628)."""
+"""`login_device`: a login on another device, by a code that the user types there (RFC 8628)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LONGEST: Final = 60.0  # seconds between two questions, however often the conne
 
 
 class DevicePrompt(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person is told: open the page, and type the code."""
+    """The text for the user: open the page, and type the code."""
 
     verification_uri: str
     """The page to open."""
@@ -44,7 +44,7 @@ class DevicePrompt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Device(msgspec.Struct):
-    """What a device authorization endpoint answers (RFC 8628 §3.2)."""
+    """The response of a device authorization endpoint (RFC 8628 §3.2)."""
 
     device_code: str
     user_code: str
@@ -58,10 +58,10 @@ class _Device(msgspec.Struct):
 
 
 class _DeviceCode(Grant):
-    """The code of the device, until the person has answered."""
+    """The code of the device, until the user has confirmed it."""
 
     grant_type = "urn:ietf:params:oauth:grant-type:device_code"
-    single_use = True  # by its success; each question is sent once, and asked again after the interval
+    single_use = True  # by its success; each poll is sent once, and repeated after the interval
 
     def __init__(self, code: str) -> None:
         self._code = code
@@ -79,19 +79,19 @@ async def login_device(
     scope: str | Iterable[str] | None = None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> None:
-    """Let a person log in on another device, and keep the tokens in the store of *oauth*.
+    """Let the user log in on another device, and keep the tokens in the store of *oauth*.
 
     Args:
-        client: An `AsyncAPIClient`, which asks without its credential.
-        oauth: Who logs in. Its grant should be ``RefreshToken()``, which says that only a login helps.
+        client: An `AsyncAPIClient`, which sends the requests without its credential.
+        oauth: The credential. Its grant should be ``RefreshToken()``, which requires a login.
         device_url: The device authorization endpoint: https, or http on loopback.
-        tell: Is given the `DevicePrompt` for the person. It may be async.
-        scope: What to ask for; None (the default) for that of *oauth*.
-        sleep: Waits between two questions.
+        tell: Shows the `DevicePrompt` to the user. It may be async.
+        scope: The requested scope; None (the default) for that of *oauth*.
+        sleep: Waits some seconds between two polls; `asyncio.sleep` by default.
 
     Raises:
         InvalidRequestError: *device_url* is not https.
-        OAuthError: The person refused (``access_denied``) or did not come (``expired_token``), or the
+        OAuthError: The user refused (``access_denied``) or did not log in in time (``expired_token``), or the
             server refused.
     """
     url = check_endpoint("device_url", device_url)
@@ -129,7 +129,7 @@ async def _poll(
             interval += _slower(error)
         except APIConnectionError:
             interval = min(interval * 2, max(interval, _LONGEST))  # §3.5 asks for fewer questions
-    raise OAuthError("Nobody has logged in before the code expired", code="expired_token")
+    raise OAuthError("The code expired before the user logged in", code="expired_token")
 
 
 def _slower(error: OAuthError) -> float:

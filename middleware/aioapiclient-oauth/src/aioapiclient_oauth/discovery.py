@@ -1,4 +1,4 @@
-"""`discover`: the endpoints of an authorization server, from its own description (RFC 8414)."""
+"""`discover`: the endpoints of an authorization server, from its metadata (RFC 8414)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Endpoints", "discover"]
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
-    """What an authorization server says of itself (RFC 8414 §2); what it does not say is None."""
+    """The metadata of an authorization server (RFC 8414 §2); missing values are None."""
 
     issuer: str
     """The server's own name, equal to the one that was asked for."""
@@ -43,18 +43,16 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def discover(client: Client, issuer: str | URL) -> Endpoints:
-    """Return the endpoints of *issuer*.
-
-    RFC 8414's place is asked first, then OpenID Connect's.
+    """Return the endpoints of *issuer*, from the location of RFC 8414 or, failing that, of OpenID Connect.
 
     Args:
-        client: An `AsyncAPIClient`, which asks without its credential.
+        client: An `AsyncAPIClient`, which sends the requests without its credential.
         issuer: The name of the server: https, or http on loopback.
 
     Raises:
         InvalidRequestError: *issuer* is not https.
-        OAuthError: The description is of another issuer (``invalid_issuer``), or there is none.
-        APIResponseValidationError: What is there is no description.
+        OAuthError: The metadata belong to another issuer (``invalid_issuer``), or there are none.
+        APIResponseValidationError: The document is not metadata.
     """
     url = check_endpoint("issuer", issuer)
     for place in _places(url):
@@ -68,14 +66,14 @@ def _places(issuer: URL) -> list[URL]:
     path = issuer.raw_path.rstrip("/")
     root = issuer.origin()
     return [
-        # RFC 8414 §3.1 puts it in front of the path, OpenID Connect Discovery §4 behind it.
+        # RFC 8414 §3.1 puts it before the path, OpenID Connect Discovery §4 after it.
         root.joinpath(f".well-known/oauth-authorization-server{path}", encoded=True),
         root.joinpath(f"{path.lstrip('/')}/.well-known/openid-configuration".lstrip("/"), encoded=True),
     ]
 
 
 async def _read(client: Client, place: URL) -> Endpoints | None:
-    """Return the description at *place*; None if there is something else."""
+    """Return the metadata at *place*; None if there are none."""
     try:
         response: AsyncAPIResponse[bytes] = await client.get(
             place,

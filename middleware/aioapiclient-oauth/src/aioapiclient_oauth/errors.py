@@ -1,4 +1,4 @@
-"""`OAuthError`: an authorization server refused, or a login came to nothing."""
+"""`OAuthError`: an authorization server refused, or a login failed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from aioapiclient.errors import APIError
 
 __all__ = ["OAuthError", "error_of", "refusal"]
 
-# What RFC 6749 §5.2 allows in a code is wider; a message shows what cannot be mistaken for anything else.
+# RFC 6749 §5.2 allows more characters in a code; a message shows only unambiguous ones.
 _SHOWN = re.compile(r"[\w.:/-]{1,64}", re.ASCII)
-_LONGEST_TEXT = 500  # characters of what a server says that are kept
+_LONGEST_TEXT = 500  # characters of a server's text that are kept
 
 
 class OAuthError(APIError):
     """An authorization server refused a request, or a login ended without a token. Never retried.
 
-    The message names the endpoint, the status and the code. What the server says to people is in
-    `description`, and not in the message.
+    The message names the endpoint, the status and the code. The server's text is in `description`, and not in
+    the message.
     """
 
     code: str
@@ -71,7 +71,7 @@ def refusal(response: AsyncAPIResponse[Any]) -> OAuthError:
 
 
 def error_of(answer: object, message: str, **facts: Any) -> OAuthError:
-    """Return the error that *answer*, a mapping or anything else, tells of; *message* says where."""
+    """Return the error in *answer*, a mapping or anything else; *message* names the endpoint."""
     code = _text(answer, "error")
     shown = f": {code}" if _SHOWN.fullmatch(code) else ""
     description, uri = _text(answer, "error_description"), _text(answer, "error_uri")

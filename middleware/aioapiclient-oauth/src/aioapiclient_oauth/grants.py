@@ -1,4 +1,4 @@
-"""Grants: what a client has in its hands to get an access token."""
+"""Grants: what a client exchanges for an access token."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Secret: TypeAlias = str | Callable[[], str | Awaitable[str]]
 
 
 class Grant:
-    """What is exchanged for an access token. Subclass it for a grant that is not here.
+    """A grant that is exchanged for an access token. Subclass it for other grants.
 
-    It holds a secret: its ``repr`` shows none, and it cannot be pickled or copied.
+    It contains a secret, so its ``repr`` shows none, and it cannot be pickled or copied.
     """
 
     grant_type: ClassVar[str]
@@ -43,15 +43,15 @@ class Grant:
 
 
 class ClientCredentials(Grant):
-    """The client for itself, by its id and secret (RFC 6749 §4.4)."""
+    """The client itself, by its id and secret (RFC 6749 §4.4)."""
 
     grant_type = "client_credentials"
 
 
 class RefreshToken(Grant):
-    """A refresh token, of a login before (RFC 6749 §6).
+    """A refresh token from an earlier login (RFC 6749 §6).
 
-    The store's own refresh token comes first: servers that rotate them accept the one given here once.
+    A refresh token in the store comes first: servers that rotate them accept the one given here only once.
 
     Args:
         token: The refresh token. None (the default) if only the store has one: from a login, or from
@@ -75,12 +75,13 @@ class RefreshToken(Grant):
 
 
 class JWTBearer(Grant):
-    """A signed assertion of who the token is for (RFC 7523 §2.1): service accounts, and users of a team.
+    """A signed assertion that names the subject of the token (RFC 7523 §2.1), for service accounts and users
+    of a team.
 
     Args:
-        assertion: Signs claims, and may be async. It is given ``iss``, ``sub`` (both the client id),
-            ``aud`` (the token endpoint), ``jti``, ``iat`` and ``exp`` (in a minute), and may change them:
-            `sign_jwt` does so, as ``sign_jwt(key, "RS256", sub="ada@example.com")``.
+        assertion: Signs claims, and may be async. It receives ``iss``, ``sub`` (both the client id), ``aud``
+            (the token endpoint), ``jti``, ``iat`` and ``exp`` (in a minute), and may change them, as does
+            ``sign_jwt(key, "RS256", sub="ada@example.com")``.
 
     Raises:
         TypeError: *assertion* is not a function.
@@ -99,14 +100,14 @@ class JWTBearer(Grant):
 
 
 class TokenExchange(Grant):
-    """A token of somebody else for one of one's own (RFC 8693): on behalf of, or instead of.
+    """Exchanges another party's token for a new one (RFC 8693): delegation or impersonation.
 
     Args:
-        subject_token: The token of whom the new one is for, or a function, async or not, that returns it.
+        subject_token: The token of the subject, or a function, async or not, that returns it.
         subject_token_type: Its type; an access token by default.
-        actor_token: The token of who acts for the subject, if that is said.
+        actor_token: The token of the party that acts for the subject. None by default.
         actor_token_type: Its type; an access token by default.
-        requested_token_type: The type to ask for; None (the default) leaves it to the server.
+        requested_token_type: The requested type; None (the default) leaves it to the server.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -144,9 +145,9 @@ class TokenExchange(Grant):
 
 
 class Password(Grant):
-    """A user's name and password (RFC 6749 §4.3). Legacy: OAuth 2.1 has it no more.
+    """A user's name and password (RFC 6749 §4.3). Legacy: OAuth 2.1 has removed it.
 
-    Use it only for a server that offers nothing else.
+    Use it only for a server that supports no other grant.
 
     Args:
         user: The user's name.

@@ -17,13 +17,13 @@ __all__ = ["revoke"]
 
 
 async def revoke(client: Client, oauth: OAuth2, revocation_url: str | URL) -> None:
-    """Revoke the tokens that *oauth* has stored, the refresh token first, and forget them.
+    """Revoke the tokens that *oauth* has stored, the refresh token first, and drop them.
 
-    They are forgotten when the server has revoked them. If nothing is stored, nothing is sent.
+    They are dropped after the server has revoked them. If nothing is stored, nothing is sent.
 
     Args:
-        client: An `AsyncAPIClient`, which asks without its credential.
-        oauth: Whose tokens.
+        client: An `AsyncAPIClient`, which sends the requests without its credential.
+        oauth: The owner of the tokens.
         revocation_url: The revocation endpoint: https, or http on loopback.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where tokens are kept between calls, and between processes: in memory, or in a file."""
+"""Stores of tokens between calls, and between processes: in memory, or in a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["FileStore", "MemoryStore", "TokenStore", "Tokens"]
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What a login gave: an access token, and what renews it. Its ``repr`` shows neither."""
+    """The tokens of a login: an access token and its refresh token. The ``repr`` shows neither."""
 
     access_token: str
     """What calls are made with."""
@@ -53,20 +53,20 @@ class TokenStore(Protocol):
     """Keeps one login. `OAuth2` loads and saves while it holds the lock."""
 
     def locked(self) -> AbstractAsyncContextManager[None]:
-        """Let one holder in at a time, of all that share the store."""
+        """Admit one holder at a time, of all that share the store."""
         ...
 
     async def load(self) -> Tokens | None:
-        """Return what was saved last; None if there is nothing."""
+        """Return the tokens saved last; None if there are none."""
         ...
 
     async def save(self, tokens: Tokens | None, /) -> None:
-        """Replace what is kept by *tokens*; None removes it."""
+        """Replace the stored tokens by *tokens*; None removes them."""
         ...
 
 
 class MemoryStore:
-    """Keeps a login for as long as the process runs."""
+    """Keeps a login while the process runs."""
 
     def __init__(self, tokens: Tokens | None = None) -> None:
         self._tokens = tokens
@@ -78,7 +78,7 @@ class MemoryStore:
 
     @asynccontextmanager
     async def locked(self) -> AsyncGenerator[None, None]:
-        """Let one task in at a time."""
+        """Admit one task at a time."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:  # a lock belongs to the loop it was first waited for on
             self._loop, self._lock = loop, asyncio.Lock()
@@ -86,27 +86,27 @@ class MemoryStore:
             yield
 
     async def load(self) -> Tokens | None:
-        """Return what was saved last."""
+        """Return the tokens saved last."""
         return self._tokens
 
     async def save(self, tokens: Tokens | None, /) -> None:
-        """Replace what is kept by *tokens*."""
+        """Replace the stored tokens by *tokens*."""
         self._tokens = tokens
 
 
-_LOCK_SECONDS = 60.0  # twice what the holder of the lock may wait for its server
+_LOCK_SECONDS = 60.0  # twice the longest wait of a lock's holder for its server
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2  # seconds between two looks at a lock
 
 
 class FileStore:
     """Keeps a login in a file that processes share, readable by its owner only (mode 0600).
 
-    The file is replaced as a whole, under a lock (``flock`` on a second file, ``.lock``), so that a
-    refresh token that is good once is used once. Keep one login in a file. It needs a local file system
-    of Linux, macOS or another Unix.
+    The file is replaced as a whole, under a lock (``flock`` on a second file, ``.lock``), so that a refresh
+    token for one use is used once. Keep one login per file. The file system must be local, on Linux, macOS or
+    another Unix.
 
     Args:
-        path: The file. Its folder is made if it is not there.
+        path: The file. Its folder is created if it is missing.
 
     Raises:
         NotImplementedError: The system is Windows, which has no ``flock``.
@@ -122,7 +122,7 @@ class FileStore:
 
     @asynccontextmanager
     async def locked(self) -> AsyncGenerator[None, None]:
-        """Let one holder in at a time, of all processes.
+        """Admit one holder at a time, of all processes.
 
         Raises:
             OAuthError: Another one has held the lock for a minute.
@@ -145,7 +145,7 @@ class FileStore:
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     async def load(self) -> Tokens | None:
-        """Return what is in the file; None if it is not there, or holds anything else."""
+        """Return the tokens in the file; None if it is missing, or contains anything else."""
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=Tokens)
         except (FileNotFoundError, msgspec.DecodeError, RecursionError):
@@ -171,7 +171,7 @@ def _try_lock(lock: int) -> bool:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    # mkstemp makes the file with mode 0600. Whoever reads sees the old file or the new one, whole.
+    # mkstemp makes the file with mode 0600. Readers see the complete old file or the complete new one.
     file, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(file, "wb") as writer:

@@ -37,7 +37,7 @@ def accept_id(value: str | None, make: Callable[[], str] = new_id) -> str:
         return value
     made = make()
     if not _is_id(made):
-        raise InvalidRequestError("make gave no id: expected a str of 1 to 128 visible ASCII characters")
+        raise InvalidRequestError("make must return an id of 1 to 128 visible ASCII characters")
     return made
 
 
