@@ -20,28 +20,29 @@ __all__ = ["OpenTelemetry"]
 class OpenTelemetry:
     """Report calls to OpenTelemetry: spans, metrics, and the context of the trace on the wire.
 
-    Each send has a CLIENT span by the stable HTTP conventions. Around the sends of a call stands one
-    INTERNAL span, with an event for each retry. The header ``traceparent``, or what the propagator
-    puts in its place, goes to the client's own origin and to ``trusted_origins``.
+    Each send has a CLIENT span by the stable HTTP conventions. Each call has one INTERNAL span around its
+    sends, with an event for each retry. The header ``traceparent``, or the headers of the propagator, are
+    sent to the client's own origin and to ``trusted_origins``.
 
-    Nothing secret is reported: a URL has no userinfo, and each value of its query is ``REDACTED``.
-    Nothing of telemetry reaches a call: what fails is logged once, to ``aioapiclient.otel``.
+    No secret is reported: a URL has no userinfo, and each query value is ``REDACTED``. Failures of telemetry
+    do not affect a call: they are logged once, by ``aioapiclient.otel``.
 
-    It is a bundle, one entry of ``middlewares=``. Its middleware of the sends stands where the bundle
-    stands among those that `per_send` places.
+    It is a bundle, one entry of ``middlewares=``. Its place in the list is the place of its send middleware
+    among the `per_send` ones.
 
     Args:
-        tracer_provider: Makes the spans. None: the global one.
-        meter_provider: Makes the metrics. None: the global one.
-        propagator: Puts the context on the request. None: the global one.
-        call_spans: Whether a call has a span of its own, True by default.
+        tracer_provider: Makes the spans. None (the default) is the global one.
+        meter_provider: Makes the metrics. None (the default) is the global one.
+        propagator: Adds the context to the request. None (the default) is the global one.
+        call_spans: Whether a call has its own span, True by default.
         metrics: Whether there are metrics, True by default.
-        template: Whether names and attributes have the path as it was written, True by default. Turn
-            it off if your paths are made by f-strings, and so have ids in them.
-        foreign: Whether the context goes to all origins, False by default: baggage may be confidential.
-        request_headers: Names of request headers that a send's span has. None of them by default.
-        response_headers: Names of response headers that a send's span has. None of them by default.
-        name: Makes the name of a span from the request, which it must not change.
+        template: Whether names and attributes have the path as it was written, True by default. Set it to
+            False if your paths are f-strings with IDs.
+        foreign: Whether the context is sent to all origins, False by default, because baggage may be
+            confidential.
+        request_headers: Names of request headers to add to the send spans. None by default.
+        response_headers: Names of response headers to add to the send spans. None by default.
+        name: Returns the name of a span for a request, which it must not change.
 
     Raises:
         InvalidRequestError: A header's name is not one, or its value is a secret.

@@ -1,4 +1,4 @@
-"""Rate limits that a client keeps ahead: by itself, with a fleet, and as the server's headers say."""
+"""Rate limits on the client's side: per process, for several processes, and by the server's headers."""
 
 from .headers import Window, parse_limits
 from .middleware import RateLimit

@@ -39,13 +39,13 @@ def text(name: str, value: object) -> str:
 
 
 def check_flag(name: str, value: object) -> None:
-    """Refuse what is not a bool: a text such as ``"no"`` would count as True."""
+    """Refuse a value that is not a bool: a text such as ``"no"`` would count as True."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
 
 
 def check_function(name: str, value: object) -> None:
-    """Refuse what cannot be called, and an ``async def`` whose result nobody would await."""
+    """Refuse a value that is not callable, and an ``async def``, whose result would never be awaited."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, not {type(value).__name__}")
     if inspect.iscoroutinefunction(value):

@@ -1,4 +1,4 @@
-"""What ``load_middleware("ratelimit", ...)`` calls, which hands over keywords only."""
+"""The factory for ``load_middleware("ratelimit", ...)``, which passes keywords only."""
 
 from __future__ import annotations
 

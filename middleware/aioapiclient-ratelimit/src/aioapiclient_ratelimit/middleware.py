@@ -27,32 +27,32 @@ _REFUND_SECONDS: Final = 0.05  # that a cancelled call waits for its refund; it 
 
 
 class RateLimit:
-    """Keep calls within limits: the *rates* given here, and those that the server tells of in its headers.
+    """Keep calls within limits: the *rates*, and those in the server's headers.
 
-    In any time of ``t`` seconds at most ``burst + rate * t`` calls of one key leave. Each call gets its turn
-    at once and waits for it, first come first served; the turn of a call that is cancelled goes to the
-    next one that comes. A call that would wait for longer than *max_wait*, or past its deadline, raises
-    `ThrottledError` at once: nothing was sent, and the call is not retried.
+    In any period of ``t`` seconds at most ``burst + rate * t`` calls of one key are sent. Each call reserves
+    its turn and then waits for it, first come first served; the turn of a cancelled call goes to the next new
+    one. A call that would wait longer than *max_wait*, or past its deadline, raises `ThrottledError`
+    immediately: nothing was sent, and the call is not retried.
 
-    With *learn*, the windows that responses tell of (`parse_limits`) hold as well. When one is used up, calls
-    wait until it ends. Then one goes first, and the others wait for its headers, or for a second. The same
-    holds for the first call of a key if there are no *rates*. A window never loosens the rates.
+    With *learn*, the windows in responses (`parse_limits`) apply too. When one is exhausted, calls wait until
+    it ends. Then one call is sent first, and the others wait up to a second for its headers. Without *rates*,
+    the first call of a key is sent first too. A window never loosens the rates.
 
     Place it with `per_send`, so that retries and redirects count.
 
     Args:
-        *rates: Texts such as ``"50/s"``, ``"1000/min"``, ``"5000/h"`` or ``"20/10s"``, which hold together.
-        burst: Calls of one key that may leave at once after a pause; a tenth of each rate's count by
+        *rates: Texts such as ``"50/s"``, ``"1000/min"``, ``"5000/h"`` or ``"20/10s"``; all of them apply.
+        burst: Calls of one key that may be sent together after a pause; a tenth of each rate's count by
             default, and at least 1.
-        key: Maps a request to what the limits count for, such as a token; the origin by default.
-        cost: How many calls a request counts for, or a function of the request that says so; 0 is free.
-            At most the burst.
-        store: Hands out the turns: a `LocalStore` of its own by default, a `RedisStore` for a fleet.
-        max_wait: Seconds that a call waits at most, 60 by default.
-        learn: Whether to keep the windows that responses tell of.
-        pace: Whether to spread what is left of a window over its time, instead of sending it at once.
-        spread: The part of a window, 0.1 by default and 5 s at most, that is added at random to the wait for
-            its end, so that processes that wait for the same end do not return at once.
+        key: Maps a request to its key, such as a token; the origin by default. The limits apply per key.
+        cost: How many calls a request counts for, or a function of the request that returns this number; 1 by
+            default, 0 is free, at most the burst.
+        store: Assigns the turns: its own `LocalStore` by default, a `RedisStore` for several processes.
+        max_wait: The longest wait of a call in seconds, 60 by default.
+        learn: Whether to respect the windows in responses. True by default.
+        pace: Whether to spread the remaining calls over the window. False by default.
+        spread: The longest random addition to the wait for a window's end, as a fraction of the window: 0.1
+            by default, 5 s at most. It keeps several processes from resuming together.
 
     Raises:
         InvalidRequestError: A rate or a number is out of range.

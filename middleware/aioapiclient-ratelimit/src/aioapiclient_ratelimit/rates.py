@@ -1,4 +1,4 @@
-"""A rate, such as ``50/s``: how many calls in how many seconds, and how many of them at once."""
+"""A rate, such as ``50/s``: a number of calls, a time in seconds, and a burst."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class Rate(NamedTuple):
 
 
 def parse_rate(text: object, burst: int | None = None) -> Rate:
-    """Return the rate that *text* names.
+    """Return the rate in *text*.
 
     Args:
         text: A count, a slash and a time: ``50/s``, ``1000/min``, ``5000/h``, ``10000/d``, ``20/10s``.
-        burst: Calls that may leave at once; a tenth of the count by default, and at least 1.
+        burst: Calls that may be sent together; a tenth of the count by default, and at least 1.
 
     Raises:
         TypeError: *text* is not a str, or *burst* not an int.
-        InvalidRequestError: *text* names no rate, or *burst* is below 1.
+        InvalidRequestError: *text* is not a rate, or *burst* is below 1.
     """
     if not isinstance(text, str):
         raise TypeError(f"rate is a text such as '50/s', not {type(text).__name__}")

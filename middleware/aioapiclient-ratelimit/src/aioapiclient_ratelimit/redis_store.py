@@ -1,4 +1,4 @@
-"""Turns for a fleet: one script in a Redis or Valkey server hands them out to every process, by its clock."""
+"""Turns for several processes: one script in a Redis or Valkey server assigns them, by the server's clock."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ return {{string.format('%.17g', wait), string.format('%.17g', at)}}
 
 
 class _LocalTurn(Turn):
-    """A turn of the fallback: its time is on another clock."""
+    """A turn of the fallback, whose time is on another clock."""
 
     __slots__ = ()
 
@@ -113,22 +113,22 @@ _OWN: Final = LocalStore()  # stands for one that is made for each RedisStore
 
 
 class RedisStore:
-    """Hands out turns to all processes that use the same server, in one round trip each.
+    """Assigns turns to all processes that use the same server, in one round trip each.
 
-    Time is the server's, so that clocks of clients do not matter. A key expires a second after its last turn
-    has drained. Its name is a hash: what it is made of, a token perhaps, never leaves the process.
+    Time is the server's, so that the clients' clocks do not matter. A key expires a second after its last
+    turn has drained. Its name is a hash, so that its contents, perhaps a token, never leave the process.
 
-    After a failure the *fallback* hands out turns for one second before the server is asked again. A
-    failure is logged once a minute, as a warning of ``aioapiclient.ratelimit``.
+    After a failure the *fallback* assigns turns for one second before the server is asked again. A failure is
+    logged once a minute, as a warning of ``aioapiclient.ratelimit``.
 
     Args:
-        client: An asyncio client of redis-py or valkey-py, such as ``redis.asyncio.Redis``. It stays yours:
-            the store never closes it. Its pool must have a connection for each reservation at once, or be
-            one that waits (``BlockingConnectionPool``).
-        prefix: What the names of all keys begin with.
-        fallback: Hands out turns while the server does not answer. By default each process keeps the rates by
-            itself, so that a fleet of four may send four times as much. None sends nothing: calls end with an
-            `APIConnectionError` whose ``sent`` is False, which the client's retries take up.
+        client: An asyncio client of redis-py or valkey-py, such as ``redis.asyncio.Redis``. The store never
+            closes it. Its pool must have a connection for each concurrent reservation, or wait for one
+            (``BlockingConnectionPool``).
+        prefix: The start of the names of all keys.
+        fallback: Assigns turns while the server does not answer. By default each process keeps the rates on
+            its own, so four processes may send four times as much. None sends nothing: calls fail with an
+            `APIConnectionError` whose ``sent`` is False, which the client retries.
         timeout: Seconds after which the server counts as failed, 1 by default.
 
     Raises:
@@ -158,7 +158,7 @@ class RedisStore:
 
         Raises:
             APIConnectionError: The server does not answer, and there is no fallback.
-            TypeError: *key* is not made of what is the same in every process.
+            TypeError: *key* contains a value that differs between processes.
         """
         name = self._name(key, rates)
         if time.monotonic() >= self._paused_until:
@@ -176,7 +176,7 @@ class RedisStore:
         return _LocalTurn(*await self._fallback.reserve(key, rates, cost, most))
 
     async def refund(self, key: Hashable, rates: Sequence[Rate], turn: Turn) -> None:
-        """Take *turn* back, on the store that handed it out."""
+        """Take *turn* back, on the store that assigned it."""
         if not isinstance(turn, _LocalTurn):
             async with asyncio.timeout(self._timeout):
                 await self._run(self._name(key, rates), "refund", turn.at, turn.cost)
@@ -207,7 +207,7 @@ class RedisStore:
             return
         self._silent_until = now + _WARN_EVERY
         instead = "no call is sent" if self._fallback is None else "the fallback hands out turns"
-        # The class only: what a client library puts into its texts is not known here.
+        # Only the class: the texts of a client library may contain secrets.
         _logger.warning("The store of rate limits does not answer (%s): %s", type(error).__name__, instead)
 
 
@@ -226,7 +226,7 @@ def _numbers(rates: Sequence[Rate]) -> list[float]:
 
 
 def _text(key: object) -> str:
-    """What *key* is made of, the same in every process."""
+    """Return the contents of *key* as a text that is the same in every process."""
     if isinstance(key, tuple):
         return f"({','.join(map(_text, key))})"  # pyright: ignore[reportUnknownArgumentType]
     if key is None or type(key) in (str, int, bytes, bool):

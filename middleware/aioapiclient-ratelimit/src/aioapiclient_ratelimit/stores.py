@@ -1,10 +1,9 @@
-"""Where turns are handed out: what a store promises, and the one that keeps its numbers in this process.
+"""Stores that assign turns: the protocol, and the one for a single process.
 
-The algorithm is GCRA, a leaky bucket as one number: the time at which all turns that were handed out
-will have drained. A turn is reserved before the wait for it, so its time is known at once, calls leave in
-the order in which they came, and nobody polls. A turn whose call is cancelled goes to the next call that
-comes: handing it out again keeps the flow within the rate, whereas moving the drain time back would put
-two calls into the place of one.
+The algorithm is GCRA, a leaky bucket as one number: the time at which all assigned turns will have drained. A
+turn is reserved before the wait for it, so its time is known in advance, calls are sent in order, and nothing
+polls. The turn of a cancelled call goes to the next new call: this keeps the flow within the rate, whereas
+moving the drain time back would put two calls in the place of one.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ SOON: Final = 1e-6  # seconds; a shorter wait is an error of rounding
 
 
 class Turn(NamedTuple):
-    """A turn that was reserved, or the one that would have been."""
+    """A reserved turn, or the one that would have been reserved."""
 
     wait: float
     """Seconds until it comes."""
@@ -38,15 +37,15 @@ class Turn(NamedTuple):
 
 @runtime_checkable
 class RateStore(Protocol):
-    """Hands out turns; an instance may serve several limits, which it tells apart by key and rates."""
+    """Assigns turns; an instance may serve several limits, which differ by key and rates."""
 
     async def reserve(self, key: Hashable, rates: Sequence[Rate], cost: int, most: float) -> Turn:
-        """Reserve the next turn under all *rates* at once, or none if its wait is above *most* seconds.
+        """Reserve the next turn under all *rates*, or none if its wait is above *most* seconds.
 
         Args:
-            key: Whose turn it is: calls of one key share the rates.
-            rates: Limits that hold together; the cost is at most the burst of each.
-            cost: How many calls the turn counts for, 1 or more.
+            key: The key of the call; calls of one key share the rates.
+            rates: The limits, all of which apply; the cost is at most the burst of each.
+            cost: The number of calls that the turn counts for, 1 or more.
             most: The longest wait, in seconds, that is worth a reservation.
 
         Returns:
@@ -68,7 +67,7 @@ def check_store(name: str, store: object) -> RateStore | None:
 
 
 class _Bucket:
-    """The turns of one key. `RedisStore` has the same in Lua, and a test that they agree to the bit."""
+    """The turns of one key. `RedisStore` has the same in Lua; a test holds that both agree exactly."""
 
     __slots__ = ("_limits", "drained", "freed")
 
@@ -97,7 +96,7 @@ class _Bucket:
         return Turn(wait, at, cost)
 
     def _freed_turn(self, now: float, cost: int, most: float) -> Turn | None:
-        """Reserve a turn that was given back; it comes before any new one."""
+        """Reserve a returned turn; it comes before any new one."""
         self.freed = [freed for freed in self.freed if freed[0] >= now]
         for place, (at, spare) in enumerate(self.freed):
             if spare >= cost:
@@ -114,7 +113,7 @@ class _Bucket:
 
 
 class LocalStore:
-    """Hands out turns in this process.
+    """Assigns turns in this process.
 
     It remembers 1,000 keys; a new one replaces the key that was used least recently, whose burst is then
     full again.

@@ -1,4 +1,4 @@
-"""One id for a request on its way through services: sent on, put on errors, and in every log record."""
+"""One ID for a request on its way through services: sent on, and added to errors and log records."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _ID = re.compile(r"[!-~]{1,128}")
 
 
 def new_id() -> str:
-    """A new id, 32 hexadecimal digits of which 122 bits are random."""
+    """Return a new ID: 32 hexadecimal digits with 122 random bits."""
     return uuid.uuid4().hex
 
 
 def accept_id(value: str | None, make: Callable[[], str] = new_id) -> str:
-    """*value*, if it is fit to be an id, else one that *make* makes.
+    """Return *value* if it is a valid ID, else a new one from *make*.
 
-    An id has 1 to 128 characters of visible ASCII. What comes from outside and is anything else is
-    replaced, never repaired. Raises `InvalidRequestError` when what *make* gives is no id either.
+    An id has 1 to 128 characters of visible ASCII. Any other value from outside is replaced, never repaired.
+    Raises `InvalidRequestError` if the result of *make* is not valid either.
     """
     if _is_id(value):
         return value
@@ -48,16 +48,14 @@ def _is_id(value: object) -> TypeGuard[str]:
 class RequestId:
     """Sends one id with every attempt and every redirect of a call, in *header*.
 
-    It is the one in *variable*, where a server put it for the request it is answering; where there
-    is none, or one that is not fit to be sent, *make* makes one for this call. A *header* that the
-    call itself sets or omits stays as it is. During the call the id is in *variable*, so that what
-    is logged below it carries the id too.
+    The ID is the value of *variable*, which a server sets for the request that it is answering. If there is
+    none, or it is not valid, *make* makes one for this call. A *header* that the call itself sets or omits is
+    kept. During the call the ID is in *variable*, so that log records have it too. An error of this library
+    that ends the call gets the ID as a note and, if no response arrived, as ``.request_id``. The
+    ``.request_id`` of a status error is the server's own ID.
 
-    An error of this library that ends the call gets the id as a note, and, where no answer came, as
-    ``.request_id``. The ``.request_id`` of a status error is the server's own word for the request.
-
-    It belongs where it stands by default, once per call: as ``per_attempt``, each attempt of a call
-    without an inbound id would make one of its own.
+    Keep its default place, once per call: with ``per_attempt``, each attempt of a call without an inbound ID
+    would make a new one.
     """
 
     def __init__(
@@ -72,7 +70,7 @@ class RequestId:
         self._make = make
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
-        """Handle *request* under its id."""
+        """Handle *request* with its ID."""
         value = self._identify(request)
         before = self._variable.set(value)
         try:
@@ -88,7 +86,7 @@ class RequestId:
         return response
 
     def _identify(self, request: APIRequest) -> str:
-        """Give *request* its id."""
+        """Add the ID to *request*."""
         if request.call_sets(self._header):
             own = request.headers.get(self._header)
             return own or accept_id(self._variable.get(None), self._make)
@@ -109,11 +107,11 @@ def _note(value: str) -> str:
 
 
 class RequestIdFilter(logging.Filter):
-    """Puts the id in *variable* on every log record, as ``record.request_id``; *missing* where there is none.
+    """Adds the ID in *variable* to every log record, as ``record.request_id``; *missing* if there is none.
 
-    Add it to a handler: a filter on a logger does not see what its children log. With a queue
-    between, add it to the `logging.handlers.QueueHandler`, for the id is known where the record is
-    made. A record that has a ``request_id`` of its own keeps it.
+    Add it to a handler: a filter on a logger does not see what its children log. With a queue, add it to the
+    `logging.handlers.QueueHandler`, because the ID is known where the record is made. A record with its own
+    ``request_id`` keeps it.
     """
 
     def __init__(self, variable: ContextVar[str | None] = request_id, *, missing: str = "-") -> None:
@@ -122,7 +120,7 @@ class RequestIdFilter(logging.Filter):
         self._missing = missing
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add the id; every record passes."""
+        """Add the ID; every record passes."""
         if not hasattr(record, "request_id"):
             value = self._variable.get(None)
             record.request_id = value if _is_id(value) else self._missing
