@@ -32,11 +32,14 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = "aioapiclient"
 html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 # `type` is an attribute of three classes, and a builtin in signatures.
 suppress_warnings = ["ref.python"]
 
-pygments_style = "friendly"
+# The output of a prompt is grey in other styles, too light on the background of a block.
+pygments_style = "tango"
 pygments_dark_style = "monokai"

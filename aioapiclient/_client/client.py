@@ -90,7 +90,7 @@ class AsyncAPIClient(BaseClient):
             `aioapiclient.testing.FakeTransport`.
 
     Raises:
-        InvalidRequestError: A value makes no sense.
+        InvalidRequestError: A value is malformed or out of range.
         TypeError: An argument has the wrong type, or two of them exclude each other.
     """
 
@@ -154,7 +154,7 @@ class AsyncAPIClient(BaseClient):
             A client of the same class.
 
         Raises:
-            InvalidRequestError: A value makes no sense.
+            InvalidRequestError: A value is malformed or out of range.
             TypeError: A name is unknown, or cannot differ (``session``, ``transport``), or ``chain`` is given
                 together with an option that lives in the chain.
         """
@@ -735,7 +735,7 @@ class AsyncAPIClient(BaseClient):
         Raises:
             APIError: A call failed; see `request` for each error.
             APIResponseValidationError: A page leads back to one that was already seen.
-            InvalidRequestError: An argument has a value that makes no sense.
+            InvalidRequestError: An argument has an invalid value.
             TypeError: An argument has the wrong type or an unknown name.
         """
         return AsyncPaginator(
@@ -830,7 +830,7 @@ class AsyncAPIClient(BaseClient):
                 status.
             APIResponseValidationError: An answer has neither a status nor a place to ask.
             APIError: A call failed; see `request` for each error.
-            InvalidRequestError: An argument has a value that makes no sense.
+            InvalidRequestError: An argument has an invalid value.
             TypeError: An argument has the wrong type.
         """
         if not isinstance(started, AsyncAPIResponse | str | URL):  # pyright: ignore[reportUnnecessaryIsInstance]

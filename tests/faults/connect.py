@@ -23,7 +23,7 @@ from aioapiclient import APIConnectionError, APITimeoutError, ClientClosedError,
 
 __all__ = ["FAULTS"]
 
-UNSENT = "never sent, so retried whatever the method"
+UNSENT = "retried whatever the method"
 ONE = {"connector": lambda: aiohttp.TCPConnector(limit=1)}
 
 
