@@ -1,7 +1,7 @@
 """Downloads: write a body to a file, completely or not at all, and resume after a broken connection.
 
-`_download_targets` finds what the path leads to. For a file, the bytes go into a temporary file with an
-unguessable name beside it, which replaces it when all of them are on the disk.
+`_download_targets` resolves the path. For a file, the bytes go into a temporary file with an unguessable name
+beside it, which replaces it when all of them are on the disk.
 
 A broken body is resumed by ``Range`` and ``If-Range`` (RFC 9110 §13.1.5, §14.2). This needs a strong
 validator, and a body without content coding, since ranges count coded bytes. A 206 is checked against its
@@ -276,7 +276,7 @@ class _Download:
         return response.headers.get("Content-Range", "").strip() == f"bytes */{self._position}"
 
 
-# --- what the headers say
+# --- the headers
 
 
 class ContentRange(NamedTuple):

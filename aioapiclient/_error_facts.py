@@ -63,7 +63,7 @@ def first_error(body: Any) -> Any:
 
 
 def words_of(body: Any, *, is_problem: bool = False) -> str | None:
-    """Return the message for people in *body*, unchanged; None if none of the usual members is a text.
+    """Return the server's message in *body*, unchanged; None if none of the usual members is a text.
 
     For a problem (RFC 9457 §3.1) that is its title and its detail, for others the first of
     ``error.message``, ``error_description``, ``message``, ``detail``, ``error``, ``errors[0].message``.

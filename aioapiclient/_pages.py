@@ -32,7 +32,7 @@ class NumberedPage(AsyncPage[T]):
     """The parameter that carries the number."""
 
     first_page: ClassVar[int] = 1
-    """The number of the first page if the call gives none. 1 by default."""
+    """The number of the first page if the call sets none. 1 by default."""
 
     send_in: ClassVar[SendIn] = "params"
     """Where to send the parameter: the query, the JSON body (dots in its name go deeper), or the headers."""

@@ -38,7 +38,7 @@ async def _sleep(seconds: float) -> None:
 
 
 class ClientHooks(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What a client gives to the links of its chain that ask for it, whichever chain that is.
+    """The hooks of a client for the links of its chain, whichever chain that is.
 
     It travels with the request, so that one chain serves a client and all its views, each with its own.
     """
@@ -86,7 +86,7 @@ class CallSettings(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Whether the total is for the way to the head only: of a stream, when it is the client's."""
 
     hooks: ClientHooks = NO_HOOKS
-    """What the client or view that makes the call gives to its chain."""
+    """The hooks of the client or view that makes the call."""
 
     def auth_or(self, auth: Auth | None) -> Auth | None:
         """Return the credential of the call. If the call names none: *auth*, or else that of the client

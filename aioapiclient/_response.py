@@ -110,7 +110,7 @@ class BytesSource:
 
 
 class BaseAPIResponse:
-    """The head of a response: status, headers and what they say.
+    """The head of a response: status, headers and their values.
 
     Args:
         request: The request that was sent.
@@ -443,7 +443,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         that was read whole has no pieces: its size is ``len(response.body)``.
 
         Args:
-            callback: Is called with a number of bytes, decompressed, each time a piece is handed over.
+            callback: Receives the number of decompressed bytes of each piece that is read.
 
         """
         first = self._on_chunk
@@ -758,11 +758,11 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         return codings_of(self.headers.getall("Content-Encoding", ()))
 
     def validation_error(self, reason: str, path: str = "$") -> APIResponseValidationError:
-        """Create the error for a body that does not fit what the call asked for.
+        """Create the error for a body that does not match the requested type.
 
         Args:
-            reason: What is wrong, for the message.
-            path: The JSON path of what does not fit. ``$``, the whole body, by default.
+            reason: The reason, for the message.
+            path: The JSON path of the mismatch. ``$``, the whole body, by default.
 
         Returns:
             The error, with the first 200 characters of the body as ``excerpt``.

@@ -1,7 +1,7 @@
-"""What response headers say: links (RFC 8288), how long to wait, and dates.
+"""Response headers: links (RFC 8288), waits, and dates.
 
-Whatever a server writes there is never an error. What cannot be read is left out: a link that leads nowhere,
-a wait that is not a finite number of seconds. These headers come from the side that is in trouble.
+No value of a server is an error, because a failing server may send any. Unreadable values are ignored: a link
+that is not a URL, a wait that is not a finite number of seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Link(NamedTuple):
     """One link of a Link header (RFC 8288 §3)."""
 
     target: URL
-    """Where it leads, resolved."""
+    """The resolved target."""
 
     relations: tuple[str, ...]
     """Its relation types, in lower case."""
@@ -60,8 +60,8 @@ def _is_about(link: Link, base: URL) -> bool:
         return False
 
 
-# What four bytes of a header resolve to may be as long as the URL of the response: a server that names
-# the longest path there is, and links to it ten thousand times, is not to fill the memory.
+# Four bytes of a header may resolve to a target as long as the URL of the response: ten thousand links to the
+# longest path must not exhaust memory.
 _LONGEST: Final = 1 << 20
 
 
@@ -246,7 +246,8 @@ _YEAR = 366 * 86400.0  # seconds; no window of a rate limit is longer
 
 _Read: TypeAlias = Callable[[str, str | None], float | None]
 
-# By precedence: what asks for a wait, and what tells when a window ends. Who sends the ones without an RFC:
+# By precedence: headers that ask for a wait, and headers that announce the end of a window. Senders of those
+# without an RFC are named.
 _WAITS: tuple[tuple[str, _Read], ...] = (
     ("retry-after-ms", _milliseconds),  # OpenAI, Azure
     ("x-ms-retry-after-ms", _milliseconds),  # Azure

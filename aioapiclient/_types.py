@@ -49,7 +49,7 @@ OMIT: Final = Omit()
 """The value of a header, a parameter or a field that is not to be sent, even if a lower layer sets it."""
 
 HeaderLayer: TypeAlias = Mapping[str, str | Omit]
-"""Headers of one layer; `OMIT` removes what lower layers set."""
+"""Headers of one layer; `OMIT` removes a header of lower layers."""
 
 Params: TypeAlias = Mapping[str, Any]
 """Query parameters of one layer."""

@@ -1,4 +1,4 @@
-"""What a middleware plugin needs, and nothing more.
+"""Everything that a middleware plugin may use.
 
 A middleware is any ``async def``, or any object with an async ``__call__``, of the shape::
 

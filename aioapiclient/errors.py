@@ -512,11 +512,11 @@ def status_error_class(status: int) -> type[APIStatusError]:
 
 
 class APIResponseValidationError(APIError):
-    """A response does not fit what was asked for: it is corrupt, or has another shape or content type.
+    """A response does not match the requested type: it is corrupt, or has another shape or content type.
 
     Args:
         message: The text of the error, without secrets.
-        path: The JSON path of what does not fit; ``$``, the whole body, by default.
+        path: The JSON path of the mismatch; ``$``, the whole body, by default.
         response: The response.
         status: The status code.
         content_type: The Content-Type of the response.

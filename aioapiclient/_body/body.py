@@ -78,7 +78,7 @@ class Body:
         Args:
             value: Anything that msgspec encodes, with the help of *enc_hook*.
             enc_hook: msgspec's hook to encode types that it does not know.
-            encoder: A `msgspec.json.Encoder` of yours, instead of *enc_hook*: for ``decimal_format``,
+            encoder: Your own `msgspec.json.Encoder`, instead of *enc_hook*: for ``decimal_format``,
                 ``uuid_format`` and ``order``.
             extra_body: Members to merge over a JSON object.
 

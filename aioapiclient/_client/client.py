@@ -72,12 +72,12 @@ class AsyncAPIClient(BaseClient):
             only coerces (``"1"`` to ``1``).
         dec_hook: msgspec's hook to decode types that it does not know.
         enc_hook: msgspec's hook to encode types that it does not know.
-        encoder: A `msgspec.json.Encoder` of yours, instead of *enc_hook*: for ``decimal_format``,
+        encoder: Your own `msgspec.json.Encoder`, instead of *enc_hook*: for ``decimal_format``,
             ``uuid_format`` and ``order``.
         decoders: Functions ``f(body: bytes, type)`` by media type (``application/xml``) or suffix
             (``+xml``), for content types that msgspec does not read.
         error_types: The types of error bodies: ``{404: NotFound, "4XX": Problem, "default": Any}``.
-        error_detail: Whether the text of a status error ends with what the server says to people.
+        error_detail: Whether the text of a status error ends with the server's message.
         idempotency_header: A header that carries a key with every POST and PATCH, the same on each attempt.
         request_id_header: The response header that carries the server's request ID.
         follow_redirects: Whether redirects are followed, ten at most. The default is yes.
@@ -85,7 +85,7 @@ class AsyncAPIClient(BaseClient):
             ``https://*.example.com``.
         max_body: The most bytes of one buffered response body, decompressed: 64 MiB by default; None is no
             limit.
-        session: An aiohttp `ClientSession` of yours. It is used, and neither closed nor changed.
+        session: Your own aiohttp `ClientSession`. It is neither closed nor changed.
         transport: An `AiohttpTransport`, or any other handler, such as
             `aioapiclient.testing.FakeTransport`.
 
@@ -716,14 +716,14 @@ class AsyncAPIClient(BaseClient):
     ) -> AsyncPaginator[Any, Any]:
         """Iterate over the items of a list that comes in pages: ``async for user in api.get_api_list(...)``.
 
-        Awaiting the result gives the first page. Each page is a call of its own, with the same options.
+        Awaiting the result returns the first page. Each page is a call of its own, with the same options.
 
         Args:
             path: A path relative to the base URL, or an absolute URL; see `request`.
             model: The type of one item.
             page: The page class, such as `CursorPage`, or a subclass of your own.
             method: The HTTP method, ``"get"`` by default.
-            limit: The most items to give; None (the default) gives all of them.
+            limit: The most items to yield; None (the default) yields all of them.
             prefetch: Whether to request the next page while the items of one are used. The default is not to.
             options: Options from the user of an SDK, layered over the keywords.
             **request_options: What each request is made of, and the options of its call: see
@@ -858,7 +858,7 @@ class AsyncAPIClient(BaseClient):
         )
         return await poll.run(started, cast_to, given)
 
-    # --- what a client tells of itself, and its life
+    # --- introspection, and the life of a client
 
     @property
     def base_url(self) -> URL:
@@ -880,11 +880,12 @@ class AsyncAPIClient(BaseClient):
         return explain(self._chain, self._shared.transport)
 
     def stats(self) -> ClientStats:
-        """Return a snapshot of calls in flight, open streams, the pool, and what links know of each origin.
+        """Return a snapshot of calls in flight, open streams, the pool, and the links' reports on each
+        origin.
 
-        It is cheap enough for a health endpoint, and a view gives the numbers that it shares with its
-        client. A link of the chain adds its own by a method ``stats()`` that returns a mapping of origins
-        to values; one that fails is left out and logged.
+        It is cheap enough for a health endpoint, and a view returns the numbers of its client. A link of the
+        chain adds its own by a method ``stats()`` that returns a mapping of origins to values; one that fails
+        is left out and logged.
         """
         return collect_stats(self._shared, self._chain)
 

@@ -1,9 +1,9 @@
 """Long-running operations: a server names a URL to poll, and `poll` requests it until the operation is done.
 
-`first_step` and `next_step` decide, without I/O, what a response means: poll again, fetch the result from
-another URL, or use this response. Without a status field the HTTP status decides: 202 means "not yet" (RFC
-9110 §15.3.3), any other success is the result. With a status field its value decides, except that a
-response after a 303 is always the result (RFC 9110 §15.4.4).
+`first_step` and `next_step` interpret a response, without I/O: poll again, fetch the result from another URL,
+or use this response. Without a status field the HTTP status decides: 202 means "not yet" (RFC 9110 §15.3.3),
+any other success is the result. With a status field its value decides, except that a response after a 303 is
+always the result (RFC 9110 §15.4.4).
 """
 
 from __future__ import annotations

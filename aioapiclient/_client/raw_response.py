@@ -42,7 +42,7 @@ class _Capture:
         return mode
 
     def end(self) -> list[Response]:
-        """Stop capturing, and return what was recorded."""
+        """Stop capturing, and return the recorded responses."""
         self.mode = "value"
         responses, self.responses = self.responses, None
         return responses or []
@@ -150,8 +150,8 @@ def raw_response(method: Callable[P, Awaitable[Any]]) -> Callable[P, Awaitable[R
         user = await response.parse()
 
     The body has been read, except for a method that streams, whose response you close. It works for any
-    method that returns what one call of the client gave, and for paginators, whose value is the first page.
-    If a method makes several calls, the first one gives its response.
+    method that returns the result of one call of the client, and for paginators, whose value is the first
+    page. If a method makes several calls, the response of the first one is returned.
 
     Args:
         method: A bound method, a function, or any other callable whose result can be awaited.
@@ -161,7 +161,7 @@ def raw_response(method: Callable[P, Awaitable[Any]]) -> Callable[P, Awaitable[R
 
     Raises:
         TypeError: *method* is not callable. When it is called: it is not async, makes no call, or builds
-            something else from the value. What its call raises passes through, status errors included.
+            something else from the value. Errors of its call are raised, status errors included.
     """
     _checked_method("raw_response", method)
 
@@ -183,7 +183,7 @@ def streaming_response(
 def streaming_response(
     method: Callable[P, Awaitable[Any]],
 ) -> Callable[P, AbstractAsyncContextManager[Response]]:
-    """Wrap a method of an SDK so that it gives its unread response, as a context manager.
+    """Wrap a method of an SDK so that it returns its unread response, as a context manager.
 
     ::
 

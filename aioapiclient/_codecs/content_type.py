@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 Format: TypeAlias = Literal["json", "msgpack", "yaml", "toml", "html", "text", "untyped", "other"]
-"""The format to decode a body by; ``untyped`` says nothing of the content, ``other`` has no codec here."""
+"""The format of a body; ``untyped`` is unknown, and ``other`` has no codec here."""
 
 _SPLIT_HEADER = lazily(r"[;,]")
 _CHARSET = lazily(r';\s*charset\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)

@@ -1,8 +1,8 @@
 """Decode bytes to typed values: the decoder for a type and a content type.
 
-Bytes are decoded straight to the type, by a msgspec decoder that is created once per type, format,
-strictness and hook. Every body that does not fit raises `DecodeError`, whose text names the place and the
-types and contains nothing of the body.
+Bytes are decoded straight to the type, by a msgspec decoder that is created once per type, format, strictness
+and hook. Every body that does not match raises `DecodeError`, whose text names the place and the types, and
+contains no part of the body.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The pool of connections: the pool of aiohttp, with corrections.
 
-`mend` applies everything that depends on aiohttp's internals to a connector, also to one of the user: a
-class over its class, and our own protocol for its connections. Each undocumented hook is named where it is
-used, and is covered by a test on every aiohttp version of the matrix.
+`mend` applies all fixes that depend on aiohttp's internals to a connector, also to the user's own: a class
+over its class, and our own protocol for its connections. Each undocumented hook is named where it is used,
+and is covered by a test on every aiohttp version of the matrix.
 
 * A connection is reused only if no byte arrived since its last response, and not in the last second of the
   time for which its server keeps it open.
@@ -317,7 +317,7 @@ class _Connector(_Base):
             async with asyncio.timeout(getattr(traces, "pool", None)):
                 await super()._wait_for_available_connection(key, traces)
         except BaseException as error:
-            # The connection may have been assigned to this waiter as it left: wake another one.
+            # The connection may have been assigned to this waiter when it was cancelled: wake another one.
             self._release_waiter()
             if isinstance(error, TimeoutError):
                 raise PoolTimeout from None
@@ -359,7 +359,7 @@ def mend(connector: Any) -> None:
 
 
 def make_connector(ssl: Any) -> aiohttp.BaseConnector:
-    """Return a connector that probes silent connections; not yet mended."""
+    """Return a connector that probes silent connections; `mend` is not applied yet."""
     return aiohttp.TCPConnector(ssl=ssl, limit=_CONNECTIONS, limit_per_host=0, socket_factory=_probed_socket)
 
 

@@ -77,7 +77,7 @@ class AiohttpTransport:
             or other limits. Without it, a `aiohttp.TCPConnector` of 1000 connections with keep-alive probes
             after 60 seconds.
         session_middlewares: aiohttp's own client middlewares, for digest auth and the like.
-        trace_configs: `aiohttp.TraceConfig` objects, told of the queue, DNS and connections. Their
+        trace_configs: `aiohttp.TraceConfig` objects, which observe the queue, DNS and connections. Their
             callbacks run in the context of the call.
         session: A session of yours. It is used, and neither closed nor changed. *ssl* and *proxy* go with
             each request to it; it has its own of the rest.
@@ -269,7 +269,7 @@ class AiohttpTransport:
         """The aiohttp session; opened on access, in the running loop, if no request has opened it.
 
         Use it for features that this library lacks, such as WebSockets; the corrections of this transport
-        apply. The transport closes it, unless it is a session of yours.
+        apply. The transport closes it, unless it is borrowed.
 
         Raises:
             ClientClosedError: The transport is closed, or its session belongs to another event loop.
@@ -287,7 +287,7 @@ class AiohttpTransport:
 
     @property
     def session_headers(self) -> Mapping[str, str]:
-        """The headers that a session of yours adds to each request."""
+        """The headers that a borrowed session adds to each request."""
         return {} if self._borrowed is None else self._borrowed.headers
 
     def _open(self) -> aiohttp.ClientSession:

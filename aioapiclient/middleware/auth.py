@@ -34,7 +34,7 @@ class AuthMiddleware:
     exception raised by the `Auth` ends the call.
 
     Args:
-        auth: The credential. None, the default, sends none unless the call or a hook gives one.
+        auth: The credential. None, the default, sends none unless the call or a hook sets one.
         trusted_origins: Patterns of other origins that may receive the credential, such as
             ``https://*.example.com``.
 

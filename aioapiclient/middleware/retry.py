@@ -235,7 +235,7 @@ class RetryMiddleware:
     ``max_retry_after``, the last response is returned or the last error raised.
 
     Args:
-        policy: The policy of calls that give none; ``RetryPolicy()`` by default.
+        policy: The policy of calls without their own; ``RetryPolicy()`` by default.
         sleep: An async function that waits some seconds; the client's ``_sleep_for_retry`` by default.
 
     Raises:

@@ -47,7 +47,7 @@ class SSEStream(AsyncStream[T_co]):
     Args:
         response: An unread response: its body is streamed.
         cast_to: The type of one event's data. Plain data by default; ``bytes``, ``str`` and
-            `ServerSentEvent` give the data undecoded.
+            `ServerSentEvent` yield the data undecoded.
         make_error: Creates the error to raise for an event that reports one. An `APIStreamError` by default.
         until: A function of a `ServerSentEvent` that returns True for the event that ends the stream. None
             (the default) recognises ``[DONE]`` only.
@@ -233,7 +233,7 @@ class JSONLStream(AsyncStream[T_co]):
     Args:
         response: An unread response: its body is streamed.
         cast_to: The type of one event's data. Plain data by default; ``bytes``, ``str`` and
-            `ServerSentEvent` give the data undecoded.
+            `ServerSentEvent` yield the data undecoded.
         make_error: Creates the error to raise for an event that reports one. An `APIStreamError` by default.
         until: A function of a `ServerSentEvent` that returns True for the event that ends the stream. None
             (the default) recognises ``[DONE]`` only.

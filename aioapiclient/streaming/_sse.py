@@ -66,7 +66,7 @@ class ServerSentEvent:
 
     @property
     def data(self) -> str:
-        """The data lines, joined by line feeds; what is not UTF-8 became U+FFFD."""
+        """The data lines, joined by line feeds; invalid UTF-8 becomes U+FFFD."""
         if self._text is None:
             self._text = self.raw.decode("utf-8", "replace")
         return self._text
@@ -111,21 +111,20 @@ class SSEDecoder:
 
     def __init__(self, *, last_event_id: str = "", max_event: int = MAX_EVENT) -> None:
         self.last_event_id: str = last_event_id
-        """What a reconnect would send as Last-Event-ID; "" for nothing."""
+        """The Last-Event-ID of a reconnect; "" for none."""
         self.retry: int | None = None
         """Milliseconds before a reconnect, as the stream last named them; None if it did not."""
         self.failed: bool = False
         """Whether the next call raises: an event passed the bound after others that were whole."""
         self._max_event = max_event
-        self._buffer = bytearray()  # of the event that is not whole yet, with line feeds only
-        self._head = b""  # a byte order mark that is not whole yet
+        self._buffer = bytearray()  # of the incomplete event, with line feeds only
+        self._head = b""  # an incomplete byte order mark
         self._started = False
         self._after_cr = False
-        # What the way through most chunks depends on: whether nothing is kept of what came before, and
-        # whether the next chunk takes a look at its beginning.
+        # Most chunks take the fast path, which needs an empty buffer and no special start of the next chunk.
         self._between = False
         self._is_odd = True
-        # What came before the data of the last event; most are like the one before.
+        # The fields before the data of the last event; most events repeat them.
         self._start = _DATA
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
@@ -163,7 +162,7 @@ class SSEDecoder:
         Args:
             chunk: The next bytes of the stream.
         """
-        # Most servers write an event at a time, and it comes as it was written.
+        # Most servers write one event at a time, and it arrives in one chunk.
         if self._between and chunk.endswith(b"\n\n") and _CR not in chunk:
             return chunk
         if self._is_odd or _CR in chunk:
@@ -183,7 +182,7 @@ class SSEDecoder:
         return text
 
     def _cut(self, chunk: bytes) -> tuple[bytes, bytes]:
-        """What is whole, of the buffer and *chunk*, and the rest; the former leaves the buffer."""
+        """Return the complete events in the buffer and *chunk*, and the rest; the events leave the buffer."""
         buffer = self._buffer
         end = chunk.rfind(b"\n\n")
         if end >= 0:
@@ -310,7 +309,7 @@ def _without_comments(text: bytes) -> bytes:
 
 
 def _start_of(text: bytes) -> bytes:
-    """What comes before the data of the first event in *text*, if it has one of the common two forms."""
+    """Return the fields before the data of the first event in *text*, if they have a common form."""
     end = text.find(b"\n")
     if text.startswith(b"event: ") and text.startswith(_DATA, end + 1) and text[7:end] not in _SPECIAL:
         return text[: end + 1 + len(_DATA)]

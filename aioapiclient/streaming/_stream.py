@@ -98,7 +98,7 @@ class AsyncStream(Generic[T_co]):
     Args:
         response: An unread response: its body is streamed.
         cast_to: The type of one event's data. Plain data by default; ``bytes``, ``str`` and
-            `ServerSentEvent` give the data undecoded.
+            `ServerSentEvent` yield the data undecoded.
         make_error: Creates the error to raise for an event that reports one. An `APIStreamError` by default.
         until: A function of a `ServerSentEvent` that returns True for the event that ends the stream. None
             (the default) recognises ``[DONE]`` only.
@@ -395,7 +395,7 @@ class AsyncStream(Generic[T_co]):
 
     def _look_for_error(self, data: bytes) -> None:
         """Raise the error that the object *data* reports, unless the decoded value has it."""
-        with suppress(DecodeError):  # the second look says what that is
+        with suppress(DecodeError):  # _classify_undecodable reports that
             if drops_error(self._decode(data)):
                 raise self._make_error(ServerSentEvent("error", data), self._response)
 
@@ -488,7 +488,7 @@ class AsyncStream(Generic[T_co]):
         read = bytearray()
         given_up = self._consumed("was given up")
         timer = asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self._response.abort, given_up)
-        with suppress(APIClientError):  # nobody waits for these bytes
+        with suppress(APIClientError):  # no caller waits for these bytes
             try:
                 while len(read) < most and (chunk := await self._read()):
                     read += chunk
@@ -508,7 +508,7 @@ class AsyncStream(Generic[T_co]):
         return self._consumed("is closed; make the call again")
 
 
-# --- what an event turns out to be
+# --- the kinds of events
 
 
 def _itself(value: Any) -> Any:

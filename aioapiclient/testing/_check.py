@@ -132,7 +132,7 @@ class _Check:
                 if inspect.iscoroutinefunction(close):
                     await close()
 
-    # --- what trials are made of
+    # --- the parts of trials
 
     def _new(self) -> Middleware:
         middleware = self._factory()
@@ -276,14 +276,14 @@ class _Check:
 
         async def pause() -> None:
             others.append(self._start(Awaits(second)))
-            # Not until it is done: the first call may hold what the second one waits for.
+            # Not until it is done: the first call may hold a slot that the second one waits for.
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
 
         await self._settle(first, await self._finish(Awaits(first, pause_at=number, pause=pause)))
         if not others:
             return False
-        # Only now: what the first call held is free since it was settled.
+        # Only now: the slot of the first call is free since the call ended.
         await self._wait_for(others[0])
         await self._settle(second, others[0])
         return True
@@ -299,13 +299,13 @@ class _Check:
             if len(call.traces) != len(expected):
                 sends = f"{len(call.traces)} times, and {len(expected)} times alone"
                 self._fail(5, f"the {call.name} call was sent {sends}")
-            # A failed call may well change what the next one sends: a token that was renewed.
+            # A failed call may change the next request, for example by a renewed token.
             if scenario is FINE:
                 for seen, wanted in zip(call.traces, expected, strict=True):
                     if seen.without(volatile) != wanted.without(volatile):
                         self._fail(5, f"the {call.name} call was sent otherwise than alone")
 
-    # --- what trials look at
+    # --- the checks of trials
 
     def _judge(self, call: Call, task: asyncio.Task[AsyncAPIResponse[Any]]) -> None:
         """Check that a call ended in one of the ways that the promises allow."""
