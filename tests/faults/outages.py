@@ -96,7 +96,7 @@ async def _overload(call: Call, place: Place) -> str:
         server.begin_round()
         after += await _answered(call, server.CAPACITY // 2)
     useful = "at least 90 %" if share >= 0.9 else f"{share:.0%}"
-    return f"{useful} of its capacity is of use; then {after} of 100 answered"
+    return f"{useful} of its capacity is useful; then {after} of 100 answered"
 
 
 # --- one bad backend of three
