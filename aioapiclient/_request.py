@@ -281,6 +281,16 @@ class APIRequest(msgspec.Struct, eq=False):
         """Whether the body can be sent: False once sending of a one-shot body has begun."""
         return self.body is None or not self.body.consumed
 
+    @property
+    def decompress(self) -> bool:
+        """Whether the body of a success is returned decompressed; errors always are."""
+        return self._settings.decompress
+
+    @property
+    def max_body(self) -> int | None:
+        """The most bytes of a body that the call reads at once, decompressed; None without a limit."""
+        return self._settings.max_body
+
     def is_trusted(self, origins: tuple[str, ...] = ()) -> bool:
         """Return whether the URL has the client's own origin, or one of *origins*.
 

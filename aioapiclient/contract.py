@@ -22,8 +22,9 @@ A plugin may use these members of an `APIRequest`:
 
 * fields: ``method url headers body template path_params cast_to stream attempt started deadline
   timeout idempotent idempotency_key extensions trusted_origins``;
-* properties and methods: ``label origin relative_path is_idempotent can_be_sent copy is_trusted set_headers
-  add_params call_sets add_call_headers restore_call_headers limit time_left time_limit timed_out``.
+* properties and methods: ``label origin relative_path is_idempotent can_be_sent decompress max_body copy
+  is_trusted set_headers add_params call_sets add_call_headers restore_call_headers limit time_left
+  time_limit timed_out``.
 
 And these members of an `AsyncAPIResponse`:
 
@@ -142,7 +143,9 @@ class Auth(Protocol):
         """Return a name for the principal, or None (the default) if the headers identify it.
 
         A middleware that shares responses among calls, such as a cache, keeps those of two identities
-        apart. Override it if the headers differ between two requests of one principal, as signatures do.
+        apart. It finds the identity in ``request.extensions["aioapiclient.identity"]``, and the names of the
+        headers that the credential set in ``request.extensions["aioapiclient.credentials"]``. Override it if
+        the headers differ between two requests of one principal, as signatures do.
         It is called after `authenticate`.
 
         Returns:

@@ -408,3 +408,16 @@ async def test_strictness_stays_with_the_client() -> None:
     async with Client(BASE, transport=Script(reply(json={"code": 1}))) as api:
         with pytest.raises(APIResponseValidationError, match=r"\$\.code"):
             await api.get("/x", Problem)
+
+
+# --- what a middleware reads of them
+
+
+async def test_a_middleware_reads_how_the_body_is_read() -> None:
+    """`decompress` and `max_body` of a request are those of the call, and the client's without them."""
+    script = Script()
+    async with Client(BASE, transport=script, max_body=9) as api:
+        await api.get("/x")
+        await api.get("/x", decompress=False, max_body=None)
+
+    assert [(sent.decompress, sent.max_body) for sent in script.requests] == [(True, 9), (False, None)]

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+from multidict import CIMultiDict
+
 from aioapiclient._checks import check_origins
 from aioapiclient.contract import APIRequest, AsyncAPIResponse, Auth, Handler, Token, TokenCache
 from aioapiclient.errors import InvalidRequestError
@@ -15,6 +17,8 @@ __all__ = ["APIKeyAuth", "AuthMiddleware", "BasicAuth", "BearerAuth"]
 
 _REFRESHED = "aioapiclient.auth.refreshed"
 _IDENTITY = "aioapiclient.identity"
+_CREDENTIALS = "aioapiclient.credentials"
+_AUTHORIZATION = frozenset({"authorization"})
 _NOT_AGAIN = (
     "Not sent again with the renewed credential: the body can be sent only once, and sending it had begun;"
     " later calls use the new credential"
@@ -30,8 +34,9 @@ class AuthMiddleware:
     Headers of the call itself win over those of the credential. ``auth=`` of a call replaces *auth*;
     None disables it.
 
-    The principal (`Auth.identity`) is stored in ``request.extensions["aioapiclient.identity"]``. An
-    exception raised by the `Auth` ends the call.
+    The principal (`Auth.identity`) is stored in ``request.extensions["aioapiclient.identity"]``, and the
+    names of the headers that the `Auth` set in ``request.extensions["aioapiclient.credentials"]``, a
+    frozenset in lower case. An exception raised by the `Auth` ends the call.
 
     Args:
         auth: The credential. None, the default, sends none unless the call or a hook sets one.
@@ -60,6 +65,7 @@ class AuthMiddleware:
                 return handler(request)
             if not request.is_trusted(self._trusted_origins):
                 request.extensions.pop(_IDENTITY, None)  # set by an earlier hop
+                request.extensions.pop(_CREDENTIALS, None)
                 request._withheld = ("the credential", *request._withheld)
                 return handler(request)
             if _is_renewable(auth):
@@ -104,6 +110,7 @@ def _is_renewable(auth: Auth) -> bool:
 
 
 async def _authenticate(auth: Auth, request: APIRequest) -> None:
+    before = None if type(auth) in _BY_AUTHORIZATION else request.headers.copy()
     try:
         await auth.authenticate(request)
         identity = _identity_of(auth)
@@ -112,7 +119,14 @@ async def _authenticate(auth: Auth, request: APIRequest) -> None:
         raise
     if identity is not None:
         request.extensions[_IDENTITY] = identity
+    request.extensions[_CREDENTIALS] = _AUTHORIZATION if before is None else _names_set(request, before)
     request.restore_call_headers()
+
+
+def _names_set(request: APIRequest, before: CIMultiDict[str]) -> frozenset[str]:
+    """Return the names of the headers of *request* that were not the same in *before*."""
+    headers = request.headers
+    return frozenset(name.lower() for name in headers if headers.getall(name) != before.getall(name, None))
 
 
 def _identity_of(auth: Auth) -> str | None:
@@ -299,3 +313,7 @@ def _checked(value: object, what: str) -> str:
             "another character (a line end, if it was read from a file)"
         )
     return value
+
+
+# What these set is known; of others the headers are compared, which costs more.
+_BY_AUTHORIZATION = (BearerAuth, BasicAuth)

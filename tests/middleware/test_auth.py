@@ -876,6 +876,54 @@ async def test_the_headers_of_a_built_in_auth_tell_who_it_is(auth: Auth) -> None
     assert identities(script) == [None]
 
 
+CREDENTIALS = "aioapiclient.credentials"
+
+
+class Signer(Auth):
+    """An auth of three headers, one of which replaces a default header."""
+
+    async def authenticate(self, request: APIRequest, /) -> None:
+        request.headers["X-Signature"] = "s"
+        request.headers["X-Date"] = "today"
+        request.headers["X-Default"] = "signed"
+
+
+@pytest.mark.parametrize(
+    ("auth", "names"),
+    [
+        (BearerAuth("a"), {"authorization"}),
+        (BasicAuth("u", "p"), {"authorization"}),
+        (APIKeyAuth("k", header="X-Tenant-Key"), {"x-tenant-key"}),
+        (APIKeyAuth("k", param="key"), set()),
+        (Signer(), {"x-signature", "x-date", "x-default"}),
+        (None, None),
+    ],
+)
+async def test_the_names_of_the_headers_of_a_credential_are_on_the_request(
+    auth: Auth | None, names: set[str] | None
+) -> None:
+    """What stands inside auth reads which headers the credential set or replaced, in lower case."""
+    script = Script()
+    async with Client(BASE, transport=script, auth=auth, default_headers={"X-Default": "d"}) as api:
+        await api.get("/things")
+    assert script.last.extensions.get(CREDENTIALS) == names
+
+
+async def test_a_foreign_hop_has_no_names_of_credentials() -> None:
+    """On a hop to a foreign origin no header is named as the credential's."""
+    script = Script(reply(302, Location="https://files.example.net/x"), reply())
+    seen: list[object] = []
+
+    async def watch(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:
+        seen.append(request.extensions.get(CREDENTIALS))
+        response: AsyncAPIResponse[Any] = await handler(request)
+        return response
+
+    async with Client(BASE, transport=script, auth=Signer(), middlewares=[per_send(watch)]) as api:
+        await api.get("/things")
+    assert seen == [{"x-signature", "x-date", "x-default"}, None]
+
+
 async def test_an_auth_without_an_identity_works_as_before() -> None:
     """An auth that does not subclass `Auth`, and has no ``identity``, authenticates all the same."""
 
