@@ -1,0 +1,137 @@
+"""`Core`: what all requests of one cache share, and what it knows of changes (RFC 9111 §4.4)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from hishel import AsyncBaseStorage, CacheOptions
+
+from ._bounded import Bounded
+from ._flights import Flights
+from ._keys import Identity
+from ._store import Store
+from ._stored import Policy, Stored
+from .memory import MemoryStorage
+
+__all__ = ["Core"]
+
+_logger = logging.getLogger("aioapiclient.cache")
+
+_MOST_KEYS: Final = 10_000
+_MOST_TASKS: Final = 1000
+
+
+class Core:
+    """The storage, the policy, the requests that are under way, and the changes that were seen.
+
+    Args:
+        storage: The storage.
+        policy: How the cache decides.
+        methods: The methods whose responses are kept.
+        identity: Names the principal of a request; None for the credentials.
+        store_all_headers: Whether the digests of all request headers are kept.
+        clock: Returns the time in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        storage: AsyncBaseStorage,
+        policy: Policy,
+        methods: frozenset[str],
+        identity: Identity | None,
+        store_all_headers: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self.store = Store(storage)
+        self.policy = policy
+        self.methods = methods
+        self.identity = identity
+        self.store_all_headers = store_all_headers
+        self.clock = clock
+        self.flights = Flights()
+        self.options = CacheOptions(
+            shared=policy.shared, supported_methods=sorted(methods), allow_stale=False
+        )
+        self._cleared = -float("inf")
+        self._changed: Bounded[str, float] = Bounded()
+        self._keys: OrderedDict[str, str] = OrderedDict()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    # --- changes
+
+    def change(self, url: str) -> None:
+        """Take down that the resource has changed: what was asked for until now must be validated."""
+        self._changed.pop(url, None)
+        self._changed.get_or_make(url, self.clock)
+
+    def was_changed(self, url: str, stored: Stored) -> bool:
+        """Return whether the resource has changed since *stored* was asked for."""
+        return stored.facts.asked <= max(self._changed.get(url, self._cleared), self._cleared)
+
+    # --- what is known to be stored
+
+    def remember(self, key: str, url: str) -> None:
+        """Take down that a response to *url* is stored under *key*."""
+        self._keys[key] = url
+        self._keys.move_to_end(key)
+        if len(self._keys) > _MOST_KEYS:
+            self._keys.popitem(last=False)
+
+    async def clear(self, url: str | None, keys: set[str]) -> int:
+        """Remove what is stored for *url*, or everything, and return how many responses there were.
+
+        Args:
+            url: The URL; None for all.
+            keys: Keys to look under besides the known ones.
+        """
+        if url is None:
+            self._cleared = self.clock()
+        else:
+            self.change(url)
+        keys |= {key for key, known in self._keys.items() if url is None or known == url}
+        count = 0
+        for key in keys:
+            self._keys.pop(key, None)
+            for entry in await self.store.find(key):
+                await self.store.remove(entry.id)
+                count += 1
+        if url is None and isinstance(self.store.storage, MemoryStorage):
+            count += self.store.storage.clear()
+        return count
+
+    # --- the background
+
+    def in_background(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run *work* in a task, unless one of *key* runs; `close` cancels it."""
+        loop = asyncio.get_running_loop()
+        running = self._tasks.get(key)
+        if (running is not None and running.get_loop() is loop) or len(self._tasks) >= _MOST_TASKS:
+            work.close()
+            return
+        task = self._tasks[key] = loop.create_task(_quietly(work))
+        task.add_done_callback(lambda done: self._forget(key, done))
+
+    def _forget(self, key: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
+
+    async def close(self) -> None:
+        """Cancel the tasks of this event loop, and wait until they have ended."""
+        loop = asyncio.get_running_loop()
+        tasks = [task for task in self._tasks.values() if task.get_loop() is loop]
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception as error:
+        _logger.debug("A response could not be validated in the background (%s)", type(error).__name__)

@@ -1,0 +1,352 @@
+"""`Exchange`: one request on its way through hishel's states, and what they leave out (RFC 9111)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any, Final
+from uuid import uuid4
+
+from hishel import (
+    CacheMiss,
+    Entry,
+    Headers,
+    IdleClient,
+    InvalidateEntries,
+    NeedRevalidation,
+    NeedToBeUpdated,
+    Request,
+    Response,
+    StoreAndUse,
+)
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.errors import APIConnectionError, APITimeoutError, CircuitOpenError, ClientClosedError
+
+from ._core import Core
+from ._directives import Directives
+from ._flights import Flight, Landed
+from ._keys import Asked
+from ._stored import FACTS, Facts, Stored, headers_to_keep, is_worth_keeping, vary_of
+from .status import member
+
+__all__ = ["Exchange"]
+
+_MOST_VARIANTS: Final = 8  # of one key
+_OUTAGES: Final = (APIConnectionError, CircuitOpenError)
+
+
+class Exchange:
+    """One request that may be answered from the cache.
+
+    Args:
+        core: What all requests of the cache share.
+        request: The request. It is kept as it is: the handler gets copies.
+        handler: The rest of the chain.
+        wishes: The directives of the request.
+    """
+
+    def __init__(self, core: Core, request: APIRequest, handler: Handler, wishes: Directives) -> None:
+        self.asked = Asked(request, core.identity)
+        self._core = core
+        self._request = request
+        self._handler = handler
+        self._wishes = wishes
+        self._all: list[Stored] = []
+        self._why = "uri-miss"
+
+    async def run(self, flight: Flight | None = None) -> AsyncAPIResponse[Any]:
+        """Answer from the cache, or by the server.
+
+        Args:
+            flight: The flight that this request leads, if any.
+        """
+        fitting = await self._look_up()
+        if fitting:
+            response = await self._from_cache(fitting[0], fitting, flight)
+            if response is not None:
+                return response
+        if "only-if-cached" in self._wishes:
+            return self._not_cached()
+        return await self._forward(fitting, flight)
+
+    def after(self, landed: Landed) -> AsyncAPIResponse[Any] | None:
+        """Return the answer that another request has brought; None if it does not answer this one."""
+        stored, now = landed.stored, self._core.clock()
+        if self._core.was_changed(self.asked.url, stored) or not stored.may_answer(self._wishes, now):
+            return None
+        if not stored.fits(self.asked) or self._is_too_large(stored):
+            return None
+        if landed.was_hit:
+            return self._answer(stored, landed.body, hit=True)
+        return self._answer(stored, landed.body, fwd="uri-miss", collapsed=True)
+
+    # --- from the cache
+
+    async def _look_up(self) -> list[Stored]:
+        """Return what is stored for this request, the newest first."""
+        core = self._core
+        for entry in await core.store.find(self.asked.key):
+            stored = Stored.of(entry, core.policy)
+            if stored is None:
+                await core.store.remove(entry.id)
+            else:
+                self._all.append(stored)
+        if len(self._all) > 1:
+            self._all.sort(key=lambda stored: stored.facts.asked, reverse=True)
+        fitting = [stored for stored in self._all if stored.fits(self.asked)]
+        if self._all:
+            self._why = "stale" if fitting else "vary-miss"
+        return fitting
+
+    async def _from_cache(
+        self, stored: Stored, fitting: list[Stored], flight: Flight | None
+    ) -> AsyncAPIResponse[Any] | None:
+        """Return the answer from the cache; None if the server has to be asked."""
+        core, now = self._core, self._core.clock()
+        if core.was_changed(self.asked.url, stored):
+            return None
+        detail = None
+        if not stored.may_answer(self._wishes, now):
+            if stored.ttl(now) > 0:
+                self._why = "request"
+            if not stored.may_go_first(self._wishes, now):
+                return None
+            detail = "stale-while-revalidate"
+        body = await self._body(stored, fitting)
+        if body is None:
+            return None
+        if detail is not None:
+            self._validate_in_background(fitting)
+        elif flight is not None:
+            flight.land(Landed(stored, body, was_hit=True))
+        return self._answer(stored, body, hit=True, detail=detail)
+
+    async def _body(self, stored: Stored, fitting: list[Stored]) -> bytes | None:
+        """Return the body of *stored*; None, and *stored* is gone, if the storage has lost it."""
+        if self._is_too_large(stored):
+            return None
+        body = await self._core.store.body(stored.entry)
+        if body is not None and len(body) == stored.facts.size:
+            return body
+        fitting.remove(stored)
+        await self._core.store.remove(stored.entry.id)
+        return None
+
+    def _is_too_large(self, stored: Stored) -> bool:
+        """Return whether the call would refuse the body: the transport does that, with its own error."""
+        most = self._request.max_body
+        return most is not None and stored.facts.size > most
+
+    def _answer(self, stored: Stored, body: bytes, **parameters: object) -> AsyncAPIResponse[Any]:
+        now = self._core.clock()
+        ttl = None if stored.lifetime is None else int(stored.ttl(now) // 1)
+        head: CIMultiDict[str] = CIMultiDict()
+        kept = stored.entry.response.headers
+        for name in kept:
+            if name not in (FACTS, "age"):
+                for value in kept.get_list(name) or ():
+                    head.add(name, value)
+        head["Age"] = str(int(stored.age(now)))
+        head.add("Cache-Status", member(**parameters, ttl=ttl))
+        status = stored.entry.response.status_code
+        response = AsyncAPIResponse[Any].from_bytes(self._request, status, head, body)
+        if status >= 400:
+            response.reason = _phrase(status)
+        return response
+
+    def _not_cached(self) -> AsyncAPIResponse[Any]:
+        """Return the response that ``only-if-cached`` asks for (RFC 9111 §5.2.1.7)."""
+        status = member(fwd=self._why, detail="only-if-cached")
+        headers = {"Cache-Status": status, "X-Should-Retry": "false"}  # another attempt would find the same
+        response = AsyncAPIResponse[Any].from_bytes(self._request, 504, headers)
+        response.reason = _phrase(504)
+        return response
+
+    def _validate_in_background(self, fitting: list[Stored]) -> None:
+        twin = self._request.copy()
+        twin.deadline = None  # the call that began it may have ended
+        twin.extensions = dict(twin.extensions)
+        exchange = Exchange(self._core, twin, self._handler, self._wishes)
+        exchange._all, exchange._why = self._all, "stale"
+        self._core.in_background(self.asked.key, exchange._validate(list(fitting)))
+
+    async def _validate(self, fitting: list[Stored]) -> None:
+        response = await self._forward(fitting, None)
+        await response.close()
+
+    # --- by the server
+
+    async def _forward(self, fitting: list[Stored], flight: Flight | None) -> AsyncAPIResponse[Any]:
+        """Send the request, conditional if there is something to validate."""
+        core = self._core
+        presented = [stored.to_validate() for stored in fitting]
+        state: Any = IdleClient(options=core.options).next(self._for_hishel(), presented)
+        while True:
+            validating = isinstance(state, NeedRevalidation)
+            asked = core.clock()
+            try:
+                live = await self._handler(self._conditional(state.request))
+            except _OUTAGES as error:
+                helping = None if _is_final(error) else await self._help_out(fitting)
+                if helping is None:
+                    raise
+                return helping
+            if live.status >= 500 and (helping := await self._help_out(fitting, live.status)) is not None:
+                await live.close()
+                return helping
+            body = await live.read()
+            answer = self._headers_of(live, Facts(asked, core.clock(), len(body)))
+            state = state.next(Response(live.status, answer))
+            if not (validating and live.status == 304):
+                return await self._arrived(live, body, state, fitting, flight)
+            await live.close()
+            if isinstance(state, InvalidateEntries):
+                await self._remove(state.entry_ids)
+                state = state.next()
+            if isinstance(state, NeedToBeUpdated):
+                response = await self._freshen(state, answer, fitting, flight)
+                if response is not None:
+                    return response
+            # What the 304 is about is not stored: ask once more, without a condition.
+            state = CacheMiss(options=core.options, request=self._for_hishel())
+
+    def _headers_of(self, live: AsyncAPIResponse[Any], facts: Facts) -> Headers:
+        """Return the headers to store, which describe the body as the call has it."""
+        lists: dict[str, list[str]] = {}
+        for name, value in live.headers.items():
+            lists.setdefault(name.lower(), []).append(value)
+        if self._request.decompress:
+            lists.pop("content-encoding", None)
+            if "content-length" in lists and live.method != "HEAD":
+                lists["content-length"] = [str(facts.size)]
+        return Headers(headers_to_keep(lists, facts, self._core.policy))
+
+    def _for_hishel(self) -> Request:
+        """Return the request as hishel's states see it: whether it had a credential, not which."""
+        headers = {"authorization": "-"} if "Authorization" in self._request.headers else {}
+        return Request(self.asked.method, self.asked.key, Headers(headers))
+
+    def _conditional(self, asked: Request) -> APIRequest:
+        """Return the request to send, with the validators that hishel has chosen."""
+        send = self._request.copy()
+        for name in ("If-None-Match", "If-Modified-Since"):
+            value = asked.headers.get(name, "")
+            if value and value.isascii() and value.isprintable():
+                send.headers[name] = value
+        return send
+
+    async def _help_out(
+        self, fitting: Sequence[Stored], status: int | None = None
+    ) -> AsyncAPIResponse[Any] | None:
+        """Return a stale answer in place of a failure; None if there is none that may be used."""
+        if not fitting or "no-cache" in self._wishes:
+            return None
+        stored = fitting[0]
+        if self._core.was_changed(self.asked.url, stored) or not stored.may_help_out(self._core.clock()):
+            return None
+        body = await self._body(stored, list(fitting))
+        if body is None:
+            return None
+        return self._answer(stored, body, fwd="stale", fwd_status=status, detail="stale-if-error")
+
+    async def _freshen(
+        self, state: NeedToBeUpdated, answer: Headers, fitting: list[Stored], flight: Flight | None
+    ) -> AsyncAPIResponse[Any] | None:
+        """Update what a 304 is about, and answer with it; None if its body is gone."""
+        by_id = {stored.entry.id: stored for stored in fitting}
+        chosen = state.next().entry.id
+        response: AsyncAPIResponse[Any] | None = None
+        for entry in state.updating_entries:
+            stored = by_id[entry.id].freshened(answer)
+            if entry.id == chosen:
+                body = await self._body(by_id[entry.id], fitting)
+                if body is None:
+                    continue
+                response = self._answer(stored, body, fwd=self._why, fwd_status=304)
+                self._land(flight, stored, body)
+            await self._core.store.update(stored.entry)
+        return response
+
+    async def _arrived(
+        self,
+        live: AsyncAPIResponse[Any],
+        body: bytes,
+        state: Any,
+        fitting: list[Stored],
+        flight: Flight | None,
+    ) -> AsyncAPIResponse[Any]:
+        """Store a response that was sent whole, if it may be, and return it."""
+        while isinstance(state, InvalidateEntries):
+            state = state.next()  # which entries it replaces, `_replaced` says
+        stored: Stored | None = None
+        if isinstance(state, StoreAndUse) and self._may_be_kept(live, state.response, body):
+            stored = await self._keep(state.response, body, flight)
+        else:
+            self._land(flight, None, body)
+        await self._remove([old.entry.id for old in self._replaced(live.status, fitting, stored)])
+        ttl = None if stored is None or stored.lifetime is None else int(stored.ttl(self._core.clock()) // 1)
+        head = CIMultiDict(live.headers)
+        head.add(
+            "Cache-Status", member(fwd=self._why, fwd_status=live.status, stored=stored is not None, ttl=ttl)
+        )
+        live.headers = CIMultiDictProxy(head)
+        return live
+
+    def _may_be_kept(self, live: AsyncAPIResponse[Any], response: Response, body: bytes) -> bool:
+        policy = self._core.policy
+        # A note tells of an error whose body could not be read whole.
+        if len(body) > policy.max_body or live.notes or not is_worth_keeping(response, policy):
+            return False
+        # The bodies of errors are decompressed for every call.
+        return self._request.decompress or live.status // 100 == 2
+
+    async def _keep(self, response: Response, body: bytes, flight: Flight | None) -> Stored | None:
+        """Store a response, after those who wait for it have it."""
+        core, asked = self._core, self.asked
+        digests = asked.all_digests() if core.store_all_headers else asked.digests(vary_of(response.headers))
+        request = Request(asked.method, asked.key, Headers({name: digests[name] for name in digests}))
+        stored = Stored.of(_entry(request, response), core.policy)
+        assert stored is not None
+        self._land(flight, stored, body)
+        await core.store.keep(request, response, body, asked.key)
+        core.remember(asked.key, asked.url)
+        return stored
+
+    def _land(self, flight: Flight | None, stored: Stored | None, body: bytes) -> None:
+        core = self._core
+        fresh = stored is not None and stored.ttl(core.clock()) > 0
+        core.flights.learn(self.asked.key, shared=fresh)
+        if flight is not None:
+            flight.land(Landed(stored, body, was_hit=False) if stored is not None and fresh else None)
+
+    def _replaced(self, status: int, fitting: list[Stored], stored: Stored | None) -> list[Stored]:
+        """Return the entries that are outdated by a full response, or too many."""
+        outdated = fitting if status < 400 or status in (404, 410) else []
+        if stored is None:
+            return outdated
+        others = [old for old in self._all if old not in outdated]
+        return outdated + others[_MOST_VARIANTS - 1 :]
+
+    async def _remove(self, ids: Sequence[Any]) -> None:
+        for id_ in ids:
+            await self._core.store.remove(id_)
+
+
+def _entry(request: Request, response: Response) -> Entry:
+    return Entry(uuid4(), request, replace(response, stream=None))
+
+
+def _is_final(error: Exception) -> bool:
+    """Return whether the call itself has ended."""
+    is_late = isinstance(error, APITimeoutError) and error.phase == "total"
+    return is_late or isinstance(error, ClientClosedError)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

@@ -1,0 +1,109 @@
+"""Who asks, and for what: the key that keeps two principals apart, and digests of what ``Vary`` names.
+
+No secret gets into a storage: a key is a hash of the URL and of the principal's credentials, and the
+values of request headers are hashed together with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, Final
+
+from aioapiclient.contract import APIRequest
+
+__all__ = ["Asked", "Identity", "url_of"]
+
+Identity = Callable[[APIRequest], str | None]
+
+_IDENTITY: Final = "aioapiclient.identity"
+_CREDENTIALS: Final = "aioapiclient.credentials"
+_NO_NAMES: Final[frozenset[str]] = frozenset()
+
+_PRINCIPAL: Final = re.compile(
+    "auth|cookie|credential|jwt|key|passw|secret|session|signature|token"
+    "|account|behalf|identity|impersonat|organi[sz]ation|principal|subject|tenant|user"
+)
+_HARMLESS: Final = frozenset({"idempotency-key", "user-agent"})
+
+
+@lru_cache(maxsize=1024)
+def _tells_who(name: str) -> bool:
+    """Return whether the value of a header of this name, in any case, may tell one principal from another."""
+    name = name.lower()
+    return name not in _HARMLESS and _PRINCIPAL.search(name) is not None
+
+
+def url_of(url: object) -> str:
+    """Return a URL as text, without its fragment, which no server sees."""
+    return str(url).partition("#")[0]
+
+
+class Asked:
+    """What a request asks for, and in whose name.
+
+    Args:
+        request: The request of one send. Its headers must not change while this object is in use.
+        identity: Names the principal in place of its credentials. None, as its result too, leaves it to them.
+    """
+
+    __slots__ = ("_headers", "_named", "_who", "key", "method", "url")
+
+    def __init__(self, request: APIRequest, identity: Identity | None) -> None:
+        self.method = request.method
+        self.url = url_of(request.url)
+        self._headers = request.headers
+        self._named = _NO_NAMES
+        given: Any = None if identity is None else identity(request)
+        if given is not None and not isinstance(given, str):
+            raise TypeError(f"identity must return a str or None, not {type(given).__name__}")
+        self._who = self._principal(request) if given is None else repr(given)
+        if not request.decompress:
+            self._who += " as sent"
+        self.key = self.key_of(self.url)
+        """The key of the storage: a hash of the URL, the principal, and how bodies are returned."""
+
+    def key_of(self, url: str) -> str:
+        """Return the key of a URL, asked for in the same name."""
+        return _hash(f"{url}\n{self._who}")
+
+    def _principal(self, request: APIRequest) -> str:
+        """Return what tells the principal from others: its name, and the credentials besides it."""
+        name = request.extensions.get(_IDENTITY)
+        of_auth: frozenset[str] = request.extensions.get(_CREDENTIALS, _NO_NAMES)
+        if name is not None:
+            # What the call itself sets is sent in place of the credential's own.
+            self._named = frozenset(header for header in of_auth if not request.call_sets(header))
+        found = [
+            (header.lower(), value)
+            for header, value in request.headers.items()
+            if (_tells_who(header) or header.lower() in of_auth) and header.lower() not in self._named
+        ]
+        return repr((name, sorted(found)))
+
+    def digests(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """Return the digests of the request headers that ``Vary`` names, by name in lower case.
+
+        A header that is missing has none; nor has one that the name of the principal stands for.
+        """
+        found: dict[str, list[str]] = {}
+        for name in names:
+            values = () if name in self._named else self._headers.getall(name, ())
+            if values:
+                text = ",".join(" ".join(value.split()) for value in values)
+                found[name] = [_hash(f"{self.key}\n{name}\n{text}")[:32]]
+        return found
+
+    def all_digests(self) -> dict[str, list[str]]:
+        """Return the digests of all request headers."""
+        return self.digests({name.lower() for name in self._headers})
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+ANYONE: Final = repr((None, list[tuple[str, str]]()))
+"""Who asks without credentials."""

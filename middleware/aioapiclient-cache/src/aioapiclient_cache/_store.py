@@ -1,0 +1,128 @@
+"""`Store`: a storage whose failures are misses, with one warning a minute.
+
+hishel's storages log each failure with a traceback, and go on. While one of them works for this middleware, a
+filter takes these records away, and a failure is reported here.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from hishel import AsyncBaseStorage, Entry, Request, Response
+
+__all__ = ["Store"]
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("aioapiclient.cache")
+
+_WARN_EVERY: Final = 60.0  # seconds
+_PAUSE: Final = 1.0  # seconds after a failure without another try: a timeout for each call would add up
+
+_DAMAGE: Final = (LookupError, TypeError, ValueError)  # of an entry that cannot be decoded: the storage works
+
+_failures: ContextVar[list[BaseException | None] | None] = ContextVar(
+    "aioapiclient cache failures", default=None
+)
+
+
+class _Quiet(logging.Filter):
+    """Takes the records of a storage's failures away while it works for this middleware."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        failures = _failures.get()
+        if failures is None or record.levelno < logging.WARNING:
+            return True
+        failures.append(record.exc_info[1] if record.exc_info else None)
+        return False
+
+
+_QUIET: Final = _Quiet()
+
+
+class Store:
+    """What the middleware asks of its storage. Nothing of it raises.
+
+    Args:
+        storage: The storage. It stays the user's.
+    """
+
+    def __init__(self, storage: AsyncBaseStorage) -> None:
+        self.storage = storage
+        self._paused_until = self._silent_until = -float("inf")
+        for cls in type(storage).__mro__:
+            logging.getLogger(cls.__module__).addFilter(_QUIET)
+
+    async def find(self, key: str) -> list[Entry]:
+        """Return the entries of *key*; none after a failure."""
+        return [] if self._paused() else await self._try(self.storage.get_entries(key), [])
+
+    async def body(self, entry: Entry) -> bytes | None:
+        """Return the body of *entry*; None if the storage has lost it."""
+        return await self._try(_read_if_there(entry.response.stream), None)
+
+    async def keep(self, request: Request, response: Response, body: bytes, key: str) -> None:
+        """Store a response."""
+        if not self._paused():
+            await self._try(self._create(request, replace(response, stream=_once(body)), key), None)
+
+    async def update(self, entry: Entry) -> None:
+        """Store the headers of *entry*, which have changed."""
+        if not self._paused():
+            await self._try(self.storage.update_headers(entry.id, entry.response.headers), None)
+
+    async def remove(self, id: UUID) -> None:
+        """Remove an entry. This is tried after a failure too: what is left could be served."""
+        await self._try(self.storage.remove_entry(id), None)
+
+    async def _create(self, request: Request, response: Response, key: str) -> None:
+        entry = await self.storage.create_entry(request, response, key)
+        await _read(entry.response.stream)  # an entry is published when its stream was read
+
+    def _paused(self) -> bool:
+        return time.monotonic() < self._paused_until
+
+    async def _try(self, work: Coroutine[Any, Any, T], otherwise: T) -> T:
+        """Return the result of *work*, or *otherwise* if it fails."""
+        failures: list[BaseException | None] = []
+        token = _failures.set(failures)
+        try:
+            return await work
+        except Exception as error:
+            failures.append(error)
+            return otherwise
+        finally:
+            _failures.reset(token)
+            if failures:
+                self._failed(failures[-1])
+
+    def _failed(self, error: BaseException | None) -> None:
+        now = time.monotonic()
+        if not isinstance(error, _DAMAGE):
+            self._paused_until = now + _PAUSE
+        if now >= self._silent_until:
+            self._silent_until = now + _WARN_EVERY
+            # The class only: what a client library puts into its texts is not known here.
+            kind = "unknown" if error is None else type(error).__name__
+            _logger.warning("The storage of the cache fails (%s): calls go to the server", kind)
+
+
+async def _read(stream: Any) -> bytes:
+    return b"" if stream is None else b"".join([bytes(piece) async for piece in stream])
+
+
+async def _read_if_there(stream: Any) -> bytes | None:
+    try:
+        return await _read(stream)
+    except RuntimeError:  # as hishel's storages say that the entry was removed meanwhile
+        return None
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body

@@ -1,0 +1,255 @@
+"""`Stored`: an entry of a storage, with what decides whether it may be used (RFC 9111 §4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from hishel import Entry, Headers, Response
+
+from ._directives import Directives, parse_directives, seconds
+from ._keys import Asked
+from ._times import age_on_arrival, date_of, http_date
+
+__all__ = ["FACTS", "Facts", "Policy", "Stored", "headers_to_keep", "is_worth_keeping", "vary_of"]
+
+FACTS: Final = "x-aioapiclient-cache"
+"""The header of a stored response with its `Facts`. No response that is given out has it."""
+
+_HEURISTIC: Final = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})  # RFC 9110 §15.1
+_SUCCESS: Final = frozenset({200, 203, 204, 300, 301, 308})
+_WEEK: Final = 7 * 24 * 3600
+# A failed attempt is repeated, and a challenge answered: neither can be helped from the cache.
+_PASSING: Final = frozenset({401, 407, 408, 425, 429})
+# Of one connection (RFC 9111 §3.1).
+_HOP_BY_HOP: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authentication-info",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_SECRET: Final = re.compile(
+    "api-?key|authenticat|authorization|cookie|credential|jwt|passw|secret|session|token"
+)
+_OF_THE_BODY: Final = frozenset(
+    {"content-digest", "content-encoding", "content-length", "content-md5", "content-range"}
+)
+
+
+class Policy(NamedTuple):
+    """How a cache decides, whoever asks."""
+
+    shared: bool
+    default_ttl: float | None
+    stale_if_error: float
+    stale_while_revalidate: bool
+    max_body: int
+
+
+class Facts(NamedTuple):
+    """What is known of a stored response besides its headers."""
+
+    asked: float
+    """When the request was sent, in seconds since 1970."""
+
+    born: float
+    """When its age was 0, corrected for other caches and for clocks (RFC 9111 §4.2.3)."""
+
+    size: int
+    """Bytes of its body."""
+
+    def text(self) -> str:
+        """Return the facts as the value of a header."""
+        return f"{self.asked!r} {self.born!r} {self.size}"
+
+    @classmethod
+    def parse(cls, text: str) -> Facts | None:
+        """Return the facts of a header's value; None if it was not written by `text`."""
+        try:
+            asked, born, size = text.split(" ")
+            return cls(float(asked), float(born), int(size))
+        except ValueError:
+            return None
+
+
+class Stored:
+    """A stored response. `of` makes one of an entry.
+
+    Args:
+        entry: The entry.
+        facts: What is known of it.
+        policy: How the cache decides.
+    """
+
+    __slots__ = ("control", "entry", "facts", "lifetime", "policy")
+
+    def __init__(self, entry: Entry, facts: Facts, policy: Policy) -> None:
+        self.entry = entry
+        self.facts = facts
+        self.policy = policy
+        self.control: Directives = parse_directives(entry.response.headers.get("cache-control", ""))
+        self.lifetime: float | None = lifetime_of(entry.response, self.control, policy)
+        """Seconds for which it is fresh; None if nothing says so."""
+
+    @classmethod
+    def of(cls, entry: Entry, policy: Policy) -> Stored | None:
+        """Return the stored response of *entry*; None if it is damaged, or another program's."""
+        facts = Facts.parse(entry.response.headers.get(FACTS, ""))
+        return None if facts is None else cls(entry, facts, policy)
+
+    def age(self, now: float) -> float:
+        """Return its age in seconds."""
+        return max(0.0, now - self.facts.born)
+
+    def ttl(self, now: float) -> float:
+        """Return the seconds for which it is fresh; negative once it is stale."""
+        return (self.lifetime or 0.0) - self.age(now)
+
+    def fits(self, asked: Asked) -> bool:
+        """Return whether it is for the same method, and for what its ``Vary`` names (RFC 9111 §4.1)."""
+        if self.entry.request.method != asked.method:
+            return False
+        names = vary_of(self.entry.response.headers)
+        if not names:
+            return True
+        kept = self.entry.request.headers
+        presented = asked.digests(names)
+        return "*" not in names and all(kept.get_list(name) == presented.get(name) for name in names)
+
+    def may_answer(self, wishes: Directives, now: float) -> bool:
+        """Return whether it may be used without asking the server.
+
+        Args:
+            wishes: The directives of the request.
+            now: The time, in seconds since 1970.
+        """
+        if "no-cache" in wishes or self.control.get("no-cache") == "":
+            return False
+        age, ttl = self.age(now), self.ttl(now)
+        most = seconds(wishes, "max-age")
+        if most is not None and age >= most:
+            return False
+        if ttl > (seconds(wishes, "min-fresh") or 0):
+            return True
+        if ttl > 0 or "max-stale" not in wishes or self._never_stale():
+            return False
+        return wishes["max-stale"] == "" or -ttl <= (seconds(wishes, "max-stale") or 0)
+
+    def may_help_out(self, now: float) -> bool:
+        """Return whether it may be used although it is stale, because the server fails (RFC 5861 §4)."""
+        allowed = self.policy.stale_if_error
+        return allowed > 0 and -self.ttl(now) <= allowed and not self._never_stale()
+
+    def may_go_first(self, wishes: Directives, now: float) -> bool:
+        """Return whether it may be used while it is validated in the background (RFC 5861 §3)."""
+        allowed = seconds(self.control, "stale-while-revalidate")
+        if not self.policy.stale_while_revalidate or allowed is None or wishes:
+            return False
+        return -self.ttl(now) <= allowed and not self._never_stale()
+
+    def _never_stale(self) -> bool:
+        """Return whether the server forbids its use when it is stale (RFC 9111 §4.2.4)."""
+        control = self.control
+        if "must-revalidate" in control or "no-cache" in control:
+            return True
+        return self.policy.shared and ("proxy-revalidate" in control or "s-maxage" in control)
+
+    def to_validate(self) -> Entry:
+        """Return the entry as hishel's states have to see it: one that must be validated."""
+        headers = {**lists_of(self.entry.response.headers), "cache-control": ["no-cache"]}
+        return replace(self.entry, response=replace(self.entry.response, headers=Headers(headers)))
+
+    def freshened(self, answer: Headers) -> Stored:
+        """Return it as a 304 has updated it (RFC 9111 §3.2).
+
+        Args:
+            answer: The headers of the 304, made by `headers_to_keep`.
+        """
+        facts = Facts.parse(answer[FACTS]) or self.facts
+        facts = facts._replace(size=self.facts.size)
+        news = {name: values for name, values in lists_of(answer).items() if name not in _OF_THE_BODY}
+        headers = {**lists_of(self.entry.response.headers), **news, FACTS: [facts.text()]}
+        entry = replace(self.entry, response=replace(self.entry.response, headers=Headers(headers)))
+        return Stored(entry, facts, self.policy)
+
+
+def lists_of(headers: Headers) -> dict[str, list[str]]:
+    """Return headers as a dict; a name that came several times keeps its values apart."""
+    return {name: headers.get_list(name) or [] for name in headers}
+
+
+def vary_of(headers: Headers) -> list[str]:
+    """Return the names in ``Vary``, in lower case."""
+    value = headers.get("vary")
+    return [name for part in value.split(",") if (name := part.strip().lower())] if value else []
+
+
+def headers_to_keep(headers: Mapping[str, list[str]], facts: Facts, policy: Policy) -> dict[str, list[str]]:
+    """Return the headers of a response as they are stored, its age taken into account.
+
+    Fields of the connection are left out, those that ``Connection``, ``no-cache`` or ``private`` names
+    (RFC 9111 §3.1, §5.2.2), and those that hold a secret. A ``Date`` that is missing is added, an ``Expires``
+    that is not a date becomes one of the past (RFC 9111 §5.3).
+
+    Args:
+        headers: The headers, by name in lower case.
+        facts: What is known of the response; it was born when it arrived.
+        policy: How the cache decides.
+    """
+    control = parse_directives(",".join(headers.get("cache-control", ())))
+    lists = [*headers.get("connection", ()), control.get("no-cache", "")]
+    if policy.shared:
+        lists.append(control.get("private", ""))
+    dropped = _HOP_BY_HOP.union(name.strip().lower() for names in lists for name in names.split(","))
+    kept = {
+        name: values for name, values in headers.items() if name not in dropped and not _SECRET.search(name)
+    }
+    if date_of(kept, "date") is None:
+        kept["date"] = [http_date(facts.born)]
+    if "expires" in kept and date_of(kept, "expires") is None:
+        kept["expires"] = ["0"]
+    born = facts.born - age_on_arrival(kept, facts.asked, facts.born)
+    kept[FACTS] = [facts._replace(born=born).text()]
+    return kept
+
+
+def lifetime_of(response: Response, control: Directives, policy: Policy) -> float | None:
+    """Return for how many seconds a response is fresh (RFC 9111 §4.2.1); None if nothing says so."""
+    for name in ("s-maxage", "max-age") if policy.shared else ("max-age",):
+        told = seconds(control, name)
+        if told is not None:
+            return told
+    headers = lists_of(response.headers)
+    date = date_of(headers, "date") or 0
+    if "expires" in headers:
+        return max(0, (date_of(headers, "expires") or 0) - date)
+    if policy.default_ttl is not None and response.status_code in _SUCCESS:
+        return policy.default_ttl
+    modified = date_of(headers, "last-modified")
+    if modified is None or not (response.status_code in _HEURISTIC or "public" in control):
+        return None
+    return min(_WEEK, max(0, date - modified) // 10)
+
+
+def is_worth_keeping(response: Response, policy: Policy) -> bool:
+    """Return whether a stored response could ever be of use.
+
+    One that is neither fresh nor can be validated could not; nor could one of a failed attempt, which a
+    retry must not be given again.
+    """
+    status = response.status_code
+    if status >= 500 or status in _PASSING or "*" in vary_of(response.headers):
+        return False
+    if "etag" in response.headers or "last-modified" in response.headers:
+        return True
+    control = parse_directives(response.headers.get("cache-control", ""))
+    return control.get("no-cache") != "" and (lifetime_of(response, control, policy) or 0) > 0

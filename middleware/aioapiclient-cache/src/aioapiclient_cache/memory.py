@@ -1,0 +1,172 @@
+"""`MemoryStorage`: entries in the memory of this process; the least recently used one leaves first."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+from hishel import AsyncBaseStorage, Entry, Headers, Request, Response
+
+from ._arguments import whole
+
+__all__ = ["MemoryStorage"]
+
+_OVERHEAD = 1000  # bytes of an entry besides its texts
+
+
+class MemoryStorage(AsyncBaseStorage):
+    """Keeps entries in memory, for the clients of one process.
+
+    Args:
+        max_bytes: The most bytes of bodies and headers, 32 MiB by default.
+        max_entries: The most entries, 10,000 by default.
+
+    Raises:
+        InvalidRequestError: A number is negative.
+        TypeError: An argument is not a whole number.
+    """
+
+    def __init__(self, max_bytes: int = 32 << 20, max_entries: int = 10_000) -> None:
+        super().__init__()
+        self.max_bytes: int = whole("max_bytes", max_bytes, unit="bytes")
+        self.max_entries: int = whole("max_entries", max_entries, unit="entries")
+        self._items: OrderedDict[uuid.UUID, _Item] = OrderedDict()
+        self._ids: dict[str, list[uuid.UUID]] = {}
+        self._size = 0
+
+    def __repr__(self) -> str:
+        return f"<MemoryStorage: {len(self._items)} entries, {self._size} bytes>"
+
+    async def create_entry(
+        self,
+        request: Request,
+        response: Response,
+        key: str,
+        *,
+        ttl: float | None = None,
+        tti: float | None = None,
+    ) -> Entry:
+        """Return an entry whose stream, read to its end, publishes it.
+
+        Args:
+            request: The request to keep.
+            response: The response to keep, with its body as the stream.
+            key: The key to find it by.
+            ttl: Seconds after which it is dropped. None, the default, keeps it until room is needed.
+            tti: Seconds without use after which it is dropped. None by default.
+        """
+        item = _Item(key, request, response, *self._limits(ttl, tti, time.time()))
+        return Entry(item.id, request, replace(response, stream=self._save(item, response.stream)))
+
+    async def get_entries(self, key: str) -> list[Entry]:
+        """Return the entries of a key.
+
+        Args:
+            key: The key that they were stored by.
+        """
+        found: list[Entry] = []
+        for id in tuple(self._ids.get(key, ())):
+            item = self._items[id]
+            if item.mortal:
+                now = time.time()
+                if (self._expires_at(item.deadline, item.tti, item.used) or now) <= now:
+                    self._drop(id)
+                    continue
+                item.used = now
+            self._items.move_to_end(id)
+            found.append(Entry(id, item.request, replace(item.response, stream=_once(item.body))))
+        return found
+
+    async def update_headers(self, id: uuid.UUID, headers: Headers) -> None:
+        """Replace the headers of a stored response.
+
+        Args:
+            id: The ID of its entry; one that is gone is ignored.
+            headers: The new headers.
+        """
+        item = self._items.get(id)
+        if item is not None:
+            self._size -= item.size
+            item.response = replace(item.response, headers=headers)
+            self._size += item.measure()
+            self._make_room()
+
+    async def remove_entry(self, id: uuid.UUID) -> None:
+        """Remove an entry.
+
+        Args:
+            id: Its ID; one that is gone is ignored.
+        """
+        self._drop(id)
+
+    def clear(self) -> int:
+        """Remove all entries, and return how many there were."""
+        count = len(self._items)
+        self._items.clear()
+        self._ids.clear()
+        self._size = 0
+        return count
+
+    async def _save(self, item: _Item, stream: Any) -> AsyncIterator[bytes]:
+        """Hand over the body of *item*, and publish it at the end."""
+        pieces: list[bytes] = []
+        if stream is not None:
+            async for piece in stream:
+                pieces.append(piece)
+                yield piece
+        item.body = b"".join(pieces)
+        if item.measure() <= self.max_bytes and self.max_entries:
+            self._items[item.id] = item
+            self._ids.setdefault(item.key, []).append(item.id)
+            self._size += item.size
+            self._make_room()
+
+    def _make_room(self) -> None:
+        while self._size > self.max_bytes or len(self._items) > self.max_entries:
+            self._drop(next(iter(self._items)))
+
+    def _drop(self, id: uuid.UUID) -> None:
+        item = self._items.pop(id, None)
+        if item is None:
+            return
+        self._size -= item.size
+        ids = self._ids[item.key]
+        ids.remove(id)
+        if not ids:
+            del self._ids[item.key]
+
+
+class _Item:
+    """An entry and its body."""
+
+    __slots__ = ("body", "deadline", "id", "key", "mortal", "request", "response", "size", "tti", "used")
+
+    def __init__(
+        self, key: str, request: Request, response: Response, deadline: float | None, tti: float | None
+    ) -> None:
+        self.id = uuid.uuid4()
+        self.key = key
+        self.request = request
+        self.response = replace(response, stream=None)
+        self.body = b""
+        self.size = 0
+        self.deadline = deadline
+        self.tti = tti
+        self.used = time.time()
+        self.mortal = deadline is not None or tti is not None
+
+    def measure(self) -> int:
+        """Count the bytes that it takes, about."""
+        headers = (self.request.headers, self.response.headers)
+        self.size = (
+            len(self.body) + _OVERHEAD + sum(len(n) + len(v) for some in headers for n, v in some.items())
+        )
+        return self.size
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body

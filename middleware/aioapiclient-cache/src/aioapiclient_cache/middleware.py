@@ -1,0 +1,232 @@
+"""`Cache`: the middleware that answers from stored responses, by the rules of RFC 9111."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NoReturn
+
+from hishel import AsyncBaseStorage
+from yarl import URL
+
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+
+from ._arguments import CACHEABLE, check_flag, check_function, check_methods, check_storage, number, whole
+from ._core import Core
+from ._directives import Directives, parse_directives
+from ._exchange import Exchange
+from ._keys import Asked, url_of
+from ._stored import Policy
+from .memory import MemoryStorage
+
+__all__ = ["Cache"]
+
+# Those that are registered as safe (RFC 9110 §16.1.1), and QUERY. Any other method may change something.
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PRI", "PROPFIND", "QUERY", "REPORT", "SEARCH", "TRACE"})
+_CONDITIONS: Final = (
+    "If-None-Match",
+    "If-Modified-Since",
+    "If-Match",
+    "If-Unmodified-Since",
+    "If-Range",
+    "Range",
+)
+
+
+class Cache:
+    """Answers from stored responses while they are fresh, and validates them afterwards (RFC 9111).
+
+    Place it with `per_send`: there the credential is known, and what is kept for one principal is given to
+    that principal only. A principal is what `Auth.identity` names. Without a name it is the credentials
+    themselves, and all headers whose names sound like a credential, a user or a tenant.
+
+    A storage sees a hash of the URL and the principal, and hashes of the request headers that ``Vary`` names.
+    Response headers that hold a secret, such as ``Set-Cookie``, are not stored.
+
+    Streams, and requests with a body, a condition or a ``Range`` of their own, go past it. A successful
+    request of an unsafe method makes what is stored for its URL stale. A storage that fails is a cache
+    without entries: a warning of ``aioapiclient.cache`` says so once a minute.
+
+    Args:
+        storage: Where responses are kept: a `MemoryStorage` of its own by default, or an
+            ``AsyncRedisStorage`` or ``AsyncSqliteStorage`` of hishel. It stays yours: close it yourself.
+        shared: Whether the rules for caches of several users hold: ``s-maxage`` counts, ``private`` forbids.
+            False by default. Principals are kept apart all the same.
+        identity: Returns the name of the principal of a request, in place of its credentials; requests of one
+            name share their responses. None, as its result too, leaves it to the credentials.
+        coalesce: Whether equal GET requests at the same time are one send, if its response can be shared.
+            True by default.
+        stale_if_error: Seconds after its freshness for which a response is used when the server cannot be
+            reached or answers with 5xx; 0 by default. Never if the server forbids it (``must-revalidate``).
+        stale_while_revalidate: Whether a response with ``stale-while-revalidate`` is used for so many
+            seconds, and validated in the background (RFC 5861 §3). False by default.
+        default_ttl: Seconds for which a success is fresh that says nothing about it. None, the default,
+            leaves it to its ``Last-Modified``.
+        max_body: The most bytes of a body that is stored, 1 MiB by default.
+        methods: The methods whose responses are stored, GET and HEAD by default.
+        store_unmatched_headers: Whether the hashes of all request headers are kept, also of those that
+            ``Vary`` does not name, so that the response still fits after a 304 names them. False by default.
+        clock: Returns the time in seconds since 1970; `time.time` by default.
+
+    Raises:
+        InvalidRequestError: A number is negative, or a method is another one.
+        TypeError: An argument has the wrong type.
+    """
+
+    def __init__(
+        self,
+        storage: AsyncBaseStorage | None = None,
+        *,
+        shared: bool = False,
+        identity: Callable[[APIRequest], str | None] | None = None,
+        coalesce: bool = True,
+        stale_if_error: float = 0.0,
+        stale_while_revalidate: bool = False,
+        default_ttl: float | None = None,
+        max_body: int = 1 << 20,
+        methods: Iterable[str] = CACHEABLE,
+        store_unmatched_headers: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        flags = {
+            "shared": shared,
+            "coalesce": coalesce,
+            "stale_while_revalidate": stale_while_revalidate,
+            "store_unmatched_headers": store_unmatched_headers,
+        }
+        for name, flag in flags.items():
+            check_flag(name, flag)
+        if identity is not None:
+            check_function("identity", identity)
+        check_function("clock", clock)
+        policy = Policy(
+            shared=shared,
+            default_ttl=None if default_ttl is None else number("default_ttl", default_ttl),
+            stale_if_error=number("stale_if_error", stale_if_error),
+            stale_while_revalidate=stale_while_revalidate,
+            max_body=whole("max_body", max_body, unit="bytes"),
+        )
+        self.storage: AsyncBaseStorage = MemoryStorage() if storage is None else check_storage(storage)
+        """Where the responses are kept."""
+        self._coalesces = coalesce
+        self._core = Core(
+            self.storage, policy, check_methods(methods), identity, store_unmatched_headers, clock
+        )
+
+    def __repr__(self) -> str:
+        kind = "shared" if self._core.policy.shared else "private"
+        return f"<Cache: {kind}, {type(self.storage).__name__}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A Cache cannot be pickled: make one in each process, with a storage that they share")
+
+    async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
+        """Handle *request*, from the cache if it may be."""
+        if request.method not in _SAFE:
+            return await self._change(request, handler)
+        if not self._concerns(request):
+            return await handler(request)
+        wishes = _wishes(request)
+        if "no-store" in wishes:
+            return await handler(request)
+        exchange = Exchange(self._core, request, handler, wishes)
+        if self._coalesces and request.method == "GET" and not wishes:
+            return await self._together(exchange)
+        return await exchange.run()
+
+    async def clear(self, url: str | URL | None = None) -> int:
+        """Remove what is stored for a URL, of all principals, or everything.
+
+        In a storage that other processes use too, this reaches what this cache has stored, of the last
+        10,000 keys, and what is stored of the URL without a credential. What remains is validated before
+        this cache uses it again.
+
+        Args:
+            url: The absolute URL, with its query. None, the default, is everything.
+
+        Returns:
+            The number of responses that were removed.
+
+        Raises:
+            InvalidRequestError: *url* is not an absolute URL.
+        """
+        if url is None:
+            return await self._core.clear(None, set())
+        request = APIRequest("GET", url)
+        asked = Asked(request, self._core.identity)
+        return await self._core.clear(asked.url, {asked.key})
+
+    async def close(self) -> None:
+        """Cancel the validations in the background; a client that closes does. The storage stays open."""
+        await self._core.close()
+
+    def _concerns(self, request: APIRequest) -> bool:
+        if request.method not in self._core.methods or request.stream or request.body is not None:
+            return False
+        return not any(name in request.headers for name in _CONDITIONS)
+
+    async def _together(self, exchange: Exchange) -> AsyncAPIResponse[Any]:
+        """Wait for an equal request that is under way, or lead."""
+        flights, key = self._core.flights, exchange.asked.key
+        if flights.goes_alone(key):
+            return await exchange.run()
+        while (flight := flights.get(key)) is not None:
+            landed = await flight.wait()
+            response = None if landed is None else exchange.after(landed)
+            if response is not None:
+                return response
+            if not flight.was_given_up:
+                return await exchange.run()
+        flight = flights.lead(key, exchange.asked.url)
+        try:
+            return await exchange.run(flight)
+        except asyncio.CancelledError:
+            flight.give_up()
+            raise
+        finally:
+            flight.land(None)
+            flights.end(key, flight)
+
+    async def _change(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        """Handle a request that may change its resource, and make what is stored stale (RFC 9111 §4.4)."""
+        asked = Asked(request, self._core.identity)
+        self._core.flights.end_joining(asked.url)
+        try:
+            response = await handler(request)
+        except BaseException:
+            self._core.change(asked.url)  # it may have had its effect
+            self._core.flights.end_joining(asked.url)
+            raise
+        self._core.flights.end_joining(asked.url)
+        if response.status < 400:
+            for url in {asked.url, *_places_of(response)}:
+                self._core.change(url)
+                for entry in await self._core.store.find(asked.key_of(url)):
+                    await self._core.store.remove(entry.id)
+        return response
+
+
+def _wishes(request: APIRequest) -> Directives:
+    """Return the directives of a request; ``Pragma`` counts without ``Cache-Control`` (RFC 9111 §5.4)."""
+    headers = request.headers
+    if "Cache-Control" in headers:
+        return parse_directives(",".join(headers.getall("Cache-Control")))
+    if "no-cache" in headers.get("Pragma", "").lower():
+        return {"no-cache": ""}
+    return {}
+
+
+def _places_of(response: AsyncAPIResponse[Any]) -> list[str]:
+    """Return the URLs of the same origin that the response of a change names."""
+    here = response.url
+    places: list[str] = []
+    for name in ("Location", "Content-Location"):
+        value = response.headers.get(name)
+        try:
+            place = None if value is None else here.join(URL(value, encoded=True))
+        except ValueError:
+            continue
+        if place is not None and (place.scheme, place.raw_authority) == (here.scheme, here.raw_authority):
+            places.append(url_of(place))
+    return places

@@ -1,0 +1,76 @@
+"""`cache_status`: what the cache did for a response, as its ``Cache-Status`` header says (RFC 9211)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NamedTuple
+
+from aioapiclient.contract import AsyncAPIResponse
+
+__all__ = ["CacheStatus", "cache_status", "member"]
+
+NAME: Final = "aioapiclient"
+_MEMBER: Final = re.compile(rf"(?:^|,)[ \t]*{NAME}((?:[ \t]*;[ \t]*[a-z-]+(?:=[\w.-]+)?)*)[ \t]*(?=,|$)")
+
+
+class CacheStatus(NamedTuple):
+    """What the cache did for one response."""
+
+    hit: bool
+    """Whether it came from the cache, and nothing was sent."""
+
+    stored: bool
+    """Whether the response of the server was stored."""
+
+    revalidated: bool
+    """Whether the server was asked, and said that the stored response is still good (304)."""
+
+    coalesced: bool
+    """Whether it is the response to an equal request that was in flight."""
+
+    age: int | None
+    """Its age in seconds, from its ``Age`` header; None without one."""
+
+    ttl: int | None
+    """Seconds for which it is fresh, negative if it is stale; None if nothing says so."""
+
+    detail: str | None
+    """Why a stale response was given: ``stale-if-error``, ``stale-while-revalidate``; ``only-if-cached`` if
+    there was none. None otherwise."""
+
+
+def member(**parameters: object) -> str:
+    """Return a member of the header. True is a parameter without a value; False and None leave it out."""
+    parts = [NAME]
+    for name, value in parameters.items():
+        if value is not None and value is not False:
+            parts.append(name.replace("_", "-") if value is True else f"{name.replace('_', '-')}={value}")
+    return "; ".join(parts)
+
+
+def cache_status(response: AsyncAPIResponse[Any]) -> CacheStatus | None:
+    """Return what the cache did for *response*.
+
+    Args:
+        response: A response of a client with a `Cache`.
+
+    Returns:
+        The status; None if the request went past the cache, as a stream does.
+    """
+    members = _MEMBER.findall(", ".join(response.headers.getall("Cache-Status", ())))
+    if not members:
+        return None
+    said: dict[str, str] = {}
+    for part in members[-1].split(";")[1:]:
+        name, _, value = part.strip().partition("=")
+        said[name] = value
+    age = response.headers.get("Age", "")
+    return CacheStatus(
+        hit="hit" in said,
+        stored="stored" in said,
+        revalidated=said.get("fwd-status") == "304" and "detail" not in said,
+        coalesced="collapsed" in said,
+        age=int(age) if age.isdecimal() and age.isascii() and len(age) < 20 else None,
+        ttl=int(said["ttl"]) if "ttl" in said else None,
+        detail=said.get("detail"),
+    )

@@ -1,0 +1,150 @@
+"""http-tests/cache-tests judges the cache, through a proxy that is made of the client.
+
+The list of exceptions, ``cache_tests_exceptions.json``, has the required rows that do not pass, each with its
+reason. A row that fails without a reason there fails the test, and so does a reason that is out of date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aioapiclient_cache import Cache
+from aiohttp import web
+
+from aioapiclient import APIError, AsyncAPIClient, AsyncAPIResponse, per_send
+
+HERE = Path(__file__).parent
+SERVER = HERE / "servers/cachetests"
+EXCEPTIONS: dict[str, str] = json.loads((HERE / "cache_tests_exceptions.json").read_text())
+
+# Of one connection; and the length, which aiohttp.web sets itself.
+_NOT_PASSED_ON = {
+    *("accept-encoding", "connection", "content-length", "expect", "host", "keep-alive"),
+    *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+}
+_ANY_STATUS = frozenset(range(100, 600))
+
+ROWS, PASSED = 165, 146  # required rows of http-cache-tests 0.4.5; the least that must pass
+
+
+@asynccontextmanager
+async def reverse_proxy(origin: str, cache: Cache) -> AsyncIterator[str]:
+    """Run a proxy in front of *origin* that answers from *cache* where it may; give its URL."""
+    async with AsyncAPIClient(
+        origin,
+        middlewares=[per_send(cache)],
+        max_retries=0,
+        follow_redirects=False,
+        max_body=None,
+    ) as api:
+
+        async def pass_on(request: web.Request) -> web.Response:
+            headers = {name: value for name, value in request.headers.items() if _passes(name)}
+            try:
+                response = await api.request(
+                    request.method,
+                    request.raw_path,
+                    AsyncAPIResponse[bytes],
+                    headers=headers,
+                    content=await request.read() or None,
+                    ok_statuses=_ANY_STATUS,
+                    decompress=False,
+                )
+            except APIError as error:
+                return web.Response(status=502, text=str(error))
+            return passed_back(response)
+
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", pass_on)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        finally:
+            await runner.cleanup()
+
+
+def passed_back(response: AsyncAPIResponse[bytes]) -> web.Response:
+    """The response of the proxy."""
+    has_body = response.method != "HEAD" and response.status not in (204, 304)
+    answer = web.Response(status=response.status, body=response.body if has_body else None)
+    for name, value in response.headers.items():
+        if _passes(name):
+            answer.headers.add(name, value)
+    return answer
+
+
+def _passes(name: str) -> bool:
+    return name.lower() not in _NOT_PASSED_ON
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """A folder from which node finds the judge and its modules; skipped without them."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed: `apt-get install nodejs`")
+    modules = Path(os.environ.get("AIOAPICLIENT_TEST_SERVERS", "/nonexistent")) / "cachetests/node_modules"
+    if not modules.is_dir():
+        pytest.skip("http-cache-tests is not installed: `.ci/servers.sh`")
+    (tmp_path / "node_modules").symlink_to(modules)
+    for script in SERVER.glob("*.mjs"):
+        shutil.copy(script, tmp_path)
+    return tmp_path
+
+
+@asynccontextmanager
+async def node(folder: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a script of *folder*, and end it."""
+    process = await asyncio.create_subprocess_exec(
+        "node", "--no-warnings", *arguments, cwd=folder, stdout=asyncio.subprocess.PIPE, limit=1 << 24
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def judged(folder: Path, cache: Cache) -> list[dict[str, Any]]:
+    """What the judge says of each row."""
+    async with node(folder, "server.mjs") as origin:
+        assert origin.stdout is not None
+        word, _, port = (await origin.stdout.readline()).decode().strip().partition(" ")
+        assert word == "port", "the judge's server did not start"
+        async with (
+            reverse_proxy(f"http://127.0.0.1:{port}", cache) as url,
+            node(folder, "judge.mjs", url) as judge,
+        ):
+            assert judge.stdout is not None
+            line = await judge.stdout.readline()
+    rows: list[dict[str, Any]] = json.loads(line)
+    return rows
+
+
+async def test_the_required_rows_pass_as_a_shared_cache(suite: Path) -> None:
+    """146 or more of the required rows pass, and the list has a reason for each of the others."""
+    # The proxy has one store for all who ask it, which is what the judge is about.
+    rows = await judged(suite, Cache(shared=True, identity=lambda request: "everyone"))
+    required = [row for row in rows if row["kind"] == "required"]
+    failed = {row["id"]: row["why"] for row in required if not row["passed"]}
+
+    assert {row: why for row, why in failed.items() if row not in EXCEPTIONS} == {}
+    assert EXCEPTIONS.keys() - failed.keys() == set(), "these pass now: take them off the list"
+    assert len(required) == ROWS
+    assert len(required) - len(failed) >= PASSED
+
+
+def test_each_exception_has_a_reason() -> None:
+    """Every row of the list says in a sentence why it does not pass."""
+    assert all(len(reason) > 20 and reason.endswith(".") for reason in EXCEPTIONS.values())
