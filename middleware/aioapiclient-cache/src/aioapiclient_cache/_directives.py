@@ -12,6 +12,7 @@ __all__ = ["Directives", "parse_directives", "seconds"]
 Directives = Mapping[str, str]
 """Values by name in lower case, without quotes; empty for a directive without a value."""
 
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*("?)')
 _PART: Final = re.compile(r'((?:[^,"]|"(?:[^"\\]|\\.)*"?)+)')
 _DIRECTIVE: Final = re.compile(
     r'\s*([^\s="]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s"]*))\s*)?(.*)', re.DOTALL
@@ -22,6 +23,8 @@ _MOST: Final = 1 << 31  # seconds, which count as infinite (RFC 9111 §1.2.2)
 @lru_cache(maxsize=1024)
 def parse_directives(text: str) -> Directives:
     """Parse the values of ``Cache-Control``, joined by commas. Of a repeated time the least counts."""
+    if "" in _QUOTED.findall(text):  # a quote that is not closed must not hide the directives behind it
+        text = text.replace('"', " ")
     found: dict[str, str] = {}
     for part in _PART.findall(text):
         match = _DIRECTIVE.fullmatch(part)
@@ -30,7 +33,7 @@ def parse_directives(text: str) -> Directives:
         name, quoted, plain, rest = match.groups()
         value = quoted if quoted is not None else (plain or "")
         if rest.strip():
-            value += rest  # what follows makes a time invalid
+            value = f"{value} {rest}"  # which makes a time invalid
         name = name.lower()
         found[name] = value if name not in found else _less(found[name], value)
     return found

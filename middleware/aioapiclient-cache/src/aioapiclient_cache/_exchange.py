@@ -119,7 +119,7 @@ class Exchange:
         if body is None:
             return None
         if detail is not None:
-            self._validate_in_background(fitting)
+            self._validate_in_background()
         elif flight is not None:
             flight.land(Landed(stored, body, was_hit=True))
         return self._answer(stored, body, hit=True, detail=detail)
@@ -165,16 +165,16 @@ class Exchange:
         response.reason = _phrase(504)
         return response
 
-    def _validate_in_background(self, fitting: list[Stored]) -> None:
+    def _validate_in_background(self) -> None:
         twin = self._request.copy()
         twin.deadline = None  # the call that began it may have ended
         twin.extensions = dict(twin.extensions)
         exchange = Exchange(self._core, twin, self._handler, self._wishes)
-        exchange._all, exchange._why = self._all, "stale"
-        self._core.in_background(self.asked.key, exchange._validate(list(fitting)))
+        self._core.in_background(self.asked.key, exchange._validate())
 
-    async def _validate(self, fitting: list[Stored]) -> None:
-        response = await self._forward(fitting, None)
+    async def _validate(self) -> None:
+        # Looked up once more: the body of an entry can be read once only, and the answer has read it.
+        response = await self._forward(await self._look_up(), None)
         await response.close()
 
     # --- by the server

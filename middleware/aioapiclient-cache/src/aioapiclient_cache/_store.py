@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -51,10 +51,12 @@ class Store:
 
     Args:
         storage: The storage. It stays the user's.
+        clock: Returns the time in seconds, for the pause after a failure and the next warning.
     """
 
-    def __init__(self, storage: AsyncBaseStorage) -> None:
+    def __init__(self, storage: AsyncBaseStorage, clock: Callable[[], float] = time.monotonic) -> None:
         self.storage = storage
+        self.clock = clock
         self._paused_until = self._silent_until = -float("inf")
         for cls in type(storage).__mro__:
             logging.getLogger(cls.__module__).addFilter(_QUIET)
@@ -86,7 +88,7 @@ class Store:
         await _read(entry.response.stream)  # an entry is published when its stream was read
 
     def _paused(self) -> bool:
-        return time.monotonic() < self._paused_until
+        return self.clock() < self._paused_until
 
     async def _try(self, work: Coroutine[Any, Any, T], otherwise: T) -> T:
         """Return the result of *work*, or *otherwise* if it fails."""
@@ -103,7 +105,7 @@ class Store:
                 self._failed(failures[-1])
 
     def _failed(self, error: BaseException | None) -> None:
-        now = time.monotonic()
+        now = self.clock()
         if not isinstance(error, _DAMAGE):
             self._paused_until = now + _PAUSE
         if now >= self._silent_until:

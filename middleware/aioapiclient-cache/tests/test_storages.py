@@ -1,0 +1,191 @@
+"""One suite for each storage: memory, SQLite, and Redis on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import hishel
+import pytest
+from aioapiclient_cache import cache_status
+from hishel import Headers, Request, Response
+
+from aioapiclient.testing import respond
+
+
+def answer(body: bytes = b"{}", status: int = 200, **headers: str) -> Any:
+    """A response that is fresh for a minute."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return respond(status, body=body, headers={"Cache-Control": "max-age=60", "ETag": '"a"', **given})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"x", bytes(range(256)), bytes(range(256)) * 1200, b"\n" * (1 << 20)],
+    ids=["empty", "one", "binary", "300 kB", "1 MiB"],
+)
+async def test_a_body_comes_back_as_it_was(bench: Any, storage: Any, body: bytes) -> None:
+    """Bodies of any size and content are used again byte for byte."""
+    it = bench(answer(body), storage=storage)
+    for _ in range(2):
+        assert (await it.get()).body == body
+    assert it.sends == 1
+
+
+async def test_headers_come_back_as_they_were(bench: Any, storage: Any) -> None:
+    """A header that came twice comes twice again, and one that is not ASCII is unchanged."""
+    headers = [
+        ("Cache-Control", "max-age=60"),
+        ("Link", "</a>; rel=a"),
+        ("Link", "</b>; rel=b"),
+        ("X-Name", "Zoë"),
+    ]
+    it = bench(respond(body=b"1", headers=headers), storage=storage)
+    await it.get()
+    hit = await it.get()
+    assert hit.headers.getall("Link") == ["</a>; rel=a", "</b>; rel=b"]
+    assert hit.headers["X-Name"] == "Zoë"
+
+
+async def test_a_304_is_stored(bench: Any, storage: Any) -> None:
+    """What a 304 has changed is there at the next hit."""
+    it = bench(answer(b"v", X_A="1"), respond(304, headers={"ETag": '"a"', "X-A": "2"}), storage=storage)
+    await it.get()
+    it.clock.advance(100)
+    assert cache_status(await it.get()).revalidated
+    hit = await it.get()
+    assert (hit.body, hit.headers["X-A"], it.sends) == (b"v", "2", 2)
+
+
+async def test_a_full_response_replaces_the_old_one(bench: Any, storage: Any) -> None:
+    """After a 200 in place of a 304 only the new response is used."""
+    it = bench(answer(b"old"), answer(b"new", ETag='"b"'), storage=storage)
+    await it.get()
+    it.clock.advance(100)
+    assert [(await it.get()).body for _ in range(3)] == [b"new"] * 3
+    assert await count(it, storage) == 1
+
+
+async def test_variants_are_kept_apart(bench: Any, storage: Any) -> None:
+    """Variants of one URL are stored side by side, eight at most."""
+    it = bench(default=answer(Vary="Accept-Language"), storage=storage)
+    for n in range(10):
+        it.clock.advance(1)
+        await it.get(headers={"Accept-Language": f"l{n}"})
+    assert [await it.hits(headers={"Accept-Language": f"l{n}"}) for n in (9, 5, 2)] == [True] * 3
+    assert await count(it, storage) == 8
+
+
+async def test_a_change_removes_what_is_stored(bench: Any, storage: Any) -> None:
+    """A successful unsafe request removes the entry, so that other processes do not find it either."""
+    it = bench(default=answer(), storage=storage)
+    await it.get()
+    it.clock.advance(1)
+    await it.api.delete("/x")
+    assert await count(it, storage) == 0
+    it.clock.advance(1)
+    assert not await it.hits()
+
+
+async def test_another_client_finds_it(bench: Any, storage: Any) -> None:
+    """What one cache has stored, another one with the same storage uses."""
+    one, other = bench(answer(b"1"), storage=storage), bench(storage=storage)
+    await one.get()
+    assert (await other.get()).body == b"1"
+
+
+async def test_clear_counts_what_it_removes(bench: Any, storage: Any) -> None:
+    """`clear` empties the storage of what this cache has stored."""
+    it = bench(default=answer(), storage=storage)
+    for path in ("/x", "/y", "/z"):
+        await it.get(path)
+    assert await it.cache.clear(it.base + "/x") == 1
+    assert await it.cache.clear() == 2
+    assert await count(it, storage) == 0
+
+
+async def test_clear_reaches_what_another_process_has_stored(bench: Any, storage: Any) -> None:
+    """A cache that has stored nothing itself removes what is stored of a URL without a credential."""
+    one, other = bench(answer(), storage=storage), bench(answer(), storage=storage)
+    await one.get()
+    assert await other.cache.clear(other.base + "/x") == 1
+
+
+async def test_after_clear_nothing_old_is_used(bench: Any, storage: Any) -> None:
+    """What `clear` did not know of is validated before it is used again."""
+    one, other = bench(answer(), storage=storage), bench(respond(304), storage=storage)
+    bob = {"headers": {"Authorization": "Bearer bob"}}
+    await one.get(**bob)
+    other.clock.advance(1)
+    assert await other.cache.clear() == (1 if type(storage).__name__ == "MemoryStorage" else 0)
+    if other.cache.storage is storage and await count(one, storage, **bob):
+        assert cache_status(await other.get(**bob)).revalidated
+
+
+async def test_equal_requests_are_one_send(bench: Any, storage: Any) -> None:
+    """A hundred equal calls at once are one send, and those that follow are hits."""
+    it = bench(answer(b"1"), storage=storage)
+    responses = await asyncio.gather(*(it.get() for _ in range(100)))
+    assert {response.body for response in responses} == {b"1"}
+    assert await it.hits()
+
+
+async def test_many_different_requests_at_once(bench: Any, storage: Any) -> None:
+    """A hundred different calls at once are stored and found, with twenty connections to Redis."""
+    it = bench(default=lambda request: answer(str(request.url).encode()), storage=storage)
+    paths = [f"/{n}" for n in range(100)]
+    for _ in range(2):
+        responses = await asyncio.gather(*(it.get(path) for path in paths))
+        assert [response.body.decode() for response in responses] == [it.base + path for path in paths]
+    assert it.sends == 100
+
+
+async def test_a_damaged_entry_is_dropped(bench: Any, storage: Any) -> None:
+    """An entry without the facts, or whose body has another length, is removed, and the server asked."""
+    it = bench(default=answer(b"good"), storage=storage)
+    await it.get()
+    facts = (await entries(it, storage))[0].response.headers["x-aioapiclient-cache"]
+    for damage in ("", "nonsense", "1 2 x", facts.rsplit(" ", 1)[0] + " 3"):
+        [entry] = await entries(it, storage)
+        headers = {name: entry.response.headers[name] for name in entry.response.headers}
+        headers["x-aioapiclient-cache"] = damage
+        await storage.update_headers(entry.id, Headers(headers))
+        assert (await it.get()).body == b"good"
+        assert await it.hits()
+        assert await count(it, storage) == 1
+    assert it.sends == 5
+
+
+async def test_what_another_program_has_stored_is_not_used(bench: Any, storage: Any) -> None:
+    """An entry under the same key that this middleware did not make is dropped."""
+    it = bench(answer(b"1"), storage=storage)
+    await it.get()
+    key = next(iter(it.cache._core._keys))
+    headers = Headers({"cache-control": "max-age=999999", "date": "Fri, 15 Jan 2027 08:00:00 GMT"})
+    made = await storage.create_entry(Request("GET", key), Response(200, headers, pieces(b"x")), key)
+    assert [piece async for piece in made.response.stream] == [b"x"]
+    assert (await it.get()).body == b"1"
+    assert await count(it, storage) == 1
+
+
+async def test_removing_what_is_gone_does_nothing(storage: Any) -> None:
+    """A storage ignores an entry that it does not have."""
+    await storage.remove_entry(uuid.uuid4())
+    await storage.update_headers(uuid.uuid4(), Headers({}))
+    assert await storage.get_entries("nothing") == []
+
+
+async def pieces(body: bytes) -> Any:
+    """A body as a stream."""
+    yield body
+
+
+async def entries(it: Any, storage: hishel.AsyncBaseStorage) -> list[hishel.Entry]:
+    """The entries under all keys that the cache has used."""
+    return [entry for key in it.cache._core._keys for entry in await storage.get_entries(key)]
+
+
+async def count(it: Any, storage: hishel.AsyncBaseStorage, **_: Any) -> int:
+    """How many entries there are under the keys that the cache has used."""
+    return len(await entries(it, storage))
