@@ -59,6 +59,14 @@ def opt_in() -> Sequence[Any]:
     return found
 
 
+def caches() -> dict[str, Any]:
+    """A cache that may store nothing, and one that has the page; where it is installed."""
+    cache = optional("aioapiclient_cache")
+    if cache is None:
+        return {}
+    return {"Cache, a miss": cache.Cache(), "Cache, a hit": cache.Cache(default_ttl=1e9)}
+
+
 def telemetry() -> dict[str, Any]:
     """OpenTelemetry: without an SDK, with every trace sampled out, and recording; where it is installed."""
     otel = optional("aioapiclient_otel")
@@ -113,6 +121,8 @@ async def measure(base: str) -> list[Row]:
     for placed in opt_in():
         name = type(getattr(placed, "middleware", placed)).__name__
         calls[name] = through(default_chain(auth=auth, middlewares=[placed]))
+    for name, cache in caches().items():
+        calls[name] = through(default_chain(auth=auth, middlewares=[per_send(cache)]))
     for name, bundle in telemetry().items():
         calls[name] = through(default_chain(auth=auth, middlewares=[bundle]))
     for name, signature in signing().items():

@@ -29,12 +29,13 @@ from ._core import Core
 from ._directives import Directives
 from ._flights import Flight, Landed
 from ._keys import Asked
-from ._stored import FACTS, Facts, Stored, headers_to_keep, is_worth_keeping, vary_of
+from ._stored import FACTS, Facts, Policy, Stored, headers_to_keep, is_worth_keeping, vary_of
 from .status import member
 
 __all__ = ["Exchange"]
 
 _MOST_VARIANTS: Final = 8  # of one key
+_USEFUL: Final = ("Cache-Control", "ETag", "Expires", "Last-Modified")
 _OUTAGES: Final = (APIConnectionError, CircuitOpenError)
 
 
@@ -182,22 +183,16 @@ class Exchange:
     async def _forward(self, fitting: list[Stored], flight: Flight | None) -> AsyncAPIResponse[Any]:
         """Send the request, conditional if there is something to validate."""
         core = self._core
-        presented = [stored.to_validate() for stored in fitting]
-        state: Any = IdleClient(options=core.options).next(self._for_hishel(), presented)
+        state = self._first_state(fitting)
         while True:
             validating = isinstance(state, NeedRevalidation)
             asked = core.clock()
-            try:
-                live = await self._handler(self._conditional(state.request))
-            except _OUTAGES as error:
-                helping = None if _is_final(error) else await self._help_out(fitting)
-                if helping is None:
-                    raise
-                return helping
-            if live.status >= 500 and (helping := await self._help_out(fitting, live.status)) is not None:
-                await live.close()
-                return helping
+            live, is_help = await self._send(state.request, fitting)
+            if is_help:
+                return live
             body = await live.read()
+            if not fitting and not _may_be_stored(live, core.policy):
+                return await self._arrived(live, body, None, fitting, flight)
             answer = self._headers_of(live, Facts(asked, core.clock(), len(body)))
             state = state.next(Response(live.status, answer))
             if not (validating and live.status == 304):
@@ -212,6 +207,29 @@ class Exchange:
                     return response
             # What the 304 is about is not stored: ask once more, without a condition.
             state = CacheMiss(options=core.options, request=self._for_hishel())
+
+    def _first_state(self, fitting: list[Stored]) -> Any:
+        options = self._core.options
+        if not fitting:
+            return CacheMiss(options=options, request=self._for_hishel())
+        presented = [stored.to_validate() for stored in fitting]
+        return IdleClient(options=options).next(self._for_hishel(), presented)
+
+    async def _send(self, asked: Request, fitting: list[Stored]) -> tuple[AsyncAPIResponse[Any], bool]:
+        """Return the response of the server; or a stale one that helps out, and True."""
+        try:
+            live = await self._handler(self._conditional(asked))
+        except _OUTAGES as error:
+            helping = None if _is_final(error) else await self._help_out(fitting)
+            if helping is None:
+                raise
+            return helping, True
+        if live.status >= 500:
+            helping = await self._help_out(fitting, live.status)
+            if helping is not None:
+                await live.close()
+                return helping, True
+        return live, False
 
     def _headers_of(self, live: AsyncAPIResponse[Any], facts: Facts) -> Headers:
         """Return the headers to store, which describe the body as the call has it."""
@@ -337,6 +355,14 @@ class Exchange:
 
 def _entry(request: Request, response: Response) -> Entry:
     return Entry(uuid4(), request, replace(response, stream=None))
+
+
+def _may_be_stored(live: AsyncAPIResponse[Any], policy: Policy) -> bool:
+    """Return False for a response that can be seen to be of no use, which most of those are."""
+    headers = live.headers
+    if "no-store" in headers.get("Cache-Control", ""):
+        return False
+    return policy.default_ttl is not None or any(name in headers for name in _USEFUL)
 
 
 def _is_final(error: Exception) -> bool:
