@@ -13,11 +13,14 @@ from aioapiclient_cache import Cache, CacheStatus, MemoryStorage, cache_status
 from aioapiclient_cache._directives import parse_directives, seconds
 
 from aioapiclient import (
+    APIKeyAuth,
     APIRequest,
     AsyncAPIClient,
     AsyncAPIResponse,
+    BearerAuth,
     InvalidRequestError,
     load_middleware,
+    per_attempt,
     per_send,
 )
 from aioapiclient.testing import FakeTransport, check_middleware, respond
@@ -93,6 +96,24 @@ async def test_it_stands_inside_auth_and_outside_the_transport(bench: Any) -> No
     """The page on the chain shows where it stands."""
     lines = [line.split()[0] for line in bench().api.explain().splitlines()]
     assert lines.index("AuthMiddleware") < lines.index("Cache") < lines.index("TimeoutMiddleware")
+
+
+@pytest.mark.parametrize("place", [lambda cache: cache, per_attempt])
+@pytest.mark.parametrize("auth", [BearerAuth("ada"), APIKeyAuth("k", header="X-Own")])
+async def test_outside_of_auth_it_is_refused(place: Any, auth: Any) -> None:
+    """Where the credential is not known, no answer is stored or given, and the call says what to do."""
+    cache = Cache()
+    transport = FakeTransport(default=respond(json=1, headers={"Cache-Control": "max-age=60"}))
+    async with AsyncAPIClient(
+        "https://api.example.com", auth=auth, transport=transport, middlewares=[place(cache)]
+    ) as api:
+        for _ in range(2):
+            with pytest.raises(TypeError, match=r"per_send\(Cache\(\)\)"):
+                await api.get("/x")
+        assert await api.get("/x", auth=None) == 1
+    assert len(transport.requests) == 3
+    assert len(cache.storage._items) == 1
+    assert transport.open_responses == 0
 
 
 async def test_a_retry_does_not_find_its_own_failure(bench: Any) -> None:

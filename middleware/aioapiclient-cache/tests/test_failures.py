@@ -137,11 +137,33 @@ async def test_cancellation_is_no_failure(bench: Any, caplog: pytest.LogCaptureF
     assert warnings(caplog) == []
 
 
-async def test_a_storage_that_logs_elsewhere_is_heard(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("storage", [hishel.AsyncSqliteStorage, hishel.AsyncRedisStorage])
+async def test_the_records_of_hishel_belong_to_others_too(
+    storage: type, caplog: pytest.LogCaptureFixture, tmp_path: Any
+) -> None:
     """Records of hishel's storages are taken away only while they work for this middleware."""
-    Cache(MemoryStorage())
-    logging.getLogger("aioapiclient_cache.memory").error("somebody else's")
+    made: Any = (
+        redis_storage(1) if storage is hishel.AsyncRedisStorage else storage(database_path=tmp_path / "c")
+    )
+    Cache(made)
+    logging.getLogger(storage.__module__).error("somebody else's")
     assert warnings(caplog) == ["somebody else's"]
+    await made.close()
+
+
+async def test_a_storage_of_the_users_may_warn(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A warning that a user's own storage logs is the user's: it is shown, and is no failure."""
+    logger = logging.getLogger(__name__)
+
+    class Talking(MemoryStorage):
+        async def get_entries(self, key: str) -> Any:
+            logger.warning("I look")
+            return await super().get_entries(key)
+
+    it = bench(FRESH, storage=Talking())
+    await it.get()
+    assert await it.hits()
+    assert warnings(caplog) == ["I look", "I look"]
 
 
 # --- Redis

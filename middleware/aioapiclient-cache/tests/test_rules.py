@@ -548,6 +548,22 @@ async def test_clear_removes_a_url_or_everything(bench: Any) -> None:
     assert it.cache.storage._items == {}
 
 
+async def test_clear_reaches_what_an_identity_names(bench: Any) -> None:
+    """`clear` of a URL finds what everybody shares, also in a cache that has stored nothing itself."""
+    everyone = {"identity": lambda request: "everyone"}
+    one = bench(answer("max-age=60"), **everyone)
+    await one.get(headers={"Authorization": "Bearer ada"})
+    other = bench(storage=one.cache.storage, **everyone)
+    assert await other.cache.clear(other.base + "/x") == 1
+
+
+async def test_clear_asks_for_no_header(bench: Any) -> None:
+    """An `identity` that needs a header of the request does not keep `clear` from its work."""
+    it = bench(answer("max-age=60"), identity=lambda request: request.headers["X-Tenant"])
+    await it.get(headers={"X-Tenant": "1"})
+    assert await it.cache.clear(it.base + "/x") == 1
+
+
 async def test_clear_takes_an_absolute_url(bench: Any) -> None:
     """A path is refused: the cache does not know whose."""
     it = bench()

@@ -108,8 +108,9 @@ class Core:
     def in_background(self, key: str, work: Coroutine[Any, Any, None]) -> None:
         """Run *work* in a task, unless one of *key* runs; `close` cancels it."""
         loop = asyncio.get_running_loop()
-        running = self._tasks.get(key)
-        if (running is not None and running.get_loop() is loop) or len(self._tasks) >= _MOST_TASKS:
+        if any(task.get_loop() is not loop for task in self._tasks.values()):
+            self._tasks.clear()  # of a loop that has ended
+        if key in self._tasks or len(self._tasks) >= _MOST_TASKS:
             work.close()
             return
         task = self._tasks[key] = loop.create_task(_quietly(work))

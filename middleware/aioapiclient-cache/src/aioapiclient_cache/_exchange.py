@@ -191,6 +191,7 @@ class Exchange:
             if is_help:
                 return live
             body = await live.read()
+            self.asked.check_place()
             if not fitting and not _may_be_stored(live, core.policy):
                 return await self._arrived(live, body, None, fitting, flight)
             answer = self._headers_of(live, Facts(asked, core.clock(), len(body)))

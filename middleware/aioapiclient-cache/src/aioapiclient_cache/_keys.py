@@ -49,13 +49,15 @@ class Asked:
         identity: Names the principal in place of its credentials. None, as its result too, leaves it to them.
     """
 
-    __slots__ = ("_headers", "_named", "_who", "key", "method", "url")
+    __slots__ = ("_credential", "_extensions", "_headers", "_named", "_who", "key", "method", "url")
 
     def __init__(self, request: APIRequest, identity: Identity | None) -> None:
         self.method = request.method
         self.url = url_of(request.url)
         self._headers = request.headers
         self._named = _NO_NAMES
+        self._extensions = request.extensions
+        self._credential = self._credential_now()
         given: Any = None if identity is None else identity(request)
         if given is not None and not isinstance(given, str):
             raise TypeError(f"identity must return a str or None, not {type(given).__name__}")
@@ -82,6 +84,20 @@ class Asked:
             if (_tells_who(header) or header.lower() in of_auth) and header.lower() not in self._named
         ]
         return repr((name, sorted(found)))
+
+    def check_place(self) -> None:
+        """Refuse an answer to a request that got its credential further inside: whose it is, is not known.
+
+        Raises:
+            TypeError: The cache stands outside of auth.
+        """
+        if self._credential_now() != self._credential:
+            raise TypeError(
+                "A Cache must stand inside auth, where it sees whose request it is: per_send(Cache())"
+            )
+
+    def _credential_now(self) -> tuple[Any, Any]:
+        return self._extensions.get(_IDENTITY), self._extensions.get(_CREDENTIALS)
 
     def digests(self, names: Iterable[str]) -> dict[str, list[str]]:
         """Return the digests of the request headers that ``Vary`` names, by name in lower case.

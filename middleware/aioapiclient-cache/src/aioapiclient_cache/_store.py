@@ -59,7 +59,8 @@ class Store:
         self.clock = clock
         self._paused_until = self._silent_until = -float("inf")
         for cls in type(storage).__mro__:
-            logging.getLogger(cls.__module__).addFilter(_QUIET)
+            if cls.__module__.startswith("hishel."):
+                logging.getLogger(cls.__module__).addFilter(_QUIET)
 
     async def find(self, key: str) -> list[Entry]:
         """Return the entries of *key*; none after a failure."""

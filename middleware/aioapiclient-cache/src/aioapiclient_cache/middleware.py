@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 from hishel import AsyncBaseStorage
@@ -71,7 +72,7 @@ class Cache:
 
     Raises:
         InvalidRequestError: A number is negative, or a method is another one.
-        TypeError: An argument has the wrong type.
+        TypeError: An argument has the wrong type. In a call: the cache stands outside of auth.
     """
 
     def __init__(
@@ -154,8 +155,10 @@ class Cache:
         if url is None:
             return await self._core.clear(None, set())
         request = APIRequest("GET", url)
-        asked = Asked(request, self._core.identity)
-        return await self._core.clear(asked.url, {asked.key})
+        keys = {Asked(request, None).key}
+        with suppress(LookupError):  # of a function that looks for a header
+            keys.add(Asked(request, self._core.identity).key)
+        return await self._core.clear(url_of(request.url), keys)
 
     async def close(self) -> None:
         """Cancel the validations in the background; a client that closes does. The storage stays open."""
