@@ -318,6 +318,27 @@ async def test_the_directives_of_a_request(
         assert (response.status, status.detail, conditional) == (504, "only-if-cached", [])
 
 
+@pytest.mark.parametrize(
+    ("first", "control", "headers", "why"),
+    [
+        ("max-age=60", None, {}, "fwd=stale"),
+        ("max-age=600", "max-age=1", {}, "fwd=request"),
+        ("no-cache, max-age=600", None, {}, "fwd=stale"),
+        ("max-age=600", None, {"Accept-Language": "sv"}, "fwd=vary-miss"),
+    ],
+)
+async def test_why_a_request_was_sent(
+    bench: Any, first: str, control: str | None, headers: dict[str, str], why: str
+) -> None:
+    """`Cache-Status` says why the stored response was not used (RFC 9211 §2.2)."""
+    it = bench(answer(first, ETag='"a"', Vary="Accept-Language"), default=answer())
+    assert "fwd=uri-miss" in (await it.get()).headers["Cache-Status"]
+    it.clock.advance(100)
+    if control is not None:
+        headers = {**headers, "Cache-Control": control}
+    assert why in (await it.get(headers=headers)).headers["Cache-Status"]
+
+
 async def test_pragma_counts_without_cache_control(bench: Any) -> None:
     """``Pragma: no-cache`` asks the server, unless there is a Cache-Control (RFC 9111 §5.4)."""
     it = bench(default=answer("max-age=60"))

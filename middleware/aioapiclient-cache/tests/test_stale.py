@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aioapiclient_cache import cache_status
-from servers import until
+from servers import turns, until
 
 from aioapiclient import (
     APIConnectionError,
@@ -238,3 +238,21 @@ async def test_it_outlives_the_deadline_of_its_call(bench: Any) -> None:
     await until(lambda: not it.cache._core._tasks)
     response: AsyncAPIResponse[Any] = await it.get()
     assert response.body == b"new"
+
+
+async def test_it_has_the_total_time_of_a_call(bench: Any) -> None:
+    """A validation that hangs ends after the time that a call has, and the next one may begin."""
+    hanging = [lambda request: asyncio.Event().wait()] * 2
+    # Stale for a second when it is asked for the first time, and for 31.5 s the second time.
+    it = await lazy(bench, *hanging, client={"timeout": 30}, seconds=1)
+    with it.clock.install():
+        for sends in (2, 3):
+            await it.get()
+            await turns(20)
+            assert (it.sends, len(it.cache._core._tasks)) == (sends, 1)
+            it.clock.advance(29)
+            await turns(20)
+            assert len(it.cache._core._tasks) == 1
+            it.clock.advance(1.5)
+            await turns(20)
+            assert it.cache._core._tasks == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
@@ -82,7 +83,7 @@ class Exchange:
             return None
         if landed.was_hit:
             return self._answer(stored, landed.body, hit=True)
-        return self._answer(stored, landed.body, fwd="uri-miss", collapsed=True)
+        return self._answer(stored, landed.body, fwd="miss", collapsed=True)
 
     # --- from the cache
 
@@ -111,7 +112,7 @@ class Exchange:
             return None
         detail = None
         if not stored.may_answer(self._wishes, now):
-            if stored.ttl(now) > 0:
+            if self._wishes and stored.ttl(now) > 0:
                 self._why = "request"
             if not stored.may_go_first(self._wishes, now):
                 return None
@@ -174,9 +175,11 @@ class Exchange:
         self._core.in_background(self.asked.key, exchange._validate())
 
     async def _validate(self) -> None:
-        # Looked up once more: the body of an entry can be read once only, and the answer has read it.
-        response = await self._forward(await self._look_up(), None)
-        await response.close()
+        seconds = self._request.limit("total")
+        with nullcontext() if seconds is None else self._request.time_limit(seconds, "total"):
+            # Looked up once more: the body of an entry can be read once only, and the answer has read it.
+            response = await self._forward(await self._look_up(), None)
+            await response.close()
 
     # --- by the server
 

@@ -31,7 +31,7 @@ _HARMLESS: Final = frozenset({"idempotency-key", "user-agent"})
 
 @lru_cache(maxsize=1024)
 def _tells_who(name: str) -> bool:
-    """Return whether the value of a header of this name, in any case, may tell one principal from another."""
+    """Return whether a header of this name, in any case, may tell one principal from another."""
     name = name.lower()
     return name not in _HARMLESS and _PRINCIPAL.search(name) is not None
 
@@ -119,7 +119,3 @@ class Asked:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-ANYONE: Final = repr((None, list[tuple[str, str]]()))
-"""Who asks without credentials."""
