@@ -13,7 +13,6 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aioapiclient_cache import Cache
@@ -116,33 +115,40 @@ async def node(folder: Path, *arguments: str) -> AsyncIterator[asyncio.subproces
         await process.communicate()
 
 
-async def judged(folder: Path, cache: Cache) -> list[dict[str, Any]]:
-    """What the judge says of each row."""
+async def judged(folder: Path, cache: Cache) -> dict[str, str]:
+    """The required rows, and why each did not pass; empty if it did."""
     async with node(folder, "server.mjs") as origin:
         assert origin.stdout is not None
         word, _, port = (await origin.stdout.readline()).decode().strip().partition(" ")
         assert word == "port", "the judge's server did not start"
-        async with (
-            reverse_proxy(f"http://127.0.0.1:{port}", cache) as url,
-            node(folder, "judge.mjs", url) as judge,
-        ):
-            assert judge.stdout is not None
-            line = await judge.stdout.readline()
-    rows: list[dict[str, Any]] = json.loads(line)
+        async with reverse_proxy(f"http://127.0.0.1:{port}", cache) as url:
+            rows = await rows_of(folder, url)
+            # Some rows give an answer two seconds to arrive, and 100 run at once: on a busy machine one may
+            # be late. It is tried again by itself.
+            for _ in range(3):
+                if late := [row for row, why in rows.items() if why and row not in EXCEPTIONS]:
+                    rows |= await rows_of(folder, url, *late)
     return rows
+
+
+async def rows_of(folder: Path, url: str, *ids: str) -> dict[str, str]:
+    """Let the judge try these required rows, or all of them."""
+    async with node(folder, "judge.mjs", url, *ids) as judge:
+        assert judge.stdout is not None
+        rows = json.loads(await judge.stdout.readline())
+    return {row["id"]: row["why"] for row in rows if row["kind"] == "required"}
 
 
 async def test_the_required_rows_pass_as_a_shared_cache(suite: Path) -> None:
     """146 or more of the required rows pass, and the list has a reason for each of the others."""
     # The proxy has one store for all who ask it, which is what the judge is about.
     rows = await judged(suite, Cache(shared=True, identity=lambda request: "everyone"))
-    required = [row for row in rows if row["kind"] == "required"]
-    failed = {row["id"]: row["why"] for row in required if not row["passed"]}
+    failed = {row: why for row, why in rows.items() if why}
 
     assert {row: why for row, why in failed.items() if row not in EXCEPTIONS} == {}
     assert EXCEPTIONS.keys() - failed.keys() == set(), "these pass now: take them off the list"
-    assert len(required) == ROWS
-    assert len(required) - len(failed) >= PASSED
+    assert len(rows) == ROWS
+    assert len(rows) - len(failed) >= PASSED
 
 
 def test_each_exception_has_a_reason() -> None:

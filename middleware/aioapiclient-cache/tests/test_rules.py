@@ -82,6 +82,7 @@ LIFETIMES = [
     (None, {"Expires": "0"}, 0, 0),
     (None, {"Last-Modified": "Fri, 15 Jan 2027 07:50:00 GMT"}, 60, 60),
     (None, {"Last-Modified": "Sat, 01 Jan 2000 00:00:00 GMT"}, 604800, 604800),
+    (None, {"Expires": "0", "Last-Modified": "Fri, 15 Jan 2027 07:50:00 GMT"}, 0, 0),
     (None, {"ETag": '"a"'}, 0, 0),
 ]  # fmt: skip
 
@@ -384,6 +385,20 @@ async def test_a_stale_response_is_validated(bench: Any) -> None:
         assert (again.headers["X-A"], again.headers["X-B"]) == ("2", "1")
     assert (it.sends, hit.headers["Age"]) == (2, "89")
     assert response.headers["Cache-Status"] == "aioapiclient; fwd=stale; fwd-status=304; ttl=90"
+
+
+async def test_a_304_says_nothing_of_the_body(bench: Any) -> None:
+    """Headers of a 304 that describe its own empty body do not replace those of the stored one."""
+    own = {"Content_Length": "1", "Content_MD5": "old", "Content_Digest": "old", "Content_Type": "text/plain"}
+    new = {"Content_Length": "0", "Content_MD5": "new", "Content_Digest": "new", "Content_Type": "text/html"}
+    it = bench(
+        answer("max-age=60", body=b"v", ETag='"a"', **own), answer("max-age=60", 304, b"", ETag='"a"', **new)
+    )
+    await it.get()
+    it.clock.advance(100)
+    for _ in range(2):
+        headers = (await it.get()).headers
+        assert [headers[name.replace("_", "-")] for name in own] == ["1", "old", "old", "text/html"]
 
 
 async def test_a_304_without_a_lifetime_keeps_the_old_one(bench: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -76,9 +77,10 @@ class Facts(NamedTuple):
         """Return the facts of a header's value; None if it was not written by `text`."""
         try:
             asked, born, size = text.split(" ")
-            return cls(float(asked), float(born), int(size))
+            facts = cls(float(asked), float(born), int(size))
         except ValueError:
             return None
+        return facts if math.isfinite(facts.asked) and math.isfinite(facts.born) else None
 
 
 class Stored:
