@@ -152,7 +152,7 @@ async def test_closing_twice_is_safe() -> None:
 
 
 async def test_what_it_remembers_is_bounded(bench: Any) -> None:
-    """The URLs that were changed, those that go alone, and the known keys do not grow for ever."""
+    """The URLs that were changed, those that go alone, and the known keys are bounded."""
     it = bench(default=respond(json=1, headers={"Cache-Control": "max-age=60"}))
     core = it.cache._core
     for n in range(1100):

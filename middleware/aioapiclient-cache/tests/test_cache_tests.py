@@ -141,7 +141,7 @@ async def rows_of(folder: Path, url: str, *ids: str) -> dict[str, str]:
 
 async def test_the_required_rows_pass_as_a_shared_cache(suite: Path) -> None:
     """146 or more of the required rows pass, and the list has a reason for each of the others."""
-    # The proxy has one store for all who ask it, which is what the judge is about.
+    # The proxy has one store for all its callers, which is what the judge tests.
     rows = await judged(suite, Cache(shared=True, identity=lambda request: "everyone"))
     failed = {row: why for row, why in rows.items() if why}
 

@@ -23,7 +23,7 @@ async def printed(program: Path) -> list[str]:
 
 
 async def test_the_example() -> None:
-    """Each customer has prices of its own, fifty calls are one request, and an outage is bridged."""
+    """Each customer has prices of its own, fifty calls are one request, and an outage goes unnoticed."""
     lines = await printed(HOME / "examples/cached_prices.py")
     assert [re.sub(r"ttl=-?\d+", "ttl=N", line) for line in lines] == [
         "/prices: {'for': 'ada'} (aioapiclient; fwd=uri-miss; fwd-status=200; stored; ttl=N)",

@@ -130,7 +130,7 @@ async def test_a_redirect_hop_is_stored_by_itself(nginx: Origin) -> None:
     assert [line.split()[1] for line in await nginx.requests(2)] == ["/moved", "/fresh/a.json"]
 
 
-async def test_an_outage_is_bridged(nginx: Origin) -> None:
+async def test_a_failure_of_nginx_is_answered_from_the_cache(nginx: Origin) -> None:
     """A file that is missing is an answer; when the server fails, the stored response takes its place."""
     async with client(nginx, stale_if_error=60) as api:
         await api.get("/short/a.json")

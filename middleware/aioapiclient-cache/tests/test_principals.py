@@ -30,7 +30,7 @@ BASE = "https://api.example.com"
 
 
 def echo(request: APIRequest) -> AsyncAPIResponse[Any]:
-    """Answers with what tells who asked, and lets anybody keep it."""
+    """Answers with the headers that may name the principal, and lets anybody keep it."""
     who = "|".join(f"{name}={value}" for name, value in sorted(request.headers.items()) if name[0] in "ACOXx")
     control = "max-age=60, public"
     body = f"{who} {request.url}".encode()
@@ -73,7 +73,7 @@ async def answers(*calls: dict[str, Any], **options: Any) -> tuple[list[bytes], 
 
 
 def by_header(name: str) -> Callable[[str], dict[str, Any]]:
-    """The options of a call that tells in this header who asks."""
+    """The options of a call that names its principal in this header."""
     return lambda who: {"headers": {name: who}}
 
 

@@ -422,7 +422,7 @@ async def test_a_full_response_replaces_the_stale_one(bench: Any) -> None:
 
 @pytest.mark.parametrize(("status", "left"), [(404, 0), (410, 0), (403, 1), (500, 1), (503, 1), (429, 1)])
 async def test_what_an_error_leaves_of_the_stale_response(bench: Any, status: int, left: int) -> None:
-    """A response that says that there is nothing any more removes the stale one; a failure does not."""
+    """A response that says that the resource is gone removes the stale one; a failure does not."""
     it = bench(answer("max-age=60", ETag='"a"'), answer(None, status))
     await it.get()
     it.clock.advance(100)

@@ -326,7 +326,7 @@ class Exchange:
         return self._request.decompress or live.status // 100 == 2
 
     async def _keep(self, response: Response, body: bytes, flight: Flight | None) -> Stored | None:
-        """Store a response, after those who wait for it have it."""
+        """Store a response, after the calls that wait for it have received it."""
         core, asked = self._core, self.asked
         digests = asked.all_digests() if core.store_all_headers else asked.digests(vary_of(response.headers))
         request = Request(asked.method, asked.key, Headers({name: digests[name] for name in digests}))

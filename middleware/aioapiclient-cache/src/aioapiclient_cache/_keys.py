@@ -1,4 +1,4 @@
-"""Who asks, and for what: the key that keeps two principals apart, and digests of what ``Vary`` names.
+"""The key of a request, which keeps two principals apart, and digests of the headers that ``Vary`` names.
 
 No secret gets into a storage: a key is a hash of the URL and of the principal's credentials, and the
 values of request headers are hashed together with it.
@@ -89,7 +89,7 @@ class Asked:
         """Refuse an answer to a request that got its credential further inside: whose it is, is not known.
 
         Raises:
-            TypeError: The cache stands outside of auth.
+            TypeError: The cache is placed outside of auth.
         """
         if self._credential_now() != self._credential:
             raise TypeError(
@@ -102,7 +102,7 @@ class Asked:
     def digests(self, names: Iterable[str]) -> dict[str, list[str]]:
         """Return the digests of the request headers that ``Vary`` names, by name in lower case.
 
-        A header that is missing has none; nor has one that the name of the principal stands for.
+        A header that is missing has none. One that the name of the principal replaces has none either.
         """
         found: dict[str, list[str]] = {}
         for name in names:

@@ -72,7 +72,7 @@ class Cache:
 
     Raises:
         InvalidRequestError: A number is negative, or a method is another one.
-        TypeError: An argument has the wrong type. In a call: the cache stands outside of auth.
+        TypeError: An argument has the wrong type. In a call: the cache is placed outside of auth.
     """
 
     def __init__(
