@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aioapiclient_cache import cache_status
 
-from aioapiclient import AsyncAPIResponse, InvalidRequestError
+from aioapiclient import AsyncAPIResponse, InvalidRequestError, NotFoundError
 from aioapiclient.testing import respond
 
 # The time of a bench when it begins.
@@ -268,6 +268,47 @@ async def test_bodies_as_they_were_sent_are_kept_apart(bench: Any) -> None:
         assert (plain.body, coded.body) == (b"plain", b"coded")
     assert it.sends == 2
     assert coded.headers["Content-Encoding"] == "gzip"
+
+
+@pytest.mark.parametrize(
+    ("control", "shared", "kept"),
+    [
+        ("max-age=60", False, True),
+        ("max-age=60", True, False),
+        ("max-age=60, public", True, True),
+        ("max-age=60, must-revalidate", True, True),
+        ("s-maxage=60", True, True),
+    ],
+)
+async def test_a_shared_cache_needs_leave_to_keep_what_a_credential_got(
+    bench: Any, control: str, shared: bool, kept: bool
+) -> None:
+    """In a shared cache the response to a request with Authorization is stored only if its directives
+    allow it (RFC 9111 §3.5).
+    """
+    it = bench(default=answer(control), shared=shared)
+    ada = {"headers": {"Authorization": "Bearer ada"}}
+    await it.get(**ada)
+    assert await it.hits(**ada) is kept
+
+
+async def test_an_error_whose_body_broke_is_not_stored(bench: Any) -> None:
+    """A 404 that could not be read to its end is returned, and sent again the next time."""
+    headers = {"Cache-Control": "max-age=60"}
+    it = bench(default=respond(404, body=b"not whole", headers=headers, cut_after=3))
+    for _ in range(2):
+        with pytest.raises(NotFoundError):
+            await it.api.get("/x")
+    assert it.sends == 2
+
+
+async def test_an_error_is_never_as_it_was_sent(bench: Any) -> None:
+    """The body of an error is decompressed for every call, so it is not stored for ``decompress=False``."""
+    it = bench(default=answer("max-age=60", 404, Content_Encoding="gzip"))
+    await it.get()
+    assert await it.hits()
+    await it.get(decompress=False)
+    assert not await it.hits(decompress=False)
 
 
 # --- the directives of a request (RFC 9111 §5.2.1)
