@@ -17,6 +17,7 @@ from aioapiclient import (
     CircuitOpenError,
     ClientClosedError,
 )
+from aioapiclient.contract import serves_several
 from aioapiclient.testing import respond
 
 
@@ -228,6 +229,7 @@ async def test_it_outlives_the_deadline_of_its_call(bench: Any) -> None:
 
     async def slow(request: Any) -> Any:
         assert request.deadline is None
+        assert serves_several.get()
         await go.wait()
         return answer(SWR, body=b"new")
 

@@ -6,9 +6,12 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from typing import Any, Final
 
 from hishel import AsyncBaseStorage, CacheOptions
+
+from aioapiclient.contract import serves_several
 
 from ._bounded import Bounded
 from ._flights import Flights
@@ -113,7 +116,9 @@ class Core:
         if key in self._tasks or len(self._tasks) >= _MOST_TASKS:
             work.close()
             return
-        task = self._tasks[key] = loop.create_task(_quietly(work))
+        context = copy_context()
+        context.run(serves_several.set, True)
+        task = self._tasks[key] = loop.create_task(_quietly(work), context=context)
         task.add_done_callback(lambda done: self._forget(key, done))
 
     def _forget(self, key: str, task: asyncio.Task[None]) -> None:
