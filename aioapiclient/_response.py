@@ -247,6 +247,13 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     notes: tuple[str, ...] = ()
     """Notes for the error that is raised for this response (PEP 678)."""
 
+    error: BaseException | None = None
+    """The exception that ended the body early; None if the body is whole, or if its reader closed it.
+
+    It is set before the callbacks of `on_close` run: a connection that broke, a limit of time or size, a
+    cancellation, content that a stream cannot read, or what `abort` was called with.
+    """
+
     _again: Callable[[Mapping[str, str]], Awaitable[AsyncAPIResponse[Any]]] | None = None
     """Sends the same call again, with the given headers over its own.
 
@@ -375,8 +382,10 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             source = self._take()
             try:
                 self._body = await source.read(self.request._settings.max_body)
-            except BodyTooLargeError as error:
-                error.status = self.status
+            except BaseException as error:
+                if isinstance(error, BodyTooLargeError):
+                    error.status = self.status
+                self._note_error(error)
                 raise
             finally:
                 self._release()
@@ -426,6 +435,8 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     def on_close(self, callback: Callable[[], object]) -> None:
         """Call *callback* when the connection is released; immediately, if it has been already.
 
+        The callback reads `error` to learn why the body ended.
+
         Args:
             callback: A function without arguments.
         """
@@ -455,7 +466,17 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         Args:
             error: The error to raise.
         """
-        if self._source is not None:
+        self._note_error(error)
+        self._stop(error)
+
+    def _note_error(self, error: BaseException) -> None:
+        """Keep why the body ends early, unless it has ended already."""
+        if self.error is None and not self.is_closed:
+            self.error = error
+
+    def _stop(self, error: Exception) -> None:
+        """Do as `abort` does, for a reader that needs no more of the body: that is not an error of it."""
+        if self._source is not None and not self._aborted:
             self._source.abort(error)
             self._aborted = True
             self._end()
@@ -506,6 +527,9 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         try:
             while chunk := await read_chunk():
                 yield chunk
+        except (Exception, asyncio.CancelledError) as error:
+            self._note_error(error)
+            raise
         finally:
             self._release()
 
@@ -569,7 +593,9 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         limit, request = self.request._settings.max_body, self.request
         if limit is not None and size > limit:
             message = f"{request.label}: a line of the response body has more than {limit} characters"
-            raise BodyTooLargeError(message, request=request, limit=limit, status=self.status)
+            error = BodyTooLargeError(message, request=request, limit=limit, status=self.status)
+            self._note_error(error)
+            raise error
 
     async def write_to_file(
         self,

@@ -14,7 +14,8 @@ It keeps six promises, which `aioapiclient.testing.check_middleware` checks:
 2. A response of any status is returned. Only transport failures, timeouts and undecodable bodies
    raise.
 3. ``handler`` may be skipped: answer with ``AsyncAPIResponse.from_bytes(request, ...)``.
-4. A response that is discarded is closed. To track requests in flight, use ``response.on_close``.
+4. A response that is discarded is closed. To track requests in flight, use ``response.on_close``; there
+   ``response.error`` says whether the body ended early, and why.
 5. `asyncio.CancelledError` passes through, and ``self`` holds no state of a single call.
 6. To request a retry, return the failed response, or raise `RetryableError` from its cause.
 
@@ -31,7 +32,7 @@ And these members of an `AsyncAPIResponse`:
 * its head: ``request status reason headers url http_version method ok retry_after retries_taken
   request_id content_type charset links location history elapsed``;
 * its body: ``read body text json parse read_error iter_bytes iter_text iter_lines write_to_file``;
-* its life cycle: ``close aclose abort is_closed on_close on_chunk``;
+* its life cycle: ``close aclose abort is_closed on_close on_chunk error``;
 * ``notes`` for the error that is raised for it, ``validation_error``, which returns the error for an
   unusable body or header, and ``from_bytes``, which creates a response.
 

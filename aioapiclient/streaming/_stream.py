@@ -43,6 +43,13 @@ Sleep: TypeAlias = Callable[[float], Awaitable[object]]
 _DONE: Final = b"[DONE]"
 _FAILED: Final = object()
 _UNREAD: Final = (*FAILURES, DecodeError)
+_ENDS: Final = (
+    APIStreamError,
+    APIResponseValidationError,
+    StreamConsumedError,
+    TooLargeError,
+    asyncio.CancelledError,
+)
 _PASSED: Final = object()
 _NO_CONTENT: Final = frozenset({204, 205})
 # After its last event a stream still sends the end of its framing: a few bytes, mostly there already.
@@ -240,7 +247,7 @@ class AsyncStream(Generic[T_co]):
             self._closer = asyncio.current_task()
         self._closed = self._stopped = self._ended = self._exhausted = True
         if self._waiting:
-            self._response.abort(self._consumed("was closed"))
+            self._response._stop(self._consumed("was closed"))
         await self._response.close()
 
     async def aclose(self) -> None:
@@ -308,6 +315,7 @@ class AsyncStream(Generic[T_co]):
                 try:
                     chunk = await self._read()
                 except APIError as error:
+                    self._response._note_error(error)
                     await self._resumed(error)
                     continue
                 self._waiting = False
@@ -331,7 +339,7 @@ class AsyncStream(Generic[T_co]):
                         break
                 self._handed = handed
             await self._finish()
-        except (APIStreamError, StreamConsumedError, TooLargeError) as error:
+        except _ENDS as error:
             self._fail(error, handed, received)
         finally:
             await self._response.close()
@@ -353,17 +361,19 @@ class AsyncStream(Generic[T_co]):
         if not self._exhausted:
             await self._read_soon(_DRAIN_BYTES)
 
-    def _fail(self, error: Exception, handed: int, received: int) -> None:
+    def _fail(self, error: BaseException, handed: int, received: int) -> None:
         """Raise what *error* means for the iterating task: nothing, if another task closed the stream."""
-        if self._closed:
+        if self._closed and not isinstance(error, asyncio.CancelledError):
             if self._left:
                 raise self._misused() from None
             return
-        if isinstance(error, TooLargeError):
-            raise self._too_large(error, handed, received) from None
-        if isinstance(error, APIStreamError):
-            error.events_seen = handed
-            error.bytes_seen = received
+        failure = self._too_large(error, handed) if isinstance(error, TooLargeError) else error
+        if isinstance(failure, APIStreamError):
+            failure.events_seen = handed
+            failure.bytes_seen = received
+        self._response._note_error(failure)
+        if failure is not error:
+            raise failure from None
         raise error
 
     def _decoder_of(self, cast_to: Any) -> Callable[[Any], Any]:
@@ -474,9 +484,8 @@ class AsyncStream(Generic[T_co]):
             final, reason = error.final, error.reason
         return self._stream_error(f"the stream broke after {self._handed} events", final=final, reason=reason)
 
-    def _too_large(self, error: TooLargeError, handed: int, received: int) -> APIStreamError:
-        what = f"{error}, after {handed} events"
-        return self._stream_error(what, events_seen=handed, bytes_seen=received, final=True)
+    def _too_large(self, error: TooLargeError, handed: int) -> APIStreamError:
+        return self._stream_error(f"{error}, after {handed} events", final=True)
 
     def _stream_error(self, what: str, **facts: Any) -> APIStreamError:
         response = self._response
@@ -487,7 +496,7 @@ class AsyncStream(Generic[T_co]):
         """Read briefly: to the end of the body, or until *most* bytes were read."""
         read = bytearray()
         given_up = self._consumed("was given up")
-        timer = asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self._response.abort, given_up)
+        timer = asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self._response._stop, given_up)
         with suppress(APIClientError):  # no caller waits for these bytes
             try:
                 while len(read) < most and (chunk := await self._read()):
