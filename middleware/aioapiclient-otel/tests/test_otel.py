@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from aioapiclient import (
     AsyncAPIClient,
     AsyncAPIResponse,
     BearerAuth,
+    ClientClosedError,
     InvalidRequestError,
     NotFoundError,
     RetryPolicy,
@@ -355,6 +357,62 @@ async def test_a_stream_is_a_call_until_it_is_closed(telemetry: Any) -> None:
     assert facts(telemetry.calls[0])["aioapiclient.body.bytes"] == 18
     assert telemetry.points("http.client.active_requests")[0]["n"] == 0
     assert telemetry.points("aioapiclient.call.duration")[0]["n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("cut", "status", "failure"),
+    [(12, 200, "APIConnectionError"), (None, 200, None), (12, 500, "500")],
+    ids=["broken", "whole", "status"],
+)
+async def test_a_stream_that_breaks_is_a_call_that_failed(
+    telemetry: Any, cut: int | None, status: int, failure: str | None
+) -> None:
+    """Span and metric of the call have the error that ended the stream; a status that is one says more."""
+    headers = {"Content-Type": "text/event-stream"}
+    transport = FakeTransport(
+        respond(status, chunks=[b"data: 1\n\n", b"data: 2\n\n"], headers=headers, cut_after=cut)
+    )
+    async with client(transport, telemetry.make(), max_retries=0, retry=None) as api:
+        with suppress(APIError):
+            async with api.stream("GET", "/events", int) as stream:
+                assert [event async for event in stream] == [1, 2]
+
+    (call,) = telemetry.calls
+    assert facts(call).get("error.type") == failure
+    assert (call.status.status_code is StatusCode.ERROR) == (failure is not None)
+    (point,) = telemetry.points("aioapiclient.call.duration")
+    assert point.get("error.type") == failure
+
+
+async def test_a_stream_that_its_reader_leaves_has_no_error(telemetry: Any) -> None:
+    """A break, and an error of the reader's own, end the call as it is."""
+    events = respond(chunks=[b"data: 1\n\n"] * 3, headers={"Content-Type": "text/event-stream"})
+    async with client(FakeTransport(default=events), telemetry.make()) as api:
+        async with api.stream("GET", "/events", int) as stream:
+            async for _ in stream:
+                break
+        with pytest.raises(LookupError):
+            async with api.stream("GET", "/events", int) as stream:
+                async for _ in stream:
+                    raise LookupError("a mistake of the reader")
+
+    assert [facts(span).get("error.type") for span in telemetry.calls] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (APITimeoutError("late", phase="total"), "APITimeoutError:total"),
+        (ClientClosedError("closed"), "ClientClosedError"),
+    ],
+)
+async def test_a_stream_that_is_aborted(telemetry: Any, error: Exception, name: str) -> None:
+    """The deadline, or the end of the client, is the error of the call."""
+    async with client(FakeTransport(respond(body=b"abc")), telemetry.make()) as api:
+        async with api.open("GET", "/a") as response:
+            response.abort(error)
+
+    assert facts(telemetry.calls[0])["error.type"] == name
 
 
 async def test_a_body_that_nobody_reads_has_no_size(telemetry: Any) -> None:

@@ -13,11 +13,12 @@ from aioapiclient_loadcontrol import HedgingMiddleware
 from aioapiclient_timeline import Call, Send, Timeline, log_calls, prometheus, trace_config, waterfall
 from helpers import BASE, Client, Script, reply
 from prometheus_client import CollectorRegistry, generate_latest
-from servers import hang, in_turn, ok, raw_server, respond, response, unused_port
+from servers import close, hang, in_turn, ok, raw_server, respond, response, unused_port
 
 from aioapiclient import (
     AiohttpTransport,
     APIConnectionError,
+    APIError,
     APIResponseValidationError,
     APITimeoutError,
     AsyncAPIClient,
@@ -128,8 +129,53 @@ async def test_a_stream_is_recorded_when_it_is_closed() -> None:
     assert call.answered < 5
 
 
+@pytest.mark.parametrize("status", ["200 OK", "500 Internal Server Error"])
+async def test_a_stream_that_breaks_is_recorded_with_its_error(
+    status: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Call and send have the error and its reason, and the log has a warning; an error status says more."""
+    calls: list[Call] = []
+    registry = CollectorRegistry()
+    timeline = Timeline(calls.append, log_calls(), prometheus(registry))
+    head = response(status, None, Content_Type="text/event-stream", Content_Length="99")
+    async with (
+        raw_server(close(head + b"data: 1\n\n")) as server,
+        AsyncAPIClient(server.url, middlewares=[timeline], max_retries=0) as api,
+    ):
+        with pytest.raises(APIError):
+            async with api.stream("GET", "/events", int) as stream:
+                async for _ in stream:
+                    pass
+
+    (call,) = calls
+    failure = ("APIConnectionError", "truncated") if status == "200 OK" else (None, None)
+    assert [(record.error, record.reason) for record in (call, *call.sends)] == [failure] * 2
+    assert call.status == int(status[:3])
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    outcome = failure[0] or call.status
+    assert f'outcome="{outcome}",template="/events"}} 1.0' in generate_latest(registry).decode()
+
+
+async def test_a_stream_that_its_reader_leaves_has_no_error() -> None:
+    """A break is no failure, and neither is an error of the reader's own."""
+    calls: list[Call] = []
+    events = answer(chunks=[b"data: 1\n\n"] * 3, headers={"Content-Type": "text/event-stream"})
+    async with AsyncAPIClient(
+        BASE, transport=FakeTransport(default=events), middlewares=[Timeline(calls.append)]
+    ) as api:
+        async with api.stream("GET", "/events", int) as stream:
+            async for _ in stream:
+                break
+        with pytest.raises(LookupError):
+            async with api.stream("GET", "/events", int) as stream:
+                async for _ in stream:
+                    raise LookupError("a mistake of the reader")
+
+    assert [record.error for call in calls for record in (call, *call.sends)] == [None] * 4
+
+
 async def test_closing_the_client_completes_the_record_of_an_open_stream() -> None:
-    """A stream that stays open is recorded when the client is closed."""
+    """A stream that stays open is recorded with that error when the client is closed."""
     calls: list[Call] = []
     head = response("200 OK", None, Content_Type="text/event-stream")
     async with raw_server(hang(head + b"data: 1\n\n")) as server:
@@ -137,7 +183,7 @@ async def test_closing_the_client_completes_the_record_of_an_open_stream() -> No
         async with api.stream("GET", "/events") as stream:
             await anext(aiter(stream))
             await api.close()
-            assert [call.status for call in calls] == [200]
+            assert [(call.status, call.error) for call in calls] == [(200, "ClientClosedError")]
 
     assert len(calls) == 1
 

@@ -49,7 +49,7 @@ class CallTelemetry:
         finally:
             context.detach(token)
         call.count_bytes(response)
-        response.on_close(partial(call.end, None if response.ok else str(response.status), response))
+        response.on_close(partial(call.end_with, response))
         return response
 
 
@@ -100,8 +100,17 @@ class _Call:
                 return {}
         return {} if size is None else {"aioapiclient.body.bytes": size}
 
+    def end_with(self, response: AsyncAPIResponse[Any]) -> None:
+        """Report a call whose response is closed: a stream may have broken on the way."""
+        failure = None
+        if not response.ok:
+            failure = str(response.status)
+        elif response.error is not None:
+            failure = error_type(response.error, response.request)
+        self.end(failure, response)
+
     def end(self, failure: str | None, response: AsyncAPIResponse[Any] | None = None) -> None:
-        """Report how it ended; a stream ends when its response is closed."""
+        """Report how it ended."""
         settings = self._settings
         failed = {} if failure is None else {"error.type": failure}
         if self._span is not None:

@@ -57,7 +57,7 @@ class Send(msgspec.Struct):
     """The status of the response."""
 
     error: str | None = None
-    """The class of the error that ended it."""
+    """The class of the error that ended it, or its body."""
 
     reason: str | None = None
     """What the error says in one word: the ``phase`` of a timeout, the ``reason`` of a connection error."""
@@ -94,7 +94,10 @@ class Call(msgspec.Struct):
     """The status of the response that ended the call."""
 
     error: str | None = None
-    """The class of the error that ended the call below the client; a status error is a status."""
+    """The class of the error that ended the call below the client, or a stream before its end.
+
+    A status error is a status.
+    """
 
     reason: str | None = None
     """What the error says in one word, as of `Send.reason`."""

@@ -80,7 +80,7 @@ class Timeline:
             self._finish(recorder)
         else:
             recorder.call.streamed = True
-            response.on_close(partial(self._finish, recorder))
+            response.on_close(partial(self._end_stream, recorder, response))
         return response
 
     async def send(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
@@ -100,6 +100,10 @@ class Timeline:
             current.reset(token)
         recorder.answered(send, response)
         return response
+
+    def _end_stream(self, recorder: Recorder, response: AsyncAPIResponse[Any]) -> None:
+        recorder.broke(recorder.call, response)
+        self._finish(recorder)
 
     def _finish(self, recorder: Recorder) -> None:
         recorder.finish()
@@ -158,7 +162,7 @@ class Recorder:
         if response.is_closed:
             send.ended = now
         else:
-            response.on_close(partial(self._end, send))
+            response.on_close(partial(self._end, send, response))
 
     def failed(self, record: Call | Send, error: BaseException) -> None:
         """Note the error that ended *record*."""
@@ -180,8 +184,14 @@ class Recorder:
             if send.ended is None:
                 send.ended = self.call.seconds
 
-    def _end(self, send: Send) -> None:
+    def broke(self, record: Call | Send, response: AsyncAPIResponse[Any]) -> None:
+        """Note the error that ended the body of *response*, if one did and its status tells of no other."""
+        if response.error is not None and response.ok:
+            self.failed(record, response.error)
+
+    def _end(self, send: Send, response: AsyncAPIResponse[Any]) -> None:
         if send.ended is None:
+            self.broke(send, response)
             send.ended = self.now()
 
 
