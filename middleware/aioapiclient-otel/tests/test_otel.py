@@ -408,9 +408,9 @@ async def test_a_stream_that_its_reader_leaves_has_no_error(telemetry: Any) -> N
 )
 async def test_a_stream_that_is_aborted(telemetry: Any, error: Exception, name: str) -> None:
     """The deadline, or the end of the client, is the error of the call."""
-    async with client(FakeTransport(respond(body=b"abc")), telemetry.make()) as api:
-        async with api.open("GET", "/a") as response:
-            response.abort(error)
+    api = client(FakeTransport(respond(body=b"abc")), telemetry.make())
+    async with api, api.open("GET", "/a") as response:
+        response.abort(error)
 
     assert facts(telemetry.calls[0])["error.type"] == name
 

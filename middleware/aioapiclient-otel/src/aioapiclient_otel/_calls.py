@@ -37,17 +37,19 @@ class CallTelemetry:
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* inside a span."""
-        if self._settings.is_suppressed():
+        here = context.get_current()
+        if self._settings.is_suppressed(here):
             return await handler(request)
-        call = _Call(self._settings, request, self._spans)
-        token = context.attach(call.here)
+        call = _Call(self._settings, request, here, spans=self._spans)
+        token = None if call.here is here else context.attach(call.here)
         try:
             response = await handler(request)
         except BaseException as error:
             call.end(error_type(error, request))
             raise
         finally:
-            context.detach(token)
+            if token is not None:
+                context.detach(token)
         call.count_bytes(response)
         response.on_close(partial(call.end_with, response))
         return response
@@ -58,24 +60,28 @@ class _Call:
 
     __slots__ = ("_began", "_bytes", "_loop", "_record", "_settings", "_span", "_target", "here")
 
-    def __init__(self, settings: Settings, request: APIRequest, spans: bool) -> None:
+    def __init__(
+        self, settings: Settings, request: APIRequest, here: context.Context, *, spans: bool
+    ) -> None:
         self._settings = settings
         self._target = settings.target(request)
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._span: Span | None = None
         self._bytes: int | None = None  # of a body that streams, as far as it was read
-        self.here = context.get_current()
+        self.here = here
         """The context that the call runs in."""
         self._record = request.extensions[settings.key] = CallRecord()
         if spans:
-            with settings.spans:
+            try:
                 self._start_span(request, self._target)
+            except Exception as error:
+                settings.tracing.note(error)
 
     def _start_span(self, request: APIRequest, target: Target) -> None:
         settings = self._settings
         name = settings.span_name(request, target.name)
-        span = settings.call_tracer.start_span(name, kind=SpanKind.INTERNAL)
+        span = settings.call_tracer.start_span(name, self.here, SpanKind.INTERNAL)
         self._span = span
         self.here = settings.around(span, self.here)
         if span.is_recording():
@@ -114,12 +120,16 @@ class _Call:
         settings = self._settings
         failed = {} if failure is None else {"error.type": failure}
         if self._span is not None:
-            with settings.spans:
+            try:
                 self._end_span(self._span, failed, response)
+            except Exception as error:
+                settings.tracing.note(error)
         if settings.metrics:
-            with settings.instruments:
+            try:
                 seconds = max(0.0, self._loop.time() - self._began)
                 settings.call_duration.record(seconds, {**self._target.call_attributes, **failed}, self.here)
+            except Exception as error:
+                settings.metering.note(error)
 
     def _end_span(self, span: Span, failed: dict[str, str], response: AsyncAPIResponse[Any] | None) -> None:
         try:

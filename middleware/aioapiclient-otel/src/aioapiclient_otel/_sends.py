@@ -14,7 +14,7 @@ from aioapiclient.errors import RetryableError
 
 from ._conventions import Target, outcome_of, url_full
 from ._record import CallRecord
-from ._settings import SUPPRESS_HTTP, SUPPRESSED_BY_US, Settings
+from ._settings import Settings
 
 __all__ = ["SendTelemetry"]
 
@@ -31,9 +31,10 @@ class SendTelemetry:
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* inside a span."""
         settings = self._settings
-        if settings.is_suppressed():
+        here = context.get_current()
+        if settings.is_suppressed(here):
             return await handler(request)
-        send = _Send(settings, request)
+        send = _Send(settings, request, here)
         token = context.attach(send.here)
         try:
             response = await handler(request)
@@ -51,33 +52,32 @@ class _Send:
 
     __slots__ = ("_began", "_call", "_settings", "_span", "_target", "here")
 
-    def __init__(self, settings: Settings, request: APIRequest) -> None:
+    def __init__(self, settings: Settings, request: APIRequest, here: context.Context) -> None:
         self._settings = settings
         self._target = settings.target(request)
         self._began = asyncio.get_running_loop().time()
         self._span: Span | None = None
-        self.here = context.get_current()
+        self.here = here
         """The context that the send runs in."""
         call = request.extensions.get(settings.key)
         if call is None:
             call = request.extensions[settings.key] = CallRecord()
         self._call: CallRecord = call
-        with settings.spans:
+        try:
             self._start_span(request)
-        with settings.propagation:
-            settings.inject(request, self.here)
-        if SUPPRESS_HTTP is not None:
-            self.here = context.set_value(SUPPRESS_HTTP, SUPPRESSED_BY_US, self.here)
+        except Exception as error:
+            settings.tracing.note(error)
+        settings.inject(request, self.here)
+        self.here = settings.suppressed(self.here)
         if settings.metrics:
-            with settings.instruments:
-                settings.active.add(1, self._target.attributes, self.here)
+            _count(settings, 1, self._target, self.here)
 
     def _start_span(self, request: APIRequest) -> None:
         settings, target = self._settings, self._target
         resend = self._call.begin_send(request, self._began)
         name = settings.span_name(request, target.name)
         # A sampler sees what all sends of the endpoint share. Only a span that records is worth the rest.
-        span = settings.send_tracer.start_span(name, kind=SpanKind.CLIENT, attributes=target.attributes)
+        span = settings.send_tracer.start_span(name, self.here, SpanKind.CLIENT, target.attributes)
         self._span = span
         self.here = settings.around(span, self.here)
         if span.is_recording():
@@ -88,21 +88,28 @@ class _Send:
         settings = self._settings
         now = asyncio.get_running_loop().time()
         attributes = outcome_of(outcome, request)
-        with settings.spans:
+        try:
             self._call.end_send(outcome, attributes, now)
             if self._span is not None:
                 self._end_span(self._span, outcome, attributes)
-        if not settings.metrics:
-            return
-        with settings.instruments:
-            settings.send_duration.record(
-                max(0.0, now - self._began), {**self._target.attributes, **attributes}, self.here
-            )
+        except Exception as error:
+            settings.tracing.note(error)
+        if settings.metrics:
+            self._measure(outcome, now - self._began, attributes)
+
+    def _measure(
+        self, outcome: AsyncAPIResponse[Any] | BaseException, seconds: float, attributes: dict[str, str | int]
+    ) -> None:
+        settings, target = self._settings, self._target
+        try:
+            settings.send_duration.record(max(0.0, seconds), {**target.attributes, **attributes}, self.here)
+        except Exception as error:
+            settings.metering.note(error)
         held = outcome.response if isinstance(outcome, RetryableError) else outcome
         if isinstance(held, AsyncAPIResponse) and not held.is_closed:
-            held.on_close(partial(_deactivate, settings, self._target, self.here))
+            held.on_close(partial(_count, settings, -1, target, self.here))
         else:
-            _deactivate(settings, self._target, self.here)
+            _count(settings, -1, target, self.here)
 
     def _end_span(
         self, span: Span, outcome: AsyncAPIResponse[Any] | BaseException, attributes: dict[str, str | int]
@@ -134,6 +141,9 @@ def _request_attributes(
     return attributes
 
 
-def _deactivate(settings: Settings, target: Target, here: context.Context) -> None:
-    with settings.instruments:
-        settings.active.add(-1, target.attributes, here)
+def _count(settings: Settings, number: int, target: Target, here: context.Context) -> None:
+    """Add *number* to the active requests."""
+    try:
+        settings.active.add(number, target.attributes, here)
+    except Exception as error:
+        settings.metering.note(error)

@@ -16,7 +16,7 @@ from aioapiclient.contract import APIRequest
 from aioapiclient.errors import InvalidRequestError
 
 from ._conventions import BUCKETS, SCHEMA_URL, Target, known_methods, target
-from ._guard import Guard
+from ._failures import Failures
 
 __all__ = ["SUPPRESSED_BY_US", "SUPPRESS_HTTP", "Settings"]
 
@@ -26,6 +26,9 @@ _SUPPRESS_ALL: Final[str | None] = getattr(context, "_SUPPRESS_INSTRUMENTATION_K
 
 SUPPRESSED_BY_US: Final = "aioapiclient.otel"
 """The value of the key below a send: others suppress their spans, and a call made there has its own."""
+
+# Without an SDK, calls run in an empty context: it is copied once.
+_SUPPRESSED: Final = context.Context({SUPPRESS_HTTP: SUPPRESSED_BY_US} if SUPPRESS_HTTP else {})
 
 # What the propagator uses by default; its type is too narrow for a dict of texts.
 _SETTER = cast("Setter[dict[str, str]]", default_setter)
@@ -76,10 +79,10 @@ class Settings:
         self.response_headers = _header_names("response_headers", response_headers)
         self.key = f"aioapiclient.otel:{id(self):x}"
         """The key of a call's record in ``request.extensions``."""
-        self.spans = Guard("A tracer")
-        self.instruments = Guard("A meter")
-        self.propagation = Guard("The propagator")
-        self._naming = Guard("The function name= of OpenTelemetry")
+        self.tracing = Failures("A tracer")
+        self.metering = Failures("A meter")
+        self._propagation = Failures("The propagator")
+        self._naming = Failures("The function name= of OpenTelemetry")
         self._propagator = propagator
         self._template = template
         self._name = name
@@ -112,23 +115,32 @@ class Settings:
 
     def span_name(self, request: APIRequest, default: str) -> str:
         """Return the name of a span of *request*: by the user's function if there is one."""
-        if self._name is not None:
-            with self._naming:
-                name: Any = self._name(request)
-                if isinstance(name, str):
-                    return name
-                raise TypeError(f"it must return a str, not {type(name).__name__}")
-        return default
+        if self._name is None:
+            return default
+        try:
+            name: Any = self._name(request)
+            if isinstance(name, str):
+                return name
+            raise TypeError(f"it must return a str, not {type(name).__name__}")
+        except Exception as error:
+            self._naming.note(error)
+            return default
 
     def inject(self, request: APIRequest, here: context.Context) -> None:
         """Put the context of the trace on *request*, unless its origin is foreign."""
-        if not self.foreign and not request.is_trusted(request.trusted_origins):
-            return
         carrier: dict[str, str] = {}
-        propagator = self._propagator or propagate.get_global_textmap()
-        propagator.inject(carrier, here, _SETTER)
-        if not carrier:
-            return
+        try:
+            propagator = self._propagator or propagate.get_global_textmap()
+            propagator.inject(carrier, here, _SETTER)
+            # Asked last: without an SDK there is nothing to put.
+            if carrier and (self.foreign or request.is_trusted(request.trusted_origins)):
+                self._put(carrier, request)
+        except Exception as error:
+            self._propagation.note(error)
+
+    @staticmethod
+    def _put(carrier: dict[str, str], request: APIRequest) -> None:
+        """Put what the propagator made on *request*, but for the headers that the call itself sets."""
         own = {name for name in carrier if request.call_sets(name)}
         # A trace that the caller continues by hand must not get our half of the headers as well.
         if own - {"baggage"}:
@@ -142,9 +154,16 @@ class Settings:
         """Return *here* with *span* as the current one; *here* itself if nobody makes spans."""
         return trace.set_span_in_context(span, here) if span.get_span_context().is_valid else here
 
-    def is_suppressed(self) -> bool:
+    @staticmethod
+    def suppressed(here: context.Context) -> context.Context:
+        """Return *here* with a request to others to make no span of their own."""
+        if SUPPRESS_HTTP is None:
+            return here
+        return context.set_value(SUPPRESS_HTTP, SUPPRESSED_BY_US, here) if here else _SUPPRESSED
+
+    @staticmethod
+    def is_suppressed(here: context.Context) -> bool:
         """Return whether the running code has asked for no telemetry, as an exporter does."""
-        here = context.get_current()
         if not here:
             return False
         if _SUPPRESS_ALL is not None and here.get(_SUPPRESS_ALL):
