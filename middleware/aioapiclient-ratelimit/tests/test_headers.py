@@ -170,6 +170,24 @@ def test_fields_of_one_name_are_one_list() -> None:
     assert parse_limits(headers, now=NOW) == [Window("hour", None, 1, 7), Window("day", None, 100, 36000)]
 
 
+@given(
+    name=st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12),
+    remaining=st.integers(-3, 10**16),
+    reset=st.integers(-3, 10**16),
+    spaces=st.sampled_from(["", " ", "  "]),
+)
+def test_the_common_form_is_read_as_the_parser_of_structured_fields_reads_it(
+    name: str, remaining: int, reset: int, spaces: str
+) -> None:
+    """One policy with ``r`` and ``t`` takes a shorter way to the same window as a list of two."""
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    item = f'"{quoted}";{spaces}r={remaining};{spaces}t={reset}'
+    alone = parse_limits({"RateLimit": item}, now=NOW)
+
+    assert alone == parse_limits({"RateLimit": f'{item}, "other";t=1'}, now=NOW)
+    assert alone == parse_limits({"RateLimit": f"{item};x"}, now=NOW)
+
+
 def test_a_point_in_time_counts_from_the_date_of_the_response() -> None:
     """The clocks of client and server may differ: the response's own ``Date`` is the server's clock."""
     headers = {

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 __all__ = ["Bounded"]
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+P = ParamSpec("P")
 
 _MOST_KEYS: Final = 1000
 
@@ -17,11 +18,11 @@ _MOST_KEYS: Final = 1000
 class Bounded(OrderedDict[K, V]):
     """A map of at most 1,000 keys: a new key replaces the one that was used least recently."""
 
-    def get_or_make(self, key: K, make: Callable[[], V]) -> V:
-        """Return the value of *key*, and make it first if there is none."""
+    def get_or_make(self, key: K, make: Callable[P, V], *args: P.args, **kwargs: P.kwargs) -> V:
+        """Return the value of *key*; if there is none, *make* makes it of the other arguments."""
         found = self.get(key)
         if found is None:
-            found = self[key] = make()
+            found = self[key] = make(*args, **kwargs)
             if len(self) > _MOST_KEYS:
                 self.popitem(last=False)
         else:

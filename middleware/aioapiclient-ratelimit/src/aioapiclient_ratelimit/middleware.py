@@ -88,6 +88,7 @@ class RateLimit:
         else:
             self._check_cost(whole("cost", cost, 1))
         self._store = check_store("store", store) or LocalStore()
+        self._is_local = type(self._store) is LocalStore  # whose turns are reserved without a pause
         self._learns = learn
         self._pace = pace
         self._spread = number("spread", spread, 1.0)
@@ -126,16 +127,16 @@ class RateLimit:
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* when it is its turn."""
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + self.max_wait
-        if request.deadline is not None:
-            give_up = min(give_up, request.deadline)
+        now = loop.time()
+        give_up = now + self.max_wait
+        if request.deadline is not None and request.deadline < give_up:
+            give_up = request.deadline
         key = request.origin if self._key is None else self._key(request)
         if not self._learns:
-            await self._turn(key, request, give_up)
+            await self._turn(key, request, give_up, now)
             return await handler(request)
         gate = self._gate(key, request, loop)
-        await self._pass(gate, key, request, give_up)
-        gate.sent(loop.time())
+        gate.sent(await self._pass(gate, key, request, give_up, now))
         try:
             response = await handler(request)
         except BaseException:
@@ -150,22 +151,23 @@ class RateLimit:
         if loop is not self._loop:  # the locks and times of a loop that has ended mean nothing in this one
             self._gates.clear()
             self._loop = loop
-        return self._gates.get_or_make(
-            key, lambda: Gate(request.origin, ask_first=not self.rates, pace=self._pace)
-        )
+        return self._gates.get_or_make(key, Gate, request.origin, ask_first=not self.rates, pace=self._pace)
 
-    async def _pass(self, gate: Gate, key: Hashable, request: APIRequest, give_up: float) -> None:
-        """Wait until the gate is open and it is this call's turn."""
+    async def _pass(
+        self, gate: Gate, key: Hashable, request: APIRequest, give_up: float, now: float
+    ) -> float:
+        """Wait until the gate is open and it is this call's turn; return when that is."""
         loop = asyncio.get_running_loop()
         while True:
-            if gate.queued or gate.closed_for(loop.time())[0]:
+            if gate.queued or gate.closed_for(now)[0]:
                 await self._queue(gate, request, give_up)
-            if not self.rates:
-                return
-            await self._turn(key, request, give_up)
+                now = loop.time()
+            if not self.rates or await self._turn(key, request, give_up, now):
+                return now
             # If others have used up the window meanwhile, the turn is gone: too few calls break no limit.
-            if not gate.closed_for(loop.time())[0]:
-                return
+            now = loop.time()
+            if not gate.closed_for(now)[0]:
+                return now
 
     async def _queue(self, gate: Gate, request: APIRequest, give_up: float) -> None:
         """Wait until the gate is open for this call."""
@@ -201,14 +203,13 @@ class RateLimit:
 
     # --- the rates
 
-    async def _turn(self, key: Hashable, request: APIRequest, give_up: float) -> None:
-        """Reserve a turn, and wait for it."""
+    async def _turn(self, key: Hashable, request: APIRequest, give_up: float, now: float) -> bool:
+        """Reserve a turn, and wait for it. Return whether it came before anything else could happen."""
         cost = self._cost
         if not isinstance(cost, int):
             cost = self._check_cost(whole("cost", cost(request), 0))
         if not cost:
-            return
-        now = asyncio.get_running_loop().time()
+            return True
         most = max(0.0, give_up - now)
         try:
             turn = await self._store.reserve(key, self.rates, cost, most)
@@ -221,12 +222,14 @@ class RateLimit:
             ) from error
         if turn.wait > most:
             raise self._refusal(request, f"no turn under {', '.join(map(str, self.rates))}", turn.wait, now)
-        if turn.wait:
-            try:
-                await asyncio.sleep(turn.wait)
-            except asyncio.CancelledError:
-                await self._give_back(key, turn)
-                raise
+        if not turn.wait:
+            return self._is_local
+        try:
+            await asyncio.sleep(turn.wait)
+        except asyncio.CancelledError:
+            await self._give_back(key, turn)
+            raise
+        return False
 
     async def _give_back(self, key: Hashable, turn: Turn) -> None:
         """Refund *turn*, whatever becomes of the call."""

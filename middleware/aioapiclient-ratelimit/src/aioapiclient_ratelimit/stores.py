@@ -135,7 +135,7 @@ class LocalStore:
 
     async def reserve(self, key: Hashable, rates: Sequence[Rate], cost: int, most: float) -> Turn:
         """Reserve the next turn, as `RateStore.reserve` says."""
-        bucket = self._buckets.get_or_make((key, rates), lambda: _Bucket(rates))
+        bucket = self._buckets.get_or_make((key, rates), _Bucket, rates)
         return bucket.reserve(self._clock(), cost, most)
 
     async def refund(self, key: Hashable, rates: Sequence[Rate], turn: Turn) -> None:

@@ -79,7 +79,7 @@ class Gate:
 
     def closed_for(self, now: float) -> tuple[float, bool]:
         """Seconds until a call may go, 0 if it may now, and whether no answer can change that."""
-        longest, sure = max(0.0, self.next - now), True
+        longest, sure = (self.next - now if self.next > now else 0.0), True
         for window in self._windows.values():
             wait, known = window.closed_for(now, self.in_flight)
             if wait > longest:
@@ -116,7 +116,8 @@ class Gate:
         self.in_flight -= 1
         for window in self._windows.values():
             window.asked = None
-        self._news.set()
+        if self.queued:
+            self._news.set()
 
     def answered(self, said: Iterable[Window], now: float, spread: float) -> None:
         """Note what an answer said."""
@@ -126,7 +127,8 @@ class Gate:
         for window in said:
             if window.resets_in is not None:
                 self._learn(window, window.resets_in, now, spread)
-        self._news.set()
+        if self.queued:
+            self._news.set()
 
     def _learn(self, said: Window, resets_in: float, now: float, spread: float) -> None:
         known = self._windows.get(said.name)
