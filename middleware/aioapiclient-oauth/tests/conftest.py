@@ -129,7 +129,7 @@ def gate() -> asyncio.Event:
 
 # --- npm's oidc-provider
 
-NODE = Path(__file__).parent / "node"
+NODE = Path(__file__).parent / "servers/oidc"
 
 
 @contextmanager
