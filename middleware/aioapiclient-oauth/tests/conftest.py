@@ -7,10 +7,8 @@ import base64
 import html
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
@@ -18,6 +16,7 @@ from urllib.parse import unquote_plus
 import aiohttp
 import pytest
 from aiohttp import web
+from npm_servers import npm_server
 from servers import unused_port
 from yarl import URL
 
@@ -129,31 +128,7 @@ def gate() -> asyncio.Event:
 
 # --- npm's oidc-provider
 
-NODE = Path(__file__).parent / "servers/oidc"
-
-
-@contextmanager
-def _running(port: int, jwks: dict[str, Any]) -> Iterator[str]:
-    """Run the provider; gives its issuer. The test is skipped where it cannot be had."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("node and npm are not installed: `apt-get install nodejs npm`")
-    if not (NODE / "node_modules/oidc-provider").is_dir():
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=NODE, capture_output=True, text=True, timeout=120, check=False)
-        if done.returncode:
-            pytest.skip(f"npm cannot install oidc-provider: {done.stderr[-300:]}")
-    arguments = [node, "server.mjs", str(port), json.dumps(jwks)]
-    process = subprocess.Popen(
-        arguments, cwd=NODE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "up\n", "the provider did not start"
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.communicate()
+OIDC = Path(__file__).parent / "servers/oidc"
 
 
 def _api_of(issuer: str) -> web.Application:
@@ -223,12 +198,15 @@ def key() -> Any:
 
 @pytest.fixture(scope="session")
 def issuer(key: Any) -> Iterator[str]:
-    """Npm's oidc-provider; gives its issuer."""
+    """Npm's oidc-provider; gives its issuer. A test of it is skipped where it is missing."""
     from jwt.algorithms import ECAlgorithm
 
     public = json.loads(ECAlgorithm.to_jwk(key.public_key()))
-    with _running(unused_port(), {"keys": [{**public, "kid": "k1", "use": "sig", "alg": "ES256"}]}) as url:
-        yield url
+    jwks = {"keys": [{**public, "kid": "k1", "use": "sig", "alg": "ES256"}]}
+    port = unused_port()
+    with npm_server(OIDC, str(port), json.dumps(jwks)) as line:
+        assert line == "up"
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture

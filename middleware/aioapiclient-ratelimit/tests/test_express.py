@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from aioapiclient_ratelimit import RateLimit
+from npm_servers import npm_server
 
 from aioapiclient import AsyncAPIClient, RateLimitError, per_send
 
@@ -19,44 +17,13 @@ DIALECTS = ("draft-6", "draft-7", "draft-8", "legacy")
 LIMIT, MILLISECONDS, CALLS = 5, 1000, 12
 
 
-def find_modules() -> Path:
-    """The packages of the server: where `.ci/servers.sh` put them, or installed here; skipped without."""
-    unpacked = Path(os.environ.get("AIOAPICLIENT_TEST_SERVERS", "/nonexistent")) / "express/node_modules"
-    if unpacked.is_dir():
-        return unpacked
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed: `apt-get install npm`")
-    installed = SERVER / "node_modules"
-    if not installed.is_dir():
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=SERVER, capture_output=True, text=True, timeout=120, check=False)
-        if done.returncode:
-            pytest.skip(f"npm cannot install express-rate-limit: {done.stderr[-300:]}")
-    return installed
-
-
 @pytest.fixture(scope="module")
-def express(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def express() -> Iterator[str]:
     """The server in a process of its own; gives its URL."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed: `apt-get install nodejs`")
-    # Node looks for modules beside the program.
-    folder = tmp_path_factory.mktemp("express")
-    (folder / "node_modules").symlink_to(find_modules())
-    shutil.copy(SERVER / "server.mjs", folder)
-    process = subprocess.Popen(
-        [node, "server.mjs", str(MILLISECONDS), str(LIMIT)], cwd=folder, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        word, _, port = process.stdout.readline().strip().partition(" ")
-        assert word == "port", "the server did not start"
+    with npm_server(SERVER, str(MILLISECONDS), str(LIMIT)) as line:
+        word, _, port = line.partition(" ")
+        assert word == "port"
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.communicate()
 
 
 async def call(url: str, dialect: str, name: str, *limits: RateLimit) -> int:
