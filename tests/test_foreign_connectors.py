@@ -137,6 +137,44 @@ async def test_a_trace_config_is_no_connector() -> None:
     assert client.waits == []
 
 
+class SaysNo(Exception):
+    """An error of a connector that knows that another try will not help."""
+
+    final = True
+
+
+SocksError = type("SocksError", (Exception,), {"__module__": "python_socks._errors"})
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    """*error*, which was raised from *cause*."""
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "text", "is_final"),
+    [
+        (LookupError("of its own"), "connector", "the connector raised LookupError", False),
+        (SaysNo("never"), "connector", "the connector raised SaysNo", True),
+        (OSError(5, "of the system"), "system", r"input/output error \(EIO\)", False),
+        (caused(LookupError(), ConnectionRefusedError(111, "x")), "refused", "ECONNREFUSED", False),
+        (SocksError("the proxy\nsays no"), "proxy", r"the SOCKS proxy: the proxy\\nsays no$", False),
+        (caused(SocksError("?"), ConnectionRefusedError(111, "x")), "proxy", r"proxy: .*ECONNREF", False),
+    ],
+    ids=["own", "final", "system", "cause", "SOCKS", "SOCKS that is not there"],
+)
+async def test_it_says_why(error: Exception, reason: str, text: str, is_final: bool) -> None:
+    """The reason is that of the system, if one is among the causes, and a SOCKS proxy says it in words."""
+    connector = Failing(error, 9)
+    async with raw_server(respond(ok())) as server, client_of(server, connector) as client:
+        with pytest.raises(APIConnectionError, match=text) as caught:
+            await client.post("/orders", json={})
+
+    assert (caught.value.reason, caught.value.final, caught.value.sent) == (reason, is_final, False)
+    assert len(client.waits) == (0 if is_final else 2)
+
+
 # --- the real thing, where it is installed
 
 
