@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from aioapiclient_ratelimit.rates import parse_rate
 from servers import unused_port
 
 from aioapiclient import APIConnectionError, AsyncAPIClient, per_send
-from aioapiclient.testing import FakeTransport, respond
+from aioapiclient.testing import FakeClock, FakeTransport, respond
 
 RATES = (parse_rate("1/min", 2),)
 
@@ -44,6 +45,20 @@ async def test_the_fallback_hands_out_turns(caplog: pytest.LogCaptureFixture) ->
     ]
     assert caplog.records[0].name == "aioapiclient.ratelimit"
     assert "canary" not in caplog.text + repr(store)
+
+
+async def test_a_long_outage_is_logged_once_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a server that is away for two minutes and a half, three warnings are logged."""
+    clock = FakeClock()
+    monkeypatch.setattr("aioapiclient_ratelimit.redis_store.time", SimpleNamespace(monotonic=clock.time))
+    store = RedisStore(client(unused_port()))
+
+    for _ in range(15):
+        await waits(store, 1)
+        clock.advance(10)
+    assert len(caplog.messages) == 3
 
 
 async def test_each_store_has_a_fallback_of_its_own() -> None:
