@@ -226,6 +226,53 @@ async def test_a_response_that_resembles_aiohttps(answer: Any) -> None:
     assert mocker.calls == [("GET", URL)] * 3
 
 
+class NoHeaders(BareResponse):
+    """A response without headers."""
+
+    headers = None
+
+
+class Streamed(MockedResponse):
+    """A response that is to be read from its stream."""
+
+    async def read(self) -> bytes:
+        """Fail."""
+        raise AssertionError
+
+
+async def test_headers_and_a_stream_are_optional() -> None:
+    """A response without headers is bytes, and one with a stream of aiohttp is read from it."""
+    mocker = Mocker(NoHeaders(), Streamed(b'{"id": 7}'))
+    async with mocker.client() as client:
+        response = await client.get("/x", AsyncAPIResponse[bytes])
+        assert await client.get("/x") == {"id": 7}
+
+    assert type(response.status) is int
+    assert (dict(response.headers), await response.parse()) == ({}, b'{"id": 7}')
+
+
+@pytest.mark.parametrize("length", ["9", "²", "-1", "nine"])
+async def test_a_length_need_not_be_a_number(length: str) -> None:
+    """A Content-Length that is no number counts as none."""
+    answer = MockedResponse(b'{"id": 7}')
+    answer.headers = {**answer.headers, "Content-Length": length}
+    async with Mocker(answer).client() as client:
+        assert await client.get("/x", max_body=9) == {"id": 7}
+
+
+async def test_a_response_is_closed_if_it_can_be() -> None:
+    """A ``close()`` that is a plain function is called when a body is left unread; none need be there."""
+    closed: list[str] = []
+    answer = BareResponse()
+    answer.close = lambda: closed.append("closed")
+    async with Mocker(answer, BareResponse()).client() as client:
+        for _ in range(2):
+            async with client.open("GET", "/x"):
+                pass
+
+    assert closed == ["closed"]
+
+
 async def test_what_it_means_is_the_same() -> None:
     """Statuses raise and are tried again, errors of the network too; bounds hold."""
     big = MockedResponse(b"x" * 100_000)

@@ -463,6 +463,49 @@ def test_reason(name: str) -> None:
     assert copy.copy(mapped).reason == mapped.reason
 
 
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.ECONNREFUSED, "refused"),
+        (errno.EHOSTDOWN, "unreachable"),
+        (errno.EHOSTUNREACH, "unreachable"),
+        (errno.ENETDOWN, "unreachable"),
+        (errno.ENETUNREACH, "unreachable"),
+        (errno.ECONNABORTED, "reset"),
+        (errno.ECONNRESET, "reset"),
+        (errno.ENOTCONN, "reset"),
+        (errno.EPIPE, "reset"),
+        (errno.ESHUTDOWN, "reset"),
+        (errno.ETIMEDOUT, "timeout"),
+        (errno.EMFILE, "system"),
+    ],
+    ids=lambda value: errno.errorcode.get(value, value),
+)
+def test_a_number_of_the_system_has_its_reason(number: int, reason: str) -> None:
+    """What the operating system says is one word for programs, and its own words for people."""
+    mapped: Any = map_error(OSError(number, "x"), REQUEST)
+
+    assert mapped.reason == reason
+    assert errno.errorcode[number] in str(mapped)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "name"),
+    [
+        (BrokenPipeError, "reset", "EPIPE"),
+        (ConnectionAbortedError, "reset", "ECONNABORTED"),
+        (ConnectionRefusedError, "refused", "ECONNREFUSED"),
+        (ConnectionResetError, "reset", "ECONNRESET"),
+    ],
+)
+def test_an_error_without_a_number_is_told_by_its_class(kind: type[OSError], reason: str, name: str) -> None:
+    """Some errors of asyncio have no number."""
+    mapped: Any = map_error(kind("Connection lost"), REQUEST)
+
+    assert mapped.reason == reason
+    assert name in str(mapped)
+
+
 def test_every_row_has_a_reason() -> None:
     """Every row of the table that makes a connection error gives a reason that is documented."""
     rows = {kind: map_error(blank(kind), REQUEST) for kind, _ in TABLE}

@@ -251,6 +251,7 @@ _TEXTS = st.text(max_size=40) | st.text('"apirt0123456789=;:,.-() TZGMTdhms', ma
 @example({"Date": "Mon, 99 Jan 9999999999 00:00:00 GMT", "X-RateLimit-Remaining": "1"})
 @example({"X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "Mon, 01 Jan 0000 00:00:00 GMT"})
 @example({"RateLimit": "(" * 5000})
+@example({"RateLimit": f'"{"n" * 300}"; r=1; t=1, "m";r=1;t=1'})
 @given(st.dictionaries(_NAMES, _TEXTS))
 def test_no_server_can_make_it_fail(headers: dict[str, str]) -> None:
     """Whatever stands in the headers, the answer is a list of sane windows."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aioapiclient_ratelimit import RateLimit, Window
+from aioapiclient_ratelimit import LocalStore, RateLimit, Window
+from aioapiclient_ratelimit.rates import Rate
+from aioapiclient_ratelimit.stores import Turn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import turns
@@ -513,6 +515,31 @@ async def test_a_window_never_loosens_the_rates() -> None:
         assert server.refused == 0
         assert server.times[1] < 0.2
         assert server.times[2] >= 2
+
+
+class Remote(LocalStore):
+    """A store that lets other calls run before it answers, as a server does."""
+
+    async def reserve(self, key: Hashable, rates: Sequence[Rate], cost: int, most: float) -> Turn:
+        """Reserve a turn after a pause."""
+        await turns()
+        return await super().reserve(key, rates, cost, most)
+
+
+async def test_a_window_that_is_used_up_while_a_store_answers_holds() -> None:
+    """Of two calls that ask a store for their turns at once, only the one that the window allows is sent."""
+    async with moving() as clock:
+        server = Script(clock)
+        limit = RateLimit("100/s", burst=9, spread=0, store=Remote(clock.time))
+        calls = start(limit, server)
+        await turns(20)
+        await server.answer(0, says(1, 10))
+        calls += start(limit, server, 2)
+        await turns(20)
+        assert len(server.times) == 2
+
+        for call in calls:
+            call.cancel()
 
 
 async def test_calls_that_waited_for_a_window_leave_at_the_rate() -> None:
