@@ -506,6 +506,24 @@ def test_an_error_without_a_number_is_told_by_its_class(kind: type[OSError], rea
     assert name in str(mapped)
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "HTTPS_PROXY_REQUEST",
+        "HTTP_REQUEST",
+        "PACKET_LENGTH_TOO_LONG",
+        "RECORD_LAYER_FAILURE",
+        "UNKNOWN_PROTOCOL",
+        "WRONG_VERSION_NUMBER",
+    ],
+)
+def test_an_answer_that_is_not_tls_asks_for_http(reason: str) -> None:
+    """Each version of OpenSSL says it in its own way: the message asks whether the server speaks http."""
+    mapped = map_error(tls_error(reason), REQUEST)
+
+    assert str(mapped).endswith(f"TLS failed ({reason}); does the server speak http?")
+
+
 def test_every_row_has_a_reason() -> None:
     """Every row of the table that makes a connection error gives a reason that is documented."""
     rows = {kind: map_error(blank(kind), REQUEST) for kind, _ in TABLE}

@@ -11,7 +11,7 @@ import pytest
 from aioapiclient_otel import OpenTelemetry
 from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.propagators.textmap import TextMapPropagator
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from opentelemetry.trace import SpanKind, StatusCode
 from yarl import URL
@@ -563,6 +563,24 @@ async def test_code_that_asks_for_no_telemetry(telemetry: Any) -> None:
     assert telemetry.metrics() == {}
 
 
+@pytest.mark.parametrize("has_sdk", [True, False])
+async def test_others_are_silent_below_a_send(telemetry: Any, has_sdk: bool) -> None:
+    """Instrumentors find in the context that a send is reported already, also where no SDK makes spans."""
+    found: list[Any] = []
+
+    async def look(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+        found.append(context.get_value(context._SUPPRESS_HTTP_INSTRUMENTATION_KEY))
+        return await handler(request)
+
+    otel = telemetry.make() if has_sdk else OpenTelemetry(tracer_provider=trace.NoOpTracerProvider())
+    async with client(FakeTransport(FINE), otel, per_send(look)) as api:
+        await api.get("/users")
+
+    assert len(found) == 1
+    assert found[0]
+    assert context.get_value(context._SUPPRESS_HTTP_INSTRUMENTATION_KEY) is None
+
+
 async def test_a_call_inside_a_send_is_reported(telemetry: Any) -> None:
     """A call that a middleware below makes by its own client is a child of the send."""
     inner = client(FakeTransport(FINE), telemetry.make())
@@ -714,6 +732,21 @@ async def test_a_tracer_that_fails(telemetry: Any, caplog: pytest.LogCaptureFixt
     assert telemetry.points("http.client.request.duration")[0]["n"] == 2
     assert transport.requests[0].headers["traceparent"].split("-")[2] == f"{2:016x}"
     assert len(caplog.records) == 1
+
+
+async def test_a_span_that_cannot_end(telemetry: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """What a processor raises at the end of a span reaches no call, and is logged once."""
+
+    class Full(SpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            raise RuntimeError("the disk is full")
+
+    telemetry.tracer_provider.add_span_processor(Full())
+    async with client(FakeTransport(FINE, FINE), telemetry.make()) as api:
+        await api.get("/users")
+        await api.get("/users")
+
+    assert [record.message.split(" failed")[0] for record in caplog.records] == ["A tracer"]
 
 
 async def test_a_meter_that_fails(

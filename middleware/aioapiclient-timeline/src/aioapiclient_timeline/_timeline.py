@@ -185,8 +185,8 @@ class Recorder:
                 send.ended = self.call.seconds
 
     def broke(self, record: Call | Send, response: AsyncAPIResponse[Any]) -> None:
-        """Note the error that ended the body of *response*, if one did and its status tells of no other."""
-        if response.error is not None and response.ok:
+        """Note the error that ended the body of *response*, if one did."""
+        if response.error is not None:
             self.failed(record, response.error)
 
     def _end(self, send: Send, response: AsyncAPIResponse[Any]) -> None:
