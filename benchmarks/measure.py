@@ -102,24 +102,26 @@ async def batch(call: Call, calls: int, at_once: int = AT_ONCE) -> float:
     return (time.process_time() - start) / calls
 
 
-async def batches(calls: Mapping[str, tuple[Call, int]], rounds: int) -> dict[str, list[float]]:
+async def batches(
+    calls: Mapping[str, tuple[Call, int]], rounds: int, at_once: int = AT_ONCE
+) -> dict[str, list[float]]:
     """CPU seconds a call of each of *calls* (with its size of a batch), round by round, in turns."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call, size in calls.values():
-        await batch(call, size)  # connections are opened, caches filled
+        await batch(call, size, at_once)  # connections are opened, caches filled
     order = list(calls)
     for _ in range(rounds):
         random.shuffle(order)
         for name in order:
             call, size = calls[name]
-            times[name].append(await batch(call, size))
+            times[name].append(await batch(call, size, at_once))
     return times
 
 
 @contextmanager
-def running_server() -> Iterator[str]:
-    """The server, in a process of its own; gives its base URL."""
-    command = [sys.executable, str(Path(__file__).with_name("server.py"))]
+def running_server(program: str = "server.py") -> Iterator[str]:
+    """A server of these benchmarks, in a process of its own; gives its base URL."""
+    command = [sys.executable, str(Path(__file__).with_name(program))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

@@ -2,7 +2,7 @@
 
     python benchmarks/run.py [--no-fail] [name ...]
 
-Names are those of the modules beside this one: overhead, middlewares, against_anthropic, streams,
+Names are those of the modules beside this one: overhead, bulk, middlewares, against_anthropic, streams,
 import_time, tasks, hedging; all of them without any. Ends with status 1 when a "must" is missed,
 unless --no-fail.
 """
@@ -17,7 +17,16 @@ from importlib.metadata import version
 
 from measure import Row, table
 
-MODULES = ("overhead", "middlewares", "against_anthropic", "streams", "import_time", "tasks", "hedging")
+MODULES = (
+    "overhead",
+    "bulk",
+    "middlewares",
+    "against_anthropic",
+    "streams",
+    "import_time",
+    "tasks",
+    "hedging",
+)
 
 
 def main() -> int:

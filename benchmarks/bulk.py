@@ -1,0 +1,149 @@
+"""What a large body costs over plain aiohttp: 256 MiB down in pieces, down to a file, and up from a file.
+
+CPU time of this process, all of its threads, one transfer at a time. The other side is the loop that one
+would write by hand; it writes in the event loop, replaces the file in place, and syncs nothing.
+
+Beside each ratio stand two counts that do not depend on the machine's load: the bytecodes that the event
+loop's thread executes for a MiB, and its trips to another thread. While they are counted the client is slow,
+so that each piece is as large as the loop reads at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import aiohttp
+from measure import ROUNDS, Call, Row, batches, compare, running_server, table
+
+from aioapiclient import AsyncAPIClient
+
+MIB = 1 << 20
+SIZE = 256 * MIB
+PIECE = 64 << 10
+FEW_ROUNDS = max(ROUNDS // 4, 5)  # each of them is long
+
+
+def by_hand(session: aiohttp.ClientSession, base: str, source: Path, target: Path) -> dict[str, Call]:
+    """The three transfers on plain aiohttp."""
+
+    async def down() -> int:
+        size = 0
+        async with session.get(f"{base}/{SIZE}") as response:
+            async for piece in response.content.iter_chunked(PIECE):
+                size += len(piece)
+        return size
+
+    async def to_file() -> int:
+        size = 0
+        async with session.get(f"{base}/{SIZE}") as response:
+            with open(target, "wb") as file:  # noqa: ASYNC230 - as one writes it by hand
+                async for piece in response.content.iter_chunked(PIECE):
+                    size += file.write(piece)
+        return size
+
+    async def up() -> int:
+        with open(source, "rb") as file:  # noqa: ASYNC230 - as one writes it by hand
+            async with session.post(f"{base}/", data=file) as response:
+                return int(await response.read())
+
+    return {"down": down, "to_file": to_file, "up": up}
+
+
+def ours(api: AsyncAPIClient, source: Path, target: Path) -> dict[str, Call]:
+    """The same with the client."""
+
+    async def down() -> int:
+        size = 0
+        async with api.open("GET", f"/{SIZE}") as response:
+            async for piece in response.iter_bytes():
+                size += len(piece)
+        return size
+
+    async def to_file() -> int:
+        async with api.open("GET", f"/{SIZE}") as response:
+            return await response.write_to_file(target)
+
+    async def up() -> int:
+        return await api.post("/", int, content=source)
+
+    return {"down": down, "to_file": to_file, "up": up}
+
+
+class Counts:
+    """What one transfer does in the event loop's thread."""
+
+    def __init__(self) -> None:
+        self.bytecodes = 0
+        self.trips = 0
+
+    def __str__(self) -> str:
+        mib = SIZE // MIB
+        return f"{self.bytecodes / mib:.0f} bytecodes and {self.trips / mib:.1f} trips to a thread a MiB"
+
+    def trace(self, frame: FrameType, event: str, argument: object) -> Any:
+        """A trace function that counts bytecodes."""
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        self.bytecodes += event == "opcode"
+        return self.trace
+
+
+async def count(call: Call) -> Counts:
+    """Count what one *call* does, in a task of its own, whose frames are new to the tracer."""
+    loop: Any = asyncio.get_running_loop()
+    counts, run_in_executor = Counts(), loop.run_in_executor
+
+    def counted(*arguments: Any) -> Any:
+        counts.trips += 1
+        return run_in_executor(*arguments)
+
+    async def run() -> None:
+        await call()
+
+    loop.run_in_executor = counted
+    task = loop.create_task(run())
+    sys.settrace(counts.trace)
+    try:
+        await task
+    finally:
+        sys.settrace(None)
+        del loop.run_in_executor
+    return counts
+
+
+BARS: Mapping[str, tuple[str, float]] = {
+    "down": ("256 MiB down in pieces, over iter_chunked(65536)", 1.10),
+    "to_file": ("256 MiB down to a file, over the same loop with open and write", 1.10),
+    "up": ("256 MiB up from a file, over session.post(data=file)", 1.15),
+}
+
+
+async def measure(base: str, source: Path, target: Path) -> list[Row]:
+    rows: list[Row] = []
+    async with aiohttp.ClientSession() as session, AsyncAPIClient(base) as api:
+        others, mine = by_hand(session, base, source, target), ours(api, source, target)
+        for name, (what, must) in BARS.items():
+            assert await others[name]() == await mine[name]() == SIZE
+            calls = {"bare": (others[name], 1), "ours": (mine[name], 1)}
+            times = await batches(calls, FEW_ROUNDS, at_once=1)
+            note = f"{await count(mine[name])}; plain aiohttp: {await count(others[name])}"
+            rows.append(compare(what, times["ours"], times["bare"], must=must, goal=1.0, note=note))
+    return rows
+
+
+def rows() -> list[Row]:
+    """The rows of this module."""
+    with running_server("bulk_server.py") as base, tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "source"), Path(folder, "target")
+        with open(source, "wb") as file:
+            file.writelines(bytes(MIB) for _ in range(0, SIZE, MIB))
+        return asyncio.run(measure(base, source, target))
+
+
+if __name__ == "__main__":
+    print(table(rows()))
