@@ -273,16 +273,17 @@ async def test_file_stays_open() -> None:
 
 
 async def test_file_is_read_in_a_thread_by_chunks() -> None:
-    """A file is read in a worker thread, at most 64 KiB at a time, so the loop is never blocked by a disk."""
+    """A file is read in a worker thread, as much at a time as was read before, but 64 to 512 KiB."""
     reads: list[tuple[bool, int]] = []
+    content = LONG * 8  # 1600 KiB
 
     class Watched(File):
         def read(self, size: int | None = -1, /) -> bytes:
-            reads.append((threading.current_thread() is threading.main_thread(), size or -1))
+            reads.append((threading.current_thread() is threading.main_thread(), (size or -1) >> 10))
             return super().read(size)
 
-    assert await send(Body(Watched(LONG))) == LONG
-    assert reads == [(False, 65536), (False, 65536), (False, 65536), (False, len(LONG) - 3 * 65536)]
+    assert await send(Body(Watched(content))) == content
+    assert reads == [(False, kib) for kib in (64, 64, 128, 256, 512, 512, 64)]
 
 
 async def test_file_that_shrinks() -> None:

@@ -58,6 +58,9 @@ from .relayed import refuse_writers, relayed
 __all__ = ["CHUNK", "Content", "InMemory", "Joined", "OneShot", "Source", "Watched", "source_of"]
 
 CHUNK: Final = 64 << 10
+# The most that one trip to a thread reads. With blocks of 64 KiB an upload costs 3.5 times the CPU (CPython
+# 3.11), with 256 KiB 1.4 times, with 1 MiB 0.85 times.
+_BLOCK: Final = 512 << 10
 
 _Iterated = TypeVar("_Iterated")
 
@@ -508,10 +511,14 @@ def _as_bytes(chunk: Any) -> bytes:
 async def _read_range(
     read_at: Callable[[int, int], object], start: int, end: int | None
 ) -> AsyncGenerator[object, None]:
-    """Read a part of a file in worker threads. The caller checks the length."""
+    """Read a part of a file in worker threads. The caller checks the length.
+
+    The blocks grow with what was read, so that small files, and sends that soon fail, take little memory.
+    """
     position = start
     while end is None or position < end:
-        length = CHUNK if end is None else min(CHUNK, end - position)
+        length = min(max(CHUNK, position - start), _BLOCK)
+        length = length if end is None else min(length, end - position)
         chunk: Any = await asyncio.to_thread(read_at, position, length)
         if chunk == b"":
             return
