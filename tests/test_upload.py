@@ -277,6 +277,19 @@ async def test_progress_is_no_stall() -> None:
     watch.stop()
 
 
+async def test_a_deaf_peer_fills_no_memory() -> None:
+    """Of a body of any size, at most 256 KiB wait for a peer that takes nothing."""
+    pipe, content = Pipe(), b"x" * (1 << 20)
+    watch = _Watch(Upload(Body(content), put("http://127.0.0.1", content)), pipe)
+    writing = asyncio.create_task(watch.write(content))
+    await asyncio.sleep(0)
+    assert pipe.left == 256 << 10
+    pipe.taken.set()
+    await writing
+    assert pipe.left == len(content)
+    watch.stop()
+
+
 async def test_stall_at_the_end() -> None:
     """The last wait, when the user's iterable is through with its part, is watched like any other."""
 

@@ -14,9 +14,12 @@ from aioapiclient._body.body import Body
 from aioapiclient._request import APIRequest
 from aioapiclient.errors import APITimeoutError
 
-__all__ = ["SLICE", "Upload"]
+__all__ = ["AT_ONCE", "Upload"]
 
-SLICE: Final = 64 << 10  # bytes of one write: what asyncio buffers before a writer has to wait
+AT_ONCE: Final = 64 << 10  # bytes that need no watch: what asyncio buffers before a writer has to wait
+# Bytes of one write: what the socket does not take waits in memory. With 64 KiB an upload costs 1.15 times
+# the CPU (CPython 3.11), with 512 KiB as much.
+_SLICE: Final = 256 << 10
 
 
 class Upload(Payload):
@@ -139,8 +142,8 @@ class _Watch:
     async def write(self, data: bytes) -> None:
         """Write *data*, slice by slice."""
         view = memoryview(data)
-        for start in range(0, len(view), SLICE):
-            await self._watched(self._writer.write(view[start : start + SLICE]))
+        for start in range(0, len(view), _SLICE):
+            await self._watched(self._writer.write(view[start : start + _SLICE]))
 
     async def finish(self) -> None:
         """Write the end of the body, and wait until the writer has drained."""

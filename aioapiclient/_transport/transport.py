@@ -53,7 +53,7 @@ from .decompression import ACCEPT_ENCODING
 from .errors import SentOnce, is_from_below, is_mocked, map_error
 from .lookalike import Lookalike
 from .proxies import EnvironmentProxies, Proxy
-from .request_body import SLICE, Upload
+from .request_body import AT_ONCE, Upload
 from .response_body import WireBody
 
 __all__ = ["AiohttpTransport"]
@@ -495,7 +495,7 @@ def _add_body(request: APIRequest, body: Body, options: dict[str, Any]) -> None:
         else:
             headers["Content-Type"] = body.content_type
     content = body.immediate
-    options["data"] = content if content is not None and len(content) <= SLICE else Upload(body, request)
+    options["data"] = content if content is not None and len(content) <= AT_ONCE else Upload(body, request)
 
 
 _CONTENT_TYPE: Final = (istr("Content-Type"),)
