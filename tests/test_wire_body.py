@@ -35,6 +35,7 @@ from servers import (
 from aioapiclient import AsyncAPIClient
 from aioapiclient._request import DEFAULT_SETTINGS, APIRequest, CallSettings
 from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._transport import response_body
 from aioapiclient._transport.transport import AiohttpTransport
 from aioapiclient._types import DEFAULT_TIMEOUT, Timeout
 from aioapiclient.errors import (
@@ -351,6 +352,34 @@ async def test_head_then_reset(transport: AiohttpTransport) -> None:
             await until(lambda: server.open_connections == 0)
             await turns()
             assert await head.read() == b""
+
+
+@pytest.mark.parametrize("size", [1000, 64 << 10])
+@pytest.mark.parametrize("has_hooks", [True, False])
+async def test_what_arrived_meanwhile(
+    transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch, has_hooks: bool, size: int
+) -> None:
+    """What arrived while the reader was busy comes as one piece; large pieces come uncopied, one by one.
+
+    Each supported aiohttp has the hooks for that; without them all is copied into one.
+    """
+    assert response_body._GIVES_PIECES
+    monkeypatch.setattr(response_body, "_GIVES_PIECES", has_hooks)
+    pieces = [bytes([letter]) * size for letter in b"abc"]
+    head = response("200 OK", None, Content_Length=str(3 * size + 1))
+    async with raw_server(hang(head)) as server:
+        held = await transport(get(server.url, stream=True))
+        source: Any = held._source
+        assert hasattr(source._content, "_buffer")
+        for piece in pieces:
+            source._content.feed_data(piece, size)
+        if has_hooks and size == 64 << 10:
+            assert await source.read_chunk() is pieces[0]
+            assert await source.read_chunk() is pieces[1]
+            assert await source.read_chunk() is pieces[2]
+        else:
+            assert await source.read_chunk() == b"".join(pieces)
+        await held.close()
 
 
 # --- not what it says

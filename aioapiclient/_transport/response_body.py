@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import http_exceptions
@@ -24,6 +24,11 @@ from .decompression import CodingError, Decoder, TruncatedError, decoder_for
 __all__ = ["WireBody"]
 
 _STEP: Final = 256 << 10  # bytes of one step of decompression: the most that a bomb costs beyond the limit
+
+# aiohttp copies what arrived while a reader was busy into one piece. Large pieces are taken as they are: with
+# these copies a download to a file costs 1.15 times the CPU (CPython 3.11).
+_LARGE: Final = 64 << 10
+_GIVES_PIECES: Final = hasattr(aiohttp.StreamReader, "_read_nowait_chunk")
 
 
 class WireBody:
@@ -144,13 +149,21 @@ class WireBody:
         raise failure
 
     async def _read_some(self) -> bytes:
-        """Return the next bytes. Hook: `_read_nowait`, as aiohttp drops unread bytes before an error."""
-        content = self._content
+        """Return the next bytes. Hooks: `_read_nowait`, as aiohttp drops unread bytes before an error;
+        `_buffer` and `_read_nowait_chunk`.
+        """
+        content: Any = self._content
         if content.exception() is not None:
-            rest: bytes = content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]
+            rest: bytes = content._read_nowait(-1)
             if rest:
                 return rest
-        return await content.readany()
+        elif _GIVES_PIECES:
+            pieces: Any = getattr(content, "_buffer", ())  # an empty body has none, and a mock may not
+            if len(pieces) > 1 and len(pieces[0]) >= _LARGE:
+                piece: bytes = content._read_nowait_chunk(-1)
+                return piece
+        chunk: bytes = await content.readany()
+        return chunk
 
     def close(self) -> None:
         """Close the connection unless the body has ended. Safe to call again."""
