@@ -23,12 +23,14 @@ import stat
 import tempfile
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, BinaryIO, Final
 
 __all__ = ["Target", "find_target"]
 
 _BATCH: Final = 256 << 10  # bytes of one write: a trip to a thread costs as much as 50 kB of it
+_MOST_CHUNKS: Final = 1024  # of one write: what Linux and macOS take
 _MOST_LINKS: Final = 40  # as many as Linux follows
 _READER_WAIT: Final = 0.05  # seconds between two checks for the reader of a FIFO, which has no event
 _PIPE_SLICE: Final = getattr(select, "PIPE_BUF", 512)  # bytes that a writable pipe takes without blocking
@@ -161,12 +163,13 @@ class _PartFile:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._target)
             exists = os.path.exists(self._target)
             try:
-                self._file = open(self._path or "", "x+b")  # noqa: SIM115 (closed by commit and discard)
+                # Unbuffered: `_write_all` writes to the descriptor.
+                self._file = open(self._path or "", "x+b", 0)  # noqa: SIM115 (closed by commit and discard)
             except OSError as error:
                 if not exists or error.errno not in _CLOSED_DIRECTORY:
                     raise
                 self._path = None
-                self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by commit and discard)
+                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed by commit and discard)
             if exists:
                 _check_writable(self._target, self._path)
 
@@ -174,9 +177,10 @@ class _PartFile:
         """Append *chunks*, and update *checksum* with them."""
         with self._lock:
             if self._file is not None:
-                self._file.writelines(chunks)
                 if checksum is not None:
-                    checksum.update(b"".join(chunks))
+                    for chunk in chunks:
+                        checksum.update(chunk)
+                _write_all(self._file.fileno(), chunks)
 
     def restart(self) -> None:
         """Start again with an empty file."""
@@ -236,6 +240,28 @@ class _PartFile:
             file, self._file = self._file, None
             if file is not None:
                 self._remove(file)
+
+
+def _write_all(descriptor: int, chunks: list[bytes]) -> None:
+    """Write *chunks* with as few system calls as there can be. Each gives up the GIL, and has to get it back.
+
+    With pieces of 16 KiB, a call for each of them costs a download 1.25 times the CPU (CPython 3.11).
+    """
+    done = 0
+    while done < len(chunks):
+        written = _write_some(descriptor, chunks[done : done + _MOST_CHUNKS])
+        while done < len(chunks) and written >= len(chunks[done]):
+            written -= len(chunks[done])
+            done += 1
+        if written:  # the disk is nearly full, or a limit is near: the next call says so
+            chunks[done] = chunks[done][written:]
+
+
+def _write_first(descriptor: int, chunks: list[bytes]) -> int:
+    return os.write(descriptor, chunks[0])
+
+
+_write_some: Final[Callable[[int, list[bytes]], int]] = getattr(os, "writev", _write_first)  # not on Windows
 
 
 def _check_writable(target: str, part: str | None) -> None:

@@ -23,6 +23,7 @@ from servers import Exchange, RawServer, close, in_turn, ok, raw_server, respond
 
 from aioapiclient import APIRequest, AsyncAPIClient, AsyncAPIResponse, Timeout
 from aioapiclient._download import Digest, parse_content_range, write_to_file
+from aioapiclient._download_targets import _write_some
 from aioapiclient._request import CallSettings
 from aioapiclient.errors import (
     APIConnectionError,
@@ -235,26 +236,23 @@ async def test_longest_name(tmp_path: Path) -> None:
 
 async def test_file_is_written_in_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is opened, written, synced or renamed in the thread of the event loop."""
-    threads = []
-    for name in ("fsync", "replace"):
-        real = getattr(os, name)
+    seen = set()
 
-        def called(*arguments: Any, real: Any = real) -> Any:
-            threads.append(threading.current_thread())
+    def watch(name: str, place: str, real: Any) -> None:
+        def called(*arguments: Any) -> Any:
+            seen.add((name, threading.current_thread() is threading.main_thread()))
             return real(*arguments)
 
-        monkeypatch.setattr(os, name, called)
+        monkeypatch.setattr(place, called, raising=False)
 
-    def opened(*arguments: Any) -> Any:
-        threads.append(threading.current_thread())
-        return open(*arguments)
-
-    monkeypatch.setattr("aioapiclient._download_targets.open", opened, raising=False)
+    watch("open", "aioapiclient._download_targets.open", open)
+    watch("write", "aioapiclient._download_targets._write_some", _write_some)
+    watch("sync", "os.fsync", os.fsync)
+    watch("rename", "os.replace", os.replace)
     async with raw_server(respond(ok(CONTENT))) as server, calls(server) as call:
         await write_to_file(await call(), tmp_path / "file")
 
-    assert len(threads) == 3
-    assert threading.main_thread() not in threads
+    assert seen == {("open", False), ("write", False), ("sync", False), ("rename", False)}
 
 
 async def test_method_of_the_response(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import os
 import pty
 import shutil
+import signal
 import stat
 import sys
 import tty
@@ -19,7 +21,7 @@ from servers import close, in_turn, ok, raw_server, respond, response
 from test_download import CONTENT, ETAG, Cut, Ranges, calls, open_files, sha256, until
 
 from aioapiclient import APIRequest, AsyncAPIResponse
-from aioapiclient._download_targets import _PartFile
+from aioapiclient._download_targets import _PartFile, _write_first
 from aioapiclient.errors import APIConnectionError, APIResponseValidationError
 
 IS_ROOT = os.geteuid() == 0
@@ -544,5 +546,56 @@ def test_part_file_that_is_over(tmp_path: Path) -> None:
     part = _PartFile(str(tmp_path / "file"))
     part.discard()
     part.open()
+
+    assert os.listdir(tmp_path) == []
+
+
+CHUNKS = [bytes([number % 251]) * (number % 7 + 1) for number in range(3000)]
+
+
+@pytest.mark.parametrize("most", [0, 1, 5])
+def test_chunks_that_are_written_in_parts(most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More chunks than one call of the system takes are written, also by calls that take only some bytes."""
+
+    def some(descriptor: int, chunks: list[bytes]) -> int:
+        return os.write(descriptor, b"".join(chunks)[:most])
+
+    if most:
+        monkeypatch.setattr("aioapiclient._download_targets._write_some", some)
+    target, checksum = tmp_path / "file", hashlib.sha256()
+    part = _PartFile(str(target))
+    part.open()
+    part.write(CHUNKS.copy(), checksum)
+    part.commit()
+
+    assert target.read_bytes() == b"".join(CHUNKS)
+    assert checksum.digest() == hashlib.sha256(b"".join(CHUNKS)).digest()
+
+
+def test_chunks_without_writev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no call for many chunks, they are written one by one."""
+    monkeypatch.setattr("aioapiclient._download_targets._write_some", _write_first)
+    part = _PartFile(str(tmp_path / "file"))
+    part.open()
+    part.write([b"a", b"bc"], None)
+    part.commit()
+
+    assert (tmp_path / "file").read_bytes() == b"abc"
+
+
+def test_a_file_that_may_grow_no_more(tmp_path: Path) -> None:
+    """A limit that a write meets half-way is an error, and not a shorter file."""
+    resource = pytest.importorskip("resource")
+    part = _PartFile(str(tmp_path / "file"))
+    part.open()
+    before, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            part.write([bytes(1000), bytes(1000)], None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    part.discard()
 
     assert os.listdir(tmp_path) == []
