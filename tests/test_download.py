@@ -23,7 +23,7 @@ from servers import Exchange, RawServer, close, in_turn, ok, raw_server, respond
 
 from aioapiclient import APIRequest, AsyncAPIClient, AsyncAPIResponse, Timeout
 from aioapiclient._download import Digest, parse_content_range, write_to_file
-from aioapiclient._download_targets import _write_some
+from aioapiclient._download_targets import _PartFile, _write_some
 from aioapiclient._request import CallSettings
 from aioapiclient.errors import (
     APIConnectionError,
@@ -36,7 +36,7 @@ from aioapiclient.errors import (
     StreamConsumedError,
 )
 
-CONTENT = bytes(range(256)) * 1600  # 409600 bytes: more than one write
+CONTENT = bytes(range(256)) * 1600  # 409600 bytes: more than one piece
 ETAG = '"v1"'
 OLD, NOW = "Mon, 05 Jan 2026 10:00:00 GMT", "Mon, 05 Jan 2026 10:01:00 GMT"
 JUST_BEFORE = "Mon, 05 Jan 2026 10:00:01 GMT"
@@ -255,6 +255,26 @@ async def test_file_is_written_in_threads(tmp_path: Path, monkeypatch: pytest.Mo
     assert seen == {("open", False), ("write", False), ("sync", False), ("rename", False)}
 
 
+async def test_file_is_written_as_it_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each write but the last has 1 MiB, and what else arrived with its last bytes."""
+    sizes = []
+
+    def counted(part: _PartFile, chunks: list[bytes], checksum: Any) -> None:
+        sizes.append(sum(map(len, chunks)))
+        real(part, chunks, checksum)
+
+    real = _PartFile.write
+    monkeypatch.setattr(_PartFile, "write", counted)
+    content = CONTENT * 16  # 6.25 MiB
+    async with raw_server(respond(ok(content))) as server, calls(server) as call:
+        await write_to_file(await call(), tmp_path / "file", digest=sha256(content))
+
+    assert sum(sizes) == len(content)
+    assert len(sizes) >= 4
+    assert all(1 << 20 <= size < 2 << 20 for size in sizes[:-1])
+    assert (tmp_path / "file").read_bytes() == content
+
+
 async def test_method_of_the_response(tmp_path: Path) -> None:
     """`AsyncAPIResponse.write_to_file` does all of this, with the same words."""
     script = Ranges(200_000)
@@ -385,11 +405,7 @@ async def test_cancel(tmp_path: Path) -> None:
 async def test_cancel_while_a_thread_is_at_work(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cancel waits until a thread has finished with the file, and then removes it; only a complete file
-    may stay.
-    """
-    from aioapiclient._download_targets import _PartFile
-
+    """A cancel waits for what a thread does to the file, and then removes it; only a whole one may stay."""
     real = getattr(_PartFile, step)
     started, go_on = threading.Event(), threading.Event()
 
