@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -288,6 +290,39 @@ async def test_a_deaf_peer_fills_no_memory() -> None:
     await writing
     assert pipe.left == len(content)
     watch.stop()
+
+
+@pytest.mark.parametrize("way", ["file", "path", "form"])
+async def test_one_block_of_a_file_at_a_time(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing holds a block of a file any more when the next one is read."""
+    blocks: list[bytes] = []
+    holders: list[int] = []
+
+    async def read(function: Any, *arguments: Any) -> bytes:
+        if blocks:
+            holders.append(sys.getrefcount(blocks.pop()))
+        blocks.append(function(*arguments))  # not in a thread, which lets go of it when it likes
+        return blocks[0]
+
+    class Taken(Pipe):
+        async def write(self, data: memoryview) -> None:
+            self.left += len(data)
+
+        async def write_eof(self) -> None:
+            pass
+
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1 << 20))
+    monkeypatch.setattr(asyncio, "to_thread", read)
+    with path.open("rb") as file:
+        body = Body.from_multipart({"file": path}) if way == "form" else Body(path if way == "path" else file)
+        writer: Any = Taken()
+        await Upload(body, put("http://127.0.0.1", body)).write_with_length(writer, None)
+
+    assert writer.left >= 1 << 20
+    assert holders == [1] * 4  # the argument
 
 
 async def test_stall_at_the_end() -> None:

@@ -136,6 +136,7 @@ class Source(ABC):
                     )
                 if data:
                     yield data
+                del chunk, data  # here and below: the next chunk takes its memory
             self._check_whole(sent)
         finally:
             self._longest_send = max(self._longest_send, sent)
@@ -233,6 +234,7 @@ class _Path(_Range):
             async with aclosing(_read_range(file.read_at, self._start, self._end)) as chunks:
                 async for chunk in chunks:
                     yield chunk
+                    del chunk
         finally:
             # In a thread, since it may wait for a read there; shielded, since a cancel would leak the file.
             await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, file.close))
@@ -333,6 +335,7 @@ class Joined(Source):
             async with aclosing(source.send()) as chunks:
                 async for chunk in chunks:
                     yield chunk
+                    del chunk
 
 
 class Watched(Source):
@@ -522,8 +525,9 @@ async def _read_range(
         chunk: Any = await asyncio.to_thread(read_at, position, length)
         if chunk == b"":
             return
-        yield chunk
         position += len(chunk)
+        yield chunk
+        del chunk
 
 
 async def _read_device(path: str | os.PathLike[str]) -> AsyncGenerator[object, None]:

@@ -89,6 +89,7 @@ class Upload(Payload):
         try:
             while (chunk := await self._next(chunks)) is not None:
                 await watch.write(chunk)
+                del chunk
         finally:
             await chunks.aclose()
 
