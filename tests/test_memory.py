@@ -8,6 +8,7 @@ there already, were it one byte in eight, and what does not is the same for any 
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,11 +23,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the peak is rea
 MIB = 1 << 20
 SIZE = 256 * MIB
 MOST = 32 * MIB
+PAGE = 4096
 BLOCK = bytes(MIB)
 
-# Prints how many bytes went through, and how far the peak rose. Not ru_maxrss: it begins at the parent's.
+# Prints how many bytes went through, how far the peak rose, and how many pages the system gave. Not
+# ru_maxrss: it begins at the parent's.
 CLIENT = """
-import asyncio, os, pathlib, sys
+import asyncio, os, pathlib, resource, sys
 from aioapiclient import AsyncAPIClient, FilePart
 
 way, url, size, path = sys.argv[1], sys.argv[2], int(sys.argv[3]), pathlib.Path(sys.argv[4])
@@ -70,8 +73,9 @@ async def main():
     path.touch()
     async with AsyncAPIClient(url) as api:
         await globals()[way](api, 1 << 20)
-        before = peak()
-        print([await globals()[way](api, size), peak() - before])
+        before, pages = peak(), resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        count = await globals()[way](api, size)
+        print([count, peak() - before, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - pages])
 
 
 asyncio.run(main())
@@ -79,7 +83,7 @@ asyncio.run(main())
 
 
 async def cost(way: str, server: Callable[[Exchange], Awaitable[object]], path: Path) -> list[int]:
-    """Bytes that went through, and bytes that they added to the peak of the process."""
+    """Bytes that went through, bytes that they added to the process's peak, and pages that it was given."""
     async with raw_server(server, reads_bodies=False) as running:
         (line,) = await run("-c", CLIENT, way, running.url, str(SIZE), path)
     return msgspec.json.decode(line, type=list[int])
@@ -104,7 +108,7 @@ async def take(exchange: Exchange) -> None:
 @pytest.mark.parametrize("way", ["write_to_file", "iter_bytes"])
 async def test_a_download_is_not_kept(way: str, tmp_path: Path) -> None:
     """A body of any size, into a file or piece by piece, adds less than 32 MiB."""
-    count, added = await cost(way, give, tmp_path / "download")
+    count, added, _ = await cost(way, give, tmp_path / "download")
 
     assert count == SIZE
     assert added < MOST
@@ -113,7 +117,16 @@ async def test_a_download_is_not_kept(way: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", ["content", "files", "parts"])
 async def test_an_upload_is_not_kept(way: str, tmp_path: Path) -> None:
     """A file of any size, alone, in a form or in eight slices at once, adds less than 32 MiB."""
-    count, added = await cost(way, take, tmp_path / "upload")
+    count, added, _ = await cost(way, take, tmp_path / "upload")
 
     assert count >= SIZE
     assert added < MOST
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have rules of their own")
+async def test_a_download_uses_its_memory_again(tmp_path: Path) -> None:
+    """Of the pages that a download to a file fills, fewer than an eighth are new ones."""
+    count, _, pages = await cost("write_to_file", give, tmp_path / "download")
+
+    assert count == SIZE
+    assert pages < SIZE // PAGE // 8

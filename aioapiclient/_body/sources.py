@@ -49,6 +49,7 @@ from collections.abc import (
 from contextlib import aclosing
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias, TypeVar
 
+from aioapiclient._memory import keep_memory
 from aioapiclient._progress import Meter
 from aioapiclient.errors import InvalidRequestError, RequestNotReplayableError
 
@@ -518,6 +519,7 @@ async def _read_range(
 
     The blocks grow with what was read, so that small files, and sends that soon fail, take little memory.
     """
+    keep_memory()
     position = start
     while end is None or position < end:
         length = min(max(CHUNK, position - start), _BLOCK)

