@@ -142,6 +142,9 @@ class _Watch:
 
     async def write(self, data: bytes) -> None:
         """Write *data*, slice by slice."""
+        if len(data) <= _SLICE:
+            await self._watched(self._writer.write(data))
+            return
         view = memoryview(data)
         for start in range(0, len(view), _SLICE):
             await self._watched(self._writer.write(view[start : start + _SLICE]))
