@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import random
 import statistics
 import subprocess
@@ -48,6 +49,8 @@ class Row:
     """The ratio of the least that was measured of each: what the noise of the machine can only add to."""
     spread: tuple[float, float] | None = None
     """The quartiles of the ratios of all rounds."""
+    bytecodes: tuple[float, float] | None = None
+    """Bytecodes of each, ours first: noise does not move them."""
     at_least: bool = False
     """Whether the bars are to be reached, and not to be kept below."""
     note: str = ""
@@ -70,6 +73,22 @@ class Row:
         if self.failed:
             return "**missed**"
         return "goal" if self.goal is not None and self.reaches(self.goal) else "must"
+
+    @property
+    def figures(self) -> str:
+        """The ratio, with its quartiles and the ratio of the least."""
+        if self.spread is None:
+            return f"{self.measured:.2f}"
+        least = "" if self.least is None else f"; least {self.least:.2f}"
+        return f"{self.measured:.2f} ({self.spread[0]:.2f} to {self.spread[1]:.2f}{least})"
+
+    @property
+    def counted(self) -> str:
+        """The ratio of the bytecodes, and both counts."""
+        if self.bytecodes is None:
+            return ""
+        one, other = self.bytecodes
+        return f"{one / other:.3f}: {one:.0f} / {other:.0f}"
 
 
 def compare(what: str, times: Sequence[float], base: Sequence[float], **bars: Any) -> Row:
@@ -145,19 +164,30 @@ def microseconds(times: Sequence[float]) -> str:
     return f"{min(times) * 1e6:.0f} us at least, {statistics.median(times) * 1e6:.0f} in the median"
 
 
-_HEAD = ("What", "Measured", "Quartiles", "Least over least", "Must", "Goal", "Meets")
-
-
 def table(rows: Sequence[Row]) -> str:
     """*rows* as a table in Markdown."""
-    lines = [_HEAD, tuple("---" for _ in _HEAD), *(_cells(row) for row in rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return side_by_side({f"CPython {platform.python_version()}": rows})
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    quartiles = "" if row.spread is None else f"{row.spread[0]:.2f} to {row.spread[1]:.2f}"
-    sign = ">= " if row.at_least else "<= "
-    bars = ["" if bar is None else f"{sign}{bar:g}" for bar in (row.must, row.goal)]
-    least = "" if row.least is None else f"{row.least:.2f}"
-    what = f"{row.what} ({row.note})" if row.note else row.what
-    return (what, f"{row.measured:.2f}", quartiles, least, *bars, row.verdict)
+def side_by_side(by_python: Mapping[str, Sequence[Row]]) -> str:
+    """The rows of several Pythons as one table in Markdown; below it stand their notes."""
+    columns = [column for name in by_python for column in (name, "Bytecodes")]
+    head = ("What", *columns, "Must", "Goal", "Meets")
+    named = {name: {row.what: row for row in rows} for name, rows in by_python.items()}
+    whats = dict.fromkeys(what for rows in named.values() for what in rows)
+    lines = [_cells(what, [rows.get(what) for rows in named.values()]) for what in whats]
+    notes = [
+        f"* {name}, {row.what}: {row.note}." for name, rows in by_python.items() for row in rows if row.note
+    ]
+    ruled = [head, tuple("---" for _ in head), *lines]
+    return "\n".join([*(f"| {' | '.join(cells)} |" for cells in ruled), "", *notes])
+
+
+def _cells(what: str, rows: Sequence[Row | None]) -> tuple[str, ...]:
+    found = [row for row in rows if row is not None]
+    sign = ">= " if found[0].at_least else "<= "
+    bars = ["" if bar is None else f"{sign}{bar:g}" for bar in (found[0].must, found[0].goal)]
+    figures = [cell for row in rows for cell in (("", "") if row is None else (row.figures, row.counted))]
+    verdicts = {row.verdict for row in found}
+    worst = next(verdict for verdict in ("**missed**", "must", "goal", "") if verdict in verdicts)
+    return (what, *figures, *bars, worst)
