@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
 import msgspec
+from bytecodes import bytecodes
 from measure import ROUNDS, Call, Item, Page, Row, batches, optional, running_server, table
 from multidict import CIMultiDict
 
@@ -134,24 +135,30 @@ async def measure(base: str) -> list[Row]:
             async with session.get(f"{base}/page") as response:
                 return decode(await response.read())
 
-        times = await batches(
-            {**{name: (call, CALLS) for name, call in calls.items()}, "bare": (bare, CALLS)}, ROUNDS
-        )
+        calls["bare"] = bare
+        times = await batches({name: (call, CALLS) for name, call in calls.items()}, ROUNDS)
+        counts = {name: await bytecodes(call) for name, call in calls.items()}
     inner = dict(zip(names, [*names[1:], "none"], strict=True))
     return [
-        added(name, times[name], times[inner.get(name, names[0])], times["bare"])
+        added(name, inner.get(name, names[0]), times, counts)
         for name in calls
-        if name != "none"
+        if name not in ("none", "bare")
     ]
 
 
-def added(name: str, with_it: Sequence[float], without: Sequence[float], bare: Sequence[float]) -> Row:
-    """What *name* adds, in parts of a call of plain aiohttp."""
-    added = [one - other for one, other in zip(with_it, without, strict=True)]
-    ratios = [one / other for one, other in zip(added, bare, strict=True)]
+def added(name: str, inner: str, times: Mapping[str, Sequence[float]], counts: Mapping[str, float]) -> Row:
+    """What *name* adds to the chain from *inner* on, in parts of a call of plain aiohttp."""
+    added = [one - other for one, other in zip(times[name], times[inner], strict=True)]
+    ratios = [one / other for one, other in zip(added, times["bare"], strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
     note = f"{statistics.median(added) * 1e6:.1f} us"
-    return Row(f"{name}, over a typed GET of plain aiohttp", middle, spread=(low, high), note=note)
+    return Row(
+        f"{name}, over a typed GET of plain aiohttp",
+        middle,
+        spread=(low, high),
+        bytecodes=(counts[name] - counts[inner], counts["bare"]),
+        note=note,
+    )
 
 
 def rows() -> list[Row]:

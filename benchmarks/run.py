@@ -1,25 +1,30 @@
 """All benchmarks, as one table in Markdown: what was measured, what it must be, what it shall be.
 
-    python benchmarks/run.py [--no-fail] [name ...]
+    python benchmarks/run.py [--no-fail] [--here] [name ...]
 
-Names are those of the modules beside this one: overhead, bulk, middlewares, against_anthropic, streams,
-import_time, tasks, hedging; all of them without any. Ends with status 1 when a "must" is missed,
-unless --no-fail.
+Runs on CPython 3.11 and on the newest one that the machine has, side by side: module by module, each in a
+process of its own. `interpreters.py` prepares the one that this is not. --here measures with this one only.
+Without names all modules run. Ends with status 1 when a "must" is missed, unless --no-fail.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
+import subprocess
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 
-from measure import Row, table
+import msgspec
+from interpreters import prepared
+from measure import Row, side_by_side
 
 MODULES = (
     "overhead",
     "bulk",
+    "many_at_once",
+    "long_lists",
     "middlewares",
     "against_anthropic",
     "streams",
@@ -34,22 +39,45 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--no-fail", action="store_true", help="end with 0 whatever was measured")
+    parser.add_argument("--here", action="store_true", help="measure with this interpreter only")
+    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)  # what `rows_with` asks for
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(MODULES))
     options = parser.parse_args()
-    if unknown := set(options.names).difference(MODULES):
+    names = options.names or MODULES
+    if unknown := set(names).difference(MODULES):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(MODULES)}")
-    rows: list[Row] = []
-    for name in options.names or MODULES:
-        found: list[Row] = import_module(name).rows()
-        if not found:
-            print(f"{name}: left out, it needs a package that benchmarks/README.md names", file=sys.stderr)
-        rows += found
-    print(
-        f"{platform.python_implementation()} {platform.python_version()}, aiohttp {version('aiohttp')},",
-        end=" ",
-    )
-    print(f"msgspec {version('msgspec')}\n\n{table(rows)}")
-    return 1 if any(row.failed for row in rows) and not options.no_fail else 0
+    if options.json:
+        sys.stdout.buffer.write(msgspec.json.encode([row for name in names for row in rows_of(name)]))
+        return 0
+    here = {"{}.{}".format(*sys.version_info): Path(sys.executable)}
+    found = measure(here if options.here else prepared(), names)
+    print(f"aiohttp {version('aiohttp')}, msgspec {version('msgspec')}\n\n{side_by_side(found)}")
+    missed = any(row.failed for rows in found.values() for row in rows)
+    return 1 if missed and not options.no_fail else 0
+
+
+def measure(pythons: dict[str, Path], names: tuple[str, ...]) -> dict[str, list[Row]]:
+    """The rows of each Python, which take turns."""
+    found: dict[str, list[Row]] = {f"CPython {name}": [] for name in pythons}
+    for name in names:
+        for rows, python in zip(found.values(), pythons.values(), strict=True):
+            rows += rows_with(python, name)
+    return found
+
+
+def rows_with(python: Path, name: str) -> list[Row]:
+    """The rows of one module, measured by *python*."""
+    command = [str(python), __file__, "--json", name]
+    output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    return msgspec.json.decode(output, type=list[Row])
+
+
+def rows_of(name: str) -> list[Row]:
+    """The rows of one module, measured here."""
+    found: list[Row] = import_module(name).rows()
+    if not found:
+        print(f"{name}: left out, it needs a package that benchmarks/README.md names", file=sys.stderr)
+    return found
 
 
 if __name__ == "__main__":

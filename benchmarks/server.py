@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from functools import cache
 from typing import cast
 
 import msgspec
@@ -23,14 +24,24 @@ PAGE = msgspec.json.encode(
 EVENTS = b"".join(b'data: {"id":%d,"name":"name","email":"user@example.com"}\n\n' % id for id in range(20))
 """The body of ``/events``."""
 
+HELD = b"%x\r\n%b\r\n" % (len(EVENTS), EVENTS)
+"""The same as one chunk: ``/held`` sends it, and then nothing."""
 
-def response(content_type: bytes, body: bytes) -> bytes:
-    """A whole response, with the headers that an ordinary server sends."""
+
+@cache
+def long_list() -> bytes:
+    """100,000 records, the body of ``/list``; made when it is first asked for."""
+    items = ({"id": id, "name": f"name{id}", "email": f"user{id}@example.com"} for id in range(100_000))
+    return response(b"application/json", msgspec.json.encode({"items": list(items)}))
+
+
+def response(content_type: bytes, body: bytes, framing: bytes = b"") -> bytes:
+    """A response, with the headers that an ordinary server sends; whole, unless *framing* says otherwise."""
     return b"\r\n".join(
         (
             b"HTTP/1.1 200 OK",
             b"Content-Type: " + content_type,
-            b"Content-Length: %d" % len(body),
+            framing or b"Content-Length: %d" % len(body),
             b"Server: benchmark",
             b"Date: Sun, 22 Nov 2026 12:00:00 GMT",
             b"X-Request-Id: 0123456789abcdef",
@@ -43,6 +54,7 @@ def response(content_type: bytes, body: bytes) -> bytes:
 RESPONSES = {
     b"/page": response(b"application/json", PAGE),
     b"/events": response(b"text/event-stream", EVENTS),
+    b"/held": response(b"text/event-stream", HELD, b"Transfer-Encoding: chunked"),
 }
 
 
@@ -69,6 +81,8 @@ class Server(asyncio.Protocol):
                 _counts[path.decode()] += 1
                 seconds = SLOW if random.random() < SLOW_SHARE else USUAL
                 asyncio.get_running_loop().call_later(seconds, self._answer_late)
+            elif path == b"/list":
+                self._transport.write(long_list())
             elif path == b"/counts":
                 self._transport.write(response(b"application/json", msgspec.json.encode(_counts)))
             else:
@@ -80,7 +94,7 @@ class Server(asyncio.Protocol):
 
 
 async def main() -> None:
-    server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0, backlog=2048)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
+from bytecodes import bytecodes
 from measure import ROUNDS, Row, compare, optional, table
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -141,6 +142,16 @@ async def in_turns(
     return times
 
 
+async def counted(
+    one: Callable[[], Awaitable[int]], other: Callable[[], Awaitable[int]], events: int = EVENTS
+) -> tuple[float, float]:
+    """Bytecodes of each for one of *events*."""
+    return (
+        await bytecodes(one, calls=1, warm=0) / events,
+        await bytecodes(other, calls=1, warm=0) / events,
+    )
+
+
 async def over_bytes() -> list[Row]:
     """A typed event over what one would write by hand, for several shapes of streams."""
     data = b"".join(b"data: %b\n\n" % PAYLOAD for _ in range(EVENTS))
@@ -157,7 +168,13 @@ async def over_bytes() -> list[Row]:
         assert await typed(chunks) == await by_hand(chunks) == EVENTS
         times = await in_turns(lambda c=chunks: typed(c), lambda c=chunks: by_hand(c), FEW_ROUNDS)  # type: ignore[misc]
         rows.append(
-            compare(f"a typed SSE event, over splitting and decoding; {name}", *times, must=2.0, goal=1.3)
+            compare(
+                f"a typed SSE event, over splitting and decoding; {name}",
+                *times,
+                must=1.3,
+                goal=1.1,
+                bytecodes=await counted(lambda c=chunks: typed(c), lambda c=chunks: by_hand(c)),  # type: ignore[misc]
+            )
         )
     return rows
 
@@ -170,7 +187,8 @@ async def over_ours() -> list[Row]:
     assert await by_openai(chunks) == EVENTS
     times = await in_turns(lambda: by_openai(chunks), lambda: typed(chunks), 5)
     what = f"a typed SSE event by openai {openai.__version__}, over ours"
-    return [compare(what, *times, must=15, goal=30, at_least=True)]
+    counts = await counted(lambda: by_openai(chunks), lambda: typed(chunks))
+    return [compare(what, *times, must=30, goal=60, at_least=True, bytecodes=counts)]
 
 
 async def over_one_piece() -> list[Row]:
@@ -180,9 +198,11 @@ async def over_one_piece() -> list[Row]:
     what = "4 MB in one SSE event, in chunks of 1 KiB over in one"
     as_types = await in_turns(lambda: typed(small, Big), lambda: typed(whole, Big), FEW_ROUNDS)
     as_text = await in_turns(lambda: decoded(small), lambda: decoded(whole), FEW_ROUNDS)
+    types = await counted(lambda: typed(small, Big), lambda: typed(whole, Big), 1)
+    text = await counted(lambda: decoded(small), lambda: decoded(whole), 1)
     return [
-        compare(f"{what}; typed", *as_types, must=1.5, goal=1.1),
-        compare(f"{what}; the decoder alone", *as_text, must=1.5, goal=1.1),
+        compare(f"{what}; typed", *as_types, must=1.1, goal=1.0, bytecodes=types),
+        compare(f"{what}; the decoder alone", *as_text, must=1.1, goal=1.0, bytecodes=text),
     ]
 
 

@@ -1,0 +1,70 @@
+"""The Pythons to measure with: CPython 3.11, and the newest that the machine has; each with its packages.
+
+This interpreter is used as it is. Another one gets a virtual environment under ``.tox/benchmarks``, with the
+working tree, the extra ``bench`` and the plugins that have rows.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["prepared"]
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST, NEWEST = 11, 30  # the minor versions to look for
+PLUGINS = ("loadcontrol", "otel", "ratelimit", "timeline")
+
+
+def prepared() -> dict[str, Path]:
+    """The interpreters by version, the older first; what cannot be had is left out, with a reason."""
+    own = "{}.{}".format(*sys.version_info)
+    found: dict[str, Path] = {}
+    for version, python in wanted():
+        if version == own:
+            found[version] = Path(sys.executable)
+            continue
+        try:
+            found[version] = environment(version, python)
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"CPython {version}: left out, its environment cannot be made: {error}", file=sys.stderr)
+    return found or {own: Path(sys.executable)}
+
+
+def wanted() -> list[tuple[str, Path]]:
+    """The oldest and the newest interpreter that start."""
+    able = [(version, python) for version, python in candidates() if starts(python)]
+    return [able[0], able[-1]] if len(able) > 1 else able
+
+
+def candidates() -> Iterator[tuple[str, Path]]:
+    """Interpreters that may start, by version; `.ci/pythons.sh` unpacks the newest ones."""
+    path = os.pathsep.join((str(ROOT / ".tox/pythons/bin"), os.environ.get("PATH", os.defpath)))
+    own = "{}.{}".format(*sys.version_info)
+    for minor in range(OLDEST, NEWEST):
+        python = sys.executable if own == f"3.{minor}" else shutil.which(f"python3.{minor}", path=path)
+        if python is not None:
+            yield f"3.{minor}", Path(python)
+
+
+def starts(python: Path) -> bool:
+    """Whether *python* starts: what pyenv puts on the path may not."""
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+def environment(version: str, python: Path) -> Path:
+    """The interpreter of a virtual environment with the working tree as it is now."""
+    folder = ROOT / ".tox/benchmarks" / version
+    inside = folder / "bin/python"
+    if not inside.exists():
+        # Without pip: that of Debian's Python is in a package of its own.
+        subprocess.run([python, "-m", "venv", "--without-pip", folder], check=True)
+    plugins = [f"{ROOT}/middleware/aioapiclient-{name}" for name in PLUGINS]
+    packages = [f"{ROOT}[bench]", *plugins, "opentelemetry-sdk"]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(inside)]
+    subprocess.run([*pip, "install", "--quiet", *packages], check=True)
+    return inside
