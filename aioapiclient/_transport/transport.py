@@ -6,6 +6,7 @@ This module and its neighbours disable or correct surprising behaviour of aiohtt
 aiohttp                                           here
 ================================================  ===========================================
 silently sends idempotent requests again          never: `_make_session`, `_send_once`
+does much that a plain request does not need      see `direct`
 adds its own headers                              never: `_ExactRequest`, `_skip_auto_headers`
 assigns stray bytes to the next request, lets a   see `connector`
 reader hang, has no limit for DNS and the pool
@@ -50,6 +51,7 @@ from aioapiclient.errors import (
 
 from .connector import LINE, Limits, PoolStats, forget_session, make_connector, mend, pool_stats
 from .decompression import ACCEPT_ENCODING
+from .direct import Direct, make_direct
 from .errors import SentOnce, is_from_below, is_mocked, map_error
 from .lookalike import Lookalike
 from .proxies import EnvironmentProxies, Proxy
@@ -130,6 +132,7 @@ class AiohttpTransport:
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._direct: Direct | None = None
         self._last: tuple[Timeout | None, Limits] = (None, Limits())
 
     def __repr__(self) -> str:
@@ -159,9 +162,14 @@ class AiohttpTransport:
         if "%" in url.raw_authority:
             url = self._enter_zone(url, options)
         try:
-            # `session.request` only adds an object for ``async with``.
-            send = session._request  # pyright: ignore[reportPrivateUsage]
-            raw = await send(request.method, url, **options)
+            direct = self._direct if len(options) == _PLAIN else None
+            plain = direct and direct.prepare(request.method, url, options["headers"])
+            if direct is None or plain is None:
+                # `session.request` only adds an object for ``async with``.
+                send = session._request  # pyright: ignore[reportPrivateUsage]
+                raw = await send(request.method, url, **options)
+            else:
+                raw = await direct.send(plain, options["timeout"])
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not session.closed or task is None or task.cancelling():
@@ -186,6 +194,7 @@ class AiohttpTransport:
         if timeout is not request.timeout:
             limits = _limits_of(request.timeout)
             self._last = (request.timeout, limits)
+        # `_PLAIN` keywords; more of them ask aiohttp for more.
         options: dict[str, Any] = {"headers": headers, "timeout": limits, "allow_redirects": False}
         if "Accept-Encoding" not in headers:
             headers["Accept-Encoding"] = _accept_encoding(request)
@@ -299,6 +308,7 @@ class AiohttpTransport:
                 raise ClientClosedError("The transport's session belongs to another event loop or process")
             self.forget_session()
         session = self._make_session() if self._borrowed is None else self._borrowed
+        self._direct = make_direct(session, _ExactRequest) if self._borrowed is None else None
         self._environment = EnvironmentProxies() if self._trust_env and self._proxy is None else None
         self._session, self._loop = session, loop
         return session
@@ -449,6 +459,8 @@ class _ExactRequest(aiohttp.ClientRequest):
         if skip_auto_headers is not None:
             self._skip_auto_headers = CIMultiDict((name, None) for name in skip_auto_headers)
 
+
+_PLAIN: Final = 3  # the keywords of a request that asks aiohttp for nothing special
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _checked_names: set[str] = set()

@@ -1,0 +1,311 @@
+"""`Direct`: plain requests that do without `ClientSession._request`, on every aiohttp of the matrix."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import client
+from multidict import CIMultiDict
+from servers import RawServer, client_tls, ok, raw_server, respond
+from yarl import URL
+
+from aioapiclient._request import APIRequest
+from aioapiclient._transport import direct
+from aioapiclient._transport.transport import AiohttpTransport
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RawServer]:
+    """A server that answers each request."""
+    async with raw_server(respond(ok(b"{}"))) as server:
+        yield server
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[AiohttpTransport]:
+    """A transport that trusts the tests' certificate, closed in the end."""
+    transport = AiohttpTransport(ssl=client_tls())
+    yield transport
+    await transport.close()
+
+
+class Counter:
+    """Counts what goes through `ClientSession._request`, which alone makes these handles."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def make(self, *args: Any, **options: Any) -> Any:
+        self.count += 1
+        return self.original(*args, **options)
+
+    original: Any = client.TimeoutHandle  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def through_session(monkeypatch: pytest.MonkeyPatch) -> Counter:
+    """How many requests went through `ClientSession._request`."""
+    counter = Counter()
+    monkeypatch.setattr(client, "TimeoutHandle", counter.make)
+    return counter
+
+
+async def fetch(transport: AiohttpTransport, url: str | URL, method: str = "GET", **facts: Any) -> bytes:
+    """The body of an answer."""
+    return await (await transport(APIRequest(method, url, **facts))).read()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_plain_requests_are_sent_directly(
+    server: RawServer, transport: AiohttpTransport, through_session: Counter, method: str
+) -> None:
+    """A plain GET or HEAD does not pass through `ClientSession._request`: a new aiohttp must be looked at."""
+    for path in ("/a", "/b?c=d"):
+        await fetch(transport, server.url + path, method, headers={"X-Call": path[1]})
+
+    assert [request.target for request in server.requests] == ["/a", "/b?c=d"]
+    assert [request.headers["X-Call"] for request in server.requests] == ["a", "b"]
+    assert through_session.count == 0
+
+
+async def test_tls_is_sent_directly(transport: AiohttpTransport, through_session: Counter) -> None:
+    """A request over TLS is as direct, on one connection."""
+    async with raw_server(respond(ok(b"{}")), tls=True) as server:
+        assert await fetch(transport, server.url) == await fetch(transport, server.url) == b"{}"
+
+    assert server.connections == 1
+    assert through_session.count == 0
+
+
+HEADS: dict[str, tuple[str, dict[str, str]]] = {
+    "nothing": ("/", {}),
+    "headers": ("/a/b", {"Authorization": "Bearer x", "X-Name": "värde", "accept": "text/plain"}),
+    "escapes": ("/a%2Fb%20c?d=%26&d=e", {"Accept-Encoding": "br"}),
+    "a fragment": ("/a?b#c", {}),
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(("path", "headers"), HEADS.values(), ids=HEADS.keys())
+async def test_the_bytes_are_the_same(
+    server: RawServer,
+    transport: AiohttpTransport,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+) -> None:
+    """What is sent is what `ClientSession._request` sends, byte for byte, whether it is the first or not."""
+    url = URL(server.url + path, encoded=True)
+    for _ in range(2):
+        await fetch(transport, url, method, headers=headers)
+    monkeypatch.setattr(direct, "_KNOWN", ())
+    other = AiohttpTransport()
+    await fetch(other, url, method, headers=headers)
+    await other.close()
+
+    first, second, usual = (request.head for request in server.requests)
+    assert first == second == usual
+
+
+async def test_a_replaced_method_is_called(
+    server: RawServer, transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When `_request` is replaced, on the class or on the session, it gets every request from then on."""
+    seen: list[str] = []
+    original: Any = vars(aiohttp.ClientSession)["_request"]
+
+    async def on_class(self: Any, method: str, url: Any, **options: Any) -> Any:
+        seen.append("class")
+        return await original(self, method, url, **options)
+
+    async def on_session(method: str, url: Any, **options: Any) -> Any:
+        seen.append("session")
+        return await original(transport.session, method, url, **options)
+
+    await fetch(transport, server.url)
+    with monkeypatch.context() as patch:
+        patch.setattr(aiohttp.ClientSession, "_request", on_class)
+        await fetch(transport, server.url)
+    vars(transport.session)["_request"] = on_session
+    await fetch(transport, server.url)
+
+    assert seen == ["class", "session"]
+    assert len(server.requests) == 3
+
+
+async def test_a_method_replaced_before_the_import_is_called(
+    server: RawServer, transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `_request` that is not aiohttp's own was there first, and sends everything."""
+    original: Any = vars(aiohttp.ClientSession)["_request"]
+    seen: list[str] = []
+
+    async def earlier(self: Any, method: str, url: Any, **options: Any) -> Any:
+        seen.append(method)
+        return await original(self, method, url, **options)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", earlier)
+    monkeypatch.setattr(direct, "_REQUEST", earlier)
+
+    await fetch(transport, server.url)
+    assert seen == ["GET"]
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "DELETE", "POST"])
+async def test_other_methods_go_through_the_session(
+    server: RawServer, transport: AiohttpTransport, through_session: Counter, method: str
+) -> None:
+    """Any other method goes through the session, which frames what may have a body."""
+    await fetch(transport, server.url, method)
+    assert through_session.count == 1
+
+
+async def test_what_asks_for_more_goes_through_the_session(
+    server: RawServer, transport: AiohttpTransport, through_session: Counter
+) -> None:
+    """A body, and a raw response, go through the session."""
+    await fetch(transport, server.url, body=b"{}")
+    raw = await transport(APIRequest("GET", server.url, cast_to=aiohttp.ClientResponse))
+    await raw.close()
+    assert through_session.count == 2
+
+
+async def passed_on(request: aiohttp.ClientRequest, handler: Any) -> aiohttp.ClientResponse:
+    """A middleware of aiohttp."""
+    response: aiohttp.ClientResponse = await handler(request)
+    return response
+
+
+@pytest.mark.parametrize(
+    "options", [{"session_middlewares": [passed_on]}, {"trace_configs": [aiohttp.TraceConfig()]}]
+)
+async def test_features_of_the_session_go_through_it(
+    server: RawServer, through_session: Counter, options: dict[str, Any]
+) -> None:
+    """With middlewares of aiohttp, or its traces, every request goes through the session."""
+    transport = AiohttpTransport(**options)
+    await fetch(transport, server.url)
+    await transport.close()
+    assert through_session.count == 1
+
+
+async def test_a_trace_that_is_added_later_is_told(server: RawServer, transport: AiohttpTransport) -> None:
+    """A trace config that is added to the open session is told of the next request."""
+    told: list[str] = []
+
+    async def on_start(session: Any, context: Any, params: aiohttp.TraceRequestStartParams) -> None:
+        told.append(params.method)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(on_start)
+    trace.freeze()
+    await fetch(transport, server.url)
+    transport.session.trace_configs.append(trace)
+    await fetch(transport, server.url)
+    assert told == ["GET"]
+
+
+@pytest.mark.parametrize("url", ["http://user:secret@h/", "ftp://h/", "http:///x"])
+def test_urls_that_aiohttp_handles_go_through_the_session(url: str) -> None:
+    """A URL with userinfo, of another scheme or without a host is left to aiohttp."""
+    sender = make()
+    given = URL(url, encoded=True)
+    assert sender.prepare("GET", given, CIMultiDict()) is None
+
+
+class FakeConnector:
+    """What `Direct` reads of a connector."""
+
+    allowed_protocol_schema_set = frozenset({"http", "https"})
+    _timeout_ceil_threshold = 5
+
+
+class FakeSession:
+    """What `Direct` reads of a session."""
+
+    _request: Any = vars(aiohttp.ClientSession)["_request"]
+    _middlewares = ()
+    _loop: Any = None
+    _response_class = aiohttp.ClientResponse
+    _read_bufsize = 1 << 16
+    closed = False
+    trace_configs: list[Any] = []  # noqa: RUF012
+    connector = FakeConnector()
+
+
+class FakeRequest:
+    """A request that keeps what it was made from."""
+
+    connection_key = ("h", 80)
+
+    def __init__(self, method: str, url: URL, *, headers: Any, timer: Any, **options: Any) -> None:
+        self.method = method
+        self.url = self.original_url = url
+        self.headers = CIMultiDict(Host=url.raw_host or "")
+        self.headers.extend(headers)
+        self._timer = timer or "no timer"
+
+
+def make(kind: Any = FakeRequest) -> direct.Direct:
+    """A sender of a session that is none."""
+    sender = direct.make_direct(FakeSession(), kind)
+    assert sender is not None
+    return sender
+
+
+def test_a_copy_is_what_the_class_makes() -> None:
+    """A copy has the attributes of the request that it stands for, and none of another one's."""
+    sender = make()
+    for path in ("/a", "/b"):
+        url, headers = URL("http://h" + path), CIMultiDict({"X-Path": path})
+        request = sender.prepare("GET", url, headers)
+        made = FakeRequest("GET", url, headers=headers, timer=None)
+        assert {**vars(made), "connection_key": ("h", 80)} == vars(request)
+        assert isinstance(request, FakeRequest)
+        assert request.headers is not headers
+
+
+def test_a_request_that_depends_on_more_is_not_copied() -> None:
+    """When the class derives another attribute from the URL or the headers, nothing is copied."""
+
+    class Target(FakeRequest):
+        def __init__(self, method: str, url: URL, **options: Any) -> None:
+            super().__init__(method, url, **options)
+            self.target = url.raw_path_qs
+
+    class Framed(FakeRequest):
+        def __init__(self, method: str, url: URL, **options: Any) -> None:
+            super().__init__(method, url, **options)
+            self.headers["Content-Length"] = str(len(self.headers))
+
+    for kind in (Target, Framed):
+        headers = CIMultiDict({"X": "y"})
+        assert make(kind).prepare("GET", URL("http://h/a"), headers) is None
+
+
+def test_an_unknown_version_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an aiohttp that was not looked at, everything goes through the session."""
+    monkeypatch.setattr(aiohttp, "__version__", "3.99.0")
+    assert direct.make_direct(FakeSession(), FakeRequest) is None
+
+
+def test_patterns_are_bounded() -> None:
+    """Redirects to ever new origins do not fill the memory."""
+    sender = make()
+    for number in range(1000):
+        sender.prepare("GET", URL(f"http://h{number}/"), CIMultiDict())
+    assert len(vars(sender)["_patterns"]) <= 64
+
+
+async def test_a_closed_session_is_left_to_aiohttp(server: RawServer, transport: AiohttpTransport) -> None:
+    """After its session was closed, the transport opens no connection."""
+    await fetch(transport, server.url)
+    await transport.session.close()
+    with suppress(Exception):
+        await fetch(transport, server.url)
+    assert len(server.requests) == server.connections == 1
