@@ -21,6 +21,7 @@ from aioapiclient import (
     CallOptions,
     ConflictError,
     InternalServerError,
+    InvalidRequestError,
     NotFoundError,
     RequestOptions,
     RetryPolicy,
@@ -408,6 +409,48 @@ async def test_strictness_stays_with_the_client() -> None:
     async with Client(BASE, transport=Script(reply(json={"code": 1}))) as api:
         with pytest.raises(APIResponseValidationError, match=r"\$\.code"):
             await api.get("/x", Problem)
+
+
+async def test_calls_of_one_path_have_urls_of_their_own() -> None:
+    """A call is built from an earlier one of the same path, and takes neither its values nor its query."""
+    script = Script()
+    async with Client(BASE, transport=script) as api:
+        for name, params in (("a", {"page": 1}), ("b/c", None), ("d", {"page": [2, 3]})):
+            await api.get("/{name}", path_params={"name": name}, params=params)
+        await api.get("/x", params={"page": 1})
+        await api.get("/x")
+        await api.get("/x", params={})
+
+    urls = [str(request.url).removeprefix(BASE) for request in script.requests]
+    assert urls == ["/a?page=1", "/b%2Fc", "/d?page=2&page=3", "/x?page=1", "/x", "/x"]
+    assert [dict(request.path_params) for request in script.requests[:3]] == [
+        {"name": "a"},
+        {"name": "b/c"},
+        {"name": "d"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"path_params": {"name": ""}}, InvalidRequestError),
+        ({"path_params": {"other": 1}}, InvalidRequestError),
+        ({"path_params": ["name"]}, TypeError),
+        ({"params": {"a": b"bytes"}, "path_params": {"name": 1}}, TypeError),
+        ({}, InvalidRequestError),
+    ],
+)
+async def test_each_call_of_one_path_is_checked(given: dict[str, Any], error: type[Exception]) -> None:
+    """A mistake is refused before anything is sent, also after a call of the same path that was right."""
+    script = Script()
+    async with Client(BASE, transport=script) as api:
+        with pytest.raises(error):
+            await api.get("/{name}", **given)
+        await api.get("/{name}", path_params={"name": "a"})
+        with pytest.raises(error):
+            await api.get("/{name}", **given)
+
+    assert len(script.requests) == 1
 
 
 # --- what a middleware reads of them

@@ -33,7 +33,7 @@ from aioapiclient.streaming._reconnect import ReconnectPolicy
 from aioapiclient.streaming._sse import ServerSentEvent
 from aioapiclient.streaming._stream import AsyncStream, Until, stream_error
 
-from .config import CHAIN_OPTIONS, Config, build_request, plain_request
+from .config import CHAIN_OPTIONS, PLAIN_OPTIONS, Config, build_request, plain_request
 from .lifecycle import Lifecycle
 from .notes import note_on_withheld
 from .raw_response import capturing, record, take_mode
@@ -265,10 +265,11 @@ class BaseClient:
         keywords: RequestOptions,
     ) -> Awaitable[Any]:
         """Return an awaitable for the call. Not `async` itself: that saves a coroutine on the hot path."""
-        is_raw = cast_to is aiohttp.ClientResponse
-        if keywords or options or stream or is_raw or not self._config.is_plain or capturing() is not None:
+        config = self._config
+        is_plain = not options and not stream and config.is_plain and keywords.keys() <= PLAIN_OPTIONS
+        if not is_plain or cast_to is aiohttp.ClientResponse or capturing() is not None:
             return self._call_with(method, path, cast_to, stream, options, keywords)
-        request = plain_request(self._config, method, path, cast_to, self._build_checked)
+        request = plain_request(config, method, path, cast_to, keywords, self._build_checked)
         return self._value_of(request, self._handler, cast_to)
 
     async def _call_with(

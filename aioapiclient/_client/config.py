@@ -34,7 +34,7 @@ from aioapiclient.errors import InvalidRequestError
 if TYPE_CHECKING:
     from yarl import URL
 
-__all__ = ["CLIENT_OPTIONS", "Config", "build_request", "plain_request"]
+__all__ = ["CLIENT_OPTIONS", "PLAIN_OPTIONS", "Config", "build_request", "plain_request"]
 
 CLIENT_OPTIONS: Final = frozenset(ClientOptions.__annotations__)
 """Every keyword of a client that its views may change."""
@@ -78,10 +78,10 @@ class Config:
     """The URL that relative paths are resolved against."""
 
     is_plain: bool
-    """Whether a call without options depends only on its path: no hook or default parameter applies."""
+    """Whether a call with `PLAIN_OPTIONS` depends only on them: no hook or default parameter applies."""
 
-    patterns: BoundedDict[tuple[str, str | URL, Any], APIRequest]
-    """Requests without options, by method, path and type; a call copies one."""
+    patterns: BoundedDict[tuple[str, str | URL, Any, bool], APIRequest]
+    """Requests by method, path, type, and whether options replace the URL; a call copies one."""
 
     settings: CallSettings
     """The settings of a call without options."""
@@ -250,9 +250,7 @@ def build_request(
         InvalidRequestError: A value cannot be sent.
         TypeError: A value has the wrong type.
     """
-    path_params = given.get("path_params") or _NO_PARAMS
-    if path_params is not _NO_PARAMS:
-        check_mapping("path_params", path_params)
+    path_params = _path_params(given)
     request = APIRequest(
         _checked_method(method),
         config.base.build(
@@ -285,6 +283,14 @@ def build_request(
     return request
 
 
+def _path_params(given: RequestOptions) -> Mapping[str, Any]:
+    path_params = given.get("path_params") or _NO_PARAMS
+    return path_params if path_params is _NO_PARAMS else check_mapping("path_params", path_params)
+
+
+PLAIN_OPTIONS: Final = frozenset({"path_params", "params"})
+"""The options that change nothing of a request but its URL."""
+
 _MOST_PATTERNS: Final = 512  # a path may contain an ID, so the cache needs a bound
 
 
@@ -293,22 +299,27 @@ def plain_request(
     method: str,
     path: str | URL,
     cast_to: Any,
-    build: Callable[[str, str | URL, Any], APIRequest],
+    given: RequestOptions,
+    build: Callable[[str, str | URL, Any, RequestOptions], APIRequest],
 ) -> APIRequest:
-    """Return the request of a call without options, created by *build* or copied from an earlier one.
+    """Return the request of a call with only `PLAIN_OPTIONS`, created by *build* or copied from another one.
 
-    The copy saves 2.4 us, 2 % of a typed GET.
+    The copy saves 2 % of a typed GET, and 380 bytecodes, 8 %, of one with both options.
     """
+    key = (method, path, cast_to, bool(given))
     try:
-        pattern = config.patterns.get((method, path, cast_to))
+        pattern = config.patterns.get(key)
     except TypeError:  # not hashable, such as Annotated with a list
-        return build(method, path, cast_to)
+        return build(method, path, cast_to, given)
     if pattern is None:
-        request = build(method, path, cast_to)
+        request = build(method, path, cast_to, given)
         if request.idempotency_key is None:
-            config.patterns[method, path, cast_to] = request.copy()
+            config.patterns[key] = request.copy()
         return request
     request = pattern.__copy__()
+    if given:
+        path_params = request.path_params = _path_params(given)
+        request.url = config.base.build(path, path_params, given.get("params"), style=config.query_style)
     request.headers = CIMultiDict()
     request.cast_to = cast_to
     request.extensions = {}
