@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import client
+from aiohttp import base_protocol, client
 from multidict import CIMultiDict
 from servers import RawServer, client_tls, ok, raw_server, respond
 from yarl import URL
@@ -110,6 +110,39 @@ async def test_the_bytes_are_the_same(
 
     first, second, usual = (request.head for request in server.requests)
     assert first == second == usual
+
+
+async def test_a_connector_that_closes_says_so(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``force_close`` each request says ``Connection: close``, as `ClientRequest.send` writes it."""
+    for version in (aiohttp.__version__, "3.99.0"):
+        monkeypatch.setattr(aiohttp, "__version__", version)
+        transport = AiohttpTransport(connector=lambda: aiohttp.TCPConnector(force_close=True))
+        await fetch(transport, server.url)
+        await transport.close()
+
+    first, usual = server.requests
+    assert first.headers["Connection"] == "close"
+    assert first.head == usual.head
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_writing_that_has_to_wait_is_left_to_aiohttp(
+    server: RawServer, transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch, paused: bool
+) -> None:
+    """A request is written at once; `ClientRequest.send` writes it only while the socket takes no more."""
+    sent: list[str] = []
+    original: Any = vars(aiohttp.ClientRequest)["send"]
+
+    async def send(self: aiohttp.ClientRequest, connection: Any) -> Any:
+        sent.append(self.method)
+        return await original(self, connection)
+
+    monkeypatch.setattr(aiohttp.ClientRequest, "send", send)
+    monkeypatch.setattr(base_protocol.BaseProtocol, "writing_paused", paused)
+
+    assert await fetch(transport, server.url) == b"{}"
+    assert sent == ["GET"] * paused
+    assert len(server.requests) == 1
 
 
 async def test_a_replaced_method_is_called(
@@ -223,6 +256,7 @@ class FakeConnector:
 
     allowed_protocol_schema_set = frozenset({"http", "https"})
     _timeout_ceil_threshold = 5
+    force_close = False
 
 
 class FakeSession:

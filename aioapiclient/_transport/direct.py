@@ -2,25 +2,27 @@
 
 That method follows redirects, sends again, and looks for cookies, netrc, proxies, traces and middlewares. A
 GET or HEAD that asks for none of it needs only a connection, the sending and the wait for the head. The
-request is a copy of an earlier one to the same origin, with its own URL and headers. This saves 680 of the
-4,400 bytecodes of a typed GET, and 0.15 of the CPU time of a GET on plain aiohttp; the copy is 320 and 0.06
-of it.
+request is a copy of an earlier one to the same origin, with its own URL and headers, and is written in one
+piece. This saves 850 of the 4,400 bytecodes of a typed GET, and 0.19 of the CPU time of a GET on plain
+aiohttp: 0.06 by the copy, and 0.04 by the writing.
 
 Everything else goes through `ClientSession._request`: whenever that method was replaced (by a mock, or by a
 tool that traces), on an unknown version of aiohttp, and if more than the URL and the headers of a request
 would differ from the one that it is copied from.
 
 Hooks: the session's `_request`, `_middlewares`, `_loop`, `_response_class` and `_read_bufsize`; the
-connector's `_timeout_ceil_threshold`; the attributes, `connection_key`, `_timer` and `send` of a request;
-`start` of a response.
+connector's `_timeout_ceil_threshold`; the attributes, `connection_key`, `_timer` and `send` of a request; the
+constructor and `start` of a response; the protocol's `start_timeout` and `writing_paused`;
+`http_writer._serialize_headers`.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Final, TypeAlias
 
 import aiohttp
-from aiohttp import client
+from aiohttp import client, http_writer
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -33,15 +35,28 @@ _KNOWN: Final = ("3.12.", "3.13.", "3.14.")
 _METHODS: Final = frozenset({"GET", "HEAD"})
 _MOST_PATTERNS: Final = 64  # redirects to ever new origins must not exhaust memory
 
+_serialize_headers: Final[Any] = vars(http_writer).get("_serialize_headers")
+
 # A mock or a tool may have replaced it before this module was imported.
 _REQUEST: Final[Any] = vars(aiohttp.ClientSession).get("_request")
 
 _Attributes: TypeAlias = dict[str, Any]
 
 
+class _Written:
+    """Stands for the writer of a request that is written: aiohttp 3.14.5 asks it for the size."""
+
+    output_size = 0
+
+
+_TAKES_WRITER: Final = "stream_writer" in inspect.signature(aiohttp.ClientResponse).parameters
+_NO_WRITER: Final[dict[str, Any]] = {"stream_writer": _Written()} if _TAKES_WRITER else {}
+
+
 def make_direct(session: Any, request_class: Any) -> Direct | None:
     """Return the sender for our own *session*, or None if `_request` must send all its requests."""
     is_own = getattr(_REQUEST, "__globals__", None) is vars(client)
+    is_own = is_own and _serialize_headers is not None
     if not is_own or not aiohttp.__version__.startswith(_KNOWN) or session._middlewares:
         return None
     return Direct(session, request_class)
@@ -54,6 +69,7 @@ class Direct:
         self._session = session
         self._connector = session.connector
         self._traces: list[Any] = session.trace_configs
+        self._closes: bool = session.connector.force_close
         self._class = request_class
         # A request computes its connection_key at each access; a copy has it as an attribute.
         self._copies: Any = type(request_class.__name__, (request_class,), {"connection_key": None})
@@ -92,7 +108,9 @@ class Direct:
                 read_timeout=limits.sock_read,
                 **self._params,
             )
-            response: aiohttp.ClientResponse = await request.send(connection)
+            response: aiohttp.ClientResponse = self._write(request, connection) or await request.send(
+                connection
+            )
             try:
                 await response.start(connection)
             except BaseException:
@@ -102,6 +120,31 @@ class Direct:
             connection.close()
             raise
         return response
+
+    def _write(self, request: Any, connection: Any) -> Any:
+        """Write *request* in one piece, and return its response; None if the writing may have to wait.
+
+        `ClientRequest.send` uses a writer for this, which it keeps for the response.
+        """
+        protocol = connection.protocol
+        transport = protocol.transport
+        if protocol.writing_paused or transport is None or transport.is_closing() or self._closes:
+            return None
+        line = f"{request.method} {request.url.raw_path_qs} HTTP/1.1"
+        protocol.start_timeout()
+        transport.write(_serialize_headers(line, request.headers))
+        return request.response_class(
+            request.method,
+            request.url,
+            writer=None,
+            continue100=None,
+            timer=request._timer,
+            request_info=request.request_info,
+            traces=[],
+            loop=request.loop,
+            session=self._session,
+            **_NO_WRITER,
+        )
 
     def _copy(self, pattern: _Attributes, url: URL, headers: CIMultiDict[str]) -> Any:
         request = self._copies.__new__(self._copies)
