@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -70,6 +71,16 @@ async def test_plain_requests_are_sent_directly(
     assert [request.target for request in server.requests] == ["/a", "/b?c=d"]
     assert [request.headers["X-Call"] for request in server.requests] == ["a", "b"]
     assert through_session.count == 0
+
+
+async def test_the_answer_to_head_has_no_body(transport: AiohttpTransport) -> None:
+    """The length that an answer to HEAD tells is not waited for, and the connection serves the next one."""
+    async with raw_server(respond(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")) as server:
+        for _ in range(2):
+            async with asyncio.timeout(10):
+                assert await fetch(transport, server.url, "HEAD") == b""
+
+    assert server.connections == 1
 
 
 async def test_tls_is_sent_directly(transport: AiohttpTransport, through_session: Counter) -> None:

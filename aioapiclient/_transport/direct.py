@@ -161,7 +161,7 @@ class Direct:
         if method not in _METHODS or not is_allowed or url.raw_user or url.raw_password:
             return None
         bare = self._build(method, url, CIMultiDict(), None)
-        pattern = vars(bare)
+        pattern: _Attributes = {**vars(bare)}
         elsewhere = url.with_path("/elsewhere")
         built = self._build(method, elsewhere, headers, bare._timer)
         return pattern if vars(self._copy(pattern, elsewhere, headers)) == vars(built) else None
