@@ -156,6 +156,24 @@ async def test_writing_that_has_to_wait_is_left_to_aiohttp(
     assert len(server.requests) == 1
 
 
+async def test_a_connection_is_given_back_when_writing_fails(
+    server: RawServer, transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the head cannot be written, the connection is closed, and the next request has another one."""
+
+    def refuse(line: str, headers: Any) -> bytes:
+        raise ValueError(line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(direct, "_serialize_headers", refuse)
+        with pytest.raises(ValueError, match="GET / HTTP"):
+            await fetch(transport, server.url)
+    stats = transport.stats()
+    assert stats is not None
+    assert (stats.acquired, stats.idle) == (0, 0)
+    assert await fetch(transport, server.url) == b"{}"
+
+
 async def test_a_replaced_method_is_called(
     server: RawServer, transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
