@@ -83,6 +83,16 @@ async def test_the_answer_to_head_has_no_body(transport: AiohttpTransport) -> No
     assert server.connections == 1
 
 
+async def test_long_lines_are_read(transport: AiohttpTransport, through_session: Counter) -> None:
+    """A status line and a header of 20,000 bytes, which aiohttp refuses by default, are read."""
+    head = b"HTTP/1.1 200 %b\r\nX-Long: %b\r\nContent-Length: 0\r\n\r\n" % (b"a" * 20_000, b"b" * 20_000)
+    async with raw_server(respond(head)) as server:
+        response = await transport(APIRequest("GET", server.url))
+
+    assert (len(response.reason), len(response.headers["X-Long"])) == (20_000, 20_000)
+    assert through_session.count == 0
+
+
 async def test_tls_is_sent_directly(transport: AiohttpTransport, through_session: Counter) -> None:
     """A request over TLS is as direct, on one connection."""
     async with raw_server(respond(ok(b"{}")), tls=True) as server:
