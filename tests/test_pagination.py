@@ -485,6 +485,21 @@ async def test_what_is_asked_deep_in_the_body_is_seen() -> None:
     assert msgspec.json.decode(transport.bodies[1]) == {"variables": {"before": "p"}}
 
 
+class InTheBody(CursorPage[T]):
+    """The cursor goes back as a member of the body."""
+
+    send_in = "json"
+
+
+async def test_what_a_call_adds_to_its_body_stays() -> None:
+    """``extra_body`` of the call is in the body of every page, beside the cursor."""
+    api, transport = client(*bodies({"data": items(1), "next_cursor": "a"}, {"data": items(2)}))
+    calls = api.get_api_list("/users", Item, InTheBody, method="post", json={"q": 1}, extra_body={"limit": 5})
+
+    assert await all_ids(calls) == [1, 2]
+    assert msgspec.json.decode(transport.bodies[1]) == {"q": 1, "limit": 5, "cursor": "a"}
+
+
 class InAHeader(CursorPage[T]):
     """The cursor goes back in a header, as Azure's continuation tokens do."""
 
@@ -752,6 +767,19 @@ async def test_a_body_does_not_go_to_another_origin() -> None:
     api, transport = client(*bodies({"data": items(1), "next": FOREIGN}))
     with pytest.raises(APIResponseValidationError, match="the body must not be sent there"):
         await all_ids(api.get_api_list("/users", Item, NextURLPage, method="post", json={"q": 1}))
+    assert len(transport.requests) == 1
+
+
+async def test_a_member_of_the_body_does_not_go_to_another_origin() -> None:
+    """Neither does what a page adds to the body, though the call has none."""
+
+    class Mixed(AsyncPage[T]):
+        def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
+            return PageInfo(url=FOREIGN, json={"cursor": "a"})
+
+    api, transport = client(*bodies({"data": items(1)}))
+    with pytest.raises(APIResponseValidationError, match="the body must not be sent there"):
+        await all_ids(api.get_api_list("/users", Item, Mixed))
     assert len(transport.requests) == 1
 
 

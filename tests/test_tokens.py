@@ -312,12 +312,16 @@ def test_the_time_of_a_token_may_be_a_text(given: Any, seconds: float | None) ->
 
 
 @pytest.mark.parametrize(
-    "given", ["", "soon", "1h", "nan", "inf", math.nan, math.inf, -math.inf, 10**400, -(10**400), "9" * 400]
+    "given",
+    ["", "soon", "1h", "nan", "inf", math.nan, math.inf, -math.inf, 10**400, 10**9999, "9" * 9999],
+    ids=lambda given: type(given).__name__,
 )
 def test_a_time_that_cannot_be_is_refused(given: Any) -> None:
-    """A value that is not a finite number of seconds is refused by name."""
-    with pytest.raises(InvalidRequestError, match="expires_in must be a finite number of seconds"):
+    """A value that is not a finite number of seconds is refused by name, in one line of bounded length."""
+    with pytest.raises(InvalidRequestError, match="expires_in must be a finite number of seconds") as caught:
         Token("x", expires_in=given)
+
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("given", [True, False, b"3600", [3600], timedelta(hours=1)])
