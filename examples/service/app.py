@@ -1,9 +1,9 @@
 """A service that calls an API with the first-party plugins; README.md says how to run it."""
 
 import logging
-from contextlib import suppress
 
 import msgspec
+from aioapiclient_cache import Cache
 from aioapiclient_loadcontrol import CircuitBreakerMiddleware, ConcurrencyLimitMiddleware
 from aioapiclient_oauth import OAuth2
 from aioapiclient_otel import OpenTelemetry
@@ -14,10 +14,11 @@ from aioapiclient_web import Propagate, client_ctx, inbound, problems
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider, export
 from upstream import make_upstream
 from yarl import URL
 
-from aioapiclient import AiohttpTransport, AsyncAPIClient, per_attempt, per_send
+from aioapiclient import AiohttpTransport, AsyncAPIClient, Handler, per_attempt, per_send
 
 API = web.AppKey("api", AsyncAPIClient)
 
@@ -26,7 +27,9 @@ class User(msgspec.Struct):
     login: str
 
 
-def make_client(url: URL, secret: str, telemetry: OpenTelemetry, rate: str = "50/s") -> AsyncAPIClient:
+def make_client(
+    url: URL, secret: str, telemetry: OpenTelemetry, rate: str = "50/s", transport: Handler | None = None
+) -> AsyncAPIClient:
     """Return the client of the API; docs/chain.md explains the order of the middlewares."""
     return AsyncAPIClient(
         url / "v1",
@@ -38,25 +41,31 @@ def make_client(url: URL, secret: str, telemetry: OpenTelemetry, rate: str = "50
             RequestId(),
             Propagate(),
             per_attempt(CircuitBreakerMiddleware(minimum_calls=5)),
+            per_send(Cache()),
             per_send(RateLimit(rate, max_wait=1.0)),
             per_send(ConcurrencyLimitMiddleware(20, max_waiting=100)),
         ],
-        transport=AiohttpTransport(trace_configs=[trace_config()]),
+        transport=transport or AiohttpTransport(trace_configs=[trace_config()]),
     )
 
 
 def make_app(client: AsyncAPIClient) -> web.Application:
     """Return the service, which closes *client* when it stops."""
-    middlewares = [inbound(budget=10.0, request_id=request_id), problems(pass_through=[404])]
-    app = web.Application(middlewares=middlewares)
+    app = web.Application(
+        middlewares=[inbound(budget=10, request_id=request_id), problems(pass_through=[404])]
+    )
     app.cleanup_ctx.append(client_ctx(API, lambda app: client))
-    app.add_routes([web.get("/hello/{id}", hello), web.get("/health", health)])
+    app.add_routes([web.get("/hello/{id}", hello), web.get("/motto", motto), web.get("/health", health)])
     return app
 
 
 async def hello(request: web.Request) -> web.Response:
     user = await request.app[API].get("/users/{id}", User, path_params=request.match_info)
     return web.json_response({"hello": user.login})
+
+
+async def motto(request: web.Request) -> web.Response:
+    return web.Response(text=await request.app[API].get("/motto", str))
 
 
 async def health(request: web.Request) -> web.Response:
@@ -68,13 +77,9 @@ async def demo() -> web.Application:
     logs = logging.StreamHandler()
     logs.addFilter(RequestIdFilter())
     logging.basicConfig(level="INFO", handlers=[logs], format="%(request_id)s %(name)s: %(message)s")
-    with suppress(ImportError):  # without the SDK, spans are not recorded
-        from opentelemetry.sdk.trace import TracerProvider, export
-
-        console = export.ConsoleSpanExporter(formatter=lambda span: f"span: {span.kind.name} {span.name}\n")
-        provider = TracerProvider()
-        provider.add_span_processor(export.SimpleSpanProcessor(console))
-        trace.set_tracer_provider(provider)
+    console = export.ConsoleSpanExporter(formatter=lambda span: f"span: {span.kind.name} {span.name}\n")
+    trace.set_tracer_provider(provider := TracerProvider())
+    provider.add_span_processor(export.SimpleSpanProcessor(console))
     upstream = TestServer(make_upstream())
     await upstream.start_server()
     app = make_app(make_client(upstream.make_url("/"), "a-secret", OpenTelemetry()))

@@ -22,8 +22,12 @@ async def user(request: web.Request) -> web.Response:
     return web.json_response({"login": "ada"}, status=200 if request.match_info["id"] == "7" else 404)
 
 
+async def motto(request: web.Request) -> web.Response:
+    return web.Response(text="carpe diem", headers={"Cache-Control": "max-age=60"})
+
+
 def make_upstream() -> web.Application:
     app = web.Application()
     app[FAILURES], app[REQUESTS] = [], []
-    app.add_routes([web.post("/token", token), web.get("/v1/users/{id}", user)])
+    app.add_routes([web.post("/token", token), web.get("/v1/users/{id}", user), web.get("/v1/motto", motto)])
     return app
