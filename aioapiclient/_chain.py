@@ -29,7 +29,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from ._checks import check_origins, kind_of
+from ._checks import check_origins, closest, kind_of
 from ._response import AsyncAPIResponse
 from .contract import APIRequest, Auth, Bundle, Handler, Middleware, MiddlewareEntry, Placed, is_bundle
 from .errors import InvalidRequestError
@@ -327,8 +327,6 @@ def _find(name: object) -> EntryPoint:
             f"More than one distribution has a middleware {name!r}: {', '.join(sorted(found))}"
         )
     names = sorted({point.name for point in installed})
-    import difflib
-
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"installed are {', '.join(names) or 'none'}"
+    near = closest(name, names)
+    hint = f"did you mean {near!r}?" if near else f"installed are {', '.join(names) or 'none'}"
     raise InvalidRequestError(f"No installed distribution has a middleware {name!r}; {hint}")

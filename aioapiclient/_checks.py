@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from .errors import InvalidRequestError
@@ -13,6 +14,7 @@ __all__ = [
     "check_seconds",
     "check_statuses",
     "check_whole",
+    "closest",
     "kind_of",
 ]
 
@@ -123,3 +125,16 @@ _LIBRARIES = frozenset({"aiohttp", "httpx", "requests"})
 def _shown(value: object) -> str:
     """Return numbers and None as text, and all else by its type: a str may be a secret."""
     return repr(value) if value is None or type(value) in (int, float) else kind_of(value)
+
+
+def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the name in *known* that is most like *name*, for the text of an error; None if none is close.
+
+    Args:
+        name: The name that was not found.
+        known: The names to choose from.
+        cutoff: The least similarity, from 0 to 1. 0.6 by default, as in `difflib`.
+    """
+    import difflib  # for mistakes only: importing the package must not pay for it
+
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import msgspec
 
-from ._checks import check_flag, check_statuses, check_whole
+from ._checks import check_flag, check_statuses, check_whole, closest
 from ._codecs.custom import Decoders
 from ._codecs.error_bodies import check_error_types
 from ._request import CallSettings
@@ -191,11 +191,9 @@ def check_names(given: Iterable[str], known: frozenset[str], what: str = "option
 
 
 def _hint(name: str, known: frozenset[str]) -> str:
-    import difflib  # for mistakes only: importing the package should not pay for it
-
     ours = _ELSEWHERE.get(name)
-    near = [ours] if ours in known else difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+    near = ours if ours in known else closest(name, known)
+    return f"did you mean {near!r}?" if near else f"known are {', '.join(sorted(known))}"
 
 
 def layer_options(keywords: RequestOptions, options: CallOptions | None) -> RequestOptions:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from functools import lru_cache
 from types import CodeType
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
 import msgspec
 
+from ._checks import closest
 from ._codecs.open import union_members
 
 __all__ = ["check_page_class"]
@@ -88,12 +87,12 @@ def _names_in(value: object) -> Iterator[str]:
 
 
 def _refuse_unknown(cls: type, name: str, known: Mapping[str, Any]) -> None:
-    close = get_close_matches(name, known, n=1, cutoff=0.8)
+    close = closest(name, known, 0.8)
     suffix = next((one for one in ("_field", "_param") if name.endswith(one)), None)
     if not close and suffix is None:
         return
     same = sorted(one for one in known if suffix is not None and one.endswith(suffix))
-    hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(same) or 'none of that kind'}"
+    hint = f"did you mean {close}?" if close else f"it has {', '.join(same) or 'none of that kind'}"
     raise TypeError(f"page {cls.__name__} has no class variable {name}; {hint}")
 
 
@@ -127,8 +126,8 @@ def _missing(cls: type[msgspec.Struct], segment: str, path: str) -> str:
         return f"that is a name in the body; the field is {fields[path]!r}"
     if path.partition(".")[0] != segment:
         return f"there is no {segment!r} at that depth"
-    close = get_close_matches(segment, cls.__struct_fields__, n=1)
-    return f"there is no such field; {f'did you mean {close[0]!r}?' if close else 'declare it'}"
+    close = closest(segment, cls.__struct_fields__)
+    return f"there is no such field; {f'did you mean {close!r}?' if close else 'declare it'}"
 
 
 def _after(kind: Any, name: str) -> Any:
@@ -143,7 +142,7 @@ def _after(kind: Any, name: str) -> Any:
             return None
         arguments = get_args(kind)
         return arguments[0] if origin is list and arguments else Any
-    if issubclass(origin, msgspec.Struct) or dataclasses.is_dataclass(origin) or is_typeddict(origin):
+    if issubclass(origin, msgspec.Struct) or hasattr(origin, "__dataclass_fields__") or is_typeddict(origin):
         return _field_type(kind, origin, name)
     if issubclass(origin, Mapping):
         arguments = get_args(kind)

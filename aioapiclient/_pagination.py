@@ -15,7 +15,6 @@ the caller asked for.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from functools import lru_cache
@@ -44,7 +43,7 @@ from ._checks import check_flag, check_whole
 from ._codecs.type_check import check_is_type, name_of
 from ._options import RequestOptions
 from ._page_checks import check_page_class
-from ._query import iter_items, merge_params
+from ._query import is_object, iter_items, merge_params
 from ._response import AsyncAPIResponse
 from ._types import NotGiven, Omit
 from ._url.base import check_url
@@ -624,7 +623,9 @@ def _with_member(value: Any, path: list[str], member: Any) -> Any:
     """Return *value* with *member* at *path*, in copies of the objects there; None without one."""
     if not path:
         return member
-    if not (_is_object(value) or isinstance(value, NotGiven | Omit) or value is msgspec.UNSET):
+    if not (
+        value is None or is_object(value) or isinstance(value, NotGiven | Omit) or value is msgspec.UNSET
+    ):
         return None
     inner = _object(value)
     changed = _with_member(inner.get(path[0]), path[1:], member)
@@ -633,11 +634,7 @@ def _with_member(value: Any, path: list[str], member: Any) -> Any:
 
 def _object(value: Any) -> dict[str, Any]:
     """Return the members of a JSON object; anything else has none."""
-    return _mapping(iter_items(value)) if value is not None and _is_object(value) else {}
-
-
-def _is_object(value: object) -> bool:
-    return value is None or isinstance(value, Mapping | msgspec.Struct) or dataclasses.is_dataclass(value)
+    return _mapping(iter_items(value)) if is_object(value) else {}
 
 
 # --- the paginator

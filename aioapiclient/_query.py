@@ -30,6 +30,7 @@ __all__ = [
     "encode_form",
     "encode_pairs",
     "flatten",
+    "is_object",
     "iter_items",
     "merge_params",
     "percent_encode",
@@ -124,7 +125,7 @@ class _Flattener:
         if id(value) in self._open or len(self._open) >= _MAX_DEPTH:
             raise InvalidRequestError(f"{name[:200]!r} contains itself, or is nested over {_MAX_DEPTH} deep")
         self._open.add(id(value))
-        if _is_object(value):
+        if is_object(value):
             self._add_object(name, value)
         elif _is_array(value):
             self._add_array(name, value)
@@ -226,7 +227,8 @@ def _finite(value: Any, finite: bool, name: str) -> Any:
     return value
 
 
-def _is_object(value: object) -> bool:
+def is_object(value: object) -> bool:
+    """Return whether *value* is a mapping, a Struct or a dataclass."""
     return isinstance(value, Mapping | msgspec.Struct) or (
         # The test of `dataclasses.is_dataclass`, without the cost of its import.
         hasattr(type(value), "__dataclass_fields__") and not isinstance(value, type)
@@ -248,7 +250,7 @@ def iter_items(values: Any) -> Iterable[tuple[Any, Any]]:
         return values.items()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
     if isinstance(values, msgspec.Struct):
         return _struct_items(values)
-    if _is_object(values):
+    if is_object(values):
         import dataclasses
 
         return [(field.name, getattr(values, field.name)) for field in dataclasses.fields(values)]
