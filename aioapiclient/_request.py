@@ -192,9 +192,9 @@ class APIRequest(msgspec.Struct, eq=False):
             overlay(self.headers, self._call_headers)
         if body is not None and type(body) is not Body:
             self.body = Body(body)
-        home: Any = self._base_url
-        if home is not None and type(home) is not BaseURL:
-            self._base_url = BaseURL(home)
+        base_url: Any = self._base_url
+        if base_url is not None and type(base_url) is not BaseURL:
+            self._base_url = BaseURL(base_url)
 
     if TYPE_CHECKING:
 
@@ -262,10 +262,10 @@ class APIRequest(msgspec.Struct, eq=False):
 
         The whole path if the URL is not below the base URL.
         """
-        path, home = self.url.raw_path, self._base_url
-        if home is None or not self.is_trusted():
+        path, base_url = self.url.raw_path, self._base_url
+        if base_url is None or not self.is_trusted():
             return path
-        base = home.url.raw_path.rstrip("/")
+        base = base_url.url.raw_path.rstrip("/")
         below = path.removeprefix(base)
         return below or "/" if path.startswith(base) and below[:1] in ("", "/") else path
 
@@ -297,12 +297,12 @@ class APIRequest(msgspec.Struct, eq=False):
         Args:
             origins: Patterns of other trusted origins, such as ``https://*.example.com``. None by default.
         """
-        url, home = self.url, self._base_url
-        if home is None:
+        url, base_url = self.url, self._base_url
+        if base_url is None:
             return False
-        if url.raw_authority == home.authority and url.scheme == home.scheme:
+        if url.raw_authority == base_url.authority and url.scheme == base_url.scheme:
             return True
-        return _trusted_origins(home, origins).trusts(url)
+        return _trusted_origins(base_url, origins).trusts(url)
 
     def set_headers(self, headers: HeaderLayer) -> None:
         """Set *headers* on the request. They replace headers of the same name.
@@ -396,8 +396,8 @@ class APIRequest(msgspec.Struct, eq=False):
 
 
 @lru_cache(maxsize=128)
-def _trusted_origins(home: BaseURL, origins: tuple[str, ...]) -> TrustedOrigins:
-    return TrustedOrigins(home, origins)
+def _trusted_origins(base_url: BaseURL, origins: tuple[str, ...]) -> TrustedOrigins:
+    return TrustedOrigins(base_url, origins)
 
 
 def _timed_out(request: APIRequest, phase: TimeoutPhase, seconds: float) -> APITimeoutError:

@@ -89,12 +89,6 @@ class AiohttpTransport:
         InvalidRequestError: *ssl* is False, or *proxy* is not the URL of an HTTP proxy.
     """
 
-    home: Callable[[URL], bool] | None
-    """A function of a URL: whether it may receive the personal headers and the auth of a borrowed session.
-
-    None (the default) allows the origin of the request's client and its trusted origins.
-    """
-
     def __init__(
         self,
         *,
@@ -120,7 +114,6 @@ class AiohttpTransport:
                     "A session has its own trust_env, connector, middlewares and trace_configs:"
                     " omit these arguments"
                 )
-        self.home = None
         self._ssl = ssl
         self._proxy = None if proxy is None else Proxy.parse(proxy)
         self._trust_env = check_flag("trust_env", trust_env)
@@ -231,7 +224,7 @@ class AiohttpTransport:
     def _borrow(self, request: APIRequest, session: Any, options: dict[str, Any]) -> None:
         """Configure this request on a borrowed session like one on our own session. Hook: `_middlewares`."""
         personal = _personal_parts(session)
-        if personal and not self._is_home(request):
+        if personal and not self._is_trusted(request):
             raise InvalidRequestError(
                 f"{request.label}: the borrowed session adds {', '.join(personal)} to each request, which"
                 " must not go to an origin that is not the client's. To allow it, name the origin in"
@@ -266,9 +259,7 @@ class AiohttpTransport:
             encoded=True,
         )
 
-    def _is_home(self, request: APIRequest) -> bool:
-        if self.home is not None:
-            return self.home(request.url)
+    def _is_trusted(self, request: APIRequest) -> bool:
         return request._base_url is None or request.is_trusted(request.trusted_origins)
 
     # --- the session
