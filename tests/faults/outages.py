@@ -228,7 +228,7 @@ async def _call_through_restarts(call: Call, place: Place) -> str:
     finally:
         restarted.set()
         await asyncio.wait(callers)
-    return f"{', '.join(failures) or 'nothing'} fails over {len(workers)} generations of workers"
+    return f"{', '.join(failures) or 'no'} failure over {len(workers)} generations of workers"
 
 
 def _proxied_by(program: str, script: Script | None) -> Where:
