@@ -56,7 +56,7 @@ class CallTelemetry:
 
 
 class _Call:
-    """One call, from the moment it begins."""
+    """One call in progress."""
 
     __slots__ = ("_began", "_bytes", "_loop", "_record", "_settings", "_span", "_target", "here")
 
@@ -90,7 +90,7 @@ class _Call:
             span.set_attributes({name: shared[name] for name in shared if not name.startswith("http.")})
 
     def count_bytes(self, response: AsyncAPIResponse[Any]) -> None:
-        """Count what is read of a body that streams, for the span."""
+        """Count the bytes of a streamed body, for the span."""
         if self._record.span is not None and not response.is_closed:
             response.on_chunk(self._count)
 
@@ -116,7 +116,7 @@ class _Call:
         self.end(failure, response)
 
     def end(self, failure: str | None, response: AsyncAPIResponse[Any] | None = None) -> None:
-        """Report how it ended."""
+        """Report how the call ended."""
         settings = self._settings
         failed = {} if failure is None else {"error.type": failure}
         if self._span is not None:

@@ -1,4 +1,4 @@
-"""The middleware of each send: a CLIENT span, metrics, and the context of the trace on the wire."""
+"""The middleware of each send: a CLIENT span, metrics, and the trace context in the request."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SendTelemetry:
 
 
 class _Send:
-    """One send, from the moment it begins."""
+    """One send in progress."""
 
     __slots__ = ("_began", "_call", "_settings", "_span", "_target", "here")
 
@@ -76,7 +76,7 @@ class _Send:
         settings, target = self._settings, self._target
         resend = self._call.begin_send(request, self._began)
         name = settings.span_name(request, target.name)
-        # A sampler sees what all sends of the endpoint share. Only a span that records is worth the rest.
+        # A sampler sees what all sends of the endpoint share. The rest is added only if the span records.
         span = settings.send_tracer.start_span(name, self.here, SpanKind.CLIENT, target.attributes)
         self._span = span
         self.here = settings.around(span, self.here)
@@ -84,7 +84,7 @@ class _Send:
             span.set_attributes(_request_attributes(request, target, resend, settings.request_headers))
 
     def end(self, outcome: AsyncAPIResponse[Any] | BaseException, request: APIRequest) -> None:
-        """Report how it ended: with a response, whose body may still come, or with an error."""
+        """Report how the send ended: with a response, whose body may still be unread, or with an error."""
         settings = self._settings
         now = asyncio.get_running_loop().time()
         attributes = outcome_of(outcome, request)

@@ -1,4 +1,4 @@
-"""`Settings`: the arguments of `OpenTelemetry`, checked, and the instruments made from them."""
+"""`Settings`: the checked arguments of `OpenTelemetry`, and the instruments created from them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _SECRET = frozenset(
 
 
 class Settings:
-    """What both middlewares of one `OpenTelemetry` share; nothing of a single call."""
+    """The state that both middlewares of one `OpenTelemetry` share; none of it belongs to a single call."""
 
     def __init__(
         self,
@@ -108,13 +108,13 @@ class Settings:
         )
 
     def target(self, request: APIRequest) -> Target:
-        """Return what all sends to the endpoint of *request* have in common."""
+        """Return the attributes that all sends to the endpoint of *request* share."""
         url = request.url
         template = request.template if self._template else None
         return target(request.method, url.host, url.port, template, self._known)
 
     def span_name(self, request: APIRequest, default: str) -> str:
-        """Return the name of a span of *request*: by the user's function if there is one."""
+        """Return the name of a span of *request*, from the user's function if there is one."""
         if self._name is None:
             return default
         try:
@@ -127,12 +127,12 @@ class Settings:
             return default
 
     def inject(self, request: APIRequest, here: context.Context) -> None:
-        """Put the context of the trace on *request*, unless its origin is foreign."""
+        """Add the trace context to *request*, unless its origin is foreign."""
         carrier: dict[str, str] = {}
         try:
             propagator = self._propagator or propagate.get_global_textmap()
             propagator.inject(carrier, here, _SETTER)
-            # Asked last: without an SDK there is nothing to put.
+            # Checked last: without an SDK there is nothing to add.
             if carrier and (self.foreign or request.is_trusted(request.trusted_origins)):
                 self._put(carrier, request)
         except Exception as error:
@@ -140,9 +140,9 @@ class Settings:
 
     @staticmethod
     def _put(carrier: dict[str, str], request: APIRequest) -> None:
-        """Put what the propagator made on *request*, but for the headers that the call itself sets."""
+        """Add the propagator's headers to *request*, except those that the call itself sets."""
         own = {name for name in carrier if request.call_sets(name)}
-        # A trace that the caller continues by hand must not get our half of the headers as well.
+        # If the caller continues a trace by hand, its headers must not be mixed with ours.
         if own - {"baggage"}:
             own |= carrier.keys() - {"baggage"}
         if own:
@@ -151,19 +151,19 @@ class Settings:
 
     @staticmethod
     def around(span: trace.Span, here: context.Context) -> context.Context:
-        """Return *here* with *span* as the current one; *here* itself if nobody makes spans."""
+        """Return *here* with *span* as the current span; *here* itself without an SDK."""
         return trace.set_span_in_context(span, here) if span.get_span_context().is_valid else here
 
     @staticmethod
     def suppressed(here: context.Context) -> context.Context:
-        """Return *here* with a request to others to make no span of their own."""
+        """Return *here* with the key that tells other instrumentations to create no span."""
         if SUPPRESS_HTTP is None:
             return here
         return context.set_value(SUPPRESS_HTTP, SUPPRESSED_BY_US, here) if here else _SUPPRESSED
 
     @staticmethod
     def is_suppressed(here: context.Context) -> bool:
-        """Return whether the running code has asked for no telemetry, as an exporter does."""
+        """Return whether the running code has suppressed telemetry, as an exporter does."""
         if not here:
             return False
         if _SUPPRESS_ALL is not None and here.get(_SUPPRESS_ALL):
@@ -173,7 +173,7 @@ class Settings:
 
 
 def check_flag(name: str, value: object) -> None:
-    """Refuse what is not a bool."""
+    """Raise `TypeError` unless the value is a bool."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
 

@@ -1,4 +1,4 @@
-"""What a response says of the server's own limits: every dialect of rate-limit headers, as windows.
+"""The server's own limits in the headers of a response: every dialect of rate-limit headers, as windows.
 
 Known are ``RateLimit`` and ``RateLimit-Policy`` of the IETF drafts (a list since draft 8, a dictionary in
 draft 7), and every set of fields ``[Vendor-][X-]Rate[-]Limit-...`` that names what is left:
@@ -39,13 +39,13 @@ _DURATION: Final = re.compile(
     r"(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)ms)?",
     re.ASCII,
 )
-# What servers of draft 8 send: one policy. The parser of structured fields takes ten times as long for it.
+# What servers of draft 8 send: one policy. The general parser of structured fields takes ten times as long.
 _COMMON_ITEM: Final = re.compile(r'"([ !#-\[\]-~]{1,100})"; *r=([0-9]{1,15}); *t=([0-9]{1,15})', re.ASCII)
 _UNITS: Final = (86400.0, 3600.0, 60.0, 1.0, 0.001)
-# Epochs are told from seconds by their size: 1e8 s is three years from now, or 1973.
+# A number this large is an epoch, not a duration: 1e8 s is three years from now, or 1973.
 _LEAST_EPOCH: Final = 1e8
 _LEAST_EPOCH_MS: Final = 1e11
-# Kong and HubSpot name the length of a window, and not its end.
+# Kong and HubSpot send the length of a window, not its end.
 _LENGTHS: Final = {
     "second": 1.0,
     "secondly": 1.0,
@@ -57,25 +57,25 @@ _LENGTHS: Final = {
 
 
 class Window(NamedTuple):
-    """What a server says of one of its limits."""
+    """One limit of a server, as its headers describe it."""
 
     name: str
     """The policy's name, what is limited (``tokens``), or ``default``."""
 
     limit: int | None
-    """What a whole window allows; None if the server does not say."""
+    """The number of calls that a whole window allows; None if the server does not say."""
 
     remaining: int
-    """What is left of it."""
+    """The number of calls that are left."""
 
     resets_in: float | None
     """Seconds until the window ends; None if the server does not say."""
 
 
 def parse_limits(headers: Mapping[str, str], *, now: float) -> list[Window]:
-    """Return the windows that the headers of a response tell of; an empty list when there are none.
+    """Return the windows in the headers of a response; an empty list if there are none.
 
-    Values that make no sense are left out: below 0, not a number, more than a day ahead.
+    Invalid values are left out: below 0, not a number, more than a day ahead.
 
     Args:
         headers: The headers of a response; names may be in any case, and repeat in a multidict.
@@ -101,18 +101,18 @@ def parse_limits(headers: Mapping[str, str], *, now: float) -> list[Window]:
     ]
 
 
-# A server sends the same names with every response. Few are kept, since it makes them up.
+# A server sends the same names with every response. The cache is small, since the server chooses them.
 @lru_cache(maxsize=64)
 def _fields(names: tuple[str, ...]) -> tuple[tuple[str, tuple[str, str], str], ...]:
-    """The names of the fields that tell of limits, each with its set and its member."""
-    # Some versions of multidict name a field as often as it is there.
+    """Return the names of the rate-limit fields, each with its set and its member."""
+    # Some versions of multidict list the name of a repeated field several times.
     once = {name.lower(): name for name in reversed(names)}
     found = ((name, _field(lower)) for lower, name in reversed(once.items()))
     return tuple((name, field[:2], field[2]) for name, field in found if field is not None)
 
 
 def _field(name: str) -> tuple[str, str, str] | None:
-    """Who says it, of what, and what of it: ``("x", "tokens", "reset")``; None for other fields.
+    """Return dialect, resource and member, such as ``("x", "tokens", "reset")``; None for other fields.
 
     *name* is in lower case.
     """
@@ -144,7 +144,7 @@ def _structured(said: Mapping[str, str]) -> Iterator[Window]:
     for name, facts in items:
         policy = policies.get(name, {})
         remaining, reset = _whole(facts.get("r")), _whole(facts.get("t", policy.get("w")))
-        # How many may be in flight at once says nothing of later calls.
+        # A limit on calls in flight says nothing about later calls.
         counted = policy.get("qu") != "concurrent-requests"
         if remaining is not None and counted and (reset is not None or "t" not in facts):
             yield Window(name, _whole(policy.get("q")), remaining, reset)
@@ -160,7 +160,7 @@ def _policies(value: str) -> Mapping[str, dict[str, Any]]:
 
 
 def _items(value: str) -> list[tuple[str, dict[str, Any]]]:
-    """The names of a list and their parameters; nothing if *value* is no list."""
+    """Return the names of a list with their parameters; nothing if *value* is not a list."""
     common = _COMMON_ITEM.fullmatch(value)
     if common is not None:
         return [(common[1], {"r": int(common[2]), "t": int(common[3])})]
@@ -169,13 +169,13 @@ def _items(value: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _members(value: str) -> dict[str, Any]:
-    """The members of a dictionary, without parameters; nothing if *value* is no dictionary."""
+    """Return the members of a dictionary, without parameters; nothing if *value* is not a dictionary."""
     members: dict[str, Any] = _parse(value, "dictionary") or {}
     return {name: member[0] for name, member in members.items()}
 
 
 def _parse(value: str, kind: str) -> Any:
-    """The structured field; None if it is none."""
+    """Return the parsed structured field; None if it is invalid."""
     try:
         return http_sf.parse(value.encode("latin-1"), tltype=kind)
     except ValueError:
@@ -214,7 +214,7 @@ def _number(text: str) -> float | None:
 
 
 def _seconds_until(text: str, clock: Callable[[], float]) -> float | None:
-    """Seconds until the reset that *text* names in one of its forms; *clock* gives the time of the answer."""
+    """Return the seconds until the reset in *text*, in any form; *clock* returns the time of the response."""
     text = text.strip(" \t")
     number = _number(text)
     if number is not None:
@@ -229,7 +229,7 @@ def _seconds_until(text: str, clock: Callable[[], float]) -> float | None:
 
 
 def _moment(text: str) -> float | None:
-    """An RFC 3339 date, in seconds since 1970."""
+    """Return an RFC 3339 date as seconds since 1970."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -240,7 +240,7 @@ def _moment(text: str) -> float | None:
 # Many responses come in one second.
 @lru_cache(maxsize=64)
 def _date(text: str) -> float | None:
-    """An HTTP date, in seconds since 1970."""
+    """Return an HTTP date as seconds since 1970."""
     if not text:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The gate of one key: what the server has said of its windows, and whether a call may go.
+"""The gate of one key: the server's windows, and whether a call may be sent.
 
 What may go is what the server said was left, less what is in flight: the server may not have counted that
 yet. Of several answers the least counts until the window ends, because answers arrive out of order. When a
@@ -32,15 +32,15 @@ class _Known:
         self.name = name
         self.limit = limit
         self.remaining = remaining
-        """The least that the server has said."""
+        """The smallest number of remaining calls that the server has reported."""
         self.resets = resets
         self.opens = opens
-        """When calls go again if it is used up: after ``resets``, so that processes do not return at once."""
+        """When calls resume if it is used up: after ``resets``, at another time in each process."""
         self.asked: float | None = None
         """When the first call after the end of the window was sent."""
 
     def closed_for(self, now: float, in_flight: int) -> tuple[float, bool]:
-        """Seconds until a call may go, and whether no answer can change that."""
+        """Return the seconds until a call may be sent, and whether no response can change that."""
         if self.remaining <= 0:
             if now < self.opens:
                 return self.opens - now, True
@@ -49,7 +49,7 @@ class _Known:
         return self._ended_for(now, in_flight), False
 
     def _ended_for(self, now: float, in_flight: int) -> float:
-        """Seconds until a call may go after the end of the window, if no answer comes before."""
+        """Return the seconds until a call may be sent after the window has ended, without a response."""
         if self.asked is None:
             return 0.0
         probe_wait = max(0.0, self.asked + PROBE_WAIT - now)
@@ -59,7 +59,7 @@ class _Known:
 
 
 class Gate:
-    """Lets the calls of one key pass."""
+    """Controls when the calls of one key are sent."""
 
     __slots__ = ("_news", "_pace", "_windows", "in_flight", "interval", "lock", "next", "origin", "queued")
 
@@ -68,17 +68,17 @@ class Gate:
         self.in_flight = 0
         self.queued = 0
         self.lock = asyncio.Lock()
-        """Held by the one call that is next; the others queue for it."""
+        """Held by the next call; the others queue for it."""
         self.next = self.interval = 0.0
-        """When the next call may go, and how far it is from one to the other, if calls are paced."""
+        """When the next call may be sent, and the interval between calls, if calls are paced."""
         self._pace = pace
         self._news = asyncio.Event()
-        # A window that has ended, of a limit that is not known: one call goes first.
+        # The window has ended and the limit is unknown: one call is sent first.
         first = {"": _Known("", None, 0, -_NEVER, -_NEVER)}
         self._windows: dict[str, _Known] = first if ask_first else {}
 
     def closed_for(self, now: float) -> tuple[float, bool]:
-        """Seconds until a call may go, 0 if it may now, and whether no answer can change that."""
+        """Return the seconds until a call may be sent, 0 for now, and whether no response can change that."""
         longest, sure = (self.next - now if self.next > now else 0.0), True
         for window in self._windows.values():
             wait, known = window.closed_for(now, self.in_flight)
@@ -87,7 +87,7 @@ class Gate:
         return longest, sure
 
     async def wait(self, seconds: float) -> None:
-        """Wait for *seconds*, or for an answer."""
+        """Wait for *seconds*, or for a response."""
         self._news.clear()
         loop = asyncio.get_running_loop()
         timer = loop.call_later(seconds, self._news.set) if seconds < _NEVER else None
@@ -98,7 +98,7 @@ class Gate:
                 timer.cancel()
 
     def sent(self, now: float) -> None:
-        """Count a call that goes."""
+        """Count a call that is sent."""
         self.in_flight += 1
         for window in self._windows.values():
             if window.asked is None and now >= window.resets:
@@ -108,11 +108,11 @@ class Gate:
             self.next = now + self.interval
 
     def _share(self, window: _Known, now: float) -> float:
-        """Seconds for each call that is left, spread over the rest of the window."""
+        """Return the seconds per remaining call, spread over the rest of the window."""
         return max(0.0, window.resets - now) / max(1, window.remaining - self.in_flight + 1)
 
     def failed(self) -> None:
-        """Note that a call ended without a word of the windows: another one goes first."""
+        """Note that a call ended without rate-limit headers: another call is sent first."""
         self.in_flight -= 1
         for window in self._windows.values():
             window.asked = None
@@ -120,7 +120,7 @@ class Gate:
             self._news.set()
 
     def answered(self, said: Iterable[Window], now: float, spread: float) -> None:
-        """Note what an answer said."""
+        """Note the windows of a response."""
         self.in_flight -= 1
         for name in [name for name, window in self._windows.items() if now >= window.opens]:
             del self._windows[name]
@@ -145,7 +145,7 @@ class Gate:
         self._windows[said.name] = _Known(said.name, said.limit, said.remaining, resets, opens)
 
     def tightest(self, now: float) -> Window | None:
-        """The window that allows the least calls a second."""
+        """Return the window that allows the fewest calls per second."""
         windows = [
             Window(known.name, known.limit, known.remaining, known.resets - now)
             for known in self._windows.values()

@@ -1,4 +1,4 @@
-"""The record of a call: plain data, which pickles, and which msgspec encodes as it is.
+"""The record of a call: plain data that can be pickled, and that msgspec encodes directly.
 
 It holds no header, no query value and no piece of a body. All times of a record are seconds since its
 call began.
@@ -13,14 +13,14 @@ import msgspec
 __all__ = ["Call", "Phase", "PhaseName", "Send"]
 
 PhaseName: TypeAlias = Literal["queue", "dns", "connect"]
-"""What a send did before its request left; see `Phase`."""
+"""The name of a phase; see `Phase`."""
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """One phase of a send, as aiohttp's tracing tells it (`trace_config`)."""
+    """One phase of a send, as aiohttp's tracing reports it (`trace_config`)."""
 
     name: PhaseName
-    """``queue`` is the wait for a connection, ``connect`` DNS, TCP and TLS; ``dns`` lies in ``connect``."""
+    """``queue`` (the wait for a connection), ``connect`` (DNS, TCP and TLS) or ``dns`` (part of it)."""
 
     began: float
     """Seconds since the call began."""
@@ -33,7 +33,7 @@ class Send(msgspec.Struct):
     """One request on the wire."""
 
     attempt: int
-    """The attempt of the call that it belongs to, from 0."""
+    """The number of its attempt, from 0."""
 
     origin: str
     """Scheme, host and port."""
@@ -42,13 +42,13 @@ class Send(msgspec.Struct):
     """The URL without userinfo, and with ``?...`` for a query."""
 
     template: str | None
-    """The path as it was written; None on a redirect hop to another path."""
+    """The path template; None on a redirect hop to another path."""
 
     began: float
     """Seconds since the call began."""
 
     head: float | None = None
-    """When the head of the response was there; None where no response came, or none from the wire."""
+    """When the response head arrived; None without a response from the wire."""
 
     ended: float | None = None
     """When the body was read, the stream closed, or the send failed."""
@@ -57,38 +57,38 @@ class Send(msgspec.Struct):
     """The status of the response."""
 
     error: str | None = None
-    """The class of the error that ended it, or its body."""
+    """The class of the error that ended the send or its body."""
 
     reason: str | None = None
-    """What the error says in one word: the ``phase`` of a timeout, the ``reason`` of a connection error."""
+    """The ``phase`` of a timeout, or the ``reason`` of a connection error; None otherwise."""
 
     hedged: bool = False
     """Whether it is a second copy, sent while another send of the same attempt was waiting."""
 
     reused: bool | None = None
-    """Whether it used a connection of the pool; None where `trace_config` is not in use."""
+    """Whether it reused a connection of the pool; None without `trace_config`."""
 
     phases: list[Phase] = []
-    """The phases before the request left; empty where `trace_config` is not in use."""
+    """The phases before the request was sent; empty without `trace_config`."""
 
 
 class Call(msgspec.Struct):
-    """One call of a client, from its begin to its end."""
+    """One call of a client, from its start to its end."""
 
     method: str
-    """The method that the caller asked for."""
+    """The method of the call, before any redirect."""
 
     template: str | None
-    """The path as it was written, ``/users/{id}``; None for an absolute URL."""
+    """The path template, such as ``/users/{id}``; None for an absolute URL."""
 
     origin: str
-    """Scheme, host and port that the caller asked for."""
+    """Scheme, host and port of the call, before any redirect."""
 
     started: float
     """When the call began, in seconds since 1970 (UTC)."""
 
     seconds: float = 0.0
-    """How long it took; of a stream, until it was closed."""
+    """Seconds until the end of the call; for a stream, until it was closed."""
 
     status: int | None = None
     """The status of the response that ended the call."""
@@ -100,16 +100,16 @@ class Call(msgspec.Struct):
     """
 
     reason: str | None = None
-    """What the error says in one word, as of `Send.reason`."""
+    """The phase or reason of the error, as in `Send.reason`."""
 
     request_id: str | None = None
-    """The server's name for the last request, from the header that the client names."""
+    """The server's ID of the last request, from the client's ``request_id_header``."""
 
     streamed: bool = False
-    """Whether the response was handed over with its body unread."""
+    """Whether the response was returned with its body unread."""
 
     attempts: int = 0
-    """How many attempts reached the wire or its neighbour, a cache."""
+    """How many attempts were sent, or answered by a cache."""
 
     sends: list[Send] = []
     """The requests on the wire in the order in which they began; at most 100."""
@@ -119,19 +119,19 @@ class Call(msgspec.Struct):
 
     @property
     def label(self) -> str:
-        """Method and path for logs, ``GET /users/{id}``; the origin where there is no template."""
+        """Method and path template for logs, such as ``GET /users/{id}``; the origin without a template."""
         return f"{self.method} {self.template or self.origin}"
 
     @property
     def answered(self) -> float:
-        """Seconds until there was an answer: until the head of a stream, else until the end."""
+        """Seconds until the answer: until the head of a stream, otherwise until the end of the call."""
         if self.streamed and self.sends and self.sends[-1].head is not None:
             return self.sends[-1].head
         return self.seconds
 
     @property
     def waited(self) -> float:
-        """Seconds in which nothing was on the wire: waits between attempts, tokens, limits."""
+        """Seconds without a request on the wire: waits between attempts, for tokens and for limits."""
         busy = reached = 0.0
         for send in self.sends:  # in order of their begin; hedged ones overlap
             ended = self.seconds if send.ended is None else send.ended

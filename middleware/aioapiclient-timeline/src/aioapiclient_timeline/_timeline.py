@@ -1,4 +1,4 @@
-"""`Timeline`: the two middlewares that write the record, and hand it to the sinks when the call has ended."""
+"""`Timeline`: the two middlewares that write the record, and pass it to the sinks when the call has ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ._record import Call, Send
 __all__ = ["Recorder", "Sink", "Timeline", "current"]
 
 Sink: TypeAlias = Callable[[Call], object]
-"""What is handed each record: a plain function of a `Call`."""
+"""A sink: a plain function that receives each `Call`."""
 
 _logger = logging.getLogger("aioapiclient.timeline")
 
@@ -29,7 +29,7 @@ _LONGEST_TEXT: Final = 200  # characters of a text that comes from outside
 
 
 class Timeline:
-    """Record each call, and hand the record to every sink when the call has ended.
+    """Record each call, and pass the record to every sink when the call has ended.
 
     It is a bundle, one entry of ``middlewares=``: a link once per call, and a link once per send. A
     buffered call has ended when its body is read, a stream when it is closed. One timeline may serve
@@ -62,7 +62,7 @@ class Timeline:
         return f"Timeline({len(self.sinks)} sinks)"
 
     def middlewares(self) -> list[Middleware]:
-        """Return the link once per call, and the link once per send."""
+        """Return the middleware of each call and the middleware of each send."""
         return [self.call, per_send(self.send)]
 
     async def call(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
@@ -117,7 +117,7 @@ class Timeline:
 
 
 class Recorder:
-    """The record of a call while it is written, with the clock that it is written by."""
+    """The record of a call in progress, with its clock."""
 
     __slots__ = ("_clock", "_deadline", "_ended", "_late", "_url", "_zero", "call")
 
@@ -137,7 +137,7 @@ class Recorder:
         return self._clock() - self._zero
 
     def begin(self, request: APIRequest) -> Send | None:
-        """Add a send to the record; None where the record is full, or complete."""
+        """Add a send to the record and return it; None if the record is full or complete."""
         call, attempt = self.call, request.attempt
         if self._ended:
             return None
@@ -196,7 +196,7 @@ class Recorder:
 
 
 current: ContextVar[tuple[Recorder, Send] | None] = ContextVar("aioapiclient_timeline.send", default=None)
-"""The send that is on its way in this context: how `trace_config` finds it."""
+"""The send in progress in this context, for `trace_config`."""
 
 
 def _note_response(call: Call, response: AsyncAPIResponse[Any]) -> None:
@@ -220,7 +220,7 @@ def _is_open(send: Send) -> bool:
 
 
 def _shown(request: APIRequest, origin: str) -> str:
-    """Return the URL as `APIRequest.label` has it, which would cost more than all else of a record."""
+    """Return the URL as in `APIRequest.label`, which costs more than the rest of a record."""
     path = request.url.raw_path
     if len(path) > _LONGEST_TEXT or not path.isprintable():
         return request.label.partition(" ")[2]
@@ -228,7 +228,7 @@ def _shown(request: APIRequest, origin: str) -> str:
 
 
 def _printable(text: str | None) -> str | None:
-    """Return *text* as one line of bounded length, which forges no line of a log."""
+    """Return *text* as one line of bounded length, so that it cannot forge a line of a log."""
     if text is None or (text.isprintable() and len(text) <= _LONGEST_TEXT):
         return text
     shown = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}..."
