@@ -60,11 +60,13 @@ def test_a_project_that_does_not_use_it(pytester: pytest.Pytester) -> None:
     assert "aioapiclient-" in result.stdout.str()
 
 
-def test_coverage_of_the_library_is_whole(pytester: pytest.Pytester) -> None:
+def test_coverage_of_the_library_is_whole(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project that measures aioapiclient is not told that it was imported before it was measured."""
     pytester.makeini(INI.format(mode="auto"))
     pytester.makepyfile(USES.format(mark=""))
 
+    # Not where tox tells the environment to keep its own, which are combined later.
+    monkeypatch.setenv("COVERAGE_FILE", str(pytester.path / ".coverage"))
     result = pytester.runpytest_subprocess("--cov=aioapiclient", "--cov-report=")
 
     result.assert_outcomes(passed=1)
