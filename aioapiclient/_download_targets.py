@@ -31,8 +31,8 @@ from ._memory import keep_memory
 
 __all__ = ["Target", "find_target"]
 
-# Bytes of one write. Each takes a trip to a thread: with 256 KiB a download to a file costs 1.3 times the CPU
-# (CPython 3.11), with 512 KiB 1.2 times, with 2 MiB as much.
+# Bytes of one write. Each takes a trip to a thread: with 256 KiB a download to a file took about 1.3 times
+# the CPU (CPython 3.11, a busy machine), with 512 KiB 1.2 times, with 2 MiB as much.
 _BATCH: Final = 1 << 20
 _MOST_CHUNKS: Final = 1024  # of one write: what Linux and macOS take
 _MOST_LINKS: Final = 40  # as many as Linux follows
@@ -250,7 +250,7 @@ class _PartFile:
 def _write_all(descriptor: int, chunks: list[bytes]) -> None:
     """Write *chunks* with as few system calls as there can be. Each gives up the GIL, and has to get it back.
 
-    With pieces of 16 KiB, a call for each of them costs a download 1.25 times the CPU (CPython 3.11).
+    With pieces of 16 KiB, a call for each took about 1.25 times the CPU (CPython 3.11, busy machine).
     """
     done = 0
     while done < len(chunks):

@@ -16,6 +16,6 @@ def keep_memory() -> None:
 
     It keeps twice the size of the largest block that was freed so far (``M_MMAP_THRESHOLD`` in mallopt(3)).
     With less, the system takes the pages of each piece back and zeroes others for the next: a download to a
-    file costs 1.4 times the CPU (CPython 3.11), and eight uploads at once 1.4 times.
+    file took about 1.4 times the CPU (CPython 3.11, a busy machine), and eight uploads at once 1.4 times.
     """
     bytes(_LARGEST)

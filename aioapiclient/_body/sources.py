@@ -59,8 +59,8 @@ from .relayed import refuse_writers, relayed
 __all__ = ["CHUNK", "Content", "InMemory", "Joined", "OneShot", "Source", "Watched", "source_of"]
 
 CHUNK: Final = 64 << 10
-# The most that one trip to a thread reads. With blocks of 64 KiB an upload costs 3.5 times the CPU (CPython
-# 3.11), with 256 KiB 1.4 times, with 1 MiB 0.85 times.
+# The most that one trip to a thread reads. With blocks of 64 KiB an upload took about 3.5 times the CPU
+# (CPython 3.11, a busy machine), with 256 KiB 1.4 times, with 1 MiB 0.85 times.
 _BLOCK: Final = 512 << 10
 
 _Iterated = TypeVar("_Iterated")

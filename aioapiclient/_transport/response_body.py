@@ -26,7 +26,7 @@ __all__ = ["WireBody"]
 _STEP: Final = 256 << 10  # bytes of one step of decompression: the most that a bomb costs beyond the limit
 
 # aiohttp copies what arrived while a reader was busy into one piece. Large pieces are taken as they are: with
-# these copies a download to a file costs 1.15 times the CPU (CPython 3.11).
+# these copies a download to a file took about 1.15 times the CPU (CPython 3.11).
 _LARGE: Final = 64 << 10
 _GIVES_PIECES: Final = hasattr(aiohttp.StreamReader, "_read_nowait_chunk")
 
