@@ -189,6 +189,7 @@ async def test_who_asks_for_a_newer_answer_does_not_join(bench: Any, control: st
     await gate.has(2)
     gate.open.set()
     await asyncio.gather(*calls)
+    assert it.sends == 2
 
 
 async def test_a_change_ends_the_joining(bench: Any) -> None:
