@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,87 +10,12 @@ import hishel
 import pytest
 from aioapiclient_cache import Cache, MemoryStorage, cache_status
 from redis.asyncio import BlockingConnectionPool, Redis
-from servers import unused_port
+from redis_servers import RedisServer, redis_process, redis_server
 
 from aioapiclient import AsyncAPIClient, AsyncAPIResponse, per_send
 from aioapiclient.testing import FakeClock, FakeTransport
 
-START_SECONDS = 30.0  # of a machine that runs a whole matrix beside it; it needs a tenth of one
-
-
-class RedisServer:
-    """A redis-server that can be killed and started again, on the same port."""
-
-    def __init__(self, program: str, folder: Path) -> None:
-        self.port = unused_port()
-        self._program = program
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        command = [
-            *(self._program, "--port", str(self.port), "--bind", "127.0.0.1"),
-            *("--save", "", "--appendonly", "no", "--dir", str(self._folder)),
-        ]
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        give_up = time.monotonic() + START_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError(
-                    f"redis-server did not start: {(self._folder / 'log').read_text()[-2000:]}"
-                )
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        """End it as a crash does: what it knew is gone."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def freeze(self) -> None:
-        """Let it answer nothing, and accept connections."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
-    def _answers(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(7) == b"+PONG\r\n"
-        return False
-
-
-def find_redis() -> str:
-    """The program: on the PATH, or among what `.ci/run` unpacks; the test is skipped without."""
-    unpacked = Path(os.environ.get("AIOAPICLIENT_TEST_SERVERS", "/nonexistent")) / "usr/bin"
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(unpacked)])
-    found = shutil.which("redis-server", path=path) or shutil.which("valkey-server", path=path)
-    return found or pytest.skip("redis-server is not installed: `apt-get install redis-server`")
-
-
-@pytest.fixture(scope="session")
-def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A redis-server for all tests."""
-    server = RedisServer(find_redis(), tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def redis_server(redis_process: RedisServer) -> RedisServer:
-    """The redis-server, running."""
-    redis_process.thaw()
-    if not redis_process._answers():
-        redis_process.start()
-    return redis_process
-
+__all__ = ["redis_process", "redis_server"]
 
 # --- storages
 
