@@ -38,6 +38,7 @@ __all__ = [
     "in_turn",
     "ok",
     "raw_server",
+    "refusing_port",
     "reset",
     "respond",
     "response",
@@ -299,8 +300,21 @@ async def turns(number: int = 5) -> None:
         await asyncio.sleep(0)
 
 
+@lru_cache
+def refusing_port() -> int:
+    """A port of 127.0.0.1 that refuses connections.
+
+    It stays bound while the process runs. Otherwise a test of another process could start a server on it.
+    """
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    port: int = sock.getsockname()[1]
+    sock.detach()
+    return port
+
+
 def unused_port() -> int:
-    """A port of 127.0.0.1 without a listener."""
+    """A port of 127.0.0.1 for a server to be started."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

@@ -31,11 +31,11 @@ from servers import (
     in_turn,
     ok,
     raw_server,
+    refusing_port,
     respond,
     response,
     turns,
     until,
-    unused_port,
 )
 
 from aioapiclient._request import APIRequest
@@ -659,7 +659,7 @@ async def test_a_websocket_on_the_same_connector(aiohttp_server: AiohttpServer) 
     connector = aiohttp.TCPConnector()
     transport = AiohttpTransport(connector=lambda: connector)
     with pytest.raises(APIConnectionError):
-        await fetch(transport, f"http://127.0.0.1:{unused_port()}")  # mends it
+        await fetch(transport, f"http://127.0.0.1:{refusing_port()}")  # mends it
     async with (
         aiohttp.ClientSession(connector=connector, connector_owner=False) as session,
         session.ws_connect(server.make_url("/")) as websocket,

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 from helpers import Client
-from servers import RawServer, ok, raw_server, respond, unused_port
+from servers import RawServer, ok, raw_server, refusing_port, respond
 
 from aioapiclient import AiohttpTransport, APIConnectionError, APITimeoutError
 
@@ -236,7 +236,7 @@ async def test_aiohttp_socks_without_its_proxy(is_borrowed: bool) -> None:
     """A SOCKS proxy that is not there, or says no, is the reason by name; nothing was sent."""
     aiohttp_socks: Any = pytest.importorskip("aiohttp_socks")
     async with SocksProxy(reply=2, times=99) as proxy, raw_server(respond(ok())) as server:
-        for port, text in ((unused_port(), "ECONNREFUSED"), (proxy.port, "not allowed")):
+        for port, text in ((refusing_port(), "ECONNREFUSED"), (proxy.port, "not allowed")):
             connector = aiohttp_socks.ProxyConnector.from_url(f"socks5://127.0.0.1:{port}")
             async with (
                 aiohttp.ClientSession(connector=connector) as session,

@@ -26,10 +26,10 @@ from servers import (
     in_turn,
     ok,
     raw_server,
+    refusing_port,
     reset,
     respond,
     response,
-    unused_port,
 )
 from yarl import URL
 
@@ -322,7 +322,7 @@ async def test_nonsense_on_the_wire_is_no_wait(value: str) -> None:
 
 async def test_nobody_listens() -> None:
     """A refused connection was never sent: a POST is tried again, too."""
-    async with Client(f"http://127.0.0.1:{unused_port()}") as api:
+    async with Client(f"http://127.0.0.1:{refusing_port()}") as api:
         with pytest.raises(APIConnectionError) as caught:
             await api.post("/things", json={})
         assert len(api.waits) == 2

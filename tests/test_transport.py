@@ -31,12 +31,12 @@ from servers import (
     in_turn,
     ok,
     raw_server,
+    refusing_port,
     reset,
     respond,
     response,
     server_tls,
     until,
-    unused_port,
 )
 from yarl import URL
 
@@ -220,7 +220,7 @@ async def test_headers_of_a_middleware(
 
 async def test_header_that_is_no_text(any_transport: AiohttpTransport) -> None:
     """A value that is not text is a TypeError."""
-    request = make(f"http://127.0.0.1:{unused_port()}")
+    request = make(f"http://127.0.0.1:{refusing_port()}")
     request.headers["X"] = 1  # type: ignore[assignment]
     with pytest.raises(TypeError, match="must be a str, not int"):
         await any_transport(request)
@@ -240,7 +240,7 @@ async def test_target_of_a_middleware(any_transport: AiohttpTransport, target: s
     request = make("http://127.0.0.1")
     path, _, query = target.partition("?")
     request.url = URL.build(
-        scheme="http", host="127.0.0.1", port=unused_port(), path=path, query_string=query, encoded=True
+        scheme="http", host="127.0.0.1", port=refusing_port(), path=path, query_string=query, encoded=True
     )
     with pytest.raises(InvalidRequestError, match="percent-encoded"):
         await any_transport(request)
@@ -250,7 +250,7 @@ async def test_target_of_a_middleware(any_transport: AiohttpTransport, target: s
 async def test_method(any_transport: AiohttpTransport, method: str) -> None:
     """A method is a token, and not the one that makes a tunnel."""
     with pytest.raises(InvalidRequestError):
-        await any_transport(make(f"http://127.0.0.1:{unused_port()}", method))
+        await any_transport(make(f"http://127.0.0.1:{refusing_port()}", method))
 
 
 async def test_other_methods(any_transport: AiohttpTransport) -> None:
@@ -468,7 +468,7 @@ async def test_sent_once_on_a_used_connection(any_transport: AiohttpTransport) -
 
 async def test_refused_connection(any_transport: AiohttpTransport) -> None:
     """A connection that is refused is surely unsent, and the system's error is the cause."""
-    port = unused_port()
+    port = refusing_port()
     with pytest.raises(APIConnectionError, match=r"connection refused \(ECONNREFUSED\)") as caught:
         await fetch(any_transport, f"http://127.0.0.1:{port}/?key={KEY}", headers={"X-Key": KEY})
     assert caught.value.sent is False
@@ -791,7 +791,7 @@ async def test_proxy_that_hangs() -> None:
 
 async def test_proxy_that_is_not_there() -> None:
     """A proxy that cannot be reached is named, without its credentials."""
-    port = unused_port()
+    port = refusing_port()
     transport = AiohttpTransport(proxy=f"http://user:{KEY}@127.0.0.1:{port}")
     for url in ("http://api.example.com", "https://api.example.com"):
         with pytest.raises(
@@ -1084,7 +1084,7 @@ def test_borrowed_session_of_another_loop() -> None:
     """A borrowed session belongs to the loop that it was used on first."""
 
     async def use(transport: AiohttpTransport) -> None:
-        await fetch(transport, f"http://127.0.0.1:{unused_port()}")
+        await fetch(transport, f"http://127.0.0.1:{refusing_port()}")
 
     async def borrow() -> AiohttpTransport:
         session = aiohttp.ClientSession()

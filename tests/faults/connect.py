@@ -17,7 +17,7 @@ import aiohttp
 from faults.places import black_hole, nobody_listens, raw, resolving
 from faults.rows import Call, Fault, Place, Where, gives, raises
 from faults.usual import both
-from servers import hang, in_turn, ok, raw_server, respond, response, turns, until, unused_port
+from servers import hang, in_turn, ok, raw_server, refusing_port, respond, response, turns, until
 
 from aioapiclient import APIConnectionError, APITimeoutError, ClientClosedError, Timeout
 
@@ -42,7 +42,7 @@ def resolved(*answers: Any, **options: Any) -> Where:
 async def two_addresses() -> AsyncIterator[Place]:
     """A name whose first address refuses."""
     async with raw_server(respond(ok())) as server:
-        yield resolving(server, [unused_port(), server.port])
+        yield resolving(server, [refusing_port(), server.port])
 
 
 @asynccontextmanager
@@ -81,7 +81,7 @@ class NoRoute(socket.socket):
 async def no_route() -> AsyncIterator[Place]:
     """A host without a route."""
     yield Place(
-        f"http://127.0.0.1:{unused_port()}",
+        f"http://127.0.0.1:{refusing_port()}",
         connector=lambda: aiohttp.TCPConnector(socket_factory=lambda address: NoRoute(*address[:3])),
     )
 

@@ -26,11 +26,11 @@ from servers import (
     hang,
     ok,
     raw_server,
+    refusing_port,
     reset,
     respond,
     response,
     until,
-    unused_port,
 )
 
 from aioapiclient import BadGatewayError, GatewayTimeoutError, ServiceUnavailableError
@@ -237,7 +237,7 @@ def _proxied_by(program: str, script: Script | None) -> Where:
     @asynccontextmanager
     async def where() -> AsyncIterator[Place]:
         async with raw_server(script or hang()) as server:
-            backend = server.port if script else unused_port()
+            backend = server.port if script else refusing_port()
             way = f"proxy_pass http://127.0.0.1:{backend}; proxy_read_timeout 200ms;"
             configure = _nginx(way) if program == "nginx" else _haproxy(backend)
             with _running(program, configure) as (url, _):

@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from faults.rows import Place, Where
 from relays import relay
-from servers import Exchange, RawServer, Script, client_tls, in_turn, ok, raw_server, respond, unused_port
+from servers import Exchange, RawServer, Script, client_tls, in_turn, ok, raw_server, refusing_port, respond
 
 __all__ = [
     "black_hole",
@@ -99,7 +99,7 @@ def listening(
 @asynccontextmanager
 async def nobody_listens() -> AsyncIterator[Place]:
     """A port without a listener."""
-    yield Place(f"http://127.0.0.1:{unused_port()}")
+    yield Place(f"http://127.0.0.1:{refusing_port()}")
 
 
 @asynccontextmanager

@@ -29,10 +29,10 @@ from servers import (
     hang,
     ok,
     raw_server,
+    refusing_port,
     reset,
     respond,
     response,
-    unused_port,
 )
 from yarl import URL
 
@@ -260,7 +260,7 @@ async def test_no_connection_that_fails_shows_a_secret(kind: str) -> None:
         raw_server(respond(b""), tls=True) as server,
         raw_server(hang()) as bare,
     ):
-        dead = f"127.0.0.1:{unused_port()}"
+        dead = f"127.0.0.1:{refusing_port()}"
         base, transport = {
             "port": (f"http://{dead}", AiohttpTransport()),
             "name": ("http://name.invalid", AiohttpTransport()),

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from servers import close, drip, hang, in_turn, ok, raw_server, respond, response, until, unused_port
+from servers import close, drip, hang, in_turn, ok, raw_server, refusing_port, respond, response, until
 
 from aioapiclient import (
     APIConnectionError,
@@ -504,7 +504,7 @@ async def test_a_body_that_breaks_in_the_attempt_is_a_failure(breaker: CircuitBr
 
 async def test_a_server_that_refuses_connections_opens_it(breaker: CircuitBreakerMiddleware) -> None:
     """No server listens: the second call is not even tried."""
-    url = f"http://127.0.0.1:{unused_port()}"
+    url = f"http://127.0.0.1:{refusing_port()}"
     async with Client(url, max_retries=0, middlewares=[per_attempt(breaker)]) as api:
         with pytest.raises(APIConnectionError):
             await api.get("/things")

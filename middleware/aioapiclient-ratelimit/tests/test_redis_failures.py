@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aioapiclient_ratelimit import LocalStore, RateLimit, RedisStore
 from aioapiclient_ratelimit.rates import parse_rate
-from servers import unused_port
+from servers import refusing_port
 
 from aioapiclient import APIConnectionError, AsyncAPIClient, per_send
 from aioapiclient.testing import FakeClock, FakeTransport, respond
@@ -35,7 +35,7 @@ async def waits(store: RedisStore, number: int) -> list[int]:
 
 async def test_the_fallback_hands_out_turns(caplog: pytest.LogCaptureFixture) -> None:
     """By default each process keeps the rates by itself; one warning is logged, with nothing but the kind."""
-    store = RedisStore(client(unused_port(), password="canary-secret"))
+    store = RedisStore(client(refusing_port(), password="canary-secret"))
 
     for turns in ([0, 0, 60, 120], [180], [240]):
         store._paused_until = 0
@@ -53,7 +53,7 @@ async def test_a_long_outage_is_logged_once_a_minute(
     """Of a server that is away for two minutes and a half, three warnings are logged."""
     clock = FakeClock()
     monkeypatch.setattr("aioapiclient_ratelimit.redis_store.time", SimpleNamespace(monotonic=clock.time))
-    store = RedisStore(client(unused_port()))
+    store = RedisStore(client(refusing_port()))
 
     for _ in range(15):
         await waits(store, 1)
@@ -63,7 +63,7 @@ async def test_a_long_outage_is_logged_once_a_minute(
 
 async def test_each_store_has_a_fallback_of_its_own() -> None:
     """Two stores share no turns by accident."""
-    one, other = (RedisStore(client(unused_port())) for _ in range(2))
+    one, other = (RedisStore(client(refusing_port())) for _ in range(2))
 
     assert await waits(one, 3) == await waits(other, 3) == [0, 0, 60]
 
@@ -71,7 +71,7 @@ async def test_each_store_has_a_fallback_of_its_own() -> None:
 async def test_a_turn_of_the_fallback_goes_back_to_it() -> None:
     """Turns are refunded to the store that handed them out, though the server may be back."""
     fallback = LocalStore()
-    store = RedisStore(client(unused_port()), fallback=fallback)
+    store = RedisStore(client(refusing_port()), fallback=fallback)
     await waits(store, 3)
     turn = await store.reserve("key", RATES, 1, 3600)
     await store.refund("key", RATES, turn)
@@ -82,7 +82,7 @@ async def test_a_turn_of_the_fallback_goes_back_to_it() -> None:
 async def test_without_a_fallback_nothing_is_sent(caplog: pytest.LogCaptureFixture) -> None:
     """The call fails like one that could not connect: it was not sent, and may be tried again."""
     transport = FakeTransport(respond(json={}))
-    limit = RateLimit("5/s", store=RedisStore(client(unused_port()), fallback=None))
+    limit = RateLimit("5/s", store=RedisStore(client(refusing_port()), fallback=None))
     async with AsyncAPIClient(
         "https://api.example.com", middlewares=[per_send(limit)], transport=transport, max_retries=0
     ) as api:

@@ -18,7 +18,7 @@ import pytest
 from aioapiclient_timeline._command import main
 from aioapiclient_timeline._items import parse_items
 from aioapiclient_timeline._screen import safe
-from servers import RawServer, in_turn, ok, raw_server, respond, response, unused_port
+from servers import RawServer, in_turn, ok, raw_server, refusing_port, respond, response
 
 BUSY = response("503 Service Unavailable", b"{}", Content_Type="application/json", retry_after_ms="1")
 NO_RICH = """
@@ -174,7 +174,7 @@ async def test_the_exit_status_tells_the_outcome(
 
 async def test_without_a_response_the_exit_status_is_3() -> None:
     """The error is one line, and each refused attempt a bar of its connect."""
-    done = await run("GET", f"http://127.0.0.1:{unused_port()}/x", "--retries", "1")
+    done = await run("GET", f"http://127.0.0.1:{refusing_port()}/x", "--retries", "1")
 
     assert (done.status, done.out) == (3, "")
     assert done.err.startswith("APIConnectionError: GET http://127.0.0.1:")

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 from aioapiclient_timeline import Call, Timeline, trace_config
 from aiohttp.abc import AbstractResolver, ResolveResult
-from servers import unused_port
+from servers import refusing_port, unused_port
 
 from aioapiclient import AiohttpTransport, APIConnectionError, AsyncAPIClient
 
@@ -127,7 +127,7 @@ async def test_the_lookup_of_a_name_lies_in_its_connect(nginx: int) -> None:
 async def test_a_connection_that_fails_is_a_phase_too() -> None:
     """The time of a refused connection is `connect`, though aiohttp reports no end of it."""
     calls: list[Call] = []
-    async with client(unused_port(), calls) as api:
+    async with client(refusing_port(), calls) as api:
         with pytest.raises(APIConnectionError):
             await api.get("/x", max_retries=0)
 

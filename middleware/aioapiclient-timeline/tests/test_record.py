@@ -13,7 +13,7 @@ from aioapiclient_loadcontrol import HedgingMiddleware
 from aioapiclient_timeline import Call, Send, Timeline, log_calls, prometheus, trace_config, waterfall
 from helpers import BASE, Client, Script, reply
 from prometheus_client import CollectorRegistry, generate_latest
-from servers import close, hang, in_turn, ok, raw_server, respond, response, unused_port
+from servers import close, hang, in_turn, ok, raw_server, refusing_port, respond, response
 
 from aioapiclient import (
     AiohttpTransport,
@@ -75,7 +75,7 @@ async def test_what_fails_is_recorded_by_its_class_and_its_reason() -> None:
         Client(server.url, middlewares=[Timeline(calls.append)], max_retries=0) as api,
     ):
         with pytest.raises(APIConnectionError):
-            await api.get(f"http://127.0.0.1:{unused_port()}/x")
+            await api.get(f"http://127.0.0.1:{refusing_port()}/x")
         with pytest.raises(APITimeoutError):
             await api.get("/slow", timeout=0.05)
         with pytest.raises(NotFoundError):
