@@ -1,4 +1,4 @@
-"""Says what ran where, from the results that tox wrote: a table, the Pythons, and the numbers of tests.
+"""Report what ran where, from the results of tox: a table, the Pythons, the numbers of tests, the failures.
 
     python3 .ci/report.py RESULT.json ...
 
@@ -29,6 +29,9 @@ def main(paths: list[str]) -> int:
         print("That is fewer than three Pythons: install more interpreters under ~/.pyenv or on PATH.")
     total = sum((row["counts"] for row in rows), Counter())
     print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
+    for row in rows:
+        for line in row["failures"]:
+            print(f"{row['name']}: {line[:200]}")
     return int(too_few or any(row["failed"] for row in rows) or not paths)
 
 
@@ -56,6 +59,10 @@ def row_of(name: str, environment: dict) -> dict:
         "result": f"{verdict}: {closing[1]}" if closing else verdict,
         "failed": verdict == "FAILED",
         "counts": counts,
+        # The title of each failed test, and what pytest marks as its error.
+        "failures": re.findall(r"^(?:_{3,} .+ _{3,}|E  .+)$", output, re.MULTILINE)
+        if verdict == "FAILED"
+        else [],
     }
 
 
