@@ -14,8 +14,10 @@ from ._client.stats import ClientStats
 from ._codecs.error_bodies import ProblemDetails
 from ._codecs.open import Open, Unknown
 from ._options import CallOptions, ClientOptions, RequestOptions
-from ._pages import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
-from ._pagination import AsyncPage, AsyncPaginator, PageInfo
+from ._pagination.kinds import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
+from ._pagination.next_request import PageInfo
+from ._pagination.page import AsyncPage
+from ._pagination.paginator import AsyncPaginator
 from ._query import QueryStyle
 from ._request import APIRequest
 from ._response import AsyncAPIResponse, BaseAPIResponse

@@ -21,7 +21,7 @@ from ._codecs.decoders import DecodeError, decoder_for
 from ._codecs.error_bodies import ProblemDetails, decode_error_body, error_type_for
 from ._codecs.error_detail import detail_of
 from ._codecs.type_check import name_of
-from ._download import Digest, write_to_file
+from ._download.download import Digest, write_to_file
 from ._progress import Progress
 from ._request import APIRequest
 from ._response_headers import parse_links, retry_after

@@ -22,8 +22,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from servers import Exchange, RawServer, close, in_turn, ok, raw_server, respond, response
 
 from aioapiclient import APIRequest, AsyncAPIClient, AsyncAPIResponse, Timeout
-from aioapiclient._download import Digest, parse_content_range, write_to_file
-from aioapiclient._download_targets import _PartFile, _write_some
+from aioapiclient._download.download import Digest, parse_content_range, write_to_file
+from aioapiclient._download.targets import _PartFile, _write_some
 from aioapiclient._request import CallSettings
 from aioapiclient.errors import (
     APIConnectionError,
@@ -245,8 +245,8 @@ async def test_file_is_written_in_threads(tmp_path: Path, monkeypatch: pytest.Mo
 
         monkeypatch.setattr(place, called, raising=False)
 
-    watch("open", "aioapiclient._download_targets.open", open)
-    watch("write", "aioapiclient._download_targets._write_some", _write_some)
+    watch("open", "aioapiclient._download.targets.open", open)
+    watch("write", "aioapiclient._download.targets._write_some", _write_some)
     watch("sync", "os.fsync", os.fsync)
     watch("rename", "os.replace", os.replace)
     async with raw_server(respond(ok(CONTENT))) as server, calls(server) as call:
@@ -366,7 +366,7 @@ async def test_disk_that_is_full(step: str, tmp_path: Path, monkeypatch: pytest.
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(f"aioapiclient._download_targets._PartFile.{step}", full)
+    monkeypatch.setattr(f"aioapiclient._download.targets._PartFile.{step}", full)
     async with raw_server(respond(ok(CONTENT, ETag=ETAG))) as server, calls(server) as call:
         answer = await call()
         with pytest.raises(OSError, match="No space left"):

@@ -21,7 +21,7 @@ from servers import close, in_turn, ok, raw_server, respond, response
 from test_download import CONTENT, ETAG, Cut, Ranges, calls, open_files, sha256, until
 
 from aioapiclient import APIRequest, AsyncAPIResponse
-from aioapiclient._download_targets import _PartFile, _write_first
+from aioapiclient._download.targets import _PartFile, _write_first
 from aioapiclient.errors import APIConnectionError, APIResponseValidationError
 
 IS_ROOT = os.geteuid() == 0
@@ -561,7 +561,7 @@ def test_chunks_that_are_written_in_parts(most: int, tmp_path: Path, monkeypatch
         return os.write(descriptor, b"".join(chunks)[:most])
 
     if most:
-        monkeypatch.setattr("aioapiclient._download_targets._write_some", some)
+        monkeypatch.setattr("aioapiclient._download.targets._write_some", some)
     target, checksum = tmp_path / "file", hashlib.sha256()
     part = _PartFile(str(target))
     part.open()
@@ -574,7 +574,7 @@ def test_chunks_that_are_written_in_parts(most: int, tmp_path: Path, monkeypatch
 
 def test_chunks_without_writev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system has no call for many chunks, they are written one by one."""
-    monkeypatch.setattr("aioapiclient._download_targets._write_some", _write_first)
+    monkeypatch.setattr("aioapiclient._download.targets._write_some", _write_first)
     part = _PartFile(str(tmp_path / "file"))
     part.open()
     part.write([b"a", b"bc"], None)

@@ -34,8 +34,10 @@ from aioapiclient import (
     RequestNotReplayableError,
     RequestOptions,
 )
-from aioapiclient._pages import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
-from aioapiclient._pagination import AsyncPage, AsyncPaginator, PageInfo
+from aioapiclient._pagination.kinds import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
+from aioapiclient._pagination.next_request import PageInfo
+from aioapiclient._pagination.page import AsyncPage
+from aioapiclient._pagination.paginator import AsyncPaginator
 from aioapiclient.testing import FakeTransport, respond
 
 T = TypeVar("T")

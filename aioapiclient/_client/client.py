@@ -13,7 +13,8 @@ from aioapiclient._chain import explain, is_async
 from aioapiclient._checks import check_seconds
 from aioapiclient._codecs.decoders import check_cast_to
 from aioapiclient._options import CallOptions, ClientOptions, RequestOptions, check_names, layer_options
-from aioapiclient._pagination import AsyncPage, AsyncPaginator, PageMaker
+from aioapiclient._pagination.page import AsyncPage
+from aioapiclient._pagination.paginator import AsyncPaginator, PageMaker
 from aioapiclient._query import DEFAULT_STYLE, QueryStyle
 from aioapiclient._response import AsyncAPIResponse, result_type
 from aioapiclient._transport.transport import AiohttpTransport

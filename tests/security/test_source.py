@@ -102,7 +102,7 @@ def test_no_temporary_file_is_made() -> None:
     Where the target's folder takes no file, it lies in one that has no name.
     """
     used = {(file, _name(node)) for file, node in nodes() if _name(node).startswith("tempfile.")}
-    assert used == {("_download_targets.py", "tempfile.TemporaryFile")}
+    assert used == {("targets.py", "tempfile.TemporaryFile")}
     opened = [node for _, node in nodes() if isinstance(node, ast.Call) and _name(node.func) == "open"]
     modes = {
         (ast.literal_eval(node.args[1]), *(ast.unparse(k.value) for k in node.keywords)) for node in opened

@@ -8,8 +8,10 @@ from typing import Any, Generic, TypeVar, assert_type
 import msgspec
 
 from aioapiclient import AsyncAPIClient, AsyncAPIResponse
-from aioapiclient._pages import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
-from aioapiclient._pagination import AsyncPage, AsyncPaginator, PageInfo
+from aioapiclient._pagination.kinds import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
+from aioapiclient._pagination.next_request import PageInfo
+from aioapiclient._pagination.page import AsyncPage
+from aioapiclient._pagination.paginator import AsyncPaginator
 
 T = TypeVar("T")
 

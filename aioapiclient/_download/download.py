@@ -1,6 +1,6 @@
 """Downloads: write a body to a file, completely or not at all, and resume after a broken connection.
 
-`_download_targets` resolves the path. For a file, the bytes go into a temporary file with an unguessable name
+`targets` resolves the path. For a file, the bytes go into a temporary file with an unguessable name
 beside it, which replaces it when all of them are on the disk.
 
 A broken body is resumed by ``Range`` and ``If-Range`` (RFC 9110 §13.1.5, §14.2). This needs a strong
@@ -21,13 +21,12 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from ._checks import check_flag, check_whole
-from ._codecs.content_type import codings_of
-from ._download_targets import Target, find_target
-from ._patterns import lazily
-from ._progress import Meter, Progress
-from ._response_headers import parse_http_date
-from .errors import (
+from aioapiclient._checks import check_flag, check_whole
+from aioapiclient._codecs.content_type import codings_of
+from aioapiclient._patterns import lazily
+from aioapiclient._progress import Meter, Progress
+from aioapiclient._response_headers import parse_http_date
+from aioapiclient.errors import (
     APIConnectionError,
     APIError,
     APIStatusError,
@@ -35,8 +34,10 @@ from .errors import (
     RequestNotReplayableError,
 )
 
+from .targets import Target, find_target
+
 if TYPE_CHECKING:
-    from ._response import AsyncAPIResponse
+    from aioapiclient._response import AsyncAPIResponse
 
 __all__ = ["ContentRange", "Digest", "expected_digest", "parse_content_range", "write_to_file"]
 

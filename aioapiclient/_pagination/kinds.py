@@ -5,17 +5,25 @@ Each finds in a page, or in the request for it, what the request for the next pa
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from ._pagination import AsyncPage, PageInfo, SendIn, look_up, request_param, send_with
-from ._response import AsyncAPIResponse
-from .errors import InvalidRequestError
+from aioapiclient._query import is_object, iter_items, merge_params
+from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._types import NotGiven, Omit
+from aioapiclient.errors import InvalidRequestError
+
+from .next_request import PageInfo, header_items, mapping_of
+from .page import AsyncPage, look_up
+from .walk import link_of
 
 __all__ = ["CursorPage", "LinkHeaderPage", "NextURLPage", "NumberedPage", "OffsetPage"]
 
 T = TypeVar("T")
+
+SendIn: TypeAlias = Literal["params", "json", "headers"]
+"""Where to send the parameter that selects the next page: the query, the JSON body, or the headers."""
 
 
 class NumberedPage(AsyncPage[T]):
@@ -59,7 +67,7 @@ class NumberedPage(AsyncPage[T]):
         total = _look_up_number(self, self.total_pages_field)
         if total is not None and number >= total + self.first_page - 1:
             return None
-        return send_with(self, self.send_in, self.page_param, number + 1)
+        return _send_with(self, self.send_in, self.page_param, number + 1)
 
 
 class OffsetPage(AsyncPage[T]):
@@ -100,7 +108,7 @@ class OffsetPage(AsyncPage[T]):
         total = _look_up_number(self, self.total_field)
         if total is not None and offset >= total:
             return None
-        return send_with(self, self.send_in, self.offset_param, offset)
+        return _send_with(self, self.send_in, self.offset_param, offset)
 
 
 class CursorPage(AsyncPage[T]):
@@ -146,7 +154,7 @@ class CursorPage(AsyncPage[T]):
         if (
             self.back_param
             and self.back_field
-            and request_param(self, self.back_param, self.send_in) is not None
+            and _requested(self, self.back_param, self.send_in) is not None
         ):
             param, field = self.back_param, self.back_field
         cursor = look_up(self, field)
@@ -156,7 +164,7 @@ class CursorPage(AsyncPage[T]):
                     f"`{self.has_more_field}` is true, but `{field}` has no cursor for the next page"
                 )
             return None
-        return send_with(self, self.send_in, param, cursor)
+        return _send_with(self, self.send_in, param, cursor)
 
 
 class NextURLPage(AsyncPage[T]):
@@ -204,9 +212,62 @@ def _look_up_number(page: AsyncPage[Any], field: str) -> int | None:
 
 
 def _requested_number(page: AsyncPage[Any], name: str, send_in: SendIn) -> int | None:
-    value = request_param(page, name, send_in)
+    value = _requested(page, name, send_in)
     try:
         return None if value is None else int(value)
     except (TypeError, ValueError):
         pass
     raise InvalidRequestError(f"The parameter {name!r} must be a whole number for {type(page).__name__}")
+
+
+def _requested(page: AsyncPage[Any], name: str, send_in: SendIn) -> Any:
+    """Return the value of *name* in the request for *page*, or None. Dots go deeper into the body."""
+    if send_in == "params":
+        return page.params.get(name)
+    if send_in == "headers":
+        headers = header_items(link_of(page).options.get("headers"))
+        return next((value for key, value in headers if key.lower() == name.lower()), None)
+    value: Any = _requested_body(page)
+    for part in name.split("."):
+        value = _object(value).get(part)
+    return value
+
+
+def _send_with(page: AsyncPage[Any], send_in: SendIn, name: str, value: Any) -> PageInfo:
+    """Return the info that requests the next page with *value* as *name*, in the place of *send_in*."""
+    if send_in == "params":
+        return PageInfo(params={name: value})
+    if send_in == "headers":
+        return PageInfo(headers={name: str(value)})
+    first, *rest = name.split(".")
+    if not rest:
+        return PageInfo(json={first: value})
+    member = _with_member(_requested_body(page).get(first), rest, value)
+    if member is None:
+        raise InvalidRequestError(
+            f"The parameter {name!r} goes into the JSON body, which has no object there"
+        )
+    return PageInfo(json={first: member})
+
+
+def _requested_body(page: AsyncPage[Any]) -> dict[str, Any]:
+    options = link_of(page).options
+    return mapping_of(merge_params(_object(options.get("json")), options.get("extra_body")))
+
+
+def _with_member(value: Any, path: list[str], member: Any) -> Any:
+    """Return *value* with *member* at *path*, in copies of the objects there; None without one."""
+    if not path:
+        return member
+    if not (
+        value is None or is_object(value) or isinstance(value, NotGiven | Omit) or value is msgspec.UNSET
+    ):
+        return None
+    inner = _object(value)
+    changed = _with_member(inner.get(path[0]), path[1:], member)
+    return None if changed is None else {**inner, path[0]: changed}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Return the members of a JSON object; anything else has none."""
+    return mapping_of(iter_items(value)) if is_object(value) else {}

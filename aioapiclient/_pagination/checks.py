@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_
 
 import msgspec
 
-from ._checks import closest
-from ._codecs.open import union_members
+from aioapiclient._checks import closest
+from aioapiclient._codecs.open import union_members
 
 __all__ = ["check_page_class"]
 
@@ -45,7 +45,7 @@ def check_page_class(cls: type[msgspec.Struct], own_items: bool) -> None:
 
 
 def _is_ours(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] == __package__
+    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _definer(cls: type, name: str) -> type:

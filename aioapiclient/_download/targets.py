@@ -27,7 +27,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, BinaryIO, Final
 
-from ._memory import keep_memory
+from aioapiclient._memory import keep_memory
 
 __all__ = ["Target", "find_target"]
 
