@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import TypeVar
+from collections.abc import Callable, Hashable
+from typing import ParamSpec, TypeVar
 
 __all__ = ["BoundedDict"]
 
+P = ParamSpec("P")
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
 class BoundedDict(OrderedDict[K, V]):
-    """A dict of at most *most* keys: one more drops the key that was set least recently."""
+    """A dict of at most *most* keys: one more drops the key that was set least recently.
+
+    To read a key does not move it, but `get_or_make` does.
+
+    Args:
+        most: The largest number of keys, 1,000 by default.
+    """
 
     # The default is for pickle and copy.deepcopy, which create the dict without arguments.
     def __init__(self, most: int = 1000) -> None:
@@ -25,3 +32,19 @@ class BoundedDict(OrderedDict[K, V]):
         self.move_to_end(key)
         if len(self) > self._most:
             self.popitem(last=False)
+
+    def get_or_make(self, key: K, make: Callable[P, V], *args: P.args, **kwargs: P.kwargs) -> V:
+        """Return the value of *key*, which is then the last to be dropped. Without one, make it first.
+
+        Args:
+            key: The key.
+            make: Returns a new value, which may be anything but None.
+            args: Arguments of *make*.
+            kwargs: Keyword arguments of *make*.
+        """
+        found = self.get(key)
+        if found is None:
+            found = self[key] = make(*args, **kwargs)
+        else:
+            self.move_to_end(key)
+        return found

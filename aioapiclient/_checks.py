@@ -1,7 +1,8 @@
-"""Checks of arguments: whole numbers, seconds, statuses, flags and origins, with uniform messages."""
+"""Checks of arguments: numbers, seconds, statuses, flags, functions and origins, with uniform messages."""
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -10,6 +11,8 @@ from .errors import InvalidRequestError
 
 __all__ = [
     "check_flag",
+    "check_function",
+    "check_number",
     "check_origins",
     "check_seconds",
     "check_statuses",
@@ -42,6 +45,51 @@ def check_whole(name: str, value: object, *, least: int = 0, unit: str = "", hin
     return value
 
 
+def check_number(
+    name: str,
+    value: object,
+    *,
+    least: float = 0.0,
+    most: float = math.inf,
+    above: bool = False,
+    unit: str = "",
+    hint: str = "",
+) -> float:
+    """Return *value* if it is a finite number from *least* to *most*.
+
+    Args:
+        name: The name of the argument in messages.
+        value: The argument. A bool does not count as a number.
+        least: The smallest value that is accepted, 0 by default.
+        most: The largest value that is accepted. Infinity, the default, accepts any finite number.
+        above: Whether *least* itself is refused.
+        unit: What the number counts, such as ``"seconds"``, for the message.
+        hint: Advice to append to the message.
+
+    Raises:
+        TypeError: *value* is not an int or a float.
+        InvalidRequestError: *value* is outside of the bounds, NaN, infinite, or too large for a float.
+    """
+    kind = f"a number of {unit}" if unit else "a number"
+    ending = f"; {hint}" if hint else ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be {kind}, not {_shown(value)}{ending}")
+    try:
+        fits = math.isfinite(value) and (value > least if above else value >= least) and value <= most
+    except OverflowError:
+        raise InvalidRequestError(f"{name} must be {kind} that fits a float") from None
+    if not fits:
+        bounds = _bounds(least, most, above, f" {unit}" if unit else "")
+        raise InvalidRequestError(f"{name} must be {bounds}, not {value}{ending}")
+    return value
+
+
+def _bounds(least: float, most: float, above: bool, unit: str) -> str:
+    if most == math.inf:
+        return f"above {least:g}{unit}" if above else f"{least:g}{unit} or more"
+    return f"above {least:g} and at most {most:g}{unit}" if above else f"from {least:g} to {most:g}{unit}"
+
+
 def check_seconds(name: str, value: object, *, positive: bool = False, hint: str = "") -> float:
     """Return *value* if it is a finite number of seconds, 0 or more.
 
@@ -55,17 +103,7 @@ def check_seconds(name: str, value: object, *, positive: bool = False, hint: str
         TypeError: *value* is not an int or a float.
         InvalidRequestError: *value* is negative, NaN, infinite, or too large for a float.
     """
-    ending = f"; {hint}" if hint else ""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number of seconds, not {_shown(value)}{ending}")
-    try:
-        fits = math.isfinite(value) and (value > 0 if positive else value >= 0)
-    except OverflowError:
-        raise InvalidRequestError(f"{name} must be a number of seconds that fits a float") from None
-    if not fits:
-        wanted = "above 0 seconds" if positive else "0 seconds or more"
-        raise InvalidRequestError(f"{name} must be {wanted}, not {value}{ending}")
-    return value
+    return check_number(name, value, above=positive, unit="seconds", hint=hint)
 
 
 def check_statuses(name: str, value: Any) -> frozenset[int]:
@@ -86,12 +124,33 @@ def check_statuses(name: str, value: Any) -> frozenset[int]:
 def check_flag(name: str, value: object) -> bool:
     """Return *value* if it is True or False.
 
+    Args:
+        name: The name of the argument in messages.
+        value: The argument.
+
     Raises:
         TypeError: *value* is anything else: ``"no"`` would count as True.
     """
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {_shown(value)}")
     return value
+
+
+def check_function(name: str, value: object, *, may_be_async: bool = False) -> None:
+    """Refuse *value* if it is not a function that the caller of this check can call.
+
+    Args:
+        name: The name of the argument in messages.
+        value: The argument. Any callable object counts as a function.
+        may_be_async: Whether an ``async def`` is accepted, because its result will be awaited.
+
+    Raises:
+        TypeError: *value* is not callable, or it is an ``async def`` that would never be awaited.
+    """
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, not {_shown(value)}")
+    if not may_be_async and inspect.iscoroutinefunction(value):
+        raise TypeError(f"{name} must be a plain function, not an async one")
 
 
 def check_origins(name: str, value: Any) -> tuple[str, ...]:

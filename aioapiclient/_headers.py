@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
@@ -12,7 +12,16 @@ from ._patterns import lazily
 from ._types import Omit
 from .errors import InvalidRequestError
 
-__all__ = ["Layer", "check_layer", "check_token", "check_value", "is_personal", "is_utf8", "overlay"]
+__all__ = [
+    "Layer",
+    "check_header_names",
+    "check_layer",
+    "check_token",
+    "check_value",
+    "is_personal",
+    "is_utf8",
+    "overlay",
+]
 
 Layer: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 """Checked headers: a name and its values; without a value the header is removed."""
@@ -97,6 +106,28 @@ def check_token(text: str, what: str) -> None:
         good = _TOKEN.match(text)
         shown = f"{good[0][:40]}..." if good else ""
         raise InvalidRequestError(f"{what} {shown!r} is not a token (RFC 9110 §5.6.2)")
+
+
+def check_header_names(name: str, value: object) -> frozenset[str]:
+    """Return *value* as a set of header names in lower case.
+
+    Args:
+        name: The name of the argument in messages.
+        value: The argument, an iterable of header names in any case.
+
+    Raises:
+        TypeError: *value* is one str or cannot be iterated, or one of its items is not a str.
+        InvalidRequestError: An item cannot be the name of a header (RFC 9110 §5.1).
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be an iterable of header names, not {type(value).__name__}")
+    found: set[str] = set()
+    for item in cast("Iterable[object]", value):
+        if not isinstance(item, str):
+            raise TypeError(f"{name} must hold str, not {type(item).__name__}")
+        check_token(item, f"{name}: header name")
+        found.add(item.lower())
+    return frozenset(found)
 
 
 def check_value(name: str, value: object) -> str:

@@ -39,6 +39,10 @@ And these members of an `AsyncAPIResponse`:
 `serves_several` is a context variable: whether the running task works for several calls, as one that fetches
 a token does.
 
+`check_flag`, `check_function`, `check_header_names`, `check_number`, `check_seconds` and `check_whole`
+refuse wrong arguments of a constructor: a wrong type with a `TypeError`, a wrong value with an
+`InvalidRequestError`. `BoundedDict` holds state per origin, credential or endpoint.
+
 docs/middleware.md describes each in one line. All other members begin with an underscore: they are
 private and may change.
 """
@@ -49,6 +53,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from ._body.body import Body
+from ._bounded import BoundedDict
+from ._checks import check_flag, check_function, check_number, check_seconds, check_whole
+from ._headers import check_header_names
 from ._request import APIRequest
 from ._response import AsyncAPIResponse
 from ._tokens import Token, TokenCache, serves_several
@@ -58,10 +65,17 @@ __all__ = [
     "AsyncAPIResponse",
     "Auth",
     "Body",
+    "BoundedDict",
     "Handler",
     "Middleware",
     "Token",
     "TokenCache",
+    "check_flag",
+    "check_function",
+    "check_header_names",
+    "check_number",
+    "check_seconds",
+    "check_whole",
     "per_attempt",
     "per_send",
     "serves_several",

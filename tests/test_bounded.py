@@ -18,6 +18,16 @@ def test_the_key_that_was_set_least_recently_is_dropped() -> None:
     assert dict(found) == {"a": 3, "c": 4}
 
 
+def test_a_value_is_made_once() -> None:
+    """`get_or_make` makes the value of a new key; a key that it finds is the last to be dropped."""
+    found: BoundedDict[str, list[int]] = BoundedDict(2)
+    first = found.get_or_make("a", list, [1])
+    found["b"] = []
+    assert found.get_or_make("a", list, [2]) is first == [1]
+    found["c"] = []
+    assert list(found) == ["a", "c"]
+
+
 def test_a_copy_has_the_same_bound() -> None:
     """A pickled or deeply copied dict has the same keys and the same bound."""
     found: BoundedDict[int, int] = BoundedDict(2)

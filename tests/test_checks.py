@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from aioapiclient._checks import check_seconds, check_statuses, check_whole
+from aioapiclient._checks import (
+    check_flag,
+    check_function,
+    check_number,
+    check_seconds,
+    check_statuses,
+    check_whole,
+)
+from aioapiclient.contract import check_header_names
 from aioapiclient.errors import InvalidRequestError
 
 
@@ -64,6 +72,78 @@ def test_zero_seconds_can_be_refused() -> None:
     """Where 0 would mean no time at all, it is refused."""
     with pytest.raises(InvalidRequestError, match="interval must be above 0 seconds, not 0"):
         check_seconds("interval", 0, positive=True)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "value", "message"),
+    [
+        ({"most": 1.0}, 1.5, "share must be from 0 to 1, not 1.5"),
+        ({"most": 1.0}, -1, "share must be from 0 to 1, not -1"),
+        ({"most": 1.0, "above": True}, 0, "share must be above 0 and at most 1, not 0"),
+        ({"least": 1.0}, 0.5, "share must be 1 or more, not 0.5"),
+        ({"above": True, "unit": "calls"}, 0, "share must be above 0 calls, not 0"),
+        ({}, math.nan, "share must be 0 or more, not nan"),
+        ({}, math.inf, "share must be 0 or more, not inf"),
+        ({}, 10**400, "share must be a number that fits a float"),
+    ],
+)
+def test_a_number_outside_of_its_bounds(bounds: dict[str, Any], value: float, message: str) -> None:
+    """A number that is too small, too large or not finite is refused, and the message names the bounds."""
+    with pytest.raises(InvalidRequestError) as caught:
+        check_number("share", value, **bounds)
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("bounds", "value"), [({"most": 1.0}, 1), ({}, 0), ({"least": -1.0}, -0.5)])
+def test_a_number_within_its_bounds(bounds: dict[str, Any], value: float) -> None:
+    """The bounds themselves are accepted."""
+    assert check_number("share", value, **bounds) == value
+
+
+def test_flags_are_true_or_false() -> None:
+    """A flag is a bool, and neither a text nor a number."""
+    assert check_flag("shared", True) is True
+    for value in ("no", 1, None):
+        with pytest.raises(TypeError, match="shared must be True or False, not "):
+            check_flag("shared", value)
+
+
+def test_a_function_can_be_called() -> None:
+    """A value that cannot be called is refused; an async function too, unless it is awaited."""
+
+    async def fetch() -> None: ...
+
+    check_function("key", len)
+    check_function("key", fetch, may_be_async=True)
+    with pytest.raises(TypeError, match="key must be a function, not str"):
+        check_function("key", "secret")
+    with pytest.raises(TypeError, match="key must be a plain function, not an async one"):
+        check_function("key", fetch)
+
+
+def test_header_names_become_a_set() -> None:
+    """Any iterable of names is a set in lower case."""
+    assert check_header_names("omit", iter(["X-A", "x-a", "ETag"])) == {"x-a", "etag"}
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        ("X-A", TypeError, "omit must be an iterable of header names, not str"),
+        (b"X-A", TypeError, "omit must be an iterable of header names, not bytes"),
+        (None, TypeError, "omit must be an iterable of header names, not NoneType"),
+        ([b"X-A"], TypeError, "omit must hold str, not bytes"),
+        (["X-A: secret"], InvalidRequestError, "omit: header name 'X-A...' is not a token (RFC 9110 §5.6.2)"),
+        ([""], InvalidRequestError, "omit: header name '' is not a token (RFC 9110 §5.6.2)"),
+    ],
+)
+def test_what_is_not_header_names(value: object, error: type[Exception], message: str) -> None:
+    """A lone text, other types, and texts that cannot be the name of a header are refused."""
+    with pytest.raises(error) as caught:
+        check_header_names("omit", value)
+
+    assert str(caught.value) == message
 
 
 def test_statuses_become_a_set() -> None:

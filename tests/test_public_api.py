@@ -46,8 +46,9 @@ DOORS = {
         "streaming_response", "Timeout", "Token", "TokenCache", "Unknown",
     },
     "aioapiclient.contract": {
-        "APIRequest", "AsyncAPIResponse", "Auth", "Body", "Handler", "Middleware", "Token", "TokenCache",
-        "per_attempt", "per_send", "serves_several",
+        "APIRequest", "AsyncAPIResponse", "Auth", "Body", "BoundedDict", "Handler", "Middleware", "Token",
+        "TokenCache", "check_flag", "check_function", "check_header_names", "check_number", "check_seconds",
+        "check_whole", "per_attempt", "per_send", "serves_several",
     },
     "aioapiclient.errors": ERRORS | {"ConnectionReason", "TimeoutPhase"},
     "aioapiclient.middleware": {
@@ -285,3 +286,7 @@ def test_the_contract_names_what_there_is() -> None:
             assert f"`{name}" in section, name
         public = {name for name in dir(there) if not name.startswith("_")}
         assert public == set(names), "what is not in the contract begins with an underscore"
+    helpers = [name for name in aioapiclient.contract.__all__ if name.startswith("check_")]
+    for name in ("serves_several", "BoundedDict", *helpers):
+        assert name in str(aioapiclient.contract.__doc__), name
+        assert name in section, name
