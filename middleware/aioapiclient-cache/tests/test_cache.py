@@ -26,21 +26,21 @@ from aioapiclient import (
 from aioapiclient.testing import FakeTransport, check_middleware, respond
 
 WRONG = [
-    ({"stale_if_error": -1}, InvalidRequestError, "stale_if_error must be 0 or more seconds, not -1"),
-    ({"stale_if_error": float("nan")}, InvalidRequestError, "stale_if_error must be 0 or more seconds"),
+    ({"stale_if_error": -1}, InvalidRequestError, "stale_if_error must be 0 seconds or more, not -1"),
+    ({"stale_if_error": float("nan")}, InvalidRequestError, "stale_if_error must be 0 seconds or more"),
     ({"stale_if_error": "9"}, TypeError, "stale_if_error must be a number of seconds, not str"),
     ({"stale_if_error": True}, TypeError, "stale_if_error must be a number of seconds, not bool"),
-    ({"default_ttl": -0.5}, InvalidRequestError, "default_ttl must be 0 or more seconds, not -0.5"),
-    ({"default_ttl": float("inf")}, InvalidRequestError, "default_ttl must be 0 or more seconds, not inf"),
-    ({"max_body": -1}, InvalidRequestError, "max_body must be 0 or more bytes, not -1"),
-    ({"max_body": 1.5}, TypeError, "max_body must be a number of bytes, not float"),
-    ({"max_body": None}, TypeError, "max_body must be a number of bytes, not NoneType"),
+    ({"default_ttl": -0.5}, InvalidRequestError, "default_ttl must be 0 seconds or more, not -0.5"),
+    ({"default_ttl": float("inf")}, InvalidRequestError, "default_ttl must be 0 seconds or more, not inf"),
+    ({"max_body": -1}, InvalidRequestError, "max_body must be 0 bytes or more, not -1"),
+    ({"max_body": 1.5}, TypeError, "max_body must be an int of 0 bytes or more, not 1.5"),
+    ({"max_body": None}, TypeError, "max_body must be an int of 0 bytes or more, not None"),
     ({"shared": "yes"}, TypeError, "shared must be True or False, not str"),
-    ({"coalesce": 1}, TypeError, "coalesce must be True or False, not int"),
-    ({"stale_while_revalidate": 60}, TypeError, "stale_while_revalidate must be True or False, not int"),
+    ({"coalesce": 1}, TypeError, "coalesce must be True or False, not 1"),
+    ({"stale_while_revalidate": 60}, TypeError, "stale_while_revalidate must be True or False, not 60"),
     ({"store_unmatched_headers": None}, TypeError, "store_unmatched_headers must be True or False"),
     ({"identity": "me"}, TypeError, "identity must be a function, not str"),
-    ({"clock": 7}, TypeError, "clock must be a function, not int"),
+    ({"clock": 7}, TypeError, "clock must be a function, not 7"),
     ({"methods": "GET"}, TypeError, "methods must be a tuple such as ('GET', 'HEAD'), not str"),
     ({"methods": ["GET", "POST"]}, InvalidRequestError, "methods may have 'GET' and 'HEAD', not 'POST'"),
     ({"storage": {}}, TypeError, "storage must be an AsyncBaseStorage of hishel, such as MemoryStorage, not"),
@@ -70,7 +70,7 @@ def test_an_async_identity_is_refused() -> None:
 @pytest.mark.parametrize("options", [{"max_bytes": -1}, {"max_entries": -1}])
 def test_a_wrong_size_of_the_memory_is_refused(options: dict[str, int]) -> None:
     """A negative size is an `InvalidRequestError`."""
-    with pytest.raises(InvalidRequestError, match="must be 0 or more"):
+    with pytest.raises(InvalidRequestError, match=r"must be 0 (bytes|entries) or more, not -1"):
         MemoryStorage(**options)
 
 

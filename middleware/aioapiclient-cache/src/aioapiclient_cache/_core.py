@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, Final
 
 from hishel import AsyncBaseStorage, CacheOptions
 
-from aioapiclient.contract import serves_several
+from aioapiclient.contract import BoundedDict, serves_several
 
-from ._bounded import Bounded
 from ._flights import Flights
 from ._keys import Identity
 from ._store import Store
@@ -60,16 +58,15 @@ class Core:
             shared=policy.shared, supported_methods=sorted(methods), allow_stale=False
         )
         self._cleared = -float("inf")
-        self._changed: Bounded[str, float] = Bounded()
-        self._keys: OrderedDict[str, str] = OrderedDict()
+        self._changed: BoundedDict[str, float] = BoundedDict()
+        self._keys: BoundedDict[str, str] = BoundedDict(_MOST_KEYS)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     # --- changes
 
     def change(self, url: str) -> None:
         """Take down that the resource has changed: what was asked for until now must be validated."""
-        self._changed.pop(url, None)
-        self._changed.get_or_make(url, self.clock)
+        self._changed[url] = self.clock()
 
     def was_changed(self, url: str, stored: Stored) -> bool:
         """Return whether the resource has changed since *stored* was asked for."""
@@ -80,9 +77,6 @@ class Core:
     def remember(self, key: str, url: str) -> None:
         """Take down that a response to *url* is stored under *key*."""
         self._keys[key] = url
-        self._keys.move_to_end(key)
-        if len(self._keys) > _MOST_KEYS:
-            self._keys.popitem(last=False)
 
     async def clear(self, url: str | None, keys: set[str]) -> int:
         """Remove what is stored for *url*, or everything, and return how many responses there were.

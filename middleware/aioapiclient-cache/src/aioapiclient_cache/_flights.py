@@ -6,9 +6,10 @@ No task is made: the first request leads, in the task of its call, and the other
 from __future__ import annotations
 
 import asyncio
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from ._bounded import Bounded
+from aioapiclient.contract import BoundedDict
+
 from ._stored import Stored
 
 __all__ = ["Flight", "Flights", "Landed"]
@@ -58,7 +59,7 @@ class Flights:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._flights: dict[str, Flight] = {}
-        self._alone: Bounded[str, bool] = Bounded()
+        self._alone: BoundedDict[str, bool] = BoundedDict()
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -92,7 +93,7 @@ class Flights:
     def learn(self, key: str, *, shared: bool) -> None:
         """Take down whether the last response of *key* could be shared."""
         if not shared:
-            self._alone.get_or_make(key, lambda: _YES)
+            self._alone[key] = True
         else:
             self._alone.pop(key, None)
 
@@ -101,6 +102,3 @@ class Flights:
         if loop is not self._loop:  # a future of a loop that has ended never has a result
             self._flights.clear()
             self._loop = loop
-
-
-_YES: Final = True

@@ -11,7 +11,7 @@ from typing import Any
 
 from hishel import AsyncBaseStorage, Entry, Headers, Request, Response
 
-from ._arguments import whole
+from aioapiclient.contract import check_whole
 
 __all__ = ["MemoryStorage"]
 
@@ -32,8 +32,8 @@ class MemoryStorage(AsyncBaseStorage):
 
     def __init__(self, max_bytes: int = 32 << 20, max_entries: int = 10_000) -> None:
         super().__init__()
-        self.max_bytes: int = whole("max_bytes", max_bytes, unit="bytes")
-        self.max_entries: int = whole("max_entries", max_entries, unit="entries")
+        self.max_bytes: int = check_whole("max_bytes", max_bytes, unit="bytes")
+        self.max_entries: int = check_whole("max_entries", max_entries, unit="entries")
         self._items: OrderedDict[uuid.UUID, _Item] = OrderedDict()
         self._ids: dict[str, list[uuid.UUID]] = {}
         self._size = 0

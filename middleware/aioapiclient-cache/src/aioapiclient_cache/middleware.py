@@ -11,9 +11,17 @@ from typing import Any, Final, NoReturn
 from hishel import AsyncBaseStorage
 from yarl import URL
 
-from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.contract import (
+    APIRequest,
+    AsyncAPIResponse,
+    Handler,
+    check_flag,
+    check_function,
+    check_seconds,
+    check_whole,
+)
 
-from ._arguments import CACHEABLE, check_flag, check_function, check_methods, check_storage, number, whole
+from ._arguments import CACHEABLE, check_methods, check_storage
 from ._core import Core
 from ._directives import Directives, parse_directives
 from ._exchange import Exchange
@@ -103,10 +111,10 @@ class Cache:
         check_function("clock", clock)
         policy = Policy(
             shared=shared,
-            default_ttl=None if default_ttl is None else number("default_ttl", default_ttl),
-            stale_if_error=number("stale_if_error", stale_if_error),
+            default_ttl=None if default_ttl is None else check_seconds("default_ttl", default_ttl),
+            stale_if_error=check_seconds("stale_if_error", stale_if_error),
             stale_while_revalidate=stale_while_revalidate,
-            max_body=whole("max_body", max_body, unit="bytes"),
+            max_body=check_whole("max_body", max_body, unit="bytes"),
         )
         self.storage: AsyncBaseStorage = MemoryStorage() if storage is None else check_storage(storage)
         """Where the responses are kept."""
