@@ -43,6 +43,12 @@ WRONG = [
     ({"clock": 7}, TypeError, "clock must be a function, not 7"),
     ({"methods": "GET"}, TypeError, "methods must be a tuple such as ('GET', 'HEAD'), not str"),
     ({"methods": ["GET", "POST"]}, InvalidRequestError, "methods may have 'GET' and 'HEAD', not 'POST'"),
+    ({"exclude_headers": "X-A"}, TypeError, "exclude_headers must be an iterable of header names, not str"),
+    ({"exclude_headers": None}, TypeError, "exclude_headers must be an iterable of header names, not None"),
+    ({"exclude_headers": [b"X-A"]}, TypeError, "exclude_headers must hold str, not bytes"),
+    ({"exclude_headers": ["X A"]}, InvalidRequestError, "exclude_headers: header name 'X...' is not a token"),
+    ({"exclude_headers": ["VARY"]}, InvalidRequestError, "exclude_headers cannot hold 'vary', which decides"),
+    ({"exclude_headers": ["ETag"]}, InvalidRequestError, "exclude_headers cannot hold 'etag', which decides"),
     ({"storage": {}}, TypeError, "storage must be an AsyncBaseStorage of hishel, such as MemoryStorage, not"),
     ({"storage": hishel.SqliteStorage}, TypeError, "storage must be an AsyncBaseStorage of hishel"),
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -190,6 +191,14 @@ async def test_fields_of_the_connection_are_not_stored(bench: Any) -> None:
         for name in ("X-Hop", "X-Once", "Connection", "Keep-Alive", "TE", "X-Kept")
         if name in hit.headers
     ] == ["X-Kept"]
+
+
+async def test_calls_that_wait_do_not_get_an_excluded_header(bench: Any) -> None:
+    """Of equal calls the one that is sent gets an excluded header; those that share its answer do not."""
+    it = bench(default=answer("max-age=60", X_Left="99"), exclude_headers=["X-Left"])
+    responses = await asyncio.gather(*(it.get() for _ in range(3)))
+    assert it.sends == 1
+    assert sorted("X-Left" in response.headers for response in responses) == [False, False, True]
 
 
 async def test_a_head_has_a_response_of_its_own(bench: Any) -> None:

@@ -58,6 +58,53 @@ async def test_a_304_is_stored(bench: Any, storage: Any) -> None:
     assert (hit.body, hit.headers["X-A"], it.sends) == (b"v", "2", 2)
 
 
+@pytest.mark.parametrize("excluded", [["x-refreshed"], ("X-REFRESHED", "X-Other"), {"X-Refreshed"}])
+async def test_an_excluded_header_is_not_stored(bench: Any, storage: Any, excluded: Any) -> None:
+    """A header that the user excludes, in any case, is in the server's answer, and not in the store."""
+    it = bench(answer(X_Refreshed="canary", X_Kept="1"), storage=storage, exclude_headers=excluded)
+    assert (await it.get()).headers["X-Refreshed"] == "canary"
+    hit = await it.get()
+    assert (cache_status(hit).hit, hit.headers["X-Kept"]) == (True, "1")
+    assert "X-Refreshed" not in hit.headers
+    [entry] = await entries(it, storage)
+    assert "x-kept" in entry.response.headers
+    assert "x-refreshed" not in entry.response.headers
+
+
+async def test_a_304_does_not_bring_an_excluded_header(bench: Any, storage: Any) -> None:
+    """A 304 updates what is stored, except for a header that the user excludes."""
+    news = {"ETag": '"a"', "x-refreshed": "canary", "X-Kept": "2", "Cache-Control": "max-age=60"}
+    it = bench(
+        answer(X_Refreshed="old", X_Kept="1"),
+        respond(304, headers=news),
+        storage=storage,
+        exclude_headers=["X-Refreshed"],
+    )
+    await it.get()
+    it.clock.advance(100)
+    for revalidated in (True, False):
+        response = await it.get()
+        assert cache_status(response).revalidated is revalidated
+        assert response.headers["X-Kept"] == "2"
+        assert "X-Refreshed" not in response.headers
+    [entry] = await entries(it, storage)
+    assert "x-refreshed" not in entry.response.headers
+
+
+async def test_a_header_that_was_stored_before_is_not_given_out(bench: Any, storage: Any) -> None:
+    """A header that another cache has stored is left out, and removed by the next 304."""
+    one = bench(answer(X_Refreshed="canary"), storage=storage)
+    other = bench(respond(304, headers={"ETag": '"a"'}), storage=storage, exclude_headers=["X-Refreshed"])
+    await one.get()
+    assert "X-Refreshed" not in (await other.get()).headers
+    other.clock.advance(100)
+    revalidated = await other.get()
+    assert cache_status(revalidated).revalidated
+    assert "X-Refreshed" not in revalidated.headers
+    [entry] = await entries(one, storage)
+    assert "x-refreshed" not in entry.response.headers
+
+
 async def test_a_full_response_replaces_the_old_one(bench: Any, storage: Any) -> None:
     """After a 200 in place of a 304 only the new response is used."""
     it = bench(answer(b"old"), answer(b"new", ETag='"b"'), storage=storage)

@@ -1,4 +1,4 @@
-"""Checks of arguments that only a cache has: its methods and its storage."""
+"""Checks of arguments that only a cache has: its methods, its storage, and headers that it leaves out."""
 
 from __future__ import annotations
 
@@ -6,11 +6,25 @@ from collections.abc import Iterable
 
 from hishel import AsyncBaseStorage
 
+from aioapiclient.contract import check_header_names
 from aioapiclient.errors import InvalidRequestError
 
-__all__ = ["CACHEABLE", "check_methods", "check_storage"]
+__all__ = ["CACHEABLE", "check_excluded", "check_methods", "check_storage"]
 
 CACHEABLE = ("GET", "HEAD")
+
+# Without one of these a response would be used for too long, or for the wrong request.
+_DECISIVE = frozenset({"age", "cache-control", "date", "etag", "expires", "last-modified", "vary"})
+
+
+def check_excluded(value: object) -> frozenset[str]:
+    """Return the names of the response headers that are never stored, in lower case."""
+    names = check_header_names("exclude_headers", value)
+    for name in sorted(names & _DECISIVE):
+        raise InvalidRequestError(
+            f"exclude_headers cannot hold {name!r}, which decides how long and for whom a response is used"
+        )
+    return names
 
 
 def check_methods(value: Iterable[str]) -> frozenset[str]:

@@ -148,7 +148,8 @@ class Exchange:
         head: CIMultiDict[str] = CIMultiDict()
         kept = stored.entry.response.headers
         for name in kept:
-            if name not in (FACTS, "age"):
+            # A storage may have been filled by a cache that excludes less.
+            if name not in (FACTS, "age") and name not in self._core.policy.excluded:
                 for value in kept.get_list(name) or ():
                     head.add(name, value)
         head["Age"] = str(int(stored.age(now)))

@@ -54,6 +54,7 @@ class Policy(NamedTuple):
     stale_if_error: float
     stale_while_revalidate: bool
     max_body: int
+    excluded: frozenset[str]
 
 
 class Facts(NamedTuple):
@@ -179,7 +180,9 @@ class Stored:
         facts = Facts.parse(answer[FACTS]) or self.facts
         facts = facts._replace(size=self.facts.size)
         news = {name: values for name, values in lists_of(answer).items() if name not in _OF_THE_BODY}
-        headers = {**lists_of(self.entry.response.headers), **news, FACTS: [facts.text()]}
+        old = lists_of(self.entry.response.headers)
+        kept = {name: old[name] for name in old if name not in self.policy.excluded}
+        headers = {**kept, **news, FACTS: [facts.text()]}
         entry = replace(self.entry, response=replace(self.entry.response, headers=Headers(headers)))
         return Stored(entry, facts, self.policy)
 
@@ -199,8 +202,8 @@ def headers_to_keep(headers: Mapping[str, list[str]], facts: Facts, policy: Poli
     """Return the headers of a response as they are stored, its age taken into account.
 
     Fields of the connection are left out, those that ``Connection``, ``no-cache`` or ``private`` names
-    (RFC 9111 §3.1, §5.2.2), and those that hold a secret. A ``Date`` that is missing is added, an ``Expires``
-    that is not a date becomes one of the past (RFC 9111 §5.3).
+    (RFC 9111 §3.1, §5.2.2), those that hold a secret, and those that the user excludes. A ``Date`` that is
+    missing is added, an ``Expires`` that is not a date becomes one of the past (RFC 9111 §5.3).
 
     Args:
         headers: The headers, by name in lower case.
@@ -211,7 +214,8 @@ def headers_to_keep(headers: Mapping[str, list[str]], facts: Facts, policy: Poli
     lists = [*headers.get("connection", ()), control.get("no-cache", "")]
     if policy.shared:
         lists.append(control.get("private", ""))
-    dropped = _HOP_BY_HOP.union(name.strip().lower() for names in lists for name in names.split(","))
+    named = {name.strip().lower() for names in lists for name in names.split(",")}
+    dropped = _HOP_BY_HOP.union(policy.excluded, named)
     kept = {
         name: values for name, values in headers.items() if name not in dropped and not _SECRET.search(name)
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
@@ -21,7 +21,7 @@ from aioapiclient.contract import (
     check_whole,
 )
 
-from ._arguments import CACHEABLE, check_methods, check_storage
+from ._arguments import CACHEABLE, check_excluded, check_methods, check_storage
 from ._core import Core
 from ._directives import Directives, parse_directives
 from ._exchange import Exchange
@@ -51,7 +51,8 @@ class Cache:
     themselves, and all headers whose names sound like a credential, a user or a tenant.
 
     A storage sees a hash of the URL and the principal, and hashes of the request headers that ``Vary`` names.
-    Response headers that hold a secret, such as ``Set-Cookie``, are not stored.
+    Response headers that hold a secret, such as ``Set-Cookie``, are not stored, nor are those that
+    *exclude_headers* names.
 
     Streams, and requests with a body, a condition or a ``Range`` of their own, go past it. A successful
     request of an unsafe method makes what is stored for its URL stale. A storage that fails is a cache
@@ -74,12 +75,15 @@ class Cache:
             leaves it to its ``Last-Modified``.
         max_body: The most bytes of a body that is stored, 1 MiB by default.
         methods: The methods whose responses are stored, GET and HEAD by default.
+        exclude_headers: Response headers that are never stored, and so never part of an answer from the
+            cache, by their names in any case: such as one that holds what is left of a quota. None by default
+            besides those that hold a secret. Those that the cache decides by, as ``Vary``, are refused.
         store_unmatched_headers: Whether the hashes of all request headers are kept, also of those that
             ``Vary`` does not name, so that the response still fits after a 304 names them. False by default.
         clock: Returns the time in seconds since 1970; `time.time` by default.
 
     Raises:
-        InvalidRequestError: A number is negative, or a method is another one.
+        InvalidRequestError: A number is negative, a method is another one, or a header cannot be excluded.
         TypeError: An argument has the wrong type. In a call: the cache is placed outside of auth.
     """
 
@@ -95,6 +99,7 @@ class Cache:
         default_ttl: float | None = None,
         max_body: int = 1 << 20,
         methods: Iterable[str] = CACHEABLE,
+        exclude_headers: Collection[str] = (),
         store_unmatched_headers: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -115,6 +120,7 @@ class Cache:
             stale_if_error=check_seconds("stale_if_error", stale_if_error),
             stale_while_revalidate=stale_while_revalidate,
             max_body=check_whole("max_body", max_body, unit="bytes"),
+            excluded=check_excluded(exclude_headers),
         )
         self.storage: AsyncBaseStorage = MemoryStorage() if storage is None else check_storage(storage)
         """Where the responses are kept."""

@@ -33,5 +33,7 @@ async def made(redis: Any, response: AsyncAPIResponse[Any]) -> None:
     if status is not None:
         assert_type(status.hit, bool)
         assert_type(status.ttl, int | None)
+    Cache(exclude_headers={"X-Quota-Left"})
+    Cache(exclude_headers=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Cache(shared="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Cache({})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
