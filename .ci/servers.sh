@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
 # Unpack the servers that no Python package brings under .tox/servers, for tests/integration, tests/faults and plugins.
 #
-# Nothing is installed. The tests of a server that cannot be had are skipped; this script says which, and exits with 0.
+# Nothing is installed. The script says which servers cannot be had and exits with 0: their tests are skipped, or fail in
+# `.ci/run`. A failed download is tried again once.
 # A plugin that needs one more server adds a line at the end. Tests find it in $AIOAPICLIENT_TEST_SERVERS.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 folder=$PWD/.tox/servers
 mkdir -p "$folder/packages"
+
+# twice COMMAND...: run it, and once more if it fails.
+twice() {
+    "$@" || { sleep 5 && "$@"; }
+}
 
 fetch() {
     # As another user apt-get may not write here.
@@ -20,18 +26,18 @@ debian() {
     shift 2
     if "$program" "$option" >/dev/null 2>&1; then return; fi
     if ! command -v dpkg-deb >/dev/null; then
-        skipped "$program" "this is not a Debian system"
+        missing "$program" "this is not a Debian system"
         return
     fi
     rm -f "$folder"/packages/*.deb
-    if ! fetch download "$@" && ! { fetch update && fetch download "$@"; }; then
-        skipped "$program" "a package cannot be downloaded"
+    if ! fetch download "$@" && ! { twice fetch update && twice fetch download "$@"; }; then
+        missing "$program" "a package cannot be downloaded"
         return
     fi
     for package in "$folder"/packages/*.deb; do dpkg-deb --extract "$package" "$folder"; done
     find_libraries_of "$program"
     # A program that lacks a library of the system would be found by the tests, and fail.
-    "$program" "$option" >/dev/null 2>&1 || skipped "$program" "it does not start on this system"
+    "$program" "$option" >/dev/null 2>&1 || missing "$program" "it does not start on this system"
 }
 
 # The linker does not look where the libraries of a program lie: start it through a script that says where.
@@ -53,14 +59,15 @@ npm_ci() {
     mkdir -p "$target"
     if cmp -s "$1/package-lock.json" "$target/package-lock.json" && [ -d "$target/node_modules" ]; then return; fi
     cp "$1/package.json" "$1/package-lock.json" "$target"
-    (cd "$target" && timeout 300 npm ci --silent --no-audit --no-fund --ignore-scripts --cache "$folder/npm-cache") ||
-        skipped "$target/node_modules" "npm cannot install it"
+    (cd "$target" && twice timeout 300 npm ci --silent --no-audit --no-fund --ignore-scripts \
+        --cache "$folder/npm-cache") ||
+        missing "$target/node_modules" "npm cannot install it"
 }
 
-# skipped FILE REASON
-skipped() {
+# missing FILE REASON
+missing() {
     rm -rf "$1" "$1.program"
-    echo "${1##*/servers/} skipped: $2." >&2
+    echo "${1##*/servers/} is missing: $2." >&2
 }
 
 debian usr/bin/docker-registry --version docker-registry

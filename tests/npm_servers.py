@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,18 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pytest
+from needed_servers import need_node_modules, need_program
 
 __all__ = ["npm_server"]
 
 
 @contextmanager
 def npm_server(source: Path, *arguments: str) -> Iterator[str]:
-    """Run the server of a folder in a process of its own, and give the first line that it prints.
-
-    The test is skipped where node, or what `.ci/servers.sh` installs for the server, is missing.
-    """
-    node, modules = _find_node(), _find_modules(source.name)
+    """Run the server of a folder in a process of its own, and give the first line that it prints."""
+    node, modules = need_program("node"), need_node_modules(source.name)
     with TemporaryDirectory() as name, (Path(name) / "log").open("wb") as log:
         folder = Path(name)
         # Node looks for modules beside the program.
@@ -37,14 +33,3 @@ def npm_server(source: Path, *arguments: str) -> Iterator[str]:
         finally:
             process.kill()
             process.communicate()
-
-
-def _find_node() -> str:
-    return shutil.which("node") or pytest.skip("node is not installed: `apt-get install nodejs`")
-
-
-def _find_modules(name: str) -> Path:
-    modules = Path(os.environ.get("AIOAPICLIENT_TEST_SERVERS", "/nonexistent")) / name / "node_modules"
-    if not modules.is_dir():
-        pytest.skip(f"{name} is not under $AIOAPICLIENT_TEST_SERVERS: `.ci/servers.sh` installs it by npm")
-    return modules

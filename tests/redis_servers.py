@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from needed_servers import need_program
 from servers import unused_port
 
 START_SECONDS = 30.0  # of a machine that runs a whole matrix beside it; it needs a tenth of one
@@ -66,18 +65,10 @@ class RedisServer:
         return False
 
 
-def find_redis() -> str:
-    """The program on the PATH, or among those that `.ci/run` unpacks; without it the test is skipped."""
-    unpacked = Path(os.environ.get("AIOAPICLIENT_TEST_SERVERS", "/nonexistent")) / "usr/bin"
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(unpacked)])
-    found = shutil.which("redis-server", path=path) or shutil.which("valkey-server", path=path)
-    return found or pytest.skip("redis-server is not installed: `apt-get install redis-server`")
-
-
 @pytest.fixture(scope="session")
 def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A redis-server for all tests."""
-    server = RedisServer(find_redis(), tmp_path_factory.mktemp("redis"))
+    server = RedisServer(need_program("redis-server", "valkey-server"), tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
     server.kill()

@@ -16,9 +16,9 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from faults.places import raw
-from faults.programs import find_program
 from faults.rows import Call, Fault, Place, Where, gives, raises
 from integration.processes import listening
+from needed_servers import need_program
 from servers import (
     Exchange,
     Script,
@@ -147,8 +147,7 @@ async def _call_backends(call: Call, place: Place) -> str:
 @contextmanager
 def _running(program: str, configure: Callable[[Path, int], str]) -> Iterator[tuple[str, Path]]:
     """Run *program*, configured for a folder and a port; gives its URL and its folder."""
-    path = find_program(program)
-    assert path is not None
+    path = need_program(program)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # The workers of an nginx that root has started are nobody.

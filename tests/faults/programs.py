@@ -1,22 +1,13 @@
-"""Where the programs are that a few places run, such as nginx: of `.ci/run`, or installed."""
+"""Which cases cannot be run here, and why."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 
 from faults.rows import Case
+from needed_servers import find_program
 
-__all__ = ["find_program", "missing"]
-
-
-def find_program(name: str) -> str | None:
-    """The path of the program *name*; None where it is missing."""
-    servers = os.environ.get("AIOAPICLIENT_TEST_SERVERS", "/nonexistent")
-    folders = [f"{servers}/usr/sbin", os.environ.get("PATH", os.defpath), "/usr/sbin"]
-    return shutil.which(name, path=os.pathsep.join(folders))
-
+__all__ = ["missing"]
 
 _LENIENT = {"a folded header", "lines that end with a bare LF"}
 

@@ -16,6 +16,7 @@ from faults.report import NOT_MEASURED, PAGE, key_of, measured_version, plain_of
 from faults.rows import Case
 from faults.running import run_client, run_plain
 from faults.table import CASES, SECTIONS, Section
+from needed_servers import need_program
 
 _TEXT = PAGE.read_text(encoding="utf-8")
 _PLAIN = plain_of(_TEXT)
@@ -32,6 +33,8 @@ def little_garbage() -> Iterator[None]:
 
 
 def _runnable(case: Case) -> Case:
+    for name in case.fault.needs:
+        need_program(name)
     reason = missing(case)
     if reason is not None:
         pytest.skip(reason)

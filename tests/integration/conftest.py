@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from helpers import Client
 from integration.echoes import Origins
-from integration.processes import announced, find, find_file, listening
+from integration.processes import announced, listening
+from needed_servers import need_file, need_program
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def httpbin(folder: Path) -> Iterator[Origins]:
     """The httpbin from the registry, under gunicorn: that one reads chunked bodies and keeps connections."""
     command = [
-        find("gunicorn"),
+        need_program("gunicorn"),
         *("--no-control-socket", "--worker-class", "gthread", "--threads", "32", "--graceful-timeout", "1"),
         *("--bind", "127.0.0.1:0", "--bind", "127.0.0.1:0", "httpbin:app"),
     ]
@@ -55,7 +56,7 @@ def datasette(folder: Path) -> Iterator[str]:
         connection.execute("create table thing (id integer primary key, name text, price real)")
         rows = [(number, f"thing {number}", number / 2) for number in range(1, 251)]
         connection.executemany("insert into thing values (?, ?, ?)", rows)
-    command = [find("datasette"), "serve", "--port", "0", "--immutable", str(database)]
+    command = [need_program("datasette"), "serve", "--port", "0", "--immutable", str(database)]
     with announced(command, folder / "datasette", r"running on (\S+)") as (url,):
         yield url
 
@@ -65,7 +66,7 @@ def pypiserver(folder: Path) -> Iterator[str]:
     """A pypiserver that accepts uploads without login, and uses no other index."""
     packages = folder / "packages"
     packages.mkdir()
-    program = find("pypi-server")
+    program = need_program("pypi-server")
 
     def command(port: int) -> list[str]:
         options = ["--interface", "127.0.0.1", "--port", str(port), "--disable-fallback"]
@@ -78,7 +79,8 @@ def pypiserver(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def mcp_proxy(folder: Path) -> Iterator[str]:
     """An mcp-proxy, which puts mcp-server-time on the web: answers come as server-sent events."""
-    command = [find("mcp-proxy"), "--host", "127.0.0.1", "--port", "0", find("mcp-server-time")]
+    program, served = need_program("mcp-proxy"), need_program("mcp-server-time")
+    command = [program, "--host", "127.0.0.1", "--port", "0", served]
     with announced(command, folder / "mcp", r"running on (\S+)") as (url,):
         yield url
 
@@ -86,7 +88,7 @@ def mcp_proxy(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def etcd(folder: Path) -> Iterator[str]:
     """An etcd, alone, whose JSON gateway watches keys by JSON lines."""
-    program = find("etcd")
+    program = need_program("etcd")
 
     def command(port: int) -> list[str]:
         # Its peers' socket is a file: it has none, and needs no second port.
@@ -105,7 +107,7 @@ def etcd(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def docker_registry(folder: Path) -> Iterator[str]:
     """A docker-registry with an empty store."""
-    program = find("docker-registry")
+    program = need_program("docker-registry")
     settings = folder / "registry.yml"
 
     def command(port: int) -> list[str]:
@@ -123,7 +125,7 @@ def docker_registry(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def nchan(folder: Path) -> Iterator[str]:
     """An nginx with the nchan module: server-sent events with ids, which start again where one left."""
-    program, original = find("nginx"), find_file("usr/lib/nginx/modules/ngx_nchan_module.so")
+    program, original = need_program("nginx"), need_file("usr/lib/nginx/modules/ngx_nchan_module.so")
     own = folder / "nchan"
     own.mkdir()
     # Debian builds a folder for long messages into the module, and nginx makes it: in its own folder, here.

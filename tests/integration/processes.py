@@ -7,58 +7,23 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
-import pytest
 from servers import unused_port
 
-__all__ = ["announced", "find", "find_file", "listening"]
+__all__ = ["announced", "listening"]
 
 T = TypeVar("T")
 
 _START_SECONDS = 30.0  # of a machine that runs a whole matrix beside it; they need one or two
 _STOP_SECONDS = 1.0
-
-# What `tox -e integration` itself installs: there nothing of it may be missing.
-_FROM_TOX = frozenset({"datasette", "gunicorn", "mcp-proxy", "mcp-server-time", "pypi-server"})
-
-
-def find(name: str) -> str:
-    """The program *name*: of this environment, unpacked by `.ci/run`, or installed.
-
-    The test that needs it is skipped without.
-    """
-    servers = _unpacked()
-    folders = [Path(sys.executable).parent, *(servers / f"usr/{kind}" for kind in ("bin", "sbin"))]
-    path = os.pathsep.join([*map(str, folders), os.environ.get("PATH", os.defpath), "/usr/sbin"])
-    return shutil.which(name, path=path) or _missing(name)
-
-
-def find_file(name: str) -> Path:
-    """The file *name*, relative to the root of the system or of what `.ci/run` unpacked."""
-    for root in (_unpacked(), Path("/")):
-        if (root / name).is_file():
-            return root / name
-    return _missing(name)
-
-
-def _unpacked() -> Path:
-    return Path(os.environ.get("AIOAPICLIENT_TEST_SERVERS", "/nonexistent"))
-
-
-def _missing(name: str) -> NoReturn:
-    if name in _FROM_TOX and os.environ.get("TOX_ENV_NAME") == "integration":
-        pytest.fail(f"{name} is missing: `tox -e integration` installs it", pytrace=False)
-    pytest.skip(f"{name} is not installed: `tox -e integration` brings some servers, `.ci/run` all")
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 from aioapiclient_cache import Cache
 from aiohttp import web
+from needed_servers import need_node_modules, need_program
 
 from aioapiclient import APIError, AsyncAPIClient, AsyncAPIResponse, per_send
 
@@ -89,13 +89,8 @@ def _passes(name: str) -> bool:
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
-    """A folder from which node finds the judge and its modules; skipped without them."""
-    if shutil.which("node") is None:
-        pytest.skip("node is not installed: `apt-get install nodejs`")
-    modules = Path(os.environ.get("AIOAPICLIENT_TEST_SERVERS", "/nonexistent")) / "cachetests/node_modules"
-    if not modules.is_dir():
-        pytest.skip("http-cache-tests is not installed: `.ci/servers.sh`")
-    (tmp_path / "node_modules").symlink_to(modules)
+    """A folder from which node finds the judge and its modules."""
+    (tmp_path / "node_modules").symlink_to(need_node_modules(SERVER.name))
     for script in SERVER.glob("*.mjs"):
         shutil.copy(script, tmp_path)
     return tmp_path
@@ -105,7 +100,12 @@ def suite(tmp_path: Path) -> Path:
 async def node(folder: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a script of *folder*, and end it."""
     process = await asyncio.create_subprocess_exec(
-        "node", "--no-warnings", *arguments, cwd=folder, stdout=asyncio.subprocess.PIPE, limit=1 << 24
+        need_program("node"),
+        "--no-warnings",
+        *arguments,
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 24,
     )
     try:
         yield process

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from aioapiclient_cache import Cache, cache_status
-from integration.processes import find, listening
+from integration.processes import listening
+from needed_servers import need_program
 from servers import until
 
 from aioapiclient import AsyncAPIClient, AsyncAPIResponse, per_send
@@ -58,7 +59,7 @@ class Origin(NamedTuple):
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[Origin]:
     """An nginx with files, on a free port."""
-    program, folder = find("nginx"), tmp_path / "nginx"
+    program, folder = need_program("nginx"), tmp_path / "nginx"
     (folder / "files").mkdir(parents=True)
 
     def command(port: int) -> list[str]:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 from aiohttp import web
+from needed_servers import need_module
 from pages import serving
 
 PROCESSES, CALLS, SLOTS = 4, 2000, 16
@@ -57,7 +57,7 @@ async def test_a_fleet_keeps_the_rate(redis_server: Any) -> None:
     Every call is made; none is sent while Redis is away; in any period the fleet sends at most what the rate
     allows, before the restart and after it.
     """
-    pytest.importorskip("redis")
+    need_module("redis", "redis")
     worker = str(Path(__file__).with_name("fleet_worker.py"))
     server = Counted()
     app = web.Application()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from aioapiclient_ratelimit import RateLimit
+from needed_servers import need_program
 from servers import unused_port
 
 from aioapiclient import AsyncAPIClient, RateLimitError, per_send
@@ -63,14 +61,6 @@ HEADERS = " ".join(
 )
 
 
-def find_haproxy() -> str:
-    """The program: where `.ci/servers.sh` put it, or installed; the tests are skipped without."""
-    unpacked = Path(os.environ.get("AIOAPICLIENT_TEST_SERVERS", "/nonexistent")) / "usr/sbin"
-    path = os.pathsep.join([str(unpacked), os.environ.get("PATH", os.defpath), "/usr/sbin"])
-    found = shutil.which("haproxy", path=path)
-    return found or pytest.skip("haproxy is not installed: `apt-get install haproxy`")
-
-
 def is_open(port: int) -> bool:
     """Whether somebody listens there."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -81,7 +71,7 @@ def is_open(port: int) -> bool:
 @pytest.fixture(scope="module")
 def haproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server in a process of its own; gives its URL."""
-    program, folder, port = find_haproxy(), tmp_path_factory.mktemp("haproxy"), unused_port()
+    program, folder, port = need_program("haproxy"), tmp_path_factory.mktemp("haproxy"), unused_port()
     file, log = folder / "configuration", folder / "log"
     file.write_text(CONFIGURATION.format(port=port, limit=LIMIT, headers=HEADERS))
     with log.open("wb") as output:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aioapiclient_ratelimit import LocalStore, Rate, RateLimit, RedisStore
 from aioapiclient_ratelimit.rates import parse_rate
+from needed_servers import need_module
 
 from aioapiclient import InvalidRequestError, load_middleware
 
@@ -94,13 +95,13 @@ def test_a_wrong_value_is_refused(options: Any, message: str) -> None:
 
 def test_a_store_needs_an_asyncio_client() -> None:
     """A blocking client, and a value that is not a client, are refused."""
-    redis = pytest.importorskip("redis")
+    redis = need_module("redis", "redis")
 
     with pytest.raises(TypeError, match=r"client must be an asyncio client, .* not redis\.client\.Redis"):
         RedisStore(redis.Redis())
     with pytest.raises(TypeError, match=r"client must be an asyncio client, .* not builtins\.str"):
         RedisStore("redis://localhost")
-    client = pytest.importorskip("redis.asyncio").Redis()
+    client = need_module("redis.asyncio", "redis").Redis()
     with pytest.raises(TypeError, match="prefix must be a str, not bytes"):
         RedisStore(client, prefix=b"rate:")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="fallback must be a RateStore"):

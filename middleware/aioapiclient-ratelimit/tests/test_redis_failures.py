@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aioapiclient_ratelimit import LocalStore, RateLimit, RedisStore
 from aioapiclient_ratelimit.rates import parse_rate
+from needed_servers import need_module
 from servers import refusing_port
 
 from aioapiclient import APIConnectionError, AsyncAPIClient, per_send
@@ -22,9 +23,9 @@ RATES = (parse_rate("1/min", 2),)
 
 def client(port: int, **options: Any) -> Any:
     """A client that gives up soon."""
-    redis = pytest.importorskip("redis.asyncio")
-    retries = pytest.importorskip("redis.asyncio.retry")
-    none = retries.Retry(pytest.importorskip("redis.backoff").NoBackoff(), 0)
+    redis = need_module("redis.asyncio", "redis")
+    retries = need_module("redis.asyncio.retry", "redis")
+    none = retries.Retry(need_module("redis.backoff", "redis").NoBackoff(), 0)
     return redis.Redis(port=port, retry=none, **options)
 
 

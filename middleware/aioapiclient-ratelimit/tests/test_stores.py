@@ -12,6 +12,7 @@ from aioapiclient_ratelimit.rates import parse_rate
 from aioapiclient_ratelimit.stores import _Bucket
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needed_servers import need_module
 
 from aioapiclient.testing import FakeClock
 
@@ -188,7 +189,7 @@ def test_a_local_store_is_bounded() -> None:
 
 async def redis_client(server: Any, library: str = "redis") -> Any:
     """An asyncio client of redis-py or valkey-py."""
-    module = pytest.importorskip(f"{library}.asyncio")
+    module = need_module(f"{library}.asyncio", library)
     return getattr(module, library.capitalize())(port=server.port)
 
 

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 import pytest
 from aioapiclient_sigv4 import Credentials, SigV4
+from needed_servers import need_module
 from servers import unused_port
 
 from aioapiclient import (
@@ -29,7 +30,7 @@ from aioapiclient import (
 from aioapiclient.contract import APIRequest, Handler
 
 # Earlier versions check the signature of a path whose escapes they have resolved.
-pytest.importorskip("moto", "5.2.5", reason="needs moto 5.2.5: `pip install 'moto[s3,server]'`")
+need_module("moto", "moto[s3,server]", "5.2.5")
 
 START_SECONDS = 60.0  # of a machine that runs a whole matrix beside it; it needs two
 EVERYTHING = {"Effect": "Allow", "Action": ["s3:*", "sts:*", "iam:*"], "Resource": "*"}
@@ -227,7 +228,7 @@ async def test_another_service(moto: Moto) -> None:
 
 async def test_boto3_in_a_thread(moto: Moto) -> None:
     """The example's function for a role works with boto3 itself."""
-    boto3 = pytest.importorskip("boto3")
+    boto3 = need_module("boto3", "moto[s3,server]")
     example = Path(__file__).parents[1] / "examples/temporary_credentials.py"
     names = runpy.run_path(str(example))
     given = {"aws_access_key_id": moto.user.access_key, "aws_secret_access_key": moto.user.secret_key}

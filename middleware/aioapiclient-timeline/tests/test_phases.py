@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import socket
 import subprocess
 import time
@@ -16,6 +14,7 @@ import aiohttp
 import pytest
 from aioapiclient_timeline import Call, Timeline, trace_config
 from aiohttp.abc import AbstractResolver, ResolveResult
+from needed_servers import need_program
 from servers import refusing_port, unused_port
 
 from aioapiclient import AiohttpTransport, APIConnectionError, AsyncAPIClient
@@ -34,10 +33,7 @@ http {
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """An nginx on a free port."""
-    servers = os.environ.get("AIOAPICLIENT_TEST_SERVERS", "")
-    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:{servers}/usr/sbin")
-    if program is None:
-        pytest.skip("nginx is neither on PATH nor under $AIOAPICLIENT_TEST_SERVERS")
+    program = need_program("nginx")
     folder, port = tmp_path_factory.mktemp("nginx"), unused_port()
     (folder / "nginx.conf").write_text(CONFIG.replace("PORT", str(port)))
     command = [program, "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from integration.processes import find, listening
+from integration.processes import listening
 from multidict import CIMultiDictProxy
+from needed_servers import need_program
 
 
 class Upstream:
@@ -116,7 +117,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 @pytest.fixture(scope="session")
 def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An nginx in front of every port of loopback: ``{nginx}/8080/path`` is /path of port 8080."""
-    program = find("nginx")
+    program = need_program("nginx")
     folder = tmp_path_factory.mktemp("nginx")
 
     def command(port: int) -> list[str]:
