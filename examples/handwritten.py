@@ -1,4 +1,4 @@
-"""Before: the wrapper around aiohttp that every service has. migrated.py is the same with aioapiclient."""
+"""Before: a typical handwritten wrapper around aiohttp. migrated.py does the same with aioapiclient."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ from aioapiclient.streaming import ServerSentEvent
 
 T = TypeVar("T")
 
-# --- what goes over the wire
+# --- the objects on the wire
 
 
 class Turn(msgspec.Struct):
@@ -168,7 +168,7 @@ class Parrot(AsyncAPIClient):
 
     @property
     def default_headers(self) -> Mapping[str, str | Omit]:
-        """The version of the API that this SDK was written for, and what its user adds."""
+        """The version of the API that this SDK was written for, and the user's own headers."""
         return {"Parrot-Version": "2026-11-01", **super().default_headers}
 
     def _make_status_error(self, response: AsyncAPIResponse[Any], body: Any, /) -> APIStatusError:
@@ -261,7 +261,7 @@ QUESTION = Turn("user", "Polly wants a cracker")
 
 
 class Server:
-    """Repeats what it is told; a budgie is overloaded once, a dodo always, a kakapo in mid-sentence."""
+    """Repeats its input; a budgie is overloaded once, a dodo always, a kakapo in mid-sentence."""
 
     def __init__(self) -> None:
         self.requests = 0

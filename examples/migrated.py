@@ -1,4 +1,4 @@
-"""After: the wrapper of handwritten.py with aioapiclient under it."""
+"""After: the wrapper of handwritten.py, rewritten with aioapiclient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of URLs from users that never reach a private network (SSRF).
+"""Requests to URLs from users that never reach a private network (SSRF).
 
 The check is where the socket is created, so it sees the address that is really used: whatever the spelling
 of the host, the answer of its resolver, or the target of a redirect. With a proxy that address is the

@@ -53,7 +53,7 @@ class Grant(msgspec.Struct):
     expires_in: float
 
 
-# --- what one call did, as the client saw it
+# --- the sends of one call, as observed by the client
 
 
 @dataclass

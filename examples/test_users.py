@@ -1,4 +1,4 @@
-"""Tests of code that calls an API, without a network and without waits: the example of docs/testing.md."""
+"""Tests of code that calls an API, without a network and without waiting: the example of docs/testing.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def login_of(api: AsyncAPIClient, user_id: int) -> str:
 
 
 async def test_a_lost_answer_is_asked_for_again() -> None:
-    """After a lost connection and a 503 the third answer counts, and the waits are those that were due."""
+    """After a broken connection and a 503, the third answer is returned, and both waits took place."""
     clock = FakeClock()
     transport = FakeTransport(
         APIConnectionError("lost"),
@@ -38,7 +38,7 @@ async def test_a_lost_answer_is_asked_for_again() -> None:
 
 
 async def test_a_wait_of_two_minutes_is_left_to_the_caller() -> None:
-    """A Retry-After beyond a minute raises at once, and the error says how long the wait would be."""
+    """A Retry-After beyond a minute raises at once, and the error contains the requested wait."""
     clock = FakeClock()
     transport = FakeTransport(respond(429, headers={"Retry-After": "120"}), clock=clock)
 

@@ -52,7 +52,7 @@ class Bar:
 
 
 class Shared:
-    """One bar for many bodies; without a reset, a body that is sent again takes back its own bytes."""
+    """One bar for many bodies; without a reset, a body that is sent again subtracts only its own bytes."""
 
     def __init__(self, bar: Bar) -> None:
         self.update = bar.update

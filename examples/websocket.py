@@ -1,4 +1,4 @@
-"""A WebSocket on the session of a client, beside its calls.
+"""A WebSocket on the session of a client, alongside its calls.
 
 ::
 

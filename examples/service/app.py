@@ -1,4 +1,4 @@
-"""A service that calls an API with the first-party plugins; README.md says how to run it."""
+"""A service that calls an API with the first-party plugins; README.md shows how to run it."""
 
 import logging
 

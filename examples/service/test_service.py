@@ -38,7 +38,7 @@ async def test_call(api: TestServer, aiohttp_client: AiohttpClient, caplog: pyte
 
 
 async def test_failures(api: TestServer, aiohttp_client: AiohttpClient) -> None:
-    """What is missing is a 404, a failing API a 502; an open circuit is a 503, and nothing is sent."""
+    """A missing user gives a 404, a failing API a 502; an open circuit gives a 503, and nothing is sent."""
     service = await aiohttp_client(make_app(make_client(api.make_url("/"), "a-secret", TELEMETRY)))
     assert (await service.get("/hello/8")).status == 404
     api.app[FAILURES].extend([503] * 9)
@@ -49,7 +49,7 @@ async def test_failures(api: TestServer, aiohttp_client: AiohttpClient) -> None:
 
 
 async def test_deadline(api: TestServer, aiohttp_client: AiohttpClient) -> None:
-    """The API is told how long the caller waits, and a caller whose time is up has a 504."""
+    """The API receives the caller's remaining time, and a caller whose time has run out gets a 504."""
     service = await aiohttp_client(make_app(make_client(api.make_url("/"), "a-secret", TELEMETRY)))
     answers = [await service.get("/hello/7", headers={"X-Request-Timeout": text}) for text in ("0", "60")]
     assert [answer.status for answer in answers] == [504, 200]
@@ -57,7 +57,8 @@ async def test_deadline(api: TestServer, aiohttp_client: AiohttpClient) -> None:
 
 
 async def test_rate(api: TestServer, aiohttp_client: AiohttpClient) -> None:
-    """A call whose turn is too far away is a 503 with Retry-After; the client is closed with the service."""
+    """A call whose turn is too far away gives a 503 with Retry-After; the client is closed with the
+    service."""
     service = await aiohttp_client(make_app(make_client(api.make_url("/"), "a-secret", TELEMETRY, "20/h")))
     first, second = [await service.get("/hello/7") for _ in range(2)]
     assert (first.status, second.status, len(api.app[REQUESTS])) == (200, 503, 2)

@@ -1,4 +1,4 @@
-"""What the service calls: a small API and its token endpoint."""
+"""The upstream of the service: a small API and its token endpoint."""
 
 from aiohttp import web
 

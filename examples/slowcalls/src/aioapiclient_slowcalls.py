@@ -1,4 +1,4 @@
-"""A middleware that logs calls which took long: the plugin that docs/middleware.md builds."""
+"""A middleware that logs slow calls: the plugin that docs/middleware.md builds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SlowCalls:
         self.threshold = threshold
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
-        # Taken now: once it is handed on, the request is the handler's, who may change it.
+        # Built first: from then on the request belongs to the handler, which may change it.
         what = f"{request.method} {request.template}"
         clock = asyncio.get_running_loop().time
         began = clock()
