@@ -1,4 +1,4 @@
-"""A circuit breaker in front of a service that goes down and comes back: who is asked, and who is spared.
+"""A circuit breaker for a service that fails and recovers, and the requests that it refuses.
 
 ::
 
@@ -17,7 +17,7 @@ from aioapiclient import AsyncAPIClient, CircuitOpenError, InternalServerError, 
 
 
 class Rates:
-    """Exchange rates; while the service has none to give, the last one that was known."""
+    """Exchange rates; while the service fails, the last known rate."""
 
     def __init__(self, api: AsyncAPIClient) -> None:
         self._api = api
@@ -27,7 +27,7 @@ class Rates:
         try:
             rate = await self._api.get("/rates/{currency}", float, path_params={"currency": currency})
         except CircuitOpenError as error:
-            # Nothing was sent. A service of one's own would answer 503 with this Retry-After.
+            # Nothing was sent. A service would answer its own caller with 503 and this Retry-After.
             seconds = math.ceil(error.retry_after or 0)
             return f"{self._known[currency]}, as of before; ask again in {seconds} s"
         except InternalServerError as error:
@@ -37,7 +37,7 @@ class Rates:
 
 
 class Service:
-    """The service, which goes down and comes back, and counts."""
+    """The service, which fails and recovers, and counts its requests."""
 
     def __init__(self) -> None:
         self.is_up = True
@@ -49,7 +49,8 @@ class Service:
 
 
 async def main(service: Service, url: str) -> None:
-    # Opens after 4 requests of which half have failed, for a second, and closes after two that succeed.
+    # The circuit opens for a second after 4 requests of which half have failed, and closes after two
+    # successful ones.
     breaker = CircuitBreakerMiddleware(minimum_calls=4, open_for=1.0, half_open_permits=2)
 
     async def show(rates: Rates, times: int) -> None:
@@ -57,7 +58,7 @@ async def main(service: Service, url: str) -> None:
             print(f"{breaker.state(url)}: {await rates.of('EUR')}")
         print(f"asked {service.asked} times")
 
-    # Retries would do the same quicker: each attempt counts.
+    # With retries it would open sooner: each attempt counts.
     async with AsyncAPIClient(url, max_retries=0, middlewares=[per_attempt(breaker)]) as api:
         rates = Rates(api)
         await show(rates, 1)

@@ -1,4 +1,5 @@
-"""A client that a small server can live with: a limit on what is in flight, and a gate for all calls.
+"""A client that does not overload a small server: a limit on the calls in flight, and a throttle for all
+calls.
 
 ::
 
@@ -25,26 +26,26 @@ from aioapiclient import (
 
 
 def careless(url: str) -> AsyncAPIClient:
-    """Sends what there is, and tries again when it is refused."""
+    """Sends all calls together, and retries the refused ones."""
     return AsyncAPIClient(url)
 
 
 def careful(url: str) -> AsyncAPIClient:
-    """Has five requests on the wire at most, and none while the server has asked to wait."""
+    """Has at most five requests in flight, and sends none while the server has asked to wait."""
     limit = ConcurrencyLimitMiddleware(5)
     throttle = ThrottleMiddleware()
     return AsyncAPIClient(url, middlewares=[per_send(limit), per_send(throttle)])
 
 
 def impatient(url: str) -> AsyncAPIClient:
-    """Would rather have no answer than a late one: no queue, and no wait."""
+    """Prefers an immediate error to a late response: no queue, and no wait."""
     limit = ConcurrencyLimitMiddleware(1, max_waiting=0)
     throttle = ThrottleMiddleware(max_wait=0.1)
     return AsyncAPIClient(url, middlewares=[per_send(limit), per_send(throttle)])
 
 
 async def load(api: AsyncAPIClient) -> None:
-    """Twenty calls at once, just after one was told to come back in a second."""
+    """Start twenty calls together, just after the server has asked one call to wait for a second."""
     try:
         await api.get("/items/0", max_retries=0)
     except RateLimitError:
@@ -71,7 +72,7 @@ async def be_impatient(api: AsyncAPIClient) -> None:
 
 
 class SmallServer:
-    """Refuses the first item that it is asked for, and all others for one second; counts what came."""
+    """Refuses the first item, then every item for one second, and counts the requests."""
 
     def __init__(self) -> None:
         self.requests = self.refused = self.in_flight = self.most = 0

@@ -34,9 +34,9 @@ Outcome: TypeAlias = AsyncAPIResponse[Any] | Exception
 CircuitState: TypeAlias = Literal["closed", "open", "half-open"]
 """What a circuit lets through: everything, nothing, or a few probes."""
 
-_BUCKETS = 10  # of a window: it forgets a tenth at a time, which is as exact as a ratio needs to be
-_NOT_OVERLOADED = frozenset({501, 505})  # the server is well, and does not know the method or the version
-_EARLY = 0.02  # seconds; a loop's timer may fire that much before its time, by the clock of the system
+_BUCKETS = 10  # a window forgets a tenth of itself at a time, which is exact enough for a ratio
+_NOT_OVERLOADED = frozenset({501, 505})  # the server works, and does not know the method or the HTTP version
+_EARLY = 0.02  # seconds; by the system clock, a timer of the loop may fire this much early
 
 
 class CircuitBreakerMiddleware:
@@ -171,7 +171,7 @@ def _is_failure(outcome: Outcome, attempt_time: _AttemptTime | None) -> bool | N
 
 
 class _AttemptTime:
-    """Tells whether a call's deadline passed because of this attempt, and not because of earlier waits."""
+    """Determines whether a call's deadline passed because of this attempt rather than earlier waits."""
 
     __slots__ = ("_began", "_deadline", "_started", "_time")
 

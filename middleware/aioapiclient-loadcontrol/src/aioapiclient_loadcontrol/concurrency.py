@@ -31,11 +31,11 @@ class ConcurrencyLimitMiddleware:
     waits, or while the call waits for a credential that is fetched through the same limit.
 
     Args:
-        limit: How many calls may be in flight at once, 1 or more.
-        max_waiting: How many calls may wait, 1000 by default, about what Envoy allows; 0 for no
-            queue. Raise it for a bulk fetch that starts more calls than that at once.
-        max_wait: Seconds that a call waits at most. None, the default: until its deadline.
-        per_origin: Whether each origin has a limit and a queue of its own, as by default; False for
+        limit: The most calls in flight at the same time, 1 or more.
+        max_waiting: The most waiting calls, 1000 by default, about as many as Envoy allows; 0 for no
+            queue. Raise it for a bulk fetch that starts more calls at the same time.
+        max_wait: The longest wait of a call in seconds. None (the default): until its deadline.
+        per_origin: True (the default) for a separate limit and queue per origin; False for
             one limit and one queue for all origins.
 
     Raises:
@@ -105,7 +105,7 @@ class ConcurrencyLimitMiddleware:
         line = self._lines.get(origin)
         if line is None:
             if len(self._lines) >= MOST_ORIGINS:
-                # Not the least recently used one: a slot that is in use must not be forgotten.
+                # Not the least recently used origin: one with a slot in use must not be dropped.
                 self._lines = {name: line for name, line in self._lines.items() if line.in_flight}
             line = self._lines[origin] = _Line()
         return line
@@ -121,7 +121,7 @@ class ConcurrencyLimitMiddleware:
         try:
             granted = await turn
         except BaseException:
-            # Cancelled, and maybe granted in the same tick: such a slot goes on to the next one.
+            # Cancelled, and perhaps granted a slot in the same tick: that slot passes to the next call.
             if _is_granted(turn):
                 line.leave()
             raise
@@ -156,7 +156,7 @@ class _Line:
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self.granted = 0  # of those in flight: they have their slot, and the event loop has not run them yet
+        self.granted = 0  # calls in flight that the event loop has not resumed yet
         self.waiting: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
 
     def leave(self) -> None:

@@ -26,7 +26,7 @@ _logger = logging.getLogger("aioapiclient.hedging")
 Ending: TypeAlias = AsyncAPIResponse[Any] | BaseException
 """How a copy ended."""
 
-_MOST_ENDPOINTS = 250  # each keeps some hundred times
+_MOST_ENDPOINTS = 250  # per endpoint: this many times are kept
 _MOST_TIMES = 1000
 _MOST_SAVED = 10.0  # second copies, so that an idle period does not allow a burst
 _LEAST_DELAY = 0.001  # seconds, as in Finagle: shorter delays are noise
@@ -100,8 +100,8 @@ class HedgingMiddleware:
 
 
 def _may_be_sent_twice(request: APIRequest) -> bool:
-    # An early head says nothing about the body of a stream. The time of an upload depends on its size, and a
-    # progress would count it twice.
+    # The head of a stream says nothing about its body. The time of an upload depends on its size, and its
+    # progress would be counted twice.
     if request.stream or not request.is_idempotent:
         return False
     return request.body is None or request.body.immediate is not None
@@ -130,7 +130,7 @@ class _Race:
         self._twin = request.copy()
         self._budget = budget
         self._running = True  # the first copy
-        self._fired = False  # whether the caller's task was cancelled for the second copy
+        self._fired = False  # whether this race cancelled the caller's task for the second copy
         self._first: Ending | None = None
         self._second: asyncio.Task[AsyncAPIResponse[Any]] | None = None
 
@@ -170,7 +170,7 @@ class _Race:
         finally:
             timer.cancel()
             self._running = False
-            self._undo_cancel()  # for a first copy that did not end by the cancellation
+            self._undo_cancel()  # in case the first copy did not end by the cancellation
 
     def _undo_cancel(self) -> bool:
         """Undo this race's own cancellation, if any; return whether it was the only one."""

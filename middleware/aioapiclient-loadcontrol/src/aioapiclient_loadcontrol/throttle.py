@@ -37,7 +37,7 @@ class _Gate(NamedTuple):
 
 
 def _full_jitter(seconds: float) -> float:
-    import backoff  # with the first wait: importing this package should not pay for it
+    import backoff  # made with the first wait, to keep the import of this package cheap
 
     return backoff.full_jitter(seconds)
 
@@ -148,7 +148,7 @@ class ThrottleMiddleware:
     def _close(self, origin: str, seconds: float | None) -> None:
         """Close *origin* for *seconds*, unless it stays closed for longer already."""
         if not seconds:
-            return  # no wait is asked for, or a negligible one
+            return  # the wait is 0 or negligible
         seconds = min(seconds, self.max_hold)
         opens = self._clock() + seconds
         over = opens + min(_SPREAD * seconds, _MOST_SPREAD)
