@@ -1,4 +1,5 @@
-"""A service that acts for itself: fifty calls at once, one token; it is revoked, and one more is asked for.
+"""A service with its own credentials: fifty concurrent calls share one token; after it is revoked, they get
+another.
 
 ::
 
@@ -27,7 +28,7 @@ async def main() -> None:
 
 
 async def call(api: AsyncAPIClient) -> str:
-    """The statuses of fifty calls at once."""
+    """Return the statuses of fifty concurrent calls."""
     responses = await asyncio.gather(*(api.get("/me", AsyncAPIResponse[None]) for _ in range(50)))
     return ", ".join(sorted({str(response.status) for response in responses}))
 

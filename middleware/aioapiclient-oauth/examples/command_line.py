@@ -1,4 +1,4 @@
-"""A command-line tool that remembers its login: the first start asks a person, the second one does not.
+"""A command-line tool that stores its login: the user logs in at the first start, but not at the second.
 
 ::
 
@@ -18,7 +18,7 @@ from aioapiclient import AsyncAPIClient
 
 
 async def run(url: str, idp: str, file: Path) -> None:
-    """What each start of the tool does: call the API, and log in if nobody has."""
+    """Call the API as at each start of the tool, and log in if no login is stored."""
     login = OAuth2(f"{idp}/token", "my-tool", grant=RefreshToken(), store=FileStore(file))
     async with AsyncAPIClient(url, auth=login) as api:
         try:
@@ -32,7 +32,7 @@ async def run(url: str, idp: str, file: Path) -> None:
 
 
 def show(prompt: DevicePrompt) -> None:
-    """Tell the person what to do."""
+    """Tell the user how to log in."""
     print(f"Open {prompt.verification_uri} and type {prompt.user_code}.")
 
 

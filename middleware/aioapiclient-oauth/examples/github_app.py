@@ -1,4 +1,4 @@
-"""A GitHub App: its JWT gets a token for one installation, which calls are made with.
+"""A GitHub App: its JWT is exchanged for a token of one installation, and calls use that token.
 
 ::
 
@@ -28,7 +28,7 @@ class Grant(msgspec.Struct):
 
 
 def installation(api: AsyncAPIClient, app_id: str, key: str, number: int) -> BearerAuth:
-    """A credential for one installation of a GitHub App."""
+    """Return the credential for one installation of a GitHub App."""
     sign = sign_jwt(key, "RS256")
 
     async def fetch() -> Token:
@@ -50,7 +50,7 @@ async def main() -> None:
         print(await app.get("/repos"), await app.get("/repos"))
 
 
-# --- what stands in for GitHub
+# --- a stand-in for GitHub
 
 
 asked: list[str] = []

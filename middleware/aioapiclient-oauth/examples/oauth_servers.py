@@ -1,4 +1,4 @@
-"""What the examples call: an API, and an authorization server that knows them all."""
+"""Servers for the examples: an API, and an authorization server that supports all grants."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from aiohttp import web
 
 
 class AuthorizationServer:
-    """Gives a token for every grant; a refresh token is good once, a person answers the second question."""
+    """Issues a token for every grant. A refresh token is valid once; the user confirms a device before the
+    second poll.
+    """
 
     def __init__(self) -> None:
         self.tokens: list[str] = []
@@ -32,7 +34,7 @@ class AuthorizationServer:
         return web.json_response(self.grant(keeps="device_code" in form or "refresh_token" in form))
 
     def grant(self, *, keeps: bool) -> dict[str, Any]:
-        """A new token, and one to renew it."""
+        """Return a new access token and a refresh token."""
         token, refresh = secrets.token_urlsafe(), secrets.token_urlsafe()
         self.tokens.append(token)
         self.valid.add(token)

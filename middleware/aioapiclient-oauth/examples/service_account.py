@@ -27,7 +27,7 @@ async def main() -> None:
 
 
 def as_itself(token_url: str, key: ec.EllipticCurvePrivateKey) -> OAuth2:
-    """A client that proves itself by a key."""
+    """A client that authenticates with a key."""
     return OAuth2(token_url, "my-client", assertion=sign_jwt(key, "ES256", kid="key-1"))
 
 

@@ -75,7 +75,7 @@ async def test_no_description(provider: Any, service: Any) -> None:
     followed.
     """
     moved = lambda _: web.Response(status=302, headers={"Location": "/x"})  # noqa: E731
-    with pytest.raises(OAuthError, match="does not describe itself"):
+    with pytest.raises(OAuthError, match="the server has no metadata"):
         await find(provider, service, "", [moved, (404, {})])
     assert provider.paths == [RFC, OIDC]
 

@@ -43,9 +43,9 @@ Assertion: TypeAlias = Callable[[Mapping[str, Any]], str | Awaitable[str]]
 
 Pairs: TypeAlias = Iterable[tuple[str, str]]
 
-SECONDS = 30.0  # for one answer of an authorization server, whatever the waiting call allows
-MOST_BYTES = 1 << 20  # of one answer; a token with many claims has some 10 kB
-_ASSERTION_SECONDS = 60  # until a signed assertion expires: it is sent at once
+SECONDS = 30.0  # seconds for one response of an authorization server, whatever limit the waiting call has
+MOST_BYTES = 1 << 20  # bytes of one response; a token with many claims has some 10 kB
+_ASSERTION_SECONDS = 60  # seconds until a signed assertion expires: it is sent immediately
 _CLIENT_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
@@ -63,7 +63,7 @@ class Client(Protocol):
         ...
 
     def is_closed(self) -> bool:
-        """Return whether it was closed."""
+        """Return whether the client was closed."""
         ...
 
 
@@ -71,8 +71,8 @@ def check_endpoint(name: str, url: object) -> URL:
     """Return *url* of the argument *name*, which must be https, or http on loopback.
 
     Raises:
-        TypeError: It is neither a str nor a URL.
-        InvalidRequestError: It is not absolute, not https, or holds a user or a fragment.
+        TypeError: *url* is neither a str nor a URL.
+        InvalidRequestError: *url* is not absolute, not https, or contains a user or a fragment.
     """
     if not isinstance(url, str | URL):
         raise TypeError(f"{name} must be a str or a URL, not {type(url).__name__}")
@@ -81,14 +81,14 @@ def check_endpoint(name: str, url: object) -> URL:
     except ValueError:
         raise InvalidRequestError(f"{name} must be a URL") from None
     if parsed.raw_user is not None or parsed.raw_password is not None or parsed.raw_fragment:
-        raise InvalidRequestError(f"{name} must not hold a user, a password or a fragment")
+        raise InvalidRequestError(f"{name} must not contain a user, a password or a fragment")
     if parsed.scheme != "https" and not (parsed.scheme == "http" and _is_loopback(parsed.host)):
         raise InvalidRequestError(
             f"{name} must be an https URL, or http on 127.0.0.1, ::1 or localhost, not {parsed.scheme}://"
             f"{parsed.host or ''}: a secret is sent there"
         )
     if not parsed.host:
-        raise InvalidRequestError(f"{name} must name a host")
+        raise InvalidRequestError(f"{name} must contain a host")
     return parsed
 
 
@@ -204,7 +204,7 @@ async def post(
     header = login.header
 
     async def send(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-        # Set here, because a client removes the headers of a call for another origin.
+        # Set here, because a client removes the call's headers from a request to another origin.
         if header is not None and _is_same(request.url, url):
             request.headers["Authorization"] = header
         return await (_send_once(request, handler) if once else handler(request))
@@ -214,7 +214,7 @@ async def post(
             url,
             AsyncAPIResponse[bytes],
             data=[*form, *await login.form(str(url))],
-            headers={"Accept": "application/json"},  # GitHub answers with a form otherwise
+            headers={"Accept": "application/json"},  # otherwise GitHub answers with a form
             auth=None,
             idempotent=not once,
             follow_redirects=False,
@@ -230,8 +230,8 @@ async def post(
 
 
 async def _send_once(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    # `idempotent=False` is not enough: a retry policy, an idempotency key or a header of the server may
-    # allow a retry all the same.
+    # `idempotent=False` is not enough: a retry policy, an idempotency key or a header of the server may still
+    # allow a retry.
     try:
         response = await handler(request)
     except APIError as error:
@@ -261,7 +261,7 @@ def decode(response: AsyncAPIResponse[bytes], shape: type[T], what: str) -> T:
         return msgspec.json.decode(response.body, type=shape)
     except (msgspec.DecodeError, RecursionError) as cause:
         reason = "JSON of another shape" if isinstance(cause, msgspec.ValidationError) else "no JSON"
-    # The body is not kept, and neither is the cause: they may hold a token.
+    # Neither the body nor the cause is kept: they may contain a token.
     raise APIResponseValidationError(
         f"{response.request.label}: {response.status}, {reason} where {what} was expected",
         status=response.status,

@@ -52,13 +52,13 @@ class _Answer(msgspec.Struct):
 class OAuth2(Auth):
     """``Authorization: Bearer ...`` with an access token of an OAuth 2 server (RFC 6749).
 
-    The first call requests the token, once however many calls wait. It is renewed ahead of its expiry and
-    after a 401, and kept in *store*. One object is one principal: for another one, pass another object to
-    ``auth=`` of the call.
+    The first call requests the token; concurrent calls share that request. It is renewed ahead of its expiry
+    and after a 401, and kept in *store*. One object is one principal: for another principal, pass another
+    object to ``auth=`` of the call.
 
-    Tokens are requested by the client that it belongs to: with the same session, without a credential,
-    without redirects, in at most 30 s. A refresh token or a code, which may be valid for one use, is never
-    sent again once it may have arrived.
+    Tokens are requested through the client that uses this object: with the same session, without a
+    credential, without redirects, in at most 30 s. A refresh token or a code, which may be valid for one use
+    only, is never sent again once it may have arrived.
 
     Args:
         token_url: The token endpoint: https, or http on loopback.
@@ -66,16 +66,16 @@ class OAuth2(Auth):
         client_secret: Its secret; None (the default) for a public client.
         grant: The grant; `ClientCredentials` by default.
         scope: The requested scope, as one text or several. None by default.
-        audience: The API that the token is for, at servers with this parameter. None by default.
+        audience: The API that the token is for, if the server has this parameter. None by default.
         resource: The resources that the token is for, as absolute URLs (RFC 8707). None by default.
         client_auth: Where the secret goes: ``"basic"`` (the default) for a header, ``"post"`` for the
             form, ``"none"`` for no secret.
         assertion: Signs claims for a client that has a key instead of a secret (RFC 7523 §2.2); see
             `sign_jwt`.
-        extra: Other parameters of the server. None by default.
+        extra: Other parameters that the server expects. None by default.
         store: The store of the tokens: a `MemoryStore` by default, a `FileStore` to share them.
-        leeway: Seconds to subtract from the life of a token, for clocks that differ; 0 by default. At most
-            half of it is subtracted.
+        leeway: Seconds to subtract from the lifetime of a token, for clocks that differ; 0 by default. At
+            most half of it is subtracted.
         cache: A `TokenCache`, to set its clock in tests. A new one by default.
 
     Raises:
@@ -109,7 +109,7 @@ class OAuth2(Auth):
         self._leeway = _checked_leeway(leeway)
         self._cache = TokenCache() if cache is None else cache
         self._clients: list[Client] = []
-        # The current token: its value, and the time of its request (None: by another process).
+        # The current token: its value, and the time of its request (None if another process requested it).
         self._held: tuple[str, float | None] | None = None
         self._login_number = 0
 
@@ -117,7 +117,7 @@ class OAuth2(Auth):
         return f"OAuth2({str(self._url)!r}, {self._login.client_id!r}, grant={self._grant!r})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("OAuth2 holds secrets: it is not pickled or copied")
+        raise TypeError("OAuth2 holds secrets: it cannot be pickled or copied")
 
     def bind(self, client: Client) -> None:
         """Receive a view of the client, which requests the tokens; the client calls this."""
@@ -135,7 +135,7 @@ class OAuth2(Auth):
             return False
         rejected = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if self._requested_since(request.extensions.get(_BEGAN, math.inf), rejected):
-            return False  # another one would be refused as well, call after call
+            return False  # another token would be refused as well, call after call
         return await self._cache.refresh(self._key, rejected, self._fetch)
 
     def _requested_since(self, began: float, token: str) -> bool:
@@ -144,7 +144,7 @@ class OAuth2(Auth):
         return value == token and asked is not None and asked >= began
 
     async def close(self) -> None:
-        """End a renewal without waiting calls; the client calls this."""
+        """Cancel a renewal that no call waits for; the client calls this."""
         await self._cache.close()
 
     @property
@@ -185,7 +185,7 @@ class OAuth2(Auth):
         return await self.ask(self._grant, [("scope", self._scope)] if self._scope else [])
 
     async def _forget(self, refused: Tokens) -> None:
-        """Remove *refused* from the store, if it is still there: a store may have no lock."""
+        """Remove *refused* from the store, if it is still there: a store may lack a lock."""
         now = await self._store.load()
         if now is not None and now.refresh_token == refused.refresh_token:
             await self._store.save(None)
@@ -213,7 +213,7 @@ class OAuth2(Auth):
         return self._common
 
     async def stored(self) -> Tokens | None:
-        """Return this client's tokens in the store."""
+        """Return the tokens that the store has for this client."""
         tokens = await self._store.load()
         return tokens if tokens is not None and tokens.owner == self.owner else None
 
@@ -270,7 +270,7 @@ class OAuth2(Auth):
         for client in reversed(self._clients):
             if not client.is_closed():
                 return client
-        raise APIClientError("OAuth2 belongs to no open client: give it to one as auth=")
+        raise APIClientError("OAuth2 is not bound to an open client: pass it to one as auth=")
 
 
 def _checked_grant(grant: object) -> Grant:
@@ -329,7 +329,7 @@ def _is_sendable(token: str) -> bool:
 
 
 def _seconds(expires_in: object) -> float | None:
-    """Return the life of a token; None if it is unknown: omitted, 0 or less (some mean "never"), or not a
+    """Return the lifetime of a token; None if it is unknown: omitted, 0 or less (some mean "never"), or not a
     number.
     """
     if isinstance(expires_in, bool) or not isinstance(expires_in, int | float | str):

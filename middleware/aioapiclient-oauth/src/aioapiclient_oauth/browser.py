@@ -71,18 +71,18 @@ async def login_browser(
         oauth: The credential. Its grant should be ``RefreshToken()``, which requires a login.
         authorize_url: The authorization page: https, or http on loopback.
         scope: The requested scope; None (the default) for that of *oauth*.
-        issuer: The server's name, which the redirect must contain (RFC 9207); None (the default) if the
+        issuer: The server's issuer, which the redirect must contain (RFC 9207); None (the default) if the
             server does not support this.
         params: Other parameters of the page, such as ``{"prompt": "consent"}``.
-        open_page: Opens the page for the user: ``webbrowser.open`` by default. It may be async; False means
-            that there is no browser.
+        open_page: Opens the page for the user: ``webbrowser.open`` by default. It may be async; it returns
+            False if the machine has no browser.
         port: The port of the local server; 0 (the default) for any free port.
         timeout: The seconds within which the user must log in; 300 by default.
 
     Raises:
         InvalidRequestError: *authorize_url* is not https, or *port* or *timeout* is out of range.
-        OAuthError: The user refused (``access_denied``) or did not log in in time (``timeout``), there is no
-            browser (``no_browser``), another server answered (``invalid_issuer``), or the server refused.
+        OAuthError: The user refused (``access_denied``) or did not log in in time (``timeout``), no browser
+            was found (``no_browser``), another server answered (``invalid_issuer``), or the server refused.
     """
     page = check_endpoint("authorize_url", authorize_url)
     _check_numbers(port, timeout)
@@ -129,7 +129,7 @@ async def _open(open_page: Callable[[str], object], url: str) -> None:
     if hasattr(opened, "__await__"):
         opened = await opened
     if opened is False:
-        raise OAuthError("There is no browser to log in with", code="no_browser")
+        raise OAuthError("No browser to log in with was found", code="no_browser")
 
 
 class _Callback:
@@ -154,9 +154,9 @@ class _Callback:
     async def handle(self, request: web.Request) -> web.Response:
         """Answer the browser."""
         answer = request.query
-        # Anyone on this machine can send something here; only the browser of this login knows the state.
+        # Any program on this machine can send a request here; only the browser of this login knows the state.
         if not secrets.compare_digest(answer.get("state", "").encode(), self._state) or self._code.done():
-            return _page(400, "This is not the login that is awaited.")
+            return _page(400, "This login is not the expected one.")
         error = self._refusal(answer)
         if error is not None:
             self._code.set_result(error)
@@ -166,7 +166,7 @@ class _Callback:
 
     def _refusal(self, answer: Mapping[str, str]) -> OAuthError | None:
         if self._issuer is not None and answer.get("iss") != self._issuer:
-            return OAuthError("The browser came back from another server", code="invalid_issuer")
+            return OAuthError("The redirect came from another server", code="invalid_issuer")
         if "error" in answer or not answer.get("code"):
             return error_of(answer, "The login was refused")
         return None
@@ -186,7 +186,7 @@ async def _listening(callback: _Callback, port: int) -> AsyncGenerator[str, None
 
     app = web.Application()
     app.router.add_get(_PATH, callback.handle, allow_head=False)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)  # an access log would have the code
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)  # an access log would contain the code
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()

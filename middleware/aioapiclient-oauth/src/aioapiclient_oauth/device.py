@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DevicePrompt", "login_device"]
 
-_INTERVAL: Final = 5.0  # seconds between two questions if the server names none (RFC 8628 §3.2)
-_SLOWER: Final = 5.0  # seconds more after each `slow_down` (§3.5)
-_LONGEST: Final = 60.0  # seconds between two questions, however often the connection fails
+_INTERVAL: Final = 5.0  # seconds between two polls if the server names none (RFC 8628 §3.2)
+_SLOWER: Final = 5.0  # seconds added after each `slow_down` (§3.5)
+_LONGEST: Final = 60.0  # the most seconds between two polls, however often the connection fails
 
 
 class DevicePrompt(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ class DevicePrompt(msgspec.Struct, frozen=True, kw_only=True):
     """The page with the code in it, for a link or a QR code; None if the server has none."""
 
     expires_in: float = 0
-    """Seconds until the code is no longer good."""
+    """Seconds until the code expires."""
 
 
 class _Device(msgspec.Struct):
@@ -128,12 +128,12 @@ async def _poll(
         except OAuthError as error:
             interval += _slower(error)
         except APIConnectionError:
-            interval = min(interval * 2, max(interval, _LONGEST))  # §3.5 asks for fewer questions
+            interval = min(interval * 2, max(interval, _LONGEST))  # §3.5 asks for fewer polls
     raise OAuthError("The code expired before the user logged in", code="expired_token")
 
 
 def _slower(error: OAuthError) -> float:
-    """Return the seconds to add to the interval; raise *error* if waiting does not help."""
+    """Return the seconds to add to the interval; raise *error* if waiting would not help."""
     is_in_trouble = not error.code and error.status is not None and error.status in (429, *range(500, 600))
     if error.code == "slow_down" or is_in_trouble:
         return max(_SLOWER, error.retry_after or 0)

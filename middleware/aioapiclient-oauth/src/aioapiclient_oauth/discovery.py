@@ -18,7 +18,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     """The metadata of an authorization server (RFC 8414 §2); missing values are None."""
 
     issuer: str
-    """The server's own name, equal to the one that was asked for."""
+    """The issuer, equal to the requested one."""
 
     token_endpoint: str | None = None
     """``token_url`` of `OAuth2`."""
@@ -33,13 +33,14 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     """``revocation_url`` of `revoke`."""
 
     scopes_supported: tuple[str, ...] = ()
-    """Scopes that can be asked for, as far as the server lists them."""
+    """The supported scopes, as far as the server lists them."""
 
     grant_types_supported: tuple[str, ...] = ()
-    """Grants that it knows, as far as it lists them."""
+    """The supported grants, as far as the server lists them."""
 
     authorization_response_iss_parameter_supported: bool = False
-    """Whether it names itself on the way back from a login (RFC 9207): give ``issuer`` to `login_browser`."""
+    """Whether the redirect after a login contains the issuer (RFC 9207): pass ``issuer`` to `login_browser`.
+    """
 
 
 async def discover(client: Client, issuer: str | URL) -> Endpoints:
@@ -47,11 +48,11 @@ async def discover(client: Client, issuer: str | URL) -> Endpoints:
 
     Args:
         client: An `AsyncAPIClient`, which sends the requests without its credential.
-        issuer: The name of the server: https, or http on loopback.
+        issuer: The issuer, a URL: https, or http on loopback.
 
     Raises:
         InvalidRequestError: *issuer* is not https.
-        OAuthError: The metadata belong to another issuer (``invalid_issuer``), or there are none.
+        OAuthError: The metadata belong to another issuer (``invalid_issuer``), or were not found.
         APIResponseValidationError: The document is not metadata.
     """
     url = check_endpoint("issuer", issuer)
@@ -59,7 +60,7 @@ async def discover(client: Client, issuer: str | URL) -> Endpoints:
         answer = await _read(client, place)
         if answer is not None:
             return _checked(answer, str(issuer))
-    raise OAuthError(f"{url}: the server does not describe itself, by RFC 8414 or OpenID Connect")
+    raise OAuthError(f"{url}: the server has no metadata, by RFC 8414 or OpenID Connect")
 
 
 def _places(issuer: URL) -> list[URL]:
@@ -73,7 +74,7 @@ def _places(issuer: URL) -> list[URL]:
 
 
 async def _read(client: Client, place: URL) -> Endpoints | None:
-    """Return the metadata at *place*; None if there are none."""
+    """Return the metadata at *place*; None if it has none."""
     try:
         response: AsyncAPIResponse[bytes] = await client.get(
             place,
@@ -84,19 +85,19 @@ async def _read(client: Client, place: URL) -> Endpoints | None:
             max_body=MOST_BYTES,
             timeout=SECONDS,
         )
-        return decode(response, Endpoints, "a description of the server")
+        return decode(response, Endpoints, "the server's metadata")
     except APIStatusError as error:
         if error.status >= 500:
             raise
-    except (OAuthError, APIResponseValidationError):  # some answer every path with a page
+    except (OAuthError, APIResponseValidationError):  # some servers answer every path with a page
         pass
     return None
 
 
 def _checked(endpoints: Endpoints, issuer: str) -> Endpoints:
-    if endpoints.issuer != issuer:  # RFC 8414 §3.3: exactly, or the description may be of another one
+    if endpoints.issuer != issuer:  # RFC 8414 §3.3: exactly equal, slash included
         raise OAuthError(
-            f"{issuer}: the description is of another issuer; a slash at the end counts",
+            f"{issuer}: the metadata are of another issuer; a trailing slash counts",
             code="invalid_issuer",
         )
     return endpoints

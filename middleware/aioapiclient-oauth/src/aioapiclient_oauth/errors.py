@@ -25,20 +25,20 @@ class OAuthError(APIError):
     """
 
     code: str
-    """The ``error`` of the answer (RFC 6749 §5.2), such as ``invalid_grant``; empty if it has none.
+    """The ``error`` of the response (RFC 6749 §5.2), such as ``invalid_grant``; empty if it has none.
 
-    Codes of this library: ``login_required`` (nothing is stored, and the grant needs a person),
+    Codes of this library: ``login_required`` (no tokens are stored, and the grant needs a person),
     ``unsupported_token_type``, ``expired_token``, ``timeout``, ``no_browser``, ``invalid_issuer``.
     """
 
     description: str
-    """The ``error_description`` of the answer, at most 500 characters."""
+    """The ``error_description`` of the response, at most 500 characters."""
 
     uri: str
-    """The ``error_uri`` of the answer: a page about the error."""
+    """The ``error_uri`` of the response: a page about the error."""
 
     status: int | None
-    """The status code of the answer; None without one."""
+    """The status code of the response; None without one."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ def refusal(response: AsyncAPIResponse[Any]) -> OAuthError:
 
 
 def error_of(answer: object, message: str, **facts: Any) -> OAuthError:
-    """Return the error in *answer*, a mapping or anything else; *message* names the endpoint."""
+    """Return the error in *answer*, a mapping or any other value; *message* names the endpoint."""
     code = _text(answer, "error")
     shown = f": {code}" if _SHOWN.fullmatch(code) else ""
     description, uri = _text(answer, "error_description"), _text(answer, "error_uri")
@@ -79,10 +79,10 @@ def error_of(answer: object, message: str, **facts: Any) -> OAuthError:
 
 
 def _text(answer: Any, name: str) -> str:
-    """Return the text *name* of *answer*, cut to 500 characters; empty if there is none."""
+    """Return the member *name* of *answer*, cut to 500 characters; empty if it is missing."""
     try:
         value = answer[name]
-    except (KeyError, TypeError):  # no mapping, or one without it
+    except (KeyError, TypeError):  # not a mapping, or one without the member
         return ""
     return value[:_LONGEST_TEXT] if isinstance(value, str) else ""
 

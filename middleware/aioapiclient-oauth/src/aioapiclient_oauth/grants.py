@@ -13,7 +13,7 @@ __all__ = ["ClientCredentials", "Grant", "JWTBearer", "Password", "RefreshToken"
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
 
 Secret: TypeAlias = str | Callable[[], str | Awaitable[str]]
-"""A secret, or a function that reads it each time, such as one that reads a file that is replaced."""
+"""A secret, or a function that returns it each time, for example from a file that is replaced."""
 
 
 class Grant:
@@ -26,20 +26,20 @@ class Grant:
     """The ``grant_type`` of the request."""
 
     single_use: ClassVar[bool] = False
-    """Whether the server may accept it only once, so that it must not be sent again."""
+    """Whether the server may accept the grant only once, so that it must not be sent again."""
 
     can_repeat: bool = True
-    """Whether it gets a new login after the refresh token of the last one was refused."""
+    """Whether the grant gets a new login after the refresh token of the last one was refused."""
 
     async def form(self, claims: Mapping[str, Any], /) -> Mapping[str, str]:
-        """Return its parameters. *claims* are those of an assertion, for a grant that signs one."""
+        """Return the parameters of the grant; one that signs an assertion starts from *claims*."""
         return {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} holds a secret: it is not pickled or copied")
+        raise TypeError(f"{type(self).__name__} holds a secret: it cannot be pickled or copied")
 
 
 class ClientCredentials(Grant):
@@ -54,7 +54,7 @@ class RefreshToken(Grant):
     A refresh token in the store comes first: servers that rotate them accept the one given here only once.
 
     Args:
-        token: The refresh token. None (the default) if only the store has one: from a login, or from
+        token: The refresh token. None (the default) uses the one in the store: from a login, or from
             another process. Without one, calls raise `OAuthError` with the code ``login_required``.
     """
 
@@ -75,8 +75,8 @@ class RefreshToken(Grant):
 
 
 class JWTBearer(Grant):
-    """A signed assertion that names the subject of the token (RFC 7523 §2.1), for service accounts and users
-    of a team.
+    """A signed assertion that names the subject of the token (RFC 7523 §2.1), for service accounts and a
+    team's users.
 
     Args:
         assertion: Signs claims, and may be async. It receives ``iss``, ``sub`` (both the client id), ``aud``

@@ -1,4 +1,4 @@
-"""`sign_jwt`: signs the claims of an assertion with a key, by PyJWT (the extra ``jwt``)."""
+"""`sign_jwt`: signs the claims of an assertion with a key, using PyJWT (the extra ``jwt``)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ def sign_jwt(
     """Return a function that signs claims, for ``assertion=`` of `OAuth2` and for `JWTBearer`.
 
     Args:
-        key: The private key: a PEM text, or what PyJWT takes for *alg*.
+        key: The private key: a PEM text, or any key that PyJWT accepts for *alg*.
         alg: The algorithm; ``ES256`` by default.
         kid: The id of the key, as the server knows it; None (the default) sends none.
-        **claims: Claims that replace or join those of the assertion, such as ``sub="ada@example.com"``.
+        **claims: Claims to add to those of the assertion, or to replace them, such as
+            ``sub="ada@example.com"``.
 
     Raises:
         ModuleNotFoundError: PyJWT is not installed: ``pip install 'aioapiclient-oauth[jwt]'``.

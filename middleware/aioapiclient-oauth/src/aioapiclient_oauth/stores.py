@@ -23,16 +23,16 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     """The tokens of a login: an access token and its refresh token. The ``repr`` shows neither."""
 
     access_token: str
-    """What calls are made with."""
+    """The token that calls send."""
 
     refresh_token: str | None = None
-    """What renews it; None if the server gave none."""
+    """The token that renews it; None if the server gave none."""
 
     expires_at: float | None = None
-    """When the access token expires, in seconds since 1970; None if the server did not say."""
+    """When the access token expires, in seconds since 1970; None if the server does not specify it."""
 
     scope: str | None = None
-    """What the server granted, where it said so."""
+    """The granted scope, if the server named it."""
 
     owner: str = ""
     """Token endpoint and client id: tokens of another client are ignored, and never sent to this one."""
@@ -41,11 +41,11 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
         return f"Tokens(expires_at={self.expires_at}, scope={self.scope!r})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # msgspec's own has every field: rich would print the tokens.
+        # msgspec's own repr has every field: rich would print the tokens.
         return [("expires_at", self.expires_at), ("scope", self.scope)]
 
     def seconds_left(self) -> float | None:
-        """Return the seconds until the access token expires; None if that is not known."""
+        """Return the seconds until the access token expires; None if unknown."""
         return None if self.expires_at is None else self.expires_at - time.time()
 
 
@@ -53,11 +53,11 @@ class TokenStore(Protocol):
     """Keeps one login. `OAuth2` loads and saves while it holds the lock."""
 
     def locked(self) -> AbstractAsyncContextManager[None]:
-        """Admit one holder at a time, of all that share the store."""
+        """Admit one holder at a time, of all stores that share the tokens."""
         ...
 
     async def load(self) -> Tokens | None:
-        """Return the tokens saved last; None if there are none."""
+        """Return the tokens saved last; None if none are stored."""
         ...
 
     async def save(self, tokens: Tokens | None, /) -> None:
@@ -80,7 +80,7 @@ class MemoryStore:
     async def locked(self) -> AsyncGenerator[None, None]:
         """Admit one task at a time."""
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:  # a lock belongs to the loop it was first waited for on
+        if self._loop is not loop:  # a lock belongs to the loop in which it was first awaited
             self._loop, self._lock = loop, asyncio.Lock()
         async with self._lock:
             yield
@@ -94,16 +94,16 @@ class MemoryStore:
         self._tokens = tokens
 
 
-_LOCK_SECONDS = 60.0  # twice the longest wait of a lock's holder for its server
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2  # seconds between two looks at a lock
+_LOCK_SECONDS = 60.0  # seconds; twice the longest time that a lock's holder waits for its server
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2  # seconds between two attempts to get the lock
 
 
 class FileStore:
     """Keeps a login in a file that processes share, readable by its owner only (mode 0600).
 
-    The file is replaced as a whole, under a lock (``flock`` on a second file, ``.lock``), so that a refresh
-    token for one use is used once. Keep one login per file. The file system must be local, on Linux, macOS or
-    another Unix.
+    The file is replaced as a whole, under a lock (``flock`` on a second file, ``.lock``), so that a
+    single-use refresh token is used once. Keep one login per file. The file system must be local, on Linux,
+    macOS or another Unix.
 
     Args:
         path: The file. Its folder is created if it is missing.
@@ -125,7 +125,7 @@ class FileStore:
         """Admit one holder at a time, of all processes.
 
         Raises:
-            OAuthError: Another one has held the lock for a minute.
+            OAuthError: Another process has held the lock for a minute.
         """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -133,7 +133,7 @@ class FileStore:
             await self._wait_for(lock)
             yield
         finally:
-            os.close(lock)  # and the lock with it
+            os.close(lock)  # which also releases the lock
 
     async def _wait_for(self, lock: int) -> None:
         pause = _FIRST_PAUSE
@@ -145,7 +145,7 @@ class FileStore:
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     async def load(self) -> Tokens | None:
-        """Return the tokens in the file; None if it is missing, or contains anything else."""
+        """Return the tokens in the file; None if it is missing or has other contents."""
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=Tokens)
         except (FileNotFoundError, msgspec.DecodeError, RecursionError):
