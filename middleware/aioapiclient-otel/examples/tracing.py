@@ -1,4 +1,4 @@
-"""Prints the trace of a call that is tried again and redirected, and the metrics of all calls.
+"""Prints the trace of a call that is retried and redirected, and the metrics of all calls.
 
 ::
 
@@ -40,7 +40,7 @@ async def work(url: str) -> None:
             await api.get("/users", params={"name": user["name"]}, ok_statuses={404})
 
 
-# --- what was reported
+# --- reports
 
 
 def show_trace(spans: Sequence[ReadableSpan]) -> None:
@@ -83,7 +83,7 @@ def show_duration(name: str, facts: dict[str, Any], count: int) -> None:
 
 
 class Server:
-    """Fails at first, and has moved its users."""
+    """Fails at first, and redirects requests for users."""
 
     def __init__(self) -> None:
         self._asked = 0

@@ -23,8 +23,8 @@ class CallTelemetry:
     """Report each call. Part of `OpenTelemetry`, which places it.
 
     Args:
-        settings: What it shares with the middleware of each send.
-        spans: Whether a call has a span.
+        settings: The state shared with the middleware of each send.
+        spans: Whether to create a span for each call.
 
     """
 
@@ -68,7 +68,7 @@ class _Call:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._span: Span | None = None
-        self._bytes: int | None = None  # of a body that streams, as far as it was read
+        self._bytes: int | None = None  # bytes read so far of a streamed body
         self.here = here
         """The context that the call runs in."""
         self._record = request.extensions[settings.key] = CallRecord()
@@ -102,12 +102,12 @@ class _Call:
         if size is None and response is not None:
             try:
                 size = len(response.body)
-            except StreamConsumedError:  # nobody has read it
+            except StreamConsumedError:  # the body was not read
                 return {}
         return {} if size is None else {"aioapiclient.body.bytes": size}
 
     def end_with(self, response: AsyncAPIResponse[Any]) -> None:
-        """Report a call whose response is closed: a stream may have broken on the way."""
+        """Report a call when its response is closed, because a stream may break before its end."""
         failure = None
         if not response.ok:
             failure = str(response.status)

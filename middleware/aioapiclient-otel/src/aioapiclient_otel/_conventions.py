@@ -23,7 +23,7 @@ __all__ = [
 
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
-# Seconds; what the conventions advise for http.client.request.duration.
+# Seconds; the conventions recommend these for http.client.request.duration.
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 
 _KNOWN_METHODS = frozenset(
@@ -33,22 +33,22 @@ _LONGEST_QUERY = 1000  # characters; a server may redirect to a query of any len
 
 
 def known_methods() -> frozenset[str]:
-    """Return the methods that are reported by name: by the environment, else by the conventions."""
+    """Return the methods that are reported by name: from the environment, else from the conventions."""
     names = os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "")
     return frozenset(name.strip() for name in names.split(",") if name.strip()) or _KNOWN_METHODS
 
 
 class Target(NamedTuple):
-    """What all sends to one endpoint have in common."""
+    """The attributes that all sends to one endpoint share."""
 
     name: str
-    """The name of their spans."""
+    """The name of the spans."""
 
     attributes: dict[str, str | int]
-    """Their attributes, low in cardinality. Shared: never changed."""
+    """The attributes of the spans, low in cardinality. Shared, so they must not be changed."""
 
     call_attributes: dict[str, str | int]
-    """The attributes of the metric of a call. Shared: never changed."""
+    """The attributes of a call's metric. Shared, so they must not be changed."""
 
 
 # Bounded, because a server can redirect to any number of hosts.
@@ -56,13 +56,13 @@ class Target(NamedTuple):
 def target(
     method: str, host: str | None, port: int | None, template: str | None, known: frozenset[str]
 ) -> Target:
-    """Return what is common to the sends with *method* to *template* on a server.
+    """Return the data common to the sends with *method* to *template* on a server.
 
     Args:
         method: The method as it is sent.
         host: The host of the URL.
         port: The port of the URL, or the default port of its scheme.
-        template: The path as it was written; None leaves it out.
+        template: The path as it was written; None omits it.
         known: The methods that are reported by name; any other is ``_OTHER``.
 
     """
@@ -92,14 +92,14 @@ def url_full(request: APIRequest) -> str:
 
 def _redacted(pair: str) -> str:
     name, equals, _ = pair.partition("=")
-    # Without "=" the whole of it may be the secret.
+    # Without "=", the whole text may be the secret.
     return f"{name}=REDACTED" if equals else "REDACTED"
 
 
 def error_type(error: BaseException, request: APIRequest) -> str:
-    """Return what ``error.type`` says of *error*: its class, and the phase of a timeout."""
+    """Return ``error.type`` for *error*: its class, and the phase of a timeout."""
     if isinstance(error, CancelledError) and request.time_left() == 0:
-        return "APITimeoutError:total"  # the middleware that makes it of the cancellation stands outside
+        return "APITimeoutError:total"  # an outer middleware turns the cancellation into a timeout
     name = type(error).__name__
     return f"{name}:{error.phase}" if isinstance(error, APITimeoutError) else name
 
@@ -116,7 +116,7 @@ def outcome_of(outcome: AsyncAPIResponse[Any] | BaseException, request: APIReque
         return attributes
     if isinstance(outcome, RetryableError) and outcome.response is not None:
         return {**outcome_of(outcome.response, request), "error.type": error_type(outcome, request)}
-    # Of a response whose body was not what it should be.
+    # The error of a response whose body was invalid or incomplete.
     status = getattr(outcome, "status", None) if isinstance(outcome, APIError) else None
     received = {"http.response.status_code": status} if status else {}
     return {**received, "error.type": error_type(outcome, request)}

@@ -1,4 +1,4 @@
-"""`Failures`: what a part of telemetry raised, which the call must not notice; the first one is logged."""
+"""`Failures`: exceptions of one part of telemetry, which must not affect a call; the first one is logged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Failures:
     """The failures of one part of telemetry.
 
     Args:
-        part: What the log record says has failed, such as "The propagator".
+        part: The subject of the log record, such as "The propagator".
 
     """
 

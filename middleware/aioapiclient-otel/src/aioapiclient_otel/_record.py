@@ -1,4 +1,4 @@
-"""`CallRecord`: what the sends of one call have in common, and tell the span of the call."""
+"""`CallRecord`: the state that the sends of one call share, and report to the span of the call."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["CallRecord"]
 
 
 class CallRecord:
-    """One call: it lives in ``request.extensions``, and dies with the call."""
+    """The state of one call, stored in ``request.extensions``."""
 
     __slots__ = ("_active", "_ended", "_failure", "attempts", "sends", "span")
 
     def __init__(self, span: Span | None = None) -> None:
-        self.span = span  # of the call, if it is recording
+        self.span = span  # the span of the call, if it is recording
         self.sends = 0
         self.attempts = 0
         self._active = 0
@@ -26,7 +26,7 @@ class CallRecord:
         self._failure = ""
 
     def begin_send(self, request: APIRequest, now: float) -> int:
-        """Count one send, and return how many came before it."""
+        """Count one send, and return the number of earlier ones."""
         before, attempts, is_hedge = self.sends, self.attempts, self._active > 0
         self.sends += 1
         self._active += 1
@@ -57,7 +57,7 @@ class CallRecord:
 
 
 def _is_throttled(outcome: AsyncAPIResponse[Any] | BaseException) -> bool:
-    """Return whether *outcome* is a 429, a 503 that says when to come back, or a throttle's refusal."""
+    """Return whether *outcome* is a 429, a 503 with Retry-After, or an error of a throttle."""
     if isinstance(outcome, RetryableError) and outcome.response is not None:
         outcome = outcome.response
     if isinstance(outcome, AsyncAPIResponse):

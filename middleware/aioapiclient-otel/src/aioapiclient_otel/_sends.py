@@ -76,7 +76,8 @@ class _Send:
         settings, target = self._settings, self._target
         resend = self._call.begin_send(request, self._began)
         name = settings.span_name(request, target.name)
-        # A sampler sees what all sends of the endpoint share. The rest is added only if the span records.
+        # A sampler sees only the attributes that all sends of the endpoint share. The rest is added if the
+        # span records.
         span = settings.send_tracer.start_span(name, self.here, SpanKind.CLIENT, target.attributes)
         self._span = span
         self.here = settings.around(span, self.here)

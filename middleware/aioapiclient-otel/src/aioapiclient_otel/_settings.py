@@ -20,17 +20,18 @@ from ._failures import Failures
 
 __all__ = ["SUPPRESSED_BY_US", "SUPPRESS_HTTP", "Settings"]
 
-# Private names of the API package, which the instrumentors of OpenTelemetry themselves read.
+# Private names of the API package. OpenTelemetry's own instrumentors read them too.
 SUPPRESS_HTTP: Final[str | None] = getattr(context, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", None)
 _SUPPRESS_ALL: Final[str | None] = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
 
 SUPPRESSED_BY_US: Final = "aioapiclient.otel"
-"""The value of the key below a send: others suppress their spans, and a call made there has its own."""
+"""The value of the key below a send: other instrumentations suppress their spans, but a call made there gets
+its own."""
 
-# Without an SDK, calls run in an empty context: it is copied once.
+# Without an SDK, calls run in an empty context, which is copied only once.
 _SUPPRESSED: Final = context.Context({SUPPRESS_HTTP: SUPPRESSED_BY_US} if SUPPRESS_HTTP else {})
 
-# What the propagator uses by default; its type is too narrow for a dict of texts.
+# The setter that the propagator uses by default; its type is too narrow for a dict of str.
 _SETTER = cast("Setter[dict[str, str]]", default_setter)
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -132,7 +133,7 @@ class Settings:
         try:
             propagator = self._propagator or propagate.get_global_textmap()
             propagator.inject(carrier, here, _SETTER)
-            # Checked last: without an SDK there is nothing to add.
+            # Checked last: without an SDK, the propagator adds nothing.
             if carrier and (self.foreign or request.is_trusted(request.trusted_origins)):
                 self._put(carrier, request)
         except Exception as error:
@@ -142,7 +143,7 @@ class Settings:
     def _put(carrier: dict[str, str], request: APIRequest) -> None:
         """Add the propagator's headers to *request*, except those that the call itself sets."""
         own = {name for name in carrier if request.call_sets(name)}
-        # If the caller continues a trace by hand, its headers must not be mixed with ours.
+        # If the caller continues a trace by hand, its headers must not be mixed with these.
         if own - {"baggage"}:
             own |= carrier.keys() - {"baggage"}
         if own:
@@ -193,7 +194,7 @@ def _check_name(value: object) -> None:
 
 
 def _header_names(argument: str, names: Any) -> dict[str, str]:
-    """Return the attribute of each header, by its name."""
+    """Return the span attribute of each header, by header name."""
     given: Any = names
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise TypeError(f"{argument} must be an iterable of header names, not {type(names).__name__}")

@@ -31,21 +31,21 @@ class OpenTelemetry:
     among the `per_send` ones.
 
     Args:
-        tracer_provider: Makes the spans. None (the default) is the global one.
-        meter_provider: Makes the metrics. None (the default) is the global one.
+        tracer_provider: Creates the spans. None (the default) is the global one.
+        meter_provider: Creates the metrics. None (the default) is the global one.
         propagator: Adds the context to the request. None (the default) is the global one.
-        call_spans: Whether a call has its own span, True by default.
-        metrics: Whether there are metrics, True by default.
-        template: Whether names and attributes have the path as it was written, True by default. Set it to
+        call_spans: Whether to create a span for each call, True by default.
+        metrics: Whether to record metrics, True by default.
+        template: Whether names and attributes contain the path template, True by default. Set it to
             False if your paths are f-strings with IDs.
-        foreign: Whether the context is sent to all origins, False by default, because baggage may be
+        foreign: Whether to send the context to all origins, False by default, because baggage may be
             confidential.
         request_headers: Names of request headers to add to the send spans. None by default.
         response_headers: Names of response headers to add to the send spans. None by default.
-        name: Returns the name of a span for a request, which it must not change.
+        name: A function of the request that returns the name of its span; it must not change the request.
 
     Raises:
-        InvalidRequestError: A header's name is not one, or its value is a secret.
+        InvalidRequestError: A header's name is not valid, or its value is a secret.
         TypeError: An argument has the wrong type.
 
     """
@@ -83,6 +83,6 @@ class OpenTelemetry:
         return "<OpenTelemetry: middlewares of each call and each send>"
 
     def middlewares(self) -> list[Middleware]:
-        """Return the middleware of each call, if it has anything to report, and that of each send."""
+        """Return the middleware of each call, unless it would report nothing, and that of each send."""
         send = per_send(self._send)
         return [send] if self._call is None else [self._call, send]
