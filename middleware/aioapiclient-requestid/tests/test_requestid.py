@@ -220,7 +220,7 @@ async def test_what_makes_no_id_is_refused(made: Any) -> None:
     """A make that gives no id is an InvalidRequestError before anything is sent."""
     transport = FakeTransport()
     async with client(transport, RequestId(make=lambda: made)) as api:
-        with pytest.raises(InvalidRequestError, match="make must return an id of 1 to 128 visible"):
+        with pytest.raises(InvalidRequestError, match="make must return an ID of 1 to 128 visible"):
             await api.get("/users/7")
 
     assert transport.requests == []

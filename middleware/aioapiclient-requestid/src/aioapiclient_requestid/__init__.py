@@ -15,10 +15,10 @@ from aioapiclient.errors import APIClientError, InvalidRequestError
 __all__ = ["RequestId", "RequestIdFilter", "accept_id", "new_id", "request_id"]
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the request that is being answered; None where there is none."""
+"""The ID of the request that the server is handling; None outside a request."""
 
-# Visible ASCII: no line end that would forge a header or a line of a log, no space that would forge a
-# field of one. 128 characters hold every kind of id in use several times, and do not fill a log.
+# Visible ASCII: an ID with a line end could forge a header or a log line, and one with a space could forge a
+# log field. 128 characters are enough for the ID formats in use, and do not fill a log.
 _ID = re.compile(r"[!-~]{1,128}")
 
 
@@ -28,16 +28,16 @@ def new_id() -> str:
 
 
 def accept_id(value: str | None, make: Callable[[], str] = new_id) -> str:
-    """Return *value* if it is a valid ID, else a new one from *make*.
+    """Return *value* if it is a valid ID, otherwise a new one from *make*.
 
-    An id has 1 to 128 characters of visible ASCII. Any other value from outside is replaced, never repaired.
+    An ID has 1 to 128 characters of visible ASCII. Any other value from outside is replaced, never repaired.
     Raises `InvalidRequestError` if the result of *make* is not valid either.
     """
     if _is_id(value):
         return value
     made = make()
     if not _is_id(made):
-        raise InvalidRequestError("make must return an id of 1 to 128 visible ASCII characters")
+        raise InvalidRequestError("make must return an ID of 1 to 128 visible ASCII characters")
     return made
 
 
@@ -46,10 +46,10 @@ def _is_id(value: object) -> TypeGuard[str]:
 
 
 class RequestId:
-    """Sends one id with every attempt and every redirect of a call, in *header*.
+    """Sends one ID with every attempt and every redirect of a call, in *header*.
 
-    The ID is the value of *variable*, which a server sets for the request that it is answering. If there is
-    none, or it is not valid, *make* makes one for this call. A *header* that the call itself sets or omits is
+    The ID is the value of *variable*, which a server sets for the request that it is handling. If it is empty
+    or not valid, *make* makes one for this call. A *header* that the call itself sets or omits is
     kept. During the call the ID is in *variable*, so that log records have it too. An error of this library
     that ends the call gets the ID as a note and, if no response arrived, as ``.request_id``. The
     ``.request_id`` of a status error is the server's own ID.
@@ -107,11 +107,11 @@ def _note(value: str) -> str:
 
 
 class RequestIdFilter(logging.Filter):
-    """Adds the ID in *variable* to every log record, as ``record.request_id``; *missing* if there is none.
+    """Adds the ID in *variable* to every log record, as ``record.request_id``, or *missing* if it is empty.
 
-    Add it to a handler: a filter on a logger does not see what its children log. With a queue, add it to the
-    `logging.handlers.QueueHandler`, because the ID is known where the record is made. A record with its own
-    ``request_id`` keeps it.
+    Add it to a handler: a filter on a logger does not see the records of child loggers. With a queue, add it
+    to the `logging.handlers.QueueHandler`, because the ID is known where the record is made. A record with
+    its own ``request_id`` keeps it.
     """
 
     def __init__(self, variable: ContextVar[str | None] = request_id, *, missing: str = "-") -> None:
