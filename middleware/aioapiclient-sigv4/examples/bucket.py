@@ -1,4 +1,4 @@
-"""A bucket on loopback that checks signatures: objects, a link to share, credentials that end.
+"""A bucket on loopback that checks signatures: objects, a link to share, credentials that expire.
 
 ::
 
@@ -25,7 +25,7 @@ SECRET = "the-secret-of-the-example"
 
 
 class Issuer:
-    """Gives out temporary credentials, as STS does."""
+    """Issues temporary credentials, as STS does."""
 
     def __init__(self) -> None:
         self.given = 0
@@ -36,14 +36,14 @@ class Issuer:
 
 
 async def use(s3: AsyncAPIClient) -> None:
-    """Keep an object with a difficult name, and read it."""
+    """Store and read an object whose name needs escaping."""
     key = "a b/ä+%2F&=*~(1)'!.txt"
     await s3.put("/bucket/{+key}", None, path_params={"key": key}, content=b"hello")
     print(await s3.get("/bucket/{+key}", str, path_params={"key": key}))
 
 
 async def upload(s3: AsyncAPIClient) -> None:
-    """Send a body that is made while it is sent, and so cannot be signed."""
+    """Send a body that is generated while it is sent, and therefore cannot be signed."""
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(5):
@@ -54,7 +54,7 @@ async def upload(s3: AsyncAPIClient) -> None:
 
 
 async def share(auth: SigV4, url: str) -> None:
-    """Give a link to somebody who has no credentials."""
+    """Make a link for people without credentials."""
     link = await auth.presign(f"{url}/bucket/stream", expires=60)
     async with aiohttp.ClientSession() as session:
         for shared in (link, link.replace("stream", "secret")):
@@ -83,7 +83,7 @@ async def run(url: str, server: Bucket) -> None:
 
 
 class Bucket:
-    """Keeps objects for those who sign, by a header or in the query."""
+    """Stores objects for requests with a valid signature, in a header or in the query."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
@@ -128,7 +128,7 @@ class Bucket:
 
 
 def sign(credential: str, date: str, canonical: str) -> str:
-    """The signature of a canonical request."""
+    """Return the signature of a canonical request."""
     scope = credential.split("/")[1:]
     hashed = hashlib.sha256(canonical.encode()).hexdigest()
     key = b"AWS4" + SECRET.encode()

@@ -1,4 +1,6 @@
-"""Functions for credentials: of a role, from boto3 in a thread; of this machine, from aiobotocore."""
+"""Functions that return credentials: those of a role, by boto3 in a thread; those of this machine, by
+aiobotocore.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from aioapiclient_sigv4 import Credentials
 
 
 def of_a_role(sts: Any, role: str) -> Callable[[], Awaitable[Credentials]]:
-    """The credentials of a role; *sts* is ``boto3.client("sts")``, which blocks, and so runs in a thread."""
+    """Return the credentials of a role. *sts* is ``boto3.client("sts")``, which blocks, and so runs in a
+    thread.
+    """
 
     async def fetch() -> Credentials:
         answer = await asyncio.to_thread(sts.assume_role, RoleArn=role, RoleSessionName="my-service")
@@ -24,11 +28,11 @@ def of_a_role(sts: Any, role: str) -> Callable[[], Awaitable[Credentials]]:
 
 
 def of_a_session(session: Any) -> Callable[[], Awaitable[Credentials]]:
-    """The credentials that *session*, ``aiobotocore.session.get_session()``, finds on this machine."""
+    """Return the credentials that *session*, ``aiobotocore.session.get_session()``, finds on this machine."""
 
     async def fetch() -> Credentials:
         found = await (await session.get_credentials()).get_frozen_credentials()
-        # aiobotocore renews them itself, and does not say when: it is asked again after five minutes.
+        # aiobotocore renews them itself without reporting when, so they are fetched again after five minutes.
         return Credentials(found.access_key, found.secret_key, found.token, time.time() + 300)
 
     return fetch

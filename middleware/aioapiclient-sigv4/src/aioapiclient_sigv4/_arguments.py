@@ -15,7 +15,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 §5.6.2
 
 
 def check_name(name: str, value: object, example: str) -> None:
-    """Refuse what is not the name of a service or region."""
+    """Refuse *value* unless it is the name of a service or region."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str such as {example!r}, not {type(value).__name__}")
     if not _NAME.fullmatch(value):
@@ -23,13 +23,13 @@ def check_name(name: str, value: object, example: str) -> None:
 
 
 def check_bool(name: str, value: object) -> None:
-    """Refuse what is not a bool: a text such as ``"no"`` would count as True."""
+    """Refuse a value that is not a bool: a text such as ``"no"`` would count as True."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
 
 
 def check_callable(name: str, value: object) -> None:
-    """Refuse what is not a function."""
+    """Refuse a value that is not a function."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, not {type(value).__name__}")
 
@@ -43,9 +43,9 @@ def header_names(name: str, value: object) -> frozenset[str] | None:
     names: list[Any] = [*value]  # pyright: ignore[reportUnknownVariableType]
     for given in names:
         if not isinstance(given, str):
-            raise TypeError(f"{name} must hold the names of headers, not {type(given).__name__}")
+            raise TypeError(f"{name} must contain the names of headers, not {type(given).__name__}")
         if not _TOKEN.fullmatch(given):
-            raise InvalidRequestError(f"{name} must hold the names of headers, not {given!r}")
+            raise InvalidRequestError(f"{name} must contain the names of headers, not {given!r}")
     return frozenset(given.lower() for given in names)
 
 

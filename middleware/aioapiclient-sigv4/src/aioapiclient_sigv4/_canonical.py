@@ -1,8 +1,8 @@
-"""AWS's canonical forms of a URL: the one that is sent, and what of it is signed.
+"""AWS's canonical forms of a URL: the URL that is sent, and the path and query that are signed.
 
-A server signs what it reads of the URL once more. Servers differ in what they make of characters that a URL
-may hold with or without an escape, such as ``+``, ``=`` or ``(``. So a URL is sent in the one form that all
-of them read alike: everything is escaped but the unreserved characters.
+A server signs the URL again as it reads it. Servers differ in how they read characters that a URL may contain
+with or without an escape, such as ``+``, ``=`` or ``(``. So a URL is sent in the one form that all of them
+read alike: all characters except the unreserved ones are escaped.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ def sent_url(url: URL, more_query: str = "") -> URL:
 def _sent_path(path: str) -> str:
     if _PLAIN_PATH.fullmatch(path):
         return path
-    # By segments, so that an escaped slash stays one.
+    # By segments, so that an escaped slash stays escaped.
     return "/".join(_escape(segment) for segment in path.split("/"))
 
 
 def _sent_query(query: str) -> str:
     if not query:
         return ""
-    # A plus is a space to every server that reads forms, and a literal plus to the signature.
+    # Servers that read forms take a plus as a space; in a signature it is a literal plus.
     parts = (part.partition("=") for part in query.replace("+", "%20").split("&") if part)
     return "&".join(f"{_escape(name)}{equals}{_escape(value)}" for name, equals, value in parts)
 
 
 def _escape(text: str) -> str:
-    # By bytes: an escape that is not UTF-8 stays what it is.
+    # By bytes: an escape that is not UTF-8 is kept.
     return text if text.isascii() and text.isalnum() else quote(unquote_to_bytes(text), safe="")
 
 
 def canonical_path(path: str, *, normalize: bool, twice: bool) -> str:
-    """Return the path to sign, of a path as it is sent.
+    """Return the path to sign, given the path as sent.
 
     Args:
         path: The path.
         normalize: Whether to resolve ``.`` and ``..``, and to join slashes.
-        twice: Whether to escape what is escaped once more, as every service but S3 has it.
+        twice: Whether to escape the escaped path again, as every service except S3 does.
     """
     if normalize:
         path = _normalized(path)
@@ -73,14 +73,14 @@ def _normalized(path: str) -> str:
 
 
 def canonical_query(query: str) -> str:
-    """Return the query to sign, of a query as it is sent: sorted, each name with an equals sign."""
+    """Return the query to sign, given the query as sent: sorted, each name with an equals sign."""
     if not query:
         return ""
-    # By name and value, not by the text of both: a "-" sorts before "=".
+    # Sorted by name and value, not by the joined text, where "-" sorts before "=".
     pairs = sorted(part.partition("=")[::2] for part in query.split("&"))
     return "&".join(f"{name}={value}" for name, value in pairs)
 
 
 def query_names(query: str) -> set[str]:
-    """Return the names in a query as it is sent."""
+    """Return the names in a query as sent."""
     return {part.partition("=")[0] for part in query.split("&")}

@@ -1,4 +1,4 @@
-"""What the refusal of a signature says: this clock is off, or the credentials have expired."""
+"""The reasons why a signature was refused: this clock is wrong, or the credentials have expired."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._signature import STAMP
 
 __all__ = ["clock_offset", "says_expired"]
 
-# S3 and services with XML, then those with JSON.
+# The codes of S3 and of services with XML, then those of services with JSON.
 _EXPIRED = frozenset(
     {
         *("ExpiredToken", "TokenRefreshRequired", "InvalidAccessKeyId", "InvalidClientTokenId"),
@@ -21,19 +21,19 @@ _EXPIRED = frozenset(
     }
 )
 _SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
-# These have other causes too: the Date decides.
+# These codes have other causes too: the Date header decides.
 _MAYBE_SKEWED = frozenset({"SignatureDoesNotMatch", "InvalidSignatureException", "AuthFailure"})
 # Seconds: AWS allows five minutes, S3 fifteen.
 _LEAST_SKEW = 240.0
-# A clock that starts at 1970 is an offset to learn, a Date of the year 9999 is not.
+# A clock that starts at 1970 gives an offset to learn; a Date in the year 9999 does not.
 _MOST_SKEW = 100 * 365.25 * 86400
 
 _CODE = re.compile(rb'<Code>\s*(\w+)\s*</Code>|"(?:__type|[cC]ode)"\s*:\s*"(?:[^"#]*#)?(\w+)')
-_MOST_BYTES = 4096  # of a body that are searched: the code comes early
+_MOST_BYTES = 4096  # bytes of a body to search: the code is near its start
 
 
 def says_expired(response: AsyncAPIResponse[Any]) -> bool:
-    """Return whether the server knows the access key or the session token no longer."""
+    """Return whether the server no longer accepts the access key or the session token."""
     return _code_of(response) in _EXPIRED
 
 
@@ -43,14 +43,15 @@ def clock_offset(request: APIRequest, response: AsyncAPIResponse[Any], now: floa
     Args:
         request: The request that was refused.
         response: The refusal.
-        now: The time of this clock, in seconds since 1970.
+        now: This clock's time, in seconds since 1970.
     """
     code, date = _code_of(response), _date_of(response)
     if date is None or abs(date - now) > _MOST_SKEW:
         return None
     if code in _SKEWED:
         return date - now
-    # A HEAD is refused without a code. Any other request may have been done by whoever sent no code.
+    # A HEAD is refused without a code. Any other request may have been carried out if the response has no
+    # code.
     is_possible = code in _MAYBE_SKEWED or (not code and request.method == "HEAD")
     signed = _signed_at(request)
     if is_possible and signed is not None and abs(date - signed) >= _LEAST_SKEW:

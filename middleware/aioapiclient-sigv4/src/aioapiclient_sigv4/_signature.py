@@ -1,4 +1,5 @@
-"""The signature itself: what is signed of a request, by which key, and what the header and the query say.
+"""The signature itself: the signed parts of a request, the signing key, and the header and query that carry
+it.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -28,8 +29,8 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"
 STAMP = "%Y%m%dT%H%M%SZ"
 
-# What proxies and the HTTP client change or add on the way, and what telemetry sets after the signature.
-# botocore leaves out the same but for the last two lines.
+# Headers that proxies and the HTTP client change or add on the way, and that telemetry sets after the
+# signature. botocore excludes the same ones, except the last two lines.
 _NEVER = frozenset(
     {
         *("connection", "expect", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer"),
@@ -43,7 +44,7 @@ _ALWAYS = frozenset({"content-type"})
 
 
 def stamp_of(seconds: float) -> str:
-    """Return a time, in seconds since 1970, as signatures write it."""
+    """Return a time, in seconds since 1970, in the format of signatures."""
     return time.strftime(STAMP, time.gmtime(seconds))
 
 
@@ -80,7 +81,7 @@ class Scheme:
             method: The method.
             url: The URL, as it is sent.
             headers: The headers.
-            digest: The hash of the body, or what stands in its place.
+            digest: The hash of the body, or the value used instead of it.
             key: The credentials.
             stamp: The value of ``X-Amz-Date``.
         """
@@ -105,7 +106,7 @@ class Scheme:
             method: The method.
             url: The URL.
             headers: The headers to sign.
-            digest: The hash of the body, or what stands in its place.
+            digest: The hash of the body, or the value used instead of it.
             key: The credentials.
             stamp: The time of the signature.
             expires: The seconds from *stamp* for which it is valid.
@@ -125,7 +126,7 @@ class Scheme:
         return sent_url(url, f"X-Amz-Signature={signature}")
 
     def _signed_headers(self, url: URL, headers: CIMultiDict[str]) -> dict[str, str]:
-        """Return what is signed of the headers, by name, sorted."""
+        """Return the headers to sign, by name, sorted."""
         found: dict[str, list[str]] = {"host": [_host_of(url)]}
         for name, value in headers.items():
             name = name.lower()
@@ -160,7 +161,9 @@ class Scheme:
         return hmac.digest(self._signing_key(key, stamp[:8]), to_sign.encode(), "sha256").hex()
 
     def _signing_key(self, key: Credentials, day: str) -> bytes:
-        """Return the key of a day. It is half of the cost of a signature, so the last one is kept."""
+        """Return the signing key of a day. Deriving it is half the cost of a signature, so the last one is
+        kept.
+        """
         if self._day_of != (key.secret_key, day):
             self._day_key = _chained(key.secret_key, (day, self.region, self.service, "aws4_request"))
             self._day_of = (key.secret_key, day)
@@ -175,6 +178,6 @@ def _chained(secret_key: str, parts: Iterable[str]) -> bytes:
 
 
 def _host_of(url: URL) -> str:
-    """Return the Host header that is sent: without the zone of an IPv6 address, and a default port."""
+    """Return the Host header that is sent: without the zone of an IPv6 address or a default port."""
     before, percent, after = (url.host_port_subcomponent or "").partition("%")
     return f"{before}]{after.partition(']')[2]}" if percent else before

@@ -25,17 +25,17 @@ __all__ = ["SigV4"]
 GetCredentials: TypeAlias = Callable[[], Awaitable[Credentials]]
 """An async function that gets temporary credentials."""
 
-# Their paths are escaped once and signed as they are, and they want the hash of the body as a header.
+# Their paths are escaped once and signed unchanged, and they need the hash of the body as a header.
 _S3 = frozenset({"s3", "s3express", "s3-object-lambda", "s3-outposts"})
 _WANT_DIGEST = _S3 | {"aoss"}
 _KEY = "credentials"
-_HASHED_AT_ONCE = 1 << 20  # bytes; a larger body takes milliseconds, and is hashed in a thread
-_MOST_EXPIRES = 7 * 86400  # seconds; AWS allows no more
+_HASHED_AT_ONCE = 1 << 20  # bytes; hashing a larger body takes milliseconds, so it runs in a thread
+_MOST_EXPIRES = 7 * 86400  # seconds; the limit of AWS
 _OF_SIGNATURES = frozenset({"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"})
 
 
 class _Fetched(Token, frozen=True, kw_only=True):
-    """Credentials in a `TokenCache`: its value is what tells them from others."""
+    """Credentials in a `TokenCache`: its value identifies them."""
 
     credentials: Credentials
 
@@ -46,23 +46,23 @@ class _Fetched(Token, frozen=True, kw_only=True):
 class SigV4(Auth):
     """Signs each request by AWS Signature Version 4, in its Authorization header.
 
-    What is signed is what is sent: the URL of the request is rewritten to AWS's form, in which all but the
-    unreserved characters are escaped. Signed are the method, the URL, the body, and all headers but those
-    that change on the way, such as ``User-Agent`` and ``traceparent``.
+    The signature matches what is sent: the URL of the request is rewritten to AWS's form, in which all but
+    the unreserved characters are escaped. It covers the method, the URL, the body, and all headers except
+    those that change on the way, such as ``User-Agent`` and ``traceparent``.
 
-    If a server refuses a request because of this clock (``RequestTimeTooSkewed``), the offset to the
+    If a server refuses a request because this clock is wrong (``RequestTimeTooSkewed``), the offset to the
     server's ``Date`` is kept and the request is signed and sent once more.
 
     Args:
         credentials: `Credentials`, or an async function without arguments that returns them. The function
-            is called once, however many calls wait, ahead of their expiry, and again when a server says
+            is called once for all waiting calls, ahead of the expiry, and again when a server reports
             that they have expired.
         service: The name of the service in signatures, such as ``"s3"``, ``"es"`` or ``"execute-api"``.
         region: The region, such as ``"eu-central-1"``.
-        unsigned_payload: Whether a body that is streamed is sent without being signed, which S3 accepts.
+        unsigned_payload: Whether to send a streamed body unsigned, which S3 accepts.
             Over https only, or http on loopback. False by default: such a body is refused.
         sign_headers: The names of headers to sign besides ``Host``, ``Content-Type`` and ``X-Amz-...``.
-            None (the default) signs all that do not change on the way.
+            None (the default) signs all headers that do not change on the way.
         normalize_path: Whether ``.``, ``..`` and empty segments are resolved in the path that is signed. None
             (the default) means no for S3, and yes for other services.
         clock: A function that returns seconds since 1970; `time.time` by default.
@@ -113,7 +113,7 @@ class SigV4(Auth):
         return f"SigV4(service={self._scheme.service!r}, region={self._scheme.region!r})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("SigV4 holds secrets: it is not pickled or copied")
+        raise TypeError("SigV4 holds secrets: it cannot be pickled or copied")
 
     async def authenticate(self, request: APIRequest, /) -> None:
         """Sign *request*, unless the call sets the Authorization header itself.
@@ -134,7 +134,7 @@ class SigV4(Auth):
         self._check_slashes(request)
         digest = await self._digest(request)
         key = await self._credentials()
-        # Nothing is awaited from here on: identity() is asked next, for these credentials.
+        # Nothing is awaited from here on: identity() is called next, for these credentials.
         self._principal = principal_of(key.access_key)
         self._sign(request, digest, key)
 
@@ -148,14 +148,14 @@ class SigV4(Auth):
             headers["X-Amz-Security-Token"] = key.token
         if body is not None and body.content_type is not None:
             headers.setdefault("Content-Type", body.content_type)
-        # They are set again after this, so they are what is signed.
+        # These headers are set again afterwards, so they are signed too.
         request.restore_call_headers()
         headers["Authorization"] = self._scheme.authorization(
             request.method, request.url, headers, digest, key, stamp
         )
 
     async def refresh(self, request: APIRequest, response: AsyncAPIResponse[Any], /) -> bool:
-        """Correct the clock, or get new credentials, if the server says that this is what is wrong.
+        """Correct the clock, or get new credentials, if the server reports that they are the cause.
 
         Args:
             request: The request that the server refused.
@@ -177,7 +177,7 @@ class SigV4(Auth):
     def identity(self) -> str | None:
         """Return a hash of the access key of the last signature; None before the first.
 
-        It is the same for all requests that one access key signs. Temporary credentials that are renewed
+        It is the same for all requests signed with one access key. Renewed temporary credentials
         have another access key, and so another identity.
         """
         return self._principal
@@ -194,15 +194,15 @@ class SigV4(Auth):
         *,
         headers: Mapping[str, str] | None = None,
     ) -> str:
-        """Return a URL that does one thing for everyone who has it, without credentials, for some time.
+        """Return a URL that allows one request without credentials, for a limited time.
 
-        It is as secret as what it gives access to. It ends with temporary credentials, even before *expires*.
-        Bodies are not signed for S3, and must be empty for other services, unless *headers* have the hash.
+        Keep it as secret as the resource. It expires with temporary credentials, even before *expires*.
+        Bodies are not signed for S3, and must be empty for other services, unless *headers* contain the hash.
 
         Args:
-            url: The whole URL, with its query.
+            url: The complete URL, with its query.
             method: The method that it is for; GET by default.
-            expires: For how long it is valid, in seconds; an hour by default, at most seven days.
+            expires: Seconds for which it is valid; an hour by default, at most seven days.
             headers: Headers that have to be sent with it, such as the Content-Type of an upload; none by
                 default.
 
@@ -233,19 +233,19 @@ class SigV4(Auth):
     # --- the body
 
     async def _digest(self, request: APIRequest) -> str:
-        """Return the hash of the body, or what stands in its place."""
+        """Return the hash of the body, or the value used instead of it."""
         given = request.headers.get("X-Amz-Content-Sha256")
         content = b"" if request.body is None else request.body.content
         if given is None and content is None:
             if not self._unsigned_payload:
                 raise InvalidRequestError(
-                    f"{request.label}: a body that is streamed cannot be signed before it is sent. Pass"
+                    f"{request.label}: a streamed body cannot be signed before it is sent. Pass"
                     " bytes, or an X-Amz-Content-Sha256 header, or use SigV4(unsigned_payload=True) for S3"
                 )
             given = UNSIGNED
         if given == UNSIGNED and request.url.scheme != "https" and not _is_loopback(request.url.host):
             raise InvalidRequestError(
-                f"{request.label}: a body that is not signed needs https: over http anyone could change it"
+                f"{request.label}: an unsigned body requires https: over http anyone could change it"
             )
         if given is not None or content is None:
             return given or UNSIGNED

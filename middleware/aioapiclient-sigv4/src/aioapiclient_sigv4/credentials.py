@@ -40,7 +40,7 @@ class Credentials(msgspec.Struct, frozen=True):
     """The session token of temporary credentials; None for a long-term key."""
 
     expires: float | None = None
-    """When they expire, in seconds since 1970 (UTC); None if that is not known."""
+    """When they expire, in seconds since 1970 (UTC); None if unknown."""
 
     if TYPE_CHECKING:
 
@@ -58,7 +58,7 @@ class Credentials(msgspec.Struct, frozen=True):
         if self.token is not None:
             _check_text("token", self.token)
         if "/" in self.access_key or "," in self.access_key:
-            # It is followed by a slash in the header, and that by a comma.
+            # In the header, the key is followed by a slash, and the scope by a comma.
             raise InvalidRequestError("Credentials access_key must not contain a slash or a comma")
         if self.expires is not None:
             msgspec.structs.force_setattr(self, "expires", _as_seconds(self.expires))
@@ -67,11 +67,11 @@ class Credentials(msgspec.Struct, frozen=True):
         return f"Credentials({self.access_key!r}, expires={self.expires})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # msgspec's own has every field: rich would print the secret.
+        # msgspec's own repr has every field: rich would print the secret.
         return [("access_key", self.access_key), ("expires", self.expires)]
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("Credentials hold a secret: they are not pickled")
+        raise TypeError("Credentials hold a secret: they cannot be pickled")
 
 
 def principal_of(access_key: str) -> str:
