@@ -1,4 +1,4 @@
-"""Calls to a server with bad moments, as log lines, as metrics, and as bars.
+"""Calls to a server that is sometimes busy, as log lines, as metrics, and as bars.
 
 ::
 

@@ -1,6 +1,6 @@
-"""The command line: one call, its attempts as bars, the response; or the chain, or the call as curl.
+"""The command line: one call, with its attempts as bars and the response; or the chain, or the call as curl.
 
-It is a program on the client, where the rest of this distribution is a plugin in it.
+It is a program that uses the client, while the rest of this distribution is a plugin of the client.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["main"]
 _ORIGIN = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 _EPILOG = """\
 Bars and the head of the response go to stderr, the body to stdout. Exit status: 0 success, 2 bad arguments,
-3 no response, 4 a status below 500 that is no success, 5 a status of 500 or more, 130 interrupted.
+3 no response, 4 an error status below 500, 5 a status of 500 or more, 130 interrupted.
 """
 
 
@@ -43,12 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_intermixed_args(argv)
     try:
         return asyncio.run(_run(given, parse_items(given.items)))
-    except ValueError as error:  # InvalidRequestError is one
+    except ValueError as error:  # InvalidRequestError is a ValueError
         parser.error(str(error))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of the pipe has left; Python would say so again when it flushes at exit.
+        # The reader of the pipe has closed it; Python would report that again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m aioapiclient_timeline",
-        description="Make one call, and show what became of each of its attempts.",
+        description="Make one call, and show the outcome of each attempt.",
         epilog=_EPILOG,
     )
     parser.add_argument("method", metavar="METHOD", type=str.upper)
@@ -143,7 +143,7 @@ async def _call(
         if items.file is not None:
             options["content"] = files.enter_context(items.file.open("rb"))
         try:
-            # The keywords are known at run time only, which hides the type of the result from checkers.
+            # The keywords are known only at run time, which hides the result's type from type checkers.
             request: Any = api.request
             return await request(method, url, AsyncAPIResponse[bytes], **options), 0
         except APIStatusError as error:
@@ -183,7 +183,9 @@ def _print_head(response: AsyncAPIResponse[Any], err: Screen) -> None:
 
 
 def _print_body(response: AsyncAPIResponse[Any], out: Screen) -> None:
-    """Write the body: as it is to a pipe or a file, in a readable and harmless form to a terminal."""
+    """Write the body: unchanged to a pipe or a file, readable and with control characters escaped to a
+    terminal.
+    """
     body = response.body
     if not out.is_terminal:
         sys.stdout.flush()

@@ -1,7 +1,7 @@
 """A request as a curl command, with its secrets as shell variables.
 
-A secret is found by the name of its header, query parameter or JSON member. On its way through encoders
-its place is held by a marker, which becomes the variable when the shell's words are made.
+A secret is found by the name of its header, query parameter or JSON member. A marker replaces it while the
+request is encoded, and becomes the variable when the shell words are written.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ _SECRET: Final = re.compile(
     r"|^(?:key|sig|code|pin)$",
     re.IGNORECASE,
 )
-# Of the private use area, which no URL and no JSON text has a use for. A bare marker takes its quotes away.
+# From the private use area, which neither URLs nor JSON texts use. A marker that is the whole word needs no
+# quotes.
 _MARKER: Final = re.compile('"?\ue002(\\w+)\ue001"?|\ue000(\\w+)\ue001')
 _SAFE_IN_QUOTES: Final = re.compile(r"[^\"$`\\!]*")
 
 
 class _Variables:
-    """The variables of a command; two values of one name get two."""
+    """The variables of a command; two values with one name get two variables."""
 
     def __init__(self, known: dict[str, str]) -> None:
         self._values = dict(known)
@@ -62,8 +63,8 @@ def curl_command(
 
     Args:
         request: The request at the end of the chain.
-        file: The file that is its body.
-        known: The secrets that have a variable already, by its name.
+        file: The file to send as its body.
+        known: The secrets that already have a variable, by the variable's name.
 
     """
     variables = _Variables(known or {})
@@ -115,7 +116,7 @@ def _marked(value: Any, variables: _Variables) -> Any:
 
 
 def _is(value: object, kind: type) -> bool:
-    # isinstance() itself would leave checkers with a list of unknown items.
+    # isinstance() itself would leave type checkers with a list of unknown items.
     return isinstance(value, kind)
 
 

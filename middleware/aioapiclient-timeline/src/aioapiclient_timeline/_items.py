@@ -14,28 +14,28 @@ __all__ = ["HELP", "Items", "parse_items"]
 
 HELP = "Header:value  query==value  field=text  field:=json  @file"
 
-# The first separator counts, the longer of two at one place: `time=10:30` is a field.
+# The leftmost separator counts, the longer of two at the same position: `time=10:30` is a field.
 _ITEM = re.compile(r"(?P<name>[^:=]+)(?P<separator>:=|==|:|=)(?P<value>.*)", re.DOTALL)
 
 
 class Items(msgspec.Struct):
-    """What the items of a command line ask for."""
+    """The parsed items of a command line."""
 
     headers: dict[str, str] = {}
     omitted: list[str] = []
     """Headers with an empty value: they are not sent."""
     params: dict[str, list[str]] = {}
     fields: dict[str, Any] = {}
-    """The members of a JSON body."""
+    """The members of the JSON body."""
     file: Path | None = None
-    """The file that is the body."""
+    """The file to send as the body."""
 
 
 def parse_items(items: Iterable[str]) -> Items:
-    """Return what *items* ask for.
+    """Return the parsed *items*.
 
     Raises:
-        ValueError: One is none of the five kinds, its JSON is not valid, or two bodies are given.
+        ValueError: An item is not of one of the five kinds, its JSON is not valid, or two bodies are given.
 
     """
     parsed = Items()
@@ -45,7 +45,7 @@ def parse_items(items: Iterable[str]) -> Items:
         if parsed.fields:
             raise ValueError("give either fields of a JSON body, or a file as the body")
         if not parsed.file.is_file():
-            raise ValueError(f"there is no file {str(parsed.file)!r}")
+            raise ValueError(f"no such file: {str(parsed.file)!r}")
         if not any(name.lower() == "content-type" for name in parsed.headers):
             kind = mimetypes.guess_type(parsed.file)[0]
             parsed.headers["Content-Type"] = kind or "application/octet-stream"
@@ -61,7 +61,7 @@ def _add(parsed: Items, item: str) -> None:
     match = _ITEM.fullmatch(item)
     if match is None:
         # The item itself may be a secret in the wrong place.
-        raise ValueError(f"each item must be one of: {HELP}; one of {len(item)} characters is none")
+        raise ValueError(f"each item must be one of: {HELP}; one of {len(item)} characters is not")
     name, value = match["name"], match["value"]
     match match["separator"]:
         case "==":

@@ -20,14 +20,15 @@ def log_calls(
     """Return a sink that logs each call once, when it has ended.
 
     A call that failed below the client, that ended with a status of 500 or more or with 429, or that took
-    *slow* seconds or more is a warning. A cancelled call is none. A stream is slow by the time to its head.
+    *slow* seconds or more is logged as a warning, but a cancelled call is not. Of a stream, the time to its
+    head counts.
 
     The record has one attribute ``http``, a dict of plain values: ``method template origin status error
     reason request_id ms attempts waited_ms sends``. Formatters for JSON, such as structlog's, take it as is.
 
     Args:
         logger: The logger, or its name.
-        slow: Seconds from which a call is a warning; `math.inf` for none.
+        slow: Seconds from which a call is logged as a warning; `math.inf` for none.
         level: The level of all other calls.
 
     Returns:

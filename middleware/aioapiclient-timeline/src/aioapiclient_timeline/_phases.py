@@ -1,4 +1,4 @@
-"""`trace_config`: the phases of a send before its request leaves, as aiohttp's own tracing tells them."""
+"""`trace_config`: the phases of a send before its request leaves, as reported by aiohttp's tracing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def trace_config() -> aiohttp.TraceConfig:
     """Return the trace config that adds the phases ``queue``, ``dns`` and ``connect`` to each `Send`.
 
     Give it to the transport: ``AiohttpTransport(trace_configs=[trace_config()])``. It finds the send by
-    its context, so one config serves every `Timeline`. Where two timelines record one client, the inner
+    its context, so one config serves every `Timeline`. If two timelines record one client, the inner
     one gets the phases.
     """
     config = aiohttp.TraceConfig()
@@ -67,7 +67,7 @@ def _end_of(name: PhaseName) -> _Callback:
 
 
 async def _note_failure(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any, /) -> None:
-    """End the phases that the failure interrupted: aiohttp does not tell their end."""
+    """End the phases that the failure interrupted: aiohttp does not report their end."""
     for name in _NAMES:
         await _end_of(name)(session, context, params)
 

@@ -1,4 +1,4 @@
-"""`prometheus`: calls, sends and retries as Prometheus metrics, with labels of bounded number."""
+"""`prometheus`: calls, sends and retries as Prometheus metrics, with a bounded number of labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["prometheus"]
 
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-"""Seconds; those that OpenTelemetry advises for ``http.client.request.duration``."""
+"""Seconds; OpenTelemetry recommends these for ``http.client.request.duration``."""
 
 _METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
@@ -47,13 +47,13 @@ def prometheus(
     ======================== ================================== ========================================
 
     A stream is observed until its head. ``outcome`` is the status, or the class of the error. ``template`` is
-    empty where a call has none. Methods that HTTP does not register are ``_OTHER``; so are origin and
-    template of what comes after the first 1,000 endpoints. Sinks for one registry and namespace share their
+    empty for a call without one. Methods that HTTP does not register are ``_OTHER``; so are the origin and
+    template of every endpoint after the first 1,000. Sinks for one registry and namespace share their
     metrics.
 
     Args:
         registry: The registry; None is ``prometheus_client.REGISTRY``.
-        namespace: What the names of the metrics begin with.
+        namespace: The prefix of the metric names.
         buckets: The upper bounds of the histograms in seconds, ascending.
 
     Returns:
@@ -61,7 +61,8 @@ def prometheus(
 
     Raises:
         ImportError: prometheus-client is not installed.
-        InvalidRequestError: *namespace* or *buckets* is refused, or *buckets* differs from a sink before.
+        InvalidRequestError: *namespace* or *buckets* is not valid, or *buckets* differs from an earlier
+            sink's.
         TypeError: An argument has the wrong type.
 
     """
@@ -136,7 +137,9 @@ class _Metrics:
             self._retries.labels(origin, template).inc(call.attempts - 1)
 
     def _endpoint(self, origin: str, template: str | None) -> tuple[str, str]:
-        """Return the labels of an endpoint; a client of webhooks calls more origins than a registry holds."""
+        """Return the labels of an endpoint; a client that sends webhooks calls more origins than a registry
+        can hold.
+        """
         endpoint = (origin, template or "")
         if endpoint not in self._endpoints:
             if len(self._endpoints) >= _MOST_ENDPOINTS:
@@ -154,5 +157,5 @@ def _seconds(send: Send, call: Call) -> float:
     return max(0.0, (call.seconds if ended is None else ended) - send.began)
 
 
-# Two clients of one process make a sink each, and a registry takes a name only once.
+# Two clients of one process make a sink each, but a registry accepts a name only once.
 _metrics: WeakKeyDictionary[CollectorRegistry, dict[str, _Metrics]] = WeakKeyDictionary()

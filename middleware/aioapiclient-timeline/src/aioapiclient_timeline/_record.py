@@ -1,6 +1,6 @@
 """The record of a call: plain data that can be pickled, and that msgspec encodes directly.
 
-It holds no header, no query value and no piece of a body. All times of a record are seconds since its
+It contains no headers, no query values and no part of a body. All times of a record are seconds since its
 call began.
 """
 
@@ -23,10 +23,10 @@ class Phase(msgspec.Struct, frozen=True):
     """``queue`` (the wait for a connection), ``connect`` (DNS, TCP and TLS) or ``dns`` (part of it)."""
 
     began: float
-    """Seconds since the call began."""
+    """When it began, in seconds since the call began."""
 
     ended: float
-    """Seconds since the call began."""
+    """When it ended, in seconds since the call began."""
 
 
 class Send(msgspec.Struct):
@@ -45,7 +45,7 @@ class Send(msgspec.Struct):
     """The path template; None on a redirect hop to another path."""
 
     began: float
-    """Seconds since the call began."""
+    """When it began, in seconds since the call began."""
 
     head: float | None = None
     """When the response head arrived; None without a response from the wire."""
@@ -94,9 +94,9 @@ class Call(msgspec.Struct):
     """The status of the response that ended the call."""
 
     error: str | None = None
-    """The class of the error that ended the call below the client, or a stream before its end.
+    """The class of the error that ended the call below the client, or that broke a stream.
 
-    A status error is a status.
+    A status error is recorded as a status.
     """
 
     reason: str | None = None
@@ -109,22 +109,24 @@ class Call(msgspec.Struct):
     """Whether the response was returned with its body unread."""
 
     attempts: int = 0
-    """How many attempts were sent, or answered by a cache."""
+    """The number of attempts that were sent or answered by a cache."""
 
     sends: list[Send] = []
     """The requests on the wire in the order in which they began; at most 100."""
 
     dropped: int = 0
-    """How many sends came after the first 100."""
+    """The number of sends after the first 100."""
 
     @property
     def label(self) -> str:
-        """Method and path template for logs, such as ``GET /users/{id}``; the origin without a template."""
+        """Method and path template for logs, such as ``GET /users/{id}``; the origin if the call has no
+        template.
+        """
         return f"{self.method} {self.template or self.origin}"
 
     @property
     def answered(self) -> float:
-        """Seconds until the answer: until the head of a stream, otherwise until the end of the call."""
+        """Seconds until the response: until the head of a stream, otherwise until the end of the call."""
         if self.streamed and self.sends and self.sends[-1].head is not None:
             return self.sends[-1].head
         return self.seconds
@@ -133,7 +135,7 @@ class Call(msgspec.Struct):
     def waited(self) -> float:
         """Seconds without a request on the wire: waits between attempts, for tokens and for limits."""
         busy = reached = 0.0
-        for send in self.sends:  # in order of their begin; hedged ones overlap
+        for send in self.sends:  # in the order of their start; hedged ones overlap
             ended = self.seconds if send.ended is None else send.ended
             busy += max(0.0, ended - max(send.began, reached))
             reached = max(reached, ended)

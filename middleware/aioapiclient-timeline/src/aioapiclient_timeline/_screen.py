@@ -1,4 +1,4 @@
-"""What the command line writes to: a terminal with or without colours, or a file; with or without rich."""
+"""The output of the command line: a terminal with or without colours, or a file; with or without rich."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _COLOURS: Final[dict[Style, str]] = {
 
 
 class Screen:
-    """A stream that lines are written to, in colours where rich is installed and the terminal has them.
+    """A stream for lines of text, in colours if rich is installed and the terminal supports them.
 
-    rich obeys ``NO_COLOR`` and ``TERM=dumb``, and writes no colours to what is not a terminal.
+    rich obeys ``NO_COLOR`` and ``TERM=dumb``, and writes colours only to a terminal.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -54,7 +54,7 @@ class Screen:
         self._console.print(text, soft_wrap=True, highlight=False)
 
     def json(self, body: bytes) -> None:
-        """Write a JSON text, indented; `msgspec.DecodeError` where it is none."""
+        """Write a JSON text, indented; raise `msgspec.DecodeError` if it is not JSON."""
         text = safe(msgspec.json.format(body, indent=2).decode())
         if self._console is None:
             self._stream.write(text + "\n")
@@ -68,7 +68,7 @@ class Screen:
 
 
 def safe(text: str) -> str:
-    """Return *text* of a server with what could command a terminal escaped; line ends and tabs stay."""
+    """Return *text* from a server with control characters escaped, except line ends and tabs."""
     text = text.replace("\r\n", "\n")
     if text.isprintable():
         return text

@@ -24,24 +24,24 @@ Sink: TypeAlias = Callable[[Call], object]
 _logger = logging.getLogger("aioapiclient.timeline")
 
 _MOST_SENDS: Final = 100
-_TIMER_RESOLUTION: Final = 0.001  # seconds; a timer may fire that much early, on uvloop
-_LONGEST_TEXT: Final = 200  # characters of a text that comes from outside
+_TIMER_RESOLUTION: Final = 0.001  # seconds; on uvloop, a timer may fire this much early
+_LONGEST_TEXT: Final = 200  # the most characters of a text from outside
 
 
 class Timeline:
     """Record each call, and pass the record to every sink when the call has ended.
 
-    It is a bundle, one entry of ``middlewares=``: a link once per call, and a link once per send. A
-    buffered call has ended when its body is read, a stream when it is closed. One timeline may serve
+    It is a bundle, one entry of ``middlewares=``: a middleware once per call, and another once per send. A
+    buffered call ends when its body is read, a stream when it is closed. One timeline may serve
     many clients.
 
-    What a sink raises never reaches the call: the first failure of each sink is logged by the logger
-    ``aioapiclient.timeline``, the ones after it are not.
+    An exception of a sink never reaches the call: the first one of each sink is logged by the logger
+    ``aioapiclient.timeline``, later ones are not.
 
     Args:
         *sinks: Plain functions of a `Call`: `log_calls`, `prometheus`, ``calls.append``. They run in the
             event loop, so they must not block.
-        clock: What gives the time in seconds, for tests; `time.perf_counter` by default.
+        clock: Returns the time in seconds, for tests; `time.perf_counter` by default.
 
     Raises:
         TypeError: A sink or the clock is not a plain function.
@@ -55,7 +55,7 @@ class Timeline:
         self.sinks: tuple[Sink, ...] = sinks
         self._clock = clock
         self._failed: set[int] = set()
-        # A timeline of its own finds its own record.
+        # Each timeline finds only its own record.
         self._key = f"aioapiclient.timeline.{id(self)}"
 
     def __repr__(self) -> str:
@@ -113,7 +113,7 @@ class Timeline:
             except Exception:
                 if place not in self._failed:
                     self._failed.add(place)
-                    _logger.exception("Sink %d failed; its next failures are not logged", place)
+                    _logger.exception("Sink %d failed; its further failures are not logged", place)
 
 
 class Recorder:
@@ -127,7 +127,7 @@ class Recorder:
         self._deadline = request.deadline
         self._url = request.url
         self._ended = False
-        # `elapsed` of a response counts from the start of the call, which was before this link.
+        # A response's `elapsed` counts from the start of the call, which was before this middleware.
         started = request.started
         self._late = 0.0 if started is None else asyncio.get_running_loop().time() - started
         self._zero = clock()
@@ -167,7 +167,8 @@ class Recorder:
     def failed(self, record: Call | Send, error: BaseException) -> None:
         """Note the error that ended *record*."""
         if isinstance(error, asyncio.CancelledError) and self._is_over():
-            # The limit of the whole call ends it by a cancellation, which becomes the error above this link.
+            # The time limit of the whole call ends it by a cancellation, which becomes the error in an outer
+            # middleware.
             record.error, record.reason = "APITimeoutError", "total"
         else:
             _note_error(record, error)
@@ -220,7 +221,7 @@ def _is_open(send: Send) -> bool:
 
 
 def _shown(request: APIRequest, origin: str) -> str:
-    """Return the URL as in `APIRequest.label`, which costs more than the rest of a record."""
+    """Return the URL as in `APIRequest.label`, which would cost more than the rest of a record."""
     path = request.url.raw_path
     if len(path) > _LONGEST_TEXT or not path.isprintable():
         return request.label.partition(" ")[2]
@@ -228,7 +229,7 @@ def _shown(request: APIRequest, origin: str) -> str:
 
 
 def _printable(text: str | None) -> str | None:
-    """Return *text* as one line of bounded length, so that it cannot forge a line of a log."""
+    """Return the text as one line of bounded length, so that it cannot forge a log line."""
     if text is None or (text.isprintable() and len(text) <= _LONGEST_TEXT):
         return text
     shown = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}..."

@@ -17,7 +17,7 @@ Style: TypeAlias = Literal["plain", "queue", "dns", "connect", "wait", "body", "
 
 
 class Part(NamedTuple):
-    """A piece of a line, and what it shows: a terminal may colour it."""
+    """A piece of a line and its style: a terminal may colour it."""
 
     text: str
     style: Style
@@ -39,12 +39,12 @@ _LEAST_BAR: Final = 10
 
 
 def characters(*, ascii: bool = False) -> Mapping[str, str]:
-    """Return what each style is drawn with."""
+    """Return the characters that draw each style."""
     return _ASCII if ascii else _UNICODE
 
 
 def waterfall(call: Call, width: int = 80, *, ascii: bool = False) -> str:
-    """Return *call* as text: a line of summary, and one bar for each send.
+    """Return *call* as text: a summary line, and one bar for each send.
 
     ``q`` is the wait for a connection, ``c`` its setup, ``d`` DNS, ``▒`` the wait for the head and ``█`` the
     body. ``+`` marks a second copy (hedged).
@@ -66,7 +66,7 @@ def waterfall(call: Call, width: int = 80, *, ascii: bool = False) -> str:
 
 
 def rows(call: Call, width: int = 80, *, ascii: bool = False) -> list[list[Part]]:
-    """Return the lines of `waterfall` in parts with styles."""
+    """Return the lines of `waterfall` as parts with styles."""
     if width < _LEAST_WIDTH:
         raise InvalidRequestError(f"width must be {_LEAST_WIDTH} columns or more, not {width}")
     results = [_result(send) for send in call.sends]
@@ -123,7 +123,7 @@ def _bar(send: Send, call: Call, width: int, drawn: Mapping[str, str]) -> list[P
     paint(send.began, ended, "wait" if send.status is None else "body")
     if send.head is not None:
         paint(send.began, send.head, "wait")
-    # `dns` lies in `connect`.
+    # `dns` is part of `connect`.
     for phase in sorted(send.phases, key=lambda phase: phase.name == "dns"):
         paint(phase.began, phase.ended, phase.name)
     runs = groupby(((drawn.get(style, " "), style) for style in cells), key=itemgetter(1))
