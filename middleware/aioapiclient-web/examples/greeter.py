@@ -1,11 +1,11 @@
-"""A service that calls another server for each request, passes on a stream, and takes webhooks.
+"""A service that calls another server for each request, passes on a stream, and receives webhooks.
 
 ::
 
     python middleware/aioapiclient-web/examples/greeter.py 8080
     curl -i -H 'X-Request-Timeout: 0.5' http://127.0.0.1:8080/hello/slow
 
-A second argument is the URL of the server to call; without one, the service starts a server of its own.
+The second argument is the URL of the server to call; without it, the service starts a local server.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Left(msgspec.Struct, tag="user.left", tag_field="type"):
     login: str
 
 
-Event = Open[Joined | Left]  # or one that is new, and not known yet
+Event = Open[Joined | Left]  # or an unknown type, added to the API later
 
 
 def make_app(users_url: str) -> web.Application:
@@ -58,7 +58,7 @@ async def hello(request: web.Request) -> web.Response:
 
 
 async def report(request: web.Request) -> web.StreamResponse:
-    """Pass on a stream as it comes."""
+    """Pass on a stream as it arrives."""
     async with request.app[USERS].open("GET", "/report") as found:
         response = web.StreamResponse(headers={"Content-Type": "text/csv"})
         await response.prepare(request)

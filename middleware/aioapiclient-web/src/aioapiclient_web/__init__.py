@@ -1,4 +1,4 @@
-"""Glue between an aiohttp.web service and the API clients that it calls with."""
+"""Connects an aiohttp.web service with the API clients that it uses."""
 
 from .inbound import inbound, time_left
 from .lifecycle import client_ctx

@@ -13,7 +13,7 @@ __all__ = ["check", "header_name", "header_names", "seconds", "status", "statuse
 
 
 def check(name: str, value: object, kind: type | tuple[type, ...], what: str) -> None:
-    """Refuse a *value* that is not of the *kind*, which the message calls *what*."""
+    """Raise unless *value* is of the type *kind*; the message calls it *what*."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be {what}, not {type(value).__name__}")
 
@@ -28,16 +28,16 @@ def seconds(name: str, value: object) -> float:
 
 
 def status(name: str, value: object) -> int:
-    """Return *value*, the status of a failure."""
+    """Return *value*, an error status."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must hold statuses as int, not {type(value).__name__}")
+        raise TypeError(f"{name} must contain statuses as int, not {type(value).__name__}")
     if not 400 <= value <= 599:
-        raise InvalidRequestError(f"{name} must hold statuses from 400 to 599, not {value}")
+        raise InvalidRequestError(f"{name} must contain statuses from 400 to 599, not {value}")
     return value
 
 
 def header_name(name: str, value: object) -> str:
-    """Return *value*, the name of a header that a caller may set."""
+    """Return *value*, the name of a header that a client may set."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be the name of a header, not {type(value).__name__}")
     APIRequest("GET", "http://localhost").set_headers({value: ""})
@@ -45,7 +45,7 @@ def header_name(name: str, value: object) -> str:
 
 
 def header_names(name: str, values: Any) -> tuple[str, ...]:
-    """Return *values*, the names of headers that a caller may set."""
+    """Return *values*, the names of headers that a client may set."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be an iterable of header names, not {type(values).__name__}")
     names = cast("Iterable[object]", values)
@@ -53,7 +53,7 @@ def header_names(name: str, values: Any) -> tuple[str, ...]:
 
 
 def statuses(name: str, values: Any) -> frozenset[int]:
-    """Return *values*, statuses of failures."""
+    """Return *values*, error statuses."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be an iterable of statuses, not {type(values).__name__}")
     found = cast("Iterable[object]", values)

@@ -1,4 +1,4 @@
-"""`inbound`: what came with the request that is being answered is at hand for the calls made for it."""
+"""`inbound`: makes the deadline and headers of an inbound request available to the calls made for it."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ __all__ = ["TIMEOUT_HEADER", "TRACE_HEADERS", "Inbound", "current", "inbound", "
 TIMEOUT_HEADER: Final = "X-Request-Timeout"
 TRACE_HEADERS: Final = ("traceparent", "tracestate")
 _ID_HEADER: Final = "X-Request-Id"
-_LISTS: Final = frozenset({"tracestate", "baggage"})  # may come in several lines (W3C Trace Context §3.3)
+_LISTS: Final = frozenset({"tracestate", "baggage"})  # may span several lines (W3C Trace Context §3.3)
 
-# What may be sent on: no byte that a server of another opinion could take for the end of a line.
+# Characters that may be sent on: no byte that another server could take for a line end.
 _VALUE = re.compile(r"[\t -~]{1,8190}")
-# An ID goes into logs too, so it has no space that would forge a field.
+# An ID goes into logs too, so it must not contain a space, which would forge a field.
 _ID = re.compile(r"[!-~]{1,128}")
 
 
 class Inbound(NamedTuple):
-    """What the calls that are made for one request have to know of it."""
+    """The state of an inbound request that the calls made for it need."""
 
     deadline: float | None
     """The time on the event loop's clock at which every call must have ended."""
 
     headers: CIMultiDict[str]
-    """The headers to send on. Many calls read them, and none changes them."""
+    """The headers to send on. Many calls read them, so they must not be changed."""
 
     def __repr__(self) -> str:
         return f"<Inbound: deadline={self.deadline}, headers {', '.join(self.headers) or 'none'}>"
@@ -44,7 +44,7 @@ class Inbound(NamedTuple):
 
 current: Final[ContextVar[Inbound | None]] = ContextVar("aioapiclient_web.current", default=None)
 
-# On the request itself: a server that was started while a request was answered inherits that one's context.
+# Stored on the request itself: a server started while a request is handled inherits that request's context.
 _KEY: Final = "aioapiclient_web.inbound"
 _SEEN: Final[Any] = (
     web.RequestKey(_KEY, Inbound) if hasattr(web, "RequestKey") else _KEY
@@ -52,7 +52,7 @@ _SEEN: Final[Any] = (
 
 
 def time_left() -> float | None:
-    """Return the seconds that calls for the current request have left, or None without a deadline."""
+    """Return the seconds left until the deadline of the current request, or None without a deadline."""
     found = current.get()
     if found is None or found.deadline is None:
         return None
@@ -70,20 +70,20 @@ def inbound(
 ) -> Middleware:
     """Return a middleware of aiohttp.web that sets the deadline and the headers of each request's calls.
 
-    A client with `Propagate` reads them, in the handler and in the tasks that the handler makes. A value that
-    is malformed counts as missing. If two of these middlewares see one request, as with a sub-application,
-    the earlier deadline holds.
+    A client with `Propagate` reads them, in the handler and in the tasks that the handler starts. A value
+    that is malformed counts as missing. If two of these middlewares see one request, as with a
+    sub-application, the earlier deadline holds.
 
     Args:
-        budget: Seconds that any request has at most. None (the default): those that it names itself.
-        header: The header that names the seconds that the caller waits, such as ``0.3``, ``300ms`` or, as in
+        budget: The most seconds for any request. None (the default): only its own header counts.
+        header: The header with the time that the caller waits, such as ``0.3``, ``300ms`` or, as in
             gRPC, ``300m``. If it ends with ``-ms``, a number without a unit is milliseconds.
-        most: The most seconds that the header can ask for, 300 by default.
-        reserve: Seconds that are kept for the answer itself, 0.05 by default. Calls end that much earlier.
-        keep: The headers that are sent on. By default trace, baggage and request ID.
-        request_id: A variable for the ID of the request while it is answered, such as ``request_id`` of
-            aioapiclient-requestid. With it, each request has an ID: its ``X-Request-Id``, or a new one. The
-            answer has it too, unless the handler has sent its head already.
+        most: The most seconds that the header can set, 300 by default.
+        reserve: Seconds kept for the response itself, 0.05 by default. Calls end that much earlier.
+        keep: The headers to send on. By default those of the trace, the baggage and the request ID.
+        request_id: A context variable for the ID of the request while it is handled, such as ``request_id``
+            of aioapiclient-requestid. With it, each request has an ID: its ``X-Request-Id``, or a new one.
+            The response has it too, unless the handler has already sent its head.
 
     Returns:
         An entry for ``web.Application(middlewares=[...])``, outside of `problems`.
@@ -123,13 +123,13 @@ class _Reader(NamedTuple):
                     return await handler(request)
                 return await _with_id(self.request_id, found.headers[_ID_HEADER], request, handler)
             finally:
-                # Outer middlewares go on in the same context.
+                # Outer middlewares continue in the same context.
                 current.reset(before)
 
         return inbound
 
     def read(self, request: web.Request) -> Inbound:
-        """Read what *request* says, within what an outer middleware has allowed."""
+        """Read the deadline and headers of *request*, within the limits of an outer middleware."""
         outer: Any = request.get(_SEEN)
         headers: CIMultiDict[str] = CIMultiDict() if outer is None else CIMultiDict(outer.headers)
         headers.update(_kept(request, self.keep))
@@ -153,7 +153,7 @@ class _Reader(NamedTuple):
 def _kept(request: web.Request, names: Iterable[str]) -> dict[str, str]:
     kept = {name: value for name in names if (value := _one_value(request, name)) is not None}
     if "traceparent" not in {name.lower() for name in kept}:
-        # Without its parent the state means nothing (W3C Trace Context §3.3).
+        # Without its parent, the state means nothing (W3C Trace Context §3.3).
         kept = {name: value for name, value in kept.items() if name.lower() != "tracestate"}
     return kept
 

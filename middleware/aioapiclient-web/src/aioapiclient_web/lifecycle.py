@@ -1,4 +1,4 @@
-"""`client_ctx`: a client lives as long as the application that calls with it."""
+"""`client_ctx`: opens a client with an application, and closes it afterwards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def client_ctx(
     aiohttp closes it when the handlers have ended, or when its ``shutdown_timeout`` has cut them off.
 
     Args:
-        key: Where the application keeps the client. Handlers of sub-applications find it by
+        key: The key of the client in the application. Handlers of sub-applications find it by
             ``request.config_dict[key]``.
         make: Creates the client. It is called with the application at each start, in the running loop.
 

@@ -1,4 +1,4 @@
-"""`problems`: a failed call that the handler did not catch is answered as problem+json (RFC 9457)."""
+"""`problems`: answers with problem+json (RFC 9457) if the handler did not catch the failure of a call."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _logger = logging.getLogger("aioapiclient.web")
 
 _BLANK: Final = "about:blank"
 _MOST_RETRY_AFTER: Final = (
-    86_400  # seconds, so that a wrong value of an upstream server does not stop our callers
+    86_400  # seconds; the limit for a wrong value of an upstream server, which must not stop our callers
 )
 _ID = re.compile(r"[!-~]{1,128}")
 
@@ -49,21 +49,27 @@ class _Rule(NamedTuple):
     detail: str | None
 
 
-# The first that fits counts. Details are ours: the text of an error names the upstream server.
+# The first matching class counts. The details are written here, because the text of an error names the
+# upstream server.
 _RULES: Final = (
     _Rule((WebhookError,), 400, "webhook-refused", "The webhook is not signed correctly, or not valid."),
     _Rule((APITimeoutError,), 504, "upstream-timeout", "The upstream server did not answer in time."),
     _Rule(
-        (RateLimitError, ThrottledError), 503, "upstream-busy", "The upstream server takes no requests now."
+        (RateLimitError, ThrottledError),
+        503,
+        "upstream-busy",
+        "The upstream server accepts no requests at the moment.",
     ),
     _Rule((CircuitOpenError,), 503, "upstream-down", "The upstream server is failing."),
     _Rule((ConcurrencyLimitError,), 503, "overloaded", "Too many requests are in progress."),
-    _Rule((APIConnectionError,), 502, "upstream-unreachable", "The upstream server gave no whole answer."),
+    _Rule(
+        (APIConnectionError,), 502, "upstream-unreachable", "The upstream server sent no complete response."
+    ),
     _Rule(
         (APIResponseValidationError, BodyTooLargeError),
         502,
         "upstream-invalid",
-        "The upstream server gave an answer that is not valid.",
+        "The upstream server sent an invalid response.",
     ),
     _Rule((APIError,), 502, "upstream-error", "The upstream server answered with an error."),
 )
@@ -76,27 +82,27 @@ def problems(
     type_base: str = _BLANK,
     expose_request_id: bool = True,
 ) -> Middleware:
-    """Return a middleware of aiohttp.web that answers for the calls that failed.
+    """Return a middleware of aiohttp.web that turns failed calls into error responses.
 
     A timeout is a 504; a rate limit, an open circuit and a limit on calls are a 503 with ``Retry-After``; all
-    other failures are a 502. A `WebhookError` is a 400. The answer has no URL, no text and no body of the
-    upstream server; the logger ``aioapiclient.web`` has the error itself. An error after the head of the
-    answer was sent is raised again: aiohttp breaks the connection, so that a partial body does not look
-    complete. Of an `ExceptionGroup` that has only errors of calls, the first one counts.
+    other failures are a 502. A `WebhookError` is a 400. The response contains no URL, no text and no body of
+    the upstream server; the logger ``aioapiclient.web`` records the error itself. An error after the head of
+    the response was sent is raised again: aiohttp breaks the connection, so that a partial body does not look
+    complete. If an `ExceptionGroup` contains only errors of calls, its first one counts.
 
     Args:
-        rules: Statuses for classes of errors, ahead of those above. The first class that fits counts.
-        pass_through: Statuses of the upstream server to answer with unchanged, such as 404. None by default.
-        type_base: What the ``type`` of each problem begins with, such as ``https://example.com/problems/``.
-            By default it is ``about:blank``, without more.
-        expose_request_id: Whether the answer has the ID of the failed call, or else that of the request, as
-            ``request_id``. True by default.
+        rules: Statuses for classes of errors, ahead of those above. The first matching class counts.
+        pass_through: Statuses of the upstream server to pass on unchanged, such as 404. None by default.
+        type_base: The prefix of each problem's ``type``, such as ``https://example.com/problems/``.
+            By default the type is ``about:blank``.
+        expose_request_id: Whether the response contains the ID of the failed call, or else that of the
+            request, as ``request_id``. True by default.
 
     Returns:
         An entry for ``web.Application(middlewares=[...])``.
 
     Raises:
-        InvalidRequestError: A status is not one of a failure.
+        InvalidRequestError: A status is not an error status.
         TypeError: An argument has the wrong type.
     """
     check("type_base", type_base, str, "a str")
@@ -115,7 +121,7 @@ def problems(
             if error is None or rule is None or request.writer.output_size > 0:
                 raise
             level = logging.WARNING if rule.status >= 500 else logging.INFO
-            path = request.rel_url.raw_path  # quoted still: nothing in it ends a line of the log
+            path = request.rel_url.raw_path  # still quoted: nothing in it can end a log line
             _logger.log(
                 level, "%s %s: %d for %s: %s", request.method, path, rule.status, type(error).__name__, error
             )
@@ -125,7 +131,7 @@ def problems(
 
 
 def _failed_call(raised: Exception) -> APIClientError | None:
-    """Return the error of the call that failed; of a group the first, if nothing but calls failed."""
+    """Return the error of the failed call; of a group, the first error if all are errors of calls."""
     first, *others = _leaves(raised)
     if isinstance(first, APIClientError) and all(isinstance(other, APIClientError) for other in others):
         return first
@@ -194,7 +200,7 @@ class _Answers(NamedTuple):
 
 
 def _request_id(error: APIClientError) -> str | None:
-    """Return the upstream server's ID of the failed call, or else the ID of the request that is answered."""
+    """Return the upstream server's ID of the failed call, or else the ID of the current request."""
     of_call: Any = getattr(error, "request_id", None)
     found = current.get()
     of_request = None if found is None else found.headers.get("X-Request-Id")
@@ -205,7 +211,7 @@ def _request_id(error: APIClientError) -> str | None:
 
 
 def _retry_after(error: APIClientError) -> str:
-    """Return whole seconds, rounded up: an early return would be refused again. At least 1."""
+    """Return whole seconds, at least 1, rounded up: an early retry would be refused again."""
     seconds: float | None = getattr(error, "retry_after", None)
     if seconds is None or math.isnan(seconds):
         return "1"

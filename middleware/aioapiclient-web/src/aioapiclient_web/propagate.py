@@ -1,4 +1,6 @@
-"""`Propagate`: no call outlives the request that it is made for, and the server that is called knows it."""
+"""`Propagate`: no call outlives the request that it is made for, and the upstream server receives the time
+left.
+"""
 
 from __future__ import annotations
 
@@ -25,21 +27,21 @@ __all__ = ["Propagate"]
 class Propagate:
     """Give each call the deadline and the headers of the request that it is made for.
 
-    `inbound` reads them. The deadline limits the whole call, and the body of a stream too; a call's own
-    timeout that ends earlier wins. The headers are those that `inbound` keeps, and one with the time that is
-    left, anew for each send. They go to the client's own origin and to ``trusted_origins``. A header that
-    the call or another middleware has set stays as it is. Outside of a request nothing is changed, and a
+    `inbound` reads them. The deadline limits the whole call, including the body of a stream; a call's own
+    timeout that ends earlier wins. The headers are those that `inbound` keeps, and one with the time
+    left, updated for each send. They go to the client's own origin and to ``trusted_origins``. A header that
+    the call or another middleware has set is kept. Outside of a request nothing is changed, and a
     token that several requests wait for is fetched without the deadline of the first.
 
     It is a bundle, one entry of ``middlewares=``.
 
     Args:
-        header: The header with the time that is left; None sends none. ``grpc-timeout`` and names that end
-            with ``-ms`` have their own units, all others have seconds.
-        keep: The names of the headers to send, of those that `inbound` keeps. None (the default): all.
+        header: The header for the time left; None sends none. ``grpc-timeout`` and names that end
+            with ``-ms`` have their own units; all others use seconds.
+        keep: The names of the headers to send, among those that `inbound` keeps. None (the default): all.
 
     Raises:
-        InvalidRequestError: The name of a header is not one, or cannot be set.
+        InvalidRequestError: The name of a header is not valid, or the header cannot be set.
         TypeError: An argument has the wrong type.
     """
 
@@ -58,7 +60,7 @@ class Propagate:
 
 
 class PropagateDeadline:
-    """Once per call: the call ends with the deadline of the request that is being answered."""
+    """Once per call: ends the call at the deadline of the inbound request."""
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request* within the deadline."""
@@ -79,20 +81,20 @@ class PropagateDeadline:
 
 
 def _deadline() -> float | None:
-    """Return the deadline of the request that is being answered, on the event loop's clock."""
+    """Return the deadline of the inbound request, on the event loop's clock."""
     found = current.get()
-    # A token that others wait for too must not fail because the first of them is out of time.
+    # A token that other calls wait for must not fail because the deadline of the first caller has passed.
     return None if found is None or serves_several.get() else found.deadline
 
 
 def _end_at(deadline: float, response: AsyncAPIResponse[Any], timed_out: Callable[[], Exception]) -> None:
-    """Cut the body of *response* off at the deadline, unless it has been read by then."""
+    """End the body of *response* at the deadline, unless it has been read by then."""
     timer = asyncio.get_running_loop().call_at(deadline, lambda: response.abort(timed_out()))
     response.on_close(timer.cancel)
 
 
 class PropagateHeaders:
-    """Once per send: the headers of the request that is being answered, and the time that is left."""
+    """Once per send: adds the headers of the inbound request, and the time left."""
 
     def __init__(self, header: str | None, keep: frozenset[str] | None) -> None:
         self.header = header
@@ -112,8 +114,8 @@ class PropagateHeaders:
         return await handler(request)
 
     def _unset(self, request: APIRequest, kept: Mapping[str, str]) -> dict[str, str]:
-        """Return the *kept* headers that nobody else has set or omitted."""
-        # The state of one trace must not stand beside the parent of another.
+        """Return the *kept* headers that are neither set nor omitted yet."""
+        # The state of one trace must not be combined with the parent of another.
         other_trace = "traceparent" in request.headers or request.call_sets("traceparent")
         return {
             name: value

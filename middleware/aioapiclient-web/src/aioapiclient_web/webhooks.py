@@ -1,4 +1,4 @@
-"""`Webhooks`: what a webhook says is read only after its signature is found right (Standard Webhooks 1.0)."""
+"""`Webhooks`: verifies the signature of a webhook before its content is decoded (Standard Webhooks 1.0)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["WebhookError", "WebhookReason", "Webhooks"]
 T = TypeVar("T")
 
 WebhookReason: TypeAlias = Literal["headers", "time", "signature", "body"]
-"""What was wrong with a webhook, in one word for programs."""
+"""The reason for refusing a webhook, in one word for programs."""
 
 _PREFIX: Final = "whsec_"
 _LEAST_KEY: Final = 24  # bytes ("Signature scheme": at least 192 bits)
@@ -34,15 +34,15 @@ _DECODED_AS: Final = {"Content-Type": "application/json"}
 
 
 class WebhookError(APIClientError, ValueError):
-    """A webhook is refused: it is not from one of the secrets, not recent, or not of the type.
+    """A webhook is refused: its signature, its time or its type is wrong.
 
     Args:
         message: The text of the error, without secrets and without values of the body.
-        reason: What is wrong.
+        reason: The reason.
     """
 
     reason: WebhookReason
-    """What is wrong: ``headers`` (missing or malformed), ``time``, ``signature`` or ``body``."""
+    """The reason: ``headers`` (missing or malformed), ``time``, ``signature`` or ``body``."""
 
     def __init__(
         self, message: str = "The webhook is refused", *, reason: WebhookReason = "signature"
@@ -59,15 +59,15 @@ class Webhooks:
         event = hooks.unwrap(await request.read(), request.headers, Event)
 
     Args:
-        *secrets: Secrets of the sender, as it shows them: base64, after ``whsec_``, ``v1,whsec_`` or nothing.
-            While a secret is rotated, give the old one and the new one: a webhook that one of them has signed
-            is taken.
-        tolerance: The most seconds between the time of the webhook and now, 300 by default.
+        *secrets: Secrets of the sender, as it displays them: base64, after ``whsec_``, ``v1,whsec_`` or
+            nothing. While a secret is rotated, pass the old and the new one: a webhook signed with either of
+            them is accepted.
+        tolerance: The largest difference between the time of the webhook and now in seconds, 300 by default.
         clock: Returns the seconds since 1970; `time.time` by default.
 
     Raises:
         InvalidRequestError: A secret is not base64 or has fewer than 24 bytes, or *tolerance* is negative.
-        TypeError: An argument has the wrong type, or there is no secret.
+        TypeError: An argument has the wrong type, or no secret was given.
     """
 
     def __init__(
@@ -85,20 +85,20 @@ class Webhooks:
         return f"<Webhooks: {len(self._keys)} secrets, tolerance={self._tolerance:g}>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("Webhooks holds secrets: it is not pickled or copied")
+        raise TypeError("Webhooks holds secrets: it cannot be pickled or copied")
 
     @overload
     def unwrap(self, body: bytes, headers: Mapping[str, str], type: type[T]) -> T: ...
     @overload
     def unwrap(self, body: bytes, headers: Mapping[str, str], type: Any = Any) -> Any: ...
     def unwrap(self, body: bytes, headers: Mapping[str, str], type: Any = Any) -> Any:
-        """Return the event in a webhook, once its signature and its time are found right.
+        """Return the event in a webhook after checking its signature and its time.
 
-        The sender may send one webhook several times: its ID, ``headers["webhook-id"]``, is the same then.
+        The sender may send one webhook several times, with the same ID, ``headers["webhook-id"]``.
 
         Args:
-            body: The body, byte for byte as it came.
-            headers: The headers of the request; their names may have any case.
+            body: The body, byte for byte as received.
+            headers: The headers of the request; case does not matter in their names.
             type: The type of the event, as for ``cast_to`` of a call: a Struct, a tagged union, ``Open[...]``
                 for events that are not known yet. Plain data by default.
 
@@ -106,7 +106,8 @@ class Webhooks:
             The event.
 
         Raises:
-            WebhookError: The webhook is refused, whatever its sender has put into headers and body.
+            WebhookError: The webhook is refused. No other error is raised, whatever the headers and body
+                contain.
             TypeError: *body* is not bytes, or *headers* is not a mapping.
         """
         check("body", body, (bytes, bytearray), "the bytes of the request")
@@ -116,7 +117,7 @@ class Webhooks:
             raise WebhookError("The webhook is too old, or from the future", reason="time")
         content = b"%b.%b.%b" % (message_id.encode(), stamp.encode(), body)
         if not any(_is_among(_sign(key, content), signatures) for key in self._keys):
-            raise WebhookError("No signature of the webhook is right", reason="signature")
+            raise WebhookError("No signature of the webhook is valid", reason="signature")
         return _decode(bytes(body), type)
 
     def sign(
@@ -125,7 +126,7 @@ class Webhooks:
         """Return the headers of a webhook, signed with every secret: for tests, and for a sender.
 
         Args:
-            body: The body, byte for byte as it is sent.
+            body: The body, byte for byte as sent.
             message_id: The ID of the webhook, the same each time it is sent. A new one by default.
             timestamp: Its time in whole seconds since 1970; now by default.
 
@@ -155,7 +156,7 @@ def _key(secret: object) -> bytes:
         raise TypeError(f"A webhook secret must be a str, not {type(secret).__name__}")
     try:
         key = base64.b64decode(secret.removeprefix("v1,").removeprefix(_PREFIX), validate=True)
-    except (binascii.Error, ValueError):  # raise nothing in this block: the cause may show the secret
+    except (binascii.Error, ValueError):  # raise nothing in this block: the cause may contain the secret
         key = b""
     if len(key) < _LEAST_KEY:
         raise InvalidRequestError(
@@ -165,11 +166,13 @@ def _key(secret: object) -> bytes:
 
 
 def _fields(headers: Mapping[str, str]) -> tuple[str, str, str]:
-    """Return ID, timestamp and signatures. Exactly one of each: of two, another server may read the other."""
+    """Return ID, timestamp and signatures. Exactly one of each: with two, another server may read the other
+    one.
+    """
     folded: CIMultiDict[Any] = CIMultiDict(headers)
     values = [folded.getall(f"webhook-{field}", []) for field in _FIELDS]
     if any(len(value) != 1 or not isinstance(value[0], str) for value in values):
-        raise WebhookError("A header of the webhook is missing, or there twice", reason="headers")
+        raise WebhookError("A header of the webhook is missing or repeated", reason="headers")
     message_id, stamp, signatures = (value[0] for value in values)
     if not (_ID.fullmatch(message_id) and _TIME.fullmatch(stamp)):
         raise WebhookError("The ID or the timestamp of the webhook is malformed", reason="headers")
@@ -181,17 +184,19 @@ def _sign(key: bytes, content: bytes) -> bytes:
 
 
 def _is_among(signature: bytes, signatures: str) -> bool:
-    """Return whether *signature* is one of the list; other versions than ``v1`` in it are for others."""
+    """Return whether *signature* is in the list; versions other than ``v1`` are for other receivers."""
     candidates = (one[3:].encode(errors="replace") for one in signatures.split(" ") if one.startswith("v1,"))
     return any(hmac.compare_digest(signature, candidate) for candidate in candidates)
 
 
 def _decode(body: bytes, target: Any) -> Any:
-    """Decode *body* by the rules for responses, so that ``Open`` and every kind of broken JSON are known."""
+    """Decode *body* by the rules for responses, so that ``Open`` works and every kind of broken JSON is
+    recognised.
+    """
     response = AsyncAPIResponse.from_bytes(APIRequest("POST", "http://localhost"), 200, _DECODED_AS, body)
     parsing = response.parse(to=target)
     try:
-        parsing.send(None)  # it ends at once: the body is there already
+        parsing.send(None)  # it ends immediately: the body is already in memory
     except StopIteration as done:
         return done.value
     except APIError as error:
@@ -199,4 +204,4 @@ def _decode(body: bytes, target: Any) -> Any:
         raise WebhookError(f"The body of the webhook is not of the type: {what}", reason="body") from None
     finally:
         parsing.close()
-    raise RuntimeError("The body of a webhook was not decoded at once")
+    raise RuntimeError("Decoding the body of a webhook did not end immediately")
