@@ -1,4 +1,4 @@
-"""Tests of code that calls an API, with the fixtures of pytest-aioapiclient; docs/pytest.md explains it."""
+"""Tests of code that calls an API, with the fixtures of pytest-aioapiclient; docs/pytest.md explains them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def greet(api: AsyncAPIClient, user_id: int) -> str:
 
 
 async def test_it_greets_by_name(mock_api: MockAPI, api_client: ClientFactory) -> None:
-    """A user that there is is greeted by name."""
+    """A known user is greeted by name."""
     users = mock_api.get("/users/{id}").respond(json={"id": 7, "login": "ada"})
 
     assert await greet(api_client(), 7) == "hello, ada"
@@ -33,7 +33,7 @@ async def test_it_greets_by_name(mock_api: MockAPI, api_client: ClientFactory) -
 
 
 async def test_it_greets_strangers(mock_api: MockAPI, api_client: ClientFactory) -> None:
-    """A user that there is not is a stranger."""
+    """An unknown user is greeted as a stranger."""
     mock_api.get("/users/{id}").respond(404)
 
     assert await greet(api_client(), 8) == "hello, stranger"
@@ -53,7 +53,7 @@ async def test_it_survives_faults(
 
 @pytest.mark.cassette("greetings")
 async def test_it_greets_as_recorded(cassette: Cassette) -> None:
-    """What the server of examples/server.py once answered is answered again."""
+    """The recorded answer of examples/server.py is replayed."""
     async with AsyncAPIClient("http://localhost:8080/v1", transport=cassette) as api:
         assert await greet(api, 7) == "hello, ada"
         assert await greet(api, 999) == "hello, stranger"

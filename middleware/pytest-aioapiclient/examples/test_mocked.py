@@ -1,4 +1,4 @@
-"""Tests that mock aiohttp by aioresponses, which works on each aiohttp with these fixtures."""
+"""Tests that mock aiohttp with aioresponses, which these fixtures make work with each aiohttp."""
 
 # pyright: reportUnknownMemberType=false
 # aioresponses leaves a part of its types open.
@@ -23,7 +23,7 @@ async def api() -> AsyncIterator[AsyncAPIClient]:
 
 
 async def test_a_call(api: AsyncAPIClient, mock_aiohttp: aioresponses) -> None:
-    """A mock answers a call, and raises what it is told to."""
+    """A mock answers a call, and raises the given error."""
     mock_aiohttp.get(URL, payload={"id": 7})
     mock_aiohttp.get(URL, exception=aiohttp.ClientConnectionError())
 
@@ -34,7 +34,7 @@ async def test_a_call(api: AsyncAPIClient, mock_aiohttp: aioresponses) -> None:
 
 @pytest.mark.usefixtures("mended_aioresponses")
 async def test_as_it_was(api: AsyncAPIClient) -> None:
-    """A test that has its own mock needs no other change."""
+    """A test that creates its own mock needs no other change."""
     with aioresponses() as mocked:
         mocked.get(URL, payload={"id": 7})
         assert await api.get("/users/7") == {"id": 7}

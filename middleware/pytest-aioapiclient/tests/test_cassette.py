@@ -290,7 +290,7 @@ async def test_a_take_is_played_once(path: Path) -> None:
         assert await api.get("/a") == 1
         assert tape.unplayed == 1
         with pytest.raises(
-            AssertionError, match=r"1\. GET /v1/a: it was played already; mode='loop' repeats"
+            AssertionError, match=r"1\. GET /v1/a: it was already played; mode='loop' repeats"
         ):
             await api.get("/a")
 

@@ -158,7 +158,7 @@ def test_a_route_that_nothing_calls(pytester: pytest.Pytester, line: str, errors
 
     result.assert_outcomes(passed=1, errors=errors)
     if errors:
-        result.stdout.fnmatch_lines(["Routes that nothing called:", "  GET /users"])
+        result.stdout.fnmatch_lines(["Routes that were not called:", "  GET /users"])
 
 
 def test_fixtures_of_a_project_come_first(pytester: pytest.Pytester) -> None:
@@ -272,7 +272,7 @@ def test_a_failed_test_writes_nothing(pytester: pytest.Pytester, server: Countin
 
     output = failing(pytester.runpytest_inprocess("--record=all"))
 
-    assert "test_it.jsonl was not written, since the test failed" in output
+    assert "test_it.jsonl was not written, because the test failed" in output
     assert (server.count, cassettes(pytester)) == (1, {})
 
 
@@ -345,7 +345,7 @@ def test_a_loop_repeats(pytester: pytest.Pytester, server: CountingServer, optio
     pytester.makepyfile(test.replace("TIMES", "3").replace("MODE", ""))
     output = failing(pytester.runpytest_inprocess(*option.split()))
 
-    assert "1. GET /users: it was played already; mode='loop' repeats" in output
+    assert "1. GET /users: it was already played; mode='loop' repeats" in output
     assert server.count == 1
 
 

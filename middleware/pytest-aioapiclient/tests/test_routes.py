@@ -329,7 +329,7 @@ async def test_routes_that_nothing_called() -> None:
     with pytest.raises(AssertionError) as raised:
         mock.assert_all_called()
     assert str(raised.value).splitlines() == [
-        "Routes that nothing called:",
+        "Routes that were not called:",
         "  POST /users json=...",
         "  DELETE /users/{id} params={'force': 'true'}",
     ]

@@ -1,7 +1,7 @@
 """Tests of code that uses aioapiclient: routes, cassettes, and a pytest plugin with fixtures for both.
 
-The classes are imported when they are first used: pytest imports this package in every run, also of projects
-that have it installed and do not use it.
+The classes are imported when they are first used, because pytest imports this package in every run, even for
+projects that do not use it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`mended_aioresponses`: aioresponses 0.7.9, working on each aiohttp from 3.12 on."""
+"""`mended_aioresponses`: lets aioresponses 0.7.9 work with each aiohttp from 3.12 on."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _LONGEST_BODY = 1 << 30  # bytes
 
 
 class _NoWriter:
-    """The part of aiohttp's request writer that a response asks for."""
+    """The part of aiohttp's request writer that a response needs."""
 
     output_size = 0
 
 
 @contextmanager
 def mended_aioresponses() -> Generator[type[aioresponses], None, None]:
-    """Let aioresponses work within the block, however it is used there, and give its class.
+    """Let aioresponses work within the block, however it is used there, and yield its class.
 
-    aiohttp 3.14 makes a response only with the writer of its request, which a mock does not have
+    aiohttp 3.14 creates a response only with the writer of its request, which a mock does not have
     (aioresponses#289). A body over 128 KiB would pause a connection, which it does not have either.
     """
     import aioresponses.core as core
@@ -42,7 +42,7 @@ def mended_aioresponses() -> Generator[type[aioresponses], None, None]:
 
     needs_writer = "stream_writer" in inspect.signature(made).parameters
     with (
-        # The class itself, since callbacks and response_class= may name a subclass.
+        # The class itself is patched, since callbacks and response_class= may name a subclass.
         mock.patch.object(aiohttp.ClientResponse, "__init__", make if needs_writer else made),
         mock.patch.object(core, "stream_reader_factory", _unlimited_reader),
     ):

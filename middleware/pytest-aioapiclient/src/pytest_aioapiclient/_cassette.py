@@ -1,4 +1,4 @@
-"""`Cassette`: a transport that records what a server answers, and plays it again without the server."""
+"""`Cassette`: a transport that records a server's responses, and replays them without the server."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from ._takes import Played, StoredRequest, Take, read_takes, stored_request, sto
 __all__ = ["Cassette", "Mode"]
 
 Mode: TypeAlias = Literal["none", "once", "new", "all", "loop"]
-"""What a cassette does with a request: see `Cassette`."""
+"""The behaviour of a cassette for a request: see `Cassette`."""
 
 _MATCH: Final = ("method", "path", "params", "body")
 _MATCHABLE: Final = (*_MATCH, "origin")
 _BODIES: Final = ("json", "form", "text", "digest")
-_MOST_LISTED: Final = 10  # takes in a message
+_MOST_LISTED: Final = 10  # the most takes in a message
 
 
 class Recording:
-    """A request and what came back, as it was on the wire, until the cassette is saved."""
+    """A request and its response, as sent and received, until the cassette is saved."""
 
     def __init__(self, request: SentRequest) -> None:
         self.request = request
@@ -41,27 +41,28 @@ class Recording:
 
 
 class Cassette:
-    """A transport that plays the answers in a file, and records them with another transport.
+    """A transport that replays the responses in a file, and records them with another transport.
 
-    The file has one line of JSON for each request and its response, a take. Of the takes that fit a request,
-    each is played once, in the order of the file. A request that is not there raises an `AssertionError`,
-    which no client retries. No secret enters the file; see `DEFAULT_SECRETS`.
+    The file has one line of JSON for each request and its response, a take. Among the takes that match a
+    request, each is played once, in the order of the file. A request without a take raises an
+    `AssertionError`, which no client retries. No secret enters the file; see `DEFAULT_SECRETS`.
 
     Args:
         path: The file.
         inner: The transport to record with, such as ``AiohttpTransport()``. It is closed with the cassette.
-        mode: ``none`` (the default) only plays. ``once`` records if there is no file, and else only plays.
-            ``new`` plays what is there, and records the rest. ``all`` records everything, and replaces the
-            file. ``loop`` only plays, and begins with the first take of a request again after its last.
-        match: What of a request must be the same: ``method``, ``path``, ``params`` and ``body`` by default,
-            and ``origin`` if it is named.
-        scrub: A function that changes each take before it is written, after the secrets were blanked.
-        secrets: Parts of names of what is secret, in any case, with or without ``-`` and ``_``; of headers,
-            parameters, path parameters, fields and members. `DEFAULT_SECRETS` by default.
-        clock: The clock that the waits between attempts move while it plays. Without it they take no time.
+        mode: ``none`` (the default) only plays. ``once`` records if the file does not exist, otherwise only
+            plays. ``new`` plays the takes in the file, and records the rest. ``all`` records everything, and
+            replaces the file. ``loop`` only plays, and repeats the takes of a request after the last one.
+        match: The parts of a request that must be the same: ``method``, ``path``, ``params`` and ``body`` by
+            default, and ``origin`` if you name it.
+        scrub: A function that changes each take after the secrets were blanked, before it is written.
+        secrets: Parts of the names of secrets, in any case, with or without ``-`` and ``_``: names of
+            headers, parameters, path parameters, form fields and JSON members. `DEFAULT_SECRETS` by default.
+        clock: The clock that the waits between attempts advance during playback. Without it they take no
+            time.
 
     Raises:
-        InvalidRequestError: *mode* or *match* has an unknown word.
+        InvalidRequestError: *mode* or *match* contains an unknown word.
         TypeError: *match* or *secrets* is a str.
     """
 
@@ -82,7 +83,7 @@ class Cassette:
         self.inner: Handler | None = inner
         """The transport to record with."""
         self.unexpected: list[str] = []
-        """What was said of each request that is not on it. The fixture fails a test that leaves any here."""
+        """The messages about requests without a take. The fixture fails a test that leaves any here."""
         self._mode: Mode = mode
         self._match = frozenset(match)
         self._scrub = scrub
@@ -99,12 +100,12 @@ class Cassette:
 
     @property
     def recorded(self) -> int:
-        """How many takes it has recorded."""
+        """The number of takes recorded so far."""
         return len(self._recordings)
 
     @property
     def unplayed(self) -> int:
-        """How many takes of the file were not played."""
+        """The number of takes in the file that were not played."""
         return len(self._takes()) - len(self._played)
 
     # --- as a transport
@@ -114,7 +115,7 @@ class Cassette:
         return await self._transport(request)
 
     async def sleep(self, seconds: float, /) -> None:
-        """Wait before another attempt of a client: only while it records.
+        """Wait before another attempt of a client, but only while recording.
 
         Args:
             seconds: The time to wait.
@@ -152,7 +153,7 @@ class Cassette:
     # --- playing
 
     def _takes(self) -> list[Take]:
-        """Return what was in the file when the first request came."""
+        """Return the takes that were in the file when the first request arrived."""
         if self._stored is None:
             self._before = None if self._mode == "all" else self._content()
             self._stored = read_takes(self._before or b"", str(self.path))
@@ -165,7 +166,7 @@ class Cassette:
         return next((number for number in fitting if number not in self._played), None)
 
     def _misfit(self, stored: StoredRequest, wanted: StoredRequest) -> str | None:
-        """Return the first thing of *wanted* that is not as in *stored*."""
+        """Return the first difference between *wanted* and *stored*."""
         for part in _MATCHABLE:
             if part in self._match:
                 fields = _BODIES if part == "body" else (part,)
@@ -180,7 +181,7 @@ class Cassette:
         if not takes:
             lines.append("  the file does not exist" if not self.path.exists() else "  the file is empty")
         for number, take in enumerate(takes[:_MOST_LISTED]):
-            misfit = self._misfit(take.request, wanted) or "it was played already; mode='loop' repeats"
+            misfit = self._misfit(take.request, wanted) or "it was already played; mode='loop' repeats"
             lines.append(f"  {number + 1}. {take.request.method} {take.request.path}: {misfit}")
         if len(takes) > _MOST_LISTED:
             lines.append(f"  and {len(takes) - _MOST_LISTED} more")
@@ -202,7 +203,7 @@ class Cassette:
     async def _record(self, request: SentRequest) -> AsyncAPIResponse[Any]:
         recording = Recording(request)
         inner = self._inner_transport()
-        # Before any await, so that takes are in the order of the requests.
+        # Before any await, so that the takes are in the order of the requests.
         self._recordings.append(recording)
         try:
             response = await inner(request.copy())
@@ -222,7 +223,7 @@ class Cassette:
     async def _pieces(
         self, response: AsyncAPIResponse[Any], recording: Recording
     ) -> AsyncGenerator[bytes, None]:
-        """Pass the pieces of a stream on as they come."""
+        """Pass on the pieces of a stream as they arrive."""
         try:
             async for piece in response.iter_bytes():
                 recording.chunks.append(piece)
@@ -236,7 +237,7 @@ class Cassette:
 
     def _new_takes(self) -> list[Take]:
         for recording in self._recordings:
-            self._take(recording)  # a later take may tell that a value in an earlier one is secret
+            self._take(recording)  # a later take may show that a value in an earlier one is secret
         takes = [self._take(recording) for recording in self._recordings]
         if self._scrub is not None:
             for take in takes:
@@ -256,10 +257,10 @@ class Cassette:
         return Take(self._stored_request(request), response)
 
     def save(self) -> None:
-        """Write the file, if anything was recorded. The close of a client does it too.
+        """Write the file, if anything was recorded. Closing the client does the same.
 
         Raises:
-            FileExistsError: The file was written by another since it was read; nothing is overwritten.
+            FileExistsError: The file was changed since it was read; nothing is overwritten.
         """
         if not self._recordings:
             return

@@ -1,4 +1,4 @@
-"""`difference`: the first place where what was sent is not what a route or a take has, in words."""
+"""`difference`: describes the first difference between a request and a route or take."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ._secrets import DEFAULT_SECRETS, Secrets
 
 __all__ = ["difference", "shown"]
 
-_MOST_SHOWN: Final = 80  # characters of a value in a message
+_MOST_SHOWN: Final = 80  # the most characters of a value in a message
 _names: Final = Secrets(DEFAULT_SECRETS)
 
 
 def shown(name: str, value: object) -> str:
-    """Return a value for a message: in short, and without its secrets.
+    """Return a value for a message: shortened, and without its secrets.
 
     Args:
-        name: The name of the value, which may say that it is secret.
+        name: The name of the value, which may mark it as secret.
         value: The value.
     """
     if _names.covers(name):
@@ -27,13 +27,13 @@ def shown(name: str, value: object) -> str:
 
 
 def difference(expected: Any, actual: Any, where: str, name: str = "") -> str | None:
-    """Return what differs first, such as ``json['id'] is 8, not 7``; None if nothing does.
+    """Return the first difference, such as ``json['id'] is 8, not 7``; None if the values are equal.
 
     Args:
-        expected: Plain data; anything that compares equal fits, such as `unittest.mock.ANY`.
+        expected: Plain data, or any object that compares equal, such as `unittest.mock.ANY`.
         actual: Plain data.
-        where: What is compared, for the message: ``json``.
-        name: The name of the innermost member, which may say that the value is secret.
+        where: The name of the compared value, for the message: ``json``.
+        name: The name of the innermost member, which may mark the value as secret.
     """
     if expected == actual:
         return None

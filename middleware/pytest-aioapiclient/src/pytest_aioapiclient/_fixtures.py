@@ -11,7 +11,7 @@ __all__ = ["FixtureCassette"]
 
 
 class FixtureCassette(Cassette):
-    """A cassette whose end is that of its test: a client that closes neither saves nor ends it."""
+    """A cassette that ends with its test: closing the client neither saves nor ends it."""
 
     _hint = "pytest --record=new"
 

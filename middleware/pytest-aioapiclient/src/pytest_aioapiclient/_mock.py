@@ -1,4 +1,4 @@
-"""`MockAPI`: a transport of routes, which says of a request that fits none why not."""
+"""`MockAPI`: a transport of routes, which explains why a request matches none of them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ._secrets import DEFAULT_SECRETS, Secrets
 
 __all__ = ["MockAPI"]
 
-_TURNS = 3  # of the loop, in which the timers of a clock that is installed on it fire
+_TURNS = 3  # of the event loop, whose timers fire when the clock installed on it advances
 
 
 class MockAPI:
-    """A transport without a network: each request is answered by the first route that it fits.
+    """A transport without a network: the first matching route answers each request.
 
     ::
 
@@ -29,11 +29,11 @@ class MockAPI:
             assert await api.get("/users/7") == {"id": 7}
         assert users.path_params == {"id": "7"}
 
-    A request that fits no route raises an `AssertionError`, which no client retries. Several clients may use
-    one mock; the close of a client ends the open streams and leaves the mock usable.
+    A request without a matching route raises an `AssertionError`, which no client retries. Several clients
+    may use one mock; closing a client ends the open streams and leaves the mock usable.
 
     Args:
-        clock: The clock that delays and the waits between attempts move. Without it they take their time.
+        clock: The clock that delays and the waits between attempts advance. Without it they take real time.
     """
 
     is_borrowed = True
@@ -43,11 +43,11 @@ class MockAPI:
         self.routes: list[Route] = []
         """The routes, in the order in which they are tried."""
         self.calls: list[SentRequest] = []
-        """Every request, in the order in which they came, those that fit no route too."""
+        """Every request, in order, including those that match no route."""
         self.unexpected: list[str] = []
-        """What was said of each request that fits no route. The fixture fails a test that leaves any here."""
+        """The messages about requests that match no route. The fixture fails a test that leaves any here."""
         self.must_call_all: bool = True
-        """Whether the fixture fails a test that leaves a route uncalled."""
+        """Whether the fixture fails a test in which a route was not called."""
         self._clock = clock
         self._rest: Handler | None = None
         self._transport = FakeTransport(default=self._answer, clock=clock)
@@ -151,13 +151,13 @@ class MockAPI:
         return self.route("OPTIONS", path, **options)
 
     def pass_through(self, handler: Handler) -> None:
-        """Send what fits no route to another transport, which is closed with this one.
+        """Send requests that match no route to another transport, which is closed with this one.
 
         Args:
             handler: An `AiohttpTransport`, a `Cassette`, or any other handler.
 
         Raises:
-            TypeError: *handler* is no handler.
+            TypeError: *handler* is not a handler.
         """
         if not callable(handler):
             raise TypeError(
@@ -165,7 +165,7 @@ class MockAPI:
             )
         self._rest = handler
 
-    # --- afterwards
+    # --- assertions and reset
 
     def assert_all_called(self) -> None:
         """Check that each route was called.
@@ -175,10 +175,10 @@ class MockAPI:
         """
         left = [route.label for route in self.routes if not route.called]
         if left:
-            raise AssertionError("\n  ".join(["Routes that nothing called:", *left]))
+            raise AssertionError("\n  ".join(["Routes that were not called:", *left]))
 
     def reset(self) -> None:
-        """Forget all requests, and begin with the first answer of each route again."""
+        """Forget all requests, and start each route again with its first answer."""
         self.calls.clear()
         self.unexpected.clear()
         for route in self.routes:
@@ -186,7 +186,7 @@ class MockAPI:
 
     @property
     def open_responses(self) -> int:
-        """How many responses are not closed. More than 0 before the client is closed means a leak."""
+        """The number of responses not closed. More than 0 before the client is closed means a leak."""
         return self._transport.open_responses
 
     # --- as a transport
@@ -196,7 +196,7 @@ class MockAPI:
         return await self._transport(request)
 
     async def sleep(self, seconds: float, /) -> None:
-        """Wait before another attempt of a client: on the clock if there is one.
+        """Wait before another attempt of a client: on the clock if one was given.
 
         Args:
             seconds: The time to wait.
@@ -228,7 +228,7 @@ class MockAPI:
         raise AssertionError(message)
 
     async def _delay(self, request: SentRequest, step: Step) -> None:
-        """Wait before an answer: on the clock no longer than the request allows."""
+        """Wait before an answer: on the clock, no longer than the request allows."""
         if step.delay == 0:
             return
         if self._clock is None:
@@ -243,7 +243,7 @@ class MockAPI:
 
 
 def _first_limit(request: APIRequest, delay: float) -> tuple[float, APITimeoutError] | None:
-    """Return the first time limit that a delay reaches, and its error."""
+    """Return the earliest time limit that a delay reaches, and its error."""
     phases: tuple[TimeoutPhase, ...] = ("read", "attempt", "total")
     limits = [request.limit("read"), request.limit("attempt"), request.time_left()]
     reached = [limit for limit in limits if limit is not None and limit <= delay]
@@ -255,7 +255,7 @@ def _first_limit(request: APIRequest, delay: float) -> tuple[float, APITimeoutEr
 
 
 def _shown(request: SentRequest) -> str:
-    """Return method and URL with the values of the query, but for secrets."""
+    """Return method and URL, with the values of the query except secrets."""
     secrets = Secrets(DEFAULT_SECRETS)
     query = "&".join(f"{name}={secrets.header(name, value)}" for name, value in request.url.query.items())
     return (

@@ -1,4 +1,4 @@
-"""`PathPattern`: the path of a route, written as a client's paths are, matched against what was sent."""
+"""`PathPattern`: the path of a route, written as a client's paths are, matched against the sent path."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aioapiclient.errors import InvalidRequestError
 __all__ = ["PathPattern"]
 
 _PLACE: Final = re.compile(r"\{(\+?)(\w+(?:[.-]\w+)*)\}")
-_OF_A_PATH: Final = "/!$&'()*+,;=:@"  # characters that a path has unescaped (RFC 3986 §3.3)
+_OF_A_PATH: Final = "/!$&'()*+,;=:@"  # characters that need no escape in a path (RFC 3986 §3.3)
 
 
 class PathPattern:
@@ -27,7 +27,7 @@ class PathPattern:
     def __init__(self, path: str) -> None:
         if "?" in path or "#" in path:
             raise InvalidRequestError(f"the path {path!r} of a route has a query or fragment; use params=")
-        self._names: dict[str, str] = {}  # of the groups, which a name with a dot could not be
+        self._names: dict[str, str] = {}  # by group: a name with a dot cannot name one
         pattern, end = "", 0
         whole = path if path.startswith("/") else f"/{path}"
         for place in _PLACE.finditer(whole):
@@ -46,10 +46,10 @@ class PathPattern:
         return f"(?P<{group}>{'.+' if slashes else '[^/]+'})"
 
     def match(self, path: str) -> dict[str, str] | None:
-        """Return the values of the places, unescaped; None if the path does not fit.
+        """Return the values of the placeholders, unescaped; None if the path does not match.
 
         Args:
-            path: The path as it was sent, percent-encoded.
+            path: The path as sent, percent-encoded.
         """
         found = self._pattern.fullmatch(_normal(path))
         if found is None:
@@ -66,5 +66,5 @@ def _literal(text: str, path: str) -> str:
 
 
 def _normal(path: str) -> str:
-    """Return the path with each character escaped in one way; ``%2F`` stays apart from a slash."""
+    """Return the path with each character escaped in one way; ``%2F`` remains distinct from a slash."""
     return "%2F".join(quote(unquote(part), safe=_OF_A_PATH) for part in re.split("%2[Ff]", path))

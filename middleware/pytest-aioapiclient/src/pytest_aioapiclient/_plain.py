@@ -1,4 +1,4 @@
-"""Type guards for plain data: a checker takes the members of a bare list or dict as unknown."""
+"""Type guards for plain data: a type checker treats the members of a bare list or dict as unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Route`: which requests it fits, and what it answers."""
+"""`Route`: the requests that it matches, and its answers."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ __all__ = ["Reply", "Route", "RouteOptions", "Step"]
 
 
 class RouteOptions(TypedDict, total=False):
-    """What a route fits besides its method and path."""
+    """The conditions of a route besides its method and path."""
 
     params: Mapping[str, Any] | None
-    """Query parameters that the request must have, among others. `ANY` is any value."""
+    """Query parameters that the request must have, among others. `ANY` matches any value."""
 
     json: Any
-    """The JSON body. `ANY`, the default, is any body, or none; it may be a part of the value too."""
+    """The JSON body. `ANY`, the default, matches any body, or none; it may also be part of the value."""
 
     headers: Mapping[str, Any] | None
-    """Headers that the request must have, among others. `ANY` is any value."""
+    """Headers that the request must have, among others. `ANY` matches any value."""
 
     name: str | None
-    """A name, to find the route again: ``mock_api["users"]``."""
+    """A name for looking the route up: ``mock_api["users"]``."""
 
     host: str | None
-    """The host, with a port if it must have that one. Every host fits by default."""
+    """The host, with a port if the port must match too. By default every host matches."""
 
 
 class Reply(TypedDict, total=False):
@@ -65,16 +65,16 @@ class Fit(NamedTuple):
 
 
 class Route:
-    """A method and a path, and the answers to the requests that fit them; made by `MockAPI`.
+    """A method and a path, and the answers to matching requests; created by `MockAPI`.
 
     Args:
         method: The method.
         path: The path as the client writes it: ``/users/{id}``, with or without the path of the base URL; or
             an absolute URL.
-        **options: What else a request must have.
+        **options: Further conditions.
 
     Raises:
-        InvalidRequestError: The path is not a template, or a value makes no sense.
+        InvalidRequestError: The path is not a template, or a value is not valid.
         TypeError: A value has the wrong type.
     """
 
@@ -87,7 +87,7 @@ class Route:
         self.method: str = method.upper()
         """The method, in upper case."""
         self.name: str | None = options.get("name")
-        """The name that the route was given."""
+        """The name given to the route."""
         self._path = path
         self._pattern = PathPattern(path)
         self._host = host
@@ -100,7 +100,7 @@ class Route:
     # --- answers
 
     def respond(self, status: int = 200, *, delay: float = 0.0, **reply: Unpack[Reply]) -> Route:
-        """Add an answer: the next request that fits gets it; the last answer is repeated.
+        """Add an answer for the next matching request; the last answer is repeated.
 
         Args:
             status: The status code, 200 by default.
@@ -112,18 +112,18 @@ class Route:
             The route itself, for one more answer.
 
         Raises:
-            InvalidRequestError: A number makes no sense.
+            InvalidRequestError: A number is out of range.
             TypeError: Two bodies were given, or a value has the wrong type.
         """
         return self.then(respond(status, **reply), delay=delay)
 
     def then(self, *answers: Answer, drop_after: int | None = None, delay: float = 0.0) -> Route:
-        """Add answers, one for each request that fits; the last answer is repeated.
+        """Add answers, one for each matching request; the last answer is repeated.
 
         Args:
-            *answers: What `aioapiclient.testing.respond` returns, an error to raise, or a function of the
+            *answers: Results of `aioapiclient.testing.respond`, errors to raise, or functions of the
                 request, which is a `SentRequest`.
-            drop_after: In place of answers: a 200 whose connection breaks after this number of bytes.
+            drop_after: Instead of answers: a 200 whose connection breaks after this number of bytes.
             delay: Seconds before each of these answers; 0 by default.
 
         Returns:
@@ -131,7 +131,7 @@ class Route:
 
         Raises:
             InvalidRequestError: *drop_after* or *delay* is below 0.
-            TypeError: Answers were given with *drop_after*, or one is no answer.
+            TypeError: Answers were given with *drop_after*, or one is not an answer.
         """
         if drop_after is not None:
             if answers:
@@ -141,20 +141,20 @@ class Route:
             answers = (respond(body=bytes(max(drop_after, 0)), cut_after=drop_after),)
         if not 0 <= delay < float("inf"):
             raise InvalidRequestError(f"delay must be 0 or more seconds, not {delay}")
-        FakeTransport(*answers)  # refuses what is no answer
+        FakeTransport(*answers)  # raises TypeError for a value that is not an answer
         self._steps += [Step(answer, delay) for answer in answers or (respond(),)]
         return self
 
-    # --- what came
+    # --- received requests
 
     @property
     def calls(self) -> list[SentRequest]:
-        """The requests that it answered, retries included, in their order."""
+        """The requests that it answered, including retries, in order."""
         return [fit.request for fit in self._fits]
 
     @property
     def call_count(self) -> int:
-        """How many requests it answered."""
+        """The number of requests that it answered."""
         return len(self._fits)
 
     @property
@@ -173,7 +173,7 @@ class Route:
 
     @property
     def path_params(self) -> Mapping[str, str]:
-        """The values of the places in the path of the last request, unescaped.
+        """The values of the placeholders in the path of the last request, unescaped.
 
         Raises:
             AssertionError: There was no request.
@@ -188,10 +188,10 @@ class Route:
     # --- for MockAPI
 
     def try_fit(self, request: SentRequest) -> Fit | str:
-        """Return how *request* fits, or the first thing that does not.
+        """Return the match of *request*, or a description of its first difference.
 
         Args:
-            request: The request as it was sent.
+            request: The request as sent.
         """
         if request.method != self.method:
             return f"the method is {request.method}"
@@ -234,22 +234,22 @@ class Route:
         return difference(self._json, sent, "json")
 
     def take(self, fit: Fit) -> Step:
-        """Note a request that fits, and return the answer to it.
+        """Record a matching request, and return the answer to it.
 
         Args:
-            fit: What `try_fit` returned.
+            fit: The result of `try_fit`.
         """
         number = len(self._fits)
         self._fits.append(fit)
         return self._steps[min(number, len(self._steps) - 1)] if self._steps else Step(respond(), 0.0)
 
     def forget(self) -> None:
-        """Forget the requests, and begin with the first answer again."""
+        """Forget the requests, and start again with the first answer."""
         self._fits.clear()
 
     @property
     def label(self) -> str:
-        """What it fits, for messages: ``GET /users/{id} params={'page': '2'}``."""
+        """The conditions of the route, for messages: ``GET /users/{id} params={'page': '2'}``."""
         host = "" if self._host is None else self._host
         parts = [f"{self.method} {host}{self._path}"]
         for kind, given in (("params", self._params), ("headers", self._headers)):
@@ -282,7 +282,7 @@ def _mapping(name: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _pairs(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of each parameter as a client sends them; `ANY` stays."""
+    """Return the values of each parameter as a client sends them; `ANY` is kept."""
     probe = APIRequest("GET", "http://localhost/")
     probe.add_params({name: value for name, value in params.items() if value is not ANY})
     query = probe.url.query

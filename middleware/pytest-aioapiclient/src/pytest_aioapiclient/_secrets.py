@@ -1,4 +1,6 @@
-"""`Secrets`: finds what is secret in a request or response, by its name, its form, or its other uses."""
+"""`Secrets`: finds the secrets in a request or response, by their names, their form, or their other
+occurrences.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +17,21 @@ from ._plain import is_dict, is_list
 __all__ = ["BLANK", "DEFAULT_SECRETS", "Secrets"]
 
 BLANK: Final = "<secret>"
-"""What is written in place of a secret."""
+"""The replacement for a secret."""
 
 DEFAULT_SECRETS: Final = (
     "access-key", "api-key", "app-key", "application-key", "assertion", "auth-key", "authorization", "cookie",
     "credential", "encryption-key", "jwt", "otp", "passphrase", "passwd", "password", "private-key", "pwd",
     "secret", "session-id", "sig", "signature", "signing-key", "subscription-key", "token", "verifier",
 )  # fmt: skip
-"""What makes a name that of a secret, as a part of it: ``api-key`` covers ``X-Api-Key`` and ``apikey``."""
+"""Parts of names that mark a value as secret: ``api-key`` covers ``X-Api-Key`` and ``apikey``."""
 
-_SHORT: Final = 4  # letters up to which an entry must be a whole word: "sig" is not in "design"
-_LEAST_KNOWN: Final = 6  # characters of a value that is looked for elsewhere
-_LEAST_WORD: Final = 16  # the same of one that is letters only, which may be an ordinary word
+_SHORT: Final = 4  # an entry of up to this many letters must be a whole word: "sig" is not in "design"
+_LEAST_KNOWN: Final = 6  # the least number of characters of a value that is searched for elsewhere
+_LEAST_WORD: Final = 16  # the same for a value of letters only, which may be an ordinary word
 
-# What is secret whatever its name: JWTs, PEM keys, and keys of AWS, GitHub, Google, Telegram, OpenAI, Stripe
-# and Slack.
+# Values that are secret whatever their name: JWTs, PEM keys, and keys of AWS, GitHub, Google, Telegram,
+# OpenAI, Stripe and Slack.
 _FORMS: Final = re.compile(
     r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.{1,9999}?-----END [A-Z ]*PRIVATE KEY-----"
@@ -37,10 +39,10 @@ _FORMS: Final = re.compile(
     r"|\b\d{8,10}:[\w-]{35}\b|\b[sprw]k[-_][\w-]{20,}|\bxox[a-z]-[\w-]{10,}",
     re.DOTALL,
 )
-# After a scheme of RFC 9110 §11; "Bearer authentication" in prose is left.
+# After a scheme of RFC 9110 §11; "Bearer authentication" in prose is kept.
 _CREDENTIAL: Final = re.compile(r"(?i)\b((?:Bearer|Basic|DPoP)\s+)(?=\S*\d|\S{20})([\w.~+/=-]{6,})")
 _USERINFO: Final = re.compile(r"(://[^/\s:@]*:)([^/\s@]+)(?=@)")
-# The last word of a name that only tells about a secret: token_type, token_endpoint, password_changed_at.
+# The last word of a name that only describes a secret: token_type, token_endpoint, password_changed_at.
 _ABOUT: Final = frozenset(
     {
         "alg", "algorithm", "at", "count", "endpoint", "expires", "expiry", "in", "limit", "method",
@@ -51,10 +53,10 @@ _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
 
 class Secrets:
-    """Blanks secrets, and remembers their values, so that they are blanked in other places too.
+    """Blanks secrets, and remembers their values to blank them in other places too.
 
     Args:
-        names: Parts of the names of what is secret, in any case, with or without ``-`` and ``_``. An entry of
+        names: Parts of the names of secrets, in any case, with or without ``-`` and ``_``. An entry of
             at most four letters must be a whole word of the name.
     """
 
@@ -66,10 +68,10 @@ class Secrets:
         self._in_text = _named_values("|".join(_loose(entry) for entry in entries if entry) or "(?!)")
 
     def covers(self, name: str) -> bool:
-        """Return whether a name is that of a secret.
+        """Return whether a name marks its value as secret.
 
         Args:
-            name: The name of a header, a parameter, a field or a member.
+            name: The name of a header, a parameter, a form field or a JSON member.
         """
         words = [word.lower() for word in _WORDS.findall(name)]
         if words and words[-1] in _ABOUT:
@@ -82,7 +84,7 @@ class Secrets:
     # --- values
 
     def note(self, value: str) -> None:
-        """Remember that a value is secret, and what it is made of.
+        """Remember a value and its parts as secrets.
 
         Args:
             value: The value, such as that of an Authorization or Cookie header.
@@ -125,7 +127,7 @@ class Secrets:
         return self.known(text)
 
     def known(self, text: str) -> str:
-        """Return a text with the values that are known to be secret blanked.
+        """Return a text with the known secrets blanked.
 
         Args:
             text: Any text.
@@ -135,15 +137,15 @@ class Secrets:
         return text
 
     def name(self, name: str) -> str:
-        """Return a name, which may be a secret itself, blanked.
+        """Return a name, blanked if it is itself a secret.
 
         Args:
-            name: The name of a parameter, a field or a member.
+            name: The name of a parameter, a form field or a JSON member.
         """
         return self.known(_FORMS.sub(BLANK, name))
 
     def known_bytes(self, body: bytes) -> bytes:
-        """Return bytes that are no text with the values that are known to be secret blanked.
+        """Return bytes that are not text with the known secrets blanked.
 
         Args:
             body: The bytes.
@@ -180,12 +182,12 @@ class Secrets:
     def value(self, value: Any, *, secret: bool = False) -> Any:
         """Return plain data with the secrets in it blanked.
 
-        Text is blanked. A number stays, since ``max_tokens`` is no secret, unless its name says password, PIN
-        or the like.
+        Text is blanked. A number is kept, since ``max_tokens`` is not a secret, unless its name contains
+        password, PIN or the like.
 
         Args:
             value: Dicts, lists and scalars.
-            secret: Whether the name above it is that of a secret.
+            secret: Whether the name above it marks it as secret.
         """
         if is_dict(value):
             return {self.name(name): self._member(name, value[name], secret) for name in value}
@@ -217,8 +219,10 @@ def _loose(entry: str) -> str:
 
 
 def _named_values(names: str) -> re.Pattern[str]:
-    """Return the pattern of named values in a text; an alternative has a group for the name and the value."""
-    # Bounded, so that the time stays linear where a long text is one word, such as Base64.
+    """Return the pattern of named values in a text; each alternative has a group for the name and one for the
+    value.
+    """
+    # Bounded, so that the time stays linear when a long text is one word, such as Base64.
     name = rf"[\w.\[\]-]{{0,60}}(?:{names})[\w.\[\]-]{{0,60}}"
     start = r"(?<![\w.\[\]-])"
     alternatives = (
@@ -235,7 +239,9 @@ def _named_values(names: str) -> re.Pattern[str]:
 
 
 def _parts_of(value: str) -> Iterator[str]:
-    """Yield a secret value, and the secrets that it is made of: of a scheme, of cookies, of Basic."""
+    """Yield a secret value and the secrets that it contains: after a scheme, in cookies, in Basic
+    credentials.
+    """
     yield value
     _, _, credential = value.strip().partition(" ")
     if credential and " " not in credential:

@@ -29,11 +29,11 @@ __all__ = [
     "stored_response",
 ]
 
-_LONGEST: Final = 16 << 10  # bytes of a request's body that a line holds; of a longer one it has the digest
+_LONGEST: Final = 16 << 10  # the most bytes of a request's body in a line; a longer one is stored as a digest
 _FORM: Final = "application/x-www-form-urlencoded"
 _WRITTEN: Final = f"%{ord('<'):X}secret%{ord('>'):X}"  # a blanked value, as a client sends it in a path
 
-# What differs in each recording, or was true of that one connection only.
+# Headers that differ in each recording, or that describe one connection only.
 _DROPPED: Final = frozenset(
     {
         "age", "alt-svc", "cf-ray", "connection", "content-encoding", "content-length", "date", "keep-alive",
@@ -55,13 +55,13 @@ class StoredRequest(Struct, omit_defaults=True, forbid_unknown_fields=True):
     """Scheme, host and port, if the cassette matches by them."""
 
     params: dict[str, str | list[str]] = {}
-    """The query; a list where a name is repeated."""
+    """The query; a list for a repeated name."""
 
     json: Any = UNSET
     """A JSON body."""
 
     form: dict[str, Any] | UnsetType = UNSET
-    """A form, and a multipart form: a file is described by its name, type, size and SHA-256."""
+    """A form, or a multipart form: a file is described by its name, type, size and SHA-256."""
 
     text: str | UnsetType = UNSET
     """Any other body that is text."""
@@ -77,7 +77,7 @@ class StoredResponse(Struct, omit_defaults=True, forbid_unknown_fields=True):
     """The status code."""
 
     headers: dict[str, str | list[str]] = {}
-    """The headers, without those that differ in each recording; a list where a name is repeated."""
+    """The headers, without those that differ in each recording; a list for a repeated name."""
 
     json: Any = UNSET
     """A JSON body."""
@@ -96,10 +96,10 @@ class Take(Struct, forbid_unknown_fields=True):
     """One line of a cassette."""
 
     request: StoredRequest
-    """What was sent."""
+    """The request."""
 
     response: StoredResponse
-    """What came back."""
+    """The response."""
 
     def line(self) -> bytes:
         """Return the take as one line of JSON, with a space after each comma and colon."""
@@ -130,15 +130,15 @@ def read_takes(text: bytes, name: str) -> list[Take]:
 
 
 def stored_request(request: SentRequest, secrets: Secrets, *, origin: bool = False) -> StoredRequest:
-    """Return a request as a cassette has it.
+    """Return a request as a cassette stores it.
 
     Args:
-        request: The request as it was sent.
-        secrets: What is blanked.
+        request: The request as sent.
+        secrets: The secrets to blank.
         origin: Whether to keep scheme, host and port.
     """
     for name, value in request.headers.items():
-        secrets.header(name, value)  # to know their values: they are not stored
+        secrets.header(name, value)  # to learn their values: they are not stored
     return StoredRequest(
         request.method,
         _path_of(request, secrets),
@@ -215,13 +215,13 @@ def stored_response(
     method: str,
     stream: bool,
 ) -> StoredResponse:
-    """Return a response as a cassette has it.
+    """Return a response as a cassette stores it.
 
     Args:
         status: The status code.
         headers: The headers.
-        chunks: The body in the pieces in which it came.
-        secrets: What is blanked.
+        chunks: The body, in the pieces in which it arrived.
+        secrets: The secrets to blank.
         method: The method of the request; the length in the answer to HEAD is kept.
         stream: Whether to keep the pieces.
     """
@@ -246,7 +246,7 @@ def _response_body(body: bytes, secrets: Secrets) -> dict[str, Any]:
 
 
 def _pieces(chunks: list[bytes], secrets: Secrets) -> list[str | dict[str, str]]:
-    """Return the pieces of a stream; with a secret in it others, since the secret may be in two of them."""
+    """Return the pieces of a stream, split differently if a secret is in them: it may span two."""
     body = b"".join(chunks)
     text = as_text(body)
     if text is not None:
@@ -283,12 +283,12 @@ def as_text(body: bytes) -> str | None:
 def as_json(body: bytes, secrets: Secrets) -> Any:
     """Return a body as plain data without secrets.
 
-    `UNSET` if it is not JSON, or would not be the same JSON again: a number such as ``1.10`` is not, and text
-    keeps it. One with a secret in it is written anew in any case.
+    `UNSET` if it is not JSON, or if encoding it again would change it, as with a number such as ``1.10``;
+    text preserves that. A body with a secret in it is always encoded again.
 
     Args:
         body: The body.
-        secrets: What is blanked.
+        secrets: The secrets to blank.
     """
     repeated: list[str] = []
 
@@ -314,7 +314,7 @@ def as_json(body: bytes, secrets: Secrets) -> Any:
 
 
 class Played:
-    """The answer that a take gives."""
+    """The answer that replays a take."""
 
     def __init__(self, response: StoredResponse) -> None:
         self._response = response

@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell the fixtures of a test that it failed."""
+    """Record on a test's fixtures that it failed."""
     report = yield
     if report.failed and _FAILED in item.stash:
         item.stash[_FAILED] = True
@@ -80,7 +80,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.fixture
 def fake_clock() -> FakeClock:
-    """A clock that waits move: those of clients on `mock_api`, and on a `cassette` that plays."""
+    """A clock that waits advance: those of clients on `mock_api`, and on a `cassette` during playback."""
     from aioapiclient.testing import FakeClock
 
     return FakeClock()
@@ -88,7 +88,7 @@ def fake_clock() -> FakeClock:
 
 @pytest.fixture
 def mock_api(request: pytest.FixtureRequest, fake_clock: FakeClock) -> Iterator[MockAPI]:
-    """A transport of routes; the test fails if a request fits none, or a route is not called."""
+    """A transport of routes; the test fails if a request matches none, or a route is not called."""
     from ._mock import MockAPI
 
     request.node.stash[_FAILED] = False
@@ -104,7 +104,7 @@ def mock_api(request: pytest.FixtureRequest, fake_clock: FakeClock) -> Iterator[
 
 
 class ClientFactory(Protocol):
-    """What the fixture `api_client` is: makes clients on `mock_api`."""
+    """The type of the fixture `api_client`: creates clients on `mock_api`."""
 
     @overload
     def __call__(self, base_url: str = _BASE_URL, /, **options: Any) -> AsyncAPIClient: ...
@@ -114,9 +114,9 @@ class ClientFactory(Protocol):
 
 @pytest.fixture
 def api_client(mock_api: MockAPI) -> ClientFactory:
-    """A function that makes clients on `mock_api`, whose waits move `fake_clock`.
+    """A function that creates clients on `mock_api`, whose waits advance `fake_clock`.
 
-    ``api_client()`` and ``api_client(base_url, **options)`` make an `AsyncAPIClient`;
+    ``api_client()`` and ``api_client(base_url, **options)`` create an `AsyncAPIClient`;
     ``api_client(Library, "token")`` calls ``Library("token", transport=mock_api)``.
     """
     from aioapiclient import AsyncAPIClient
@@ -146,7 +146,9 @@ def cassette(request: pytest.FixtureRequest, fake_clock: FakeClock) -> Iterator[
     yield tape
     if node.stash[_FAILED]:
         if tape.recorded:
-            node.add_report_section("teardown", "cassette", f"{path} was not written, since the test failed")
+            node.add_report_section(
+                "teardown", "cassette", f"{path} was not written, because the test failed"
+            )
         return
     if tape.recorded:
         tape.save()
@@ -156,7 +158,7 @@ def cassette(request: pytest.FixtureRequest, fake_clock: FakeClock) -> Iterator[
 
 @pytest.fixture
 def mended_aioresponses() -> Iterator[type[aioresponses]]:
-    """The class `aioresponses`, which works on each aiohttp during the test, wherever it is imported."""
+    """The class `aioresponses`, which works with each aiohttp during the test, wherever it is imported."""
     try:
         from ._aioresponses import mended_aioresponses as mended
 
@@ -170,12 +172,12 @@ def mended_aioresponses() -> Iterator[type[aioresponses]]:
 
 @pytest.fixture
 def mock_aiohttp(mended_aioresponses: type[aioresponses]) -> Iterator[aioresponses]:
-    """An active `aioresponses` in place of aiohttp's requests, which works on each aiohttp."""
+    """An active `aioresponses` in place of aiohttp's requests, which works with each aiohttp."""
     with mended_aioresponses() as mocked:
         yield mocked
 
 
-# --- what the fixtures share
+# --- shared by the fixtures
 
 
 def _fail_if(unexpected: list[str]) -> None:
@@ -184,12 +186,12 @@ def _fail_if(unexpected: list[str]) -> None:
 
 
 def _mode_of(config: pytest.Config, marked: str | None, *, again: bool) -> Mode:
-    """Return the mode of a cassette: of the command line, the marker, or the settings."""
+    """Return the mode of a cassette: from the command line, the marker, or the settings."""
     given = config.getoption(_RECORD)
     if given in (None, "none") and marked == "loop":
         return "loop"
     mode = cast("Mode", given or marked or config.getini(_RECORD))
-    # What an earlier test of this run has written is neither replaced nor a reason to record no more.
+    # A file written by an earlier test of this run is neither replaced nor a reason to stop recording.
     return "new" if again and mode in ("once", "all") else mode
 
 
@@ -200,6 +202,6 @@ def _path_of(request: pytest.FixtureRequest, name: str | None) -> Path:
     whole = request.node.nodeid.partition("::")[2].replace("::", ".")
     safe = re.sub(r"[^\w.-]+", "-", whole).strip("-")
     if safe != whole:
-        # Two tests that differ in other characters only must not share a file.
+        # Two tests whose names differ only in other characters must not share a file.
         safe = f"{safe}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
     return folder / request.path.stem / f"{safe}.jsonl"
