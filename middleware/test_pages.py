@@ -1,4 +1,4 @@
-"""What the pages about plugins show is true: every block of code runs (`pages` of the library's tests)."""
+"""The pages about plugins are correct: every block of code runs (using `pages` of the library's tests)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ OF_PLUGINS = [*READMES, *(page for page in PAGES if plugins_of(page))]
 
 @pytest.mark.parametrize("path", OF_PLUGINS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_the_code_of_a_page_runs_and_prints_what_stands_there(path: Path) -> None:
-    """Each ``python`` and ``pycon`` block of a plugin's README, or of a page that uses plugins, is true."""
+    """Each ``python`` and ``pycon`` block of a plugin's README, or of a page that uses plugins, runs and
+    prints its output.
+    """
     assert blocks_of(path)
     run_page(path)

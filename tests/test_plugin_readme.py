@@ -124,7 +124,7 @@ async def test_a_client_uses_it_by_its_name(caplog: pytest.LogCaptureFixture) ->
         await client.get("/users/{id}", path_params={"id": 7})
     await api.close()
 
-    assert caplog.messages == [f"/users/{{id}} goes away: {SUNSET}"]
+    assert caplog.messages == [f"/users/{{id}} will be switched off: {SUNSET}"]
 
 
 def test_the_plugins_here_are_in_the_table() -> None:

@@ -1,4 +1,4 @@
-"""A client that keeps the prices of a shop: for each customer, and also while the shop is down.
+"""A client that caches the prices of a shop, per customer, and also uses them while the shop is down.
 
 ::
 
@@ -18,7 +18,7 @@ from aioapiclient import AsyncAPIClient, AsyncAPIResponse, BearerAuth, per_send
 
 
 class Shop:
-    """A server that counts: prices of each customer, and a catalogue that has to be validated."""
+    """A server that counts its requests: prices per customer, and a catalogue that must be validated."""
 
     def __init__(self) -> None:
         self.requests: list[str] = []
@@ -39,7 +39,7 @@ class Shop:
 
 
 async def ask(api: AsyncAPIClient, path: str) -> None:
-    """Ask, and print what the cache did."""
+    """Send a request, and print what the cache did."""
     response = await api.get(path, AsyncAPIResponse[object])
     print(f"{path}: {await response.parse()} ({response.headers['Cache-Status']})")
 

@@ -1,4 +1,4 @@
-"""Clients that a server with a limit need not refuse: one that learns it, one that knows it.
+"""Clients that stay within a server's limit: one learns it from the headers, the other is configured with it.
 
 ::
 
@@ -20,17 +20,17 @@ from aioapiclient import AsyncAPIClient, RateLimitError, ThrottledError, per_sen
 
 
 def careless(url: str) -> AsyncAPIClient:
-    """Sends what there is."""
+    """Sends all calls together."""
     return AsyncAPIClient(url, max_retries=0)
 
 
 def learning(url: str) -> AsyncAPIClient:
-    """Does as the headers of the server say."""
+    """Follows the headers of the server."""
     return AsyncAPIClient(url, max_retries=0, middlewares=[per_send(RateLimit())])
 
 
 def knowing(url: str) -> AsyncAPIClient:
-    """Stays below the limit that the documentation of the server names."""
+    """Stays below the limit that the server's documentation names."""
     limit = RateLimit("4/s", burst=1)
     return AsyncAPIClient(url, max_retries=0, middlewares=[per_send(limit)])
 
@@ -44,7 +44,7 @@ async def load(api: AsyncAPIClient) -> None:
 
 
 async def be_in_a_hurry(api: AsyncAPIClient) -> None:
-    """Make two calls that have a tenth of a second."""
+    """Make two calls with a deadline of a tenth of a second."""
     await api.get("/items/1", timeout=0.1)
     try:
         await api.get("/items/2", timeout=0.1)
@@ -57,7 +57,7 @@ async def be_in_a_hurry(api: AsyncAPIClient) -> None:
 
 
 class LimitedServer:
-    """Answers five requests in each second, says so in its headers, and counts."""
+    """Answers five requests in each second, reports this in its headers, and counts the requests."""
 
     def __init__(self) -> None:
         self.requests = self.refused = self._used = 0
