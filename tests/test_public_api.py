@@ -274,7 +274,7 @@ def test_optional_packages_are_not_imported() -> None:
 def test_the_contract_names_what_there_is() -> None:
     """Each field and method that the contract names is there, and the page on middlewares explains it."""
     page = (Path(__file__).parents[1] / "docs" / "middleware.md").read_text(encoding="utf-8")
-    section = page.partition("## What you may use")[2].partition("\n## ")[0]
+    section = page.partition("## The request and the response")[2].partition("\n## ")[0]
     text = str(aioapiclient.contract.__doc__).partition("A plugin may use")[2]
     request, response = text.split("And these members of an `AsyncAPIResponse`")
     made = aioapiclient.AsyncAPIResponse.from_bytes(aioapiclient.APIRequest("GET", "https://h"))
