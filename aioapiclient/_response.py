@@ -11,7 +11,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_args, get_origin, overload
 
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -35,6 +35,9 @@ from .errors import (
     StreamConsumedError,
     printable,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 __all__ = ["AsyncAPIResponse", "BaseAPIResponse", "BodySource", "BytesSource"]
 
@@ -660,9 +663,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     @overload
     async def parse(self) -> T_co: ...
     @overload
-    async def parse(self, *, to: type[T]) -> T: ...
-    @overload
-    async def parse(self, *, to: Any) -> Any: ...
+    async def parse(self, *, to: TypeForm[T]) -> T: ...
     async def parse(self, *, to: Any = NOT_GIVEN) -> Any:
         """Read the body and return it decoded. Repeated calls with one type return the same object.
 

@@ -193,6 +193,15 @@ def undocumented(name: str, thing: Any) -> list[str]:
     return [path for path, value in {name: thing, **methods}.items() if not value.__doc__]
 
 
+@pytest.mark.parametrize("kind", [aioapiclient.AsyncAPIClient, aioapiclient.AsyncAPIResponse])
+def test_annotations_can_be_evaluated(kind: type[Any]) -> None:
+    """The annotations of public methods name only what exists at run time, for programs that read them."""
+    methods = {name: value for name, value in vars(kind).items() if inspect.isfunction(value)}
+    for name, method in methods.items():
+        if not name.startswith("_"):
+            assert "return" in typing.get_type_hints(method)
+
+
 @pytest.mark.parametrize("module", modules())
 def test_every_module_says_what_it_is(module: str) -> None:
     """Every module opens with a docstring, and defines `__all__` where others may import from it."""

@@ -1755,6 +1755,19 @@ async def test_a_stream_that_is_not_entered_says_how() -> None:
             assert await collect(stream) == [1]
 
 
+async def test_a_block_is_entered_once() -> None:
+    """Entering what one call of `stream` or `open` returned again is an error, and nothing is sent."""
+    transport = FakeTransport(sse(data("1")), sse(data("1")))
+    async with AsyncAPIClient("http://127.0.0.1", transport=transport) as api:
+        blocks: list[Any] = [api.stream("GET", "/", int), api.open("GET", "/")]
+        for number, block in enumerate(blocks, start=1):
+            async with block:
+                pass
+            with pytest.raises(RuntimeError, match="was entered before; each block needs a call of its own"):
+                await block.__aenter__()
+            assert len(transport.requests) == number
+
+
 async def test_crlf_and_characters_cut_on_the_wire() -> None:
     """An event that arrives byte by byte, with CRLF and characters of several bytes, is the same event."""
     body = 'event: é\r\ndata: {"type":"text","text":"\u2028日本"}\r\n\r\n'.encode()

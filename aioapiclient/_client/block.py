@@ -1,36 +1,47 @@
-"""`in_block`: an async generator as a context manager, whose errors explain any other use."""
+"""`Block`: something to open in an ``async with`` block; any other use raises an error that shows how."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import wraps
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Generic, NoReturn, ParamSpec, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
-__all__ = ["in_block"]
+__all__ = ["Block"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class _Block(AbstractAsyncContextManager[T_co], Generic[T_co]):
-    """A context manager; any other use raises an error that shows how to enter it."""
+class Block(AbstractAsyncContextManager[T_co], Generic[T_co]):
+    """A context manager that opens another one on entering the block, and leaves it with the block.
 
-    def __init__(self, name: str, gives: str, inner: AbstractAsyncContextManager[T_co]) -> None:
-        self._inner = inner
+    Args:
+        name: The name of the method, for errors.
+        gives: The name after ``as``, for errors.
+        opener: Opens the inner one. It is called once.
+    """
+
+    def __init__(
+        self, name: str, gives: str, opener: Callable[[], Awaitable[AbstractAsyncContextManager[T_co]]]
+    ) -> None:
+        self._opener: Callable[[], Awaitable[AbstractAsyncContextManager[T_co]]] | None = opener
+        self._inner: AbstractAsyncContextManager[T_co] | None = None
+        self._call = f"{name}(...)"
         self._advice = (
             f"{name}(...) is a context manager; enter it first: async with {name}(...) as {gives}: ..."
         )
 
     async def __aenter__(self) -> T_co:
+        opener, self._opener = self._opener, None
+        if opener is None:
+            raise RuntimeError(f"{self._call} was entered before; each block needs a call of its own")
+        self._inner = await opener()
         return await self._inner.__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        return await self._inner.__aexit__(kind, error, traceback)
+        return None if self._inner is None else await self._inner.__aexit__(kind, error, traceback)
 
     def __aiter__(self) -> NoReturn:
         raise TypeError(self._advice)
@@ -41,22 +52,3 @@ class _Block(AbstractAsyncContextManager[T_co], Generic[T_co]):
     def __getattr__(self, name: str) -> NoReturn:
         # Names that Python itself looks up begin with an underscore.
         raise AttributeError(name if name.startswith("_") else f"no attribute {name!r}: {self._advice}")
-
-
-def in_block(gives: str) -> Callable[[Callable[P, AsyncGenerator[T, None]]], Callable[P, _Block[T]]]:
-    """Turn an async generator function with one ``yield`` into a function that returns a context manager.
-
-    Args:
-        gives: The name after ``as`` in the errors.
-    """
-
-    def decorate(function: Callable[P, AsyncGenerator[T, None]]) -> Callable[P, _Block[T]]:
-        manage = asynccontextmanager(function)
-
-        @wraps(function)
-        def make(*args: P.args, **kwargs: P.kwargs) -> _Block[T]:
-            return _Block(function.__name__, gives, manage(*args, **kwargs))
-
-        return make
-
-    return decorate

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, Unpack, overload
 
 from yarl import URL
 
@@ -26,7 +26,7 @@ from aioapiclient.streaming._reconnect import ReconnectPolicy
 from aioapiclient.streaming._stream import AsyncStream, Until
 
 from .base import BaseClient
-from .block import in_block
+from .block import Block
 from .config import CLIENT_OPTIONS, Config
 from .lifecycle import Lifecycle
 from .polling import Pick, Poll, rules
@@ -40,6 +40,14 @@ if TYPE_CHECKING:
     T = TypeVar("T", default=Any)
     ItemT = TypeVar("ItemT")
     PageT = TypeVar("PageT", bound=AsyncPage[Any])
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+    class TypeForm(Generic[T]):
+        """Stands in for that of type checkers, for programs that evaluate annotations (PEP 747)."""
+
 
 __all__ = ["AsyncAPIClient"]
 
@@ -570,44 +578,18 @@ class AsyncAPIClient(BaseClient):
 
     # --- streams, unread responses, pages and long-running operations
 
-    @overload
     def stream(
         self,
         method: str,
         path: str | URL,
-        *,
-        stream_cls: type[AsyncStream[Any]] = ...,
-        until: Until | None = None,
-        reconnect: bool | ReconnectPolicy = False,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AbstractAsyncContextManager[AsyncStream[Any]]: ...
-    @overload
-    def stream(
-        self,
-        method: str,
-        path: str | URL,
-        cast_to: TypeForm[T],
-        *,
-        stream_cls: type[AsyncStream[Any]] = ...,
-        until: Until | None = None,
-        reconnect: bool | ReconnectPolicy = False,
-        options: CallOptions | None = None,
-        **request_options: Unpack[RequestOptions],
-    ) -> AbstractAsyncContextManager[AsyncStream[T]]: ...
-    @in_block("events")
-    async def stream(
-        self,
-        method: str,
-        path: str | URL,
-        cast_to: Any = Any,
+        cast_to: TypeForm[T] = Any,
         *,
         stream_cls: type[AsyncStream[Any]] = SSEStream,
         until: Until | None = None,
         reconnect: bool | ReconnectPolicy = False,
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> AsyncGenerator[Any, None]:
+    ) -> AbstractAsyncContextManager[AsyncStream[T]]:
         """Open a stream of events: ``async with api.stream("POST", path, Event) as events``.
 
         Leaving the block closes the stream.
@@ -627,8 +609,8 @@ class AsyncAPIClient(BaseClient):
             **request_options: What the request is made of, and the options of this call: see
                 `RequestOptions`.
 
-        Yields:
-            The open stream; iterate over it.
+        Returns:
+            A context manager that gives the open stream; iterate over it.
 
         Raises:
             APIError: The call failed; see `request` for each error.
@@ -637,21 +619,22 @@ class AsyncAPIClient(BaseClient):
             TypeError: An argument has the wrong type or an unknown name.
             ClientClosedError: The client is closed, or belongs to another event loop or process.
         """
-        events = await self._open_stream(
-            method, path, cast_to, stream_cls, options, request_options, until=until, reconnect=reconnect
-        )
-        async with events:
-            yield events
 
-    @in_block("response")
-    async def open(
+        def open_stream() -> Awaitable[AsyncStream[T]]:
+            return self._open_stream(
+                method, path, cast_to, stream_cls, options, request_options, until, reconnect
+            )
+
+        return Block("stream", "events", open_stream)
+
+    def open(
         self,
         method: str,
         path: str | URL,
         *,
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> AsyncGenerator[AsyncAPIResponse[Any], None]:
+    ) -> AbstractAsyncContextManager[AsyncAPIResponse[Any]]:
         """Open an unread response, to read in pieces or to write to a file.
 
         Leaving the block closes the response.
@@ -663,8 +646,8 @@ class AsyncAPIClient(BaseClient):
             **request_options: What the request is made of, and the options of this call: see
                 `RequestOptions`.
 
-        Yields:
-            The response, with its head received and its body unread.
+        Returns:
+            A context manager that gives the response, with its head received and its body unread.
 
         Raises:
             APIError: The call failed; see `request` for each error.
@@ -672,10 +655,13 @@ class AsyncAPIClient(BaseClient):
             TypeError: An argument has the wrong type or an unknown name.
             ClientClosedError: The client is closed, or belongs to another event loop or process.
         """
-        given = await self._prepare(layer_options(request_options, options))
-        request = self._build(method, path, Any, given, stream=True, accept="*/*")
-        async with await self._send(request, self._handler_for(given)) as response:
-            yield response
+
+        async def send() -> AsyncAPIResponse[Any]:
+            given = await self._prepare(layer_options(request_options, options))
+            request = self._build(method, path, Any, given, stream=True, accept="*/*")
+            return await self._send(request, self._handler_for(given))
+
+        return Block("open", "response", send)
 
     @overload
     def get_api_list(
@@ -750,41 +736,10 @@ class AsyncAPIClient(BaseClient):
             options=layer_options(request_options, options),
         )
 
-    @overload
     async def poll(
         self,
         started: AsyncAPIResponse[Any] | str | URL,
-        *,
-        path_params: Mapping[str, Any] | None = None,
-        status_of: Pick | None = None,
-        done: Collection[str] = ...,
-        failed: Collection[str] = ...,
-        result: Pick | None = None,
-        interval: float = 1.0,
-        max_interval: float = 30.0,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-        options: CallOptions | None = None,
-    ) -> Any: ...
-    @overload
-    async def poll(
-        self,
-        started: AsyncAPIResponse[Any] | str | URL,
-        cast_to: TypeForm[T],
-        *,
-        path_params: Mapping[str, Any] | None = None,
-        status_of: Pick | None = None,
-        done: Collection[str] = ...,
-        failed: Collection[str] = ...,
-        result: Pick | None = None,
-        interval: float = 1.0,
-        max_interval: float = 30.0,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-        options: CallOptions | None = None,
-    ) -> T: ...
-    async def poll(
-        self,
-        started: AsyncAPIResponse[Any] | str | URL,
-        cast_to: Any = Any,
+        cast_to: TypeForm[T] = Any,
         *,
         path_params: Mapping[str, Any] | None = None,
         status_of: Pick | None = None,
@@ -795,7 +750,7 @@ class AsyncAPIClient(BaseClient):
         max_interval: float = 30.0,
         timeout: float | NotGiven | None = NOT_GIVEN,
         options: CallOptions | None = None,
-    ) -> Any:
+    ) -> T:
         """Poll a long-running operation until it ends, and return its result.
 
         Where to ask comes from *started*: its ``Operation-Location``, ``Azure-AsyncOperation`` or
@@ -857,7 +812,8 @@ class AsyncAPIClient(BaseClient):
             timeout=None if isinstance(total, NotGiven) else total,
             each=each,
         )
-        return await poll.run(started, cast_to, given)
+        value: T = await poll.run(started, cast_to, given)
+        return value
 
     # --- introspection, and the life of a client
 

@@ -8,7 +8,7 @@ takes the mode: a token that is fetched, a page that follows or a task that outl
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import ContextVar, Token
 from functools import wraps
@@ -16,7 +16,7 @@ from typing import Any, Literal, ParamSpec, TypeAlias, TypeGuard, TypeVar, overl
 
 from aioapiclient._response import AsyncAPIResponse
 
-from .block import in_block
+from .block import Block
 
 __all__ = ["capturing", "raw_response", "record", "streaming_response", "take_mode"]
 
@@ -205,9 +205,7 @@ def streaming_response(
     _checked_method("streaming_response", method)
 
     @wraps(method)
-    @in_block("response")
-    async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Response]:
-        async with await _call("unread response", lambda: method(*args, **kwargs)) as response:
-            yield response
+    def call(*args: P.args, **kwargs: P.kwargs) -> Block[Response]:
+        return Block("call", "response", lambda: _call("unread response", lambda: method(*args, **kwargs)))
 
     return call

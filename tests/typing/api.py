@@ -25,6 +25,7 @@ from aioapiclient import (
     AsyncAPIClient,
     AsyncAPIResource,
     AsyncAPIResponse,
+    AsyncStream,
     Auth,
     BaseAPIResponse,
     BasicAuth,
@@ -32,6 +33,7 @@ from aioapiclient import (
     Body,
     CallOptions,
     Handler,
+    JSONLStream,
     Middleware,
     NotGiven,
     Omit,
@@ -157,6 +159,22 @@ async def targets(api: AsyncAPIClient) -> None:
     assert_type(await api.get("/x", aiohttp.ClientResponse), aiohttp.ClientResponse)
 
 
+async def streams(api: AsyncAPIClient) -> None:
+    """The events of a stream are of the type of `cast_to`, and plain data without it."""
+    assert_type(await api.post("/x", User, stream=True), AsyncStream[User])
+    assert_type(await api.get("/x", stream=True), AsyncStream[Any])
+    async with api.stream("GET", "/x", Cat | Dog, stream_cls=JSONLStream, timeout=3) as pets:
+        assert_type(pets, AsyncStream[Cat | Dog])
+        async for pet in pets:
+            assert_type(pet, Cat | Dog)
+    async with api.stream("POST", "/x", json={"a": 1}) as plain:
+        assert_type(plain, AsyncStream[Any])
+    async with api.open("GET", "/x", params={"a": 1}) as response:
+        assert_type(response, AsyncAPIResponse[Any])
+    api.stream("GET", "/x", User, until=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    api.stream("GET", "/x", User, time_out=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
 async def options(api: AsyncAPIClient) -> None:
     """Every option is typed; the keywords and those of a user go together."""
     users: CallOptions = {"timeout": None, "headers": {"A": OMIT}, "auth": None, "max_body": None}
@@ -233,6 +251,9 @@ async def responses(response: AsyncAPIResponse[User]) -> None:
     assert_type(await response.parse(), User)
     assert_type(await response.parse(to=list[User]), list[User])
     assert_type(await response.parse(to=Row), Row)
+    assert_type(await response.parse(to=Cat | Dog), Cat | Dog)
+    assert_type(await response.parse(to=User | None), User | None)
+    assert_type(await response.parse(to=None), None)
     assert_type(response.status, int)
     assert_type(response.url, URL)
     assert_type(response.location, URL | None)

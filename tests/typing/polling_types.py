@@ -40,7 +40,7 @@ async def starts(api: AsyncAPIClient, job: AsyncAPIResponse[Job]) -> None:
     assert_type(await api.poll(job, Job), Job)
     assert_type(await api.poll("/jobs/{id}", Job, path_params={"id": 7}), Job)
     assert_type(await api.poll(URL("https://api.example.com/jobs/7"), Job), Job)
-    await api.poll(7, Job)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await api.poll(7, Job)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def options(api: AsyncAPIClient) -> None:
@@ -50,8 +50,8 @@ async def options(api: AsyncAPIClient) -> None:
         "/jobs/7", Job, status_of=lambda body: body["meta"]["state"], result=lambda body: body["job"]
     )
     await api.poll("/jobs/7", Job, interval=2, max_interval=8.5, options={"timeout": Timeout(read=5)})
-    await api.poll("/jobs/7", Job, interval="2")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
-    await api.poll("/jobs/7", Job, timeout=Timeout(total=3))  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await api.poll("/jobs/7", Job, interval="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await api.poll("/jobs/7", Job, timeout=Timeout(total=3))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def failure(error: OperationFailedError) -> None:
