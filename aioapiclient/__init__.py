@@ -20,7 +20,8 @@ from ._pagination.page import AsyncPage
 from ._pagination.paginator import AsyncPaginator
 from ._query import QueryStyle
 from ._request import APIRequest
-from ._response import AsyncAPIResponse, BaseAPIResponse
+from ._response.head import BaseAPIResponse
+from ._response.response import AsyncAPIResponse
 from ._transport.transport import AiohttpTransport
 from ._types import NOT_GIVEN, OMIT, NotGiven, Omit, Timeout
 from ._version import __version__

@@ -30,7 +30,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from ._checks import check_origins, closest, kind_of
-from ._response import AsyncAPIResponse
+from ._response.response import AsyncAPIResponse
 from .contract import APIRequest, Auth, Bundle, Handler, Middleware, MiddlewareEntry, Placed, is_bundle
 from .errors import InvalidRequestError
 from .middleware.auth import AuthMiddleware

@@ -57,7 +57,7 @@ from ._bounded import BoundedDict
 from ._checks import check_flag, check_function, check_number, check_seconds, check_whole
 from ._headers import check_header_names
 from ._request import APIRequest
-from ._response import AsyncAPIResponse
+from ._response.response import AsyncAPIResponse
 from ._tokens import Token, TokenCache, serves_several
 
 __all__ = [

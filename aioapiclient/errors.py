@@ -45,7 +45,7 @@ from ._error_facts import code_of, type_of
 
 if TYPE_CHECKING:
     from ._request import APIRequest
-    from ._response import AsyncAPIResponse
+    from ._response.response import AsyncAPIResponse
 
 __all__ = [
     "APIClientError",

@@ -28,7 +28,7 @@ from aioapiclient import (
     Timeout,
 )
 from aioapiclient._options import check_names, layer_options
-from aioapiclient._response import BytesSource
+from aioapiclient._response.source import BytesSource
 
 # The issue that brings streams, pages and multipart brings these as well.
 LATER = {"files", "progress"}

@@ -25,7 +25,7 @@ from aioapiclient import (
     InternalServerError,
     StreamConsumedError,
 )
-from aioapiclient._response import BytesSource
+from aioapiclient._response.source import BytesSource
 from aioapiclient.testing import FakeTransport
 from aioapiclient.testing import respond as answer
 

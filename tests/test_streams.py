@@ -43,7 +43,7 @@ from aioapiclient import (
     default_chain,
 )
 from aioapiclient._request import CallSettings
-from aioapiclient._response import BodySource
+from aioapiclient._response.source import BodySource
 from aioapiclient._transport.transport import AiohttpTransport
 from aioapiclient.errors import (
     APIConnectionError,

@@ -34,7 +34,7 @@ from servers import (
 
 from aioapiclient import AsyncAPIClient
 from aioapiclient._request import DEFAULT_SETTINGS, APIRequest, CallSettings
-from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient._transport import response_body
 from aioapiclient._transport.transport import AiohttpTransport
 from aioapiclient._types import DEFAULT_TIMEOUT, Timeout

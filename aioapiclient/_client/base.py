@@ -20,7 +20,7 @@ from aioapiclient._codecs.accept import ANYTHING, JSON, accept_for
 from aioapiclient._codecs.decoders import check_cast_to
 from aioapiclient._options import CallOptions, RequestOptions, check_iterable, layer_options, resolve_settings
 from aioapiclient._request import APIRequest, ClientHooks
-from aioapiclient._response import AsyncAPIResponse, is_response_type, result_type
+from aioapiclient._response.response import AsyncAPIResponse, is_response_type, result_type
 from aioapiclient._transport.transport import AiohttpTransport
 from aioapiclient._types import NOT_GIVEN, OMIT, Omit
 from aioapiclient._version import __version__

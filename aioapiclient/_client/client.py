@@ -16,7 +16,7 @@ from aioapiclient._options import CallOptions, ClientOptions, RequestOptions, ch
 from aioapiclient._pagination.page import AsyncPage
 from aioapiclient._pagination.paginator import AsyncPaginator, PageMaker
 from aioapiclient._query import DEFAULT_STYLE, QueryStyle
-from aioapiclient._response import AsyncAPIResponse, result_type
+from aioapiclient._response.response import AsyncAPIResponse, result_type
 from aioapiclient._transport.transport import AiohttpTransport
 from aioapiclient._types import NOT_GIVEN, ErrorTypes, HeaderLayer, NotGiven, Params, Timeout, as_timeout
 from aioapiclient.contract import Auth, Handler, Middleware, MiddlewareEntry

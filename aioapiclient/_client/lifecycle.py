@@ -11,7 +11,7 @@ from typing import Any
 
 from aioapiclient._cancel_scope import Scope, Timers
 from aioapiclient._request import APIRequest
-from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient.contract import Handler
 from aioapiclient.errors import ClientClosedError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient._url.origins import origin_text
 from aioapiclient.errors import printable
 

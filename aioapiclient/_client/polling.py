@@ -20,7 +20,7 @@ from yarl import URL
 
 from aioapiclient._body.json import encode_json
 from aioapiclient._options import RequestOptions
-from aioapiclient._response import AsyncAPIResponse, is_response_type
+from aioapiclient._response.response import AsyncAPIResponse, is_response_type
 from aioapiclient._types import NOT_GIVEN, Timeout
 from aioapiclient._url.links import follow_link
 from aioapiclient.errors import (

@@ -14,7 +14,7 @@ from contextvars import ContextVar, Token
 from functools import wraps
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeGuard, TypeVar, overload
 
-from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._response.response import AsyncAPIResponse
 
 from .block import Block
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from aioapiclient._request import APIRequest
-from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient.contract import Handler
 
 __all__ = ["logging_sends"]

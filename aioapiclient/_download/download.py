@@ -37,7 +37,7 @@ from aioapiclient.errors import (
 from .targets import Target, find_target
 
 if TYPE_CHECKING:
-    from aioapiclient._response import AsyncAPIResponse
+    from aioapiclient._response.response import AsyncAPIResponse
 
 __all__ = ["ContentRange", "Digest", "expected_digest", "parse_content_range", "write_to_file"]
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 import msgspec
 
 from aioapiclient._query import is_object, iter_items, merge_params
-from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient._types import NotGiven, Omit
 from aioapiclient.errors import InvalidRequestError
 

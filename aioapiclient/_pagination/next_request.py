@@ -16,7 +16,7 @@ from yarl import URL
 
 from aioapiclient._options import RequestOptions
 from aioapiclient._query import iter_items, merge_params
-from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient._types import Omit
 from aioapiclient._url.base import check_url
 from aioapiclient._url.links import follow_link

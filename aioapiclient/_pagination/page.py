@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from aioapiclient._query import merge_params
-from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient.errors import InvalidRequestError
 
 from .next_request import PageInfo, mapping_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 from yarl import URL
 
 from aioapiclient._options import RequestOptions
-from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient.errors import InvalidRequestError
 
 from .next_request import PageInfo, key_of, next_request, sent_key

@@ -38,7 +38,7 @@ from aioapiclient._body.body import Body
 from aioapiclient._checks import check_flag
 from aioapiclient._headers import check_layer, check_token, is_personal
 from aioapiclient._request import APIRequest
-from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient._types import Timeout
 from aioapiclient._url.syntax import split_zone
 from aioapiclient.errors import (

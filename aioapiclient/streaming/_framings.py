@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
 from aioapiclient._cancel_scope import Scope
-from aioapiclient._response import AsyncAPIResponse
+from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient.errors import (
     APIConnectionError,
     APIError,

@@ -41,7 +41,7 @@ from aioapiclient import (
     per_attempt,
 )
 from aioapiclient._request import CallSettings
-from aioapiclient._response import BytesSource
+from aioapiclient._response.source import BytesSource
 from aioapiclient.middleware import RetryMiddleware
 
 CASES = Path(__file__).parent.parent / "cases"

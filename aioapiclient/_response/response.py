@@ -1,4 +1,4 @@
-"""The response: its head is complete, and its body comes from a source that raises this library's errors."""
+"""`AsyncAPIResponse`: the head, and a body that is read, decoded, iterated over or written to a file."""
 
 from __future__ import annotations
 
@@ -8,225 +8,43 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from datetime import timedelta
 from functools import lru_cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_args, get_origin, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_origin, overload
 
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from ._codecs.content_type import as_json, charset_of, codings_of, declared_charset, media_type
-from ._codecs.decoders import DecodeError, decoder_for
-from ._codecs.error_bodies import ProblemDetails, decode_error_body, error_type_for
-from ._codecs.error_detail import detail_of
-from ._codecs.type_check import name_of
-from ._download.download import Digest, write_to_file
-from ._progress import Progress
-from ._request import APIRequest
-from ._response_headers import parse_links, retry_after
-from ._types import NOT_GIVEN, NotGiven
-from ._url.base import resolve_reference
-from .errors import (
+from aioapiclient._codecs.content_type import as_json, charset_of, codings_of, media_type
+from aioapiclient._codecs.decoders import DecodeError, decoder_for
+from aioapiclient._codecs.error_bodies import ProblemDetails, decode_error_body, error_type_for
+from aioapiclient._codecs.error_detail import detail_of
+from aioapiclient._codecs.type_check import name_of
+from aioapiclient._download.download import Digest, write_to_file
+from aioapiclient._progress import Progress
+from aioapiclient._request import APIRequest
+from aioapiclient._types import NOT_GIVEN, NotGiven
+from aioapiclient.errors import (
     APIConnectionError,
     APIResponseValidationError,
     BodyTooLargeError,
-    InvalidRequestError,
     StreamConsumedError,
     printable,
 )
 
+from .head import BaseAPIResponse
+from .source import BodySource, BytesSource, in_turn, told
+
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
-__all__ = ["AsyncAPIResponse", "BaseAPIResponse", "BodySource", "BytesSource"]
+__all__ = ["AsyncAPIResponse", "is_response_type", "result_type"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _logger = logging.getLogger("aioapiclient")
 _EXCERPT = 200  # characters of a body that an error keeps: a screen line or two, never a whole document
-
-
-class BodySource(Protocol):
-    """The source of a response body. A transport passes one with every response."""
-
-    async def read(self, limit: int | None) -> bytes:
-        """Return the rest of the body; raise `BodyTooLargeError` past *limit* bytes, decompressed."""
-        ...
-
-    def read_nowait(self, limit: int | None) -> bytes | None:
-        """Return the rest of the body if it has arrived and has at most *limit* bytes, else None."""
-        ...
-
-    async def read_chunk(self) -> bytes:
-        """Return the next bytes, decompressed, as they arrive; empty at the end."""
-        ...
-
-    def close(self) -> None:
-        """Release the connection if the body has ended, else close it. Safe to call again."""
-        ...
-
-    def abort(self, error: Exception) -> None:
-        """Close the connection. Pending and later reads raise *error*."""
-        ...
-
-
-class BytesSource:
-    """A body that is in memory already."""
-
-    __slots__ = ("_body", "_error", "_request")
-
-    def __init__(self, body: bytes, request: APIRequest | None = None) -> None:
-        self._body = body
-        self._request = request
-        self._error: Exception | None = None
-
-    async def read(self, limit: int | None) -> bytes:
-        """Return the whole body."""
-        if limit is not None and len(self._body) > limit:
-            raise BodyTooLargeError(
-                f"The body has more than {limit} bytes", limit=limit, request=self._request
-            )
-        return await self.read_chunk()
-
-    def read_nowait(self, limit: int | None) -> bytes | None:
-        """Return the whole body, unless it is too large or the source was aborted."""
-        if self._error is not None or (limit is not None and len(self._body) > limit):
-            return None
-        body, self._body = self._body, b""
-        return body
-
-    async def read_chunk(self) -> bytes:
-        """Return the whole body, once."""
-        if self._error is not None:
-            raise self._error
-        body, self._body = self._body, b""
-        return body
-
-    def close(self) -> None:
-        """Do nothing: there is no connection to release."""
-
-    def abort(self, error: Exception) -> None:
-        """Make later reads raise *error*."""
-        self._error = error
-
-
-class BaseAPIResponse:
-    """The head of a response: status, headers and their values.
-
-    Args:
-        request: The request that was sent.
-        status: The status code.
-        headers: The headers, case-insensitive.
-        reason: The reason phrase. Empty by default.
-        url: The URL that answered. That of *request* by default.
-        http_version: ``"1.1"`` (the default) or ``"1.0"``.
-        elapsed: Seconds from the start of the call to the response head. 0.0 by default.
-    """
-
-    history: tuple[BaseAPIResponse, ...] = ()
-    """The redirects that led here, oldest first; their bodies are closed."""
-
-    _retry_after: float | None = None
-
-    def __init__(
-        self,
-        request: APIRequest,
-        status: int,
-        headers: CIMultiDictProxy[str],
-        reason: str = "",
-        url: URL | None = None,
-        http_version: str = "1.1",
-        elapsed: float = 0.0,
-    ) -> None:
-        self.request: APIRequest = request
-        """The request as it was sent, with what every middleware added."""
-        self.status: int = status
-        """The status code (RFC 9110 §15)."""
-        self.headers: CIMultiDictProxy[str] = headers
-        """The headers, case-insensitive; a name may occur more than once."""
-        self.reason: str = reason
-        """The reason phrase; may be empty."""
-        self.url: URL = request.url if url is None else url
-        """The URL that answered."""
-        self.http_version: str = http_version
-        """``"1.1"`` or ``"1.0"``."""
-        self._elapsed = elapsed
-
-    @property
-    def retries_taken(self) -> int:
-        """How many attempts of the call preceded the one that led to this response."""
-        return self.request.attempt
-
-    @property
-    def method(self) -> str:
-        """The method of the request."""
-        return self.request.method
-
-    @property
-    def elapsed(self) -> timedelta:
-        """The time from the start of the call to the head of this response."""
-        return timedelta(seconds=self._elapsed)
-
-    @property
-    def ok(self) -> bool:
-        """Whether the status is a success: 2xx, or one that the call lists in ``ok_statuses``."""
-        return self.status // 100 == 2 or self.status in self.request._settings.ok_statuses
-
-    @property
-    def request_id(self) -> str | None:
-        """The server's ID of the request, from the client's ``request_id_header``; None without one."""
-        return self.headers.get(self.request._settings.request_id_header)
-
-    @property
-    def content_type(self) -> str:
-        """The media type in lower case, without parameters; ``application/octet-stream`` without a header."""
-        return media_type(self.headers.get("Content-Type")) or "application/octet-stream"
-
-    @property
-    def charset(self) -> str | None:
-        """The ``charset`` that the Content-Type declares, as it is written; None without one."""
-        return declared_charset(self.headers.get("Content-Type"))
-
-    @property
-    def location(self) -> URL | None:
-        """The Location header, resolved against the response's URL (RFC 3986 §5.2); None without one.
-
-        Raises:
-            APIResponseValidationError: The header is not a URL.
-        """
-        value = self.headers.get("Location")
-        try:
-            return None if value is None else resolve_reference(self.url, value)
-        except InvalidRequestError:
-            this: Any = self
-            is_whole = isinstance(self, AsyncAPIResponse)
-            raise APIResponseValidationError(
-                f"{self.request.label}: status {self.status}: its Location header is not a URL",
-                request=self.request,
-                response=this if is_whole else None,
-                status=self.status,
-                content_type=self.headers.get("Content-Type"),
-                retries_taken=self.retries_taken,
-            ) from None
-
-    @property
-    def links(self) -> Mapping[str, URL]:
-        """The targets of the Link header by relation, resolved against the response's URL (RFC 8288)."""
-        return parse_links(self.headers.getall("Link", ()), self.url)
-
-    @property
-    def retry_after(self) -> float | None:
-        """Seconds to wait before another attempt, from the headers; None if no header is usable.
-
-        A middleware that knows better may set it.
-        """
-        return retry_after(self.headers, self.status) if self._retry_after is None else self._retry_after
-
-    @retry_after.setter
-    def retry_after(self, seconds: float | None) -> None:
-        self._retry_after = seconds
 
 
 class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
@@ -326,6 +144,9 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    def _as_response(self) -> AsyncAPIResponse[Any]:
+        return self
 
     # --- the life of the body
 
@@ -461,7 +282,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
         """
         first = self._on_chunk
-        self._on_chunk = callback if first is None else _in_turn(first, callback)
+        self._on_chunk = callback if first is None else in_turn(first, callback)
 
     def abort(self, error: Exception) -> None:
         """Close the connection now. Pending and later reads of the body raise *error*.
@@ -548,7 +369,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         if self._body is not None:
             return BytesSource(self._body).read_chunk
         read_chunk = self._take().read_chunk
-        return read_chunk if self._on_chunk is None else _told(read_chunk, self._on_chunk)
+        return read_chunk if self._on_chunk is None else told(read_chunk, self._on_chunk)
 
     async def iter_text(self) -> AsyncGenerator[str, None]:
         """Iterate over the body as text, in chunks as they arrive. Undecodable bytes become U+FFFD.
@@ -807,28 +628,6 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             excerpt=(self._body or b"")[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT],
             retries_taken=self.retries_taken,
         )
-
-
-def _in_turn(first: Callable[[int], object], second: Callable[[int], object]) -> Callable[[int], object]:
-    def call_both(size: int) -> None:
-        first(size)
-        second(size)
-
-    return call_both
-
-
-def _told(
-    read_chunk: Callable[[], Awaitable[bytes]], callback: Callable[[int], object]
-) -> Callable[[], Awaitable[bytes]]:
-    """Return *read_chunk*, with *callback* told the size of each piece."""
-
-    async def read() -> bytes:
-        chunk = await read_chunk()
-        if chunk:
-            callback(len(chunk))
-        return chunk
-
-    return read
 
 
 def _split_lines(text: str) -> list[str]:
