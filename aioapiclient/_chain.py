@@ -221,6 +221,18 @@ def _bind(middleware: Middleware, handler: Handler) -> Handler:
 _ADVICE = "write 'return await handler(request)', or return the response of handler"
 
 
+def check_transport(transport: object) -> None:
+    """Raise `TypeError` if *transport* is not a handler."""
+    if isinstance(transport, type):
+        name = transport.__name__
+        raise TypeError(f"transport {name} is a class; give an instance of it: {name}(...)")
+    if not callable(transport) or not is_async(transport):
+        raise TypeError(
+            f"transport must be a handler, not {type(transport).__name__}: "
+            "an async function of the request is one"
+        )
+
+
 def checked(transport: Handler) -> Handler:
     """Return *transport* with a check: a `TypeError` names it if it does not return a response."""
 

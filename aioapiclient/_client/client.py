@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, Unpack, overload
 
 from yarl import URL
 
-from aioapiclient._chain import explain, is_async
-from aioapiclient._checks import check_seconds
+from aioapiclient._chain import check_transport, explain
 from aioapiclient._codecs.decoders import check_cast_to
 from aioapiclient._options import CallOptions, ClientOptions, RequestOptions, check_names, layer_options
 from aioapiclient._pagination.page import AsyncPage
@@ -18,7 +17,7 @@ from aioapiclient._pagination.paginator import AsyncPaginator, PageMaker
 from aioapiclient._query import DEFAULT_STYLE, QueryStyle
 from aioapiclient._response.response import AsyncAPIResponse, result_type
 from aioapiclient._transport.transport import AiohttpTransport
-from aioapiclient._types import NOT_GIVEN, ErrorTypes, HeaderLayer, NotGiven, Params, Timeout, as_timeout
+from aioapiclient._types import NOT_GIVEN, ErrorTypes, HeaderLayer, NotGiven, Params, Timeout
 from aioapiclient.contract import Auth, Handler, Middleware, MiddlewareEntry
 from aioapiclient.middleware.retry import RetryBudget, RetryPolicy
 from aioapiclient.streaming import SSEStream
@@ -29,7 +28,7 @@ from .base import BaseClient
 from .block import Block
 from .config import CLIENT_OPTIONS, Config
 from .lifecycle import Lifecycle
-from .polling import Pick, Poll, rules
+from .polling import Pick, Poll, check_started, rules
 from .stats import ClientStats, collect_stats
 
 if TYPE_CHECKING:
@@ -789,30 +788,20 @@ class AsyncAPIClient(BaseClient):
             InvalidRequestError: An argument has an invalid value.
             TypeError: An argument has the wrong type.
         """
-        if not isinstance(started, AsyncAPIResponse | str | URL):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
-                f"started must be a response, a path or a URL, not {type(started).__name__}: "
-                "ask the call that starts it for AsyncAPIResponse"
-            )
-        if isinstance(started, AsyncAPIResponse) and path_params is not None:
-            raise TypeError("path_params fill a path, and started is a response")
+        check_started(started, path_params)
         settings = self._config.settings
         check_cast_to(result_type(cast_to), settings.dec_hook, settings.decoders)
-        given = layer_options({} if path_params is None else {"path_params": path_params}, options)
-        each = self._config.timeout
-        if "timeout" in given:
-            each = as_timeout(given["timeout"]).over(each)
-        total = self._config.timeout.total if isinstance(timeout, NotGiven) else Timeout(total=timeout).total
         poll = Poll(
             self._ask,
             self._pause,
             rules(status_of, done, failed, result),
-            interval=check_seconds("interval", interval, positive=True),
-            max_interval=max(interval, check_seconds("max_interval", max_interval, positive=True)),
-            timeout=None if isinstance(total, NotGiven) else total,
-            each=each,
+            layer_options({} if path_params is None else {"path_params": path_params}, options),
+            interval=interval,
+            max_interval=max_interval,
+            timeout=timeout,
+            defaults=self._config.timeout,
         )
-        value: T = await poll.run(started, cast_to, given)
+        value: T = await poll.run(started, cast_to)
         return value
 
     # --- introspection, and the life of a client
@@ -869,15 +858,3 @@ class AsyncAPIClient(BaseClient):
     def is_closed(self) -> bool:
         """Return whether the client, or the one that this is a view of, was closed."""
         return self._shared.closed
-
-
-def check_transport(transport: object) -> None:
-    """Raise `TypeError` if *transport* is not a handler."""
-    if isinstance(transport, type):
-        name = transport.__name__
-        raise TypeError(f"transport {name} is a class; give an instance of it: {name}(...)")
-    if not callable(transport) or not is_async(transport):
-        raise TypeError(
-            f"transport must be a handler, not {type(transport).__name__}: "
-            "an async function of the request is one"
-        )

@@ -19,9 +19,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from aioapiclient._body.json import encode_json
+from aioapiclient._checks import check_seconds
 from aioapiclient._options import RequestOptions
 from aioapiclient._response.response import AsyncAPIResponse, is_response_type
-from aioapiclient._types import NOT_GIVEN, Timeout
+from aioapiclient._types import NOT_GIVEN, NotGiven, Timeout, as_timeout
 from aioapiclient._url.links import follow_link
 from aioapiclient.errors import (
     APIResponseValidationError,
@@ -30,7 +31,7 @@ from aioapiclient.errors import (
     OperationFailedError,
 )
 
-__all__ = ["Pick", "Poll", "rules"]
+__all__ = ["Pick", "Poll", "check_started", "rules"]
 
 T = TypeVar("T")
 
@@ -193,28 +194,30 @@ class Poll:
         ask: Callable[[str | URL, Any, RequestOptions], Awaitable[Any]],
         pause: Callable[[float], Awaitable[object]],
         rules: Rules,
+        options: RequestOptions,
         *,
         interval: float,
         max_interval: float,
-        timeout: float | None,
-        each: Timeout,
+        timeout: float | NotGiven | None,
+        defaults: Timeout,
     ) -> None:
         self._ask = ask
         self._pause = pause
         self._rules = rules
-        self._interval = self._own_wait = interval
-        self._max_interval = max_interval
-        self._timeout = timeout
-        self._each = each
+        self._options = options
+        self._each = as_timeout(options["timeout"]).over(defaults) if "timeout" in options else defaults
+        total = defaults.total if isinstance(timeout, NotGiven) else Timeout(total=timeout).total
+        self._timeout = None if isinstance(total, NotGiven) else total
+        self._interval = self._own_wait = check_seconds("interval", interval, positive=True)
+        self._max_interval = max(interval, check_seconds("max_interval", max_interval, positive=True))
         self._loop = asyncio.get_running_loop()
-        self._deadline = math.inf if timeout is None else self._loop.time() + timeout
+        self._deadline = math.inf if self._timeout is None else self._loop.time() + self._timeout
         self._requests = 0
         self._body: Any = None
 
-    async def run(
-        self, started: AsyncAPIResponse[Any] | str | URL, cast_to: Any, options: RequestOptions
-    ) -> Any:
-        """Poll until the operation is done; *options* apply to each request, parameters to *started* only."""
+    async def run(self, started: AsyncAPIResponse[Any] | str | URL, cast_to: Any) -> Any:
+        """Poll until the operation is done; options apply to each request, parameters to *started* only."""
+        options = self._options
         wire = cast_to if is_response_type(cast_to) else AsyncAPIResponse
         elsewhere = options.copy()
         elsewhere.pop("params", None)
@@ -314,6 +317,17 @@ async def _bytes_at(response: AsyncAPIResponse[Any], path: str) -> bytes:
             raise response.validation_error(f"the operation is done, but the body has no member {path!r}")
         part = AsyncAPIResponse.from_bytes(response.request, response.status, response.headers, bytes(found))
     return part.body
+
+
+def check_started(started: object, path_params: object) -> None:
+    """Raise `TypeError` if *started* cannot start a poll, or if *path_params* have no path to fill."""
+    if not isinstance(started, AsyncAPIResponse | str | URL):
+        raise TypeError(
+            f"started must be a response, a path or a URL, not {type(started).__name__}: "
+            "ask the call that starts it for AsyncAPIResponse"
+        )
+    if isinstance(started, AsyncAPIResponse) and path_params is not None:
+        raise TypeError("path_params fill a path, and started is a response")
 
 
 def rules(
