@@ -184,10 +184,17 @@ def test_system(monkeypatch: pytest.MonkeyPatch) -> None:
     assert proxies.find(URL("http://inside.example")) is None
 
 
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers are remembered by origin, a thousand at most."""
-    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+def test_the_last_thousand_origins_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system is asked once for each of the last thousand origins, and again for an older one."""
+    asked: list[str] = []
+    monkeypatch.setattr("urllib.request.getproxies_environment", dict)
+    monkeypatch.setattr("urllib.request.getproxies", lambda: {"http": "http://system.example:1"})
+    monkeypatch.setattr("urllib.request.proxy_bypass", lambda host: bool(asked.append(host)))
     proxies = EnvironmentProxies()
-    for number in range(2500):
-        assert proxies.find(URL(f"http://h{number}.example")) is not None
-    assert len(proxies._known) <= 1000
+    hosts = [f"h{number}.example" for number in range(1000)]
+    for host in hosts * 2:
+        assert proxies.find(URL(f"http://{host}")) is not None
+    assert asked == hosts
+    for host in ("one.more.example", hosts[0], hosts[-1]):
+        assert proxies.find(URL(f"http://{host}")) is not None
+    assert asked[1000:] == ["one.more.example", hosts[0]]
