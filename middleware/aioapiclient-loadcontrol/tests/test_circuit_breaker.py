@@ -674,7 +674,7 @@ async def test_stats_have_the_state_of_each_circuit(
         ({"window": 0}, "window must be above 0 seconds, not 0"),
         ({"window": float("inf")}, "window must be above 0 seconds, not inf"),
         ({"open_for": -1}, "open_for must be above 0 seconds, not -1"),
-        ({"open_for": 10**400}, "open_for must be above 0 seconds, not inf"),
+        ({"open_for": 10**400}, "open_for must be a number of seconds that fits a float"),
         ({"minimum_calls": 0}, "minimum_calls must be 1 or more, not 0"),
         ({"half_open_permits": 0}, "half_open_permits must be 1 or more, not 0"),
     ],
@@ -690,11 +690,11 @@ def test_a_setting_out_of_range(settings: dict[str, Any], message: str) -> None:
     [
         ({"failure_ratio": "0.5"}, "failure_ratio must be a number, not str"),
         ({"window": True}, "window must be a number of seconds, not bool"),
-        ({"open_for": None}, "open_for must be a number of seconds, not NoneType"),
-        ({"minimum_calls": 2.0}, "minimum_calls must be an int of 1 or more, not float"),
+        ({"open_for": None}, "open_for must be a number of seconds, not None"),
+        ({"minimum_calls": 2.0}, "minimum_calls must be an int of 1 or more, not 2.0"),
         ({"half_open_permits": True}, "half_open_permits must be an int of 1 or more, not bool"),
         ({"failures": {500}}, "failures must be a function, not set"),
-        ({"clock": 3.0}, "clock must be a function, not float"),
+        ({"clock": 3.0}, "clock must be a function, not 3.0"),
         ({"failures": asyncio.sleep}, "failures must be a plain function, not an async one"),
     ],
 )

@@ -926,13 +926,13 @@ def test_it_shows_in_the_chain() -> None:
     ("config", "error", "message"),
     [
         ({"limit": 0}, InvalidRequestError, "limit must be 1 or more, not 0"),
-        ({"limit": 2.0}, TypeError, "limit must be an int of 1 or more, not float"),
+        ({"limit": 2.0}, TypeError, "limit must be an int of 1 or more, not 2.0"),
         ({"limit": True}, TypeError, "limit must be an int of 1 or more, not bool"),
         ({"limit": 1, "max_waiting": -1}, InvalidRequestError, "max_waiting must be 0 or more, not -1"),
         (
             {"limit": 1, "max_waiting": None},
             TypeError,
-            "max_waiting must be an int of 0 or more, not NoneType",
+            "max_waiting must be an int of 0 or more, not None",
         ),
         ({"limit": 1, "max_wait": -1}, InvalidRequestError, "max_wait must be 0 seconds or more, not -1"),
         (
@@ -940,7 +940,11 @@ def test_it_shows_in_the_chain() -> None:
             InvalidRequestError,
             "max_wait must be 0 seconds or more, not nan",
         ),
-        ({"limit": 1, "max_wait": 10**400}, InvalidRequestError, "max_wait must be 0 seconds or more"),
+        (
+            {"limit": 1, "max_wait": 10**400},
+            InvalidRequestError,
+            "max_wait must be a number .* that fits",
+        ),
         ({"limit": 1, "per_origin": "no"}, TypeError, "per_origin must be True or False, not str"),
         ({"limit": 1, "max_wait": "5"}, TypeError, "max_wait must be a number of seconds, not str"),
     ],

@@ -12,7 +12,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
-from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.contract import (
+    APIRequest,
+    AsyncAPIResponse,
+    BoundedDict,
+    Handler,
+    check_function,
+    check_number,
+    check_seconds,
+    check_whole,
+)
 from aioapiclient.errors import (
     APIConnectionError,
     APIResponseValidationError,
@@ -20,9 +29,6 @@ from aioapiclient.errors import (
     CircuitOpenError,
     RetryableError,
 )
-
-from ._arguments import check_function, number, seconds, whole
-from ._bounded import Bounded
 
 __all__ = ["CircuitBreakerMiddleware"]
 
@@ -82,17 +88,17 @@ class CircuitBreakerMiddleware:
         failures: Callable[[Outcome], bool | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.failure_ratio: float = number("failure_ratio", failure_ratio, most=1.0, above=True)
-        self.minimum_calls: int = whole("minimum_calls", minimum_calls, 1)
-        self.window: float = seconds("window", window, above=True)
-        self.open_for: float = seconds("open_for", open_for, above=True)
-        self.half_open_permits: int = whole("half_open_permits", half_open_permits, 1)
+        self.failure_ratio: float = check_number("failure_ratio", failure_ratio, most=1.0, above=True)
+        self.minimum_calls: int = check_whole("minimum_calls", minimum_calls, least=1)
+        self.window: float = check_seconds("window", window, positive=True)
+        self.open_for: float = check_seconds("open_for", open_for, positive=True)
+        self.half_open_permits: int = check_whole("half_open_permits", half_open_permits, least=1)
         if failures is not None:
             check_function("failures", failures)
         check_function("clock", clock)
         self._failures = failures
         self._clock = clock
-        self._circuits: Bounded[str, _Circuit] = Bounded()
+        self._circuits: BoundedDict[str, _Circuit] = BoundedDict()
 
     def __repr__(self) -> str:
         return f"CircuitBreakerMiddleware(failure_ratio={self.failure_ratio:g}, open_for={self.open_for:g})"

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Final
 
-from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.contract import (
+    APIRequest,
+    AsyncAPIResponse,
+    Handler,
+    check_flag,
+    check_seconds,
+    check_whole,
+)
 from aioapiclient.errors import ConcurrencyLimitError, RetryableError
 
-from ._arguments import check_flag, seconds, whole
-from ._bounded import MOST_ORIGINS
-
 __all__ = ["ConcurrencyLimitMiddleware"]
+
+_MOST_ORIGINS: Final = 1000  # of a client: redirects could otherwise name any number of them
 
 
 class ConcurrencyLimitMiddleware:
@@ -47,9 +53,9 @@ class ConcurrencyLimitMiddleware:
     def __init__(
         self, limit: int, *, max_waiting: int = 1000, max_wait: float | None = None, per_origin: bool = True
     ) -> None:
-        self.limit: int = whole("limit", limit, 1)
-        self.max_waiting: int = whole("max_waiting", max_waiting, 0)
-        self.max_wait: float | None = None if max_wait is None else seconds("max_wait", max_wait)
+        self.limit: int = check_whole("limit", limit, least=1)
+        self.max_waiting: int = check_whole("max_waiting", max_waiting)
+        self.max_wait: float | None = None if max_wait is None else check_seconds("max_wait", max_wait)
         check_flag("per_origin", per_origin)
         self.per_origin: bool = per_origin
         self._lines: dict[str, _Line] = {}
@@ -104,7 +110,7 @@ class ConcurrencyLimitMiddleware:
             self._loop, self._lines = loop, {}
         line = self._lines.get(origin)
         if line is None:
-            if len(self._lines) >= MOST_ORIGINS:
+            if len(self._lines) >= _MOST_ORIGINS:
                 # Not the least recently used origin: one with a slot in use must not be dropped.
                 self._lines = {name: line for name, line in self._lines.items() if line.in_flight}
             line = self._lines[origin] = _Line()

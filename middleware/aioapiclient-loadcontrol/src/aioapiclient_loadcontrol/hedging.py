@@ -13,11 +13,15 @@ from collections import deque
 from collections.abc import Hashable
 from typing import Any, TypeAlias, cast
 
-from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.contract import (
+    APIRequest,
+    AsyncAPIResponse,
+    BoundedDict,
+    Handler,
+    check_number,
+    check_seconds,
+)
 from aioapiclient.errors import APIConnectionError, RetryableError
-
-from ._arguments import number, seconds
-from ._bounded import Bounded
 
 __all__ = ["HedgingMiddleware"]
 
@@ -62,11 +66,11 @@ class HedgingMiddleware:
     """
 
     def __init__(self, delay: float | None = None, *, percentile: float = 0.95, budget: float = 0.05) -> None:
-        self.delay: float | None = None if delay is None else seconds("delay", delay)
-        self.percentile: float = number("percentile", percentile, 0.5, 0.999)
-        self.budget: float = number("budget", budget, 0, 1)
-        self._budgets: Bounded[str, _Budget] = Bounded()
-        self._endpoints: Bounded[Hashable, _Times] = Bounded(_MOST_ENDPOINTS)
+        self.delay: float | None = None if delay is None else check_seconds("delay", delay)
+        self.percentile: float = check_number("percentile", percentile, least=0.5, most=0.999)
+        self.budget: float = check_number("budget", budget, most=1)
+        self._budgets: BoundedDict[str, _Budget] = BoundedDict()
+        self._endpoints: BoundedDict[Hashable, _Times] = BoundedDict(_MOST_ENDPOINTS)
 
     def __repr__(self) -> str:
         when = f"percentile={self.percentile:g}" if self.delay is None else f"delay={self.delay:g}"

@@ -13,11 +13,15 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.contract import (
+    APIRequest,
+    AsyncAPIResponse,
+    BoundedDict,
+    Handler,
+    check_function,
+    check_seconds,
+)
 from aioapiclient.errors import ThrottledError
-
-from ._arguments import check_function, seconds
-from ._bounded import Bounded
 
 __all__ = ["ThrottleMiddleware"]
 
@@ -80,8 +84,8 @@ class ThrottleMiddleware:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self.max_wait: float = seconds("max_wait", max_wait)
-        self.max_hold: float = seconds("max_hold", max_hold)
+        self.max_wait: float = check_seconds("max_wait", max_wait)
+        self.max_hold: float = check_seconds("max_hold", max_hold)
         self._jitter = _full_jitter if jitter is None else jitter
         check_function("jitter", self._jitter)
         check_function("clock", clock)
@@ -89,7 +93,7 @@ class ThrottleMiddleware:
         self._clock = clock
         self._sleep = sleep
         # Only closed origins are stored, up to a fixed number.
-        self._gates: Bounded[str, _Gate] = Bounded()
+        self._gates: BoundedDict[str, _Gate] = BoundedDict()
 
     def __repr__(self) -> str:
         return f"ThrottleMiddleware(max_wait={self.max_wait:g}, max_hold={self.max_hold:g})"
