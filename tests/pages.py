@@ -13,7 +13,6 @@ import asyncio
 import base64
 import contextlib
 import doctest
-import importlib.util
 import io
 import re
 import sys
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from aiohttp import web
+from programs import EXAMPLES, load
 
 from aioapiclient import AsyncAPIClient
 
@@ -55,18 +55,8 @@ FENCE = re.compile(
 DIRECTIVE = re.compile(r"^```\{\w+\}\n.*?^```$", re.MULTILINE | re.DOTALL)
 _PLUGIN = re.compile(r"^\s*(?:from|import) (aioapiclient_\w+)", re.MULTILINE)
 
-
-def _demo() -> ModuleType:
-    """examples/server.py: the API of the tutorial, which is a part of the documented one."""
-    spec = importlib.util.spec_from_file_location("demo_server", CHECKOUT / "examples" / "server.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-DEMO = _demo()
+DEMO = load(EXAMPLES / "server.py")
+"""The API of the tutorial, which is a part of the documented one."""
 
 
 class Block(NamedTuple):

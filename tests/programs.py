@@ -1,10 +1,12 @@
-"""Programs run as a user runs them: by Python, in a process of their own."""
+"""Programs run as a user runs them, by Python in a process of their own, or loaded as modules."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -21,3 +23,13 @@ async def run(*arguments: str | Path, cwd: Path | None = None) -> list[str]:
     assert process.returncode == 0, output.decode()
     # In development mode the loop tells what held it up: on a busy machine anything does.
     return [line for line in output.decode().splitlines() if not line.startswith("Executing <")]
+
+
+def load(path: Path) -> ModuleType:
+    """A program as a new module, without running it as the main one."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

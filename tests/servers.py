@@ -19,8 +19,8 @@ import socket
 import ssl
 import struct
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ __all__ = [
     "hang",
     "in_turn",
     "ok",
+    "port_that_drops_connections",
     "raw_server",
     "refusing_port",
     "reset",
@@ -311,6 +312,24 @@ def refusing_port() -> int:
     port: int = sock.getsockname()[1]
     sock.detach()
     return port
+
+
+@contextmanager
+def port_that_drops_connections() -> Iterator[int]:
+    """A port of 127.0.0.1 that never answers: its full backlog drops every attempt to connect."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        try:
+            yield port
+        finally:
+            for filler in fillers:
+                filler.close()
 
 
 def unused_port() -> int:

@@ -30,6 +30,7 @@ from servers import (
     hang,
     in_turn,
     ok,
+    port_that_drops_connections,
     raw_server,
     refusing_port,
     respond,
@@ -365,21 +366,8 @@ async def test_connect_limits_tls(transport: AiohttpTransport) -> None:
 
 async def test_connect_limits_tcp(transport: AiohttpTransport) -> None:
     """``connect`` counts TCP: a host that does not answer at all."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        port = listener.getsockname()[1]
-        # A full backlog drops what comes, as a black hole does.
-        fillers = [socket.socket() for _ in range(4)]
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", port))
-        try:
-            with pytest.raises(APITimeoutError) as caught:
-                await fetch(transport, f"http://127.0.0.1:{port}", connect=0.05)
-        finally:
-            for filler in fillers:
-                filler.close()
+    with port_that_drops_connections() as port, pytest.raises(APITimeoutError) as caught:
+        await fetch(transport, f"http://127.0.0.1:{port}", connect=0.05)
     assert (caught.value.phase, caught.value.sent) == ("connect", False)
 
 

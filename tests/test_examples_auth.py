@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from collections.abc import Callable
@@ -11,22 +10,12 @@ from typing import Any
 
 import aiohttp
 import pytest
-from programs import EXAMPLES, run
+from programs import EXAMPLES, load, run
 from servers import Exchange, ok, raw_server, response
 
 from aioapiclient import AiohttpTransport, APIRequest, AsyncAPIClient, Body, InvalidRequestError
 
 VECTORS = json.loads((Path(__file__).parent / "cases" / "auth_vectors.json").read_text())
-
-
-def load(name: str) -> Any:
-    """An example as a module, without running it."""
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 async def test_the_custom_credential() -> None:
@@ -58,7 +47,8 @@ async def test_the_credential_that_answers_a_challenge() -> None:
 def test_the_challenge_example_reads_the_challenges_of_the_standards(case: dict[str, Any]) -> None:
     """A Bearer challenge is read as its standard prints it, and another scheme is left alone."""
     scheme, parameters = case["schemes"][0]
-    assert load("challenge_auth").parse_challenge(case["value"]) == (parameters if scheme == "bearer" else {})
+    parse_challenge = load(EXAMPLES / "challenge_auth.py").parse_challenge
+    assert parse_challenge(case["value"]) == (parameters if scheme == "bearer" else {})
 
 
 async def test_the_digest_credential() -> None:
@@ -75,7 +65,7 @@ async def test_the_digest_credential() -> None:
 
 async def test_a_streamed_body_is_not_signed() -> None:
     """The signing example refuses a request that it cannot sign, before anything is sent."""
-    auth = load("signing_auth").HMACAuth("alice", b"key")
+    auth = load(EXAMPLES / "signing_auth.py").HMACAuth("alice", b"key")
     with pytest.raises(InvalidRequestError, match="streamed"):
         await auth.authenticate(APIRequest("PUT", "https://h/", body=Body(iter([b"x"]))))
     assert "key'" not in repr(auth).replace("'alice'", "")
@@ -85,7 +75,7 @@ async def test_a_streamed_body_is_not_signed() -> None:
 def test_the_digest_of_the_example_is_that_of_the_rfc(case: dict[str, str]) -> None:
     """The example's server computes the values printed in RFC 7616 and RFC 2617."""
     names = ("user", "password", "realm", "nonce", "nc", "cnonce", "algorithm")
-    digest: Callable[..., str] = load("digest_auth").digest_response
+    digest: Callable[..., str] = load(EXAMPLES / "digest_auth.py").digest_response
     assert digest(case["method"], case["uri"], **{name: case[name] for name in names}) == case["response"]
 
 
@@ -93,7 +83,7 @@ def test_the_digest_of_the_example_is_that_of_the_rfc(case: dict[str, str]) -> N
 async def test_the_challenge_of_the_rfc_is_answered(case: dict[str, str]) -> None:
     """Through the transport, aiohttp's middleware answers the challenges that the RFCs print, rightly."""
     names = ("user", "password", "realm", "nonce", "algorithm")
-    digest: Callable[..., str] = load("digest_auth").digest_response
+    digest: Callable[..., str] = load(EXAMPLES / "digest_auth.py").digest_response
     good: list[bool] = []
 
     async def serve(exchange: Exchange) -> None:

@@ -12,7 +12,18 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from faults.rows import Place, Where
 from relays import relay
-from servers import Exchange, RawServer, Script, client_tls, in_turn, ok, raw_server, refusing_port, respond
+from servers import (
+    Exchange,
+    RawServer,
+    Script,
+    client_tls,
+    in_turn,
+    ok,
+    port_that_drops_connections,
+    raw_server,
+    refusing_port,
+    respond,
+)
 
 __all__ = [
     "black_hole",
@@ -105,19 +116,8 @@ async def nobody_listens() -> AsyncIterator[Place]:
 @asynccontextmanager
 async def black_hole() -> AsyncIterator[Place]:
     """A host that never answers: its full backlog drops every connection attempt."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        port = listener.getsockname()[1]
-        fillers = [socket.socket() for _ in range(4)]
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", port))
-        try:
-            yield Place(f"http://127.0.0.1:{port}")
-        finally:
-            for filler in fillers:
-                filler.close()
+    with port_that_drops_connections() as port:
+        yield Place(f"http://127.0.0.1:{port}")
 
 
 async def heal(place: Place) -> bool:

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
 import socket
-import sys
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from helpers import Client
+from programs import EXAMPLES, load, run
 from servers import ok, raw_server, respond, response
 
 from aioapiclient import AiohttpTransport, APIClientError, InvalidRequestError
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "public_addresses.py"
+EXAMPLE = EXAMPLES / "public_addresses.py"
 
 
 @pytest.fixture
 def example() -> Any:
     """The example, as a module of the test's own."""
-    spec = importlib.util.spec_from_file_location("public_addresses", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(EXAMPLE)
 
 
 PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"]
@@ -139,14 +131,7 @@ async def test_a_redirect_is_looked_at_too(example: Any, monkeypatch: pytest.Mon
 
 async def test_the_example_runs() -> None:
     """The example refuses this machine under four names."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-B", str(EXAMPLE)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-    lines = output.decode().splitlines()
+    lines = await run(EXAMPLE)
     assert lines[0] == "http://127.0.0.1/: the address 127.0.0.1 is not public"
     assert len(lines) == 4
     # aiohttp itself refuses a host that is a number, from 3.14.1 on.

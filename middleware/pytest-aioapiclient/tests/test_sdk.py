@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from programs import EXAMPLES, load
 from pytest_aioapiclient import Cassette, ClientFactory, MockAPI
 
 from aioapiclient.testing import FakeClock, FakeTransport, respond
-
-SDK = Path(__file__).parents[3] / "examples" / "sdk.py"
 
 
 @pytest.fixture
 def sdk() -> ModuleType:
     """examples/sdk.py, as a module."""
-    spec = importlib.util.spec_from_file_location("sdk_under_test", SDK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(EXAMPLES / "sdk.py")
 
 
 def text_of(path: Path) -> str:
