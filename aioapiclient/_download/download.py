@@ -54,33 +54,11 @@ async def write_to_file(
     resume: bool = True,
     max_resumes: int = 5,
 ) -> int:
-    """Write the body of *response* to a file. The file gets the whole body, or does not change.
+    """Write the body of *response* to a file: see `AsyncAPIResponse.write_to_file`.
 
     A new file gets the permissions of the umask. A target that cannot be replaced is overwritten at the
     end. A device, a FIFO or ``/dev/stdout`` receives the bytes as they arrive. Disk writes and digests run
     in a thread.
-
-    Args:
-        response: The response, its body unread or read.
-        path: The target: a file to create or replace, a device or a FIFO. Symbolic links are followed.
-        progress: An object with ``update(n)``, n in bytes, such as a ``tqdm`` bar. None by default.
-        digest: The expected digest: ``"sha256:<hex>"`` with any fixed-length algorithm of hashlib, or a
-            function of the response that returns such a text. True requires and checks the response's own
-            ``Repr-Digest`` or ``Content-Digest`` (RFC 9530). None (the default) checks nothing.
-        resume: Whether to resume a body that breaks, by a range request (RFC 9110 §14). True by default. This
-            needs an unread response of a client, and a strong ETag or a Last-Modified from the server.
-        max_resumes: The most resumed requests, 5 by default.
-
-    Returns:
-        The number of bytes written.
-
-    Raises:
-        APIConnectionError: The connection broke, and the body could not be resumed.
-        APIResponseValidationError: The digest differs, or a resumed part does not fit.
-        APIError: The resumed request failed.
-        InvalidRequestError: *digest* is malformed, or *max_resumes* is negative.
-        OSError: The target cannot be written. If it cannot be opened, the body is not read.
-        TypeError: An argument has the wrong type.
     """
     check_flag("resume", resume)
     _check_arguments(digest, max_resumes)
