@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aioapiclient_cache import MemoryStorage
+from aioapiclient_cache._whole import Whole
 from hishel import Headers, Request, Response
 
 from aioapiclient.testing import respond
@@ -46,6 +47,17 @@ async def test_an_entry_is_there_when_its_stream_was_read() -> None:
     assert await storage.get_entries("k") == []
     await put(storage, "k", b"a", b"b")
     assert await bodies(storage, "k") == [b"ab"]
+
+
+async def test_a_body_in_memory_is_stored_at_once() -> None:
+    """A body that is known needs no reading: it is found at once, and its stream is read like any other."""
+    storage = MemoryStorage()
+    whole = Whole(b"ab")
+    entry = await storage.create_entry(Request("GET", "k"), Response(200, Headers({}), whole), "k")
+    assert await bodies(storage, "k") == [b"ab"]
+    assert entry.response.stream is whole
+    assert [part async for part in whole] == [b"ab"]
+    assert [part async for part in whole] == []
 
 
 async def test_the_least_recently_used_entry_leaves_first() -> None:

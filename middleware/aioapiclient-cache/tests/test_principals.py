@@ -256,7 +256,7 @@ async def everything_in(storage: hishel.AsyncBaseStorage, folder: Any) -> bytes:
     """All bytes that a storage has kept."""
     if isinstance(storage, MemoryStorage):
         items = list(storage._items.values())
-        return b"".join(repr((i.request, i.response, i.key)).encode() + i.body for i in items)
+        return b"".join(repr((i.request, i.status, i.headers, i.key)).encode() + i.body for i in items)
     if isinstance(storage, hishel.AsyncSqliteStorage):
         await storage.close()
         return b"".join(path.read_bytes() for path in folder.glob("cache.db*"))

@@ -1,16 +1,18 @@
-"""`Exchange`: one request on its way through hishel's states, and what they leave out (RFC 9111)."""
+"""`Exchange`: one request, answered from the cache or by the server (RFC 9111).
+
+`Stored` decides what may be stored and what may be used. hishel's states decide what to validate, and which
+entries a 304 is about.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID
 
 from hishel import (
-    CacheMiss,
     Entry,
     Headers,
     IdleClient,
@@ -19,7 +21,6 @@ from hishel import (
     NeedToBeUpdated,
     Request,
     Response,
-    StoreAndUse,
 )
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -29,14 +30,16 @@ from aioapiclient.errors import APIConnectionError, APITimeoutError, CircuitOpen
 from ._core import Core
 from ._directives import Directives
 from ._flights import Flight, Landed
-from ._keys import Asked
-from ._stored import FACTS, Facts, Policy, Stored, headers_to_keep, is_worth_keeping, vary_of
+from ._keys import Asked, has_any
+from ._stored import FACTS, Facts, Policy, Stored, headers_to_keep
 from .status import member
 
 __all__ = ["Exchange"]
 
 _MOST_VARIANTS: Final = 8  # of one key
 _USEFUL: Final = ("Cache-Control", "ETag", "Expires", "Last-Modified")
+_UNNAMED: Final = UUID(int=0)  # the storage gives an entry its ID
+_NO_HEADERS: Final = Headers({})
 _OUTAGES: Final = (APIConnectionError, CircuitOpenError)
 
 
@@ -82,8 +85,8 @@ class Exchange:
         if not stored.fits(self.asked) or self._is_too_large(stored):
             return None
         if landed.was_hit:
-            return self._answer(stored, landed.body, hit=True)
-        return self._answer(stored, landed.body, fwd="miss", collapsed=True)
+            return self._answer(stored, landed.body, "hit")
+        return self._answer(stored, landed.body, "fwd=miss; collapsed")
 
     # --- from the cache
 
@@ -124,7 +127,7 @@ class Exchange:
             self._validate_in_background()
         elif flight is not None:
             flight.land(Landed(stored, body, was_hit=True))
-        return self._answer(stored, body, hit=True, detail=detail)
+        return self._answer(stored, body, "hit", detail)
 
     async def _body(self, stored: Stored, fitting: list[Stored]) -> bytes | None:
         """Return the body of *stored*; None, and *stored* is gone, if the storage has lost it."""
@@ -142,9 +145,11 @@ class Exchange:
         most = self._request.max_body
         return most is not None and stored.facts.size > most
 
-    def _answer(self, stored: Stored, body: bytes, **parameters: object) -> AsyncAPIResponse[Any]:
+    def _answer(
+        self, stored: Stored, body: bytes, said: str, detail: str | None = None
+    ) -> AsyncAPIResponse[Any]:
+        """Return the response to give for *stored*, with what ``Cache-Status`` says of it."""
         now = self._core.clock()
-        ttl = None if stored.lifetime is None else int(stored.ttl(now) // 1)
         head: CIMultiDict[str] = CIMultiDict()
         kept = stored.entry.response.headers
         for name in kept:
@@ -153,7 +158,7 @@ class Exchange:
                 for value in kept.get_list(name) or ():
                     head.add(name, value)
         head["Age"] = str(int(stored.age(now)))
-        head.add("Cache-Status", member(**parameters, ttl=ttl))
+        head.add("Cache-Status", member(said, stored.whole_ttl(now), detail))
         status = stored.entry.response.status_code
         response = AsyncAPIResponse[Any].from_bytes(self._request, status, head, body)
         if status >= 400:
@@ -162,7 +167,7 @@ class Exchange:
 
     def _not_cached(self) -> AsyncAPIResponse[Any]:
         """Return the response that ``only-if-cached`` asks for (RFC 9111 §5.2.1.7)."""
-        status = member(fwd=self._why, detail="only-if-cached")
+        status = member(f"fwd={self._why}", detail="only-if-cached")
         headers = {"Cache-Status": status, "X-Should-Retry": "false"}  # another attempt would find the same
         response = AsyncAPIResponse[Any].from_bytes(self._request, 504, headers)
         response.reason = _phrase(504)
@@ -187,43 +192,39 @@ class Exchange:
     async def _forward(self, fitting: list[Stored], flight: Flight | None) -> AsyncAPIResponse[Any]:
         """Send the request, conditional if there is something to validate."""
         core = self._core
-        state = self._first_state(fitting)
+        validation = self._validation_of(fitting) if fitting else None
         while True:
-            validating = isinstance(state, NeedRevalidation)
             asked = core.clock()
-            live, is_help = await self._send(state.request, fitting)
+            live, is_help = await self._send(validation, fitting)
             if is_help:
                 return live
             body = await live.read()
             self.asked.check_place()
-            if not fitting and not _may_be_stored(live, core.policy):
-                return await self._arrived(live, body, None, fitting, flight)
-            answer = self._headers_of(live, Facts(asked, core.clock(), len(body)))
-            state = state.next(Response(live.status, answer))
-            if not (validating and live.status == 304):
-                return await self._arrived(live, body, state, fitting, flight)
+            if validation is None or live.status != 304:
+                return await self._arrived(live, body, asked, fitting, flight)
             await live.close()
-            if isinstance(state, InvalidateEntries):
-                await self._remove(state.entry_ids)
-                state = state.next()
-            if isinstance(state, NeedToBeUpdated):
-                response = await self._freshen(state, answer, fitting, flight)
-                if response is not None:
-                    return response
-            # What the 304 is about is not stored: ask once more, without a condition.
-            state = CacheMiss(options=core.options, request=self._for_hishel())
+            response = await self._validated(validation, live, asked, fitting, flight)
+            if response is not None:
+                return response
+            validation = None  # what the 304 is about is not stored: ask once more, without a condition
 
-    def _first_state(self, fitting: list[Stored]) -> Any:
-        options = self._core.options
-        if not fitting:
-            return CacheMiss(options=options, request=self._for_hishel())
+    def _validation_of(self, fitting: list[Stored]) -> NeedRevalidation | None:
+        """Return hishel's state with the condition to send; None if there is nothing to validate."""
+        headers = Headers({"authorization": "-"} if self._has_credential() else {})
+        request = Request(self.asked.method, self.asked.key, headers)
         presented = [stored.to_validate() for stored in fitting]
-        return IdleClient(options=options).next(self._for_hishel(), presented)
+        state = IdleClient(options=self._core.options).next(request, presented)
+        return state if isinstance(state, NeedRevalidation) else None
 
-    async def _send(self, asked: Request, fitting: list[Stored]) -> tuple[AsyncAPIResponse[Any], bool]:
+    def _has_credential(self) -> bool:
+        return "Authorization" in self._request.headers
+
+    async def _send(
+        self, validation: NeedRevalidation | None, fitting: list[Stored]
+    ) -> tuple[AsyncAPIResponse[Any], bool]:
         """Return the response of the server; or a stale one that helps out, and True."""
         try:
-            live = await self._handler(self._conditional(asked))
+            live = await self._handler(self._to_send(validation))
         except _OUTAGES as error:
             helping = None if _is_final(error) else await self._help_out(fitting)
             if helping is None:
@@ -236,30 +237,26 @@ class Exchange:
                 return helping, True
         return live, False
 
-    def _headers_of(self, live: AsyncAPIResponse[Any], facts: Facts) -> Headers:
-        """Return the headers to store, which describe the body as the call has it."""
+    def _to_send(self, validation: NeedRevalidation | None) -> APIRequest:
+        """Return the request to send, with the validators that hishel has chosen."""
+        send = self._request.copy()
+        if validation is not None:
+            for name in ("If-None-Match", "If-Modified-Since"):
+                value = validation.request.headers.get(name, "")
+                if value and value.isascii() and value.isprintable():
+                    send.headers[name] = value
+        return send
+
+    def _headers_of(self, live: AsyncAPIResponse[Any], size: int) -> dict[str, list[str]]:
+        """Return the headers of a response by name in lower case, as they describe the body that was read."""
         lists: dict[str, list[str]] = {}
         for name, value in live.headers.items():
             lists.setdefault(name.lower(), []).append(value)
         if self._request.decompress:
             lists.pop("content-encoding", None)
             if "content-length" in lists and live.method != "HEAD":
-                lists["content-length"] = [str(facts.size)]
-        return Headers(headers_to_keep(lists, facts, self._core.policy))
-
-    def _for_hishel(self) -> Request:
-        """Return the request as hishel's states see it: whether it had a credential, not which."""
-        headers = {"authorization": "-"} if "Authorization" in self._request.headers else {}
-        return Request(self.asked.method, self.asked.key, Headers(headers))
-
-    def _conditional(self, asked: Request) -> APIRequest:
-        """Return the request to send, with the validators that hishel has chosen."""
-        send = self._request.copy()
-        for name in ("If-None-Match", "If-Modified-Since"):
-            value = asked.headers.get(name, "")
-            if value and value.isascii() and value.isprintable():
-                send.headers[name] = value
-        return send
+                lists["content-length"] = [str(size)]
+        return lists
 
     async def _help_out(
         self, fitting: Sequence[Stored], status: int | None = None
@@ -273,7 +270,28 @@ class Exchange:
         body = await self._body(stored, list(fitting))
         if body is None:
             return None
-        return self._answer(stored, body, fwd="stale", fwd_status=status, detail="stale-if-error")
+        said = "fwd=stale" if status is None else f"fwd=stale; fwd-status={status}"
+        return self._answer(stored, body, said, "stale-if-error")
+
+    async def _validated(
+        self,
+        validation: NeedRevalidation,
+        live: AsyncAPIResponse[Any],
+        asked: float,
+        fitting: list[Stored],
+        flight: Flight | None,
+    ) -> AsyncAPIResponse[Any] | None:
+        """Update what a 304 is about, and answer with it; None if it is not stored."""
+        lists, arrived = self._headers_of(live, 0), self._core.clock()
+        facts = Facts.on_arrival(lists, asked, arrived, 0)
+        answer = Headers(headers_to_keep(lists, facts, arrived, self._core.policy))
+        state: Any = validation.next(Response(live.status, answer))
+        if isinstance(state, InvalidateEntries):
+            await self._remove(state.entry_ids)
+            state = state.next()
+        if not isinstance(state, NeedToBeUpdated):
+            return None
+        return await self._freshen(state, answer, fitting, flight)
 
     async def _freshen(
         self, state: NeedToBeUpdated, answer: Headers, fitting: list[Stored], flight: Flight | None
@@ -288,7 +306,7 @@ class Exchange:
                 body = await self._body(by_id[entry.id], fitting)
                 if body is None:
                     continue
-                response = self._answer(stored, body, fwd=self._why, fwd_status=304)
+                response = self._answer(stored, body, f"fwd={self._why}; fwd-status=304")
                 self._land(flight, stored, body)
             await self._core.store.update(stored.entry)
         return response
@@ -297,45 +315,49 @@ class Exchange:
         self,
         live: AsyncAPIResponse[Any],
         body: bytes,
-        state: Any,
+        asked: float,
         fitting: list[Stored],
         flight: Flight | None,
     ) -> AsyncAPIResponse[Any]:
         """Store a response that was sent whole, if it may be, and return it."""
-        while isinstance(state, InvalidateEntries):
-            state = state.next()  # which entries it replaces, `_replaced` says
-        stored: Stored | None = None
-        if isinstance(state, StoreAndUse) and self._may_be_kept(live, state.response, body):
-            stored = await self._keep(state.response, body, flight)
-        else:
-            self._land(flight, None, body)
-        await self._remove([old.entry.id for old in self._replaced(live.status, fitting, stored)])
-        ttl = None if stored is None or stored.lifetime is None else int(stored.ttl(self._core.clock()) // 1)
+        core = self._core
+        stored = self._to_keep(live, body, asked)
+        self._land(flight, stored, body)  # before it is stored: other calls wait for it
+        if stored is not None:
+            await core.store.keep(stored.entry.request, stored.entry.response, body, self.asked.key)
+            core.remember(self.asked.key, self.asked.url)
+        if self._all:
+            await self._remove([old.entry.id for old in self._replaced(live.status, fitting, stored)])
+        said = f"fwd={self._why}; fwd-status={live.status}"
         head = CIMultiDict(live.headers)
-        head.add(
-            "Cache-Status", member(fwd=self._why, fwd_status=live.status, stored=stored is not None, ttl=ttl)
-        )
+        if stored is None:
+            head.add("Cache-Status", member(said))
+        else:
+            head.add("Cache-Status", member(f"{said}; stored", stored.whole_ttl(core.clock())))
         live.headers = CIMultiDictProxy(head)
         return live
 
-    def _may_be_kept(self, live: AsyncAPIResponse[Any], response: Response, body: bytes) -> bool:
-        policy = self._core.policy
+    def _to_keep(self, live: AsyncAPIResponse[Any], body: bytes, asked: float) -> Stored | None:
+        """Return a response as it is to be stored; None if it may not be."""
+        core = self._core
+        policy = core.policy
         # A note tells of an error whose body could not be read whole.
-        if len(body) > policy.max_body or live.notes or not is_worth_keeping(response, policy):
-            return False
+        if not _may_be_stored(live, policy) or len(body) > policy.max_body or live.notes:
+            return None
         # The bodies of errors are decompressed for every call.
-        return self._request.decompress or live.status // 100 == 2
-
-    async def _keep(self, response: Response, body: bytes, flight: Flight | None) -> Stored | None:
-        """Store a response, after the calls that wait for it have received it."""
-        core, asked = self._core, self.asked
-        digests = asked.all_digests() if core.store_all_headers else asked.digests(vary_of(response.headers))
-        request = Request(asked.method, asked.key, Headers({name: digests[name] for name in digests}))
-        stored = Stored.of(_entry(request, response), core.policy)
-        assert stored is not None
-        self._land(flight, stored, body)
-        await core.store.keep(request, response, body, asked.key)
-        core.remember(asked.key, asked.url)
+        if not self._request.decompress and live.status // 100 != 2:
+            return None
+        lists, arrived = self._headers_of(live, len(body)), core.clock()
+        facts = Facts.on_arrival(lists, asked, arrived, len(body))
+        response = Response(live.status, Headers(headers_to_keep(lists, facts, arrived, policy)))
+        request = Request(self.asked.method, self.asked.key, _NO_HEADERS)
+        stored = Stored(Entry(_UNNAMED, request, response), facts, policy)
+        if not stored.may_be_kept(has_credential=self._has_credential()):
+            return None
+        if core.store_all_headers:
+            request.headers = Headers(self.asked.all_digests())
+        elif stored.vary:
+            request.headers = Headers(self.asked.digests(stored.vary))
         return stored
 
     def _land(self, flight: Flight | None, stored: Stored | None, body: bytes) -> None:
@@ -358,16 +380,12 @@ class Exchange:
             await self._core.store.remove(id_)
 
 
-def _entry(request: Request, response: Response) -> Entry:
-    return Entry(uuid4(), request, replace(response, stream=None))
-
-
 def _may_be_stored(live: AsyncAPIResponse[Any], policy: Policy) -> bool:
     """Return False for a response that can be seen to be of no use, which most of those are."""
     headers = live.headers
     if "no-store" in headers.get("Cache-Control", ""):
         return False
-    return policy.default_ttl is not None or any(name in headers for name in _USEFUL)
+    return policy.default_ttl is not None or has_any(headers, _USEFUL)
 
 
 def _is_final(error: Exception) -> bool:

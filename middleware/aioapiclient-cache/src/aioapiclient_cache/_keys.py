@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
 from aioapiclient.contract import APIRequest
 
-__all__ = ["Asked", "Identity", "url_of"]
+__all__ = ["Asked", "Identity", "has_any", "url_of"]
 
 Identity = Callable[[APIRequest], str | None]
 
@@ -34,6 +34,14 @@ def _tells_who(name: str) -> bool:
     """Return whether a header of this name, in any case, may tell one principal from another."""
     name = name.lower()
     return name not in _HARMLESS and _PRINCIPAL.search(name) is not None
+
+
+def has_any(headers: Container[str], names: Iterable[str]) -> bool:
+    """Return whether one of these headers is there."""
+    for name in names:  # noqa: SIM110 - twice as fast as any()
+        if name in headers:
+            return True
+    return False
 
 
 def url_of(url: object) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from dataclasses import replace
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from hishel import AsyncBaseStorage, Entry, Request, Response
+
+from ._whole import Whole
 
 __all__ = ["Store"]
 
@@ -68,12 +69,14 @@ class Store:
 
     async def body(self, entry: Entry) -> bytes | None:
         """Return the body of *entry*; None if the storage has lost it."""
-        return await self._try(_read_if_there(entry.response.stream), None)
+        stream = entry.response.stream
+        return stream.body if isinstance(stream, Whole) else await self._try(_read_if_there(stream), None)
 
     async def keep(self, request: Request, response: Response, body: bytes, key: str) -> None:
-        """Store a response."""
+        """Store a response with its body."""
         if not self._paused():
-            await self._try(self._create(request, replace(response, stream=_once(body)), key), None)
+            whole = Response(response.status_code, response.headers, Whole(body))
+            await self._try(self._create(request, whole, key), None)
 
     async def update(self, entry: Entry) -> None:
         """Store the headers of *entry*, which have changed."""
@@ -86,7 +89,9 @@ class Store:
 
     async def _create(self, request: Request, response: Response, key: str) -> None:
         entry = await self.storage.create_entry(request, response, key)
-        await _read(entry.response.stream)  # an entry is published when its stream was read
+        stream = entry.response.stream
+        if not isinstance(stream, Whole):
+            await _read(stream)  # an entry is published when its stream was read
 
     def _paused(self) -> bool:
         return self.clock() < self._paused_until
@@ -125,7 +130,3 @@ async def _read_if_there(stream: Any) -> bytes | None:
         return await _read(stream)
     except RuntimeError:  # as hishel's storages say that the entry was removed meanwhile
         return None
-
-
-async def _once(body: bytes) -> AsyncIterator[bytes]:
-    yield body

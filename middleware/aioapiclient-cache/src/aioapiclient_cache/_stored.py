@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
+from math import floor, isfinite
 from typing import Final, NamedTuple
 
 from hishel import Entry, Headers, Response
 
 from ._directives import Directives, parse_directives, seconds
 from ._keys import Asked
-from ._times import age_on_arrival, date_of, http_date
+from ._times import HeaderLists, age_on_arrival, date_of, http_date
 
-__all__ = ["FACTS", "Facts", "Policy", "Stored", "headers_to_keep", "is_worth_keeping", "vary_of"]
+__all__ = ["FACTS", "Facts", "Policy", "Stored", "headers_to_keep"]
 
 FACTS: Final = "x-aioapiclient-cache"
 """The header of a stored response with its `Facts`. No response that is given out has it."""
@@ -22,8 +23,10 @@ FACTS: Final = "x-aioapiclient-cache"
 _HEURISTIC: Final = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})  # RFC 9110 §15.1
 _SUCCESS: Final = frozenset({200, 203, 204, 300, 301, 308})
 _WEEK: Final = 7 * 24 * 3600
-# A failed attempt is repeated, and a challenge answered: neither can be helped from the cache.
-_PASSING: Final = frozenset({401, 407, 408, 425, 429})
+# A failed attempt is repeated, and a challenge answered: neither can be helped from the cache. The last two
+# are not responses of their own.
+_PASSING: Final = frozenset({401, 407, 408, 425, 429, 206, 304})
+_LETS_SHARE: Final = ("public", "s-maxage", "must-revalidate")  # in spite of a credential (RFC 9111 §3.5)
 # Of one connection (RFC 9111 §3.1).
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -74,6 +77,11 @@ class Facts(NamedTuple):
         return f"{self.asked!r} {self.born!r} {self.size}"
 
     @classmethod
+    def on_arrival(cls, headers: HeaderLists, asked: float, arrived: float, size: int) -> Facts:
+        """Return the facts of a response, asked for and arrived at these times in seconds since 1970."""
+        return cls(asked, arrived - age_on_arrival(headers, asked, arrived), size)
+
+    @classmethod
     def parse(cls, text: str) -> Facts | None:
         """Return the facts of a header's value; None if it was not written by `text`."""
         try:
@@ -81,7 +89,7 @@ class Facts(NamedTuple):
             facts = cls(float(asked), float(born), int(size))
         except ValueError:
             return None
-        return facts if math.isfinite(facts.asked) and math.isfinite(facts.born) else None
+        return facts if isfinite(facts.asked) and isfinite(facts.born) else None
 
 
 class Stored:
@@ -93,20 +101,24 @@ class Stored:
         policy: How the cache decides.
     """
 
-    __slots__ = ("control", "entry", "facts", "lifetime", "policy")
+    __slots__ = ("control", "entry", "facts", "lifetime", "policy", "vary")
 
     def __init__(self, entry: Entry, facts: Facts, policy: Policy) -> None:
         self.entry = entry
         self.facts = facts
         self.policy = policy
-        self.control: Directives = parse_directives(entry.response.headers.get("cache-control", ""))
+        headers = entry.response.headers
+        self.control: Directives = parse_directives(",".join(headers.get_list("cache-control") or ()))
         self.lifetime: float | None = lifetime_of(entry.response, self.control, policy)
         """Seconds for which it is fresh; None if nothing says so."""
+        self.vary: list[str] = _names_in(headers.get_list("vary"))
+        """The names in its ``Vary``, in lower case."""
 
     @classmethod
     def of(cls, entry: Entry, policy: Policy) -> Stored | None:
         """Return the stored response of *entry*; None if it is damaged, or another program's."""
-        facts = Facts.parse(entry.response.headers.get(FACTS, ""))
+        told = entry.response.headers.get_list(FACTS)
+        facts = None if told is None else Facts.parse(told[0])
         return None if facts is None else cls(entry, facts, policy)
 
     def age(self, now: float) -> float:
@@ -117,16 +129,51 @@ class Stored:
         """Return the seconds for which it is fresh; negative once it is stale."""
         return (self.lifetime or 0.0) - self.age(now)
 
+    def whole_ttl(self, now: float) -> int | None:
+        """Return `ttl` in whole seconds; None if nothing says for how long it is fresh."""
+        return None if self.lifetime is None else floor(self.ttl(now))
+
     def fits(self, asked: Asked) -> bool:
         """Return whether it is for the same method, and for what its ``Vary`` names (RFC 9111 §4.1)."""
         if self.entry.request.method != asked.method:
             return False
-        names = vary_of(self.entry.response.headers)
+        names = self.vary
         if not names:
             return True
         kept = self.entry.request.headers
         presented = asked.digests(names)
         return "*" not in names and all(kept.get_list(name) == presented.get(name) for name in names)
+
+    def may_be_kept(self, *, has_credential: bool) -> bool:
+        """Return whether it may be stored (RFC 9111 §3), and could ever be of use.
+
+        One that is neither fresh nor can be validated could not; nor could one of a failed attempt, which a
+        retry must not be given again.
+
+        Args:
+            has_credential: Whether the request has an ``Authorization``.
+        """
+        status, control = self.entry.response.status_code, self.control
+        if status >= 500 or status in _PASSING or "no-store" in control or "*" in self.vary:
+            return False
+        is_said = status in _HEURISTIC or "public" in control or "max-age" in control or self._has("expires")
+        if self.policy.shared:
+            if control.get("private") == "":
+                return False
+            if has_credential and not any(name in control for name in _LETS_SHARE):
+                return False
+            is_said = is_said or "s-maxage" in control
+        elif "private" in control:
+            is_said = True
+        return is_said and self._is_useful()
+
+    def _is_useful(self) -> bool:
+        if self._has("etag") or self._has("last-modified"):
+            return True
+        return self.control.get("no-cache") != "" and (self.lifetime or 0) > 0
+
+    def _has(self, name: str) -> bool:
+        return self.entry.response.headers.get_list(name) is not None
 
     def may_answer(self, wishes: Directives, now: float) -> bool:
         """Return whether it may be used without asking the server.
@@ -192,14 +239,23 @@ def lists_of(headers: Headers) -> dict[str, list[str]]:
     return {name: headers.get_list(name) or [] for name in headers}
 
 
-def vary_of(headers: Headers) -> list[str]:
-    """Return the names in ``Vary``, in lower case."""
-    value = headers.get("vary")
-    return [name for part in value.split(",") if (name := part.strip().lower())] if value else []
+def _names_in(values: list[str] | None) -> list[str]:
+    """Return the names in the values of a header, in lower case."""
+    if values is None:
+        return []
+    return [name for part in ",".join(values).split(",") if (name := part.strip().lower())]
 
 
-def headers_to_keep(headers: Mapping[str, list[str]], facts: Facts, policy: Policy) -> dict[str, list[str]]:
-    """Return the headers of a response as they are stored, its age taken into account.
+@lru_cache(maxsize=1024)
+def _is_left_out(name: str) -> bool:
+    """Return whether a header, by its name in lower case, is of one connection, or holds a secret."""
+    return name in _HOP_BY_HOP or _SECRET.search(name) is not None
+
+
+def headers_to_keep(
+    headers: Mapping[str, list[str]], facts: Facts, arrived: float, policy: Policy
+) -> dict[str, list[str]]:
+    """Return the headers of a response as they are stored, with what is known of it.
 
     Fields of the connection are left out, those that ``Connection``, ``no-cache`` or ``private`` names
     (RFC 9111 §3.1, §5.2.2), those that hold a secret, and those that the user excludes. A ``Date`` that is
@@ -207,24 +263,24 @@ def headers_to_keep(headers: Mapping[str, list[str]], facts: Facts, policy: Poli
 
     Args:
         headers: The headers, by name in lower case.
-        facts: What is known of the response; it was born when it arrived.
+        facts: What is known of the response.
+        arrived: When it arrived, in seconds since 1970.
         policy: How the cache decides.
     """
+    excluded = policy.excluded
+    kept = {name: headers[name] for name in headers if name not in excluded and not _is_left_out(name)}
     control = parse_directives(",".join(headers.get("cache-control", ())))
-    lists = [*headers.get("connection", ()), control.get("no-cache", "")]
+    named = [*headers.get("connection", ()), control.get("no-cache", "")]
     if policy.shared:
-        lists.append(control.get("private", ""))
-    named = {name.strip().lower() for names in lists for name in names.split(",")}
-    dropped = _HOP_BY_HOP.union(policy.excluded, named)
-    kept = {
-        name: values for name, values in headers.items() if name not in dropped and not _SECRET.search(name)
-    }
-    if date_of(kept, "date") is None:
-        kept["date"] = [http_date(facts.born)]
-    if "expires" in kept and date_of(kept, "expires") is None:
+        named.append(control.get("private", ""))
+    if any(named):
+        for name in _names_in(named):
+            kept.pop(name, None)
+    if date_of(kept.get("date")) is None:
+        kept["date"] = [http_date(int(arrived))]
+    if "expires" in kept and date_of(kept["expires"]) is None:
         kept["expires"] = ["0"]
-    born = facts.born - age_on_arrival(kept, facts.asked, facts.born)
-    kept[FACTS] = [facts._replace(born=born).text()]
+    kept[FACTS] = [facts.text()]
     return kept
 
 
@@ -234,28 +290,14 @@ def lifetime_of(response: Response, control: Directives, policy: Policy) -> floa
         told = seconds(control, name)
         if told is not None:
             return told
-    headers = lists_of(response.headers)
-    date = date_of(headers, "date") or 0
-    if "expires" in headers:
-        return max(0, (date_of(headers, "expires") or 0) - date)
+    headers = response.headers
+    expires = headers.get_list("expires")
+    if expires is not None:
+        return max(0, (date_of(expires) or 0) - (date_of(headers.get_list("date")) or 0))
     if policy.default_ttl is not None and response.status_code in _SUCCESS:
         return policy.default_ttl
-    modified = date_of(headers, "last-modified")
+    modified = date_of(headers.get_list("last-modified"))
     if modified is None or not (response.status_code in _HEURISTIC or "public" in control):
         return None
-    return min(_WEEK, max(0, date - modified) // 10)
-
-
-def is_worth_keeping(response: Response, policy: Policy) -> bool:
-    """Return whether a stored response could ever be of use.
-
-    One that is neither fresh nor can be validated could not; nor could one of a failed attempt, which a
-    retry must not be given again.
-    """
-    status = response.status_code
-    if status >= 500 or status in _PASSING or "*" in vary_of(response.headers):
-        return False
-    if "etag" in response.headers or "last-modified" in response.headers:
-        return True
-    control = parse_directives(response.headers.get("cache-control", ""))
-    return control.get("no-cache") != "" and (lifetime_of(response, control, policy) or 0) > 0
+    since = (date_of(headers.get_list("date")) or 0) - modified
+    return min(_WEEK, max(0, since) // 10)

@@ -36,15 +36,15 @@ def parse_date(text: str) -> int | None:
         return None
 
 
-def http_date(seconds: float) -> str:
+@lru_cache(maxsize=16)
+def http_date(seconds: int) -> str:
     """Return a time in seconds since 1970 as an HTTP date."""
     return formatdate(seconds, usegmt=True)
 
 
-def date_of(headers: HeaderLists, name: str) -> int | None:
-    """Return the date in a header; None if it is missing, repeated or not a date."""
-    values = headers.get(name, ())
-    return parse_date(values[0]) if len(values) == 1 else None
+def date_of(values: Sequence[str] | None) -> int | None:
+    """Return the date in a header of these values; None if it is missing, repeated or not a date."""
+    return parse_date(values[0]) if values is not None and len(values) == 1 else None
 
 
 def age_on_arrival(headers: HeaderLists, asked: float, arrived: float) -> float:
@@ -55,15 +55,14 @@ def age_on_arrival(headers: HeaderLists, asked: float, arrived: float) -> float:
         asked: When the request was sent, in seconds since 1970.
         arrived: When the response was there.
     """
-    date = date_of(headers, "date")
-    apparent = 0.0 if date is None else max(0.0, arrived - date)
-    return min(_MOST, max(apparent, _age_told(headers) + max(0.0, arrived - asked)))
-
-
-def _age_told(headers: HeaderLists) -> int:
-    # One that is repeated, or is not a number, may hide any age.
+    date = date_of(headers.get("date"))
+    apparent = 0.0 if date is None else arrived - date
     values = headers.get("age")
-    if values is None:
-        return 0
+    told = 0 if values is None else _age_in(values)
+    return min(_MOST, max(0.0, apparent, told + max(0.0, arrived - asked)))
+
+
+def _age_in(values: Sequence[str]) -> int:
+    # One that is repeated, or is not a number, may hide any age.
     told = values[0] if len(values) == 1 else ""
     return min(int(told), _MOST) if told.isdecimal() and told.isascii() and len(told) < 20 else _MOST

@@ -6,16 +6,19 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from typing import Any
+from itertools import count
+from typing import Any, Final
 
 from hishel import AsyncBaseStorage, Entry, Headers, Request, Response
 
 from aioapiclient.contract import check_whole
 
+from ._whole import Whole
+
 __all__ = ["MemoryStorage"]
 
-_OVERHEAD = 1000  # bytes of an entry besides its texts
+_OVERHEAD: Final = 1000  # bytes of an entry besides its texts
+_numbers: Final = count(1)  # of entries: they need no randomness, because they do not leave this process
 
 
 class MemoryStorage(AsyncBaseStorage):
@@ -50,7 +53,7 @@ class MemoryStorage(AsyncBaseStorage):
         ttl: float | None = None,
         tti: float | None = None,
     ) -> Entry:
-        """Return an entry whose stream, read to its end, publishes it.
+        """Return an entry whose stream, read to its end, publishes it. A body in memory is published now.
 
         Args:
             request: The request to keep.
@@ -59,8 +62,13 @@ class MemoryStorage(AsyncBaseStorage):
             ttl: Seconds after which it is dropped. None, the default, keeps it until room is needed.
             tti: Seconds without use after which it is dropped. None by default.
         """
-        item = _Item(key, request, response, *self._limits(ttl, tti, time.time()))
-        return Entry(item.id, request, replace(response, stream=self._save(item, response.stream)))
+        now = time.time()
+        item = _Item(key, request, response, *self._limits(ttl, tti, now), now)
+        stream = response.stream
+        if isinstance(stream, Whole):
+            self._publish(item, stream.body)
+            return Entry(item.id, request, response)
+        return Entry(item.id, request, item.response_with(self._save(item, stream)))
 
     async def get_entries(self, key: str) -> list[Entry]:
         """Return the entries of a key.
@@ -78,7 +86,7 @@ class MemoryStorage(AsyncBaseStorage):
                     continue
                 item.used = now
             self._items.move_to_end(id)
-            found.append(Entry(id, item.request, replace(item.response, stream=_once(item.body))))
+            found.append(Entry(id, item.request, item.response_with(Whole(item.body))))
         return found
 
     async def update_headers(self, id: uuid.UUID, headers: Headers) -> None:
@@ -91,7 +99,7 @@ class MemoryStorage(AsyncBaseStorage):
         item = self._items.get(id)
         if item is not None:
             self._size -= item.size
-            item.response = replace(item.response, headers=headers)
+            item.headers = headers
             self._size += item.measure()
             self._make_room()
 
@@ -118,7 +126,10 @@ class MemoryStorage(AsyncBaseStorage):
             async for piece in stream:
                 pieces.append(piece)
                 yield piece
-        item.body = b"".join(pieces)
+        self._publish(item, b"".join(pieces))
+
+    def _publish(self, item: _Item, body: bytes) -> None:
+        item.body = body
         if item.measure() <= self.max_bytes and self.max_entries:
             self._items[item.id] = item
             self._ids.setdefault(item.key, []).append(item.id)
@@ -143,30 +154,37 @@ class MemoryStorage(AsyncBaseStorage):
 class _Item:
     """An entry and its body."""
 
-    __slots__ = ("body", "deadline", "id", "key", "mortal", "request", "response", "size", "tti", "used")
+    __slots__ = (
+        "body", "deadline", "headers", "id", "key", "mortal", "request", "size", "status", "tti", "used"
+    )  # fmt: skip
 
     def __init__(
-        self, key: str, request: Request, response: Response, deadline: float | None, tti: float | None
+        self,
+        key: str,
+        request: Request,
+        response: Response,
+        deadline: float | None,
+        tti: float | None,
+        now: float,
     ) -> None:
-        self.id = uuid.uuid4()
+        self.id = uuid.UUID(int=next(_numbers))
         self.key = key
         self.request = request
-        self.response = replace(response, stream=None)
+        self.status = response.status_code
+        self.headers = response.headers
         self.body = b""
         self.size = 0
         self.deadline = deadline
         self.tti = tti
-        self.used = time.time()
+        self.used = now
         self.mortal = deadline is not None or tti is not None
+
+    def response_with(self, stream: AsyncIterator[bytes]) -> Response:
+        """Return the response with *stream* as its body."""
+        return Response(self.status, self.headers, stream)
 
     def measure(self) -> int:
         """Count the bytes that it takes, about."""
-        headers = (self.request.headers, self.response.headers)
-        self.size = (
-            len(self.body) + _OVERHEAD + sum(len(n) + len(v) for some in headers for n, v in some.items())
-        )
+        texts = len(str(self.request.headers)) + len(str(self.headers))
+        self.size = _OVERHEAD + texts + len(self.body)
         return self.size
-
-
-async def _once(body: bytes) -> AsyncIterator[bytes]:
-    yield body

@@ -25,7 +25,7 @@ from ._arguments import CACHEABLE, check_excluded, check_methods, check_storage
 from ._core import Core
 from ._directives import Directives, parse_directives
 from ._exchange import Exchange
-from ._keys import Asked, url_of
+from ._keys import Asked, has_any, url_of
 from ._stored import Policy
 from .memory import MemoryStorage
 
@@ -181,7 +181,7 @@ class Cache:
     def _concerns(self, request: APIRequest) -> bool:
         if request.method not in self._core.methods or request.stream or request.body is not None:
             return False
-        return not any(name in request.headers for name in _CONDITIONS)
+        return not has_any(request.headers, _CONDITIONS)
 
     async def _together(self, exchange: Exchange) -> AsyncAPIResponse[Any]:
         """Wait for an equal request that is under way, or lead."""

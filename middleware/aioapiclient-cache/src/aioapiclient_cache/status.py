@@ -39,13 +39,16 @@ class CacheStatus(NamedTuple):
     there was none. None otherwise."""
 
 
-def member(**parameters: object) -> str:
-    """Return a member of the header. True is a parameter without a value; False and None leave it out."""
-    parts = [NAME]
-    for name, value in parameters.items():
-        if value is not None and value is not False:
-            parts.append(name.replace("_", "-") if value is True else f"{name.replace('_', '-')}={value}")
-    return "; ".join(parts)
+def member(said: str, ttl: int | None = None, detail: str | None = None) -> str:
+    """Return a member of the header.
+
+    Args:
+        said: Its first parameters, such as ``hit``.
+        ttl: Seconds for which the response is fresh, if anything says so.
+        detail: Why the response is not the usual one.
+    """
+    text = f"{NAME}; {said}" if detail is None else f"{NAME}; {said}; detail={detail}"
+    return text if ttl is None else f"{text}; ttl={ttl}"
 
 
 def cache_status(response: AsyncAPIResponse[Any]) -> CacheStatus | None:
