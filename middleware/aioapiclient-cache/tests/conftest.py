@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +29,26 @@ async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     elif request.param == "sqlite":
         made = hishel.AsyncSqliteStorage(database_path=tmp_path / "cache.db")
     else:
-        server: RedisServer = request.getfixturevalue("redis_server")
-        made = hishel.AsyncRedisStorage(redis_client(server.port), key_prefix=str(tmp_path))
+        made = request.getfixturevalue("redis_storage")(key_prefix=str(tmp_path))
     yield made
     await made.close()
 
 
-def redis_client(port: int, **options: Any) -> Any:
-    """A client with the settings of the docs."""
-    pool = BlockingConnectionPool(
-        host="127.0.0.1",
-        port=port,
-        max_connections=20,
-        **{"socket_connect_timeout": 5, "socket_timeout": 5, **options},
-    )
-    return Redis.from_pool(pool)
+@pytest.fixture
+def redis_storage(redis_server: RedisServer) -> Callable[..., hishel.AsyncRedisStorage]:
+    """Opens a storage on the Redis server, with the settings of the docs. Close it."""
+
+    def opened(key_prefix: str, socket_timeout: float = 5) -> hishel.AsyncRedisStorage:
+        pool = BlockingConnectionPool(
+            host="127.0.0.1",
+            port=redis_server.port,
+            max_connections=20,
+            socket_connect_timeout=5,
+            socket_timeout=socket_timeout,
+        )
+        return hishel.AsyncRedisStorage(Redis.from_pool(pool), key_prefix=key_prefix)
+
+    return opened
 
 
 # --- a client

@@ -13,10 +13,9 @@ from hishel import AsyncBaseStorage, CacheOptions
 from aioapiclient.contract import BoundedDict, serves_several
 
 from ._flights import Flights
-from ._keys import Identity
+from ._keys import Identity, prefix_of
 from ._store import Store
 from ._stored import Policy, Stored
-from .memory import MemoryStorage
 
 __all__ = ["Core"]
 
@@ -90,14 +89,11 @@ class Core:
         else:
             self.change(url)
         keys |= {key for key, known in self._keys.items() if url is None or known == url}
+        keys.update(await self.store.keys(prefix_of(url)))
         count = 0
         for key in keys:
             self._keys.pop(key, None)
-            for entry in await self.store.find(key):
-                await self.store.remove(entry.id)
-                count += 1
-        if url is None and isinstance(self.store.storage, MemoryStorage):
-            count += self.store.storage.clear()
+            count += await self.store.clear(key)
         return count
 
     # --- the background

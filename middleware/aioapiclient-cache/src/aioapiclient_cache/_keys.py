@@ -1,7 +1,7 @@
 """The key of a request, which keeps two principals apart, and digests of the headers that ``Vary`` names.
 
-No secret gets into a storage: a key is a hash of the URL and of the principal's credentials, and the
-values of request headers are hashed together with it.
+No secret gets into a storage. A key has two hashes: one of the URL, by which `Cache.clear` finds it, and one
+of the URL with the principal's credentials. The values of request headers are hashed together with the key.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from aioapiclient.contract import APIRequest
 
-__all__ = ["Asked", "Identity", "has_any", "url_of"]
+__all__ = ["Asked", "Identity", "has_any", "prefix_of", "url_of"]
 
 Identity = Callable[[APIRequest], str | None]
 
@@ -49,6 +49,12 @@ def url_of(url: object) -> str:
     return str(url).partition("#")[0]
 
 
+@lru_cache(maxsize=1024)
+def prefix_of(url: str | None) -> str:
+    """Return how the keys of a URL begin, for all principals; for None, how all keys of a cache begin."""
+    return "aioapiclient:" if url is None else f"aioapiclient:{_hash(url)[:32]}:"
+
+
 class Asked:
     """What a request asks for, and in whose name.
 
@@ -73,11 +79,11 @@ class Asked:
         if not request.decompress:
             self._who += " as sent"
         self.key = self.key_of(self.url)
-        """The key of the storage: a hash of the URL, the principal, and how bodies are returned."""
+        """The key of the storage: hashes of the URL, the principal, and how bodies are returned."""
 
     def key_of(self, url: str) -> str:
         """Return the key of a URL, asked for in the same name."""
-        return _hash(f"{url}\n{self._who}")
+        return prefix_of(url) + _hash(f"{url}\n{self._who}")
 
     def _principal(self, request: APIRequest) -> str:
         """Return what tells the principal from others: its name, and the credentials besides it."""

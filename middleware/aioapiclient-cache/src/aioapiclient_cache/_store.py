@@ -15,6 +15,7 @@ from uuid import UUID
 
 from hishel import AsyncBaseStorage, Entry, Request, Response
 
+from ._contents import keys_in
 from ._whole import Whole
 
 __all__ = ["Store"]
@@ -86,6 +87,18 @@ class Store:
     async def remove(self, id: UUID) -> None:
         """Remove an entry. This is tried after a failure too: what is left could be served."""
         await self._try(self.storage.remove_entry(id), None)
+
+    async def keys(self, prefix: str) -> list[str]:
+        """Return the keys that begin with *prefix*; none if the storage fails, or cannot list them."""
+        return await self._try(keys_in(self.storage, prefix), [])
+
+    async def clear(self, key: str) -> int:
+        """Remove the entries of *key*, and return how many there were. This is tried after a failure too."""
+        nothing: list[Entry] = []
+        found = await self._try(self.storage.get_entries(key), nothing)
+        for entry in found:
+            await self.remove(entry.id)
+        return len(found)
 
     async def _create(self, request: Request, response: Response, key: str) -> None:
         entry = await self.storage.create_entry(request, response, key)

@@ -111,6 +111,14 @@ class MemoryStorage(AsyncBaseStorage):
         """
         self._drop(id)
 
+    def keys(self, prefix: str = "") -> list[str]:
+        """Return the keys of the entries.
+
+        Args:
+            prefix: How the keys begin. By default all are returned.
+        """
+        return [key for key in self._ids if key.startswith(prefix)]
+
     def clear(self) -> int:
         """Remove all entries, and return how many there were."""
         count = len(self._items)

@@ -153,9 +153,14 @@ class Cache:
     async def clear(self, url: str | URL | None = None) -> int:
         """Remove what is stored for a URL, of all principals, or everything.
 
-        In a storage that other processes use too, this reaches what this cache has stored, of the last
-        10,000 keys, and what is stored of the URL without a credential. What remains is validated before
-        this cache uses it again.
+        Of a `MemoryStorage`, and of an ``AsyncSqliteStorage`` or ``AsyncRedisStorage``, this removes what any
+        process has stored, and leaves the entries of other programs. A response that another process
+        receives meanwhile may be stored afterwards. A storage of another class cannot list its keys: there it
+        removes what this cache has stored, of the last 10,000 keys, and what is stored of *url* without a
+        credential; this cache validates the rest before it uses it again.
+
+        It takes some requests to the storage for each response, and Redis looks at all its keys. If the
+        storage fails, what is left stays there, and a warning says so.
 
         Args:
             url: The absolute URL, with its query. None, the default, is everything.
