@@ -7,8 +7,16 @@ from typing import Any
 
 import pytest
 from aioapiclient_cache import Cache, cache_status
+from aioapiclient_cache._keys import Asked
 
-from aioapiclient import APIConnectionError, APITimeoutError, AsyncAPIClient, per_send
+from aioapiclient import (
+    APIConnectionError,
+    APIRequest,
+    APITimeoutError,
+    AsyncAPIClient,
+    AsyncAPIResponse,
+    per_send,
+)
 from aioapiclient.testing import FakeTransport, respond
 
 FRESH = respond(json=1, headers={"Cache-Control": "max-age=60"})
@@ -233,25 +241,33 @@ async def test_hits_at_once_read_the_storage_once(bench: Any) -> None:
 
 
 def test_a_second_event_loop_starts_anew() -> None:
-    """What a loop left under way when it ended holds nobody up on the next one; entries are still there."""
+    """A flight that a loop left behind holds up no call on the next one; entries are still there."""
     cache = Cache()
-    transport = FakeTransport(default=FRESH)
+    sent: list[str] = []
+    base = "https://api.example.com"
+
+    def answer(request: APIRequest) -> Any:
+        sent.append(request.url.path)
+        return FRESH
+
+    def client() -> AsyncAPIClient:
+        transport = FakeTransport(default=answer)
+        return AsyncAPIClient(base, transport=transport, middlewares=[per_send(cache)])
 
     async def abandoned() -> None:
-        flights = cache._core.flights
-        api = AsyncAPIClient("https://api.example.com", transport=transport, middlewares=[per_send(cache)])
-        await api.get("/x")
-        flights.get("")
-        flights._flights.update({key: flights.lead(key, "") for key in cache.storage._ids})
-        await api.close()
+        async with client() as api:
+            assert await api.get("/x") == 1
+        key = Asked(APIRequest("GET", f"{base}/y"), None).key
+        cache._core.flights.lead(key, f"{base}/y")
 
     async def again() -> None:
-        transport = FakeTransport()
-        async with AsyncAPIClient(
-            "https://api.example.com", transport=transport, middlewares=[per_send(cache)]
-        ) as api:
-            async with asyncio.timeout(20):
-                await api.get("/x")
+        async with client() as api, asyncio.timeout(20):
+            assert cache_status(await api.get("/x", AsyncAPIResponse[Any])).hit
+            status = cache_status(await api.get("/y", AsyncAPIResponse[Any]))
+            assert (status.stored, status.coalesced) == (True, False)
 
     asyncio.run(abandoned())
+    assert len(cache._core.flights) == 1
     asyncio.run(again())
+    assert sent == ["/x", "/y"]
+    assert len(cache._core.flights) == 0
