@@ -64,7 +64,7 @@ class Core:
     # --- changes
 
     def change(self, url: str) -> None:
-        """Take down that the resource has changed: what was asked for until now must be validated."""
+        """Record that the resource has changed: what was requested until now must be validated."""
         self._changed[url] = self.clock()
 
     def was_changed(self, url: str, stored: Stored) -> bool:
@@ -74,7 +74,7 @@ class Core:
     # --- what is known to be stored
 
     def remember(self, key: str, url: str) -> None:
-        """Take down that a response to *url* is stored under *key*."""
+        """Record that a response to *url* is stored under *key*."""
         self._keys[key] = url
 
     async def clear(self, url: str | None, keys: set[str]) -> int:

@@ -50,15 +50,15 @@ class Exchange:
         core: What all requests of the cache share.
         request: The request. It is kept as it is: the handler gets copies.
         handler: The rest of the chain.
-        wishes: The directives of the request.
+        directives: The directives of the request.
     """
 
-    def __init__(self, core: Core, request: APIRequest, handler: Handler, wishes: Directives) -> None:
+    def __init__(self, core: Core, request: APIRequest, handler: Handler, directives: Directives) -> None:
         self.asked = Asked(request, core.identity)
         self._core = core
         self._request = request
         self._handler = handler
-        self._wishes = wishes
+        self._directives = directives
         self._all: list[Stored] = []
         self._why = "uri-miss"
 
@@ -73,14 +73,14 @@ class Exchange:
             response = await self._from_cache(fitting[0], fitting, flight)
             if response is not None:
                 return response
-        if "only-if-cached" in self._wishes:
+        if "only-if-cached" in self._directives:
             return self._not_cached()
         return await self._forward(fitting, flight)
 
     def after(self, landed: Landed) -> AsyncAPIResponse[Any] | None:
         """Return the answer that another request has brought; None if it does not answer this one."""
         stored, now = landed.stored, self._core.clock()
-        if self._core.was_changed(self.asked.url, stored) or not stored.may_answer(self._wishes, now):
+        if self._core.was_changed(self.asked.url, stored) or not stored.may_answer(self._directives, now):
             return None
         if not stored.fits(self.asked) or self._is_too_large(stored):
             return None
@@ -114,10 +114,10 @@ class Exchange:
         if core.was_changed(self.asked.url, stored):
             return None
         detail = None
-        if not stored.may_answer(self._wishes, now):
-            if self._wishes and stored.ttl(now) > 0:
+        if not stored.may_answer(self._directives, now):
+            if self._directives and stored.ttl(now) > 0:
                 self._why = "request"
-            if not stored.may_go_first(self._wishes, now):
+            if not stored.may_go_first(self._directives, now):
                 return None
             detail = "stale-while-revalidate"
         body = await self._body(stored, fitting)
@@ -130,7 +130,7 @@ class Exchange:
         return self._answer(stored, body, "hit", detail)
 
     async def _body(self, stored: Stored, fitting: list[Stored]) -> bytes | None:
-        """Return the body of *stored*; None, and *stored* is gone, if the storage has lost it."""
+        """Return the body of *stored*; None, and *stored* is removed, if the storage no longer has it."""
         if self._is_too_large(stored):
             return None
         body = await self._core.store.body(stored.entry)
@@ -177,7 +177,7 @@ class Exchange:
         twin = self._request.copy()
         twin.deadline = None  # the call that began it may have ended
         twin.extensions = dict(twin.extensions)
-        exchange = Exchange(self._core, twin, self._handler, self._wishes)
+        exchange = Exchange(self._core, twin, self._handler, self._directives)
         self._core.in_background(self.asked.key, exchange._validate())
 
     async def _validate(self) -> None:
@@ -261,8 +261,8 @@ class Exchange:
     async def _help_out(
         self, fitting: Sequence[Stored], status: int | None = None
     ) -> AsyncAPIResponse[Any] | None:
-        """Return a stale answer in place of a failure; None if there is none that may be used."""
-        if not fitting or "no-cache" in self._wishes:
+        """Return a stale answer in place of a failure; None if no stored response may be used."""
+        if not fitting or "no-cache" in self._directives:
             return None
         stored = fitting[0]
         if self._core.was_changed(self.asked.url, stored) or not stored.may_help_out(self._core.clock()):

@@ -16,7 +16,7 @@ __all__ = ["Flight", "Flights", "Landed"]
 
 
 class Landed(NamedTuple):
-    """What the leader of a flight has for those that wait."""
+    """The result of a flight, which its leader gives to the requests that wait."""
 
     stored: Stored
     body: bytes
@@ -34,12 +34,12 @@ class Flight:
         self._future: asyncio.Future[Landed | None] = asyncio.get_running_loop().create_future()
 
     def land(self, result: Landed | None) -> None:
-        """Give *result* to those that wait; None sends each of them on its own way."""
+        """Give *result* to the requests that wait; None lets each be sent by itself."""
         if not self._future.done():
             self._future.set_result(result)
 
     def give_up(self) -> None:
-        """Let one of those that wait lead in its place."""
+        """Let one of the requests that wait lead in its place."""
         self._future.cancel()
 
     @property
@@ -48,7 +48,7 @@ class Flight:
         return self._future.cancelled()
 
     async def wait(self) -> Landed | None:
-        """Return the result; None if there is none."""
+        """Return the result; None if the response cannot be shared, or the leader was cancelled."""
         await asyncio.wait((self._future,))
         return None if self._future.cancelled() else self._future.result()
 
@@ -87,11 +87,11 @@ class Flights:
                 flight.joinable = False
 
     def goes_alone(self, key: str) -> bool:
-        """Return whether the last response of *key* could not be shared, and nobody waits for the next."""
+        """Return whether the last response of *key* could not be shared, so that no request waits."""
         return key in self._alone
 
     def learn(self, key: str, *, shared: bool) -> None:
-        """Take down whether the last response of *key* could be shared."""
+        """Record whether the last response of *key* could be shared."""
         if not shared:
             self._alone[key] = True
         else:

@@ -69,7 +69,7 @@ class Store:
         return [] if self._paused() else await self._try(self.storage.get_entries(key), [])
 
     async def body(self, entry: Entry) -> bytes | None:
-        """Return the body of *entry*; None if the storage has lost it."""
+        """Return the body of *entry*; None if the storage no longer has it."""
         stream = entry.response.stream
         return stream.body if isinstance(stream, Whole) else await self._try(_read_if_there(stream), None)
 

@@ -50,7 +50,7 @@ _OF_THE_BODY: Final = frozenset(
 
 
 class Policy(NamedTuple):
-    """How a cache decides, whoever asks."""
+    """How a cache decides, for every request."""
 
     shared: bool
     default_ttl: float | None
@@ -175,34 +175,34 @@ class Stored:
     def _has(self, name: str) -> bool:
         return self.entry.response.headers.get_list(name) is not None
 
-    def may_answer(self, wishes: Directives, now: float) -> bool:
+    def may_answer(self, directives: Directives, now: float) -> bool:
         """Return whether it may be used without asking the server.
 
         Args:
-            wishes: The directives of the request.
+            directives: The directives of the request.
             now: The time, in seconds since 1970.
         """
-        if "no-cache" in wishes or self.control.get("no-cache") == "":
+        if "no-cache" in directives or self.control.get("no-cache") == "":
             return False
         age, ttl = self.age(now), self.ttl(now)
-        most = seconds(wishes, "max-age")
+        most = seconds(directives, "max-age")
         if most is not None and age >= most:
             return False
-        if ttl > (seconds(wishes, "min-fresh") or 0):
+        if ttl > (seconds(directives, "min-fresh") or 0):
             return True
-        if ttl > 0 or "max-stale" not in wishes or self._never_stale():
+        if ttl > 0 or "max-stale" not in directives or self._never_stale():
             return False
-        return wishes["max-stale"] == "" or -ttl <= (seconds(wishes, "max-stale") or 0)
+        return directives["max-stale"] == "" or -ttl <= (seconds(directives, "max-stale") or 0)
 
     def may_help_out(self, now: float) -> bool:
         """Return whether it may be used although it is stale, because the server fails (RFC 5861 §4)."""
         allowed = self.policy.stale_if_error
         return allowed > 0 and -self.ttl(now) <= allowed and not self._never_stale()
 
-    def may_go_first(self, wishes: Directives, now: float) -> bool:
+    def may_go_first(self, directives: Directives, now: float) -> bool:
         """Return whether it may be used while it is validated in the background (RFC 5861 §3)."""
         allowed = seconds(self.control, "stale-while-revalidate")
-        if not self.policy.stale_while_revalidate or allowed is None or wishes:
+        if not self.policy.stale_while_revalidate or allowed is None or directives:
             return False
         return -self.ttl(now) <= allowed and not self._never_stale()
 

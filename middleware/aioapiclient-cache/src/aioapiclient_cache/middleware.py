@@ -62,7 +62,7 @@ class Cache:
         storage: Where responses are kept: a `MemoryStorage` of its own by default, or an
             ``AsyncRedisStorage`` or ``AsyncSqliteStorage`` of hishel. It stays yours: close it yourself.
         shared: Whether the rules for caches of several users hold: ``s-maxage`` counts, ``private`` forbids.
-            False by default. Principals are kept apart all the same.
+            False by default. Principals are kept apart in either case.
         identity: Returns the name of the principal of a request, in place of its credentials; requests of one
             name share their responses. None, as its result too, leaves it to the credentials.
         coalesce: Whether equal GET requests at the same time are one send, if its response can be shared.
@@ -103,31 +103,22 @@ class Cache:
         store_unmatched_headers: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        flags = {
-            "shared": shared,
-            "coalesce": coalesce,
-            "stale_while_revalidate": stale_while_revalidate,
-            "store_unmatched_headers": store_unmatched_headers,
-        }
-        for name, flag in flags.items():
-            check_flag(name, flag)
         if identity is not None:
             check_function("identity", identity)
         check_function("clock", clock)
         policy = Policy(
-            shared=shared,
+            shared=check_flag("shared", shared),
             default_ttl=None if default_ttl is None else check_seconds("default_ttl", default_ttl),
             stale_if_error=check_seconds("stale_if_error", stale_if_error),
-            stale_while_revalidate=stale_while_revalidate,
+            stale_while_revalidate=check_flag("stale_while_revalidate", stale_while_revalidate),
             max_body=check_whole("max_body", max_body, unit="bytes"),
             excluded=check_excluded(exclude_headers),
         )
         self.storage: AsyncBaseStorage = MemoryStorage() if storage is None else check_storage(storage)
         """Where the responses are kept."""
-        self._coalesces = coalesce
-        self._core = Core(
-            self.storage, policy, check_methods(methods), identity, store_unmatched_headers, clock
-        )
+        self._coalesces = check_flag("coalesce", coalesce)
+        store_all = check_flag("store_unmatched_headers", store_unmatched_headers)
+        self._core = Core(self.storage, policy, check_methods(methods), identity, store_all, clock)
 
     def __repr__(self) -> str:
         kind = "shared" if self._core.policy.shared else "private"
@@ -142,11 +133,11 @@ class Cache:
             return await self._change(request, handler)
         if not self._concerns(request):
             return await handler(request)
-        wishes = _wishes(request)
-        if "no-store" in wishes:
+        directives = _directives_of(request)
+        if "no-store" in directives:
             return await handler(request)
-        exchange = Exchange(self._core, request, handler, wishes)
-        if self._coalesces and request.method == "GET" and not wishes:
+        exchange = Exchange(self._core, request, handler, directives)
+        if self._coalesces and request.method == "GET" and not directives:
             return await self._together(exchange)
         return await exchange.run()
 
@@ -229,7 +220,7 @@ class Cache:
         return response
 
 
-def _wishes(request: APIRequest) -> Directives:
+def _directives_of(request: APIRequest) -> Directives:
     """Return the directives of a request; ``Pragma`` counts without ``Cache-Control`` (RFC 9111 §5.4)."""
     headers = request.headers
     if "Cache-Control" in headers:
