@@ -9,6 +9,7 @@ from urls import BASE
 from yarl import URL
 
 from aioapiclient import APIRequest, AsyncAPIClient
+from aioapiclient._url import origins
 from aioapiclient._url.base import BaseURL
 from aioapiclient._url.origins import TrustedOrigins, is_same_server, origin_of
 from aioapiclient.errors import InvalidRequestError
@@ -176,6 +177,14 @@ def test_no_origin(url: str) -> None:
 def test_a_request_tells_its_origin(url: str, origin: str, encoded: bool) -> None:
     """Every spelling of an origin is one key, and no userinfo is in it."""
     assert APIRequest("GET", URL(url, encoded=encoded)).origin == origin
+
+
+def test_no_userinfo_is_remembered() -> None:
+    """Texts of origins are cached by scheme and authority, but not those of URLs that contain a password."""
+    before = origins._known_text.cache_info()
+
+    assert origins.origin_text(URL("https://user:secret@api.example.com/x")) == "https://api.example.com"
+    assert origins._known_text.cache_info() == before
 
 
 def test_a_request_to_nowhere_has_no_origin_to_speak_of() -> None:

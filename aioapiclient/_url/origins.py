@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from yarl import URL
 
@@ -34,6 +35,18 @@ def origin_text(url: URL) -> str:
 
     It has no default port (RFC 6454 §6.2). Two URLs have the same text if `origin_of` returns the same.
     """
+    authority = url.raw_authority
+    # A password is kept in no cache.
+    return _text_of(url) if "@" in authority else _known_text(url.scheme, authority)
+
+
+# Most calls of a client go to one server.
+@lru_cache(maxsize=64)
+def _known_text(scheme: str, authority: str) -> str:
+    return _text_of(URL.build(scheme=scheme, authority=authority, encoded=True))
+
+
+def _text_of(url: URL) -> str:
     try:
         scheme, host, port = origin_of(url)
     except InvalidRequestError:
