@@ -8,6 +8,7 @@ noise of the network is no part of it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from aioapiclient import (
     AsyncAPIClient,
     AsyncAPIResponse,
     BearerAuth,
+    Handler,
     Middleware,
     default_chain,
     per_attempt,
@@ -32,6 +34,15 @@ from aioapiclient import (
 CALLS = 320  # of one batch
 BODY = msgspec.json.encode(Page([Item(n, f"name {n}", f"name.{n}@example.com") for n in range(50)]))
 HEADERS = {"Content-Type": "application/json"}
+# What servers say of their limits: the field with the number of calls that are left, and the others.
+LIMITS = {
+    "X-RateLimit-*": (
+        ("X-RateLimit-Remaining", "{}"),
+        {"X-RateLimit-Limit": "1000000", "X-RateLimit-Reset": "1796000000"},
+    ),
+    "draft 8": (("RateLimit", '"api";r={};t=60'), {"RateLimit-Policy": '"api";q=1000000;w=60'}),
+}
+DATE = "Mon, 30 Nov 2026 00:23:20 GMT"  # half an hour before the reset
 
 
 def opt_in() -> Sequence[Any]:
@@ -45,9 +56,6 @@ def opt_in() -> Sequence[Any]:
             per_attempt(loadcontrol.CircuitBreakerMiddleware()),
             per_attempt(loadcontrol.HedgingMiddleware()),
         ]
-    ratelimit = optional("aioapiclient_ratelimit")
-    if ratelimit is not None:
-        found.append(per_send(ratelimit.RateLimit("100000000/s")))
     timeline = optional("aioapiclient_timeline")
     if timeline is not None:
         found.append(timeline.Timeline())
@@ -80,6 +88,19 @@ def after(first: Callable[[], object], call: Call) -> Call:
         return await call()
 
     return both
+
+
+def rate_limits() -> dict[str, tuple[Any, Handler]]:
+    """Rates, without and with the limits of a server in each response; where they are installed."""
+    ratelimit = optional("aioapiclient_ratelimit")
+    if ratelimit is None:
+        return {}
+    transports = {"RateLimit": answer}
+    transports |= {f"RateLimit, {dialect} in the response": answer_with_limits(dialect) for dialect in LIMITS}
+    return {
+        name: (per_send(ratelimit.RateLimit("100000000/s")), transport)
+        for name, transport in transports.items()
+    }
 
 
 def telemetry() -> dict[str, Any]:
@@ -116,9 +137,21 @@ async def answer(request: APIRequest) -> AsyncAPIResponse[Any]:
     return AsyncAPIResponse.from_bytes(request, 200, HEADERS, BODY)
 
 
-def through(chain: Sequence[Middleware]) -> Call:
+def answer_with_limits(dialect: str) -> Handler:
+    """A transport whose responses have limits in their headers, each with one call less that is left."""
+    (name, value), others = LIMITS[dialect]
+    headers = {**HEADERS, "Date": DATE, **others}
+    left = itertools.count(900_000, -1)
+
+    async def answer(request: APIRequest) -> AsyncAPIResponse[Any]:
+        return AsyncAPIResponse.from_bytes(request, 200, {**headers, name: value.format(next(left))}, BODY)
+
+    return answer
+
+
+def through(chain: Sequence[Middleware], transport: Handler = answer) -> Call:
     """A call through *chain*."""
-    api = AsyncAPIClient("http://localhost", chain=chain, transport=answer)
+    api = AsyncAPIClient("http://localhost", chain=chain, transport=transport)
 
     async def call() -> Page:
         return await api.get("/page", Page)
@@ -143,6 +176,12 @@ async def measure(base: str) -> list[Row]:
         calls[name] = through(default_chain(auth=auth, middlewares=[bundle]))
     for name, signature in signing().items():
         calls[name] = through(default_chain(auth=signature))
+    inner = dict.fromkeys(calls, names[0]) | dict(zip(names, [*names[1:], "none"], strict=True))
+    del inner["none"]
+    for name, (limit, transport) in rate_limits().items():
+        inner[name] = f"without {name}"
+        calls[inner[name]] = through(whole, transport)
+        calls[name] = through(default_chain(auth=auth, middlewares=[limit]), transport)
     async with aiohttp.ClientSession() as session:
         decode = msgspec.json.Decoder(Page).decode
 
@@ -153,12 +192,7 @@ async def measure(base: str) -> list[Row]:
         calls["bare"] = bare
         times = await batches({name: (call, CALLS) for name, call in calls.items()}, ROUNDS)
         counts = {name: await bytecodes(call) for name, call in calls.items()}
-    inner = dict(zip(names, [*names[1:], "none"], strict=True))
-    return [
-        added(name, inner.get(name, names[0]), times, counts)
-        for name in calls
-        if name not in ("none", "bare")
-    ]
+    return [added(name, below, times, counts) for name, below in inner.items()]
 
 
 def added(name: str, inner: str, times: Mapping[str, Sequence[float]], counts: Mapping[str, float]) -> Row:
