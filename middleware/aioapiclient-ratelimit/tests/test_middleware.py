@@ -157,6 +157,26 @@ async def test_the_key_and_the_cost_are_the_users() -> None:
     assert store.reserved == [((ORIGIN, "a"), 5), ((ORIGIN, "b"), 1)]
 
 
+async def test_the_cost_of_a_call_is_asked_for_once() -> None:
+    """A function is called once for each call: for one that is sent, one that waits, and one that is refused."""
+    asked: list[str] = []
+
+    def cost(request: APIRequest) -> int:
+        asked.append(request.url.name)
+        return 1
+
+    with FakeClock().install() as clock:
+        limit = RateLimit("1/s", cost=cost, max_wait=1.5, store=LocalStore(clock.time))
+        async with client(limit, max_retries=0) as api:
+            calls = [asyncio.ensure_future(api.get(f"/{name}")) for name in ("now", "waits", "refused")]
+            await turns()
+            clock.advance(1)
+            ends = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [type(end).__name__ for end in ends] == ["dict", "dict", "ThrottledError"]
+    assert asked == ["now", "waits", "refused"]
+
+
 @pytest.mark.parametrize(
     ("cost", "error"), [(6, InvalidRequestError), (-1, InvalidRequestError), (0.5, TypeError)]
 )

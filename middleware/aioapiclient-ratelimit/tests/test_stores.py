@@ -94,6 +94,24 @@ def test_never_more_than_the_rates_allow(rates: list[Rate], steps: list[tuple[st
     assert [turn.at for turn in history.new] == sorted(turn.at for turn in history.new)
 
 
+@settings(max_examples=150, derandomize=True, deadline=None)
+@given(RATES, STEPS)
+def test_a_turn_that_comes_now_is_the_same_either_way(
+    rates: list[Rate], steps: list[tuple[str, Any]]
+) -> None:
+    """Without a coroutine a turn is reserved exactly if `reserve` would reserve it without a wait."""
+    one, other, now = _Bucket(rates), _Bucket(rates), 1000.0
+    for step, value in steps:
+        if step == "pass":
+            now += value
+        elif step == "cancel":
+            for bucket in (one, other):
+                bucket.refund(now, Turn(value / 10, now + value / 10, 2))
+        else:
+            assert one.reserve_now(now, value) is (other.reserve(now, value, 0.0).wait == 0)
+            assert (one.drained, one.freed) == (other.drained, other.freed)
+
+
 def test_a_refusal_reserves_nothing() -> None:
     """The turn of a wait that is too long stays free: the next call gets the same wait."""
     history = History(parse_rate("10/s", 1), parse_rate("60/min", 30))

@@ -13,7 +13,7 @@ Whatever a server writes there, the answer is a list, never an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -82,33 +82,39 @@ def parse_limits(headers: Mapping[str, str], *, now: float) -> list[Window]:
         now: The time in seconds since 1970. It counts for points in time only if the response has no
             ``Date``: the server's own clock fits better.
     """
-    fields = _fields(tuple(headers))
-    if not fields:
+    sets = _sets(tuple(headers))
+    if not sets:
         return []
     getall: Callable[[str], list[str]] | None = getattr(headers, "getall", None)
-    sets: dict[tuple[str, str], dict[str, str]] = {}
-    for name, of, member in fields:
-        value = headers[name] if getall is None else ", ".join(getall(name))
-        sets.setdefault(of, {})[member] = value
-    date = headers.get("Date") or headers.get("date") or ""
-    found = _windows(sets, lambda: _date(date) or now)
-    if ("", "") in sets:
-        found = [*_structured(sets["", ""]), *found]
-    return [
-        window if len(window.name) <= _MOST_NAME else window._replace(name=window.name[:_MOST_NAME])
-        for window in found
-        if _makes_sense(window)
-    ]
+
+    def clock() -> float:
+        return _date(headers.get("Date") or headers.get("date") or "") or now
+
+    found: list[Window] = []
+    for kind, names in sets:
+        said: dict[str, str] = {}
+        for member, name in names:
+            said[member] = headers[name] if getall is None else ", ".join(getall(name))
+        if "" in said:
+            found += _structured(said[""], said.get("policy", ""))
+        if "remaining" in said:
+            found += _counted(kind, said, clock)
+    return found
 
 
 # A server sends the same names with every response. The cache is small, since the server chooses them.
 @lru_cache(maxsize=64)
-def _fields(names: tuple[str, ...]) -> tuple[tuple[str, tuple[str, str], str], ...]:
-    """Return the names of the rate-limit fields, each with its set and its member."""
+def _sets(names: tuple[str, ...]) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """Return what each set of rate-limit fields limits, and its members with the names of their fields."""
     # Some versions of multidict list the name of a repeated field several times.
     once = {name.lower(): name for name in reversed(names)}
-    found = ((name, _field(lower)) for lower, name in reversed(once.items()))
-    return tuple((name, field[:2], field[2]) for name, field in found if field is not None)
+    sets: dict[tuple[str, str], dict[str, str]] = {}
+    for lower, name in reversed(once.items()):
+        field = _field(lower)
+        if field is not None:
+            vendor, kind, member = field
+            sets.setdefault((vendor, kind), {})[member] = name
+    return tuple((kind, tuple(members.items())) for (_, kind), members in sets.items())
 
 
 def _field(name: str) -> tuple[str, str, str] | None:
@@ -126,44 +132,72 @@ def _field(name: str) -> tuple[str, str, str] | None:
     return member and (vendor, member["kind"] or member["other"] or "", member["member"])
 
 
-def _makes_sense(window: Window) -> bool:
-    resets_in = window.resets_in
-    return window.remaining >= 0 and (resets_in is None or 0 <= resets_in <= MOST_SECONDS)
+def _window(name: str, limit: int | None, remaining: int, resets_in: float | None) -> list[Window]:
+    """Return the window in a list, which is empty if the numbers make no sense."""
+    if remaining < 0 or (resets_in is not None and not 0 <= resets_in <= MOST_SECONDS):
+        return []
+    return [Window(name[:_MOST_NAME], limit, remaining, resets_in)]
 
 
 # --- structured fields
 
 
-def _structured(said: Mapping[str, str]) -> Iterator[Window]:
-    """The windows of ``RateLimit``, a list or a dictionary."""
-    value = said.get("")
-    if value is None:
-        return
+class _Policy(NamedTuple):
+    """What ``RateLimit-Policy`` says of a window, as far as it is valid."""
+
+    limit: int | None = None
+    seconds: int | None = None
+    counts: bool = True
+    """Whether it limits the number of calls: one on calls in flight says nothing about later calls."""
+
+
+_NO_POLICY: Final = _Policy()
+
+
+def _structured(value: str, policies: str) -> list[Window]:
+    """Return the windows of ``RateLimit``, a list or a dictionary."""
+    known = _policies(policies)
+    common = _COMMON_ITEM.fullmatch(value)
+    if common is not None:
+        name, remaining, reset = common.groups()
+        policy = known.get(name, _NO_POLICY)
+        return _window(name, policy.limit, int(remaining), int(reset)) if policy.counts else []
     items = _items(value)
-    policies = _policies(said.get("policy", ""))
-    for name, facts in items:
-        policy = policies.get(name, {})
-        remaining, reset = _whole(facts.get("r")), _whole(facts.get("t", policy.get("w")))
-        # A limit on calls in flight says nothing about later calls.
-        counted = policy.get("qu") != "concurrent-requests"
-        if remaining is not None and counted and (reset is not None or "t" not in facts):
-            yield Window(name, _whole(policy.get("q")), remaining, reset)
-    members = {} if items else _members(value)
+    if not items:
+        return _of_draft_7(value)
+    return [window for name, facts in items for window in _of_item(name, facts, known.get(name, _NO_POLICY))]
+
+
+def _of_item(name: str, facts: Mapping[str, Any], policy: _Policy) -> list[Window]:
+    """Return the window of an item of the list; its reset is the length of the window by default."""
+    remaining, reset = _whole(facts.get("r")), _whole(facts["t"]) if "t" in facts else policy.seconds
+    if remaining is None or not policy.counts or (reset is None and "t" in facts):
+        return []
+    return _window(name, policy.limit, remaining, reset)
+
+
+def _of_draft_7(value: str) -> list[Window]:
+    """Return the window of the dictionary of draft 7."""
+    members = _members(value)
     remaining, reset = _whole(members.get("remaining")), _whole(members.get("reset"))
-    if remaining is not None and (reset is not None or "reset" not in members):
-        yield Window(DEFAULT, _whole(members.get("limit")), remaining, reset)
+    if remaining is None or (reset is None and "reset" in members):
+        return []
+    return _window(DEFAULT, _whole(members.get("limit")), remaining, reset)
 
 
+# A server sends the same policies with every response.
 @lru_cache(maxsize=64)
-def _policies(value: str) -> Mapping[str, dict[str, Any]]:
-    return dict(_items(value))
+def _policies(value: str) -> Mapping[str, _Policy]:
+    return {
+        name: _Policy(
+            _whole(facts.get("q")), _whole(facts.get("w")), facts.get("qu") != "concurrent-requests"
+        )
+        for name, facts in _items(value)
+    }
 
 
 def _items(value: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the names of a list with their parameters; nothing if *value* is not a list."""
-    common = _COMMON_ITEM.fullmatch(value)
-    if common is not None:
-        return [(common[1], {"r": int(common[2]), "t": int(common[3])})]
     items: list[Any] = _parse(value, "list") or []
     return [(str(name), said) for name, said in items if isinstance(name, str | http_sf.Token)]
 
@@ -189,26 +223,22 @@ def _whole(value: object) -> int | None:
 # --- sets of fields
 
 
-def _windows(sets: Mapping[tuple[str, str], Mapping[str, str]], clock: Callable[[], float]) -> list[Window]:
-    windows: list[Window] = []
-    for (_, kind), said in sets.items():
-        remaining = _number(said["remaining"]) if "remaining" in said else None
-        if remaining is None:
-            continue
-        text = said.get("reset-after") or said.get("reset")
-        resets_in = _LENGTHS.get(kind) if text is None else _seconds_until(text, clock)
-        if text is not None and resets_in is None:
-            continue
-        # An early draft has the policies behind the limit: 100, 100;w=60.
-        limit = _number(said["limit"].partition(",")[0]) if "limit" in said else None
-        name = kind or said.get("resource") or said.get("bucket") or DEFAULT
-        windows.append(Window(name, None if limit is None else int(limit), int(remaining), resets_in))
-    return windows
+def _counted(kind: str, said: Mapping[str, str], clock: Callable[[], float]) -> list[Window]:
+    """Return the window of a set that has what is left."""
+    remaining = _number(said["remaining"])
+    text = said.get("reset-after") or said.get("reset")
+    resets_in = _LENGTHS.get(kind) if text is None else _seconds_until(text, clock)
+    if remaining is None or (text is not None and resets_in is None):
+        return []
+    # An early draft has the policies behind the limit: 100, 100;w=60.
+    limit = _number(said["limit"].partition(",")[0]) if "limit" in said else None
+    name = kind or said.get("resource") or said.get("bucket") or DEFAULT
+    return _window(name, None if limit is None else int(limit), int(remaining), resets_in)
 
 
-# Limits and the seconds of a window repeat.
-@lru_cache(maxsize=256)
 def _number(text: str) -> float | None:
+    if len(text) <= 15 and text.isdecimal() and text.isascii():
+        return float(text)
     text = text.strip(" \t")
     return float(text) if _NUMBER.fullmatch(text) else None
 

@@ -82,13 +82,14 @@ class RateLimit:
         if pace and not learn:
             raise TypeError("pace spreads what the server says is left: it needs learn=True")
         self._key = key
-        self._cost = cost
+        self._cost = cost if rates else 0  # nothing is reserved without rates
         if callable(cost):
             check_function("cost", cost)
         else:
             self._check_cost(whole("cost", cost, 1))
         self._store = check_store("store", store) or LocalStore()
-        self._is_local = type(self._store) is LocalStore  # whose turns are reserved without a pause
+        # A subclass may reserve in another way.
+        self._local = self._store if type(self._store) is LocalStore else None
         self._learns = learn
         self._pace = pace
         self._spread = number("spread", spread, 1.0)
@@ -128,15 +129,18 @@ class RateLimit:
         """Handle *request* when it is its turn."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        give_up = now + self.max_wait
-        if request.deadline is not None and request.deadline < give_up:
-            give_up = request.deadline
         key = request.origin if self._key is None else self._key(request)
+        cost = self._cost
+        if not isinstance(cost, int):
+            cost = self._check_cost(whole("cost", cost(request), 0))
         if not self._learns:
-            await self._turn(key, request, give_up, now)
+            if not self._has_turn(key, cost):
+                await self._turn(key, request, cost, self._give_up(request, now))
             return await handler(request)
         gate = self._gate(key, request, loop)
-        gate.sent(await self._pass(gate, key, request, give_up, now))
+        if gate.queued or gate.closed_for(now)[0] or not self._has_turn(key, cost):
+            now = await self._pass(gate, key, request, cost, self._give_up(request, now))
+        gate.sent(now)
         try:
             response = await handler(request)
         except BaseException:
@@ -145,25 +149,32 @@ class RateLimit:
         self._learn(gate, response, loop.time())
         return response
 
+    def _give_up(self, request: APIRequest, now: float) -> float:
+        """Return when a call that waits since *now* is refused."""
+        give_up = now + self.max_wait
+        return give_up if request.deadline is None else min(give_up, request.deadline)
+
     # --- the server's windows
 
     def _gate(self, key: Hashable, request: APIRequest, loop: asyncio.AbstractEventLoop) -> Gate:
         if loop is not self._loop:  # the locks and times of a loop that has ended mean nothing in this one
             self._gates.clear()
             self._loop = loop
-        return self._gates.get_or_make(key, Gate, request.origin, ask_first=not self.rates, pace=self._pace)
+        return self._gates.get_or_make(key, self._new_gate, request)
 
-    async def _pass(
-        self, gate: Gate, key: Hashable, request: APIRequest, give_up: float, now: float
-    ) -> float:
+    def _new_gate(self, request: APIRequest) -> Gate:
+        return Gate(request.origin, ask_first=not self.rates, pace=self._pace)
+
+    async def _pass(self, gate: Gate, key: Hashable, request: APIRequest, cost: int, give_up: float) -> float:
         """Wait until the gate is open and it is this call's turn; return when that is."""
         loop = asyncio.get_running_loop()
         while True:
-            if gate.queued or gate.closed_for(now)[0]:
+            if gate.queued or gate.closed_for(loop.time())[0]:
                 await self._queue(gate, request, give_up)
-                now = loop.time()
-            if not self.rates or await self._turn(key, request, give_up, now):
+            now = loop.time()
+            if self._has_turn(key, cost):
                 return now
+            await self._turn(key, request, cost, give_up)
             # If others have used up the window meanwhile, the turn is gone: too few calls break no limit.
             now = loop.time()
             if not gate.closed_for(now)[0]:
@@ -203,13 +214,13 @@ class RateLimit:
 
     # --- the rates
 
-    async def _turn(self, key: Hashable, request: APIRequest, give_up: float, now: float) -> bool:
-        """Reserve a turn, and wait for it. Return whether it came before anything else could happen."""
-        cost = self._cost
-        if not isinstance(cost, int):
-            cost = self._check_cost(whole("cost", cost(request), 0))
-        if not cost:
-            return True
+    def _has_turn(self, key: Hashable, cost: int) -> bool:
+        """Return whether the call needs no turn, or its turn comes now, by which it is reserved."""
+        return not cost or (self._local is not None and self._local.reserve_now(key, self.rates, cost))
+
+    async def _turn(self, key: Hashable, request: APIRequest, cost: int, give_up: float) -> None:
+        """Reserve a turn, and wait for it."""
+        now = asyncio.get_running_loop().time()
         most = max(0.0, give_up - now)
         try:
             turn = await self._store.reserve(key, self.rates, cost, most)
@@ -223,13 +234,12 @@ class RateLimit:
         if turn.wait > most:
             raise self._refusal(request, f"no turn under {', '.join(map(str, self.rates))}", turn.wait, now)
         if not turn.wait:
-            return self._is_local
+            return
         try:
             await asyncio.sleep(turn.wait)
         except asyncio.CancelledError:
             await self._give_back(key, turn)
             raise
-        return False
 
     async def _give_back(self, key: Hashable, turn: Turn) -> None:
         """Refund *turn*, whatever becomes of the call."""

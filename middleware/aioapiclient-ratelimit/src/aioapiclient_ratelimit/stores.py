@@ -81,19 +81,36 @@ class _Bucket:
     def reserve(self, now: float, cost: int, most: float) -> Turn:
         if self.freed and (turn := self._freed_turn(now, cost, most)) is not None:
             return turn
-        wait, drained = 0.0, self.drained
-        for place, burst, every in self._limits:
-            ahead = drained[place] - now
-            needed = max(0.0, ahead) + (cost - burst) * every
-            if needed > wait:
-                wait = needed
-        if wait < SOON:
-            wait = 0.0
+        wait = self._wait(now, cost)
         at = now + wait
         if wait <= most:
-            for place, _, every in self._limits:
-                drained[place] = max(drained[place], at) + cost * every
+            self._take(at, cost)
         return Turn(wait, at, cost)
+
+    def reserve_now(self, now: float, cost: int) -> bool:
+        """Reserve a turn if it comes now; return whether it does."""
+        if self.freed:
+            return not self.reserve(now, cost, 0.0).wait
+        if self._wait(now, cost):
+            return False
+        self._take(now, cost)
+        return True
+
+    def _wait(self, now: float, cost: int) -> float:
+        """Return the seconds until a new turn comes."""
+        wait, drained = 0.0, self.drained
+        for place, burst, every in self._limits:
+            # At most 0 if all turns have drained, since the cost is at most the burst.
+            needed = drained[place] - now + (cost - burst) * every
+            if needed > wait:
+                wait = needed
+        return wait if wait >= SOON else 0.0
+
+    def _take(self, at: float, cost: int) -> None:
+        """Reserve the turn that comes at *at*."""
+        drained = self.drained
+        for place, _, every in self._limits:
+            drained[place] = max(drained[place], at) + cost * every
 
     def _freed_turn(self, now: float, cost: int, most: float) -> Turn | None:
         """Reserve a returned turn; it comes before any new one."""
@@ -137,6 +154,10 @@ class LocalStore:
         """Reserve the next turn, as `RateStore.reserve` says."""
         bucket = self._buckets.get_or_make((key, rates), _Bucket, rates)
         return bucket.reserve(self._clock(), cost, most)
+
+    def reserve_now(self, key: Hashable, rates: Sequence[Rate], cost: int) -> bool:
+        """Reserve the next turn if it comes now, without a coroutine; return whether it does."""
+        return self._buckets.get_or_make((key, rates), _Bucket, rates).reserve_now(self._clock(), cost)
 
     async def refund(self, key: Hashable, rates: Sequence[Rate], turn: Turn) -> None:
         """Take *turn* back."""

@@ -122,8 +122,9 @@ class Gate:
     def answered(self, said: Iterable[Window], now: float, spread: float) -> None:
         """Note the windows of a response."""
         self.in_flight -= 1
-        for name in [name for name, window in self._windows.items() if now >= window.opens]:
-            del self._windows[name]
+        for known in [*self._windows.values()]:
+            if now >= known.opens:
+                del self._windows[known.name]
         for window in said:
             if window.resets_in is not None:
                 self._learn(window, window.resets_in, now, spread)
