@@ -158,7 +158,7 @@ async def test_the_key_and_the_cost_are_the_users() -> None:
 
 
 async def test_the_cost_of_a_call_is_asked_for_once() -> None:
-    """A function is called once for each call: for one that is sent, one that waits, and one that is refused."""
+    """A function is called once per call: for one that is sent, one that waits, and one that is refused."""
     asked: list[str] = []
 
     def cost(request: APIRequest) -> int:

@@ -8,11 +8,19 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
-from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler
+from aioapiclient.contract import (
+    APIRequest,
+    AsyncAPIResponse,
+    BoundedDict,
+    Handler,
+    check_flag,
+    check_function,
+    check_number,
+    check_seconds,
+    check_whole,
+)
 from aioapiclient.errors import APIConnectionError, InvalidRequestError, ThrottledError
 
-from ._arguments import check_flag, check_function, number, whole
-from ._bounded import Bounded
 from .headers import MOST_SECONDS, Window, parse_limits
 from .rates import Rate, parse_rate
 from .stores import SOON, LocalStore, RateStore, Turn, check_store
@@ -72,7 +80,7 @@ class RateLimit:
         spread: float = 0.1,
     ) -> None:
         self.rates: tuple[Rate, ...] = tuple(parse_rate(rate, burst) for rate in rates)
-        self.max_wait: float = number("max_wait", max_wait, unit="seconds")
+        self.max_wait: float = check_seconds("max_wait", max_wait)
         if key is not None:
             check_function("key", key)
         for name, flag in (("learn", learn), ("pace", pace)):
@@ -86,14 +94,14 @@ class RateLimit:
         if callable(cost):
             check_function("cost", cost)
         else:
-            self._check_cost(whole("cost", cost, 1))
+            self._check_cost(check_whole("cost", cost, least=1))
         self._store = check_store("store", store) or LocalStore()
         # A subclass may reserve in another way.
         self._local = self._store if type(self._store) is LocalStore else None
         self._learns = learn
         self._pace = pace
-        self._spread = number("spread", spread, 1.0)
-        self._gates: Bounded[Hashable, Gate] = Bounded()
+        self._spread = check_number("spread", spread, most=1.0)
+        self._gates: BoundedDict[Hashable, Gate] = BoundedDict()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._refunds: set[asyncio.Task[None]] = set()
 
@@ -132,7 +140,7 @@ class RateLimit:
         key = request.origin if self._key is None else self._key(request)
         cost = self._cost
         if not isinstance(cost, int):
-            cost = self._check_cost(whole("cost", cost(request), 0))
+            cost = self._check_cost(check_whole("cost", cost(request)))
         if not self._learns:
             if not self._has_turn(key, cost):
                 await self._turn(key, request, cost, self._give_up(request, now))

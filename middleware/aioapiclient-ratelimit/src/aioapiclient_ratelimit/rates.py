@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from aioapiclient.contract import check_whole
 from aioapiclient.errors import InvalidRequestError
-
-from ._arguments import whole
 
 __all__ = ["Rate", "parse_rate"]
 
@@ -58,4 +57,4 @@ def parse_rate(text: object, burst: int | None = None) -> Rate:
         raise InvalidRequestError(f"rate is a text such as '50/s' or '1000/min', not {text!r}")
     if burst is None:
         burst = max(1, int(calls * _DEFAULT_BURST))
-    return Rate(calls, float(seconds), whole("burst", burst, 1))
+    return Rate(calls, float(seconds), check_whole("burst", burst, least=1))

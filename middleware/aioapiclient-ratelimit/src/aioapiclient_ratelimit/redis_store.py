@@ -10,9 +10,9 @@ import time
 from collections.abc import Hashable, Sequence
 from typing import Any, Final
 
+from aioapiclient.contract import check_seconds
 from aioapiclient.errors import APIConnectionError
 
-from ._arguments import number, text
 from .rates import Rate
 from .stores import MOST_FREED, SOON, LocalStore, RateStore, Turn, check_store
 
@@ -145,9 +145,11 @@ class RedisStore:
         timeout: float = 1.0,
     ) -> None:
         self._script = _registered(client)
-        self._prefix = text("prefix", prefix)
+        if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"prefix must be a str, not {type(prefix).__name__}")
+        self._prefix = prefix
         self._fallback = LocalStore() if fallback is _OWN else check_store("fallback", fallback)
-        self._timeout = number("timeout", timeout, unit="seconds")
+        self._timeout = check_seconds("timeout", timeout)
         self._paused_until = self._silent_until = -float("inf")
 
     def __repr__(self) -> str:

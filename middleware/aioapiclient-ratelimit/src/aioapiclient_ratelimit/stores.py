@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
-from ._arguments import check_function
-from ._bounded import Bounded
+from aioapiclient.contract import BoundedDict, check_function
+
 from .rates import Rate
 
 __all__ = ["LocalStore", "RateStore", "Turn", "check_store"]
@@ -145,7 +145,7 @@ class LocalStore:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         check_function("clock", clock)
         self._clock = clock
-        self._buckets: Bounded[tuple[Hashable, Sequence[Rate]], _Bucket] = Bounded()
+        self._buckets: BoundedDict[tuple[Hashable, Sequence[Rate]], _Bucket] = BoundedDict()
 
     def __repr__(self) -> str:
         return f"<LocalStore: {len(self._buckets)} keys>"
