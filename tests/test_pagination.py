@@ -1055,13 +1055,26 @@ class MarkedAgain(Marked[T]):
     mark_param = "m"
 
 
-@pytest.mark.parametrize("page", [Deep, ByProperty, ByIndex, ByAnything, MarkedAgain, Sided, OData])
-async def test_what_leads_somewhere_is_taken(page: Any) -> None:
+@pytest.mark.parametrize(
+    ("page", "body", "after"),
+    [
+        (Deep, {"rows": items(1), "meta": {"after": "a"}}, "?cursor=a"),
+        (ByProperty, {"rows": items(1), "last": items(5, 6)}, "?cursor=6"),
+        (ByIndex, {"rows": items(1), "last": items(5, 6)}, "?cursor=6"),
+        (ByAnything, {"rows": items(1), "extra": {"any": [{"thing": 5}, {"thing": "a"}]}}, "?cursor=a"),
+        (MarkedAgain, {"data": items(1), "meta": {"mark": "a"}}, "?m=a"),
+        (Sided, {"data": items(1), "last_id": "a"}, "?after_id=a"),
+        (OData, {"value": items(1), "@odata.nextLink": f"{BASE}/users?skip=1"}, "?skip=1"),
+    ],
+)
+async def test_what_leads_somewhere_is_taken(page: Any, body: Any, after: str) -> None:
     """Fields, properties, items of lists, members of mappings, and names that the class itself reads."""
-    api, _ = client()
+    for kind in (page, page[Item]):
+        empty = {name: [] for name in ("rows", "data", "value") if name in body}
+        api, transport = client(*bodies(body, empty))
 
-    api.get_api_list("/users", model=Item, page=page)
-    api.get_api_list("/users", model=Item, page=page[Item])
+        assert [item.id async for item in api.get_api_list("/users", model=Item, page=kind)] == [1]
+        assert targets(transport) == ["/users", f"/users{after}"]
 
 
 async def test_where_a_page_came_from_is_no_part_of_it() -> None:

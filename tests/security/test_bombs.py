@@ -195,18 +195,21 @@ ENDLESS: dict[str, tuple[type[Any], str, bytes]] = {
     "data": (SSEStream, "text/event-stream", b"data: " + b"x" * 1017 + b"\n"),
     "line": (JSONLStream, "application/jsonl", b"1"),
 }
-SMALL: dict[str, tuple[type[Any], str, bytes]] = {
-    "comments": (SSEStream, "text/event-stream", b": " + b"x" * 61 + b"\n"),
-    "events": (SSEStream, "text/event-stream", b"data: 1" + b" " * 119 + b"\n\n"),
-    "blank lines": (JSONLStream, "application/jsonl", b" " * 63 + b"\n"),
-    "lines": (JSONLStream, "application/jsonl", b"1" + b" " * 126 + b"\n"),
+# And of what is small, with how many values each repetition is.
+SMALL: dict[str, tuple[type[Any], str, bytes, int]] = {
+    "comments": (SSEStream, "text/event-stream", b": " + b"x" * 61 + b"\n", 0),
+    "events": (SSEStream, "text/event-stream", b"data: 1" + b" " * 119 + b"\n\n", 1),
+    "blank lines": (JSONLStream, "application/jsonl", b" " * 63 + b"\n", 0),
+    "lines": (JSONLStream, "application/jsonl", b"1" + b" " * 126 + b"\n", 1),
 }
 
 
-async def _consume(api: Client, stream_cls: type[Any]) -> None:
+async def _count(api: Client, stream_cls: type[Any]) -> int:
+    count = 0
     async with api.stream("GET", "/", int, stream_cls=stream_cls) as events:
         async for _ in events:
-            pass
+            count += 1
+    return count
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br"])
@@ -217,20 +220,21 @@ async def test_an_event_has_a_bound(name: str, coding: str) -> None:
     packed(coding, fill)
     async with raw_server(bomb(coding, fill=fill, Content_Type=media)) as server, Client(server.url) as api:
         with at_most(2 * MAX_EVENT + 2 * MIB), pytest.raises(APIStreamError, match="more than 8388608 bytes"):
-            await _consume(api, stream_cls)
+            await _count(api, stream_cls)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br"])
 @pytest.mark.parametrize("name", SMALL)
 async def test_a_stream_of_small_events_does_not_grow(name: str, coding: str) -> None:
     """Events and lines that are small cost no more than one step of them, however many come (P11)."""
-    stream_cls, media, fill = SMALL[name]
+    stream_cls, media, fill, values = SMALL[name]
     size = 12 * MIB
     packed(coding, fill, size)
     script = bomb(coding, fill=fill, size=size, Content_Type=media)
     async with raw_server(script) as server, Client(server.url) as api:
         with at_most(4 * MIB):
-            await _consume(api, stream_cls)
+            count = await _count(api, stream_cls)
+    assert count == size // len(fill) * values
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip", "br"])
