@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import pytest
 from aiohttp import web
 from programs import EXAMPLES, load
+from servers import serving
 
 from aioapiclient import AsyncAPIClient
 
@@ -204,18 +205,6 @@ def documented_api(elsewhere: str) -> web.Application:
         ]
     )
     return app
-
-
-@contextlib.asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[str]:
-    """Serve *app* on a free port of loopback; gives its origin."""
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 @contextlib.asynccontextmanager

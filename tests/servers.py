@@ -24,6 +24,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from aiohttp import web
 from multidict import CIMultiDict
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "respond",
     "response",
     "server_tls",
+    "serving",
     "turns",
     "until",
     "unused_port",
@@ -286,6 +288,18 @@ def in_turn(*scripts: Script) -> Script:
 
 
 # --- what else a test of the wire needs
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[str]:
+    """Serve *app* on a free port of loopback; gives its origin."""
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -17,6 +17,7 @@ import pytest
 from aioapiclient_cache import Cache
 from aiohttp import web
 from needed_servers import need_node_modules, need_program
+from servers import serving
 
 from aioapiclient import APIError, AsyncAPIClient, AsyncAPIResponse, per_send
 
@@ -63,14 +64,8 @@ async def reverse_proxy(origin: str, cache: Cache) -> AsyncIterator[str]:
 
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", pass_on)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
+        async with serving(app) as url:
+            yield url
 
 
 def passed_back(response: AsyncAPIResponse[bytes]) -> web.Response:

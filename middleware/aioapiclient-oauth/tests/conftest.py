@@ -8,7 +8,6 @@ import html
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
@@ -17,22 +16,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 from npm_servers import npm_server
-from servers import unused_port
+from servers import serving, unused_port
 from yarl import URL
 
 Answer = web.Response | Callable[[web.Request], Any]
-
-
-@asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[str]:
-    """Serve *app* on a free port of loopback; gives its origin."""
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 class Provider:

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 from needed_servers import need_module
-from pages import serving
+from servers import serving
 
 PROCESSES, CALLS, SLOTS = 4, 2000, 16
 RATE, BURST = 500, 20

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from aiohttp import web
+from servers import serving
 
 
 class CountingServer:
@@ -24,21 +24,10 @@ class CountingServer:
         return web.json_response({"path": request.path, "count": self.count}, headers={"Server": "counting"})
 
 
-@contextlib.asynccontextmanager
-async def _running(app: web.Application) -> AsyncIterator[str]:
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
 async def _serve(server: CountingServer, started: Callable[[], None], stopped: asyncio.Event) -> None:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
-    async with _running(app) as server.url:
+    async with serving(app) as server.url:
         started()
         await stopped.wait()
 
