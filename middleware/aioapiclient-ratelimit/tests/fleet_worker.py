@@ -57,4 +57,7 @@ async def main(url: str, port: int, calls: int, slots: int, rate: str, burst: in
 
 
 if __name__ == "__main__":
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()  # all processes begin together
     asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:5]), sys.argv[5], int(sys.argv[6])))

@@ -67,9 +67,14 @@ async def test_a_fleet_keeps_the_rate(redis_server: Any) -> None:
         command += [f"{RATE}/s", str(BURST)]
         processes = []
         for _ in range(PROCESSES):
-            process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            )
             stack.callback(lambda process=process: process.returncode is None and process.kill())
             processes.append(process)
+        assert {await process.stdout.readline() for process in processes} == {b"ready\n"}
+        for process in processes:
+            process.stdin.write(b"go\n")
         await server.until(CALLS // 3)
         redis_server.kill()
         killed = time.monotonic()
