@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -13,16 +14,32 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 async def run(*arguments: str | Path, cwd: Path | None = None) -> list[str]:
     """Run Python with these arguments; the lines that it printed. A failure or a warning fails the test."""
+    output, _ = await _run(arguments, asyncio.subprocess.STDOUT, cwd)
+    return output
+
+
+async def run_with_log(*arguments: str | Path) -> tuple[list[str], list[str]]:
+    """Run Python with these arguments as `run` does; the lines that it printed, and those that it logged."""
+    return await _run(arguments, asyncio.subprocess.PIPE)
+
+
+async def _run(
+    arguments: Iterable[str | Path], stderr: int, cwd: Path | None = None
+) -> tuple[list[str], list[str]]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-B", *arguments),
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        stderr=stderr,
         cwd=cwd,
     )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
+    output, log = [(piped or b"").decode() for piped in await process.communicate()]
+    assert process.returncode == 0, output + log
+    return _lines(output), _lines(log)
+
+
+def _lines(output: str) -> list[str]:
     # In development mode the loop tells what held it up: on a busy machine anything does.
-    return [line for line in output.decode().splitlines() if not line.startswith("Executing <")]
+    return [line for line in output.splitlines() if not line.startswith("Executing <")]
 
 
 def load(path: Path) -> ModuleType:

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import sys
 from pathlib import Path
+
+from programs import run
 
 HOME = Path(__file__).parents[1]
 
 
-async def printed(program: Path) -> list[str]:
-    """The lines that a program prints; a warning or a failure fails the test."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-B", str(program)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, logged = await process.communicate()
-    assert process.returncode == 0, logged.decode()
-    return output.decode().splitlines()
-
-
 async def test_the_example() -> None:
     """Each customer has prices of its own, fifty calls are one request, and an outage goes unnoticed."""
-    lines = await printed(HOME / "examples/cached_prices.py")
+    lines = await run(HOME / "examples/cached_prices.py")
     assert [re.sub(r"ttl=-?\d+", "ttl=N", line) for line in lines] == [
         "/prices: {'for': 'ada'} (aioapiclient; fwd=uri-miss; fwd-status=200; stored; ttl=N)",
         "/prices: {'for': 'bob'} (aioapiclient; fwd=uri-miss; fwd-status=200; stored; ttl=N)",
@@ -41,4 +29,4 @@ async def test_the_program_of_the_readme(tmp_path: Path) -> None:
     readme = (HOME / "README.md").read_text()
     program, output = re.findall(r"```(?:python|text)\n(.*?)```", readme, re.DOTALL)[:2]
     (tmp_path / "program.py").write_text(program)
-    assert await printed(tmp_path / "program.py") == output.splitlines()
+    assert await run(tmp_path / "program.py") == output.splitlines()

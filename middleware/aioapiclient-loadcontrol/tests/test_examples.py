@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import sys
 from pathlib import Path
+
+from programs import run_with_log
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-async def run(example: str) -> tuple[list[str], str]:
-    """Run an example; return its output lines and its log."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-B", str(EXAMPLES / example)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, logged = await process.communicate()
-
-    assert process.returncode == 0, logged.decode()
-    return output.decode().splitlines(), logged.decode()
-
-
 async def test_the_example_of_load_control() -> None:
     """The careless client sends every call twice, the careful one once, and five at a time at most."""
-    (careless, careful, *impatient), _ = await run("load_control.py")
+    (careless, careful, *impatient), _ = await run_with_log(EXAMPLES / "load_control.py")
 
     assert careless.startswith("careless: 41 requests, 21 refused, ")
     assert re.fullmatch("careful: 21 requests, 1 refused, [1-5] at once", careful)
@@ -34,9 +21,9 @@ async def test_the_example_of_load_control() -> None:
 
 async def test_the_example_of_a_circuit_breaker() -> None:
     """Three failures open it, three calls are refused and sent nowhere, two successes close it."""
-    lines, logged = await run("circuit_breaker.py")
+    lines, log = await run_with_log(EXAMPLES / "circuit_breaker.py")
 
-    assert logged.endswith(" opens for 1 s: 3 of 4 requests failed\n")
+    assert log[-1].endswith(" opens for 1 s: 3 of 4 requests failed")
     assert lines == [
         "closed: 1.08",
         "asked 1 times",

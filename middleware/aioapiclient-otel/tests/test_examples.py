@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from pathlib import Path
+
+from programs import run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 async def test_the_example_of_tracing() -> None:
     """One trace with a call that is tried again and redirected, and one that expects its 404; no secret."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-B", str(EXAMPLES / "tracing.py")),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, logged = await process.communicate()
-
-    assert process.returncode == 0, logged.decode()
-    assert output.decode().splitlines() == [
+    assert await run(EXAMPLES / "tracing.py") == [
         "INTERNAL greet",
         "  INTERNAL GET /users/{id}",
         "    * throttled: 503",

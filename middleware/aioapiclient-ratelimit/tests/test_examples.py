@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import sys
 from pathlib import Path
+
+from programs import run
 
 EXAMPLE = Path(__file__).parents[1] / "examples/rate_limit.py"
 
@@ -14,15 +14,8 @@ async def test_the_example() -> None:
     """The careless client is refused, the two others are not; a call with a short timeout fails before it
     waits.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-B", str(EXAMPLE)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, logged = await process.communicate()
+    careless, learning, knowing, hurried = await run(EXAMPLE)
 
-    assert process.returncode == 0, logged.decode()
-    careless, learning, knowing, hurried = output.decode().splitlines()
     assert re.fullmatch("careless: 12 requests, [1-7] refused", careless)
     assert learning == "learning: 12 requests, 0 refused"
     assert knowing == "knowing: 12 requests, 0 refused"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import runpy
-import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytest
 from aioapiclient_sigv4 import SigV4
+from programs import run
 
 from aioapiclient.contract import APIRequest
 
@@ -21,15 +20,7 @@ FUNCTIONS = runpy.run_path(str(EXAMPLES / "temporary_credentials.py"))
 
 async def test_the_bucket() -> None:
     """Objects, a stream, a link, credentials that end, and a secret that is wrong."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-B", str(EXAMPLES / "bucket.py")),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, logged = await process.communicate()
-
-    assert process.returncode == 0, logged.decode()
-    assert output.decode().splitlines() == [
+    assert await run(EXAMPLES / "bucket.py") == [
         "hello",
         "5000 bytes were streamed",
         "by a link: 200",

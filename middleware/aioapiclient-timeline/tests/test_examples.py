@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import sys
 from pathlib import Path
+
+from programs import run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 async def test_the_example_of_recorded_calls() -> None:
     """Two log lines, two waterfalls with a bar for each send, and the sends counted by their outcome."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-B", str(EXAMPLES / "record_calls.py")),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={"PYTHONIOENCODING": "utf-8"},
-    )
-    output, errors = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode == 0, errors.decode()
+    output = "\n".join(await run("-X", "utf8", EXAMPLES / "record_calls.py"))
 
-    text = re.sub(r", waited N ms|http://[\d.:]+", "", re.sub(r"\d+ ms", "N ms", output.decode()))
+    text = re.sub(r", waited N ms|http://[\d.:]+", "", re.sub(r"\d+ ms", "N ms", output))
     lines = [re.sub(r"[c▒█ ]{3,}", " | ", line) for line in text.splitlines()]
     assert lines == [
         "INFO GET /items/7: status 503, again in 0.02 s",

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import aiohttp
+from programs import run_with_log
 from servers import unused_port
 
 HOME = Path(__file__).parents[1]
@@ -17,14 +18,8 @@ async def test_the_program_of_the_readme() -> None:
     """The first program of the README prints what stands below it."""
     text = (HOME / "README.md").read_text(encoding="utf-8")
     program, output = re.findall(r"^```(?:python|console)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[1:3]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-B", "-c", program),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    printed, errors = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0, errors.decode()
-    assert printed.decode() == output
+    printed, _ = await run_with_log("-c", program)
+    assert printed == output.splitlines()
 
 
 async def test_the_example_with_a_server_of_its_own() -> None:
