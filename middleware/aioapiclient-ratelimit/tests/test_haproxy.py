@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 
 import pytest
 from aioapiclient_ratelimit import RateLimit
+from integration.processes import listening
 from needed_servers import need_program
-from servers import unused_port
 
 from aioapiclient import AsyncAPIClient, RateLimitError, per_send
 
 LIMIT, CALLS = 5, 12
-START_SECONDS = 30.0  # of a machine that runs a whole matrix beside it; it needs a tenth of one
 
 # /fixed counts in windows of two seconds, and says when the window ends, in seconds since 1970.
 # /sliding keeps a rate per second, which decays: two seconds after the last request it is 0.
@@ -61,31 +56,18 @@ HEADERS = " ".join(
 )
 
 
-def is_open(port: int) -> bool:
-    """Whether somebody listens there."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
-
-
 @pytest.fixture(scope="module")
 def haproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server in a process of its own; gives its URL."""
-    program, folder, port = need_program("haproxy"), tmp_path_factory.mktemp("haproxy"), unused_port()
-    file, log = folder / "configuration", folder / "log"
-    file.write_text(CONFIGURATION.format(port=port, limit=LIMIT, headers=HEADERS))
-    with log.open("wb") as output:
-        process = subprocess.Popen([program, "-db", "-f", str(file)], stdout=output, stderr=output)
-    try:
-        give_up = time.monotonic() + START_SECONDS
-        while not is_open(port):
-            if process.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError(f"haproxy did not start: {log.read_text()[-2000:]}")
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+    program, folder = need_program("haproxy"), tmp_path_factory.mktemp("haproxy")
+
+    def command(port: int) -> list[str]:
+        file = folder / "configuration"
+        file.write_text(CONFIGURATION.format(port=port, limit=LIMIT, headers=HEADERS))
+        return [program, "-db", "-f", str(file)]
+
+    with listening(command, folder) as url:
+        yield url
 
 
 async def call(url: str, caller: str, *limits: RateLimit, in_turn: bool) -> int:

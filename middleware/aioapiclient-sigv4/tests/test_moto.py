@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
-import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,8 +14,8 @@ from urllib.parse import unquote
 
 import pytest
 from aioapiclient_sigv4 import Credentials, SigV4
+from integration.processes import listening
 from needed_servers import need_module
-from servers import unused_port
 
 from aioapiclient import (
     APIStatusError,
@@ -32,7 +30,6 @@ from aioapiclient.contract import APIRequest, Handler
 # Earlier versions check the signature of a path whose escapes they have resolved.
 need_module("moto", "moto[s3,server]", "5.2.5")
 
-START_SECONDS = 60.0  # of a machine that runs a whole matrix beside it; it needs two
 EVERYTHING = {"Effect": "Allow", "Action": ["s3:*", "sts:*", "iam:*"], "Resource": "*"}
 TRUST = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
 KEYS = [
@@ -55,24 +52,12 @@ class Moto(NamedTuple):
 @pytest.fixture(scope="module")
 def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A moto server in a process of its own."""
-    port, log = unused_port(), tmp_path_factory.mktemp("moto") / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        give_up = time.monotonic() + START_SECONDS
-        while "Running on http://127.0.0.1" not in log.read_text():
-            if process.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError(f"moto did not start: {log.read_text()[-2000:]}")
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+
+    def command(port: int) -> list[str]:
+        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+
+    with listening(command, tmp_path_factory.mktemp("moto")) as url:
+        yield url
 
 
 def signing(key: Credentials, service: str = "s3", **keywords: Any) -> SigV4:

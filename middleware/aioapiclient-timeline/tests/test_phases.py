@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,9 @@ import aiohttp
 import pytest
 from aioapiclient_timeline import Call, Timeline, trace_config
 from aiohttp.abc import AbstractResolver, ResolveResult
+from integration.processes import listening
 from needed_servers import need_program
-from servers import refusing_port, unused_port
+from servers import refusing_port
 
 from aioapiclient import AiohttpTransport, APIConnectionError, AsyncAPIClient
 
@@ -32,28 +31,16 @@ http {
 
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """An nginx on a free port."""
+    """An nginx; gives its port."""
     program = need_program("nginx")
-    folder, port = tmp_path_factory.mktemp("nginx"), unused_port()
-    (folder / "nginx.conf").write_text(CONFIG.replace("PORT", str(port)))
-    command = [program, "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
-        try:
-            _wait_for(port, process)
-            yield port
-        finally:
-            process.terminate()
+    folder = tmp_path_factory.mktemp("nginx")
 
+    def command(port: int) -> list[str]:
+        (folder / "nginx.conf").write_text(CONFIG.replace("PORT", str(port)))
+        return [program, "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(200):
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        with socket.socket() as probe:
-            probe.settimeout(0.05)
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise AssertionError("nginx does not listen")
+    with listening(command, folder) as url:
+        yield int(url.rpartition(":")[2])
 
 
 class Resolver(AbstractResolver):
