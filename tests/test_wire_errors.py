@@ -536,7 +536,7 @@ def test_every_row_has_a_reason() -> None:
 def test_reasons_are_documented() -> None:
     """docs/errors.md lists all reasons, in the order of the type, and nothing else."""
     page = (Path(__file__).parents[1] / "docs" / "errors.md").read_text(encoding="utf-8")
-    section = page.split("## Why no response came")[1].split("\n## ")[0]
+    section = page.split("## Why no response arrived")[1].split("\n## ")[0]
 
     assert tuple(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == get_args(ConnectionReason)
 
