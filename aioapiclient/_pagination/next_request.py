@@ -7,22 +7,24 @@ their URL, parameters, body and headers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote_plus
 
 import msgspec
 from multidict import CIMultiDict, MultiMapping
 from yarl import URL
 
-from aioapiclient._options import RequestOptions
 from aioapiclient._query import iter_items, merge_params
-from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient._types import Omit
 from aioapiclient._url.base import check_url
 from aioapiclient._url.links import follow_link
 from aioapiclient._url.origins import is_same_server
 from aioapiclient._url.template import template_of
 from aioapiclient.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from aioapiclient._options import RequestOptions
+    from aioapiclient._response.response import AsyncAPIResponse
 
 __all__ = ["PageInfo", "header_items", "key_of", "mapping_of", "next_request", "requested_url", "sent_key"]
 

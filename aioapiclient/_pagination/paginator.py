@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from functools import lru_cache
-from typing import Any, Generic, Protocol, TypeVar, Union, cast, get_origin
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, Union, cast, get_origin
 
 import msgspec
 from yarl import URL
@@ -14,18 +14,22 @@ from aioapiclient._body.body import Body
 from aioapiclient._checks import check_flag, check_whole
 from aioapiclient._codecs.type_check import check_is_type, name_of
 from aioapiclient._options import RequestOptions
+from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient._types import NotGiven, Omit
 
 from .checks import check_page_class
 from .next_request import mapping_of
 from .page import AsyncPage
-from .walk import FetchPage, Pass, Walk, items_of, pages_of
+from .walk import Pass, Walk, items_of, pages_of
 
-__all__ = ["AsyncPaginator", "PageMaker"]
+__all__ = ["AsyncPaginator", "FetchPage", "PageMaker"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 PageT_co = TypeVar("PageT_co", bound="AsyncPage[Any]", covariant=True)
+
+FetchPage: TypeAlias = Callable[[str, str | URL, Any, RequestOptions], Awaitable[AsyncAPIResponse[Any]]]
+"""Sends the request for one page: method, path, type to decode to, options."""
 
 
 class PageMaker(Protocol[T, PageT_co]):

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from yarl import URL
-
-from aioapiclient._options import RequestOptions
 from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient.errors import InvalidRequestError
 
 from .next_request import PageInfo, key_of, next_request, sent_key
 
 if TYPE_CHECKING:
-    from .page import AsyncPage
+    from yarl import URL
 
-__all__ = ["FetchPage", "Pass", "Walk", "items_of", "link_of", "next_info", "pages_of"]
+    from aioapiclient._options import RequestOptions
+
+    from .page import AsyncPage
+    from .paginator import FetchPage
+
+__all__ = ["Pass", "Walk", "items_of", "link_of", "next_info", "pages_of"]
 
 PageT = TypeVar("PageT", bound="AsyncPage[Any]")
-
-FetchPage: TypeAlias = Callable[[str, str | URL, Any, RequestOptions], Awaitable[AsyncAPIResponse[Any]]]
-"""Sends the request for one page: method, path, type to decode to, options."""
 
 _RESPONSE: Any = AsyncAPIResponse  # subscripted with types that are made at run time
 
