@@ -1,7 +1,7 @@
 """An async API client on aiohttp and msgspec: typed calls through an ordered chain of middlewares.
 
-Everything that calling an API needs is here; writing a middleware needs `aioapiclient.contract`,
-catching errors `aioapiclient.errors`, and testing `aioapiclient.testing`.
+This module has everything needed to call an API. To write a middleware, use `aioapiclient.contract`; to catch
+errors, `aioapiclient.errors`; to test, `aioapiclient.testing`.
 """
 
 from ._body.body import Body

@@ -1,4 +1,4 @@
-"""A dict of bounded size, for state per path, key or server: their number must not exhaust memory."""
+"""A dict of bounded size, for state per path, key or server, so that their number cannot exhaust memory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ V = TypeVar("V")
 
 
 class BoundedDict(OrderedDict[K, V]):
-    """A dict of at most *most* keys: one more drops the key that was set least recently.
+    """A dict with at most *most* keys: a further key drops the one that was set least recently.
 
-    To read a key does not move it, but `get_or_make` does.
+    Reading a key does not move it, but `get_or_make` does.
 
     Args:
-        most: The largest number of keys, 1,000 by default.
+        most: The maximum number of keys, 1,000 by default.
     """
 
     # The default is for pickle and copy.deepcopy, which create the dict without arguments.

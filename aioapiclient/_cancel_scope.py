@@ -31,10 +31,10 @@ class Scope(msgspec.Struct, eq=False):
     """The set that holds the scope while it is entered."""
 
     began: float | None = None
-    """The start of its limits, on the loop's clock; None means the moment at which a limit is set."""
+    """The start of its limits, on the loop's clock; None: they start when they are set."""
 
     timers: Timers | None = None
-    """The timers that it shares with other scopes; None means a timer of its own."""
+    """The timers that it shares with other scopes; None: it has its own timer."""
 
     deadline: float | None = None
     """The time at which it expires, on the loop's clock."""
@@ -43,7 +43,7 @@ class Scope(msgspec.Struct, eq=False):
     """The task that it cancels; None unless the scope is entered."""
 
     opened: list[Any] | None = None
-    """The unread responses of a call that returns one, while it runs."""
+    """The unread responses that a streaming call has opened so far, while it runs."""
 
     _before: int = 0
     _error: MakeError | None = None
@@ -76,7 +76,7 @@ class Scope(msgspec.Struct, eq=False):
 
     @property
     def is_free(self) -> bool:
-        """Whether the running task may set a deadline: it entered the scope, which has no deadline yet.
+        """Whether the running task may set a deadline: it has entered the scope, and no deadline is set.
 
         A middleware may handle a copy of a request in another task. A scope that was fired and settled can
         no longer expire.
@@ -144,7 +144,7 @@ class _Queue:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop: asyncio.AbstractEventLoop = loop
-        # The timer stays when a scope is removed: the next scopes use it.
+        # The timer is kept when a scope is removed, for the scopes that follow.
         self.waiting: dict[Scope, float] = {}
         self.latest: float = 0.0
         self.handle: asyncio.TimerHandle | None = None
@@ -174,7 +174,7 @@ class Timers:
 
     __slots__ = ("_queues",)
 
-    # A call may have any duration; only the few that recur are worth a queue.
+    # Calls may have any duration; only a few durations recur and are worth a queue.
     MOST: Final = 8
 
     def __init__(self) -> None:

@@ -1,11 +1,11 @@
 """The chain: which middlewares a call passes through, in which order, and why.
 
-A chain is a list of middlewares, outermost first, around a transport. Folding it binds each middleware to
-the rest, once, so that a call only runs functions that are already joined. The built-in middlewares have a
-``_join(handler)`` for that: it returns *handler* wrapped in the middleware, without a coroutine if there is
-nothing to wait for. That saves 1 us per call.
+A chain is a list of middlewares, outermost first, around a transport. Folding it binds each middleware to the
+rest of the chain, once, so that a call only runs functions that are already joined. The built-in middlewares
+have a ``_join(handler)`` for that: it returns *handler* wrapped in the middleware, without a coroutine if
+there is nothing to wait for. That saves 1 us per call.
 
-Two middlewares split the list into three zones, which explains the places of all the others:
+Two middlewares split the list into three zones, which determine the places of all others:
 
 * `RetryMiddleware` calls the rest of the chain once per attempt; the middlewares before it run once per
   call. The deadline is first, because it limits everything. Headers follow, because they are the same on
@@ -18,8 +18,8 @@ Two middlewares split the list into three zones, which explains the places of al
 * The limit of one attempt and the decoding are last, next to the transport: the time to fetch a token does
   not count as time of the attempt, and a body that breaks off while it is read is a failed attempt.
 
-Your own middlewares are inserted at the end of their zone: once per call, or as `per_attempt` or `per_send`
-says.
+Your own middlewares are inserted at the end of their zone: once per call by default, or in the zone of
+`per_attempt` or `per_send`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def default_chain(
         retry: The retry policy; ``RetryPolicy()`` by default.
         trusted_origins: Patterns of other origins that may receive credentials and default headers, such
             as ``https://*.example.com``.
-        middlewares: Middlewares of your own, bundles, or names of installed ones.
+        middlewares: Your own middlewares, bundles, or names of installed ones.
         sleep: An async function that waits some seconds between attempts; by default the client's
             ``_sleep_for_retry``, which is `asyncio.sleep`.
 
@@ -140,7 +140,7 @@ def resolve(given: MiddlewareEntry) -> Middleware:
 def _check(middleware: object) -> None:
     name = getattr(middleware, "__qualname__", None) or type(middleware).__qualname__
     if isinstance(middleware, type):
-        raise TypeError(f"Middleware {name} is a class; give an instance of it: {name}(...)")
+        raise TypeError(f"Middleware {name} is a class; pass an instance of it: {name}(...)")
     if not callable(middleware):
         raise TypeError(
             f"Middleware {name} is not callable; it must be an async function of (request, handler)"
@@ -157,7 +157,7 @@ def check_auth(auth: object) -> None:
     """Raise `TypeError` if *auth* does not implement `Auth`."""
     name = kind_of(auth)
     if isinstance(auth, type):
-        raise TypeError(f"auth {auth.__name__} is a class; give an instance of it: {auth.__name__}(...)")
+        raise TypeError(f"auth {auth.__name__} is a class; pass an instance of it: {auth.__name__}(...)")
     own = getattr(type(auth), "authenticate", None) is not Auth.authenticate
     if not own or not inspect.iscoroutinefunction(getattr(auth, "authenticate", None)):
         raise TypeError(f"auth {name} has no async authenticate(); {_meant(auth)}")
@@ -171,11 +171,11 @@ def check_auth(auth: object) -> None:
 def _meant(auth: object) -> str:
     """Return advice on what to pass in place of *auth*."""
     if isinstance(auth, tuple | list):  # aiohttp.BasicAuth is a tuple
-        return "give aioapiclient.BasicAuth(user, password)"
+        return "pass aioapiclient.BasicAuth(user, password)"
     if isinstance(auth, str):
-        return "give aioapiclient.BearerAuth(token)"
+        return "pass aioapiclient.BearerAuth(token)"
     if kind_of(auth) == "aiohttp.DigestAuthMiddleware":
-        return "give it to the transport: AiohttpTransport(session_middlewares=[...])"
+        return "pass it to the transport: AiohttpTransport(session_middlewares=[...])"
     return "subclass aioapiclient.Auth, or use BearerAuth"
 
 
@@ -326,7 +326,8 @@ def load_middleware(name: str, **config: Any) -> Any:
 def _find(name: object) -> EntryPoint:
     if not isinstance(name, str):
         raise TypeError(f"A middleware is loaded by its name, a str, not {type(name).__name__}")
-    # Imported here: most clients load no plugin, and it is a fifth of the cost of importing the package.
+    # Imported here: most clients load no plugin, and this import is a fifth of the cost of importing the
+    # package.
     from importlib.metadata import entry_points
 
     installed = entry_points(group=GROUP)

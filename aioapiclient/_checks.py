@@ -117,7 +117,7 @@ def check_statuses(name: str, value: Any) -> frozenset[int]:
     found: frozenset[Any] = frozenset(value)
     for status in found:
         if isinstance(status, bool) or not isinstance(status, int):
-            raise TypeError(f"{name} must hold ints, not {type(status).__name__}")
+            raise TypeError(f"{name} must contain ints, not {type(status).__name__}")
     return found
 
 
@@ -157,21 +157,22 @@ def check_origins(name: str, value: Any) -> tuple[str, ...]:
     """Return *value* as a tuple of patterns of origins.
 
     Raises:
-        TypeError: *value* is one str or cannot be iterated, or one of its items is not a str.
+        TypeError: *value* is a single str or cannot be iterated, or one of its items is not a str.
     """
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         raise TypeError(f"{name} must be an iterable of patterns, not {_shown(value)}")
     found: tuple[Any, ...] = tuple(value)
     for pattern in found:
         if not isinstance(pattern, str):
-            raise TypeError(f"{name} must hold str, not {_shown(pattern)}")
+            raise TypeError(f"{name} must contain str, not {_shown(pattern)}")
     return found
 
 
 def kind_of(value: object) -> str:
-    """Return the name of the type of *value*, with its library where one has a class of the same name.
+    """Return the name of the type of *value*, with a prefix if it is from another library:
+    ``aiohttp.BasicAuth``.
 
-    ``aiohttp.BasicAuth`` is not the `BasicAuth` of this library.
+    Otherwise a message could not tell it from the `BasicAuth` of this library.
     """
     kind = type(value)
     library = kind.__module__.partition(".")[0]
@@ -182,12 +183,12 @@ _LIBRARIES = frozenset({"aiohttp", "httpx", "requests"})
 
 
 def _shown(value: object) -> str:
-    """Return numbers and None as text, and all else by its type: a str may be a secret."""
+    """Return a number or None as text, and the type of any other value: a str may be a secret."""
     return repr(value) if value is None or type(value) in (int, float) else kind_of(value)
 
 
 def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Return the name in *known* that is most like *name*, for the text of an error; None if none is close.
+    """Return the name in *known* that is most similar to *name*, for an error message; None if none is close.
 
     Args:
         name: The name that was not found.

@@ -1,6 +1,6 @@
 """Find the code, the type and the message for people in the decoded body of an error.
 
-A body is plain data, or an object of a class that ``error_types`` names: members are keys or attributes.
+A body is plain data, or an object of a class in ``error_types``: its members are keys or attributes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def code_of(body: Any) -> str | None:
     """Return the machine-readable code in *body*, from the first of the usual places.
 
     The places are ``code`` and ``error_code`` of ``error``, of the body, and of ``errors[0]`` (JSON:API),
-    then ``error`` itself if it is a token and not a sentence (OAuth, RFC 6749 §5.2).
+    then ``error`` itself if it is a single token, not a sentence (OAuth, RFC 6749 §5.2).
     """
     error = member(body, "error")
     places = (error, body, first_error(body))
@@ -63,9 +63,9 @@ def first_error(body: Any) -> Any:
 
 
 def words_of(body: Any, *, is_problem: bool = False) -> str | None:
-    """Return the server's message in *body*, unchanged; None if none of the usual members is a text.
+    """Return the server's message in *body*, unchanged; None if none of the usual members is a string.
 
-    For a problem (RFC 9457 §3.1) that is its title and its detail, for others the first of
+    For a problem (RFC 9457 §3.1), this is its title and its detail; for other bodies, it is the first of
     ``error.message``, ``error_description``, ``message``, ``detail``, ``error``, ``errors[0].message``.
     """
     if is_problem:

@@ -1,4 +1,4 @@
-"""Header layers: which headers may be sent (RFC 9110 §5), and how layers are merged."""
+"""Header layers: the headers that may be sent (RFC 9110 §5), and the merging of layers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 Layer: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
-"""Checked headers: a name and its values; without a value the header is removed."""
+"""Checked headers: names and their values; a name without a value removes the header."""
 
 _TOKEN = lazily(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = lazily(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -45,7 +45,7 @@ def is_personal(name: str) -> bool:
 
 
 def check_layer(*mappings: Mapping[str, Any] | None) -> Layer:
-    """Check *mappings*, merge them into one layer in which later ones win, and return it.
+    """Check *mappings* and return them merged into one layer. Later mappings override earlier ones.
 
     A repeated name keeps its last value, or all its values in a multidict.
 
@@ -131,13 +131,15 @@ def check_header_names(name: str, value: object) -> frozenset[str]:
 
 
 def check_value(name: str, value: object) -> str:
-    """Return *value* if it may be the value of header *name*; messages never show it."""
+    """Return *value* if it is a valid value of header *name*; messages never show it."""
     if not isinstance(value, str):
         raise TypeError(f"The value of header {name} must be a str, not {type(value).__name__}")
     # Nearly every value is printable ASCII, and this is the cheapest test for it.
     if not (value.isascii() and value.isprintable()):
         if _CONTROL.search(value):
-            raise InvalidRequestError(f"The value of header {name} holds a control character (RFC 9110 §5.5)")
+            raise InvalidRequestError(
+                f"The value of header {name} contains a control character (RFC 9110 §5.5)"
+            )
         if not is_utf8(value):
             raise InvalidRequestError(f"The value of header {name} cannot be encoded as UTF-8")
     return value

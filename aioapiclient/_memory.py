@@ -1,4 +1,4 @@
-"""Memory of large transfers: what one piece of a body has freed is kept for the next."""
+"""Memory of large transfers: memory that one chunk of a body has freed is kept for the next."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ _LARGEST: Final = 1536 << 10  # bytes
 
 @cache
 def keep_memory() -> None:
-    """Let glibc keep up to 3 MiB of freed memory; other C libraries do as they did.
+    """Let glibc keep up to 3 MiB of freed memory; this does not affect other C libraries.
 
     It keeps twice the size of the largest block that was freed so far (``M_MMAP_THRESHOLD`` in mallopt(3)).
-    With less, the system takes the pages of each piece back and zeroes others for the next: a download to a
-    file took about 1.4 times the CPU (CPython 3.11, a busy machine), and eight uploads at once 1.4 times.
+    With less, the system reclaims the pages of each chunk and zeroes new ones for the next: a download to a
+    file took about 1.4 times the CPU time (CPython 3.11, a busy machine), and eight concurrent uploads 1.4
+    times.
     """
     bytes(_LARGEST)

@@ -1,4 +1,4 @@
-"""The options of a call and of a client, and how the options of a call are layered and checked."""
+"""The options of a call and of a client; layering and checking the options of a call."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class CallOptions(TypedDict, total=False):
     """The options that a user of an SDK may set on one call; the SDK passes them on as ``options=``."""
 
     headers: HeaderLayer
-    """Headers, merged over the client's ``default_headers``; `OMIT` removes one."""
+    """Headers, merged over the client's ``default_headers``; `OMIT` removes a header."""
 
     params: Params
-    """Query parameters, merged over the client's ``default_params``; `OMIT` removes one."""
+    """Query parameters, merged over the client's ``default_params``; `OMIT` removes a parameter."""
 
     extra_body: Mapping[str, Any]
     """Additional members of the JSON object that is sent; they replace members of the same name."""
@@ -53,10 +53,10 @@ class CallOptions(TypedDict, total=False):
     """The maximum number of attempts after the first; 0 disables retries."""
 
     retry: RetryPolicy
-    """The retry policy of this call, in place of the client's."""
+    """The retry policy of this call, instead of the client's."""
 
     auth: Auth | None
-    """The credential of this call, in place of the client's; None sends no credential."""
+    """The credential of this call, instead of the client's; None sends no credential."""
 
     idempotency_key: str
     """The value of the client's ``idempotency_header``, the same on every attempt; random by default."""
@@ -71,7 +71,7 @@ class CallOptions(TypedDict, total=False):
     """The types of error bodies by status, ``"4XX"`` or ``"default"``; merged over the client's."""
 
     follow_redirects: bool
-    """Whether redirects are followed; by default as the client does."""
+    """Whether redirects are followed; by default the client's setting applies."""
 
     max_body: int | None
     """The maximum size of a buffered response body in bytes, decompressed; None removes the limit."""
@@ -83,10 +83,10 @@ class CallOptions(TypedDict, total=False):
     """Additional middlewares for this call, inside the client's middlewares of the same kind."""
 
     progress: Progress | None
-    """Reports the upload: an object with ``update(n)``, called with each number of bytes sent, like tqdm."""
+    """Reports the upload: an object with ``update(n)``, such as a tqdm bar; n is a number of bytes sent."""
 
     extensions: Mapping[str, Any]
-    """Values for your middlewares, as ``request.extensions``; merged over those that the SDK sets."""
+    """Values for your middlewares, in ``request.extensions``; merged over those that the SDK sets."""
 
 
 class RequestOptions(CallOptions, total=False):
@@ -105,35 +105,80 @@ class RequestOptions(CallOptions, total=False):
     """Files to send as ``multipart/form-data``, with ``data`` for the other fields."""
 
     content: Content | Body
-    """The body as is: bytes, text, a path, a binary file, or an iterable or async iterable of bytes."""
+    """The body, sent unchanged: bytes, text, a path, a binary file, or an iterable of bytes, async or not."""
 
 
 class ClientOptions(TypedDict, total=False):
     """The keywords of `with_options`: those of the constructor, except ``session`` and ``transport``."""
 
     base_url: str | URL
+    """The base URL of the API."""
+
     version: str
+    """The version of the SDK, for ``User-Agent``."""
+
     auth: Auth | None
+    """The credential; None sends none."""
+
     default_headers: HeaderLayer | None
+    """Headers of every call, merged over those of the client; `OMIT` removes a header."""
+
     default_params: Params | None
+    """Query parameters of every call, merged over those of the client; `OMIT` removes a parameter."""
+
     query_style: QueryStyle
+    """The format of arrays and nested objects in queries and forms."""
+
     max_retries: int
+    """The maximum number of attempts after the first; 0 disables retries."""
+
     retry: RetryPolicy | None
+    """The retry policy; None is ``RetryPolicy()``."""
+
     timeout: Timeout | float | None
+    """The limits of each call, in seconds. A number limits the whole call; None removes every limit."""
+
     middlewares: Iterable[MiddlewareEntry] | None
+    """Your own middlewares, bundles, or names of installed ones; they replace those of the client."""
+
     chain: Iterable[Middleware | str] | None
+    """A complete chain, instead of the default one."""
+
     strict_response_validation: bool
+    """Whether values must have the exact type; False allows coercion, such as ``"1"`` to 1."""
+
     dec_hook: Callable[[type, Any], Any] | None
+    """msgspec's hook to decode types that it does not know."""
+
     enc_hook: Callable[[Any], Any] | None
+    """msgspec's hook to encode types that it does not know."""
+
     encoder: msgspec.json.Encoder | None
+    """Your own `msgspec.json.Encoder`, instead of *enc_hook*."""
+
     decoders: Mapping[str, Callable[[bytes, Any], Any]] | None
+    """Functions for content types without a built-in codec, by media type or suffix."""
+
     error_types: ErrorTypes | None
+    """The types of error bodies by status, ``"4XX"`` or ``"default"``; merged over the client's."""
+
     error_detail: bool
+    """Whether the text of a status error ends with the server's message."""
+
     idempotency_header: str | None
+    """The header for idempotency keys of POST and PATCH; None sends no keys."""
+
     request_id_header: str
+    """The response header with the server's ID of the request."""
+
     follow_redirects: bool
+    """Whether redirects are followed."""
+
     trusted_origins: Iterable[str]
+    """Patterns of other origins that may receive credentials and default headers."""
+
     max_body: int | None
+    """The maximum size of a buffered response body in bytes, decompressed; None removes the limit."""
 
 
 CALL_OPTIONS = frozenset(CallOptions.__annotations__)
@@ -197,7 +242,9 @@ def _hint(name: str, known: frozenset[str]) -> str:
 
 
 def layer_options(keywords: RequestOptions, options: CallOptions | None) -> RequestOptions:
-    """Return *options* laid over *keywords*: mappings merge, middlewares add up, the rest replaces."""
+    """Return *options* laid over *keywords*: mappings are merged, middlewares appended, other values
+    replaced.
+    """
     if keywords and not keywords.keys() <= REQUEST_OPTIONS:
         check_names(keywords, REQUEST_OPTIONS)
     if not options:
@@ -255,7 +302,7 @@ def resolve_settings(base: CallSettings, given: Mapping[str, Any]) -> CallSettin
         check_flag(_CLIENT_NAMES.get(name, name), changes[name])
     check_retry(changes.get("retry"))
     if "retry" in changes and "max_retries" not in changes:
-        # A policy has its own number of retries: the client's must not override it.
+        # A policy has its own number of retries, which the client's must not override.
         changes["max_retries"] = None
     return msgspec.structs.replace(base, **changes)
 

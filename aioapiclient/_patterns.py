@@ -1,6 +1,7 @@
 """Regular expressions that are compiled when they are first used.
 
-Compiling all patterns of this package takes longer than loading the rest of it, and a program uses few.
+Compiling all patterns of this package takes longer than loading the rest of it, and a program uses only a few
+of them.
 """
 
 from __future__ import annotations

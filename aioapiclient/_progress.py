@@ -9,7 +9,7 @@ __all__ = ["Meter", "Progress"]
 
 
 class Progress(Protocol):
-    """A progress display: a bar of ``tqdm``, or an object of your own.
+    """A progress display: a ``tqdm`` bar, or your own object.
 
     It is called often, in the event loop, so it should return quickly. If it has a ``reset()``, that is
     called when a body starts again from its first byte; otherwise ``update`` is called with a negative
@@ -50,7 +50,7 @@ class Meter:
             self._progress.update(count)
 
     def restart(self) -> None:
-        """Take back what was reported: the body starts again."""
+        """Reset the reported count, because the body starts again."""
         count, self._count = self._count, 0
         if self._progress is None or count == 0:
             return

@@ -50,10 +50,10 @@ _MAX_DEPTH = 100
 
 
 class QueryStyle(msgspec.Struct, frozen=True):
-    """How arrays and nested objects are written in a query string and in a form.
+    """The format of arrays and nested objects in a query string and in a form.
 
     Args:
-        arrays: ``repeat`` (the default, which most servers read) writes ``a=1&a=2``, ``comma`` writes
+        arrays: ``repeat`` (the default, which most servers understand) writes ``a=1&a=2``, ``comma`` writes
             ``a=1,2``, ``brackets`` writes ``a[]=1&a[]=2``, ``indices`` writes ``a[0]=1&a[1]=2``. With
             ``comma``, a server cannot distinguish a comma inside an item from a separator.
         nesting: ``brackets`` (the default) writes ``a[b]=1``, ``dots`` writes ``a.b=1``.
@@ -63,7 +63,10 @@ class QueryStyle(msgspec.Struct, frozen=True):
     """
 
     arrays: _Arrays = "repeat"
+    """The format of arrays: ``repeat``, ``comma``, ``brackets`` or ``indices``."""
+
     nesting: _Nesting = "brackets"
+    """The format of nested objects: ``brackets`` or ``dots``."""
 
     def __post_init__(self) -> None:
         _check_choice("arrays", self.arrays, get_args(_Arrays))
@@ -94,7 +97,7 @@ def flatten(values: QueryValues, style: QueryStyle = DEFAULT_STYLE) -> list[tupl
     flattener = _Flattener(style)
     pairs = flattener.pairs
     for name, value in iter_items(values):
-        # Nearly every query is flat and holds strings and ints: a fast path for both.
+        # Fast path: nearly every query is flat and contains only strings and ints.
         if type(value) is str and type(name) is str:
             pairs.append((name, value))
         elif type(value) is int and type(name) is str:
@@ -176,7 +179,7 @@ def _name_text(name: object) -> str:
 
 
 def scalar_text(value: object, name: str) -> str | None:
-    """Return the text of a scalar in a URL or a form, or None if *value* is not a scalar.
+    """Return *value* as text for a URL or a form, or None if it is not a scalar.
 
     Numbers are written with all their digits, and without an exponent.
 

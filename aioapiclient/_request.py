@@ -1,4 +1,4 @@
-"""`APIRequest`: what goes down the chain, one object for each handler call."""
+"""`APIRequest`: the request that passes down the chain, one object for each handler call."""
 
 from __future__ import annotations
 
@@ -34,23 +34,24 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QU
 
 
 async def _sleep(seconds: float) -> None:
-    await asyncio.sleep(seconds)  # found at each call: tests put their own in its place
+    await asyncio.sleep(seconds)  # looked up at each call, so that tests can replace it
 
 
 class ClientHooks(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """The hooks of a client for the links of its chain, whichever chain that is.
+    """The hooks of a client for the middlewares of any chain.
 
-    It travels with the request, so that one chain serves a client and all its views, each with its own.
+    They travel with the request, so that a client and all its views, each with its own hooks, share one
+    chain.
     """
 
     library_headers: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = {}
     """Headers of the lowest layer, such as the User-Agent."""
 
     default_headers: Callable[[], Mapping[str, str | Omit]] | None = None
-    """The headers of a subclass; None if it has none of its own."""
+    """The headers of a subclass; None if it defines none."""
 
     auth: Auth | None = None
-    """The credential of a subclass; None if it has none of its own."""
+    """The credential of a subclass; None if it defines none."""
 
     sleep: Callable[[float], Awaitable[object]] = _sleep
     """Waits between attempts."""
@@ -83,7 +84,7 @@ class CallSettings(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     request_id_header: str = "x-request-id"
 
     total_ends_at_head: bool = False
-    """Whether the total is for the way to the head only: of a stream, when it is the client's."""
+    """Whether the total ends when the head arrives: on a stream, if the total is the client's."""
 
     hooks: ClientHooks = NO_HOOKS
     """The hooks of the client or view that makes the call."""
@@ -104,20 +105,20 @@ DEFAULT_SETTINGS: Final = CallSettings()
 
 
 class APIRequest(msgspec.Struct, eq=False):
-    """One request on its way to the transport. Whoever receives it owns it and may change it freely.
+    """One request on its way to the transport. The handler that receives it owns it and may change it freely.
 
-    Give every handler call a copy of its own (``await handler(request.copy())``) if you call the handler more
-    than once. The fields below are the arguments of the constructor; *method* and *url* are required.
+    If you call a handler more than once, pass each call its own copy: ``await handler(request.copy())``. The
+    fields below are the arguments of the constructor; *method* and *url* are required.
 
     Raises:
         InvalidRequestError: HTTP does not allow the URL or a header.
     """
 
     method: str
-    """The method, as it is sent."""
+    """The method, sent unchanged."""
 
     url: URL
-    """The whole URL, sent byte for byte. A `str` is used unchanged."""
+    """The complete URL, sent byte for byte. A `str` is used unchanged."""
 
     headers: CIMultiDict[str] = msgspec.field(default_factory=cast("type[CIMultiDict[str]]", CIMultiDict))
     """The headers so far. Those of the call itself override those of middlewares."""
@@ -132,13 +133,13 @@ class APIRequest(msgspec.Struct, eq=False):
     """The values for the template."""
 
     cast_to: Any = Any
-    """The type that the caller asked for."""
+    """The type that the caller requested."""
 
     stream: bool = False
     """Whether the response is returned with its body unread."""
 
     attempt: int = 0
-    """How many attempts of this call preceded this one."""
+    """The number of earlier attempts of this call."""
 
     deadline: float | None = None
     """The time on the event loop's clock, in seconds, at which the whole call must have ended."""
@@ -147,13 +148,15 @@ class APIRequest(msgspec.Struct, eq=False):
     """The time limits of this call, fully resolved."""
 
     idempotent: bool | None = None
-    """Whether the caller says that it is safe to repeat; None: the method decides. See `is_idempotent`."""
+    """Whether the caller declares the request safe to repeat; None: the method decides. See
+    `is_idempotent`.
+    """
 
     idempotency_key: str | None = None
     """The idempotency key, the same on every attempt."""
 
     extensions: dict[str, Any] = {}
-    """Data of your own: one dict for the whole call, shared by all copies."""
+    """Your own data: one dict for the whole call, shared by all copies."""
 
     _settings: CallSettings = DEFAULT_SETTINGS
     """The other settings of the call: retries, redirects, limits, strictness."""
@@ -171,7 +174,9 @@ class APIRequest(msgspec.Struct, eq=False):
     """Patterns of other origins that may receive credentials and default headers."""
 
     _withheld: tuple[str, ...] = ()
-    """What was removed or not added because the origin is not trusted; a note of the error names it."""
+    """Names of headers and credentials withheld because the origin is not trusted; a note of the error lists
+    them.
+    """
 
     started: float | None = None
     """The time on the event loop's clock, in seconds, at which the call began."""
@@ -180,7 +185,7 @@ class APIRequest(msgspec.Struct, eq=False):
     """The cancel scope of the call, while a client runs it."""
 
     def __post_init__(self) -> None:
-        # The constructor takes what people have at hand; the fields hold what their types say.
+        # The constructor accepts convenient types and converts them to the types of the fields.
         url: Any = self.url
         headers: Any = self.headers
         body: Any = self.body
@@ -230,15 +235,15 @@ class APIRequest(msgspec.Struct, eq=False):
         return f"<APIRequest {self.label} attempt={self.attempt}>"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # msgspec's own has every field: a traceback that rich prints would show the credential.
+        # msgspec's own method has every field: a traceback that rich prints would show the credential.
         return [("label", self.label), ("attempt", self.attempt)]
 
     def copy(self) -> APIRequest:
-        """Return a request of its own: its headers are copied, its body and its ``extensions`` shared.
+        """Return a copy: its headers are copied; its body and its ``extensions`` are shared.
 
-        A handler call with a copy may run in a task of its own.
+        A handler call with a copy may run in a separate task.
         """
-        # Asked for directly: copy.copy() would look it up in three places first, on every attempt.
+        # Called directly, because copy.copy() would look in three places first, on every attempt.
         twin = self.__copy__()
         twin.headers = self.headers.copy()
         return twin
@@ -250,7 +255,7 @@ class APIRequest(msgspec.Struct, eq=False):
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port of the URL, such as ``https://api.example.com``: a key for state per server.
+        """Scheme, host and port of the URL, such as ``https://api.example.com``: a key for per-server state.
 
         In lower case, without userinfo and without a default port (RFC 6454 §6.2).
         """
@@ -258,9 +263,9 @@ class APIRequest(msgspec.Struct, eq=False):
 
     @property
     def relative_path(self) -> str:
-        """The path of the URL below that of the client's base URL, as it is sent: ``/users/7``.
+        """The path of the URL relative to the client's base URL, as sent: ``/users/7``.
 
-        The whole path if the URL is not below the base URL.
+        It is the complete path if the URL is not below the base URL.
         """
         path, base_url = self.url.raw_path, self._base_url
         if base_url is None or not self.is_trusted():
@@ -288,7 +293,7 @@ class APIRequest(msgspec.Struct, eq=False):
 
     @property
     def max_body(self) -> int | None:
-        """The most bytes of a body that the call reads at once, decompressed; None without a limit."""
+        """The maximum size in bytes of a body that is read at once, decompressed; None: no limit."""
         return self._settings.max_body
 
     def is_trusted(self, origins: tuple[str, ...] = ()) -> bool:
@@ -332,7 +337,7 @@ class APIRequest(msgspec.Struct, eq=False):
         overlay(self.headers, layer)
 
     def restore_call_headers(self) -> None:
-        """Set the headers of the call itself again, over those that a middleware has set."""
+        """Set the headers of the call itself again, over headers that a middleware has set."""
         if self._call_headers:
             overlay(self.headers, self._call_headers)
 
@@ -354,7 +359,7 @@ class APIRequest(msgspec.Struct, eq=False):
         self.url = append_params(self.url, params)
 
     def limit(self, phase: TimeoutPhase) -> float | None:
-        """Return the seconds that ``timeout`` allows for a phase; None without a limit.
+        """Return the seconds that ``timeout`` allows for a phase; None: no limit.
 
         Args:
             phase: ``connect``, ``pool``, ``attempt``, ``read``, ``write`` or ``total``.

@@ -1,7 +1,7 @@
-"""Response headers: links (RFC 8288), waits, and dates.
+"""Parse response headers: links (RFC 8288), waits, and dates.
 
-No value of a server is an error, because a failing server may send any. Unreadable values are ignored: a link
-that is not a URL, a wait that is not a finite number of seconds.
+Invalid values are ignored and never raise, because a failing server may send anything: a link that is not a
+URL, a wait that is not a finite number of seconds.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ class Link(NamedTuple):
     """Its relation types, in lower case."""
 
     parameters: Mapping[str, str]
-    """The first of each of its parameters, by name in lower case; ``title*`` is decoded (RFC 8187)."""
+    """Its parameters by name in lower case, the first of each name; ``title*`` is decoded (RFC 8187)."""
 
 
 def parse_links(header_values: Iterable[str], base: URL) -> dict[str, URL]:
     """Return the targets of Link headers by relation type in lower case, resolved against *base*.
 
-    The first link of a relation wins. A link whose ``anchor`` is another resource does not describe this one
-    and is left out. Malformed links are ignored; this never raises. `iter_links` has every link.
+    The first link of a relation takes precedence. A link whose ``anchor`` is another resource does not
+    describe this one and is left out. Malformed links are ignored; this never raises. `iter_links` returns
+    every link.
     """
     targets: dict[str, URL] = {}
     for link in iter_links(header_values, base):
@@ -60,8 +61,8 @@ def _is_about(link: Link, base: URL) -> bool:
         return False
 
 
-# Four bytes of a header may resolve to a target as long as the URL of the response: ten thousand links to the
-# longest path must not exhaust memory.
+# Four bytes of a header may resolve to a target as long as the URL of the response, so ten thousand links
+# could exhaust memory.
 _LONGEST: Final = 1 << 20
 
 
@@ -90,7 +91,7 @@ _BETWEEN = lazily(r"[ \t,]*")
 _JUNK = lazily(r"[^,]*")
 _PARAMETER = lazily(r"([^\s=;,\"]*)[ \t]*")
 _TOKEN_VALUE = lazily(r"[^;,]*")
-# The closing quote may be missing: then the rest is the value, as RFC 8288 appendix B.3 has it.
+# If the closing quote is missing, the rest is the value (RFC 8288 appendix B.3).
 _QUOTED_VALUE = lazily(r'"([^"\\]*(?:\\.[^"\\]*)*)\\?"?', re.DOTALL)
 _QUOTED_PAIR = lazily(r"\\(.)", re.DOTALL)
 
@@ -177,11 +178,11 @@ _DATES = tuple(
 
 
 def retry_after(headers: Mapping[str, str], status: int) -> float | None:
-    """Return the seconds that a response asks to wait: 0.0 for no wait, None if no header is usable.
+    """Return the wait in seconds that a response requests: 0.0 for no wait, None if no header is usable.
 
     A point in time is compared with the response's own ``Date``, so that a wrong clock on either side does
-    not matter. The headers about a rate limit window count for a 429 only: other responses describe a
-    window that may be far from used up.
+    not matter. The headers about a rate limit window are used for a 429 only, because in other responses the
+    window may be far from used up.
 
     Args:
         headers: The headers of the response, case-insensitive.
@@ -228,7 +229,7 @@ def _reset(value: str, date: str | None) -> float | None:
 
 
 def _reset_in_seconds(value: str, date: str | None) -> float | None:
-    """Read ``RateLimit-Reset``: its draft says seconds from now, but some servers send an epoch."""
+    """Read ``RateLimit-Reset``: its draft defines seconds from now, but some servers send an epoch."""
     left = _reset(value, date)
     return _number(value) if left is None else left
 
@@ -246,8 +247,8 @@ _YEAR = 366 * 86400.0  # seconds; no window of a rate limit is longer
 
 _Read: TypeAlias = Callable[[str, str | None], float | None]
 
-# By precedence: headers that ask for a wait, and headers that announce the end of a window. Senders of those
-# without an RFC are named.
+# By precedence: headers that request a wait, and headers that announce the end of a window. The comments name
+# the senders of headers without an RFC.
 _WAITS: tuple[tuple[str, _Read], ...] = (
     ("retry-after-ms", _milliseconds),  # OpenAI, Azure
     ("x-ms-retry-after-ms", _milliseconds),  # Azure

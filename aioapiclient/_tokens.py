@@ -1,4 +1,4 @@
-"""Tokens that expire, and a cache that fetches each of them once, however many calls wait."""
+"""Tokens that expire, and a cache that fetches each token once, however many calls wait for it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from .errors import ClientClosedError, InvalidRequestError, printable
 __all__ = ["Token", "TokenCache", "serves_several"]
 
 serves_several: Final[ContextVar[bool]] = ContextVar("aioapiclient.serves_several", default=False)
-"""Whether the running task works for several calls, as one that fetches a token does.
+"""Whether the running task serves several calls, such as a token fetch.
 
-It began in the context of one of them. What limits that one, such as the deadline of an inbound request,
-must not limit the others. A middleware that shares the work of calls sets it in a task of its own.
+Such a task starts in the context of one of the calls, but the limits of that call, such as the deadline of an
+inbound request, must not apply to the others. A middleware that shares work between calls runs it in a
+separate task and sets this variable there.
 """
 
 
@@ -29,13 +30,13 @@ class Token(msgspec.Struct, frozen=True):
 
     Args:
         value: The credential itself.
-        expires_in: The lifetime in seconds from the start of the fetch, as a number or a numeric text: some
+        expires_in: The lifetime in seconds from the start of the fetch, as a number or a numeric string: some
             token endpoints send ``"3600"``. 0 or less means already expired. None (the default) means valid
             until a server refuses it.
 
     Raises:
         TypeError: *value* is not a str, or *expires_in* is neither a number, a str nor None.
-        InvalidRequestError: *expires_in* is a text that is not a number, NaN, or infinite.
+        InvalidRequestError: *expires_in* is a string that is not a number, NaN, or infinite.
 
     """
 
@@ -60,7 +61,7 @@ class Token(msgspec.Struct, frozen=True):
         return f"Token(expires_in={self.expires_in})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # msgspec's own has every field: rich would print the credential.
+        # msgspec's own method has every field: rich would print the credential.
         return [("expires_in", self.expires_in)]
 
 
@@ -69,7 +70,7 @@ def _as_seconds(value: object) -> float:
         raise TypeError(f"Token expires_in must be a number of seconds or None, not {type(value).__name__}")
     try:
         seconds = float(value)
-    except (ValueError, OverflowError):  # no number, or an int of more than 308 digits
+    except (ValueError, OverflowError):  # not a number, or an int of more than 308 digits
         seconds = math.nan
     if not math.isfinite(seconds):
         # Python refuses to write an int of that many digits.
@@ -81,17 +82,17 @@ def _as_seconds(value: object) -> float:
 Fetch: TypeAlias = Callable[[], Awaitable[Token | str]]
 """An async function that fetches a new token."""
 
-# Ahead of expiry a token is renewed in the background, while calls use the old one. Two minutes is close
-# to what the AWS and Azure SDKs use, and longer than a likely clock skew.
+# Seconds before expiry at which a token is renewed in the background, while calls use the old one. Two
+# minutes is close to the values of the AWS and Azure SDKs, and longer than any likely clock skew.
 _AHEAD = 120.0
-# This close to its expiry a token may expire on its way to the server: calls wait for a new one.
+# Seconds before expiry from which calls wait for a new token: the old one may expire in transit.
 _LAST = 10.0
 # The pause in seconds after a failed renewal ahead of expiry.
 _PAUSE = 5.0
 
 
-# A bound for programs that create an Auth, and so a key, for every call. Calls that wait for a token whose
-# key is dropped still get it.
+# The limit matters for programs that create an Auth, and so a key, for every call. Calls that wait for a
+# token whose key is dropped still get it.
 _MOST_KEYS = 1000
 
 
@@ -179,7 +180,7 @@ class TokenCache:
         return (await self._wait(entry, fetch)).value != value
 
     async def close(self) -> None:
-        """Cancel the renewals in the background; the tokens are kept."""
+        """Cancel the background renewals; the tokens are kept."""
         entries = self._entries.values()
         idle = [entry.task for entry in entries if entry.task and not entry.waiters and _is_renewing(entry)]
         for task in idle:

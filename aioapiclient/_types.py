@@ -1,4 +1,4 @@
-"""The types that options are made of: sentinels, layers and `Timeout`."""
+"""Types for options: sentinels, layers and `Timeout`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Sentinel:
 
 @final
 class NotGiven(_Sentinel):
-    """The type of `NOT_GIVEN`: the argument was omitted, where None has a meaning of its own."""
+    """The type of `NOT_GIVEN`: the argument was omitted, for arguments where None has its own meaning."""
 
     __slots__ = ()
     _name = "NOT_GIVEN"
@@ -46,7 +46,7 @@ NOT_GIVEN: Final = NotGiven()
 """The argument was omitted; the next layer decides."""
 
 OMIT: Final = Omit()
-"""The value of a header, a parameter or a field that is not to be sent, even if a lower layer sets it."""
+"""As the value of a header, a parameter or a field: do not send it, even if a lower layer sets it."""
 
 HeaderLayer: TypeAlias = Mapping[str, str | Omit]
 """Headers of one layer; `OMIT` removes a header of lower layers."""
@@ -123,7 +123,7 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
 
 NO_TIMEOUT: Final = Timeout(total=None, attempt=None, connect=None, read=None, write=None, pool=None)
 DEFAULT_TIMEOUT: Final = Timeout(total=600.0, attempt=None, connect=5.0, read=60.0, write=60.0, pool=None)
-# A stream may be silent between events for longer than a response may take to begin.
+# The silence between two events of a stream may be longer than the wait for an ordinary response.
 STREAM_TIMEOUT: Final = Timeout(read=300.0).over(DEFAULT_TIMEOUT)
 
 

@@ -1,6 +1,6 @@
 """Everything that a middleware plugin may use.
 
-A middleware is any ``async def``, or any object with an async ``__call__``, of the shape::
+A middleware is any ``async def``, or any object with an async ``__call__``, with this signature::
 
     async def timed(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         response = await handler(request)
@@ -15,7 +15,7 @@ It keeps six promises, which `aioapiclient.testing.check_middleware` checks:
    raise.
 3. ``handler`` may be skipped: answer with ``AsyncAPIResponse.from_bytes(request, ...)``.
 4. A response that is discarded is closed. To track requests in flight, use ``response.on_close``; there
-   ``response.error`` says whether the body ended early, and why.
+   ``response.error`` is the reason if the body ended early.
 5. `asyncio.CancelledError` passes through, and ``self`` holds no state of a single call.
 6. To request a retry, return the failed response, or raise `RetryableError` from its cause.
 
@@ -36,14 +36,14 @@ And these members of an `AsyncAPIResponse`:
 * ``notes`` for the error that is raised for it, ``validation_error``, which returns the error for an
   unusable body or header, and ``from_bytes``, which creates a response.
 
-`serves_several` is a context variable: whether the running task works for several calls, as one that fetches
-a token does.
+`serves_several` is a context variable that is true in a task that serves several calls, such as a token
+fetch.
 
 `check_flag`, `check_function`, `check_header_names`, `check_number`, `check_seconds` and `check_whole`
-refuse wrong arguments of a constructor: a wrong type with a `TypeError`, a wrong value with an
-`InvalidRequestError`. `BoundedDict` holds state per origin, credential or endpoint.
+check the arguments of a constructor: a wrong type raises a `TypeError`, a wrong value an
+`InvalidRequestError`. `BoundedDict` stores state per origin, credential or endpoint.
 
-docs/middleware.md describes each in one line. All other members begin with an underscore: they are
+docs/middleware.md describes each of them in one line. All other members begin with an underscore: they are
 private and may change.
 """
 
@@ -82,12 +82,12 @@ __all__ = [
 ]
 
 Handler: TypeAlias = Callable[[APIRequest], Awaitable[AsyncAPIResponse[Any]]]
-"""The rest of the chain: what a middleware calls to send the request."""
+"""The rest of the chain, which a middleware calls to send the request."""
 
 
 @runtime_checkable
 class Middleware(Protocol):
-    """One link of the chain: takes the request and the rest of the chain, and returns the response."""
+    """One link of the chain: it receives the request and the rest of the chain, and returns the response."""
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, usually by awaiting ``handler(request)``.
@@ -119,12 +119,12 @@ MiddlewareEntry: TypeAlias = Middleware | Bundle | str
 
 
 class Auth(Protocol):
-    """A credential: it adds itself to each request, and may renew itself after a challenge.
+    """A credential that adds itself to each request, and may renew itself after a challenge.
 
-    Subclass it and override what you need; only ``authenticate`` is required. If the credential makes
-    calls of its own, add ``bind(client)``: before the first call it receives a view of the client that
-    sends no credential, and shares its pool. If the credential holds resources, add ``async close()``;
-    the client's ``close`` calls it.
+    Subclass it and override the methods you need; only ``authenticate`` is required. If the credential makes
+    its own calls, add ``bind(client)``: before the first call it receives a view of the client that sends no
+    credential and shares its pool. If the credential holds resources, add ``async close()``; the client's
+    ``close`` calls it.
 
     An exception raised by a method ends the call: it is never retried.
     """
@@ -157,14 +157,14 @@ class Auth(Protocol):
     def identity(self) -> str | None:
         """Return a name for the principal, or None (the default) if the headers identify it.
 
-        A middleware that shares responses among calls, such as a cache, keeps those of two identities
-        apart. It finds the identity in ``request.extensions["aioapiclient.identity"]``, and the names of the
-        headers that the credential set in ``request.extensions["aioapiclient.credentials"]``. Override it if
-        the headers differ between two requests of one principal, as signatures do.
-        It is called after `authenticate`.
+        A middleware that shares responses between calls, such as a cache, separates those of different
+        identities. It finds the identity in ``request.extensions["aioapiclient.identity"]``, and the names of
+        the headers that the credential set in ``request.extensions["aioapiclient.credentials"]``. Override it
+        if the headers differ between two requests of one principal, as signatures do. It is called after
+        `authenticate`.
 
         Returns:
-            Any text that is not a secret, or None.
+            Any string that is not a secret, or None.
         """
         return None
 

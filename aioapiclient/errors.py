@@ -4,8 +4,8 @@
 
     APIClientError
       APIError                       a call failed; .request .body .retries_taken .retry_after
-        APIConnectionError           no complete response arrived; .sent says whether the request may have
-                                     left, .reason why, in one word for programs
+        APIConnectionError no complete response arrived; .sent tells whether the request may have left,
+                                     .reason why, in one word for programs
           APITimeoutError            a time limit was reached; .phase says which
           APIStreamError             a stream broke, or reported an error event
         APIStatusError               a response arrived, with a status that is not a success
@@ -16,18 +16,17 @@
           InternalServerError 5XX
             ServerNotImplementedError 501   BadGatewayError 502
             ServiceUnavailableError 503     GatewayTimeoutError 504
-        APIResponseValidationError   a response does not fit what was asked for; .path .response
-        CircuitOpenError             not sent: the server fails too often; .origin .retry_after
-        OperationFailedError         a long-running operation failed, or was cancelled; .status .response
-        BodyTooLargeError            a body is larger than ``max_body``
-        TooManyRedirectsError        more hops than allowed, or a hop that is refused
-        RequestNotReplayableError    a one-shot body would have to be sent again
-        ConcurrencyLimitError        not sent: as many calls as allowed are in flight; .limit .waiting
-        ThrottledError               not sent: a limit on the rate of calls holds it back; .retry_after
+        APIResponseValidationError a response does not match the requested type; .path .response
+        CircuitOpenError not sent: the server fails too often; .origin .retry_after OperationFailedError a
+        long-running operation failed, or was cancelled; .status .response BodyTooLargeError a body is larger
+        than ``max_body`` TooManyRedirectsError more hops than allowed, or a hop that is refused
+        RequestNotReplayableError a body that can be sent only once would have to be sent again
+        ConcurrencyLimitError not sent: as many calls as allowed are in flight; .limit .waiting ThrottledError
+        not sent: a limit on the rate of calls holds it back; .retry_after
       InvalidRequestError            a value is invalid; nothing was sent (also a ValueError)
       ClientClosedError              the client is closed, or belongs to another loop or process
-      RetryableError                 raised by a middleware to ask for another attempt
-      StreamConsumedError            a body was streamed already, or its response is closed
+      RetryableError raised by a middleware to request another attempt StreamConsumedError a body was streamed
+      already, or its response is closed
 
 Messages name the method, the redacted URL and the facts. That of a status error ends with the server's
 message for people, in one printable line (`APIStatusError.detail`). Messages contain no header value, no
@@ -87,7 +86,7 @@ __all__ = [
 ]
 
 TimeoutPhase: TypeAlias = Literal["connect", "pool", "attempt", "read", "write", "total"]
-"""Which limit of a `Timeout` was reached."""
+"""The limit of a `Timeout` that was reached."""
 
 ConnectionReason: TypeAlias = Literal[
     "refused",
@@ -107,7 +106,7 @@ ConnectionReason: TypeAlias = Literal[
     "event",
     "other",
 ]
-"""Why no complete response arrived, in one word for programs; docs/errors.md explains each."""
+"""The reason why no complete response arrived, as one word for programs; docs/errors.md explains each."""
 
 _LIVE = frozenset({"request", "response"})
 
@@ -151,7 +150,7 @@ class APIError(APIClientError):
         message: The text of the error, without secrets.
         request: The request as it was last sent.
         body: The decoded body of the response, if any.
-        retries_taken: How often the call was retried. 0 by default.
+        retries_taken: The number of retries. 0 by default.
         retry_after: Seconds that the server asked to wait; None (the default) if it did not.
         final: Whether the call must not be retried, whatever its method. False by default.
     """
@@ -163,13 +162,13 @@ class APIError(APIClientError):
     """The decoded body of the response, if any: plain data, or an object of the ``error_types``."""
 
     retries_taken: int
-    """How often the call was retried before this error."""
+    """The number of retries before this error."""
 
     retry_after: float | None
     """Seconds that the server asked to wait; None if it did not."""
 
     final: bool
-    """Whether it is never retried, whatever the method: a bad certificate, a failing credential provider."""
+    """Whether the call is never retried, whatever its method, as after a bad certificate."""
 
     def __init__(
         self,
@@ -210,7 +209,7 @@ class APIConnectionError(APIError):
     """False if the request certainly did not reach the wire; None if it may have."""
 
     reason: ConnectionReason
-    """Why, in one word for programs: ``refused``, ``dns``, ``truncated``."""
+    """The reason as one word for programs, such as ``refused``, ``dns`` or ``truncated``."""
 
     def __init__(
         self,
@@ -226,7 +225,8 @@ class APIConnectionError(APIError):
 
 
 class APITimeoutError(APIConnectionError):
-    """A limit of `Timeout` was reached. Not a `TimeoutError`, which is the caller's own.
+    """A limit of `Timeout` was reached. Not a `TimeoutError`, which an `asyncio.timeout` of the caller
+    raises.
 
     Args:
         message: The text of the error, without secrets.
@@ -247,22 +247,22 @@ class APITimeoutError(APIConnectionError):
 
 
 class APIStreamError(APIConnectionError):
-    """A stream broke, or carried an error event.
+    """A stream broke, or contained an error event.
 
     Args:
         message: The text of the error, without secrets.
-        events_seen: How many events arrived before.
-        bytes_seen: How many bytes of the body arrived before.
+        events_seen: The number of events that arrived before the error.
+        bytes_seen: The number of bytes of the body that arrived before the error.
         type: The type of an error event; None if the connection broke.
         **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
             ``final``.
     """
 
     events_seen: int
-    """How many events were yielded before."""
+    """The number of events yielded before the error."""
 
     bytes_seen: int
-    """How many bytes of the body, decompressed, arrived before."""
+    """The number of decompressed bytes of the body that arrived before the error."""
 
     type: str | None
     """The type of an error event in the stream; None if the connection broke."""
@@ -292,7 +292,7 @@ class APIStatusError(APIError):
 
     Args:
         message: The text of the error, without secrets.
-        status: The status code; taken from *response* or the class if left out.
+        status: The status code; the ``default_status`` of the class by default.
         response: The response, its body read.
         request_id: The server's ID of the request.
         detail: The server's message for people.
@@ -301,6 +301,7 @@ class APIStatusError(APIError):
     """
 
     default_status: ClassVar[int] = 0
+    """The status of the class; 0 for `APIStatusError` itself, which has none."""
 
     status: int
     """The status code of the response (RFC 9110 §15)."""
@@ -390,7 +391,7 @@ class BadRequestError(APIStatusError):
 
 
 class AuthenticationError(APIStatusError):
-    """401: no credential was sent, or it is not valid any more."""
+    """401: no credential was sent, or it is not valid."""
 
     default_status = 401
 
@@ -420,13 +421,13 @@ class ConflictError(APIStatusError):
 
 
 class GoneError(APIStatusError):
-    """410: the resource existed and is permanently gone."""
+    """410: the resource existed, and has been removed permanently."""
 
     default_status = 410
 
 
 class PreconditionFailedError(APIStatusError):
-    """412: an ``If-...`` header did not hold."""
+    """412: the condition of an ``If-...`` header was not met."""
 
     default_status = 412
 
@@ -512,7 +513,7 @@ def status_error_class(status: int) -> type[APIStatusError]:
 
 
 class APIResponseValidationError(APIError):
-    """A response does not match the requested type: it is corrupt, or has another shape or content type.
+    """A response does not match the requested type: it is corrupt, or has another structure or content type.
 
     Args:
         message: The text of the error, without secrets.
@@ -526,7 +527,7 @@ class APIResponseValidationError(APIError):
     """
 
     path: str
-    """Where it does not fit, as a JSON path: ``$.data[3].id``."""
+    """The position of the mismatch, as a JSON path: ``$.data[3].id``."""
 
     response: AsyncAPIResponse[Any] | None
     """The response, its body read; None after pickling."""
@@ -535,14 +536,14 @@ class APIResponseValidationError(APIError):
     """The status code of the response."""
 
     content_type: str | None
-    """The Content-Type of the response, as it was sent."""
+    """The Content-Type of the response, unchanged."""
 
     excerpt: str
     """The first 200 characters of the body; never part of the message."""
 
     def __init__(
         self,
-        message: str = "The response does not have the expected shape",
+        message: str = "The response does not match the requested type",
         *,
         path: str = "$",
         response: AsyncAPIResponse[Any] | None = None,
@@ -560,7 +561,7 @@ class APIResponseValidationError(APIError):
 
 
 class CircuitOpenError(APIError):
-    """A circuit breaker refused the request: its server fails too often. Never retried by this call.
+    """A circuit breaker refused the request, because its server fails too often. Never retried.
 
     Args:
         message: The text of the error, without secrets.
@@ -623,14 +624,14 @@ class BodyTooLargeError(APIError):
 
     Args:
         message: The text of the error, without secrets.
-        limit: The bound in bytes.
+        limit: The limit in bytes.
         status: The status of the response.
         **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
             ``final``.
     """
 
     limit: int | None
-    """The bound that was exceeded, in bytes."""
+    """The limit that was exceeded, in bytes."""
 
     status: int | None
     """The status code of the response."""
@@ -649,7 +650,7 @@ class BodyTooLargeError(APIError):
 
 
 class TooManyRedirectsError(APIError):
-    """There were more redirects than allowed, or one that this client refuses to follow."""
+    """The server redirected more often than allowed, or to a URL that the client refuses to follow."""
 
 
 class RequestNotReplayableError(APIError):
@@ -659,22 +660,22 @@ class RequestNotReplayableError(APIError):
 class ConcurrencyLimitError(APIError):
     """Not sent: `ConcurrencyLimitMiddleware` allows no more calls in flight, and its queue is full.
 
-    Never retried by this call, which would only join the queue again.
+    Never retried, because the call would only join the queue again.
 
     Args:
         message: The text of the error, without secrets.
-        limit: How many calls may be in flight.
-        waiting: How many calls were waiting.
+        limit: The number of calls that may be in flight.
+        waiting: The number of calls that were waiting.
         final: Whether the call must not be retried. True by default.
         **facts: What `APIError` takes: ``request``, ``body``, ``retries_taken``, ``retry_after``,
             ``final``.
     """
 
     limit: int | None
-    """How many calls may be in flight at the same time."""
+    """The number of calls that may be in flight at the same time."""
 
     waiting: int | None
-    """How many calls were waiting."""
+    """The number of calls that were waiting."""
 
     def __init__(
         self,
@@ -693,8 +694,8 @@ class ConcurrencyLimitError(APIError):
 class ThrottledError(APIError):
     """Not sent: a limit on the rate of calls would delay this call for longer than it can wait.
 
-    The limit is the server's, which asked another call to wait, or one of the client's own. ``retry_after``
-    has the seconds until the call could be sent, if they are known. Never retried by this call.
+    The limit is the server's, which asked another call to wait, or the client's own. ``retry_after`` is the
+    time in seconds until the call could be sent, if it is known. Never retried.
 
     Args:
         message: The text of the error, without secrets.
@@ -718,10 +719,10 @@ class ClientClosedError(APIClientError):
 
 
 class RetryableError(APIClientError):
-    """A middleware asks for another attempt.
+    """A middleware requests another attempt.
 
-    Raise it from the error that caused it. When no retry is left, the call ends with *response* if there is
-    one, else with the cause, else with this error.
+    Raise it from the error that caused it. When no retry is left, the call ends with *response* if it is set,
+    else with the cause, else with this error.
 
     Args:
         message: The text of the error, without secrets.
@@ -737,7 +738,7 @@ class RetryableError(APIClientError):
 
     def __init__(
         self,
-        message: str = "Worth another attempt",
+        message: str = "Another attempt was requested",
         *,
         retry_after: float | None = None,
         response: AsyncAPIResponse[Any] | None = None,

@@ -356,7 +356,7 @@ def sync_function(request: Any, handler: Any) -> Any:
         ),
         (functools.partial(sync_function), "is not async"),
         (SyncCall(), "Middleware SyncCall is not async"),
-        (AsyncObject, "Middleware AsyncObject is a class; give an instance of it: AsyncObject\\(...\\)"),
+        (AsyncObject, "Middleware AsyncObject is a class; pass an instance of it: AsyncObject\\(...\\)"),
         (per_attempt(sync_function), "Middleware sync_function is not async"),
         (None, "Middleware NoneType is not callable; it must be an async function of \\(request, handler\\)"),
         (Passthrough(), "Passthrough"),

@@ -154,5 +154,6 @@ def test_statuses_become_a_set() -> None:
 @pytest.mark.parametrize("value", ["404", b"404", 404, None, ["404"], [True]])
 def test_what_is_not_statuses(value: Any) -> None:
     """A text, a lone number and anything that is not an int are TypeErrors."""
-    with pytest.raises(TypeError, match=r"ok_statuses must (be an iterable of statuses|hold ints), not \w+"):
+    message = r"ok_statuses must (be an iterable of statuses|contain ints), not \w+"
+    with pytest.raises(TypeError, match=message):
         check_statuses("ok_statuses", value)

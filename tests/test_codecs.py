@@ -934,13 +934,13 @@ def test_a_type_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ([User], "cast_to [User] cannot be decoded: it is a list; write list[User]"),
         ([User, Song], "cast_to [User, Song] cannot be decoded: it is a list; write list[User | Song]"),
         ([], "cast_to [] cannot be decoded: it is a list; write list"),
-        ("User", "cast_to 'User' cannot be decoded: it is a str; give the class itself, User"),
-        ("list[User]", "cast_to 'list[User]' cannot be decoded: it is a str; give the type itself"),
+        ("User", "cast_to 'User' cannot be decoded: it is a str; pass the class itself, User"),
+        ("list[User]", "cast_to 'list[User]' cannot be decoded: it is a str; pass the type itself"),
         ({User}, "it is a set; write set[User]"),
         ({str: User}, "it is a dict; write dict[str, User]"),
         ((User, Song), "it is a tuple; write User | Song for one of them, tuple[User, Song] for all"),
-        (User(1), "it is a value; give its type, User"),
-        (5, "cast_to 5 cannot be decoded: it is a value; give its type, int"),
+        (User(1), "it is a value; pass its type, User"),
+        (5, "cast_to 5 cannot be decoded: it is a value; pass its type, int"),
     ],
 )
 def test_values_in_place_of_types(cast_to: Any, message: str) -> None:

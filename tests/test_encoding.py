@@ -411,7 +411,7 @@ async def test_encoder_of_a_client() -> None:
 
 def test_encoder_beside_a_hook() -> None:
     """A hook and an encoder exclude each other, over a view too: the encoder has a hook of its own."""
-    with pytest.raises(TypeError, match=r"both given: give msgspec.json.Encoder\(enc_hook="):
+    with pytest.raises(TypeError, match=r"both given: pass msgspec.json.Encoder\(enc_hook="):
         AsyncAPIClient("https://api.example.com", encoder=EXACT, enc_hook=repr)
     client = AsyncAPIClient("https://api.example.com", enc_hook=repr)
     with pytest.raises(TypeError, match="both given"):

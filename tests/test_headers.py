@@ -67,7 +67,7 @@ def test_a_value_holds_no_control_character(control: str) -> None:
     if control == "\t":
         assert check_layer({"A": "a\tb"}) == (("A", ("a\tb",)),)
         return
-    with pytest.raises(InvalidRequestError, match="header A holds a control character") as raised:
+    with pytest.raises(InvalidRequestError, match="header A contains a control character") as raised:
         check_layer({"A": f"s3cr3t{control}"})
 
     assert "s3cr3t" not in str(raised.value)

@@ -18,7 +18,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # aiohttp 3.14 has other ways
     AIOHTTP_BASIC = aiohttp.BasicAuth("u", "SECRET")
 
-BASIC = r"give aioapiclient\.BasicAuth\(user, password\)"
+BASIC = r"pass aioapiclient\.BasicAuth\(user, password\)"
 # An argument of a client and of a call, a value that is not ours, and what the message says of it.
 MEANT: dict[str, tuple[dict[str, Any], str]] = {
     "a pair": ({"auth": ("u", "SECRET")}, f"auth tuple has no async authenticate.*{BASIC}"),
@@ -27,7 +27,7 @@ MEANT: dict[str, tuple[dict[str, Any], str]] = {
         {"auth": AIOHTTP_BASIC},
         rf"auth aiohttp\.BasicAuth has no .*{BASIC}",
     ),
-    "a token": ({"auth": "SECRET"}, r"auth str has no .*give aioapiclient\.BearerAuth\(token\)"),
+    "a token": ({"auth": "SECRET"}, r"auth str has no .*pass aioapiclient\.BearerAuth\(token\)"),
     "aiohttp's digest": (
         {"auth": DigestAuthMiddleware("u", "SECRET")},
         r"auth aiohttp\.DigestAuthMiddleware has no .*AiohttpTransport\(session_middlewares=",
@@ -71,7 +71,7 @@ def test_a_chain_refuses_it_too(given: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize("wait", [backoff.expo(), backoff.constant(1), 5, 0.5])
 def test_a_wait_is_a_function(wait: Any) -> None:
     """A generator that was made already, or a number, points to the function that makes one."""
-    with pytest.raises(TypeError, match=r"wait must be a function, not \w+; give backoff\.expo itself"):
+    with pytest.raises(TypeError, match=r"wait must be a function, not \w+; pass backoff\.expo itself"):
         RetryPolicy(wait=wait)
 
     RetryPolicy(wait=backoff.expo)

@@ -134,7 +134,7 @@ async def test_request_that_was_read() -> None:
         await client.put("/", None, content=request)
 
     async with service(relay) as (session, up):
-        assert "content was read already" in await post(session, data=LONG)
+        assert "content has already been read" in await post(session, data=LONG)
 
     assert up.requests == []
 
@@ -334,7 +334,7 @@ def test_length_of_a_part(headers: dict[str, str], size: int | None) -> None:
 
 def test_part_that_was_read() -> None:
     """A part that is at its end is refused."""
-    with pytest.raises(RequestNotReplayableError, match="read already"):
+    with pytest.raises(RequestNotReplayableError, match="already been read"):
         Body(Part())
 
 
@@ -396,7 +396,7 @@ async def test_response_that_was_streamed_away() -> None:
     """A response whose body is gone is refused."""
     async with answers(TEA) as (client, server), client.open("GET", "/") as found:
         assert b"".join([chunk async for chunk in found.iter_bytes()]) == LONG
-        with pytest.raises(RequestNotReplayableError, match="read already"):
+        with pytest.raises(RequestNotReplayableError, match="already been read"):
             await client.put("/", None, content=found)
 
     assert len(server.requests) == 1
@@ -441,7 +441,7 @@ async def test_response_of_aiohttp(what: str) -> None:
         session.get(server.url + "/") as found,
     ):
         await client.put("/", None, content=found if what == "response" else found.content)
-        with pytest.raises(RequestNotReplayableError, match="read already"):
+        with pytest.raises(RequestNotReplayableError, match="already been read"):
             await client.put("/", None, content=found)
 
     sent = server.requests[1]

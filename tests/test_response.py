@@ -334,7 +334,8 @@ async def test_a_streamed_body_cannot_be_read_again() -> None:
     closed, _ = respond(b"ab")
     await closed.close()
 
-    for response, why in ((streamed, "was streamed away"), (closed, "is gone: the response is closed")):
+    reasons = ("was already streamed", "is not available: the response is closed")
+    for response, why in zip((streamed, closed), reasons, strict=True):
         with pytest.raises(StreamConsumedError, match=f"the body {why}; read\\(\\) it before"):
             await response.read()
         with pytest.raises(StreamConsumedError, match=why):

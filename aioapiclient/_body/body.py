@@ -1,4 +1,4 @@
-"""`Body`: the body of a request, made from the arguments of a call."""
+"""`Body`: the body of a request, created from the arguments of a call."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _MOST_SHOWN: Final = 200  # characters of the names in a repr: two lines on a sc
 
 
 class Body:
-    """The body of a request, as chunks of bytes.
+    """The body of a request: it is sent as chunks of bytes.
 
-    A file is read in a worker thread and never closed. An iterable is iterated in the event loop, an
-    iterator is not used before sending begins, and a generator is closed when sending ends. A path
-    to a FIFO or a device is read to its end. A received message, an `AsyncAPIResponse` or one of aiohttp's
-    (``web.Request``, ``StreamReader``, ``BodyPartReader``, ``web.FileField``, ``ClientResponse``), is
-    passed on as it arrives, with its Content-Type.
+    A file is read in a worker thread and never closed. An iterable is iterated in the event loop. An iterator
+    is not used before sending begins, and a generator is closed when sending ends. A path to a FIFO or a
+    device is read to its end. A received message, an `AsyncAPIResponse` or one of aiohttp's (``web.Request``,
+    ``StreamReader``, ``BodyPartReader``, ``web.FileField``, ``ClientResponse``), is passed on as it arrives,
+    with its Content-Type.
 
     Args:
         content: Bytes, a str (sent as UTF-8), a binary file, a path (opened again for each send), a
-            `FilePart`, an iterable of bytes, async or not, or another `Body`. An int attribute ``size`` of
-            an iterable is its length in bytes.
-        content_type: The media type. A str is ``text/plain`` without it.
+            `FilePart`, an iterable of bytes (async or not), or another `Body`. If an iterable has an int
+            attribute ``size``, that is its length in bytes.
+        content_type: The media type. By default ``text/plain`` for a str, and that of a received message.
 
     Raises:
         TypeError: The content has another type, such as a text file.
@@ -95,7 +95,7 @@ class Body:
 
         Args:
             data: The fields.
-            style: How arrays and nested objects are written; that of queries by default.
+            style: The format of arrays and nested objects; that of queries by default.
         """
         _check_form(data)
         return cls(encode_form(data, style), content_type=FORM)
@@ -109,19 +109,18 @@ class Body:
         style: QueryStyle = DEFAULT_STYLE,
         content_type: str | None = None,
     ) -> Body:
-        """Make a multipart form (RFC 7578) of fields and files, in their order.
+        """Create a multipart form (RFC 7578) from fields and files, in their order.
 
-        A file is whatever a body can be made of except a str, or a tuple ``(name, content[, content type[,
-        headers]])``. A name of None is taken from the file where it has one; `OMIT` sends none. A list is
-        many files, and a mapping nests. The type of a part is guessed from its name, else
-        ``application/octet-stream``.
+        A file is any content of a body except a str, or a tuple ``(name, content[, content type[,
+        headers]])``. If the name is None, that of the file is used, if any; `OMIT` sends no name. A list
+        contains several files, and mappings may be nested. The type of a part is guessed from its name, else
+        it is ``application/octet-stream``.
 
         Args:
             files: Names and files.
             data: The fields, sent before the files.
-            style: How lists and mappings are named; that of queries by default.
-            content_type: The type of the whole body. A boundary in it is kept; without one a boundary is
-                made.
+            style: The format of the names of lists and mappings; that of queries by default.
+            content_type: The type of the complete body. A boundary in it is kept; otherwise one is generated.
 
         Raises:
             TypeError: A file has another type.
@@ -148,10 +147,10 @@ class Body:
         return body
 
     def with_progress(self, progress: Progress) -> Body:
-        """Return the same body, which reports each piece that the transport takes.
+        """Return the same body with a *progress*, which is updated for each piece that the transport takes.
 
-        A send that starts again counts from 0: by ``reset()``, if *progress* has it, else by an ``update``
-        with a negative number.
+        When a send starts again, the count is set back to 0: by ``reset()``, if *progress* has it, else by an
+        ``update`` with a negative number.
 
         Args:
             progress: An object with ``update(n)``, n in bytes.
@@ -173,7 +172,7 @@ class Body:
 
     @property
     def content_type(self) -> str | None:
-        """The media type, for requests without a Content-Type of their own."""
+        """The media type, for requests without their own Content-Type."""
         return self._content_type
 
     @property
@@ -188,11 +187,12 @@ class Body:
 
     @property
     def consumed(self) -> bool:
-        """Whether sending of a one-shot body has begun, so that it cannot be sent again."""
+        """Whether the body can be sent only once and its sending has begun."""
         return self._source.consumed
 
     def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        """Iterate over the chunks of one send. Nothing is read before the first chunk, and no chunk is empty.
+        """Iterate over the chunks of one send. Nothing is read before the first chunk is requested; no chunk
+        is empty.
 
         Close the iterator if you stop early (``await chunks.aclose()``, `contextlib.aclosing`). Errors of the
         file or iterable propagate.
@@ -208,7 +208,7 @@ class Body:
         replay = "consumed" if self.consumed else "replayable" if self.replayable else "one-shot"
         size = "unknown size" if self.size is None else f"{self.size} bytes"
         kind = self._content_type or "untyped"
-        # Names without values: a repr may be logged.
+        # Names without values, because a repr may be logged.
         names = self._names or member_names(self._source.content, kind)
         about = f", {', '.join(names)[:_MOST_SHOWN]}" if names else self._source.about
         return f"<{type(self).__name__} {kind}, {size}, {replay}{about}>"
@@ -226,15 +226,15 @@ def build_body(
     content_type: str | None = None,
     progress: Progress | None = None,
 ) -> Body | None:
-    """Create the body of a call from the one kind of content that was given; None without one.
+    """Create the body of a call from the one kind of content that was passed; None without content.
 
-    ``json=None`` sends ``null``; for the others None means "not given", as the sentinels do for all.
-    *extra_body* alone makes a JSON object. *files* takes *data* as its fields, and an empty mapping of files
-    makes a multipart form of just those. *content_type* comes from the caller's headers and only matters
-    with *files*.
+    ``json=None`` sends ``null``; for the other arguments, None means "not given", as the sentinels do for all
+    of them. *extra_body* alone creates a JSON object. With *files*, *data* has the fields, and an empty
+    mapping of files creates a multipart form of the fields alone. *content_type* is that of the caller's
+    headers, and is only used with *files*.
 
     Raises:
-        TypeError: Two kinds were given; the message names them.
+        TypeError: Two kinds of content were passed; the message names them.
     """
     data = None if isinstance(data, (NotGiven, Omit)) else data
     content = None if isinstance(content, (NotGiven, Omit)) else content
@@ -276,5 +276,5 @@ def _check_form(data: object) -> None:
 def _check_one(**kinds: bool) -> None:
     given = [name for name, is_given in kinds.items() if is_given]
     if len(given) > 1:
-        # The first and the last: json and extra_body go together and come first.
+        # The first and the last, because json and extra_body may be combined and come first.
         raise TypeError(f"{given[0]} and {given[-1]} were both given, but a request has one body")

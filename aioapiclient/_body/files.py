@@ -1,4 +1,4 @@
-"""Files of the caller: slices of them, where they end, and the state that several bodies of a file share."""
+"""The caller's files: their slices and ends, and the state that several bodies of one file share."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def is_path(file: object) -> bool:
 
 
 def end_of_path(path: str | os.PathLike[str], what: str) -> int | None:
-    """Return where a file ends: None if its size is not reliable, `NO_END` for a device or a FIFO.
+    """Return the end of a file: None if its size is not reliable, `NO_END` for a device or a FIFO.
 
     Raises:
         InvalidRequestError: The path is a directory or a socket. The message calls it *what*.
@@ -100,10 +100,10 @@ def end_of_path(path: str | os.PathLike[str], what: str) -> int | None:
 
 
 def end_of_file(file: Any) -> int | None:
-    """Return where an open file ends, like `end_of_path`."""
+    """Return the end of an open file, like `end_of_path`."""
     status = _status_of(file)
     if status is not None and not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
-        return NO_END  # devices claim to seek, and always report 0
+        return NO_END  # devices claim to be seekable, and always report 0
     with use_of(file).lock:
         try:
             start: int = file.tell()
@@ -154,7 +154,7 @@ def _peek(file: _Named, position: int, length: int) -> bytes | None:
 
 
 class Use:
-    """The state of a file or an iterator that was passed as content, kept as long as that lives."""
+    """The state of a file or an iterator that was passed as content, kept as long as that object exists."""
 
     __slots__ = ("_first", "_left", "is_consumed", "is_remembered", "lock")
 
@@ -166,7 +166,9 @@ class Use:
         self._left: int | None = None
 
     def start(self, file: Any) -> int:
-        """Return where a send begins: the position of the file, or its first one if only sends moved it."""
+        """Return the start of a send: the position of the file, or its first position if only sends moved
+        it.
+        """
         with self.lock:
             position: int = file.tell()
             if position != self._left:
@@ -175,7 +177,9 @@ class Use:
 
     @contextmanager
     def moving(self, file: Any) -> Generator[None, None, None]:
-        """Record where a send leaves the file. A file without a record is moved back."""
+        """Record the position at which a send leaves the file; move the file back if that cannot be
+        remembered.
+        """
         before: int | None = None if self.is_remembered else file.tell()
         try:
             yield
@@ -190,8 +194,8 @@ _uses: dict[int, tuple[weakref.ref[Any], Use]] = {}
 
 
 def use_of(content: object) -> Use:
-    """Return the state of *content*, shared by all bodies that are made of it."""
-    # By identity, not in a WeakKeyDictionary: two files may be equal.
+    """Return the state of *content*, shared by all bodies created from it."""
+    # By identity, not in a WeakKeyDictionary, because two files may be equal.
     key = id(content)
     known = _uses.get(key)
     if known is not None and known[0]() is content:
@@ -200,7 +204,7 @@ def use_of(content: object) -> Use:
     try:
         _uses[key] = weakref.ref(content, lambda dead: _forget(key, dead)), use
     except TypeError:
-        return use  # it cannot be referenced weakly
+        return use  # the object does not support weak references
     use.is_remembered = True
     return use
 

@@ -1,7 +1,7 @@
-"""multipart/form-data (RFC 7578): turn ``files`` and ``data`` into named parts, and join them to one body.
+"""multipart/form-data (RFC 7578): turn ``files`` and ``data`` into named parts, and join them into one body.
 
-Names are written as browsers do (HTML §4.10.21.8), which servers expect: UTF-8, with the quote and line
-breaks percent-encoded. No I/O happens here: `sources` opens and sends the parts.
+Names are written as browsers write them (HTML §4.10.21.8), which servers expect: in UTF-8, with quotes and
+line breaks percent-encoded. This module does no I/O: `sources` opens and sends the parts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["Files", "Part", "boundary_of", "field_parts", "file_parts", "join"]
 
 
 Files: TypeAlias = "Mapping[str, Any] | Iterable[tuple[str, Any]]"
-"""Names with a file each, a list of files, or a mapping of names to either."""
+"""Names with their values: a file, a list of files, or a mapping of names to either."""
 
 
 class Part(NamedTuple):
@@ -39,10 +39,10 @@ class Part(NamedTuple):
     """Its headers, with the blank line that ends them."""
 
     content: Any
-    """Its content, of any kind that a body can be made of."""
+    """Its content, of any kind that a body accepts."""
 
 
-_MOST_NESTED: Final = 100  # as deep as a query may be
+_MOST_NESTED: Final = 100  # levels, as in a query
 
 
 def field_parts(pairs: Iterable[tuple[str, str]]) -> Iterator[Part]:
@@ -90,7 +90,7 @@ def _name_text(name: object) -> str:
 
 
 def _flat_files(name: str, value: object, style: QueryStyle, depth: int) -> Iterator[tuple[str, object]]:
-    """Yield every file under *name*. Only a list is an array: a tuple is one file with its name."""
+    """Yield every file under *name*. Only a list is an array; a tuple is one file with its name."""
     if value is None or value is OMIT or value is NOT_GIVEN:
         return
     if depth > _MOST_NESTED:
@@ -102,7 +102,7 @@ def _flat_files(name: str, value: object, style: QueryStyle, depth: int) -> Iter
             yield from _flat_files(inner, item, style, depth + 1)
     elif isinstance(value, list):
         for index, item in enumerate(cast("list[object]", value)):
-            # Files cannot be joined by a comma: that style repeats their name.
+            # Files cannot be joined by commas, so the comma style repeats their name.
             suffix = {"brackets": "[]", "indices": f"[{index}]"}.get(style.arrays, "")
             yield from _flat_files(name + suffix, item, style, depth + 1)
     else:
@@ -134,7 +134,7 @@ def _unpacked(label: str, entry: object) -> tuple[Any, Any, Any, Any]:
 
 
 def _passed_on(label: str, name: Any, content: Any, content_type: Any, headers: Any) -> tuple[Any, ...]:
-    """Fill in what was left out from a relayed message."""
+    """Fill in omitted values from a relayed message."""
     message = None if isinstance(content, (bytes, str)) else relayed(content, label)
     if message is None:
         return name, content, content_type, headers
@@ -147,7 +147,7 @@ def _passed_on(label: str, name: Any, content: Any, content_type: Any, headers: 
 
 
 def _filename(label: str, name: object, content: object) -> str | None:
-    """Return the given name, else that of the file."""
+    """Return the name that was passed, else that of the file."""
     if name is OMIT:
         return None
     if name is not None:
@@ -169,7 +169,7 @@ def _type_of(content: object, filename: str | None) -> str:
     if isinstance(own, str):
         return own
     suffix = os.path.splitext(filename or "")[1].lower()
-    # Not guess_type, which reads the system's tables, and in the event loop.
+    # Not guess_type, which would read the system's tables in the event loop.
     return mimetypes.types_map.get(suffix, "application/octet-stream")
 
 
@@ -192,13 +192,13 @@ def _head(name: str, filename: str | None, headers: Iterable[tuple[str, str]]) -
     return _utf8("\r\n".join([*lines, "", ""]), "the name of a field or a file")
 
 
-# HTML escapes the quote, CR and LF; the other control characters must not come raw either.
+# HTML escapes the quote, CR and LF; the other control characters must not be sent raw either.
 _ESCAPES: Final = {code: f"%{code:02X}" for code in (*range(0x20), 0x22, 0x7F)}
 
 
 def _escape(name: str) -> str:
     escaped = name.translate(_ESCAPES)
-    # Parsers of quoted pairs would read a final backslash and the closing quote as one.
+    # Parsers of quoted pairs would read a final backslash and the closing quote as an escaped quote.
     return f"{escaped[:-1]}%5C" if escaped.endswith("\\") else escaped
 
 
@@ -206,21 +206,21 @@ def _utf8(text: str, what: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        # Not its cause, which holds the text.
+        # Without the cause, because the UnicodeEncodeError contains the text.
         message = f"{what} cannot be encoded as UTF-8: lone surrogate at position {error.start}"
     raise InvalidRequestError(message)
 
 
-# Possessive: a quote that is never closed would be given back one character at a time.
+# Possessive, because an unclosed quote would otherwise cause backtracking character by character.
 _PARAMETER = lazily(r';[ \t]*([^\s=;"]+)=(?:"((?:[^"\\]++|\\.)*+)"|([^\s;"]*))')
 # RFC 2046 §5.1.1.
 _BOUNDARY = lazily(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 
 
 def boundary_of(content_type: str | None) -> tuple[str, str]:
-    """Return the boundary and the Content-Type that names it: the caller's, unchanged, if there is one.
+    """Return the boundary and the Content-Type that names it: the caller's, unchanged, if it has a boundary.
 
-    A generated boundary has 128 random bits, so that content cannot guess it.
+    A generated boundary has 128 random bits, so that no content can contain it.
 
     Raises:
         InvalidRequestError: The type is not multipart, or the boundary is invalid.
@@ -241,7 +241,7 @@ def boundary_of(content_type: str | None) -> tuple[str, str]:
 
 
 def join(parts: list[tuple[bytes, Source]], boundary: bytes) -> Source:
-    """Return the source of a multipart body (RFC 2046 §5.1.1), its small parts joined in memory."""
+    """Return the source of a multipart body (RFC 2046 §5.1.1), with its small parts joined in memory."""
     sources: list[Source] = []
     text = bytearray()
     once = [source.use for _, source in parts if isinstance(source, OneShot)]

@@ -1,4 +1,4 @@
-"""The names in an encoded body, for its repr, which must not show values since it may be logged."""
+"""The names in an encoded body, for its repr, which must not show values because it may be logged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def member_names(content: bytes | None, content_type: str) -> tuple[str, ...]:
-    """Return the names in a JSON object or a form; nothing for everything else. Never raise."""
+    """Return the names in a JSON object or a form; none for any other content. Never raise."""
     if content is None:
         return ()
     try:

@@ -1,7 +1,8 @@
-"""Relayed messages as content: recognised by their attributes, streamed as they arrive.
+"""Relayed messages as content: recognised by their attributes, and streamed as they arrive.
 
-A relaying service has such objects: aiohttp's ``StreamReader``, ``BodyPartReader``, ``web.FileField``,
-``web.Request`` and ``ClientResponse``, and an `AsyncAPIResponse`. Nothing here imports aiohttp.
+These are the objects that a relaying service has: aiohttp's ``StreamReader``, ``BodyPartReader``,
+``web.FileField``, ``web.Request`` and ``ClientResponse``, and an `AsyncAPIResponse`. Nothing here imports
+aiohttp.
 """
 
 from __future__ import annotations
@@ -18,36 +19,38 @@ __all__ = ["Relayed", "content_type_of", "refuse_writers", "relayed"]
 
 _CHUNK: Final = 64 << 10
 _NO_HEADERS: Final[Mapping[str, str]] = {}
-# Headers that a part does not keep: its names are written again, its content is decoded and framed again.
+# Headers that a part does not keep, because its names, its coding and its framing are written anew.
 _OWN_HEADERS: Final = frozenset(
     {"content-disposition", "content-length", "content-transfer-encoding", "content-type"}
 )
 _CODING: Final = "Content-Encoding"
-_CODED: Final = frozenset({"base64", "quoted-printable"})  # RFC 2045 §6.1; the others change no byte
+_CODED: Final = frozenset({"base64", "quoted-printable"})  # RFC 2045 §6.1; other values change no byte
 
 
 class Relayed(NamedTuple):
-    """The properties of such a message."""
+    """The properties of a relayed message."""
 
     content: bytes | None = None
     """The bytes, if they are in memory."""
     file: Any = None
-    """An open file that holds them."""
+    """An open file with the bytes."""
     chunks: Callable[[], AsyncIterator[Any]] | None = None
-    """Creates their iterator, once."""
+    """Creates the iterator over the bytes; can be called once."""
     size: int | None = None
     """The length in bytes, if the message declares it."""
     filename: str | None = None
+    """The file name that the message declares."""
     content_type: str | None = None
+    """The media type that the message declares."""
     part_headers: Mapping[str, str] = _NO_HEADERS
     """The other headers of a part of a form."""
 
 
 def relayed(content: Any, what: str = "content") -> Relayed | None:
-    """Return the properties of a received message; None for everything else.
+    """Return the properties of a received message; None for any other object.
 
     Raises:
-        RequestNotReplayableError: Its content was read already, so it would be sent empty.
+        RequestNotReplayableError: Its content has already been read, so it would be sent empty.
     """
     if hasattr(content, "iter_any") and hasattr(content, "at_eof"):
         return _of_stream(content, what, _NO_HEADERS)
@@ -75,13 +78,13 @@ def refuse_writers(name: str, value: object) -> None:
 
 
 def content_type_of(content: object) -> str | None:
-    """Return the media type of a message; None for everything else."""
+    """Return the media type of a message; None for any other object."""
     message = relayed(content)
     return None if message is None else message.content_type
 
 
 def _of_stream(stream: Any, what: str, headers: Mapping[str, str]) -> Relayed:
-    """Describe aiohttp's ``StreamReader``, alone or of a message with *headers*."""
+    """Describe aiohttp's ``StreamReader``, on its own or as the content of a message with *headers*."""
     is_over = stream.at_eof()
     if is_over and stream.total_bytes:
         raise _was_read(what)
@@ -145,7 +148,7 @@ def _of_response(response: Any, what: str) -> Relayed:
 
 def _was_read(what: str) -> RequestNotReplayableError:
     return RequestNotReplayableError(
-        f"{what} was read already and would be sent empty; pass the data that was read"
+        f"{what} has already been read and would be sent empty; pass the data that was read"
     )
 
 
@@ -154,7 +157,7 @@ def _part_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _length(headers: Mapping[str, str], is_as_sent: bool = False) -> int | None:
-    """Return the length of the data as read; None if it was decompressed."""
+    """Return the length of the data that will be read; None if it was decompressed."""
     if not is_as_sent and codings_of([headers.get(_CODING, "")]):
         return None
     value = headers.get("Content-Length", "")
@@ -165,7 +168,7 @@ def _filename_of(headers: Mapping[str, str]) -> str | None:
     disposition = headers.get("Content-Disposition")
     if disposition is None:
         return None
-    from email.message import Message  # here, since few messages name a file
+    from email.message import Message  # imported here, because few messages name a file
 
     message = Message()
     message["Content-Disposition"] = disposition

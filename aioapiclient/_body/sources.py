@@ -1,7 +1,7 @@
 """The sources of a body: one small class for each kind of content.
 
-Each iteration over a body opens its source again and is one send. The sources know their size in bytes, if
-there is one, and whether they can be sent again:
+Each iteration over a body opens its source again and is one send. A source has a size in bytes, if it is
+known, and can be sent once or repeatedly:
 
 ====================================  ========  ==========================================
 content                               size      sent again
@@ -59,24 +59,30 @@ from .relayed import refuse_writers, relayed
 __all__ = ["CHUNK", "Content", "InMemory", "Joined", "OneShot", "Source", "Watched", "source_of"]
 
 CHUNK: Final = 64 << 10
-# The most that one trip to a thread reads. With blocks of 64 KiB an upload took about 3.5 times the CPU
-# (CPython 3.11, a busy machine), with 256 KiB 1.4 times, with 1 MiB 0.85 times.
+# Bytes that a thread reads at once, at most. With blocks of 64 KiB, an upload took about 3.5 times the CPU
+# time (CPython 3.11, a busy machine), with 256 KiB 1.4 times, with 1 MiB 0.85 times.
 _BLOCK: Final = 512 << 10
 
 _Iterated = TypeVar("_Iterated")
 
 
 class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes | None: ...
+    def read(self, size: int, /) -> bytes | None:
+        """Return at most *size* bytes; none at the end."""
+        ...
 
 
 class _AsyncReadable(Protocol):
-    async def read(self, size: int, /) -> bytes: ...
+    async def read(self, size: int, /) -> bytes:
+        """Return at most *size* bytes; none at the end."""
+        ...
 
 
 class _Message(Protocol):
     @property
-    def headers(self) -> Mapping[str, str]: ...
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the message."""
+        ...
 
 
 _Chunk: TypeAlias = bytes | bytearray | memoryview
@@ -93,19 +99,23 @@ Content: TypeAlias = (
     | Iterable[_Chunk]
     | _Message
 )
-"""What a body can be made of."""
+"""The content that a body accepts."""
 
 
 class Source(ABC):
-    """One kind of content: its size, whether it can be sent again, and how to open it."""
+    """One kind of content: its size, whether it can be sent again, and its chunks."""
 
     __slots__ = ("_longest_send", "size")
 
     content: bytes | None = None
+    """The bytes, if they are in memory."""
+
     replayable: bool = True
+    """Whether the content can be sent more than once."""
 
     def __init__(self, size: int | None) -> None:
         self.size = size
+        """The length in bytes; None if it is unknown."""
         self._longest_send = 0
 
     @property
@@ -130,14 +140,15 @@ class Source(ABC):
             async for chunk in chunks:
                 data = chunk if isinstance(chunk, bytes) else _as_bytes(chunk)
                 sent += len(data)
-                # Before the chunk is sent: the peer would read bytes beyond the size as the next request.
+                # Checked before the chunk is sent: the peer would read bytes beyond the size as the next
+                # request.
                 if self.size is not None and sent > self.size:
                     raise InvalidRequestError(
                         f"the body is longer than its size: at least {sent} bytes, not {self.size}"
                     )
                 if data:
                     yield data
-                del chunk, data  # here and below: the next chunk takes its memory
+                del chunk, data  # here and below: so that the next chunk can reuse the memory
             self._check_whole(sent)
         finally:
             self._longest_send = max(self._longest_send, sent)
@@ -166,11 +177,12 @@ class InMemory(Source):
         self._longest_send = 0
 
     async def open(self) -> AsyncIterator[object]:
+        """Yield the bytes as one chunk."""
         yield self.content
 
 
 class _Range(Source):
-    """A part of a file. Without an *end*, the rest of the file, whose length may vary between sends."""
+    """A part of a file; without an *end*, the rest of the file, whose length may vary between sends."""
 
     __slots__ = ("_end", "_start")
 
@@ -192,7 +204,7 @@ def _about_range(file: Any, start: int, end: int | None) -> str:
 
 
 class _File(_Range):
-    """A part of an open, seekable file: from its position to its current end, or a slice."""
+    """A part of an open, seekable file: from its position to its end, or a slice."""
 
     __slots__ = ("_file", "_use")
 
@@ -203,9 +215,11 @@ class _File(_Range):
 
     @property
     def about(self) -> str:
+        """The name and the range of the file."""
         return _about_range(self._file, self._start, self._end)
 
     def open(self) -> AsyncIterator[object]:
+        """Return the chunks of the range, read in worker threads."""
         return _read_range(self._read_at, self._start, self._end)
 
     def _read_at(self, position: int, length: int) -> object:
@@ -227,9 +241,11 @@ class _Path(_Range):
 
     @property
     def about(self) -> str:
+        """The path and the range of the file."""
         return _about_range(self._path, self._start, self._end)
 
     async def open(self) -> AsyncIterator[object]:
+        """Yield the chunks of the range; the file is open during the send."""
         file = _PathFile(self._path)
         try:
             async with aclosing(_read_range(file.read_at, self._start, self._end)) as chunks:
@@ -237,7 +253,8 @@ class _Path(_Range):
                     yield chunk
                     del chunk
         finally:
-            # In a thread, since it may wait for a read there; shielded, since a cancel would leak the file.
+            # In a thread, because it may wait for a read there; shielded, because a cancellation would leak
+            # the file.
             await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, file.close))
 
 
@@ -253,6 +270,7 @@ class _PathFile:
         self._lock = threading.Lock()
 
     def read_at(self, position: int, length: int) -> bytes:
+        """Read bytes at *position*, and open the file first if necessary; return none after `close`."""
         with self._lock:
             if self._closed:
                 return b""
@@ -262,6 +280,7 @@ class _PathFile:
             return self._file.read(length)
 
     def close(self) -> None:
+        """Close the file, after a read that is still running."""
         with self._lock:
             self._closed = True
             if self._file is not None:
@@ -279,6 +298,7 @@ class _Iterable(Source):
         self._previous: object = None
 
     def open(self) -> AsyncIterator[object]:
+        """Return a new iterator over the iterable."""
         if isinstance(self._iterable, AsyncIterable):
             return self._fresh(aiter(self._iterable))
         return _each(self._fresh(iter(self._iterable)))
@@ -303,12 +323,15 @@ class OneShot(Source):
         super().__init__(size)
         self._chunks = chunks
         self.use = use_of(content)
+        """The state of the content, shared with other bodies."""
 
     @property
     def consumed(self) -> bool:
+        """Whether this body, or another one with the same content, has begun to send it."""
         return self.use.is_consumed
 
     def open(self) -> AsyncIterator[object]:
+        """Return the chunks, and mark the content as consumed."""
         _check_unconsumed(self)
         self.use.is_consumed = True
         return self._chunks()
@@ -327,10 +350,12 @@ class Joined(Source):
 
     @property
     def consumed(self) -> bool:
+        """Whether one of the sources is consumed."""
         return any(source.consumed for source in self._sources)
 
     async def open(self) -> AsyncIterator[object]:
-        # All or nothing: the sources before a consumed one must not be sent either.
+        """Yield the chunks of all sources."""
+        # If one source is consumed, the sources before it must not be sent either.
         _check_unconsumed(self)
         for source in self._sources:
             async with aclosing(source.send()) as chunks:
@@ -353,20 +378,23 @@ class Watched(Source):
 
     @property
     def consumed(self) -> bool:
+        """Whether the source is consumed."""
         return self._source.consumed
 
     @property
     def about(self) -> str:
+        """The description of the source."""
         return self._source.about
 
     async def open(self) -> AsyncIterator[object]:
+        """Yield the chunks of the source in pieces of at most `CHUNK`, and count each when it is taken."""
         self._meter.restart()
         async with aclosing(self._source.send()) as chunks:
             async for chunk in chunks:
                 for start in range(0, len(chunk), CHUNK):
                     piece = chunk[start : start + CHUNK]
                     yield piece
-                    # Asking for the next piece means that this one was taken.
+                    # The request for the next piece means that this one was taken.
                     self._meter.add(len(piece))
 
 
@@ -449,7 +477,7 @@ def _end_of_part(file: Any, what: str) -> int | None:
         return NO_END
     end = end_of_file(file)
     if end is not NO_END:
-        use_of(file).start(file)  # a later call may pass the whole file
+        use_of(file).start(file)  # a later call may pass the complete file
     return end
 
 
@@ -467,13 +495,13 @@ def _source_of_file(file: Any, read: Callable[..., Any], what: str) -> Source:
     if inspect.iscoroutinefunction(read):
         return _one_shot(file, lambda: _read_async(read), _declared_size(file, what), what)
     if hasattr(file, "__aiter__"):
-        # A stream has a position: its iterators look new but continue where the last one stopped.
+        # A stream has a position: a new iterator continues where the last one stopped.
         return _one_shot(file, lambda: aiter(file), _declared_size(file, what), what)
     end = end_of_file(file)
     if end is not NO_END:
         start = use_of(file).start(file)
         return _File(file, start, None if end is None else max(start, end))
-    # ``read1`` returns what a pipe has; ``read`` waits until the chunk is full.
+    # ``read1`` returns the data that is in a pipe; ``read`` waits until the chunk is full.
     read = getattr(file, "read1", read)
     return _one_shot(file, lambda: _read_on(read), _declared_size(file, what), what)
 
@@ -499,14 +527,14 @@ def _encode(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        # Not its cause, which holds the whole text.
+        # Without the cause, because the UnicodeEncodeError contains the text.
         message = f"content cannot be encoded as UTF-8: lone surrogate at position {error.start}"
     raise InvalidRequestError(message)
 
 
 def _as_bytes(chunk: Any) -> bytes:
     try:
-        # A copy: a producer that reuses its buffer must not change bytes that wait to be written.
+        # A copy, because a producer that reuses its buffer must not change bytes that wait to be written.
         return memoryview(chunk).tobytes()
     except TypeError:
         raise TypeError(f"a chunk of the body is {type(chunk).__name__}, expected bytes") from None
@@ -517,7 +545,8 @@ async def _read_range(
 ) -> AsyncGenerator[object, None]:
     """Read a part of a file in worker threads. The caller checks the length.
 
-    The blocks grow with what was read, so that small files, and sends that soon fail, take little memory.
+    The blocks grow with the number of bytes read, so that small files, and sends that fail early, use little
+    memory.
     """
     keep_memory()
     position = start
@@ -533,7 +562,9 @@ async def _read_range(
 
 
 async def _read_device(path: str | os.PathLike[str]) -> AsyncGenerator[object, None]:
-    """Read a FIFO or a device to its end, in the event loop: waiting for a writer blocks no thread."""
+    """Read a FIFO or a device to its end, in the event loop, so that no thread blocks to wait for a
+    writer.
+    """
     descriptor = os.open(path, os.O_RDONLY | NO_WAIT)
     try:
         while True:

@@ -1,4 +1,4 @@
-"""Parse Content-Type and Content-Encoding: media type, format to decode by, charset, codings."""
+"""Parse Content-Type and Content-Encoding: media type, format, charset, codings."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = [
 ]
 
 Format: TypeAlias = Literal["json", "msgpack", "yaml", "toml", "html", "text", "untyped", "other"]
-"""The format of a body; ``untyped`` is unknown, and ``other`` has no codec here."""
+"""The format of a body; ``untyped`` is unknown, and ``other`` is a type without a built-in codec."""
 
 _SPLIT_HEADER = lazily(r"[;,]")
 _CHARSET = lazily(r';\s*charset\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
-# Only built-in names: looking up another one imports modules and is cached without bound.
+# Only built-in names: looking up any other name imports modules and is cached without a limit.
 _CHARSETS = {*encodings.aliases.aliases, *encodings.aliases.aliases.values(), "cp874", "koi8_t", "koi8_u"}
 _FORMATS: dict[str, Format] = {
     "application/msgpack": "msgpack",
@@ -39,17 +39,17 @@ _FORMATS: dict[str, Format] = {
     "text/html": "html",
     "application/xhtml+xml": "html",
     "application/text": "text",
-    # Sent by servers that do not know the type; the last one by S3.
+    # Sent by servers that do not know the type; the last value by S3.
     "": "untyped",
     "application/octet-stream": "untyped",
     "binary/octet-stream": "untyped",
 }
 _SUFFIXES: dict[str, Format] = {"/json": "json", "+json": "json", "+msgpack": "msgpack", "+yaml": "yaml"}
-# Values of servers and gateways that are not codings of RFC 9110 §8.4.1: there is nothing to decode.
-# ``aws-chunked`` says how an upload was signed, and S3 stores it with the object.
+# Values that servers and gateways send although they are not codings (RFC 9110 §8.4.1): nothing is decoded.
+# ``aws-chunked`` describes how an upload was signed, and S3 stores it with the object.
 _NO_CODINGS: Final = frozenset({"", "identity", "none", "binary", "utf-8", "8bit", "aws-chunked"})
 LONGEST_HEADER = 256
-"""Characters of a content type that are read and cached."""
+"""The number of characters of a content type that are read and cached."""
 
 
 def media_type(content_type: str | None) -> str:
@@ -58,7 +58,7 @@ def media_type(content_type: str | None) -> str:
 
 
 def charset_of(content_type: str | None) -> str:
-    """Return the Python codec for the text of a body: its ``charset``, of JSON too, else UTF-8.
+    """Return the Python codec for the text of a body: its ``charset``, for JSON too, else UTF-8.
 
     UTF-8 is also used for an unknown charset, and for a codec that is not for text (rot13).
     """
@@ -66,13 +66,13 @@ def charset_of(content_type: str | None) -> str:
 
 
 def declared_charset(content_type: str | None) -> str | None:
-    """Return the ``charset`` as it is written in *content_type*, whether it is known or not; None without."""
+    """Return the ``charset`` in *content_type*, unchanged, whether it is known or not; None if absent."""
     charset = _CHARSET.search((content_type or "")[:LONGEST_HEADER])
     return (charset[1] or charset[2] or None) if charset else None
 
 
 def as_json(content_type: str | None) -> str:
-    """Return a content type that says JSON, in the charset that *content_type* declares."""
+    """Return the content type of JSON, in the charset that *content_type* declares."""
     charset = charset_of(content_type)
     return "application/json" if charset == "utf-8" else f"application/json; charset={charset}"
 

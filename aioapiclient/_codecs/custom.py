@@ -1,4 +1,4 @@
-"""`Decoders`: functions of the user for content types without a codec here."""
+"""`Decoders`: the user's functions for content types without a built-in codec."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEY = lazily(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+|\+[\w.-]+", re.ASCII)
 
 
 class Decoders:
-    """The functions by media type, ``application/xml``, or by structured suffix, ``+xml``; immutable.
+    """Functions by media type (``application/xml``) or structured suffix (``+xml``); immutable.
 
     Args:
         functions: The functions by key.
@@ -39,7 +39,7 @@ class Decoders:
         self._functions: dict[str, DecoderFunction] = {**(below._functions if below else {}), **own}
 
     def find(self, media: str) -> DecoderFunction | None:
-        """Return the function for bodies of the media type *media*, in lower case; None without one."""
+        """Return the function for the media type *media*, in lower case; None without one."""
         found = self._functions.get(media)
         if found is None and "+" in media:
             found = self._functions.get(media[media.rindex("+") :])
@@ -47,7 +47,7 @@ class Decoders:
 
     @property
     def media_types(self) -> list[str]:
-        """The media types that are read, without the suffixes."""
+        """The media types of the functions, without the suffixes."""
         return [key for key in self._functions if "/" in key]
 
 

@@ -1,8 +1,8 @@
-"""Decode bytes to typed values: the decoder for a type and a content type.
+"""Decode bytes to typed values, with a decoder for each type and content type.
 
 Bytes are decoded straight to the type, by a msgspec decoder that is created once per type, format, strictness
-and hook. Every body that does not match raises `DecodeError`, whose text names the place and the types, and
-contains no part of the body.
+and hook. Every body that does not match raises `DecodeError`, whose text names the position and the types,
+and contains no part of the body.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def decode_body(
     dec_hook: DecHook | None = None,
     decoders: Decoders | None = None,
 ) -> Any:
-    """Decode *body* to *cast_to* by the codec of *content_type*; a function of *decoders* takes precedence.
+    """Decode *body* to *cast_to* with the codec of *content_type*; a function of *decoders* takes precedence.
 
-    ``bytes`` and ``str`` are the body itself, None discards it, `Any` is plain data (text for text, bytes for
-    a type without a codec). Other types are decoded and validated; as JSON if the content type has no codec,
-    since servers mislabel it. HTML counts as JSON only if it begins and parses like JSON; for `Any`, text and
-    untyped bytes count as JSON only if they are an object or array. JSON, YAML and TOML are read in the
-    declared charset. An empty or blank body is None if the type permits that. With ``strict=False``, values
-    are coerced (``"1"`` to 1) but still validated.
+    ``bytes`` and ``str`` return the body itself, None discards it, `Any` returns plain data (text for text,
+    bytes for a type without a codec). Other types are decoded and validated; as JSON if the content type has
+    no codec, because servers mislabel it. HTML counts as JSON only if it looks and parses like JSON; for
+    `Any`, text and untyped bytes count as JSON only if they are an object or array. JSON, YAML and TOML are
+    read in the declared charset. An empty or blank body is None if the type permits that. With
+    ``strict=False``, values are coerced (``"1"`` to 1) but still validated.
 
     Raises:
         DecodeError: The body does not fit.
@@ -67,11 +67,12 @@ def decoder_for(
 ) -> Decode:
     """Return the function that decodes bodies of this content type. It is cached."""
     if content_type is not None and len(content_type) > LONGEST_HEADER:
-        content_type = content_type[:LONGEST_HEADER]  # the cache below must not grow by what a server sends
+        content_type = content_type[:LONGEST_HEADER]  # a server must not be able to fill the cache below
     try:
         return _decoder_by_header(cast_to, content_type, strict, dec_hook, decoders)
     except TypeError:
-        # Not hashable (Annotated with a list): works without the cache. Not decodable: raises again.
+        # A type that is not hashable (Annotated with a list) works without the cache; an undecodable one
+        # raises again.
         return _chosen(_decoder, cast_to, content_type, strict, dec_hook, decoders)
 
 
@@ -94,7 +95,7 @@ def _chosen(
     dec_hook: DecHook | None,
     decoders: Decoders | None,
 ) -> Decode:
-    """Return the user's function for this content type, or the decoder of *make*."""
+    """Return the user's function for this content type, or else the decoder that *make* returns."""
     media, kind, charset = parse_content_type(content_type)
     function = None if decoders is None else decoders.find(media)
     if function is not None:
@@ -138,7 +139,7 @@ def _by_function(function: DecoderFunction, cast_to: Any) -> Decode:
 
 
 def _words(body: bytes) -> list[str]:
-    """Return the text of a body, and its longer words, for a format that only its function knows."""
+    """Return the text of a body and its longer words, for a format that only the user's function knows."""
     text = body.decode("utf-8", "replace")
     return [text, *re.findall(r"\w{4,}", text)]
 
@@ -149,7 +150,7 @@ def check_cast_to(
     decoders: Decoders | None = None,
     name: str = "cast_to",
 ) -> None:
-    """Raise `TypeError` if nothing can be decoded to *cast_to*; cheap after the first time.
+    """Raise `TypeError` if *cast_to* cannot be decoded; cheap after the first call.
 
     Args:
         cast_to: The type, whose fields are checked as well.
@@ -184,7 +185,7 @@ def _decoder(cast_to: Any, kind: Format, charset: str, strict: bool, dec_hook: D
             requested = _Requested(cast_to, _PLAIN.get(kind, msgspec.json.decode))
             decode = _guarded(decode, requested, optional, is_text=kind != "msgpack")
             return decode if kind == "msgpack" else _transcoded(decode, charset)
-        if cast_to is not only:  # Annotated may hold constraints, on text too
+        if cast_to is not only:  # Annotated may contain constraints, on text too
             read = _then_convert(read, cast_to, strict, dec_hook)
         if optional:
             read = _unless_empty(read, blank=only is Any and kind != "other")
@@ -201,7 +202,7 @@ def _admits_none(one: Any) -> bool:
     return one in (type(None), Any, object) or (get_origin(one) is Literal and None in get_args(one))
 
 
-_LONGEST_SEARCHED = 1 << 20  # bytes of a body to search for the text of a hook
+_LONGEST_SEARCHED = 1 << 20  # bytes; a longer body is not searched for the text of a hook's exception
 
 
 class _Requested(NamedTuple):
@@ -219,25 +220,26 @@ class _Requested(NamedTuple):
         return Asked(self.cast_to, plain)
 
 
-# The four of JSON (RFC 8259 §2). Python also takes a vertical tab and a form feed for white space.
+# The four characters of JSON (RFC 8259 §2). For Python, vertical tab and form feed are white space too.
 _WHITE_SPACE = b" \t\n\r"
 
 
 def _guarded(
     decode: Decode, requested: _Requested, optional: bool, *, is_text: bool, bom: bool = True
 ) -> Decode:
-    """Return *decode* with every failure as a `DecodeError`; rare cases are checked only after a failure.
+    """Return *decode* with every failure raised as a `DecodeError`; rare cases are handled after a failure.
 
-    *is_text* says that a byte order mark and surrounding white space are insignificant.
+    If *is_text* is true, a byte order mark and surrounding white space are ignored.
     """
 
-    @functools.wraps(decode)  # `unguarded` finds it there
+    @functools.wraps(decode)  # sets __wrapped__, for `unguarded`
     def run(body: bytes) -> Any:
         try:
             return decode(body)
         except FAILURES as error:
             failure = explain(error, requested.with_body(body))
-        # Raised out here, so that no context keeps the error of msgspec, which may quote the body.
+        # Raised outside the except block, so that its context does not keep msgspec's error, which may quote
+        # the body.
         if is_text and bom and body.startswith(codecs.BOM_UTF8):
             return _guarded(decode, requested, optional, is_text=True, bom=False)(body[3:])
         if not body or (is_text and not body.strip(_WHITE_SPACE)):
@@ -247,7 +249,7 @@ def _guarded(
         try:
             raise failure
         finally:
-            del failure  # a frame that holds its own error keeps its callers alive, until the collector runs
+            del failure  # a frame that refers to its own error keeps its callers alive until a collection
 
     return run
 
@@ -267,7 +269,7 @@ _DATA_STARTS = frozenset({"{", "[", b"{", b"["})
 
 
 def _unless_html(decode: Decode) -> Decode:
-    """Return *decode* for JSON labelled as HTML; a body that is not JSON is a page."""
+    """Return *decode* for JSON labelled as HTML; a body that is not JSON is reported as a page."""
 
     def run(body: bytes) -> Any:
         body = body.removeprefix(codecs.BOM_UTF8)
@@ -326,7 +328,7 @@ def _data_or_itself(text: str | bytes) -> Any:
 
 
 def _unless_empty(decode: Decode, *, blank: bool) -> Decode:
-    """Return *decode* with None for an empty body, and with *blank* for white space only too."""
+    """Return *decode* with None for an empty body and, if *blank* is true, for one of white space."""
     if blank:
         return lambda body: decode(body) if body.strip(_WHITE_SPACE) else None
     return lambda body: decode(body) if body else None
@@ -338,7 +340,7 @@ def _then_convert(read: Decode, cast_to: Any, strict: bool, dec_hook: DecHook | 
 
 
 def _text_reader(only: Any, kind: Format, charset: str) -> Decode | None:
-    """Return how to read the type *only* without a codec; None if it needs one."""
+    """Return a function that reads the type *only* without a codec; None if it needs one."""
     if only is bytes or (only is Any and kind == "other"):
         return _itself
     if only is Any and kind == "untyped":
@@ -367,7 +369,7 @@ def _text(charset: str, body: bytes) -> str:
 
 
 def _scalar(charset: str, wanted: Any, body: bytes) -> Any:
-    """Return the bool (true or false in any case), int or float that is the whole text."""
+    """Return the complete text as a bool (true or false, in any case), int or float."""
     text = _text(charset, body).strip()
     if wanted is bool:
         text = text.lower() if text.lower() in ("true", "false") else ""
@@ -384,7 +386,7 @@ def _structured(cast_to: Any, kind: Format, strict: bool, dec_hook: DecHook | No
 
 
 def _hinting(decode: Decode, unchecked: frozenset[str]) -> Decode:
-    """Return *decode* with an error that says that a class in *spared* needs a hook."""
+    """Return *decode* with an error that names the class in *unchecked* that needs a hook."""
 
     def run(body: bytes) -> Any:
         try:
@@ -404,7 +406,7 @@ def _nothing() -> NoReturn:
 
 
 def _opened(cast_to: Any, kind: Format, strict: bool, dec_hook: DecHook | None) -> Decode:
-    """Return the decoder of types that msgspec knows, and of `Open`."""
+    """Return the decoder for types that msgspec knows, and for `Open`."""
     types = reachable_types(cast_to)
     if not check_opens(types):
         return _bare(cast_to, kind, strict, dec_hook)
@@ -436,7 +438,7 @@ def _bare(
     dec_hook: DecHook | None,
     float_hook: Callable[[str], Any] | None = None,
 ) -> Decode:
-    """Return the decoder of msgspec; raise `TypeError` for a type that it cannot decode."""
+    """Return msgspec's decoder; raise `TypeError` for a type that it cannot decode."""
     if kind == "msgpack":
         return msgspec.msgpack.Decoder(cast_to, strict=strict, dec_hook=dec_hook).decode
     if kind in ("yaml", "toml"):
@@ -445,7 +447,7 @@ def _bare(
 
 
 def _exact_float(text: str) -> float | decimal.Decimal:
-    """Return a number for a Decimal inside `Open`, which is decoded through plain data: exact if needed."""
+    """Return a float, or a Decimal if a float would not be exact: `Open` decodes through plain data."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError("Number out of range")
@@ -468,14 +470,16 @@ def _parse_yaml(body: bytes) -> Any:
         if refused is None:
             return msgspec.yaml.decode(body)
     except Exception as error:  # PyYAML raises IndexError, KeyError and AttributeError for odd scalars
-        # The libyaml of PyYAML 6.0.4 has a limit of its own, and looks further ahead than one event.
+        # The libyaml of PyYAML 6.0.4 has its own limit, and looks further ahead than one event.
         too_deep = "nesting depth" in str(getattr(error, "problem", ""))
         refused = "nested too deeply" if too_deep else f"not valid YAML{_where(error)}"
     raise DecodeError(refused)
 
 
 def _yaml_refusal(yaml: Any, body: bytes) -> str | None:
-    """Return why not to load a YAML body: depth crashes libyaml, and aliases expand a small body."""
+    """Return the reason to refuse a YAML body, or None: depth crashes libyaml, aliases expand a small
+    body.
+    """
     depth = 0
     for event in yaml.parse(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         if isinstance(event, yaml.AliasEvent):
@@ -499,5 +503,5 @@ def _where(error: Exception) -> str:
     return f" ({places[-1]})" if places else ""
 
 
-# How the formats are read as plain data; JSON is the rest.
+# The functions that read each format as plain data; every other format is read as JSON.
 _PLAIN: dict[Format, Decode] = {"msgpack": msgspec.msgpack.decode, "yaml": _parse_yaml, "toml": _parse_toml}

@@ -1,4 +1,4 @@
-"""Decode error bodies as well as possible, to the type for their status."""
+"""Decode error bodies as far as possible, to the type for their status."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     """A short summary of the type of problem."""
 
     status: int | None = None
-    """The status code, as in the body."""
+    """The status code according to the body."""
 
     detail: str | None = None
     """An explanation of this occurrence of the problem."""
@@ -40,7 +40,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     """All other members."""
 
 
-_UNCODED: Final = frozenset({"text", "html", "untyped", "other"})  # formats without a codec here
+_UNCODED: Final = frozenset({"text", "html", "untyped", "other"})  # formats without a built-in codec
 _PROBLEM_MEMBERS = {"type": str, "title": str, "status": int, "detail": str, "instance": str}
 
 
@@ -54,11 +54,12 @@ def decode_error_body(
     decoders: Decoders | None = None,
     tell: Callable[[str], object] = bool,
 ) -> Any:
-    """Decode the body of an error as well as possible. Never raises, so it never masks the error itself.
+    """Decode the body of an error as far as possible. Never raises, so it never masks the error itself.
 
     The result is an *error_type* if the body fits; else `ProblemDetails`, plain data for JSON and similar
     formats (declared or detected), the result of *decoders*, stripped text, or None for an empty body.
-    *tell* is called with the reason why a body does not fit *error_type*, without values of the body.
+    If the body does not fit *error_type*, *tell* is called with the reason, which contains no value of the
+    body.
     """
     if not body or body.isspace():
         return None
@@ -69,7 +70,7 @@ def decode_error_body(
             )
         except DecodeError as error:
             tell(str(error))
-        except Exception as error:  # from a hook; the status matters more
+        except Exception as error:  # from a hook; the status error is more important
             tell(f"{type(error).__name__} was raised while it was decoded")
     media, kind, charset = parse_content_type(content_type)
     text = body.decode(charset, "replace").removeprefix("\ufeff").strip()

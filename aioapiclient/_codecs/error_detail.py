@@ -1,4 +1,4 @@
-"""The server's message for people about an error, as one printable line without secrets.
+"""The server's human-readable error message, as one printable line without secrets.
 
 Servers echo their input: ``Invalid API key: sk-...``. Credentials of the request are replaced by ``***``, if
 the server repeats them unchanged.
@@ -27,16 +27,16 @@ _LONGEST: Final = 300  # characters: two or three lines of a terminal
 _MOST_READ: Final = 64 << 10  # characters, or bytes of a request body, that are read
 _HIDDEN: Final = "***"
 
-# Prefixes of headers without credentials; any other header may hold one.
+# Prefixes of headers without credentials; any other header may contain one.
 _NEUTRAL: Final = ("accept", "cache-control", "content-", "if-", "last-event-id", "range", "user-agent")
 _SECRET_NAME = lazily(r"auth|code|cred|key|pass|pwd|secret|session|sig|token", re.IGNORECASE)
 _SEPARATORS = lazily(r'[\s,;"]+')
 _SHORTEST: Final = 4  # characters of a secret; shorter ones would hide half of any sentence
-_LONG: Final = 12  # characters from which a value is hidden inside words too, whatever its name
+_LONG: Final = 12  # characters; a value of this length is hidden inside words too, whatever its name
 
 
 def detail_of(body: Any, request: APIRequest, *, is_problem: bool = False) -> str | None:
-    """Return the message for people in *body*, the answer to *request*; None without one."""
+    """Return the human-readable message in *body*, the answer to *request*; None without one."""
     text = words_of(body, is_problem=is_problem)
     if text is None:
         return None
@@ -75,7 +75,7 @@ def _in_header(name: str, value: str) -> Iterator[str]:
         if scheme.lower() == "basic":
             words += _in_basic(words[0])
     for word in words:
-        # Of ``name=value``, in a cookie or a parameter, the value.
+        # For ``name=value``, in a cookie or a parameter, yield the value.
         yield word.partition("=")[2].strip("=") or word
 
 

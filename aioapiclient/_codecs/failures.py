@@ -1,4 +1,4 @@
-"""Explain why a body does not fit: the place and the reason, without values of the body.
+"""Explain why a body does not fit: position and reason, without values of the body.
 
 msgspec quotes values in some of its messages, and so may an exception of the user's hooks: a ``dec_hook``, a
 ``__post_init__``, a function of ``decoders``. The text of a hook is repeated, and its exception kept as the
@@ -20,14 +20,15 @@ from .open import InsideOpen, reachable_types
 
 __all__ = ["FAILURES", "Asked", "DecodeError", "explain", "explain_hook"]
 
-# What msgspec raises about a body: bad UTF-8 and too many digits are ValueErrors, an unhashable member of
-# a set is a TypeError. From a user's hook it wraps those two; the rest is the user's own, and passes.
+# The exceptions that msgspec raises for a body: invalid UTF-8 and too many digits are ValueErrors, an
+# unhashable member of a set is a TypeError. It wraps these two if a user's hook raises them, and passes any
+# other exception of a hook on.
 FAILURES: Final = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
 
 _PATH = lazily(r" - at `(key` in `)?(\$(?:\.[^`.\[\]]+|\[[^`\]]*\])*)`$")
 _LONGEST_PATH: Final = 200
-_LONGEST_TEXT: Final = 300  # characters of a hook's text that are repeated
-_LONGEST_SHOWN: Final = 2000  # characters of an exception that are searched for values
+_LONGEST_TEXT: Final = 300  # characters; a longer text of a hook is not repeated
+_LONGEST_SHOWN: Final = 2000  # characters; a longer exception is not searched for values
 # Messages that quote the schema, never the body.
 _HARMLESS: Final = (
     "Expected ",
@@ -64,7 +65,9 @@ class DecodeError(Exception):
     def __init__(self, reason: str, path: str = "$", cause: BaseException | None = None) -> None:
         super().__init__(reason, path)
         self.reason = reason
+        """The reason, without values of the body."""
         self.path = path
+        """The JSON path of the mismatch."""
         self.cause = cause
         """The exception of the user's hook, if it contains no value of the body."""
 
@@ -111,7 +114,9 @@ def _reworded(message: str) -> str:
 
 
 def explain_hook(error: BaseException, requested: Asked) -> DecodeError:
-    """Return the error to report for *error*, which a hook raised: its text and place, if harmless."""
+    """Return the error to report for *error*, which a hook raised: with its text and position, if
+    harmless.
+    """
     unexplained = f"refused with {type(error).__name__} while it was decoded"
     values = _Values.of(requested)
     if values is None:
@@ -138,7 +143,7 @@ def _said_by(error: BaseException, names: frozenset[str]) -> tuple[str, str, int
 def _step(step: object, names: frozenset[str]) -> str:
     if isinstance(step, int):
         return f"[{step}]"
-    # Only names that the types know: a key of a dict is a value of the body.
+    # Only names of fields: a key of a dict is a value of the body.
     return f".{step}" if step in names else "[...]"
 
 
@@ -156,7 +161,7 @@ def _shown_by(error: BaseException) -> Iterator[str]:
 
 
 class _Values(NamedTuple):
-    """The values of a body, to search a text for."""
+    """The values of a body, to find them in a text."""
 
     texts: str
     words: frozenset[str]
@@ -173,7 +178,7 @@ class _Values(NamedTuple):
         return cls("\0".join(scalars), frozenset(scalars), names)
 
     def are_in(self, text: str) -> bool:
-        """Return whether *text* contains a value as a word, or a run of one."""
+        """Return whether *text* contains a value as a word, or a long part of one."""
         if any(text[start : start + _RUN] in self.texts for start in range(len(text) - _RUN + 1)):
             return True
         if any(word in self.words for word in _WORDS.findall(text)):
@@ -181,14 +186,14 @@ class _Values(NamedTuple):
         return any(len(word) >= _WORD and word in text for word in self.words)
 
 
-_RUN: Final = 12  # characters that a text and a value do not share by accident
-_WORD: Final = 4  # characters of a value that is searched for inside words too
+_RUN: Final = 12  # characters; a text and a value do not share so many by chance
+_WORD: Final = 4  # characters; a value of this length is searched for inside words too
 _MOST: Final = 50_000  # values to search for
 _WORDS = lazily(r"\w+")
 
 
 def _scalars(data: Any, names: frozenset[str]) -> Iterator[str]:
-    """Yield the values in plain data as texts, and the keys that are not field names."""
+    """Yield the values in plain data as strings, and the keys that are not field names."""
     waiting: list[Any] = [data]
     found = 0
     while waiting:

@@ -51,10 +51,10 @@ class Unknown:
 
     It compares equal by value and tag, is hashable if the value is, works in ``match`` (``case
     Unknown(value):``), and encodes to the value that was received. Its repr shows at most 40 characters of
-    the tag and never the value, which may hold a secret.
+    the tag and never the value, which may be a secret.
 
     Args:
-        value: The whole value as plain data.
+        value: The complete value as plain data.
         tag: The tag of an object; None (the default) for a member of an enum or literal.
     """
 
@@ -62,7 +62,7 @@ class Unknown:
     __match_args__: ClassVar[tuple[str, ...]] = ("value",)
 
     value: Any
-    """The whole value as plain data: a dict for an object, with its tag."""
+    """The complete value as plain data: a dict for an object, including its tag."""
 
     tag: str | int | None
     """The tag of an object; None for a member of an enum or literal."""
@@ -101,7 +101,7 @@ if TYPE_CHECKING:
 else:
 
     class _OpenMeta(type):
-        # After the hook msgspec asks whether the result is an instance of the custom type.
+        # After calling the hook, msgspec checks that the result is an instance of the custom type.
         def __instancecheck__(cls, instance: object) -> bool:
             return True
 
@@ -116,12 +116,12 @@ else:
         supported inside.
 
         Raises:
-            TypeError: On the first use of the type, if nothing in it can grow.
+            TypeError: On the first use of the type, if it contains nothing that can be extended.
         """
 
 
 class InsideOpen(ValueError):
-    """Carries the error of a known variant through msgspec, which adds the place of the variant."""
+    """Carries the error of a known variant through msgspec, which adds the position of the variant."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__("inside Open")
@@ -129,7 +129,7 @@ class InsideOpen(ValueError):
 
 
 def union_members(cast_to: Any) -> list[Any]:
-    """Return the members of a union, without their wrappers; any other type is its only member."""
+    """Return the members of a union, without their wrappers; for any other type, the type itself."""
     found: list[Any] = []
     waiting = [cast_to]
     while waiting:
@@ -154,7 +154,7 @@ def _wrapped(one: Any) -> Any:
 
 
 class _Plan(NamedTuple):
-    """The known types inside one ``Open[...]``. It keeps the alias alive, whose id is its key."""
+    """The known types inside one ``Open[...]``. It keeps the alias alive, because its id is the key."""
 
     alias: Any
     known: Any
@@ -233,7 +233,7 @@ def _decode_open(plan: _Plan, value: Any, strict: bool, hook: DecHook) -> Any:
 def _is_new_member(plan: _Plan, value: Any, strict: bool) -> bool:
     if type(value) in plan.kinds:
         return True
-    # Without strict, a number may be sent as text, a new one too.
+    # Without strict, a number may be sent as a string, including a new one.
     return not strict and int in plan.kinds and type(value) is str and value.removeprefix("-").isdigit()
 
 
@@ -257,7 +257,7 @@ def without_open(cast_to: Any) -> Any:
 def reachable_types(cast_to: Any, *, hints_of: Callable[[Any], Mapping[str, Any]] | None = None) -> list[Any]:
     """Return every type that decoding *cast_to* may reach, through arguments, aliases and fields.
 
-    *hints_of* returns the fields of a class; by default those of the classes that msgspec decodes by fields.
+    *hints_of* returns the fields of a class; by default only of classes that msgspec decodes by fields.
     """
     hints_of = hints_of or _hints
     seen: dict[int, Any] = {}

@@ -17,7 +17,7 @@ _PYDANTIC: Final = "; for pydantic that is dec_hook=lambda type, value: type.mod
 
 
 def name_of(cast_to: Any) -> str:
-    """Return the name of a type for messages: that of the class, or the type as it is written."""
+    """Return the name of a type for messages: the name of a class, or the type as written in the code."""
     if isinstance(cast_to, type):
         return cast_to.__qualname__
     items: Any = cast_to
@@ -38,10 +38,10 @@ class NotATypeError(TypeError):
 
 
 def check_is_type(cast_to: Any) -> None:
-    """Raise `NotATypeError` for a value in place of a type; the message has the type to write instead."""
+    """Raise `NotATypeError` for a value instead of a type; the message suggests the type to write."""
     if isinstance(cast_to, str):
         hint = f"the class itself, {cast_to}" if cast_to.isidentifier() else "the type itself"
-        raise NotATypeError(f"it is a str; give {hint}")
+        raise NotATypeError(f"it is a str; pass {hint}")
     items: Any = cast_to
     kind = type(items).__name__
     either = " | ".join(name_of(one) for one in items) if isinstance(cast_to, _COLLECTIONS) else ""
@@ -53,15 +53,15 @@ def check_is_type(cast_to: Any) -> None:
     if isinstance(cast_to, _COLLECTIONS):
         raise NotATypeError(f"it is a {kind}; write {f'{kind}[{either}]' if either else kind}")
     if isinstance(cast_to, msgspec.Struct | int | float | bytes):
-        raise NotATypeError(f"it is a value; give its type, {kind}")
+        raise NotATypeError(f"it is a value; pass its type, {kind}")
 
 
 class _Found(NamedTuple):
-    """A type on the way through the fields of another."""
+    """A type found while walking through the fields of another."""
 
     node: Any
     place: str
-    """The field, such as ``"Pet.cat: "``; empty outside of fields."""
+    """The field, such as ``"Pet.cat: "``; empty outside fields."""
 
     is_needed: bool
     """False in a field with a default, which the server need not send."""

@@ -22,7 +22,7 @@ __all__ = ["BaseAPIResponse"]
 
 
 class BaseAPIResponse:
-    """The head of a response: status, headers and their values.
+    """The head of a response: status, headers and parsed header values.
 
     Args:
         request: The request that was sent.
@@ -35,7 +35,7 @@ class BaseAPIResponse:
     """
 
     history: tuple[BaseAPIResponse, ...] = ()
-    """The redirects that led here, oldest first; their bodies are closed."""
+    """The redirects that led to this response, oldest first; their bodies are closed."""
 
     _retry_after: float | None = None
 
@@ -50,7 +50,7 @@ class BaseAPIResponse:
         elapsed: float = 0.0,
     ) -> None:
         self.request: APIRequest = request
-        """The request as it was sent, with what every middleware added."""
+        """The request as it was sent, with all changes of the middlewares."""
         self.status: int = status
         """The status code (RFC 9110 §15)."""
         self.headers: CIMultiDictProxy[str] = headers
@@ -65,7 +65,7 @@ class BaseAPIResponse:
 
     @property
     def retries_taken(self) -> int:
-        """How many attempts of the call preceded the one that led to this response."""
+        """The number of attempts of the call before the one that led to this response."""
         return self.request.attempt
 
     @property
@@ -95,7 +95,7 @@ class BaseAPIResponse:
 
     @property
     def charset(self) -> str | None:
-        """The ``charset`` that the Content-Type declares, as it is written; None without one."""
+        """The ``charset`` that the Content-Type declares, unchanged; None without one."""
         return declared_charset(self.headers.get("Content-Type"))
 
     @property
@@ -125,9 +125,9 @@ class BaseAPIResponse:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds to wait before another attempt, from the headers; None if no header is usable.
+        """The wait in seconds before another attempt, from the headers; None if no header is usable.
 
-        A middleware that knows better may set it.
+        A middleware may set it to another value.
         """
         return retry_after(self.headers, self.status) if self._retry_after is None else self._retry_after
 

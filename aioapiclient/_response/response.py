@@ -69,10 +69,10 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     """Notes for the error that is raised for this response (PEP 678)."""
 
     error: BaseException | None = None
-    """The exception that ended the body early; None if the body is whole, or if its reader closed it.
+    """The exception that ended the body early; None if the body is complete, or if its reader closed it.
 
-    It is set before the callbacks of `on_close` run: a connection that broke, a limit of time or size, a
-    cancellation, content that a stream cannot read, or what `abort` was called with.
+    It is set before the callbacks of `on_close` run. The cause may be a broken connection, a limit of time or
+    size, a cancellation, content that a stream cannot read, or the error passed to `abort`.
     """
 
     _again: Callable[[Mapping[str, str]], Awaitable[AsyncAPIResponse[Any]]] | None = None
@@ -97,7 +97,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         elapsed: float = 0.0,
     ) -> None:
         super().__init__(request, status, headers, reason, url, http_version, elapsed)
-        # What every call reads is set here, since a class default is slower to find.
+        # Attributes that every call reads are set here, because a class default is slower to find.
         self._source: BodySource | None = source
         self._body: bytes | None = None
         self._taken = False
@@ -148,15 +148,15 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
     def _as_response(self) -> AsyncAPIResponse[Any]:
         return self
 
-    # --- the life of the body
+    # --- lifecycle of the body
 
     @property
     def _parses_later(self) -> bool:
-        """Whether the caller asked for the response itself and decides when to parse it."""
+        """Whether the caller requested the response itself and decides when to parse it."""
         return _asked_for(self.request.cast_to)[0]
 
     def _take_raw(self) -> Any:
-        """Return the `aiohttp.ClientResponse`, if the call asked for that type. The caller must close it.
+        """Return the `aiohttp.ClientResponse`, if the call requested that type. The caller must close it.
 
         Raises:
             TypeError: The transport has none.
@@ -168,7 +168,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             )
         if self._timer is not None:
             self._timer.cancel()
-        # The caller closes aiohttp's response, not this one; the on_close callbacks must run all the same.
+        # The caller closes aiohttp's response, not this one, but the on_close callbacks must still run.
         connection = getattr(raw, "connection", None)  # a mock may have none
         if connection is None:
             self._end()
@@ -183,7 +183,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
     @property
     def body(self) -> bytes:
-        """The whole body, after it was read.
+        """The complete body, after it was read.
 
         Raises:
             StreamConsumedError: The body was not read.
@@ -195,7 +195,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         return self._body
 
     async def read(self) -> bytes:
-        """Read the whole body, decompressed, and return it. Later calls return the same bytes.
+        """Read the complete body, decompressed, and return it. Later calls return the same bytes.
 
         Raises:
             BodyTooLargeError: The body has more than the call's ``max_body`` bytes.
@@ -216,12 +216,14 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         return self._body
 
     def _read_nowait(self) -> bytes | None:
-        """Return the whole body if it has arrived already, else None: then call `read`."""
+        """Return the complete body if it has already arrived, else None, in which case `read` must be
+        called.
+        """
         source = self._source
         if self._body is None and source is not None and not self._taken:
             self._body = source.read_nowait(self.request._settings.max_body)
             if self._body is not None:
-                self._source = None  # the connection is free already: the body has ended
+                self._source = None  # the body has ended, so the connection is already free
                 self._end()
         return self._body
 
@@ -229,7 +231,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         """Read the body of an error response. A body that cannot be read counts as empty, and a note says so.
 
         This covers a truncated body, one that cannot be decompressed, and one larger than ``max_body``. The
-        status is known and says more than the failure to read the body.
+        status is known and more useful than the failure to read the body.
 
         Raises:
             BodyTooLargeError: The body belongs to a redirect that would be followed.
@@ -257,9 +259,9 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         await self.close()
 
     def on_close(self, callback: Callable[[], object]) -> None:
-        """Call *callback* when the connection is released; immediately, if it has been already.
+        """Call *callback* when the connection is released, or immediately if it has been released.
 
-        The callback reads `error` to learn why the body ended.
+        In the callback, `error` is the reason if the body ended early.
 
         Args:
             callback: A function without arguments.
@@ -272,13 +274,13 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             self._on_close.append(callback)
 
     def on_chunk(self, callback: Callable[[int], object]) -> None:
-        """Call *callback* with the size of each piece of a body that is read in pieces.
+        """Call *callback* with the size of each chunk of a body that is read in chunks.
 
-        A middleware that counts what is streamed registers here before it returns the response. A body
-        that was read whole has no pieces: its size is ``len(response.body)``.
+        A middleware that counts streamed bytes registers here before it returns the response. A body that was
+        read at once has no chunks: its size is ``len(response.body)``.
 
         Args:
-            callback: Receives the number of decompressed bytes of each piece that is read.
+            callback: Receives the number of decompressed bytes of each chunk that is read.
 
         """
         first = self._on_chunk
@@ -294,12 +296,14 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         self._stop(error)
 
     def _note_error(self, error: BaseException) -> None:
-        """Keep why the body ends early, unless it has ended already."""
+        """Record the reason why the body ends early, unless it has already ended."""
         if self.error is None and not self.is_closed:
             self.error = error
 
     def _stop(self, error: Exception) -> None:
-        """Do as `abort` does, for a reader that needs no more of the body: that is not an error of it."""
+        """Act like `abort` without recording an error, for a reader that does not need the rest of the
+        body.
+        """
         if self._source is not None and not self._aborted:
             self._source.abort(error)
             self._aborted = True
@@ -318,8 +322,10 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
 
     def _take(self) -> BodySource:
         if self._source is None or self._taken:
-            why = "was streamed away" if self._taken else "is gone: the response is closed"
-            raise StreamConsumedError(f"{self.request.label}: the body {why}; read() it before, or ask again")
+            why = "was already streamed" if self._taken else "is not available: the response is closed"
+            raise StreamConsumedError(
+                f"{self.request.label}: the body {why}; read() it before, or send the call again"
+            )
         self._taken = True
         return self._source
 
@@ -338,7 +344,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             for callback in callbacks:
                 callback()
 
-    # --- the body in pieces
+    # --- the body in chunks
 
     async def iter_bytes(self) -> AsyncGenerator[bytes, None]:
         """Iterate over the body, decompressed, in chunks as they arrive. No chunk is empty.
@@ -404,7 +410,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
                     yield "".join((*parts, line))
                     parts.clear()
                     size = 0
-                # A CR at the very end may be half of a CRLF: it waits for what comes next.
+                # A CR at the very end may be half of a CRLF, so it is held back until the next chunk.
                 pending = "\r" if rest.endswith("\r") else ""
                 parts.append(rest[: len(rest) - len(pending)])
                 size += len(rest)
@@ -430,7 +436,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         resume: bool = True,
         max_resumes: int = 5,
     ) -> int:
-        """Write the body to a file. The file gets the whole body, or does not change.
+        """Write the body to a file. The file receives the complete body, or does not change.
 
         The bytes go into a temporary file beside the target, which then replaces the target. A device or a
         FIFO receives them as they arrive.
@@ -439,12 +445,12 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             path: The target: a file to create or replace, a device or a FIFO. Symbolic links are followed.
             progress: An object with ``update(n)``, n in bytes, such as a ``tqdm`` bar. None by default.
             digest: The expected digest: ``"sha256:<hex>"`` with any fixed-length algorithm of hashlib, or a
-                function of the response that returns such a text. True requires and checks the response's
+                function of the response that returns such a string. True requires and checks the response's
                 own ``Repr-Digest`` or ``Content-Digest`` (RFC 9530). None (the default) checks nothing.
-            resume: Whether to resume a body that breaks, by a range request (RFC 9110 §14). True by
-                default. This needs an unread response of a client, and a strong ETag or a Last-Modified
-                from the server.
-            max_resumes: The most resumed requests, 5 by default.
+            resume: Whether to resume a body that breaks off, by a range request (RFC 9110 §14). True by
+                default. This needs an unread response of a client, and a strong ETag or a Last-Modified from
+                the server.
+            max_resumes: The maximum number of range requests, 5 by default.
 
         Returns:
             The number of bytes written.
@@ -461,7 +467,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             self, path, progress=progress, digest=digest, resume=resume, max_resumes=max_resumes
         )
 
-    # --- the body as something
+    # --- the body decoded
 
     async def text(self) -> str:
         """Read the body and return it as text, by the charset of its Content-Type, else UTF-8.
@@ -472,7 +478,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         return (await self.read()).decode(charset_of(self.headers.get("Content-Type")), "replace")
 
     async def json(self) -> Any:
-        """Read the body and return it decoded as JSON, whatever its Content-Type says.
+        """Read the body and return it decoded as JSON, whatever its Content-Type.
 
         Raises:
             APIResponseValidationError: The body is not JSON.
@@ -489,10 +495,10 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         """Read the body and return it decoded. Repeated calls with one type return the same object.
 
         Args:
-            to: The type to decode to. The type that the call asked for by default.
+            to: The type to decode to. The type that the call requested by default.
 
         Raises:
-            APIResponseValidationError: The body does not fit the type; ``path`` says where.
+            APIResponseValidationError: The body does not fit the type; ``path`` is the position.
             APIError: The body cannot be read; see `read`.
         """
         if not isinstance(to, NotGiven):
@@ -503,9 +509,9 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         return self._value
 
     def _decode(self) -> None:
-        """Decode the body that was read to the type that the call asked for, so that `parse` has it ready.
+        """Decode the body that was read to the type that the call requested, so that `parse` has it ready.
 
-        Does nothing if the caller asked for the response itself.
+        Does nothing if the caller requested the response itself.
 
         Raises:
             APIResponseValidationError: The body does not fit the type.
@@ -549,7 +555,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         is_problem = media == "application/problem+json" or isinstance(body, ProblemDetails)
         detail = detail_of(body, self.request, is_problem=is_problem)
         if detail is None and error_type_for(self.status, self.request._settings.error_types) is not None:
-            # The type need not have the members that are meant for people.
+            # The type need not have the members with the message for people.
             plain = self._error_body_as(None)
             detail = detail_of(plain, self.request, is_problem=isinstance(plain, ProblemDetails))
         return detail
@@ -648,7 +654,7 @@ def _key(target: Any) -> Any:
 
 
 def is_response_type(cast_to: Any) -> bool:
-    """Return whether the caller asked for the response itself: `AsyncAPIResponse`, with or without a type."""
+    """Return whether the caller requested the response itself: `AsyncAPIResponse`, with or without a type."""
     return _asked_for(cast_to)[0]
 
 

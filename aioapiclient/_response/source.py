@@ -36,7 +36,7 @@ class BodySource(Protocol):
 
 
 class BytesSource:
-    """A body that is in memory already."""
+    """A body that is already in memory."""
 
     __slots__ = ("_body", "_error", "_request")
 
@@ -68,7 +68,7 @@ class BytesSource:
         return body
 
     def close(self) -> None:
-        """Do nothing: there is no connection to release."""
+        """Do nothing, because no connection has to be released."""
 
     def abort(self, error: Exception) -> None:
         """Make later reads raise *error*."""
@@ -88,7 +88,7 @@ def in_turn(first: Callable[[int], object], second: Callable[[int], object]) -> 
 def told(
     read_chunk: Callable[[], Awaitable[bytes]], callback: Callable[[int], object]
 ) -> Callable[[], Awaitable[bytes]]:
-    """Return *read_chunk*, with *callback* told the size of each piece."""
+    """Return *read_chunk* wrapped so that *callback* receives the size of each chunk."""
 
     async def read() -> bytes:
         chunk = await read_chunk()

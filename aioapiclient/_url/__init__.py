@@ -1,1 +1,1 @@
-"""URLs: the base URL and what is resolved against it, path templates, syntax, and trusted origins."""
+"""URLs: the base URL and references to it, path templates, syntax, and trusted origins."""

@@ -1,4 +1,4 @@
-"""URLs: a base and a path are combined, absolute URLs are checked, references are resolved.
+"""URLs: combine a base and a path, check absolute URLs, resolve references.
 
 The result is a ``yarl.URL`` built from encoded parts, so that yarl does not re-quote or normalise it: ``%2F``
 stays ``%2F``. It contains no control character, space or non-ASCII character, and no path escapes the base
@@ -92,7 +92,7 @@ class BaseURL:
         text = _text_of(base_url)
         if re.search(r"[\x00-\x20\x7f\\{}]", text) is not None:
             raise InvalidRequestError(
-                f"base_url holds a space, a control character, a backslash or a brace: {_shown_base(text)}"
+                f"base_url contains a space, a control character, a backslash or a brace: {_shown_base(text)}"
             )
         parts = split_url(text)
         if parts.scheme not in DEFAULT_PORTS or parts.authority is None:
@@ -180,7 +180,9 @@ class BaseURL:
             or NOT_VERBATIM.search(own_path + query) is not None
             or own_path.startswith("//")
         ):
-            raise InvalidRequestError("the path holds a fragment, '//', or a character that cannot be sent")
+            raise InvalidRequestError(
+                "the path contains a fragment, '//', or a character that cannot be sent"
+            )
         refuse_dot_segments(own_path, "the path")
         if params or default_params:
             query = _merge_query(query, params, default_params, style)
@@ -191,13 +193,13 @@ class BaseURL:
             return self._bare
         if path[0] != "/":
             return f"{self._prefix}/{path}"
-        # Only values can cause this: a template with '//' is refused earlier.
+        # Only values can cause this, because a template with '//' is refused earlier.
         if path.startswith("//"):
             raise InvalidRequestError("the path, with path_params filled in, starts with '//'")
         return self._prefix + path
 
     def _make(self, path: str, query: str) -> URL:
-        # Half the cost of URL(text, encoded=True), which parses.
+        # Half the cost of URL(text, encoded=True), which would parse the text.
         return URL.build(
             scheme=self.scheme, authority=self.authority, path=path, query_string=query, encoded=True
         )
@@ -218,7 +220,7 @@ def _build_absolute(
     url = check_url(text)
     if path_params:
         rest = text.partition("://")[2]
-        start: Any = re.search(r"[/?#]|\Z", rest)  # every text has an end
+        start: Any = re.search(r"[/?#]|\Z", rest)  # always matches: every text has an end
         path, _, query = fill_template(parse_template(rest[start.start() :]), path_params).partition("?")
         url = URL.build(
             scheme=url.scheme, authority=url.raw_authority, path=path or "/", query_string=query, encoded=True
@@ -261,7 +263,7 @@ def _pair_name(pair: str) -> str:
 def check_url(url: str | URL) -> URL:
     """Return an absolute ``http`` or ``https`` URL byte for byte, without its fragment.
 
-    An IPv6 zone, which is not sent either, is written as in RFC 6874: ``[fe80::1%25eth0]``.
+    An IPv6 zone is written as in RFC 6874, ``[fe80::1%25eth0]``; it is not sent either.
 
     Raises:
         InvalidRequestError: *url* has another scheme, no host, userinfo, a port out of range, a control
@@ -273,7 +275,7 @@ def check_url(url: str | URL) -> URL:
     text = _text_of(url)
     if NOT_VERBATIM.search(text) is not None:
         raise InvalidRequestError(
-            "the URL holds a control character, a space, a backslash or a non-ASCII character"
+            "the URL contains a control character, a space, a backslash or a non-ASCII character"
         )
     parts = split_url(text)
     if parts.scheme not in DEFAULT_PORTS or parts.authority is None:
@@ -336,8 +338,8 @@ def redact_url(url: URL | str) -> str:
     shown = escape_illegal(path, escape_any)
     host = (authority or "").rpartition("@")[2]
     if (scheme is not None and not host and "@" in path) or _has_no_port(host):
-        # A malformed URL (`https:/user:password@host`, `https://user:pass/word@host`): userinfo may be
-        # anywhere in it.
+        # In a malformed URL (`https:/user:password@host`, `https://user:pass/word@host`), userinfo may be
+        # anywhere.
         shown = "..."
     elif authority is not None:
         shown = f"//{escape_illegal(host, escape_any)}{shown}"
@@ -361,8 +363,8 @@ def _has_no_port(host: str) -> bool:
 def resolve_reference(base: URL, reference: str) -> URL:
     """Return *reference*, of a Location or Link header, resolved against *base* (RFC 3986 §5.2, strict).
 
-    It is kept byte for byte, except that characters that RFC 3986 refuses are escaped, and a host that is
-    not ASCII is IDNA-encoded. The result may have any scheme, userinfo and a fragment: `check_url` decides
+    It is kept byte for byte, except that characters that RFC 3986 forbids are escaped, and a host that is not
+    ASCII is IDNA-encoded. The result may have any scheme, userinfo and a fragment: `check_url` decides
     whether it may be sent.
 
     Raises:
@@ -391,11 +393,11 @@ def resolve_reference(base: URL, reference: str) -> URL:
 
 
 def _escape_reference(reference: str) -> str:
-    """Return *reference* with illegal characters escaped, except in the host, which has its own rules."""
+    """Return *reference* with illegal characters escaped, except in the host, which is IDNA-encoded."""
     scheme, authority, _, _, _ = split_url(reference)
     if authority is None or scheme not in (None, "http", "https"):
         return escape_illegal(reference, escape_header)
-    if "\\" in authority:  # Browsers end the host there; other readings may lead to another host.
+    if "\\" in authority:  # Browsers end the host there; other parsers may find another host.
         raise InvalidRequestError("the reference has a backslash in its host")
     start = 2 if scheme is None else len(scheme) + 3
     userinfo, at, host = authority.rpartition("@")

@@ -26,7 +26,7 @@ def origin_of(url: URL) -> tuple[str, str, int]:
     except ValueError:
         host = port = None
     if not host or port is None:
-        raise InvalidRequestError("the URL has no origin: it names no host, or its scheme has no port")
+        raise InvalidRequestError("the URL has no origin: it has no host, or its scheme has no port")
     return url.scheme, host.lower(), port
 
 
@@ -67,7 +67,7 @@ def is_same_server(url: URL, other: URL) -> bool:
 
 
 def _before_upgrade(origin: tuple[str, str, int]) -> tuple[str, str, int]:
-    """Return the http origin that an upgrade to *origin* comes from, or *origin* itself if there is none."""
+    """Return the http origin from which an upgrade may lead to *origin*, or else *origin* itself."""
     scheme, host, port = origin
     return ("http", host, 80) if scheme == "https" and port == 443 else origin
 
@@ -80,8 +80,8 @@ class TrustedOrigins:
     ``example.com`` nor ``evilexample.com``. Scheme and port must match. A host with a trailing dot is another
     host.
 
-    If ``http`` on port 80 is trusted, ``https`` on port 443 of the same host is trusted too: it is the same
-    server, better protected. The reverse is never trusted.
+    If ``http`` on port 80 is trusted, ``https`` on port 443 of the same host is trusted too, because it is
+    the same server with better protection. The reverse is never trusted.
 
     Args:
         base_url: The base URL of the client.

@@ -1,7 +1,7 @@
-"""The syntax of URLs: their characters and parts, and the checks before anything is sent.
+"""The syntax of URLs: characters, parts, and the checks before anything is sent.
 
-Everything here works on text, by RFC 3986. Each error names *what* was refused and does not quote it, as it
-may contain a password.
+The functions work on text, according to RFC 3986. Each error names *what* was refused without quoting it,
+because it may contain a password.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ is_absolute = re.compile("https?://", re.IGNORECASE).match
 
 _CONTROL = lazily(r"[\x00-\x1f\x7f]")
 
-# Characters that a URL that is sent byte for byte must not contain. Brackets, braces and quotes are allowed,
-# though RFC 3986 forbids some of them: servers send such URLs, and signatures cover them.
+# Characters that must not occur in a URL that is sent byte for byte. Brackets, braces and quotes are allowed,
+# although RFC 3986 forbids some of them: servers send such URLs, and signatures cover them.
 NOT_VERBATIM = lazily(r"[^!-\[\]-~]")
 
-# Characters to escape in text written as a URL: those that RFC 3986 refuses anywhere, and a "%" that does
-# not start an escape (§2.4). Brackets are kept: clients commonly send `filter[a]=1` bare.
+# Characters to escape in a URL: those that RFC 3986 forbids everywhere, and a "%" that does not start an
+# escape (§2.4). Brackets are kept: clients commonly send `filter[a]=1` bare.
 _ILLEGAL = lazily(r'%(?![0-9A-Fa-f]{2})|[^!-~]|["<>\\^`{|}]')
 
 # Header values contain undecodable bytes as surrogates; those bytes are escaped.
@@ -64,26 +64,26 @@ def escape_illegal(text: str, escape: Callable[[str], str] = percent_encode) -> 
 def refuse_controls(text: str, what: str) -> None:
     """Raise `InvalidRequestError` for a control character."""
     if _CONTROL.search(text) is not None:
-        raise InvalidRequestError(f"{what} holds a control character")
+        raise InvalidRequestError(f"{what} contains a control character")
 
 
 # --- parts
 
-# RFC 3986 appendix B, with the scheme held to its grammar (§3.1). It matches every string.
+# RFC 3986 appendix B, with the grammar of schemes (§3.1). It matches every string.
 _PARTS = lazily(
     r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?(?://(?P<authority>[^/?#]*))?(?P<path>[^?#]*)"
     r"(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?",
     re.DOTALL,
 )
 
-# Host and port (RFC 3986 §3.2.2, §3.2.3), without escapes in the host, which nothing would decode.
+# Host and port (RFC 3986 §3.2.2, §3.2.3), without escapes in the host, because nothing would decode them.
 _HOST_PORT = lazily(
     r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9!$&'()*+,;=._~-]+)(?::(?P<port>[0-9]{1,5}))?"
 )
 
 
 class Parts(NamedTuple):
-    """The parts of a reference (RFC 3986 §3); None is an absent part, which differs from an empty one."""
+    """The parts of a reference (RFC 3986 §3); None means absent, as opposed to empty."""
 
     scheme: str | None
     authority: str | None
@@ -94,26 +94,27 @@ class Parts(NamedTuple):
 
 def split_url(text: str) -> Parts:
     """Return the parts of any text, with the scheme in lower case; never raises."""
-    match: Any = _PARTS.fullmatch(text)  # every text matches
+    match: Any = _PARTS.fullmatch(text)  # always matches
     scheme, authority, path, query, fragment = match.groups()
     return Parts(None if scheme is None else scheme.lower(), authority, path, query, fragment)
 
 
 def split_authority(authority: str, what: str) -> tuple[str, int | None]:
-    """Return host and port of an authority without userinfo, after a check of both."""
+    """Check an authority without userinfo, and return its host and port."""
     if "@" in authority:
-        raise InvalidRequestError(f"{what} holds userinfo; credentials belong in auth=BasicAuth(...)")
+        raise InvalidRequestError(f"{what} contains userinfo; credentials belong in auth=BasicAuth(...)")
     match = _HOST_PORT.fullmatch(authority)
     if match is None:
-        raise InvalidRequestError(f"{what} names no valid host" if authority else f"{what} names no host")
+        raise InvalidRequestError(f"{what} has no valid host" if authority else f"{what} has no host")
     port = match["port"]
     if port is not None and not 0 < int(port) < 65536:
         raise InvalidRequestError(f"{what} has a port outside 1 to 65535")
     return match["host"], None if port is None else int(port)
 
 
-# The zone of an IPv6 address: the name or number of a network interface of this machine. RFC 6874 writes
-# `[fe80::1%25eth0]`, people and operating systems `[fe80::1%eth0]`. A zone `25` alone is not an escape.
+# The zone of an IPv6 address: the name or number of a network interface of this machine. In RFC 6874 it is
+# written `[fe80::1%25eth0]`, by people and operating systems `[fe80::1%eth0]`. A zone `25` alone is not an
+# escape.
 _ZONE = lazily(r"%(?:25(?!\]))?(?P<zone>[^\]%]+)\]")
 
 
@@ -138,7 +139,7 @@ def encode_host(authority: str, what: str) -> str:
     except ValueError:
         encoded = ""
     if not encoded.isascii() or not encoded:
-        raise InvalidRequestError(f"{what} names no valid host")
+        raise InvalidRequestError(f"{what} has no valid host")
     return encoded
 
 

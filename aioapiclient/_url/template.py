@@ -18,7 +18,7 @@ from .syntax import escape_illegal, is_absolute, refuse_controls, refuse_dot_seg
 
 __all__ = ["CACHED_PATHS", "Template", "fill_template", "parse_template", "template_of"]
 
-# A client has a few dozen paths; a bound for paths with IDs inserted by hand.
+# A client has a few dozen paths; the limit is for paths with IDs inserted by hand.
 CACHED_PATHS: Final = 512
 
 _LONGEST_SHOWN: Final = 100  # characters of a path in a message
@@ -35,7 +35,7 @@ _encode_query_text = partial(percent_encode, safe="/?!$'()*,:@")
 
 
 class _Place(NamedTuple):
-    """One placeholder ``{name}`` of a template, and the literal text up to the next."""
+    """One placeholder ``{name}`` of a template, and the literal text up to the next placeholder."""
 
     name: str
     encode: Callable[[str], str]
@@ -54,7 +54,7 @@ class Template(NamedTuple):
 
 @lru_cache(CACHED_PATHS)
 def parse_template(path: str) -> Template:
-    """Parse *path* at its ``{name}`` placeholders, and refuse what a path must not contain."""
+    """Split *path* at its ``{name}`` placeholders, and refuse a path that must not be sent."""
     refuse_controls(path, "the path")
     if path.startswith("//"):
         raise InvalidRequestError("a path that starts with '//' looks like another host; write one '/'")
@@ -83,10 +83,10 @@ def _check_literal(literal: str, in_path: bool) -> None:
         raise InvalidRequestError("a '}' in the path was never opened; write a literal one as %7D")
     if "#" in literal:
         raise InvalidRequestError(
-            "the path holds a fragment, which is never sent; write a literal '#' as %23"
+            "the path contains a fragment, which is never sent; write a literal '#' as %23"
         )
     if in_path and "\\" in literal.partition("?")[0]:
-        raise InvalidRequestError("the path holds a backslash; write '/', or %5C for a literal one")
+        raise InvalidRequestError("the path contains a backslash; write '/', or %5C for a literal one")
 
 
 def _parse_place(expression: str, in_path: bool, literal: str) -> _Place:
@@ -100,7 +100,7 @@ def _parse_place(expression: str, in_path: bool, literal: str) -> _Place:
 
 
 def fill_template(template: Template, values: Mapping[str, Any]) -> str:
-    """Return the template with every placeholder filled: a path, and maybe ``?`` and a query."""
+    """Return the template with every placeholder filled: a path, possibly with ``?`` and a query."""
     if len(values) != len(template.names):
         raise _wrong_names(template, values)
     filled = template.head
@@ -151,9 +151,9 @@ def _place_text(name: str, value: object) -> str:
 
 
 def template_of(path: str | URL) -> str | None:
-    """Return *path* as written, without its query: of low cardinality, for metrics.
+    """Return *path* as written, without its query; it has low cardinality, for metrics.
 
-    None for an absolute URL, which may have any number of values.
+    For an absolute URL, of which there may be any number, return None.
     """
     text = path if isinstance(path, str) else str(path)
     return None if is_absolute(text) else text.partition("?")[0]

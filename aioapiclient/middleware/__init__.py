@@ -1,4 +1,4 @@
-"""The middlewares of the default chain; each also works alone in a chain of your own."""
+"""The middlewares of the default chain; each of them also works alone in your own chain."""
 
 from .auth import AuthMiddleware
 from .decoding import DecodingMiddleware

@@ -29,10 +29,9 @@ class AuthMiddleware:
     """Adds a credential to each attempt, so that every attempt carries a valid token or signature.
 
     The credential goes to the client's own origin and to *trusted_origins* only. After a challenge it is
-    renewed and the request is sent once more, at most once per call and also with ``max_retries=0``. If
-    the body can be sent only once, the request is not repeated, and later calls use the new credential.
-    Headers of the call itself win over those of the credential. ``auth=`` of a call replaces *auth*;
-    None disables it.
+    renewed and the request is sent once more, at most once per call, even with ``max_retries=0``. If the body
+    can be sent only once, the request is not repeated, and later calls use the new credential. Headers of the
+    call itself override those of the credential. ``auth=`` of a call replaces *auth*; None disables it.
 
     The principal (`Auth.identity`) is stored in ``request.extensions["aioapiclient.identity"]``, and the
     names of the headers that the `Auth` set in ``request.extensions["aioapiclient.credentials"]``, a
@@ -75,7 +74,7 @@ class AuthMiddleware:
         return authenticated
 
     async def _send(self, request: APIRequest, handler: Handler, auth: Auth) -> AsyncAPIResponse[Any]:
-        """Send *request* once; no copy is needed, as it is not sent again."""
+        """Send *request* once, without a copy, because it is not sent again."""
         await _authenticate(auth, request)
         return await handler(request)
 
@@ -124,13 +123,13 @@ async def _authenticate(auth: Auth, request: APIRequest) -> None:
 
 
 def _names_set(request: APIRequest, before: CIMultiDict[str]) -> frozenset[str]:
-    """Return the names of the headers of *request* that were not the same in *before*."""
+    """Return the names of the headers of *request* that differ from those in *before*."""
     headers = request.headers
     return frozenset(name.lower() for name in headers if headers.getall(name) != before.getall(name, None))
 
 
 def _identity_of(auth: Auth) -> str | None:
-    # Optional for an auth that does not subclass Auth.
+    # Objects that do not subclass Auth need not have this method.
     tell = getattr(auth, "identity", None)
     identity: Any = None if tell is None else tell()
     if identity is not None and not isinstance(identity, str):
@@ -151,8 +150,8 @@ class BearerAuth(Auth):
 
     Args:
         token: The token, or an async function without arguments that returns a str or a `Token` with its
-            lifetime. The function is called once, however many calls wait, ahead of expiry, and again if
-            the server refuses its token (401).
+            lifetime. The function is called once, however many calls wait; again ahead of expiry; and again
+            if the server refuses the token (401).
         cache: The cache for the tokens of the function; a new `TokenCache` by default.
 
     Raises:
@@ -201,7 +200,7 @@ class BearerAuth(Auth):
             response: The challenge.
 
         Returns:
-            True if there is a new token. False for a token given as a str, and if the call sets the
+            True if a new token was fetched. False for a token given as a str, and if the call sets the
             Authorization header itself.
         """
         if self._provider is None or request.call_sets("Authorization"):
@@ -210,7 +209,7 @@ class BearerAuth(Auth):
         return await self._cache.refresh(self, rejected, self._provider)
 
     async def close(self) -> None:
-        """Cancel a renewal in the background."""
+        """Cancel a background renewal."""
         await self._cache.close()
 
 
@@ -232,11 +231,11 @@ class BasicAuth(Auth):
             if not isinstance(value, str):
                 raise TypeError(f"BasicAuth {name} must be a str, not {type(value).__name__}")
             if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
-                raise InvalidRequestError(f"BasicAuth {name} holds a control character (RFC 7617 §2)")
+                raise InvalidRequestError(f"BasicAuth {name} contains a control character (RFC 7617 §2)")
             if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
                 raise InvalidRequestError(f"BasicAuth {name} cannot be encoded as UTF-8: lone surrogate")
         if ":" in user:
-            raise InvalidRequestError("BasicAuth user must not hold a colon (RFC 7617 §2)")
+            raise InvalidRequestError("BasicAuth user must not contain a colon (RFC 7617 §2)")
         self._header = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
     def __repr__(self) -> str:
@@ -254,12 +253,12 @@ class BasicAuth(Auth):
 class APIKeyAuth(Auth):
     """Sends an API key, in a header or in a query parameter.
 
-    A key in the query ends up in the logs of every proxy on the way; prefer the header.
+    Every proxy in between may log a key in the query; prefer the header.
 
     Args:
         key: The API key: printable ASCII.
         header: The name of the header, ``X-API-Key`` by default.
-        param: The name of a query parameter, to use in place of a header.
+        param: The name of a query parameter, to use instead of a header.
 
     Raises:
         TypeError: Both *header* and *param* are given, or an argument is not a str.
@@ -315,5 +314,5 @@ def _checked(value: object, what: str) -> str:
     return value
 
 
-# What these set is known; of others the headers are compared, which costs more.
+# These set one known header. For others, the headers before and after are compared, which costs more.
 _BY_AUTHORIZATION = (BearerAuth, BasicAuth)

@@ -1,4 +1,4 @@
-"""Reading and decoding inside the attempt, so that a body cut short is retried like any failed attempt."""
+"""Reading and decoding inside the attempt, so that a truncated body is retried like any failed attempt."""
 
 from __future__ import annotations
 

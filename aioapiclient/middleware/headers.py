@@ -1,4 +1,4 @@
-"""The client's headers, under the headers of the call."""
+"""The client's headers, overridden by those of the call."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["HeadersMiddleware"]
 
 
 class HeadersMiddleware:
-    """Lays the headers of the call over the client's headers, and both over the library's headers.
+    """Merges the headers of a call over the client's headers, and both over the library's headers.
 
-    Headers that the client's hooks return (``default_headers``, ``platform_headers``, ``user_agent``)
-    lie below the arguments.
+    The arguments override the headers that the client's hooks return (``default_headers``,
+    ``platform_headers``, ``user_agent``).
 
     Args:
         headers: The client's headers, or a function that returns them, called once per call. `OMIT`
@@ -44,10 +44,10 @@ class HeadersMiddleware:
         self._library = library or {}
         self._trusted_origins = check_origins("trusted_origins", trusted_origins)
         self._layers = _Layers()
-        self._hooks: object = None  # of the client whose calls can use the layers unchanged
+        self._hooks: object = None  # the hooks of the client whose calls can reuse the layers
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
-        """Handle *request* with the client's headers laid under its own."""
+        """Handle *request* with the client's headers merged below its own."""
         return await self._join(handler)(request)
 
     def _join(self, handler: Handler) -> Handler:
@@ -102,7 +102,7 @@ def _resolved(source: Any) -> Mapping[str, Any]:
 
 
 class _Layers:
-    """The headers below those of a call, for the client's own origin and for others."""
+    """The headers of the layers below a call, for the client's own origin and for other origins."""
 
     def __init__(self, given: Sequence[Mapping[str, Any]] = ()) -> None:
         self._given = given
@@ -111,7 +111,7 @@ class _Layers:
         self.withheld: tuple[str, ...] = ()  # names that foreign origins do not receive
 
     def are_of(self, given: Sequence[Mapping[str, Any]]) -> bool:
-        """Return whether the layers were built from *given*: hooks usually return the same headers."""
+        """Return whether the layers were built from *given*, since hooks usually return the same headers."""
         return self._made_of == _contents(given)
 
     def lay_out(self, request: APIRequest) -> None:
@@ -128,7 +128,7 @@ def _contents(given: Sequence[Mapping[str, Any]]) -> list[list[tuple[str, Any]]]
 
 
 class _Draft:
-    """Headers to start from, and which of them the library fills in for each request."""
+    """Initial headers, and which of them the library fills in for each request."""
 
     def __init__(self, headers: CIMultiDict[str]) -> None:
         self.headers = headers

@@ -1,4 +1,4 @@
-"""Redirects: each hop carries the credentials of its own origin only."""
+"""Redirects: each hop carries only the credentials of its own origin."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class RedirectMiddleware:
     A request to a foreign origin, by a redirect or by an absolute URL, keeps only its ``Accept...``,
     ``User-Agent`` and ``Content-...`` headers. An upgrade from http to https of the same host, on the
     default ports, keeps all of them. A 303, and a POST on 301 or 302, becomes a GET; 307 and 308 send the
-    body again, but only to trusted origins. Attempts are counted across all hops. If a redirect changed
-    the method and the call fails, a note of the error says so.
+    body again, but only to trusted origins. Attempts are counted across all hops. If a redirect changed the
+    method and the call fails, a note on the error says so.
 
     Args:
         trusted_origins: Patterns of origins to trust besides the client's own, such as
@@ -34,8 +34,8 @@ class RedirectMiddleware:
         allow_insecure: Whether to follow a redirect from https to http. False by default.
 
     Raises:
-        TooManyRedirectsError: There were too many hops, or a redirect was refused.
-        RequestNotReplayableError: The body would have to be sent again, but can be sent only once.
+        TooManyRedirectsError: The number of hops exceeded the limit, or a redirect was refused.
+        RequestNotReplayableError: The redirect requires the body again, but it can be sent only once.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class RedirectMiddleware:
             _drop_body(request)
         if not request.can_be_sent:
             raise RequestNotReplayableError(
-                f"{response.request.label}: status {response.status} asks for the body again, "
+                f"{response.request.label}: status {response.status} requires the body again, "
                 "but it can be sent only once",
                 request=response.request,
             )

@@ -1,4 +1,4 @@
-"""Retries: which failures are worth another attempt, how long to wait, and when to stop.
+"""Retries: which failures to retry, how long to wait, and when to stop.
 
 `_is_retryable` is the only table of the outcomes that are retried.
 """
@@ -27,7 +27,7 @@ __all__ = ["RetryBudget", "RetryMiddleware", "RetryPolicy"]
 _logger = logging.getLogger("aioapiclient")
 
 Outcome: TypeAlias = AsyncAPIResponse[Any] | Exception
-"""How an attempt ended."""
+"""The result of an attempt: a response or an exception."""
 
 Verdict: TypeAlias = Callable[[APIRequest, Outcome], Awaitable[bool | float | None]]
 """Decides on one outcome: None (use the table), True, False, or seconds to wait; 0 means immediately."""
@@ -36,7 +36,7 @@ Waits: TypeAlias = Callable[[], Generator[Any, Any, None]]
 """Returns a wait generator of the ``backoff`` package."""
 
 RETRIED_STATUSES = frozenset({408, 409, 425, 429, *(set(range(500, 600)) - {501, 505})})
-"""The statuses retried by default. 501 and 505 would only repeat; 409 requires an idempotency key."""
+"""The statuses retried by default. 501 and 505 would only repeat; a 409 also requires an idempotency key."""
 
 _MOST_ORIGINS = 1000  # per client: redirects must not let a server exhaust memory
 
@@ -47,7 +47,7 @@ class RetryBudget:
     Each origin has its own tokens. A retry costs tokens; a retry that succeeds returns its price, and a
     first attempt that succeeds returns *refund*. If too few tokens are left, the call fails without another
     attempt. The defaults are those of the AWS SDKs' retry mode 2.1: retries are unrestricted up to a failure
-    rate of about 20 %, and in a total outage there are hardly more requests than calls.
+    rate of about 20 %, and in a total outage the requests hardly outnumber the calls.
 
     Args:
         capacity: The maximum number of tokens of each origin, 500 by default.
@@ -65,17 +65,21 @@ class RetryBudget:
         self, *, capacity: int = 500, price: int = 14, throttled_price: int = 5, refund: int = 1
     ) -> None:
         self.capacity: int = check_whole("RetryBudget capacity", capacity)
+        """The maximum number of tokens of each origin."""
         self.price: int = check_whole("RetryBudget price", price)
+        """The tokens that a retry costs."""
         self.throttled_price: int = check_whole("RetryBudget throttled_price", throttled_price)
+        """The tokens that a retry after throttling costs."""
         self.refund: int = check_whole("RetryBudget refund", refund)
-        # Only origins with missing tokens are stored.
+        """The tokens that a successful first attempt returns."""
+        # Only origins with fewer tokens than the capacity are stored.
         self._missing: BoundedDict[str, int] = BoundedDict(_MOST_ORIGINS)
 
     def __repr__(self) -> str:
         return f"RetryBudget(capacity={self.capacity}, price={self.price})"
 
     def tokens(self, origin: str) -> int:
-        """Return the number of tokens that are left.
+        """Return the number of remaining tokens.
 
         Args:
             origin: The origin, such as ``https://api.example.com``.
@@ -87,17 +91,17 @@ class RetryBudget:
 
     @property
     def is_drawn_on(self) -> bool:
-        """Whether tokens of any origin are missing."""
+        """Whether any origin has fewer tokens than the capacity."""
         return bool(self._missing)
 
     def stats(self) -> dict[str, dict[str, int]]:
-        """Return the tokens that are left, for each origin with missing tokens."""
+        """Return the remaining tokens of each origin that has fewer than the capacity."""
         return {
             origin: {"retry_tokens": self.capacity - missing} for origin, missing in self._missing.items()
         }
 
     def take(self, origin: str, price: int) -> bool:
-        """Pay for a retry, and return whether there were enough tokens.
+        """Take the price of a retry, and return whether enough tokens were left.
 
         Args:
             origin: The origin of the request.
@@ -134,7 +138,7 @@ def _default_waits() -> Generator[Any, Any, None]:
 
 
 def _full_jitter() -> Callable[[float], float]:
-    # Imported with the first policy: importing this package should not pay for the imports of backoff.
+    # Imported with the first policy, so that importing this package does not import backoff.
     import backoff
 
     return backoff.full_jitter
@@ -146,13 +150,13 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         max_retries: The maximum number of attempts after the first, 2 by default.
         statuses: The statuses that are retried if the request is safe to repeat: by default 408, 409, 425,
-            429 and all 5XX but 501 and 505.
+            429 and all 5XX except 501 and 505.
         wait: A function that returns a wait generator of the ``backoff`` package, in seconds:
             ``backoff.expo`` from 0.5 s by default. Its first value, None, is dropped.
-        jitter: A function that randomises each wait; full jitter by default, uniform in 0 to the wait, so
-            that clients do not retry in lockstep.
+        jitter: A function that randomises each wait; full jitter by default (uniform between 0 and the wait),
+            so that clients do not retry in lockstep.
         max_wait: The longest wait of *wait* and *jitter*, 8 seconds by default.
-        max_retry_after: The longest wait that a server, a middleware or *verdict* may ask for, 60 seconds by
+        max_retry_after: The longest wait that a server, a middleware or *verdict* may request, 60 seconds by
             default. A longer one ends the call.
         budget: The retry budget. If omitted, the client's own, shared by all its calls; None removes the
             limit.
@@ -174,16 +178,18 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The statuses that are retried if the request is safe to repeat."""
 
     wait: Waits = _default_waits
-    """Returns the generator of waits, in seconds; its first value, None, is dropped."""
+    """A function that returns the generator of waits, in seconds; its first value, None, is dropped."""
 
     jitter: Callable[[float], float] = msgspec.field(default_factory=_full_jitter)
-    """Randomises each wait; full jitter by default, so that clients do not retry in lockstep."""
+    """A function that randomises each wait; full jitter by default, so that clients do not retry in
+    lockstep.
+    """
 
     max_wait: float = 8.0
     """The longest wait of ``wait`` and ``jitter``, in seconds."""
 
     max_retry_after: float = 60.0
-    """The longest wait, in seconds, that others may ask for; a longer one ends the call."""
+    """The longest wait, in seconds, that a server, a middleware or ``verdict`` may request."""
 
     budget: RetryBudget | None | msgspec.UnsetType = msgspec.UNSET
     """The retry budget. If omitted, the client's own, shared by all its calls; None removes the limit."""
@@ -192,7 +198,9 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Whether to retry requests that are not safe to repeat: False, True, or after these statuses."""
 
     verdict: Verdict | None = None
-    """Decides before the table. Deadline, budget, max_retries and replayability still apply."""
+    """A function that decides before the table. Deadline, budget, max_retries and replayability still
+    apply.
+    """
 
     def __post_init__(self) -> None:
         check_whole("max_retries", self.max_retries, hint="0 switches retries off")
@@ -223,12 +231,12 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _MEANT_AS_WAIT = (
-    "; give backoff.expo itself, which is called once per call, or functools.partial(backoff.expo, factor=2)"
+    "; pass backoff.expo itself, which is called once per call, or functools.partial(backoff.expo, factor=2)"
 )
 
 
 class RetryMiddleware:
-    """Retries a failed attempt, according to its `RetryPolicy` or that of the call.
+    """Retries failed attempts, according to its `RetryPolicy` or that of the call.
 
     Every attempt receives its own copy of the request, with its number in ``attempt``. A discarded
     response is closed before the wait. If no retry is left, or the wait would exceed the deadline or
@@ -253,19 +261,22 @@ class RetryMiddleware:
         if sleep is not None and not callable(sleep):
             raise TypeError(f"sleep must be an async function of seconds, not {type(sleep).__name__}")
         self.policy: RetryPolicy = policy or RetryPolicy()
+        """The policy of calls without their own."""
         self._sleep = sleep
-        # A policy of a call without a budget uses this one, so that every call is limited.
+        # Also used for a call whose own policy has no budget, so that every call is limited.
         self.budget: RetryBudget | None = (
             RetryBudget() if self.policy.budget is msgspec.UNSET else self.policy.budget
         )
-        """The budget that all calls share, or None; ``budget.tokens(origin)`` returns the tokens left."""
+        """The budget that all calls share, or None; ``budget.tokens(origin)`` returns the remaining
+        tokens.
+        """
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, and retry it while the policy allows."""
         return await self._join(handler)(request)
 
     def stats(self) -> dict[str, dict[str, int]]:
-        """Return the retry tokens that are left, for each origin with missing tokens."""
+        """Return the remaining retry tokens of each origin that has fewer than the capacity."""
         return {} if self.budget is None else self.budget.stats()
 
     def _join(self, handler: Handler) -> Handler:
@@ -321,7 +332,7 @@ def _is_outcome(error: Exception) -> bool:
 
 
 class _Retries:
-    """The retries of one call, from its first failure on."""
+    """The retries of one call, starting with its first failure."""
 
     def __init__(self, request: APIRequest, policy: RetryPolicy, budget: RetryBudget | None) -> None:
         limit = request._settings.max_retries
@@ -331,7 +342,7 @@ class _Retries:
         self.budget = budget
         self.paid = 0
         self.failed = True
-        self.asked: float | None = None  # seconds that the verdict asked for after the last outcome
+        self.asked: float | None = None  # seconds that the verdict requested after the last outcome
         self.waits = policy.wait()
         next(self.waits)  # the first value of backoff's generators is None
 
@@ -399,17 +410,18 @@ class _Retries:
             )
             return None
         if self.asked is not None:
-            return self.asked  # also 0: from a verdict, 0 means immediately
+            return self.asked  # including 0, which means immediately if a verdict returns it
         own = next(self.waits, None)
         if own is None:
             return None
-        # After a server's 0 the policy decides, or all clients would return at the same moment.
+        # If the server requests 0 s, the policy decides, so that clients do not all return at the same
+        # moment.
         return asked or max(
             0.0, min(self.policy.jitter(min(own, self.policy.max_wait)), self.policy.max_wait)
         )
 
     def _asked_wait(self, outcome: Outcome) -> float | None:
-        """Return the seconds that the verdict, a middleware or the server asks for, in this order."""
+        """Return the seconds that the verdict, a middleware or the server requests, in this order."""
         return _hint(outcome) if self.asked is None else self.asked
 
     def _pay(self, outcome: Outcome) -> bool:
@@ -424,7 +436,7 @@ class _Retries:
 
 
 def _is_retryable(request: APIRequest, outcome: Outcome, policy: RetryPolicy) -> bool:
-    """Return whether *outcome* is retried when no verdict decides: the table."""
+    """Return whether *outcome* is retried if no verdict decides. This is the retry table."""
     if not isinstance(outcome, AsyncAPIResponse):
         return _is_retryable_error(request, outcome, policy)
     status = outcome.status
@@ -478,7 +490,7 @@ def _server_answers(outcome: Outcome) -> Iterator[AsyncAPIResponse[Any] | APISta
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield *error*, its cause, the cause of that, and so on."""
+    """Yield *error* and its chain of causes."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:  # ``raise error from error`` creates a cycle
         yield error
@@ -499,7 +511,7 @@ def _response_of(outcome: Outcome) -> AsyncAPIResponse[Any] | None:
 
 
 def _final_outcome(outcome: Outcome) -> Outcome:
-    """Return the outcome of the call if *outcome* is not retried."""
+    """Return the outcome with which the call ends if *outcome* is not retried."""
     if isinstance(outcome, RetryableError):
         if outcome.response is not None:
             return outcome.response
@@ -509,7 +521,7 @@ def _final_outcome(outcome: Outcome) -> Outcome:
 
 
 def _hint(outcome: Outcome) -> float | None:
-    """Return the seconds that a middleware or the server asks for; None if absent or not usable."""
+    """Return the seconds that a middleware or the server requests; None if absent or not usable."""
     asking = None if isinstance(outcome, AsyncAPIResponse) else _asks_for_retry(outcome)
     if asking is not None and asking.retry_after is not None:
         return _usable(asking.retry_after)

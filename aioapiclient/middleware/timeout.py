@@ -1,4 +1,4 @@
-"""Time: the deadline of the whole call, and the limit of one attempt."""
+"""Time limits: the deadline of the whole call, and the limit of one attempt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class DeadlineMiddleware:
     ends when the head arrives. An earlier ``request.deadline`` is kept.
 
     Raises:
-        APITimeoutError: The time is up; ``phase`` is ``"total"``. It is never retried.
+        APITimeoutError: The time limit was reached; ``phase`` is ``"total"``. It is never retried.
     """
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
@@ -63,7 +63,9 @@ def _go_on(
     deadline: float | None,
     timed_out: Callable[[], Exception],
 ) -> AsyncAPIResponse[Any]:
-    """Limit the stream of *response*: to *brought* if the total covered the head only, else to *deadline*."""
+    """Limit the stream of *response* to *deadline*, or to *brought* if the total ends when the head
+    arrives.
+    """
     made: Any = response
     if not isinstance(made, AsyncAPIResponse):
         return response  # the chain reports the middleware at fault
@@ -81,11 +83,11 @@ def _shorter(one: float | None, other: float | None) -> float | None:
 class TimeoutMiddleware:
     """Ends one attempt after ``timeout.attempt`` seconds, including the body; on a stream, until the head.
 
-    If less time is left before the deadline, that is the limit. After the deadline no attempt starts.
+    If less time is left until the deadline, that is the limit. No attempt starts after the deadline.
 
     Raises:
-        APITimeoutError: The time is up; ``phase`` is ``"attempt"``, which is retried like any missing
-            response, or ``"total"`` if the deadline was the limit.
+        APITimeoutError: The time limit was reached; ``phase`` is ``"attempt"``, which is retried like any
+            missing response, or ``"total"`` if the deadline was the limit.
     """
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
@@ -93,7 +95,7 @@ class TimeoutMiddleware:
         return await self._join(handler)(request)
 
     def _join(self, handler: Handler) -> Handler:
-        """Return *handler* wrapped in this middleware, which adds no coroutine without a limit."""
+        """Return *handler* wrapped in this middleware. Without a limit, it adds no coroutine."""
 
         def within_attempt(request: APIRequest) -> Awaitable[AsyncAPIResponse[Any]]:
             deadline = request.deadline

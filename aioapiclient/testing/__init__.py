@@ -1,4 +1,4 @@
-"""Tools for tests: a transport that answers from a list, a clock that tests move, and `check_middleware`.
+"""Tools for tests: a transport that answers from a list, a clock that tests set, and `check_middleware`.
 
 ::
 

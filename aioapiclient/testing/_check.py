@@ -1,4 +1,4 @@
-"""`check_middleware`: trials that hold a middleware to the six promises of the contract."""
+"""`check_middleware`: trials that check whether a middleware keeps the six promises of the contract."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from ._transport import is_response
 __all__ = ["check_middleware"]
 
 _PROMISES: Final[Mapping[int, str]] = {
-    1: "a middleware owns the request it receives, and each call of the handler gets a copy of its own",
+    1: "a middleware owns the request it receives, and each call of the handler gets its own copy",
     2: "a response of any status is returned as a response, and an error propagates unchanged",
     3: "a middleware need not call the handler, and a response may be created without it",
     4: "a discarded response is closed, and a streaming one is left to its reader",
@@ -54,8 +54,8 @@ _OWN_ERRORS = (
     TooManyRedirectsError,
 )
 _FIRST, _SECOND = "first", "second"
-_TURNS = 20  # loop iterations for a background task to misbehave in
-_MOST_AWAITS = 100  # the most awaits of one call to cancel at; real middlewares have fewer
+_TURNS = 20  # loop iterations in which a background task may misbehave
+_MOST_AWAITS = 100  # awaits of one call to cancel at, at most; real middlewares have fewer
 
 
 async def _run(awaits: Awaits) -> AsyncAPIResponse[Any]:
@@ -77,8 +77,8 @@ async def check_middleware(
 
     Each trial sends requests to a handler that is as hostile as the promises allow: it changes its arguments,
     answers with every family of status, fails in every way, and streams. A trial is repeated with a
-    cancellation at each await of the middleware, and with another call in the middle at each await. One thing
-    cannot be checked from outside: whether a middleware that counts calls in flight uses ``on_close``.
+    cancellation at each await of the middleware, and with another call during each await. One thing cannot be
+    checked from outside: whether a middleware that counts calls in flight uses ``on_close``.
 
     Args:
         factory: Creates a new middleware for each trial: a class or a ``lambda``. Pass it sleeps and clocks
@@ -113,7 +113,7 @@ class _Check:
         self._words = ""
 
     async def run(self) -> None:
-        """Run every trial; the first that fails raises."""
+        """Run every trial; the first failure raises."""
         try:
             self._check_shape(self._new())
             for scenario in SCENARIOS:
@@ -158,7 +158,7 @@ class _Check:
         raise AssertionError(message) from error
 
     def _start(self, awaits: Awaits) -> asyncio.Task[AsyncAPIResponse[Any]]:
-        """Run one call in a task of its own."""
+        """Run one call in a separate task."""
         task = asyncio.ensure_future(_run(awaits))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -179,7 +179,7 @@ class _Check:
         return task
 
     async def _settle(self, call: Call, task: asyncio.Task[AsyncAPIResponse[Any]]) -> None:
-        """Check how a call ended, close its response, and check that nothing is left open."""
+        """Check how a call ended, close its response, and check that no response is left open."""
         for promise, what in call.faults:
             self._fail(promise, what)
         if not call.is_cancelled:
@@ -201,7 +201,7 @@ class _Check:
         if isinstance(inner, type) or not inspect.iscoroutinefunction(call):
             raise AssertionError(
                 f"{self._name} is not a middleware: write it as 'async def' of (request, handler), "
-                "or as a class with such a __call__, and give an instance of it"
+                "or as a class with such a __call__, and pass an instance of it"
             )
 
     async def _try_alone(self, scenario: Scenario, *, stream: bool, ready: bool = False) -> None:
@@ -236,9 +236,9 @@ class _Check:
             if not task.cancelled():
                 error = task.exception()
                 came = "returned a response" if error is None else f"raised {_kind(error)}"
-                self._fail(5, f"it {came} in place of CancelledError", error)
+                self._fail(5, f"it {came} instead of CancelledError", error)
             if task.cancelling() != 1:
-                self._fail(5, "it took the cancellation back with uncancel()")
+                self._fail(5, "it revoked the cancellation with uncancel()")
             await self._settle(call, task)
             await self._try_again(call.middleware)
 
@@ -271,19 +271,19 @@ class _Check:
         return first.traces, second.traces
 
     async def _one_in_the_other(self, first: Call, second: Call, number: int) -> bool:
-        """Run both; False when the first one has no await of that number."""
+        """Run both calls; return False if the first one has fewer awaits than *number*."""
         others: list[asyncio.Task[AsyncAPIResponse[Any]]] = []
 
         async def pause() -> None:
             others.append(self._start(Awaits(second)))
-            # Not until it is done: the first call may hold a slot that the second one waits for.
+            # Do not wait until it is done: the first call may hold a slot that the second one waits for.
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
 
         await self._settle(first, await self._finish(Awaits(first, pause_at=number, pause=pause)))
         if not others:
             return False
-        # Only now: the slot of the first call is free since the call ended.
+        # Only now is the slot of the first call free.
         await self._wait_for(others[0])
         await self._settle(second, others[0])
         return True
@@ -303,7 +303,7 @@ class _Check:
             if scenario is FINE:
                 for seen, wanted in zip(call.traces, expected, strict=True):
                     if seen.without(volatile) != wanted.without(volatile):
-                        self._fail(5, f"the {call.name} call was sent otherwise than alone")
+                        self._fail(5, f"the {call.name} call was sent differently than alone")
 
     # --- the checks of trials
 
@@ -317,7 +317,7 @@ class _Check:
             if not is_response(result):
                 self._fail(2, f"it returned {_kind(result)}, not an AsyncAPIResponse")
         elif not call.sends or any(_chain(error) & _chain(cause) for cause in call.errors):
-            return  # its own refusal, or the error of the handler
+            return  # the middleware refused the request, or passed on the error of the handler
         elif isinstance(error, RetryableError):
             self._judge_retryable(error)
         elif call.errors:
@@ -327,14 +327,14 @@ class _Check:
             )
         elif not isinstance(error, _OWN_ERRORS):
             promise = 3 if "on the spot" in self._words else 2
-            self._fail(promise, f"it raised {_kind(error)} in place of the response", error)
+            self._fail(promise, f"it raised {_kind(error)} instead of the response", error)
 
     def _judge_retryable(self, error: RetryableError) -> None:
         response = error.response
         if response is None and error.__cause__ is None:
-            self._fail(6, "its RetryableError has no response and no cause, and hides what happened", error)
+            self._fail(6, "its RetryableError has no response and no cause, and hides the failure", error)
         if response is not None and response.is_closed and not _has_body(response):
-            self._fail(6, "the response of its RetryableError was closed unread, so its body is gone", error)
+            self._fail(6, "the response of its RetryableError was closed unread: its body is missing", error)
 
     def _look_at_stream(self, call: Call, task: asyncio.Task[AsyncAPIResponse[Any]]) -> None:
         """Check that a returned stream still has all of its pieces."""
@@ -342,9 +342,9 @@ class _Check:
         if response is None or response not in call.responses or response.status != 200:
             return
         if response.is_closed:
-            self._fail(4, "the stream that it returned was closed or read already")
+            self._fail(4, "the stream that it returned had already been closed or read")
         if call.bodies and call.bodies[-1].asked:
-            self._fail(4, "the stream that it returned was partly read already")
+            self._fail(4, "the stream that it returned had already been read in part")
 
     def _look_for_state(self, middleware: object) -> None:
         middleware = _unwrapped(middleware)
@@ -353,7 +353,7 @@ class _Check:
         for name in (*getattr(owner, "__dict__", ()), *slots):
             value = getattr(owner, name, None)
             if is_response(value) or isinstance(value, APIRequest):
-                self._fail(5, f"its attribute {name!r} holds {_kind(value)} of a single call")
+                self._fail(5, f"its attribute {name!r} contains {_kind(value)} of a single call")
 
 
 async def _end(tasks: set[asyncio.Task[AsyncAPIResponse[Any]]]) -> None:
@@ -364,7 +364,7 @@ async def _end(tasks: set[asyncio.Task[AsyncAPIResponse[Any]]]) -> None:
 
 
 def _response_of(task: asyncio.Task[AsyncAPIResponse[Any]]) -> AsyncAPIResponse[Any] | None:
-    """Return the response that a call ended with, returned or in a `RetryableError`."""
+    """Return the response with which a call ended, returned or in a `RetryableError`."""
     error = task.exception()
     if error is None:
         return task.result()

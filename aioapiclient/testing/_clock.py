@@ -12,7 +12,7 @@ __all__ = ["FakeClock"]
 
 
 class FakeClock:
-    """A clock that only tests move: `sleep` moves it immediately, `advance` by hand.
+    """A clock that only moves in two ways: `sleep` advances it immediately, `advance` by hand.
 
     Pass its methods where a clock or a sleep function is expected: ``RetryMiddleware(sleep=clock.sleep)``,
     ``TokenCache(clock=clock.time)``. `install` is for code that uses the event loop's time, such as
@@ -35,7 +35,7 @@ class FakeClock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Move the clock.
+        """Advance the clock.
 
         Args:
             seconds: The time to add, 0 or more.
@@ -47,7 +47,7 @@ class FakeClock:
         self._now += check_seconds("seconds", seconds)
 
     async def sleep(self, seconds: float, /) -> None:
-        """Record the wait, move the clock by it, and let other tasks run once.
+        """Record the wait, advance the clock by it, and let other tasks run once.
 
         Args:
             seconds: The time to wait; a negative number counts as 0.
@@ -62,7 +62,7 @@ class FakeClock:
 
         `asyncio.timeout`, deadlines and ``loop.call_later`` then use this clock: they fire once `sleep` or
         `advance` has moved the clock past them and other tasks run. A timer that the clock never reaches
-        never fires. Create the client inside the block too, since timers from before use the real time.
+        never fires. Create the client inside the block too, because earlier timers use the real time.
 
         Raises:
             RuntimeError: Another clock is installed, or no event loop is running.

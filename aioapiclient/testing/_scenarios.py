@@ -1,4 +1,4 @@
-"""The calls to try a middleware with: a hostile handler, and a record of what it received."""
+"""The calls to test a middleware with: a hostile handler, and a record of the requests it received."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class Scenario(NamedTuple):
     """The steps of the handler, one for each send; the last one repeats."""
 
     words: str
+    """A description for messages."""
     steps: tuple[_Step, ...]
+    """A status, or a function that creates an error, for each send."""
 
 
 def _failing_with(cls: type[Exception], **facts: Any) -> Callable[[APIRequest], Exception]:
@@ -126,7 +128,7 @@ class Pieces:
 
 
 class Call:
-    """One call of the middleware under test, with the hostile handler below it."""
+    """One call of the middleware under test, with the hostile handler inside it."""
 
     def __init__(
         self, middleware: Middleware, request: APIRequest, scenario: Scenario, name: str, *, ready: bool
@@ -151,6 +153,7 @@ class Call:
         self._transport = FakeTransport(*answers[:-1], default=answers[-1])
 
     async def run(self) -> AsyncAPIResponse[Any]:
+        """Call the middleware, and return its response."""
         return await self.middleware(self.request, self._handle)
 
     async def _handle(self, request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -180,7 +183,7 @@ class Call:
         return respond(step, chunks=self.bodies[-1], headers=headers)
 
     def _inspect(self, request: APIRequest) -> None:
-        """Record violations; they are raised later, since the middleware might catch them."""
+        """Record violations; they are raised later, because the middleware might catch them."""
         body = request.body
         if self.is_cancelled:
             self.faults.append((5, "the handler was called after the call was cancelled"))
@@ -193,7 +196,7 @@ class Call:
             or request.url.host == "vandal.invalid"
             or _INTRUSION in request.headers
         ):
-            self.faults.append((1, "a change that a handler made to its own request shows in another one"))
+            self.faults.append((1, "a handler's change to its own request is visible in another one"))
         elif request.url == self.url and request.extensions is not self.extensions:
             self.faults.append((1, "the request does not share the extensions dict of its call"))
         elif {request.headers.get(MARK), request.extensions.get(MARK)} - {None, self.name}:
@@ -214,10 +217,12 @@ class Trace(NamedTuple):
 
     @classmethod
     def of(cls, request: APIRequest) -> Trace:
+        """Return the trace of *request*."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         return cls(request.method, request.attempt, request.stream, headers)
 
     def without(self, volatile: set[str]) -> Trace:
+        """Return the trace with empty values for the headers in *volatile*."""
         headers = {name: "" if name in volatile else value for name, value in self.headers.items()}
         return self._replace(headers=headers)
 
@@ -265,7 +270,8 @@ class Awaits:
             self.count += 1
             task = asyncio.current_task()
             if self.count == self._cancel_at and task is not None:
-                # Not now: the task must be waiting when it is cancelled, so that its future is cancelled too.
+                # Later, because the task must be waiting when it is cancelled, so that its future is
+                # cancelled too.
                 asyncio.get_running_loop().call_soon(task.cancel)
             try:
                 yield waited_for

@@ -26,12 +26,17 @@ class SentFile(NamedTuple):
     """A file in a multipart form."""
 
     filename: str | None
+    """The file name; None without one."""
+
     content_type: str | None
+    """The Content-Type of the part; None without one."""
+
     content: bytes
+    """The bytes of the file."""
 
 
 class SentBody(Body):
-    """The bytes that were sent. Unlike that of any other body, the repr shows them: this is a test."""
+    """The bytes that were sent. Unlike the repr of any other body, this one shows them, for tests."""
 
     __slots__ = ()
 
@@ -44,7 +49,7 @@ class SentBody(Body):
 
 
 def _replace_body(request: APIRequest, body: Body) -> None:
-    # In a function of the base class's type: assigned in the subclass, checkers infer a type of its own.
+    # In a function that takes the base class: for an assignment in the subclass, checkers infer another type.
     request.body = body
 
 
@@ -58,7 +63,7 @@ class SentRequest(APIRequest):
 
     @classmethod
     def of(cls, request: APIRequest) -> SentRequest:
-        """Return a copy of a request, which later changes to the request do not affect.
+        """Return a copy of a request that later changes to the request do not affect.
 
         Args:
             request: The request to copy.
@@ -70,7 +75,7 @@ class SentRequest(APIRequest):
         """Record the bytes that were sent.
 
         Args:
-            content: The whole body.
+            content: The complete body.
         """
         if self.body is not None:
             content_type = self.headers.get("Content-Type", self.body.content_type)

@@ -39,8 +39,9 @@ Made: TypeAlias = (
 )
 
 Answer: TypeAlias = BaseException | type[BaseException] | Callable[[SentRequest], Made | Awaitable[Made]]
-"""An answer of a `FakeTransport`: what `respond` returns, an error to raise (an instance or a class), or
-a function of the `SentRequest`, async or not, that returns one of these or a response."""
+"""An answer of a `FakeTransport`: the result of `respond`, an error to raise (an instance or a class), or a
+function of the `SentRequest`, async or not, that returns one of these or a response.
+"""
 
 
 def respond(
@@ -53,19 +54,19 @@ def respond(
     headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
     cut_after: int | None = None,
 ) -> Callable[[APIRequest], AsyncAPIResponse[Any]]:
-    """Make an answer for a `FakeTransport`: it creates a new response for each request.
+    """Create an answer for a `FakeTransport`, which returns a new response for each request.
 
-    The body is what a caller gets; nothing is decompressed. The answer to a HEAD has no body.
+    The caller gets the body unchanged; nothing is decompressed. The answer to a HEAD has no body.
 
     Args:
         status: The status code, 200 by default.
         json: The body as a value that msgspec encodes.
         text: The body as a str.
         body: The body as bytes.
-        chunks: The body in pieces, as a stream delivers them; async chunks may wait between two of them.
-        headers: Headers, over the Content-Type of *json* and *text*.
+        chunks: The body as the chunks that a stream delivers; an async iterable may wait between them.
+        headers: Headers; they override the Content-Type of *json* and *text*.
         cut_after: A number of bytes after which the connection breaks, with `APIConnectionError`; 0 breaks it
-            after the head. None (the default) delivers the whole body.
+            after the head. None (the default) delivers the complete body.
 
     Raises:
         TypeError: Two bodies were given, or the status is not an int.
@@ -82,7 +83,7 @@ def respond(
 
 
 class _Reply(msgspec.Struct, frozen=True, eq=False):
-    """What `respond` returns: it answers the request itself, which needs no reading."""
+    """The result of `respond`: it answers without reading the request."""
 
     status: int
     headers: CIMultiDictProxy[str]
@@ -118,7 +119,7 @@ def _content(
         return (text.encode(),), "text/plain; charset=utf-8"
     if chunks is None:
         return (body,), None
-    # An iterator would be empty when the answer is used again.
+    # A tuple, because an iterator would be empty when the answer is used again.
     return (chunks if isinstance(chunks, AsyncIterable) else tuple(chunks)), None
 
 
@@ -130,7 +131,7 @@ def _reason(status: int) -> str:
 
 
 class _Source:
-    """A body that arrives in the given chunks, and may be cut."""
+    """A body that arrives in the given chunks, and may be cut off."""
 
     def __init__(
         self, request: APIRequest, pieces: Iterable[bytes] | AsyncIterable[bytes], cut_after: int | None
@@ -143,7 +144,7 @@ class _Source:
         self._waiting: Scope | None = None
 
     async def read(self, limit: int | None) -> bytes:
-        """Return the whole rest."""
+        """Return the rest of the body."""
         read = bytearray()
         while chunk := await self.read_chunk():
             read += chunk
@@ -162,7 +163,7 @@ class _Source:
             raise self._error
         with Scope() as self._waiting:
             try:
-                # Also if the piece is ready: a real body arrives over a wire, and other tasks run meanwhile.
+                # Even if the piece is ready, because other tasks also run while a real body arrives.
                 await asyncio.sleep(0)
                 return self._cut(await self._next())
             except BaseException as error:
@@ -192,7 +193,7 @@ class _Source:
         return APIConnectionError(message, reason="truncated", request=self._request)
 
     def close(self) -> None:
-        """Do nothing: the transport counts by ``on_close``."""
+        """Do nothing, because the transport counts with ``on_close``."""
 
     def abort(self, error: Exception) -> None:
         """Make pending and later reads raise *error*."""
@@ -205,19 +206,19 @@ class _Source:
 
 
 class FakeTransport:
-    """A transport without a network: it gives its answers in order, one for each send.
+    """A transport without a network: it returns its answers in order, one for each send.
 
     It behaves like a transport: each send lets other tasks run, the body of the request is consumed, a
     response is delivered with its body unread, and an error gets its ``request`` if it has none.
 
     Args:
-        *answers: What `respond` returns, an error (an instance or a class) to raise, or a function, async or
-            not, that returns one of these or a response. The function gets the request as it was sent, a
+        *answers: Results of `respond`, errors to raise (instances or classes), or functions, async or not,
+            that return one of these or a response. A function receives the request as it was sent, a
             `SentRequest`. Each answer is used once.
-        default: The answer to every send after that. Without it, one send more raises an `AssertionError`
-            that says which.
-        clock: The clock that the waits of a client move, between attempts and polls. Without it they take
-            their time.
+        default: The answer to every further send. Without it, a further send raises an `AssertionError` that
+            names the request.
+        clock: The clock that a client's waits between attempts and polls advance. Without it, they take real
+            time.
     """
 
     def __init__(
@@ -271,7 +272,7 @@ class FakeTransport:
         return self._default
 
     async def sleep(self, seconds: float, /) -> None:
-        """Wait before another attempt of a client: on the clock if there is one.
+        """Wait before another attempt of a client: on the clock, if the transport has one.
 
         Args:
             seconds: The time to wait.
@@ -280,12 +281,12 @@ class FakeTransport:
 
     @property
     def unused_answers(self) -> int:
-        """How many answers in the list have not been used."""
+        """The number of answers in the list that have not been used."""
         return max(0, len(self._answers) - len(self.requests))
 
     @property
     def open_responses(self) -> int:
-        """How many of its responses are not closed. More than 0 at the end of a test means a leak.
+        """The number of its responses that are not closed. More than 0 at the end of a test means a leak.
 
         Check it before you close the client, which closes open streams.
         """
@@ -322,13 +323,13 @@ async def _resolve(answer: Answer, request: APIRequest, sent: SentRequest) -> As
         if isinstance(made, BaseException):
             if isinstance(made, APIError) and made.request is None:
                 made.request = request
-            # An instance that is raised again has the traceback of its last use.
+            # Without the traceback of its last use, which an instance keeps.
             raise made.with_traceback(None)
         made = made(request if isinstance(made, _Reply) else sent)
         if inspect.isawaitable(made):
             made = await made
     if made.request is sent:
-        made.request = request  # a middleware may change it, and the record must stay as it is
+        made.request = request  # a middleware may change it, which must not affect the record
     return made
 
 

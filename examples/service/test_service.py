@@ -57,9 +57,7 @@ async def test_deadline(api: TestServer, aiohttp_client: AiohttpClient) -> None:
 
 
 async def test_rate(api: TestServer, aiohttp_client: AiohttpClient) -> None:
-    """A call whose turn is too far away gives a 503 with Retry-After; the client is closed with the
-    service.
-    """
+    """A call whose turn is too far away gives a 503 with Retry-After; the service closes its client."""
     service = await aiohttp_client(make_app(make_client(api.make_url("/"), "a-secret", TELEMETRY, "20/h")))
     first, second = [await service.get("/hello/7") for _ in range(2)]
     assert (first.status, second.status, len(api.app[REQUESTS])) == (200, 503, 2)
