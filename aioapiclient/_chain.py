@@ -225,7 +225,7 @@ def check_transport(transport: object) -> None:
     """Raise `TypeError` if *transport* is not a handler."""
     if isinstance(transport, type):
         name = transport.__name__
-        raise TypeError(f"transport {name} is a class; give an instance of it: {name}(...)")
+        raise TypeError(f"transport {name} is a class; pass an instance of it: {name}(...)")
     if not callable(transport) or not is_async(transport):
         raise TypeError(
             f"transport must be a handler, not {type(transport).__name__}: "

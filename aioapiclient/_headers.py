@@ -124,7 +124,7 @@ def check_header_names(name: str, value: object) -> frozenset[str]:
     found: set[str] = set()
     for item in cast("Iterable[object]", value):
         if not isinstance(item, str):
-            raise TypeError(f"{name} must hold str, not {type(item).__name__}")
+            raise TypeError(f"{name} must contain str, not {type(item).__name__}")
         check_token(item, f"{name}: header name")
         found.add(item.lower())
     return frozenset(found)

@@ -133,7 +133,7 @@ def test_header_names_become_a_set() -> None:
         ("X-A", TypeError, "omit must be an iterable of header names, not str"),
         (b"X-A", TypeError, "omit must be an iterable of header names, not bytes"),
         (None, TypeError, "omit must be an iterable of header names, not NoneType"),
-        ([b"X-A"], TypeError, "omit must hold str, not bytes"),
+        ([b"X-A"], TypeError, "omit must contain str, not bytes"),
         (["X-A: secret"], InvalidRequestError, "omit: header name 'X-A...' is not a token (RFC 9110 §5.6.2)"),
         ([""], InvalidRequestError, "omit: header name '' is not a token (RFC 9110 §5.6.2)"),
     ],

@@ -156,7 +156,7 @@ def test_a_bad_argument_is_refused_with_its_name(
 
 def test_retries_are_given_once() -> None:
     """`max_retries` beside a whole policy is refused: one of them would be lost."""
-    with pytest.raises(TypeError, match="max_retries is a shorthand of retry; give only one"):
+    with pytest.raises(TypeError, match="max_retries is a shorthand of retry; pass only one"):
         AsyncAPIClient(BASE, max_retries=1, retry=RetryPolicy())
 
 

@@ -321,7 +321,7 @@ class Own(Exception):
 RESOLVER_ERRORS: dict[str, tuple[Exception, str, str]] = {
     "a limit of its own": (
         TimeoutError(),
-        ": no connection: the resolver or the connector gave up by itself (connect)",
+        ": no connection: the resolver or the connector timed out itself (connect)",
         "timeout",
     ),
     "the system's": (

@@ -125,7 +125,7 @@ def test_identity(values: list[str]) -> None:
         (["compress"], "'compress' cannot be decoded"),
         (["zstd"], "'zstd' cannot be decoded"),
         (["a" * 500], f"'{'a' * 20}' cannot be decoded"),
-        (["gzip, gzip"], "2 content codings are combined, expected one at most"),
+        (["gzip, gzip"], "2 content codings are combined, expected at most one"),
         (["gzip", "br"], "2 content codings"),
         (["gzip"] * 50, "50 content codings"),
     ],

@@ -710,7 +710,9 @@ async def test_another_status_than_those_of_ranges(tmp_path: Path) -> None:
         with pytest.raises(APIConnectionError) as caught:
             await write_to_file(await call(), tmp_path / "file")
 
-    assert caught.value.__notes__ == ["It could not be resumed: the server answered with status 203"]
+    assert caught.value.__notes__ == [
+        "The download could not be resumed: the server answered with status 203"
+    ]
 
 
 def chunked() -> Cut:
@@ -773,7 +775,9 @@ async def test_whole_content_instead_of_the_callers_range(tmp_path: Path) -> Non
         with pytest.raises(APIConnectionError) as caught:
             await write_to_file(answer, tmp_path / "file")
 
-    assert caught.value.__notes__ == ["It could not be resumed: the server answered with status 200"]
+    assert caught.value.__notes__ == [
+        "The download could not be resumed: the server answered with status 200"
+    ]
     assert os.listdir(tmp_path) == []
 
 

@@ -170,10 +170,7 @@ def test_a_forked_process_needs_a_client_of_its_own() -> None:
 
     assert run.stderr == ""
     assert run.stdout.splitlines() == [
-        (
-            "<AsyncAPIClient https://h/> was opened by process PARENT; "
-            "a forked process needs a client of its own"
-        ),
+        ("<AsyncAPIClient https://h/> was opened by process PARENT; a forked process needs its own client"),
         "the parent goes on",
     ]
 

@@ -980,11 +980,11 @@ class Deaf(Misspelt[T]):
 @pytest.mark.parametrize(
     ("page", "message"),
     [
-        (NoSuchField, "next_field is 'nextLink', and there is no such field; did you mean 'next'"),
-        (NotSoDeep, "cursor_field is 'meta.after', and there is no 'after' at that depth"),
-        (NotDeclared, "cursor_field is 'meta.after', and there is no such field; declare it"),
-        (WireName, "that is a name in the body; the field is 'next_link'"),
-        (NoPlaceInAList, "there is no 'last' at that depth"),
+        (NoSuchField, "next_field is 'nextLink', and that field does not exist; did you mean 'next'"),
+        (NotSoDeep, "cursor_field is 'meta.after', and 'after' does not exist at that depth"),
+        (NotDeclared, "cursor_field is 'meta.after', and that field does not exist; declare it"),
+        (WireName, "that is its name in the body; the field is 'next_link'"),
+        (NoPlaceInAList, "'last' does not exist at that depth"),
         (Misspelt, "has no class variable url_field; it has items_field, next_field"),
         (NoSwitch, "has no class variable empty_pages_end; did you mean empty_page_ends"),
         (OfAnotherKind, "has no class variable cursor_param; it has none of that kind"),

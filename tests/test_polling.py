@@ -806,7 +806,7 @@ async def test_a_client_that_closes() -> None:
     ("started", "options", "error", "message"),
     [
         ({"id": 7}, {}, TypeError, "started must be a response, a path or a URL, not dict"),
-        (None, {}, TypeError, "not NoneType: ask the call that starts it for AsyncAPIResponse"),
+        (None, {}, TypeError, "not NoneType: pass AsyncAPIResponse as cast_to"),
         (
             "/jobs/7",
             {"status_of": 7},
@@ -819,9 +819,9 @@ async def test_a_client_that_closes() -> None:
             TypeError,
             "result must be the name of a member or a function, not list",
         ),
-        ("/jobs/7", {"done": "completed"}, TypeError, "done must be a collection of words, not str"),
-        ("/jobs/7", {"failed": 7}, TypeError, "failed must be a collection of words, not int"),
-        ("/jobs/7", {"failed": {7}}, TypeError, "failed must hold str"),
+        ("/jobs/7", {"done": "completed"}, TypeError, "done must be a collection of str, not str"),
+        ("/jobs/7", {"failed": 7}, TypeError, "failed must be a collection of str, not int"),
+        ("/jobs/7", {"failed": {7}}, TypeError, "failed must contain only str"),
         ("/jobs/7", {"done": ()}, InvalidRequestError, "done must name at least one status"),
         ("/jobs/7", {"done": {"Failed", "ok"}}, InvalidRequestError, "done and failed both name failed"),
         ("/jobs/7", {"interval": "1"}, TypeError, "interval must be a number of seconds, not str"),

@@ -1126,7 +1126,7 @@ async def test_other_types_are_no_json_lines(content_type: str) -> None:
 
 async def test_json_lines_cannot_reconnect() -> None:
     """Lines have no ids to resume from."""
-    with pytest.raises(TypeError, match="no event ids"):
+    with pytest.raises(TypeError, match="no event IDs"):
         JSONLStream[Item](lines(), Item, reconnect=True)
 
 
@@ -1293,7 +1293,7 @@ async def test_attempts_without_a_new_event_are_bounded() -> None:
     assert naps.taken == [1, 2, 4, 8, 16]
     assert type(error) is APIStreamError
     assert (error.events_seen, error.final, error.reason) == (2, True, "dns")
-    assert "broke after 2 events, and 5 reconnects in a row brought no new one" in str(error)
+    assert "broke after 2 events, and 5 reconnects in a row brought no new event" in str(error)
     assert error.__notes__ == ["Last event id: 2"]
     assert error.__cause__ is again[-1]
     assert stream.last_event_id == "2"
@@ -1483,7 +1483,7 @@ class Picky(SSEStream[Any]):
         ({"stream_cls": "sse"}, "stream_cls must be a subclass of AsyncStream, such as SSEStream, not 'sse'"),
         ({"until": "[DONE]"}, "until must be a function of an event, not str"),
         ({"reconnect": "yes"}, "reconnect must be a bool or a ReconnectPolicy, not str"),
-        ({"stream_cls": JSONLStream, "reconnect": True}, "JSONLStream cannot reconnect: it has no event ids"),
+        ({"stream_cls": JSONLStream, "reconnect": True}, "JSONLStream cannot reconnect: it has no event IDs"),
         ({"cast_to": object.__class__}, "cast_to type cannot be decoded"),
         ({"cast_to": AsyncAPIResponse[bytes]}, r"client\.open\(method, path\) gives an unread response"),
     ],

@@ -559,7 +559,9 @@ async def test_tls_to_a_plain_port(transport: AiohttpTransport) -> None:
 async def test_http_to_a_tls_port(any_transport: AiohttpTransport) -> None:
     """A server that answers with a TLS alert may speak https: the error asks so."""
     async with raw_server(close(b"\x15\x03\x01\0\2\2\x28")) as server:
-        with pytest.raises(APIConnectionError, match=r"a TLS alert came; does the server speak https\?"):
+        with pytest.raises(
+            APIConnectionError, match=r"a TLS alert was received; does the server speak https\?"
+        ):
             await fetch(any_transport, server.url)
 
 

@@ -207,7 +207,7 @@ async def test_stall() -> None:
         transport = AiohttpTransport()
         async with raw_server(_deaf, reads_bodies=False) as server:
             with pytest.raises(
-                APITimeoutError, match=r"took no byte of the body within 0\.1 s \(write\)"
+                APITimeoutError, match=r"accepted no byte of the body within 0\.1 s \(write\)"
             ) as caught:
                 await transport(put(server.url, content, write=0.1, read=60))
             assert (caught.value.phase, caught.value.sent) == ("write", None)

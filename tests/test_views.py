@@ -59,7 +59,7 @@ def test_a_view_shares_the_transport(name: str) -> None:
     """A session or transport for a view is refused: that is another client."""
     options: Any = {name: Script()}
 
-    with pytest.raises(TypeError, match=f"A view shares its client's {name}; make a client of its own"):
+    with pytest.raises(TypeError, match=f"A view shares its client's {name}; create a separate client"):
         Client(BASE).with_options(**options)
 
 

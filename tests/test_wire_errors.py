@@ -272,11 +272,11 @@ ON_THE_WIRE: dict[str, tuple[Exception, str]] = {
     ),
     "https on http": (
         dressed(http_exceptions.BadHttpMessage("Expected HTTP/:\n\n  b'\\x15\\x03\\x01'\n    ^")),
-        "the response is not valid HTTP: a TLS alert came; does the server speak https?",
+        "the response is not valid HTTP: a TLS alert was received; does the server speak https?",
     ),
     "https on http, in pure Python": (
         dressed(http_exceptions.BadStatusLine("\x15\x03\x01")),
-        "the response is not valid HTTP: a TLS alert came; does the server speak https?",
+        "the response is not valid HTTP: a TLS alert was received; does the server speak https?",
     ),
     "unknown": (aiohttp.ClientError("SECRET"), "aiohttp raised ClientError"),
     "undecodable": (UnicodeDecodeError("utf-8", b"SECRET", 0, 1, "x"), "the response could not be decoded"),
@@ -355,7 +355,7 @@ def test_limits_of_others() -> None:
         assert isinstance(mapped, APITimeoutError)
         assert (mapped.phase, mapped.sent, mapped.reason) == ("connect", False, "timeout")
         assert str(mapped).endswith(
-            "?...: no connection: the resolver or the connector gave up by itself (connect)"
+            "?...: no connection: the resolver or the connector timed out itself (connect)"
         )
 
 

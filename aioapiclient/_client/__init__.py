@@ -1,5 +1,5 @@
-"""The client: its public methods are in `client`, the way of a call is in `base`.
+"""The client: its public methods are in `client`, and `base` builds, sends and decodes a call.
 
 `config` resolves the options once, `lifecycle` tracks the event loop and the calls in flight, `polling` waits
-for long-running operations, `raw_response` and `resource` are for the authors of SDKs.
+for long-running operations, and `raw_response` and `resource` are for authors of SDKs.
 """

@@ -1,4 +1,4 @@
-"""`BaseClient`: the hooks of a subclass, and how a call is built, sent down the chain and decoded."""
+"""`BaseClient`: the hooks for subclasses, and the code that builds, sends and decodes a call."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from .set_by_init import SetByInit
 
 __all__ = ["BaseClient"]
 
-# A call looks only for overridden hooks, so the others cost nothing.
+# A call checks only overridden hooks, so the others cost nothing.
 _HOOKS: Final = (
     "_prepare_options",
     "_prepare_request",
@@ -56,7 +56,7 @@ _HOOKS: Final = (
     "user_agent",
 )
 
-# The hooks that links of the chain call; a view calls its own.
+# The hooks that links of the chain call; those of a view are its own.
 _FOR_THE_CHAIN: Final = frozenset(
     {"_sleep_for_retry", "auth_headers", "default_headers", "platform_headers", "user_agent"}
 )
@@ -64,11 +64,11 @@ _FOR_THE_CHAIN: Final = frozenset(
 _NO_OPTIONS: Final[RequestOptions] = {}
 _NO_PARAMS: Final[Mapping[str, Any]] = {}
 
-_RESPONSE: Any = AsyncAPIResponse  # subscripted with types that are known only at run time
+_RESPONSE: Any = AsyncAPIResponse  # subscripted with types known only at run time
 
 
 class BaseClient:
-    """The base of the public methods: hooks to override, the chain, and the way of a call."""
+    """The base of the public methods: hooks to override, the chain, and the execution of a call."""
 
     _config: Config
     _shared: Lifecycle
@@ -139,11 +139,13 @@ class BaseClient:
         await sleep(seconds)
 
     def _make_status_error(self, response: AsyncAPIResponse[Any], body: Any, /) -> APIStatusError:
-        """Return the error for *response* with its decoded body; an SDK may use its own classes."""
+        """Return the error for *response* with its decoded body; an SDK may return its own classes."""
         return status_error_class(response.status).from_response(response, body)
 
     def _make_stream_error(self, event: ServerSentEvent, response: AsyncAPIResponse[Any], /) -> Exception:
-        """Return the error for an ``error`` event in a stream; an SDK may use the class of a status error."""
+        """Return the error for an ``error`` event in a stream; an SDK may return the class of a status
+        error.
+        """
         return stream_error(event, response)
 
     async def _request_api_list(
@@ -178,7 +180,7 @@ class BaseClient:
     def _make_hooks(self) -> ClientHooks:
         """Return the hooks of this client or view that links of the chain call."""
         own = self._own_hooks
-        # A request may outlive its call, on an error or in a test, and must not keep the client alive.
+        # A request may outlive its call, in an error or a test, and must not keep the client alive.
         client = weakref.proxy(self)
         asks = not own.isdisjoint(("platform_headers", "user_agent"))
         if asks or getattr(self._shared.transport, "is_borrowed", False):
@@ -207,7 +209,7 @@ class BaseClient:
         return tuple(
             default_chain(
                 auth=given["auth"],
-                # The property of a subclass includes the given headers, if it chooses to.
+                # The property of a subclass decides whether it includes the given headers.
                 default_headers=None if "default_headers" in self._own_hooks else given["default_headers"],
                 retry=policy,
                 trusted_origins=given["trusted_origins"],
@@ -216,13 +218,13 @@ class BaseClient:
         )
 
     def _library_headers(self) -> Mapping[str, Any]:
-        """Return the lowest layer of headers, without those that a borrowed session adds."""
+        """Return the lowest layer of headers, without the headers that a borrowed session adds."""
         headers = {"User-Agent": self.user_agent, **self.platform_headers()}
         own = getattr(self._shared.transport, "session_headers", {})
         return headers | {name: OMIT for name in ("Accept", *headers) if name in own}
 
     def _register(self, thing: object) -> None:
-        """Bind a link of the chain, or an auth, to the client, and close it with the client."""
+        """Bind a link of the chain, or an `Auth`, to the client, and close it with the client."""
         self._shared.register_closable(thing, lambda own: own.bind(self._without_auth()))
 
     def _innermost(self) -> Handler:
@@ -264,7 +266,7 @@ class BaseClient:
         options: CallOptions | None,
         keywords: RequestOptions,
     ) -> Awaitable[Any]:
-        """Return an awaitable for the call. Not `async` itself: that saves a coroutine on the hot path."""
+        """Return an awaitable for the call. It is not `async` itself, to save a coroutine on the hot path."""
         config = self._config
         is_plain = not options and not stream and config.is_plain and keywords.keys() <= PLAIN_OPTIONS
         if not is_plain or cast_to is aiohttp.ClientResponse or capturing() is not None:
@@ -284,7 +286,7 @@ class BaseClient:
         if stream:
             check_flag("stream", stream)
             return await self._open_stream(method, path, cast_to, SSEStream, options, keywords)
-        # Before the hooks: a call that they make is not the call of the wrapped method.
+        # Before the hooks, because their own calls are not the call of the wrapped method.
         mode, asked = take_mode(), is_response_type(cast_to)
         given = layer_options(keywords, options)
         if given or self._own_hooks:
@@ -302,7 +304,7 @@ class BaseClient:
         return response if mode != "value" else await self._processed(response, cast_to)
 
     async def _value_of(self, request: APIRequest, handler: Handler, cast_to: Any) -> Any:
-        """Send *request* down the chain as `_run` does, and return the value of the response."""
+        """Send *request* down the chain like `_run`, and return the value of the response."""
         with self._shared.begin(request):
             response = await handler(request)
             if not 200 <= response.status < 300:
@@ -363,7 +365,7 @@ class BaseClient:
         return record(response, asked=False)
 
     async def _send(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-        """Send *request*; an unread response is tracked, and its call can be repeated."""
+        """Send *request*. An unread response is tracked, and its call can be sent again."""
         if not request.stream:
             return await self._run(request, handler)
         pristine = request.copy()
@@ -385,7 +387,7 @@ class BaseClient:
     async def _send_again(
         self, request: APIRequest, handler: Handler, headers: Mapping[str, str]
     ) -> AsyncAPIResponse[Any]:
-        """Send the same call once more, with *headers* over its own, through the whole chain."""
+        """Send the same call again through the complete chain, with *headers* over its own."""
         if not request.can_be_sent:
             raise RequestNotReplayableError(
                 f"{request.label}: cannot be sent again: its body can be sent only once", request=request
@@ -461,7 +463,7 @@ class BaseClient:
                 response = await handler(request)
                 await self._refuse(response)
             except BaseException:
-                # A middleware that is interrupted after the head cannot return its response.
+                # A middleware that was interrupted after the head arrived cannot return its response.
                 for abandoned in opened:
                     await abandoned.close()
                 raise

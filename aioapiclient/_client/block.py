@@ -1,4 +1,4 @@
-"""`Block`: something to open in an ``async with`` block; any other use raises an error that shows how."""
+"""`Block`: a context manager for ``async with`` that raises helpful errors for any other use."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Block(AbstractAsyncContextManager[T_co], Generic[T_co]):
-    """A context manager that opens another one on entering the block, and leaves it with the block.
+    """A context manager that opens and enters another one. Any other use raises an error.
 
     Args:
-        name: The name of the method, for errors.
-        gives: The name after ``as``, for errors.
-        opener: Opens the inner one. It is called once.
+        name: The name of the method in error messages.
+        gives: The name after ``as`` in error messages.
+        opener: Opens the inner context manager; called once.
     """
 
     def __init__(

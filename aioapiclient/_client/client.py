@@ -1,4 +1,4 @@
-"""`AsyncAPIClient`: everything that users call."""
+"""`AsyncAPIClient`: the public methods of the client."""
 
 from __future__ import annotations
 
@@ -66,18 +66,19 @@ class AsyncAPIClient(BaseClient):
         base_url: The URL that relative paths are resolved against; its own path is kept.
         version: The version of the SDK built on this client, for the ``User-Agent``. ``"0"`` by default.
         auth: The credential. It is sent to the origin of *base_url* and to *trusted_origins* only.
-        default_headers: Headers of every call; a call's own win. `OMIT` drops one that the library adds.
-        default_params: Query parameters of every call; a call's own win.
-        query_style: How arrays and nested objects are written in queries and forms.
-        max_retries: Attempts beyond the first, 2 by default. A shorthand of *retry*.
-        retry: The whole retry policy.
-        timeout: The limits of a call. A number is seconds for the whole call, None removes every limit.
-            The default is ``Timeout(total=600, connect=5, read=60, write=60)``.
-        middlewares: Middlewares of your own: once per call, or where `per_attempt` and `per_send` say. A
+        default_headers: Headers of every call; a call's own headers override them. `OMIT` drops a header that
+            the library would add.
+        default_params: Query parameters of every call; a call's own parameters override them.
+        query_style: The format of arrays and nested objects in queries and forms.
+        max_retries: The maximum number of attempts after the first, 2 by default. A shorthand of *retry*.
+        retry: The complete retry policy; ``RetryPolicy()`` by default.
+        timeout: The limits of a call. A number is the limit of the whole call in seconds; None removes every
+            limit. The default is ``Timeout(total=600, connect=5, read=60, write=60)``.
+        middlewares: Your own middlewares, run once per call, or in the zone of `per_attempt` or `per_send`. A
             name loads an installed plugin.
-        chain: The whole chain, in place of the default one; see `default_chain`.
-        strict_response_validation: Whether a value of the wrong type is an error (the default). False
-            only coerces (``"1"`` to ``1``).
+        chain: A complete chain, instead of the default one; see `default_chain`.
+        strict_response_validation: Whether a value of the wrong type is an error (the default). False allows
+            coercion, such as ``"1"`` to ``1``.
         dec_hook: msgspec's hook to decode types that it does not know.
         enc_hook: msgspec's hook to encode types that it does not know.
         encoder: Your own `msgspec.json.Encoder`, instead of *enc_hook*: for ``decimal_format``,
@@ -86,20 +87,21 @@ class AsyncAPIClient(BaseClient):
             (``+xml``), for content types that msgspec does not read.
         error_types: The types of error bodies: ``{404: NotFound, "4XX": Problem, "default": Any}``.
         error_detail: Whether the text of a status error ends with the server's message.
-        idempotency_header: A header that carries a key with every POST and PATCH, the same on each attempt.
+        idempotency_header: The header for an idempotency key of every POST and PATCH, the same on each
+            attempt. None by default: no keys.
         request_id_header: The response header that carries the server's request ID.
-        follow_redirects: Whether redirects are followed, ten at most. The default is yes.
-        trusted_origins: Other origins that may receive credentials and default headers, as patterns:
+        follow_redirects: Whether redirects are followed, at most ten. True by default.
+        trusted_origins: Patterns of other origins that may receive credentials and default headers, such as
             ``https://*.example.com``.
-        max_body: The most bytes of one buffered response body, decompressed: 64 MiB by default; None is no
-            limit.
+        max_body: The maximum size of a buffered response body in bytes, decompressed. 64 MiB by default;
+            None: no limit.
         session: Your own aiohttp `ClientSession`. It is neither closed nor changed.
         transport: An `AiohttpTransport`, or any other handler, such as
             `aioapiclient.testing.FakeTransport`.
 
     Raises:
         InvalidRequestError: A value is malformed or out of range.
-        TypeError: An argument has the wrong type, or two of them exclude each other.
+        TypeError: An argument has the wrong type, or two arguments exclude each other.
     """
 
     def __init__(
@@ -133,7 +135,7 @@ class AsyncAPIClient(BaseClient):
     ) -> None:
         given = {name: value for name, value in locals().items() if name in CLIENT_OPTIONS}
         if session is not None and transport is not None:
-            raise TypeError("Give session or transport, not both: AiohttpTransport(session=...) takes yours")
+            raise TypeError("Pass session or transport, not both; use AiohttpTransport(session=...) for both")
         self._config = Config(given)
         self._budget = RetryBudget()
         if transport is None:
@@ -148,27 +150,27 @@ class AsyncAPIClient(BaseClient):
         return f"<{type(self).__name__} {self.base_url}>"
 
     def with_options(self, **overrides: Unpack[ClientOptions]) -> Self:
-        """Return a view: this client with other options, on the same session, retry budget and token caches.
+        """Return a view: this client with other options, sharing its session, retry budget and token caches.
 
         ``__init__`` is not called again, and closing a view closes nothing.
 
         Args:
             **overrides: Keywords of the constructor, except ``session`` and ``transport``.
-                ``default_headers``,
-                ``default_params`` and ``error_types`` are merged over the client's, a `Timeout` inherits what
-                it leaves out, and the rest replaces.
+                ``default_headers``, ``default_params``, ``decoders`` and ``error_types`` are merged over the
+                client's, a `Timeout` inherits the limits that it omits, and any other value replaces the
+                client's.
 
         Returns:
             A client of the same class.
 
         Raises:
             InvalidRequestError: A value is malformed or out of range.
-            TypeError: A name is unknown, or cannot differ (``session``, ``transport``), or ``chain`` is given
-                together with an option that lives in the chain.
+            TypeError: A name is unknown, or the option cannot differ (``session``, ``transport``), or
+                ``chain`` is passed together with an option of the default chain.
         """
         for name in ("session", "transport"):
             if name in overrides:
-                raise TypeError(f"A view shares its client's {name}; make a client of its own for another")
+                raise TypeError(f"A view shares its client's {name}; create a separate client for another")
         check_names(overrides, CLIENT_OPTIONS)
         view = self._view(Config(overrides, self._config))
         view._set_up_chain(overrides)
@@ -214,29 +216,26 @@ class AsyncAPIClient(BaseClient):
 
         Args:
             method: The HTTP method, in any case.
-            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
-                absolute URL, which gets no credential and no default header unless its origin is trusted.
-            cast_to: The type to decode the body to. Without it the result is plain data: dicts, lists,
-                scalars.
-                ``bytes``, ``str`` and ``None`` (discard it) work too, as does ``AsyncAPIResponse[T]`` for the
-                response itself.
-            stream: Whether to return an `SSEStream` of *cast_to* in place of a value.
+            path: A path relative to the base URL, with ``{name}`` placeholders for ``path_params``; or an
+                absolute URL, which receives no credential and no default header unless its origin is trusted.
+            cast_to: The type to decode the body to. By default the result is plain data: dicts, lists,
+                scalars. ``bytes`` and ``str`` return the body itself, ``None`` discards it, and
+                ``AsyncAPIResponse[T]`` returns the response.
+            stream: Whether to return an `SSEStream` of *cast_to* instead of a value.
             options: Options from the user of an SDK, layered over the keywords.
-            **request_options: What the request is made of, and the options of this call: see
+            **request_options: The parts of the request, and the options of this call: see
                 `RequestOptions`.
 
         Returns:
             The body as *cast_to*, or a stream of events of that type.
 
         Raises:
-            APIStatusError: The status is not a success, and `ok_statuses` does not name it. Each status has
-                its
-                own subclass, such as `NotFoundError`.
-            APIConnectionError: No complete response arrived; `APITimeoutError` when a limit of time was
-                reached.
+            APIStatusError: The status is not a success, and `ok_statuses` does not list it. Common statuses
+                have their own subclasses, such as `NotFoundError`.
+            APIConnectionError: No complete response arrived; `APITimeoutError` if a time limit was reached.
             APIResponseValidationError: The body does not fit *cast_to*.
             BodyTooLargeError: The body is larger than `max_body`.
-            TooManyRedirectsError: There were more than ten redirects.
+            TooManyRedirectsError: The server redirected more than ten times, or a redirect was refused.
             InvalidRequestError: An argument has a value that cannot be sent. Nothing was sent.
             TypeError: An argument has the wrong type or an unknown name. Nothing was sent.
             ClientClosedError: The client is closed, or belongs to another event loop or process.
@@ -253,8 +252,8 @@ class AsyncAPIClient(BaseClient):
         """Send a HEAD request and return the response, which has no body.
 
         Args:
-            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
-                absolute URL, which gets no credential unless its origin is trusted.
+            path: A path relative to the base URL, with ``{name}`` placeholders for ``path_params``; or an
+                absolute URL, which receives no credential unless its origin is trusted.
             options: Options from the user of an SDK, layered over the keywords.
             **request_options: ``params``, ``headers``, ``timeout`` and the other `RequestOptions`.
 
@@ -304,10 +303,10 @@ class AsyncAPIClient(BaseClient):
         """Send a GET request and return the decoded body.
 
         Args:
-            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
-                absolute URL, which gets no credential unless its origin is trusted.
-            cast_to: The type to decode the body to; plain data without it.
-            stream: Whether to return an `SSEStream` of *cast_to* in place of a value.
+            path: A path relative to the base URL, with ``{name}`` placeholders for ``path_params``; or an
+                absolute URL, which receives no credential unless its origin is trusted.
+            cast_to: The type to decode the body to; plain data by default.
+            stream: Whether to return an `SSEStream` of *cast_to* instead of a value.
             options: Options from the user of an SDK, layered over the keywords.
             **request_options: ``params``, ``headers``, ``timeout`` and the other `RequestOptions`.
 
@@ -354,10 +353,10 @@ class AsyncAPIClient(BaseClient):
         """Send a POST request and return the decoded body.
 
         Args:
-            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
-                absolute URL, which gets no credential unless its origin is trusted.
-            cast_to: The type to decode the body to; plain data without it.
-            stream: Whether to return an `SSEStream` of *cast_to* in place of a value.
+            path: A path relative to the base URL, with ``{name}`` placeholders for ``path_params``; or an
+                absolute URL, which receives no credential unless its origin is trusted.
+            cast_to: The type to decode the body to; plain data by default.
+            stream: Whether to return an `SSEStream` of *cast_to* instead of a value.
             options: Options from the user of an SDK, layered over the keywords.
             **request_options: ``json``, ``data``, ``files`` or ``content`` for the body, and the other
                 `RequestOptions`.
@@ -405,10 +404,10 @@ class AsyncAPIClient(BaseClient):
         """Send a PUT request and return the decoded body.
 
         Args:
-            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
-                absolute URL, which gets no credential unless its origin is trusted.
-            cast_to: The type to decode the body to; plain data without it.
-            stream: Whether to return an `SSEStream` of *cast_to* in place of a value.
+            path: A path relative to the base URL, with ``{name}`` placeholders for ``path_params``; or an
+                absolute URL, which receives no credential unless its origin is trusted.
+            cast_to: The type to decode the body to; plain data by default.
+            stream: Whether to return an `SSEStream` of *cast_to* instead of a value.
             options: Options from the user of an SDK, layered over the keywords.
             **request_options: ``json``, ``data``, ``files`` or ``content`` for the body, and the other
                 `RequestOptions`.
@@ -456,10 +455,10 @@ class AsyncAPIClient(BaseClient):
         """Send a PATCH request and return the decoded body.
 
         Args:
-            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
-                absolute URL, which gets no credential unless its origin is trusted.
-            cast_to: The type to decode the body to; plain data without it.
-            stream: Whether to return an `SSEStream` of *cast_to* in place of a value.
+            path: A path relative to the base URL, with ``{name}`` placeholders for ``path_params``; or an
+                absolute URL, which receives no credential unless its origin is trusted.
+            cast_to: The type to decode the body to; plain data by default.
+            stream: Whether to return an `SSEStream` of *cast_to* instead of a value.
             options: Options from the user of an SDK, layered over the keywords.
             **request_options: ``json``, ``data``, ``files`` or ``content`` for the body, and the other
                 `RequestOptions`.
@@ -507,10 +506,10 @@ class AsyncAPIClient(BaseClient):
         """Send a DELETE request and return the decoded body.
 
         Args:
-            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
-                absolute URL, which gets no credential unless its origin is trusted.
-            cast_to: The type to decode the body to; plain data without it.
-            stream: Whether to return an `SSEStream` of *cast_to* in place of a value.
+            path: A path relative to the base URL, with ``{name}`` placeholders for ``path_params``; or an
+                absolute URL, which receives no credential unless its origin is trusted.
+            cast_to: The type to decode the body to; plain data by default.
+            stream: Whether to return an `SSEStream` of *cast_to* instead of a value.
             options: Options from the user of an SDK, layered over the keywords.
             **request_options: ``params``, ``headers``, ``timeout`` and the other `RequestOptions`.
 
@@ -557,10 +556,10 @@ class AsyncAPIClient(BaseClient):
         """Send an OPTIONS request and return the decoded body.
 
         Args:
-            path: A path relative to the base URL, with ``{name}`` places that ``path_params`` fills; or an
-                absolute URL, which gets no credential unless its origin is trusted.
-            cast_to: The type to decode the body to; plain data without it.
-            stream: Whether to return an `SSEStream` of *cast_to* in place of a value.
+            path: A path relative to the base URL, with ``{name}`` placeholders for ``path_params``; or an
+                absolute URL, which receives no credential unless its origin is trusted.
+            cast_to: The type to decode the body to; plain data by default.
+            stream: Whether to return an `SSEStream` of *cast_to* instead of a value.
             options: Options from the user of an SDK, layered over the keywords.
             **request_options: ``params``, ``headers``, ``timeout`` and the other `RequestOptions`.
 
@@ -596,20 +595,19 @@ class AsyncAPIClient(BaseClient):
         Args:
             method: The HTTP method.
             path: A path relative to the base URL, or an absolute URL; see `request`.
-            cast_to: The type of each event; plain data without it.
+            cast_to: The type of each event; plain data by default.
             stream_cls: The framing: `SSEStream` for server-sent events (the default) or `JSONLStream` for
-                JSON
-                lines. The class decides, not the content type.
-            until: What ends the stream besides its end: the ``data`` of an event, or a function of the event.
-                ``[DONE]`` always does.
-            reconnect: Whether to open a broken `SSEStream` again as browsers do, with ``Last-Event-ID``; a
-                `ReconnectPolicy` sets the attempts and waits. The default is not to.
+                JSON lines. The class determines the format, not the content type.
+            until: A function of an event that returns True for the event that ends the stream. ``[DONE]``
+                always ends it.
+            reconnect: Whether to reopen a broken `SSEStream` as browsers do, with ``Last-Event-ID``; a
+                `ReconnectPolicy` sets the attempts and waits. False by default.
             options: Options from the user of an SDK, layered over the keywords.
-            **request_options: What the request is made of, and the options of this call: see
+            **request_options: The parts of the request, and the options of this call: see
                 `RequestOptions`.
 
         Returns:
-            A context manager that gives the open stream; iterate over it.
+            A context manager whose value is the open stream.
 
         Raises:
             APIError: The call failed; see `request` for each error.
@@ -634,7 +632,7 @@ class AsyncAPIClient(BaseClient):
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
     ) -> AbstractAsyncContextManager[AsyncAPIResponse[Any]]:
-        """Open an unread response, to read in pieces or to write to a file.
+        """Open an unread response, to read it in chunks or write it to a file.
 
         Leaving the block closes the response.
 
@@ -642,11 +640,11 @@ class AsyncAPIClient(BaseClient):
             method: The HTTP method.
             path: A path relative to the base URL, or an absolute URL; see `request`.
             options: Options from the user of an SDK, layered over the keywords.
-            **request_options: What the request is made of, and the options of this call: see
+            **request_options: The parts of the request, and the options of this call: see
                 `RequestOptions`.
 
         Returns:
-            A context manager that gives the response, with its head received and its body unread.
+            A context manager whose value is the response, with its head received and its body unread.
 
         Raises:
             APIError: The call failed; see `request` for each error.
@@ -700,27 +698,27 @@ class AsyncAPIClient(BaseClient):
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
     ) -> AsyncPaginator[Any, Any]:
-        """Iterate over the items of a list that comes in pages: ``async for user in api.get_api_list(...)``.
+        """Iterate over the items of a paginated list: ``async for user in api.get_api_list(...)``.
 
-        Awaiting the result returns the first page. Each page is a call of its own, with the same options.
+        Awaiting the result returns the first page. Each page is a separate call, with the same options.
 
         Args:
             path: A path relative to the base URL, or an absolute URL; see `request`.
             model: The type of one item.
-            page: The page class, such as `CursorPage`, or a subclass of your own.
+            page: The page class, such as `CursorPage`, or your own subclass.
             method: The HTTP method, ``"get"`` by default.
-            limit: The most items to yield; None (the default) yields all of them.
-            prefetch: Whether to request the next page while the items of one are used. The default is not to.
+            limit: The maximum number of items to yield; None (the default) yields all of them.
+            prefetch: Whether to request the next page while the items of the current one are used. False by
+                default.
             options: Options from the user of an SDK, layered over the keywords.
-            **request_options: What each request is made of, and the options of its call: see
-                `RequestOptions`.
+            **request_options: The parts of each request, and the options of its call: see `RequestOptions`.
 
         Returns:
             An `AsyncPaginator` of items and pages. Nothing is sent before it is awaited or iterated.
 
         Raises:
             APIError: A call failed; see `request` for each error.
-            APIResponseValidationError: A page leads back to one that was already seen.
+            APIResponseValidationError: A page links back to an earlier page.
             InvalidRequestError: An argument has an invalid value.
             TypeError: An argument has the wrong type or an unknown name.
         """
@@ -752,38 +750,37 @@ class AsyncAPIClient(BaseClient):
     ) -> T:
         """Poll a long-running operation until it ends, and return its result.
 
-        Where to ask comes from *started*: its ``Operation-Location``, ``Azure-AsyncOperation`` or
-        ``Location``.
-        The result is what *result* picks; else what ``resourceLocation``, the resource that was put, or
-        ``Location`` leads to; else the last response itself. Every request is a GET through the whole chain.
-        Credentials go to trusted origins only.
+        The URL to poll comes from *started*: its ``Operation-Location``, ``Azure-AsyncOperation`` or
+        ``Location``. The result is the value that *result* selects; else the resource at
+        ``resourceLocation``, at the URL of a PUT or PATCH, or at ``Location``; else the last response itself.
+        Every request is a GET through the complete chain. Credentials go to trusted origins only.
 
         Args:
-            started: The response that began the operation, or the path or URL to ask.
-            cast_to: The type of the result; plain data without it. None fetches nothing.
-            path_params: Values for the ``{name}`` places, when *started* is a path.
-            status_of: The member of the body that holds the status, with dots to go deeper
-                (``"job.state"``), or a function of the plain body. The default is ``status`` behind
-                ``Operation-Location``; elsewhere the HTTP status decides, and 202 means "not yet".
-            done: The values of the status that mean success, in any case.
-            failed: The values of the status that mean failure, in any case.
-            result: The member of the last body that holds the result, named in the same way, or a
-                function of it. A `URL` is fetched.
-            interval: Seconds before the next request where the server names no ``Retry-After``: 1 at first,
+            started: The response that started the operation, or the path or URL to poll.
+            cast_to: The type of the result; plain data by default. None fetches no result.
+            path_params: Values for the ``{name}`` placeholders, if *started* is a path.
+            status_of: The member of the body with the status, with dots for nested members (``"job.state"``),
+                or a function of the body as plain data. The default is ``status`` for an
+                ``Operation-Location``; otherwise the HTTP status decides, and 202 means "not yet".
+            done: The values of the status that mean success, compared case-insensitively.
+            failed: The values of the status that mean failure, compared case-insensitively.
+            result: The member of the last body with the result, named in the same way, or a function of that
+                body. If the function returns a `URL`, that is fetched.
+            interval: Seconds before the next request if the server sends no ``Retry-After``: 1 at first,
                 growing by half each time, with jitter.
-            max_interval: The longest such wait, 30 seconds by default. A ``Retry-After`` may ask for up to
-                an hour.
-            timeout: Seconds for the whole operation. Left out it is the client's ``total``; None is no limit.
-            options: Options of each request; ``params`` go to *started* only.
+            max_interval: The longest such wait, 30 seconds by default. A ``Retry-After`` may request up to an
+                hour.
+            timeout: Seconds for the whole operation. The client's ``total`` by default; None: no limit.
+            options: Options of each request; ``params`` are sent to *started* only.
 
         Returns:
             The result as *cast_to*.
 
         Raises:
             OperationFailedError: The operation ended with one of *failed*.
-            APITimeoutError: *timeout* was reached. Its ``phase`` is ``"total"``, its ``body`` the last
-                status.
-            APIResponseValidationError: An answer has neither a status nor a place to ask.
+            APITimeoutError: *timeout* was reached. Its ``phase`` is ``"total"``, and its ``body`` is the last
+                body.
+            APIResponseValidationError: A response has neither a status nor a URL to poll.
             APIError: A call failed; see `request` for each error.
             InvalidRequestError: An argument has an invalid value.
             TypeError: An argument has the wrong type.
@@ -804,7 +801,7 @@ class AsyncAPIClient(BaseClient):
         value: T = await poll.run(started, cast_to)
         return value
 
-    # --- introspection, and the life of a client
+    # --- introspection and lifecycle
 
     @property
     def base_url(self) -> URL:
@@ -813,7 +810,7 @@ class AsyncAPIClient(BaseClient):
 
     @property
     def timeout(self) -> Timeout:
-        """The limits of a call that sets none of its own."""
+        """The limits of a call without its own timeout."""
         return self._config.timeout
 
     @property
@@ -822,16 +819,15 @@ class AsyncAPIClient(BaseClient):
         return self._chain
 
     def explain(self) -> str:
-        """Return the chain as text, with the two bars that divide it into call, attempt and send."""
+        """Return the chain as text, with two bars that divide it into the zones call, attempt and send."""
         return explain(self._chain, self._shared.transport)
 
     def stats(self) -> ClientStats:
-        """Return a snapshot of calls in flight, open streams, the pool, and the links' reports on each
-        origin.
+        """Return a snapshot of calls in flight, open streams, the pool, and the statistics of each origin.
 
         It is cheap enough for a health endpoint, and a view returns the numbers of its client. A link of the
-        chain adds its own by a method ``stats()`` that returns a mapping of origins to values; one that fails
-        is left out and logged.
+        chain adds its own with a method ``stats()`` that returns a mapping of origins to values; a failing
+        one is left out and logged.
         """
         return collect_stats(self._shared, self._chain)
 
@@ -852,9 +848,9 @@ class AsyncAPIClient(BaseClient):
             await self._shared.close()
 
     async def aclose(self) -> None:
-        """Call `close`; `contextlib.aclosing` asks for this name."""
+        """Call `close`, under the name that `contextlib.aclosing` expects."""
         await self.close()
 
     def is_closed(self) -> bool:
-        """Return whether the client, or the one that this is a view of, was closed."""
+        """Return whether the client, or the client of this view, was closed."""
         return self._shared.closed

@@ -34,7 +34,7 @@ class Lifecycle:
         self._to_bind: list[tuple[Any, Callable[[Any], object]]] = []
 
     def __del__(self) -> None:
-        # Only warn: the loop may have ended, and closing in a task would hide the mistake.
+        # Only warn, because the loop may have ended, and closing in a task would hide the mistake.
         if self.loop is not None and not self.closed and self._owns_something():
             warnings.warn(
                 f"{self.name} was never closed; use 'async with', or await its close()",
@@ -47,7 +47,7 @@ class Lifecycle:
         return hasattr(self.transport, "close") and not getattr(self.transport, "is_borrowed", False)
 
     def begin(self, request: APIRequest | None = None) -> Scope:
-        """Return the scope of a new call, or of a wait: the closing of the client interrupts it.
+        """Return the scope of a new call or wait, which the closing of the client interrupts.
 
         Raises:
             ClientClosedError: The client is closed, or belongs to another event loop or process.
@@ -75,18 +75,18 @@ class Lifecycle:
         return len(self._streams)
 
     def track(self, response: AsyncAPIResponse[Any]) -> None:
-        """Keep a response that is returned unread, until it is closed."""
+        """Track a response that is returned unread, until it is closed."""
         if not response.is_closed:
             self._streams.add(response)
             response.on_close(lambda: self._streams.discard(response))
 
     def register_closable(self, thing: Any, bind: Callable[[Any], object]) -> None:
-        """Await ``thing.close()`` when the client closes, and *bind* it before the next call."""
+        """Call ``thing.close()`` when the client closes, and *bind* it before the next call."""
         key = id(thing)
         if key in self._closables:
             return
         try:
-            # The auth of one call must not live as long as the client.
+            # A weak reference, because the auth of one call must not live as long as the client.
             self._closables[key] = weakref.ref(thing, lambda _: self._closables.pop(key, None))
         except TypeError:
             self._closables[key] = lambda: thing
@@ -94,7 +94,9 @@ class Lifecycle:
             self._to_bind.append((thing, bind))
 
     def bind(self) -> None:
-        """Bind the registered objects; at a call, once the ``__init__`` of a subclass has finished."""
+        """Bind the registered objects. This happens at a call, when the ``__init__`` of a subclass has
+        finished.
+        """
         while self._to_bind:
             thing, bind = self._to_bind.pop()
             bind(thing)
@@ -104,8 +106,7 @@ class Lifecycle:
             raise ClientClosedError(f"{self.name} is closed")
         if self.loop is not None and self._process != os.getpid():
             raise ClientClosedError(
-                f"{self.name} was opened by process {self._process}; "
-                "a forked process needs a client of its own"
+                f"{self.name} was opened by process {self._process}; a forked process needs its own client"
             )
         if self.loop is not None and not self.loop.is_closed():
             raise ClientClosedError(
@@ -145,7 +146,7 @@ class Lifecycle:
             response.abort(self._error())
             await response.close()
         self.timers.cancel()
-        # First one turn of the loop, in which the interrupted calls release their connections.
+        # First let the loop run once, so that the interrupted calls release their connections.
         ends = [asyncio.sleep(0)]
         ends += [_close(thing) for thing in (*(find() for find in self._closables.values()), self.transport)]
         failures: list[BaseException] = []
@@ -155,7 +156,7 @@ class Lifecycle:
             except BaseException as failure:  # close the others anyway
                 failures.append(failure)
         if failures:
-            # A cancellation by the caller wins over any failure.
+            # A cancellation by the caller takes precedence over any failure.
             raise min(failures, key=lambda failure: not isinstance(failure, asyncio.CancelledError))
 
     def _end_calls(self) -> None:

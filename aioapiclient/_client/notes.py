@@ -1,4 +1,4 @@
-"""The note of a status error on the headers that were withheld from an untrusted origin."""
+"""The note on a status error about headers that were withheld from an untrusted origin."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["note_on_withheld"]
 
 
 def note_on_withheld(response: AsyncAPIResponse[Any]) -> str:
-    """Return which headers were withheld from the request of *response*, why, and how to change that.
+    """Return a note that says which headers were withheld from the request, why, and how to change that.
 
-    The note names the headers and shows no value.
+    The note shows the names of the headers, but no values.
     """
     request = response.request
     origin = printable(request.origin)

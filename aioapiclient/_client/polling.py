@@ -1,4 +1,4 @@
-"""Long-running operations: a server names a URL to poll, and `poll` requests it until the operation is done.
+"""Long-running operations: `poll` requests the URL that a server names until the operation is done.
 
 `first_step` and `next_step` interpret a response, without I/O: poll again, fetch the result from another URL,
 or use this response. Without a status field the HTTP status decides: 202 means "not yet" (RFC 9110 §15.3.3),
@@ -38,44 +38,56 @@ T = TypeVar("T")
 Pick: TypeAlias = str | Callable[[Any], Any]
 """The name of a member of the body, with dots for nested members, or a function of the plain data."""
 
-# The first is Azure's newer header, which other APIs use too.
+# The first header is Azure's newer one, which other APIs use too.
 _MONITORS: Final = ("Operation-Location", "Azure-AsyncOperation")
 _GROWTH: Final = 1.5
 _MEMBERS: Final[Any] = dict[str, msgspec.Raw] | list[msgspec.Raw]
-_NO_TIME: Final = 1e-6  # seconds, in place of 0, which is not a valid limit
-_MAX_RETRY_AFTER: Final = 3600.0  # seconds: poll at least once an hour, whatever Retry-After says
+_NO_TIME: Final = 1e-6  # seconds, instead of 0, which is not a valid limit
+_MAX_RETRY_AFTER: Final = 3600.0  # seconds: poll at least once an hour, whatever the Retry-After
 
 
 class Rules(NamedTuple):
     """The caller's description of an operation; the statuses are case-folded."""
 
     status_of: Pick | None
+    """Where the status is; None for the default."""
     done: frozenset[str]
+    """The statuses that mean success."""
     failed: frozenset[str]
+    """The statuses that mean failure."""
     result: Pick | None
+    """Where the result is; None for the default."""
 
 
 class Ask(NamedTuple):
-    """Not done: wait, then poll *url*. The result will be at *final*; *retry_after* is from the server."""
+    """Not done: wait, then poll *url*."""
 
     url: str | URL
+    """The URL to poll."""
     final: URL | None = None
+    """The URL of the result, if it is known."""
     is_monitor: bool = False
+    """Whether *url* reports a status instead of the resource itself."""
     retry_after: float | None = None
+    """The wait in seconds that the server requested."""
 
 
 class Fetch(NamedTuple):
     """Done: the result is at *url*."""
 
     url: URL
+    """The URL of the result."""
 
 
 class Done(NamedTuple):
     """Done: the result is the body of this response, a *member* of it, or *value*."""
 
     response: AsyncAPIResponse[Any]
+    """The last response."""
     member: str | None = None
+    """The name of the member of its body with the result."""
     value: Any = NOT_GIVEN
+    """The result as plain data."""
 
 
 Step: TypeAlias = Ask | Fetch | Done
@@ -92,7 +104,7 @@ def first_step(response: AsyncAPIResponse[Any], body: Any, rules: Rules) -> Step
     asked = Ask(location or own or "", retry_after=response.retry_after)
     step = asked if response.status == 202 else _step(response, body, asked, rules)
     if isinstance(step, Ask) and not step.url:
-        raise response.validation_error("the operation goes on, and no header says where to ask for it")
+        raise response.validation_error("the operation is in progress, but no header names a URL to poll")
     return step
 
 
@@ -128,7 +140,7 @@ def _step(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) 
 
 
 def _again(response: AsyncAPIResponse[Any], asked: Ask) -> Ask:
-    """Return the next poll, at the URL that the server names now."""
+    """Return the next poll, at the URL that this response names."""
     moved, location = _header_url(response, *_MONITORS), _header_url(response, "Location")
     if asked.is_monitor:
         return Ask(
@@ -139,7 +151,9 @@ def _again(response: AsyncAPIResponse[Any], asked: Ask) -> Ask:
 
 
 def _done(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) -> Step:
-    """Locate the result: by the caller, ``resourceLocation``, the final URL, or in this response."""
+    """Locate the result: where the caller says, at ``resourceLocation`` or the final URL, or in this
+    response.
+    """
     if isinstance(rules.result, str):
         return Done(response, member=rules.result)
     if rules.result is not None:
@@ -154,7 +168,7 @@ def _done(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) 
 def _pick(body: Any, pick: Pick) -> Any:
     if not isinstance(pick, str):
         return pick(body)
-    found = _member(body, pick)  # a name that contains dots
+    found = _member(body, pick)  # the name itself may contain dots
     if found is not None or "." not in pick:
         return found
     for name in pick.split("."):
@@ -187,7 +201,7 @@ def _target(response: AsyncAPIResponse[Any], reference: str) -> URL:
 
 
 class Poll:
-    """One `poll` in progress: its pace, its deadline and its state."""
+    """One `poll` in progress: its waits, its deadline and its state."""
 
     def __init__(
         self,
@@ -216,7 +230,7 @@ class Poll:
         self._body: Any = None
 
     async def run(self, started: AsyncAPIResponse[Any] | str | URL, cast_to: Any) -> Any:
-        """Poll until the operation is done; options apply to each request, parameters to *started* only."""
+        """Poll until the operation is done. The options apply to each request, parameters only to *started*."""
         options = self._options
         wire = cast_to if is_response_type(cast_to) else AsyncAPIResponse
         elsewhere = options.copy()
@@ -248,7 +262,7 @@ class Poll:
             try:
                 self._body = await response.parse(to=Any)
             except APIResponseValidationError:
-                # A 202 may have any text as its body; any other status needs a body that can be decoded.
+                # A 202 may have any body; for any other status the body must be decodable.
                 if response.status != 202:
                     raise
         return self._body
@@ -269,10 +283,10 @@ class Poll:
 
     async def _wait(self, response: AsyncAPIResponse[Any], retry_after: float | None) -> None:
         left = self._deadline - self._loop.time()
-        if retry_after:  # 0 is ignored: it would only keep the server busy
+        if retry_after:  # 0 is ignored, because it would only keep the server busy
             seconds = min(retry_after, _MAX_RETRY_AFTER)
         else:
-            # Shorter waits toward the end: one long wait would leave much of the time unused.
+            # Shorter waits towards the end, because one long wait would leave much of the time unused.
             most = min(self._own_wait, max(self._interval, left / 2))
             seconds = random.uniform(most / 2, most)
             self._own_wait = min(self._own_wait * _GROWTH, self._max_interval)
@@ -308,7 +322,7 @@ async def _decoded(step: Done, cast_to: Any) -> Any:
 
 
 async def _bytes_at(response: AsyncAPIResponse[Any], path: str) -> bytes:
-    """Return the bytes of the member *path*: a Decimal keeps its digits, and the codec is kept."""
+    """Return the bytes of the member *path* unchanged, so that a Decimal keeps its digits."""
     is_name = _member(await response.parse(to=_MEMBERS), path) is not None
     part = response
     for name in [path] if is_name else path.split("."):
@@ -324,15 +338,27 @@ def check_started(started: object, path_params: object) -> None:
     if not isinstance(started, AsyncAPIResponse | str | URL):
         raise TypeError(
             f"started must be a response, a path or a URL, not {type(started).__name__}: "
-            "ask the call that starts it for AsyncAPIResponse"
+            "pass AsyncAPIResponse as cast_to of the call that starts it"
         )
     if isinstance(started, AsyncAPIResponse) and path_params is not None:
-        raise TypeError("path_params fill a path, and started is a response")
+        raise TypeError("path_params need a path, but started is a response")
 
 
 def rules(
     status_of: Pick | None, done: Collection[str], failed: Collection[str], result: Pick | None
 ) -> Rules:
+    """Check the arguments of `poll` and return them as `Rules`.
+
+    Args:
+        status_of: Where the status is; None for the default.
+        done: The statuses that mean success.
+        failed: The statuses that mean failure.
+        result: Where the result is; None for the default.
+
+    Raises:
+        InvalidRequestError: A name is empty, *done* is empty, or *done* and *failed* share a status.
+        TypeError: An argument has the wrong type.
+    """
     for name, pick in (("status_of", status_of), ("result", result)):
         if not (pick is None or isinstance(pick, str) or callable(pick)):
             raise TypeError(f"{name} must be the name of a member or a function, not {type(pick).__name__}")
@@ -348,8 +374,8 @@ def rules(
 
 def _folded_words(name: str, words: Any) -> frozenset[str]:
     if isinstance(words, str) or not isinstance(words, Iterable):
-        raise TypeError(f"{name} must be a collection of words, not {type(words).__name__}")
+        raise TypeError(f"{name} must be a collection of str, not {type(words).__name__}")
     listed: list[Any] = [*words]
     if not all(isinstance(word, str) for word in listed):
-        raise TypeError(f"{name} must hold str")
+        raise TypeError(f"{name} must contain only str")
     return frozenset(word.casefold() for word in listed)

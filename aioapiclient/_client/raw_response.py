@@ -1,8 +1,8 @@
-"""`raw_response` and `streaming_response`: the response of any SDK method in place of its value.
+"""`raw_response` and `streaming_response`: the response of any SDK method instead of its value.
 
-A context variable holds a capture while the method runs. The first call that the method makes takes the
-mode of the capture and records its response. Every task of the method shares the capture, and only one call
-takes the mode: a token that is fetched, a page that follows or a task that outlives the method gives values.
+A context variable contains a capture while the method runs. The first call that the method makes takes the
+mode of the capture and records its response. All tasks of the method share the capture, but only one call
+takes the mode: a token fetch, a further page or a task that outlives the method returns values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Mode: TypeAlias = Literal["value", "response", "unread response"]
 
 
 class _Capture:
-    """What one wrapped method returns, and the responses that its calls recorded."""
+    """The mode of one wrapped method, and the responses that its calls recorded."""
 
     __slots__ = ("mode", "replaced", "responses")
 
@@ -38,6 +38,7 @@ class _Capture:
         self.replaced = False
 
     def take(self) -> Mode:
+        """Return the mode; later calls return ``"value"``."""
         mode, self.mode = self.mode, "value"
         return mode
 
@@ -52,7 +53,7 @@ class _Capture:
         if _is_response(result):
             return result
         if self.responses and not self.replaced:
-            # The method itself requested responses, as a paginator does: its result is the value.
+            # The method itself requested responses, as a paginator does, so its result is the value.
             response = self.responses[-1]
             response._value = result
             return response
@@ -68,17 +69,17 @@ def _is_response(value: Any) -> TypeGuard[Response]:
 
 _capture: ContextVar[_Capture | None] = ContextVar("aioapiclient capture", default=None)
 capturing = _capture.get
-"""Return the capture of the method that runs, if any."""
+"""Return the capture of the running method, if any."""
 
 
 def take_mode() -> Mode:
-    """Return the mode of the call that begins now. Only the first call takes the mode of the capture."""
+    """Return the mode of the call that is starting. Only the first call takes the mode of the capture."""
     capture = _capture.get()
     return "value" if capture is None else capture.take()
 
 
 def record(response: Response, *, asked: bool) -> Response:
-    """Record *response* if a wrapped method runs, and return it.
+    """Record *response* if a wrapped method is running, and return it.
 
     Args:
         response: The response of a call.
@@ -92,7 +93,7 @@ def record(response: Response, *, asked: bool) -> Response:
 
 
 async def _call(mode: Mode, make: Callable[[], Awaitable[Any]]) -> Response:
-    """Run a method with a capture, and close every recorded response but the result."""
+    """Run a method with a capture, and close every recorded response except the result."""
     capture = _Capture(mode)
     token = _capture.set(capture)
     given: Response | None = None
@@ -114,7 +115,7 @@ async def _call(mode: Mode, make: Callable[[], Awaitable[Any]]) -> Response:
 
 
 def _reset(token: Token[_Capture | None]) -> None:
-    # A coroutine that is discarded unfinished ends in another context, without the capture.
+    # An unfinished coroutine that is discarded ends in another context, without the capture.
     with suppress(ValueError):
         _capture.reset(token)
 
@@ -125,7 +126,7 @@ def _checked_method(name: str, method: object) -> None:
     if not callable(method):
         raise TypeError(
             f"{name} takes a method, such as api.users.get, not a {type(method).__name__}: "
-            "pass the method without calling it, and call what you get back"
+            "pass the method without calling it, and call the returned function"
         )
 
 
@@ -142,16 +143,16 @@ def raw_response(
 @overload
 def raw_response(method: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[AsyncAPIResponse[T]]]: ...
 def raw_response(method: Callable[P, Awaitable[Any]]) -> Callable[P, Awaitable[Response]]:
-    """Wrap a method of an SDK so that it returns its response in place of its value.
+    """Wrap a method of an SDK so that it returns its response instead of its value.
 
     ::
 
         response = await raw_response(api.users.get)(7)
         user = await response.parse()
 
-    The body has been read, except for a method that streams, whose response you close. It works for any
-    method that returns the result of one call of the client, and for paginators, whose value is the first
-    page. If a method makes several calls, the response of the first one is returned.
+    The body has been read, except for a method that streams: close its response. It works for any method that
+    returns the result of one call of the client, and for paginators, whose value is the first page. If a
+    method makes several calls, the response of the first one is returned.
 
     Args:
         method: A bound method, a function, or any other callable whose result can be awaited.
@@ -160,8 +161,8 @@ def raw_response(method: Callable[P, Awaitable[Any]]) -> Callable[P, Awaitable[R
         A function with the parameters of *method* that returns an `AsyncAPIResponse`.
 
     Raises:
-        TypeError: *method* is not callable. When it is called: it is not async, makes no call, or builds
-            something else from the value. Errors of its call are raised, status errors included.
+        TypeError: *method* is not callable. On the call: *method* is not async, makes no call, or builds
+            something else from the value. Errors of its call, including status errors, are raised unchanged.
     """
     _checked_method("raw_response", method)
 

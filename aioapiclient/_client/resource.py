@@ -18,7 +18,7 @@ ClientT = TypeVar("ClientT", bound="AsyncAPIClient")
 
 
 class AsyncAPIResource(Generic[ClientT]):
-    """A group of methods that belong together, such as those of one resource of the API.
+    """A group of related methods, such as those of one resource of the API.
 
     ::
 
@@ -31,10 +31,10 @@ class AsyncAPIResource(Generic[ClientT]):
             def users(self) -> Users:
                 return Users(self)
 
-    Create it in a ``property`` of the client or in its ``__init__``. Either way the resources of a view,
-    ``client.with_options(...).users``, belong to the view: resources that ``__init__`` sets on the client,
-    in a list, tuple or dict, or on another resource, are copied for the view. Any other object that holds
-    the client keeps the original client; create such objects in a ``property``.
+    Create it in a ``property`` of the client or in its ``__init__``. In both cases the resources of a view,
+    ``client.with_options(...).users``, belong to the view: resources that ``__init__`` sets on the client, in
+    a list, tuple or dict, or on another resource, are copied for the view. Any other object with a reference
+    to the client keeps the original client; create such objects in a ``property``.
 
     Args:
         client: The client, or a view of one, that makes the calls; available as ``self._client``.
@@ -53,7 +53,7 @@ class AsyncAPIResource(Generic[ClientT]):
 
 
 def rebind(twin: Any, client: object, view: object, made: dict[int, Any] | None = None) -> None:
-    """Replace the resources of *twin*, a copy of *client* or of one of its resources, with those of *view*.
+    """Replace the resources of *twin*, a copy of *client* or of one of its resources, by those of *view*.
 
     Args:
         twin: The copy to change.
@@ -89,7 +89,7 @@ def _rebound(value: Any, client: object, view: object, made: dict[int, Any]) -> 
 
 
 def _begins(values: Iterable[object]) -> bool:
-    """Return whether *values* begin with a resource; other collections may be large and are skipped."""
+    """Return whether *values* begin with a resource; other collections are skipped, as they may be large."""
     return _is_a(next(iter(values), None), AsyncAPIResource)
 
 

@@ -8,7 +8,7 @@ __all__ = ["SetByInit"]
 
 
 class SetByInit:
-    """A class attribute that raises, until ``__init__`` sets the attribute of that name on the instance."""
+    """A class attribute that raises until ``__init__`` sets an instance attribute of the same name."""
 
     def __get__(self, instance: object | None, owner: type[Any]) -> SetByInit:
         if instance is None:

@@ -27,18 +27,18 @@ class ClientStats(msgspec.Struct, frozen=True, kw_only=True):
     """Open streams and unread responses."""
 
     pool: PoolStats | None
-    """The connections; None before the first call, and if the transport reports none."""
+    """The connections; None before the first call, or if the transport does not report them."""
 
     origins: Mapping[str, Mapping[str, Any]]
-    """The reports of the links of the chain about each origin, by the name of the link.
+    """The statistics of the links of the chain for each origin, by the name of the link.
 
-    ``{"https://api.example.com": {"RetryMiddleware": {"retry_tokens": 458}}}``. An origin without a report,
+    ``{"https://api.example.com": {"RetryMiddleware": {"retry_tokens": 458}}}``. An origin without statistics,
     such as one whose retry budget is full, is not listed.
     """
 
 
 def collect_stats(shared: Lifecycle, chain: Iterable[object]) -> ClientStats:
-    """Return the numbers of *shared*, its transport and each link of *chain* that has a ``stats()``."""
+    """Return the statistics of *shared*, its transport, and each link of *chain* with a ``stats()``."""
     origins: dict[str, dict[str, Any]] = {}
     for link in chain:
         for origin, report in _report_of(link).items():
@@ -53,7 +53,7 @@ def collect_stats(shared: Lifecycle, chain: Iterable[object]) -> ClientStats:
 
 
 def _report_of(link: object) -> Mapping[str, Any]:
-    """Return the report of *link* by origin; a plugin that fails must not break a health endpoint."""
+    """Return the statistics of *link* by origin; a failing plugin must not break a health endpoint."""
     stats = getattr(link, "stats", None)
     if not callable(stats):
         return {}

@@ -1,1 +1,1 @@
-"""Downloads: a body into a file. `download` receives, resumes and checks it, `targets` says where it goes."""
+"""Downloads of a body to a file: `download` receives, resumes and checks it, `targets` writes it."""

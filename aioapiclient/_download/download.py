@@ -1,12 +1,12 @@
 """Downloads: write a body to a file, completely or not at all, and resume after a broken connection.
 
-`targets` resolves the path. For a file, the bytes go into a temporary file with an unguessable name
-beside it, which replaces it when all of them are on the disk.
+`targets` resolves the path. For a file, the bytes go into a temporary file with an unguessable name beside
+it, which replaces it when all bytes are on the disk.
 
 A broken body is resumed by ``Range`` and ``If-Range`` (RFC 9110 §13.1.5, §14.2). This needs a strong
-validator, and a body without content coding, since ranges count coded bytes. A 206 is checked against its
-Content-Range (§14.4), a 200 means that the content has changed and starts again, and any other response
-ends the download.
+validator, and a body without content coding, because ranges count coded bytes. A 206 is checked against its
+Content-Range (§14.4), a 200 means that the content has changed and starts again, and any other response ends
+the download.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["ContentRange", "Digest", "expected_digest", "parse_content_range", "write_to_file"]
 
 Digest: TypeAlias = "str | bool | Callable[[AsyncAPIResponse[Any]], str] | None"
-"""``"sha256:<hex>"``, a function of the response that returns such a text, or True for the response's own."""
+"""``"sha256:<hex>"``, a function of the response that returns such a string, or True for the response's
+own.
+"""
 
 
 async def write_to_file(
@@ -74,7 +76,7 @@ async def write_to_file(
             await target.discard()
             raise
     except asyncio.CancelledError:
-        await response.close()  # it may have come before the first byte was asked for
+        await response.close()  # the cancellation may have come before the first byte was requested
         raise
     return download.size
 
@@ -85,7 +87,7 @@ def _check_arguments(digest: object, max_resumes: object) -> None:
 
 
 class _Download:
-    """The download of one body into a file, over as many responses as it takes."""
+    """The download of one body to a file, over as many responses as necessary."""
 
     def __init__(
         self,
@@ -96,7 +98,7 @@ class _Download:
         resumes: int,
     ) -> None:
         self.size = 0
-        """Bytes so far."""
+        """The number of bytes so far."""
         self._first = response
         self._again = response._again
         self._target = target
@@ -108,19 +110,21 @@ class _Download:
         self._begin(response)
 
     def _begin(self, response: AsyncAPIResponse[Any]) -> None:
-        """Read from the head of *response*, the first or one that starts again, what the body will be."""
+        """Set the expectations for the body, from the head of the first response or of one that starts
+        over.
+        """
         is_plain = response.method == "GET" and not is_coded(response)
         span = None
         if is_plain and response.status == 206:
             span = parse_content_range(response.headers.get("Content-Range"))
         self._is_whole = response.status != 206
         self._headers = response.headers
-        # Where the file begins and ends in the representation.
+        # The start and the end of the file within the representation.
         self._start = 0 if span is None else span.first
         self._end = None if span is None else span.last + 1
         if is_plain and response.status == 200:
             self._end = _length(response)
-        # Where the current body ends.
+        # The end of the current body.
         self._stop = self._end
         self._validator = None
         if span is not None or (is_plain and response.status == 200):
@@ -135,7 +139,7 @@ class _Download:
         return self._start + self.size
 
     async def run(self) -> None:
-        """Write the whole body, and check it."""
+        """Write the complete body, and check it."""
         response: AsyncAPIResponse[Any] | None = self._first
         while response is not None:
             response = await self._receive(response)
@@ -183,7 +187,9 @@ class _Download:
     # --- resuming
 
     async def _resume(self, broken: APIConnectionError) -> AsyncAPIResponse[Any] | None:
-        """Request the rest; None when there is none. Raises *broken* if it cannot be resumed."""
+        """Request the rest and return its response, or None if nothing is missing; raise *broken* if
+        impossible.
+        """
         if self._resumes == 0 or self._validator is None or self._again is None or broken.final:
             raise broken
         self._resumes -= 1
@@ -221,12 +227,14 @@ class _Download:
             self._meter.restart()
             self._begin(response)
         else:
-            broken.add_note(f"It could not be resumed: the server answered with status {response.status}")
+            broken.add_note(
+                f"The download could not be resumed: the server answered with status {response.status}"
+            )
             raise broken
         return response
 
     def _take_part(self, response: AsyncAPIResponse[Any]) -> str | None:
-        """Continue with a 206 if it is the missing rest; else return what is wrong with it."""
+        """Continue with a 206 if it is the missing rest; otherwise return the reason why it is not."""
         span = parse_content_range(response.headers.get("Content-Range"))
         if span is None:
             return "it has no valid Content-Range"
@@ -248,7 +256,7 @@ class _Download:
         return None
 
     def _has_all(self, failure: APIError) -> bool:
-        """Return whether it is a 416 that says that the file is complete already (RFC 9110 §15.5.17)."""
+        """Return whether *failure* is a 416 that confirms that the file is complete (RFC 9110 §15.5.17)."""
         response = failure.response if isinstance(failure, APIStatusError) else None
         if response is None or response.status != 416 or not self._is_whole:
             return False
@@ -259,18 +267,21 @@ class _Download:
 
 
 class ContentRange(NamedTuple):
-    """The range of bytes in a 206; *last* is included (RFC 9110 §14.4)."""
+    """The range of bytes in a 206 (RFC 9110 §14.4)."""
 
     first: int
+    """The position of the first byte."""
     last: int
+    """The position of the last byte, which is included."""
     total: int | None
+    """The size of the complete representation; None if it is unknown."""
 
 
 _CONTENT_RANGE = lazily(r"bytes (\d{1,18})-(\d{1,18})/(?:(\d{1,18})|\*)", re.ASCII | re.IGNORECASE)
 
 
 def parse_content_range(value: str | None) -> ContentRange | None:
-    """Return the range that a Content-Range names; None if it names none or is inconsistent."""
+    """Return the range in a Content-Range; None if it has none or is inconsistent."""
     match = _CONTENT_RANGE.fullmatch((value or "").strip())
     if match is None:
         return None
@@ -280,16 +291,16 @@ def parse_content_range(value: str | None) -> ContentRange | None:
     return ContentRange(first, last, total)
 
 
-# Visible ASCII between quotes; a weak one has W/ before them (RFC 9110 §8.8.3).
+# Visible ASCII in quotes; a weak tag has W/ before the quotes (RFC 9110 §8.8.3).
 _STRONG_ETAG = lazily(r'"[\x21\x23-\x7e]*"')
-_SETTLED: Final = 60  # seconds that a file must be unchanged for its date to name one content
+_SETTLED: Final = 60  # seconds that a file must be unchanged before its date identifies its content
 
 
 def _strong_validator(headers: Mapping[str, str]) -> str | None:
     """Return a validator of exactly this content, for If-Range: a strong ETag, or a sufficiently old date.
 
-    A date is used only if there is no ETag at all (RFC 9110 §13.1.5), and only a strong one (§8.8.2.2):
-    content changed within the last minute may change again within the same second, on clocks that differ.
+    A date is used only without any ETag (RFC 9110 §13.1.5), and only if it is strong (§8.8.2.2): content that
+    changed within the last minute may change again within the same second, on clocks that differ.
     """
     if headers.get("Accept-Ranges", "").strip().lower() == "none":
         return None
@@ -320,19 +331,21 @@ def check_digest(digest: object) -> None:
 
 
 def is_coded(response: AsyncAPIResponse[Any]) -> bool:
-    """Return whether the body was content-coded on the wire, so that other bytes are read."""
+    """Return whether the body was content-coded on the wire, so that the bytes read are not those sent."""
     decompressed = response.request._settings.decompress
     return decompressed and bool(codings_of(response.headers.getall("Content-Encoding", ())))
 
 
 class Expected(NamedTuple):
-    """The expected digest of a whole body."""
+    """The expected digest of a complete body."""
 
     algorithm: str
+    """The name of the algorithm in hashlib."""
     value: bytes
+    """The digest."""
 
 
-_ALGORITHMS: Final = {"sha-512": "sha512", "sha-256": "sha256"}  # RFC 9530 §5: the others are insecure
+_ALGORITHMS: Final = {"sha-512": "sha512", "sha-256": "sha256"}  # RFC 9530 §5: all others are insecure
 _MEMBER = lazily(r"(?:^|,)[ \t]*([a-z0-9-]+)=:([A-Za-z0-9+/=]*):")
 
 
@@ -349,8 +362,8 @@ def expected_digest(digest: Digest, response: AsyncAPIResponse[Any]) -> Expected
 
 
 def _own_digest(response: AsyncAPIResponse[Any]) -> Expected:
-    """Return the digest in the response's headers. It covers the bytes as sent, so not a decoded body."""
-    # Repr-Digest is of the whole representation, and a 206 has only a part of it.
+    """Return the digest in the response's headers. It covers the bytes as sent, not a decoded body."""
+    # Repr-Digest covers the complete representation, and a 206 has only a part of it.
     names = ("Content-Digest",) if response.status == 206 else ("Repr-Digest", "Content-Digest")
     if not is_coded(response):
         for name in names:

@@ -1,4 +1,4 @@
-"""The target of a download: a file that is replaced at the end, or a device that gets bytes as they arrive.
+"""The target of a download: a file that is replaced at the end, or a device that receives bytes immediately.
 
 ====================================  =======================================================
 the path leads to                     then
@@ -31,26 +31,26 @@ from aioapiclient._memory import keep_memory
 
 __all__ = ["Target", "find_target"]
 
-# Bytes of one write. Each takes a trip to a thread: with 256 KiB a download to a file took about 1.3 times
-# the CPU (CPython 3.11, a busy machine), with 512 KiB 1.2 times, with 2 MiB as much.
+# Bytes of one write. Each switches to a thread: with 256 KiB, a download to a file took about 1.3 times the
+# CPU time (CPython 3.11, a busy machine), with 512 KiB 1.2 times, with 2 MiB the same.
 _BATCH: Final = 1 << 20
-_MOST_CHUNKS: Final = 1024  # of one write: what Linux and macOS take
-_MOST_LINKS: Final = 40  # as many as Linux follows
-_READER_WAIT: Final = 0.05  # seconds between two checks for the reader of a FIFO, which has no event
-_PIPE_SLICE: Final = getattr(select, "PIPE_BUF", 512)  # bytes that a writable pipe takes without blocking
+_MOST_CHUNKS: Final = 1024  # chunks of one write: the limit of Linux and macOS
+_MOST_LINKS: Final = 40  # the limit of Linux
+_READER_WAIT: Final = 0.05  # seconds between two checks for the reader of a FIFO, which causes no event
+_PIPE_SLICE: Final = getattr(select, "PIPE_BUF", 512)  # bytes that a writable pipe accepts without blocking
 
-# The directory permits no new file, although the file itself may be writable.
+# Errors of a directory that permits no new file, although the file itself may be writable.
 _CLOSED_DIRECTORY: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-# A mount point, another file system, a sticky directory.
+# Errors of a mount point, another file system, or a sticky directory.
 _NOT_REPLACEABLE: Final = frozenset({errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM})
 _NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EROFS})
 
 
 class Target(ABC):
-    """A place for bytes. No method blocks the event loop."""
+    """A destination for bytes. No method blocks the event loop."""
 
     batch: int = _BATCH
-    """How many bytes to collect for one `write`."""
+    """The number of bytes to collect for one `write`."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -62,7 +62,7 @@ class Target(ABC):
 
     @abstractmethod
     async def restart(self) -> bool:
-        """Start again with an empty target; return False if written bytes cannot be removed."""
+        """Start over with an empty target; return False if written bytes cannot be removed."""
 
     @abstractmethod
     async def commit(self) -> None:
@@ -102,8 +102,8 @@ def _find(path: str) -> Target:
 def _follow(path: str) -> str | int:
     """Follow symbolic links to the path of a file, or to the number of a descriptor of this process.
 
-    If a shell redirected ``/dev/stdout`` to a file, it must not be opened by the file's path: that would
-    start at its beginning, and overwrite other output.
+    If a shell redirected ``/dev/stdout`` to a file, that file must not be opened by its path: writing would
+    start at its beginning and overwrite other output.
     """
     start, descriptors = path, ("/dev/fd", f"/proc/{os.getpid()}/fd")
     for _ in range(_MOST_LINKS):
@@ -126,30 +126,36 @@ class _File(Target):
         self._part = _PartFile(path)
 
     async def open(self) -> None:
+        """Create the file beside the target."""
         keep_memory()
         await asyncio.to_thread(self._part.open)
 
     async def write(self, chunks: list[bytes], checksum: Any) -> None:
+        """Append *chunks* to that file, and update *checksum* with them."""
         await asyncio.to_thread(self._part.write, chunks, checksum)
 
     async def restart(self) -> bool:
+        """Start over with an empty file."""
         await asyncio.to_thread(self._part.restart)
         return True
 
     async def commit(self) -> None:
+        """Replace the target."""
         await asyncio.to_thread(self._part.commit)
 
     async def discard(self) -> None:
+        """Remove the file beside the target; do nothing after `commit`."""
         await _finish(self._part.discard)
 
 
 async def _finish(release: Any) -> None:
-    # In a thread, since it may wait for a write there; shielded, since a cancel would leak the file.
+    # In a thread, because it may wait for a write there; shielded, because a cancellation would leak the
+    # file.
     await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, release))
 
 
 class _PartFile:
-    """The file beside the target, for worker threads: a cancelled wait leaves nothing behind."""
+    """The file beside the target, for worker threads, so that a cancelled wait leaves nothing behind."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -160,7 +166,7 @@ class _PartFile:
         self._lock = threading.Lock()
 
     def open(self) -> None:
-        """Create the file. Nothing may have its name yet, not even a link."""
+        """Create the file, whose name must not exist yet, not even as a link."""
         with self._lock:
             if self._is_over:
                 return
@@ -188,7 +194,7 @@ class _PartFile:
                 _write_all(self._file.fileno(), chunks)
 
     def restart(self) -> None:
-        """Start again with an empty file."""
+        """Start over with an empty file."""
         with self._lock:
             if self._file is not None:
                 self._file.seek(0)
@@ -208,7 +214,7 @@ class _PartFile:
         if self._path is None:
             return False
         try:
-            # Windows cannot replace a target by an open file; elsewhere it is needed for a copy.
+            # Windows cannot replace a target by an open file; on other systems the open file may be copied.
             if os.name == "nt":
                 file.close()
             os.replace(self._path, self._target)
@@ -232,7 +238,7 @@ class _PartFile:
         self._remove(file)
 
     def _remove(self, file: BinaryIO) -> None:
-        # Bytes that could not be written cannot be flushed now either.
+        # Bytes that could not be written before cannot be flushed now either.
         with suppress(OSError):
             file.close()
         if self._path is not None:
@@ -248,9 +254,10 @@ class _PartFile:
 
 
 def _write_all(descriptor: int, chunks: list[bytes]) -> None:
-    """Write *chunks* with as few system calls as there can be. Each gives up the GIL, and has to get it back.
+    """Write *chunks* with as few system calls as possible, because each releases and reacquires the GIL.
 
-    With pieces of 16 KiB, a call for each took about 1.25 times the CPU (CPython 3.11, busy machine).
+    With chunks of 16 KiB, one call for each took about 1.25 times the CPU time (CPython 3.11, a busy
+    machine).
     """
     done = 0
     while done < len(chunks):
@@ -258,7 +265,7 @@ def _write_all(descriptor: int, chunks: list[bytes]) -> None:
         while done < len(chunks) and written >= len(chunks[done]):
             written -= len(chunks[done])
             done += 1
-        if written:  # the disk is nearly full, or a limit is near: the next call says so
+        if written:  # the disk is nearly full, or a limit is near: the next call raises
             chunks[done] = chunks[done][written:]
 
 
@@ -274,7 +281,7 @@ def _check_writable(target: str, part: str | None) -> None:
     try:
         _open_in_place(target).close()
     except OSError as error:
-        # A file without write permission, or of a running program, can still be replaced.
+        # A file without write permission, or the file of a running program, can still be replaced.
         is_replaceable = part is not None and error.errno in {errno.EACCES, errno.ETXTBSY}
         if not is_replaceable or _is_fixed(target, f"{part}.link"):
             raise
@@ -288,7 +295,7 @@ def _is_fixed(target: str, link: str) -> bool:
     try:
         os.link(target, link)
     except OSError as error:
-        return error.errno == errno.EXDEV  # of a bind mount too, whose device is that of the directory
+        return error.errno == errno.EXDEV  # also for a bind mount, which has the device of the directory
     os.unlink(link)
     return False
 
@@ -310,7 +317,7 @@ def _sync(file: BinaryIO) -> None:
 
 
 class _Device(Target):
-    """A target that is not a regular file, or a descriptor by its number. It is never replaced."""
+    """A target that is not a regular file, or a descriptor given by its number. It is never replaced."""
 
     batch = 0  # the reader at the other end expects bytes as they arrive
 
@@ -323,9 +330,10 @@ class _Device(Target):
         self._lock = threading.Lock()
 
     async def open(self) -> None:
+        """Open the device, or duplicate the descriptor."""
         if isinstance(self._place, int):
             self._descriptor = os.dup(self._place)
-            os.write(self._descriptor, b"")  # fails for a descriptor that is open for reading only
+            os.write(self._descriptor, b"")  # fails for a descriptor that is open only for reading
         else:
             self._descriptor = await _open_node(self._place)
             self._slice = _BATCH
@@ -333,6 +341,7 @@ class _Device(Target):
         self._waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(self._descriptor)
 
     async def write(self, chunks: list[bytes], checksum: Any) -> None:
+        """Write *chunks*, and update *checksum* with them."""
         self._written = True
         if self._waits:
             for chunk in chunks:
@@ -343,9 +352,9 @@ class _Device(Target):
             await asyncio.to_thread(checksum.update, b"".join(chunks))
 
     async def _write_waiting(self, view: memoryview) -> None:
-        """Write in the event loop, since a slow reader would block a thread."""
+        """Write in the event loop, because a slow reader would block a thread."""
         while view:
-            # A given descriptor may block unless it is known to accept a slice.
+            # A descriptor of the caller may block, so wait until it accepts a slice.
             if self._slice == _PIPE_SLICE:
                 await _until_writable(self._descriptor)
             try:
@@ -361,9 +370,11 @@ class _Device(Target):
                     view = view[os.write(self._descriptor, view) :]
 
     async def restart(self) -> bool:
+        """Return whether nothing was written, because written bytes cannot be removed."""
         return not self._written
 
     async def commit(self) -> None:
+        """Sync the device, if possible, and close the descriptor."""
         if not self._waits:
             await asyncio.to_thread(self._sync)
         await self.discard()
@@ -377,6 +388,7 @@ class _Device(Target):
                     raise
 
     async def discard(self) -> None:
+        """Close the descriptor."""
         await _finish(self._close)
 
     def _close(self) -> None:

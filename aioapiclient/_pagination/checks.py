@@ -1,4 +1,4 @@
-"""Check a page class on its first use: a wrong field name would silently end a list early."""
+"""Check a page class on its first use, because a wrong field name would silently end a list early."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SCALARS: Final = frozenset({str, bytes, bool, int, float, type(None)})
 
 @lru_cache(maxsize=256)
 def check_page_class(cls: type[msgspec.Struct], own_items: bool) -> None:
-    """Raise `TypeError` for a class variable that nothing reads, or that names no field.
+    """Raise `TypeError` for an unknown class variable, or one that names a field that does not exist.
 
     Args:
         cls: The page class.
-        own_items: Whether it overrides how items are found, so that ``items_field`` is unused.
+        own_items: Whether it overrides ``_get_page_items``, so that ``items_field`` is not used.
 
     """
     known = _class_variables(cls)
@@ -53,7 +53,7 @@ def _definer(cls: type, name: str) -> type:
 
 
 def _class_variables(cls: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the class variables that *cls* has from our page classes, with their defaults."""
+    """Return the class variables that *cls* inherits from our page classes, with their defaults."""
     return {
         name: value
         for base in reversed(cls.__mro__)
@@ -64,7 +64,7 @@ def _class_variables(cls: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def _given(cls: type[msgspec.Struct]) -> Iterator[str]:
-    """Yield the names of class variables that the user's classes set and none of their code reads."""
+    """Yield the names of class variables that the user's classes set but do not read."""
     own = [base for base in cls.__mro__ if not _is_ours(base)]
     read = {name for base in own for value in vars(base).values() for name in _names_in(value)}
     for base in own:
@@ -109,7 +109,7 @@ def _check_value(cls: type, name: str, value: object, default: object) -> None:
 
 
 def _check_path(cls: type[msgspec.Struct], name: str, path: str) -> None:
-    """Raise `TypeError` if no body of *cls* can have anything at *path*."""
+    """Raise `TypeError` if no body of *cls* can have a value at *path*."""
     kinds: list[Any] = [cls]
     for segment in path.split("."):
         reached = [_after(member, segment) for kind in kinds for member in union_members(kind)]
@@ -123,15 +123,17 @@ def _check_path(cls: type[msgspec.Struct], name: str, path: str) -> None:
 def _missing(cls: type[msgspec.Struct], segment: str, path: str) -> str:
     fields = dict(zip(cls.__struct_encode_fields__, cls.__struct_fields__, strict=True))
     if path in fields:
-        return f"that is a name in the body; the field is {fields[path]!r}"
+        return f"that is its name in the body; the field is {fields[path]!r}"
     if path.partition(".")[0] != segment:
-        return f"there is no {segment!r} at that depth"
+        return f"{segment!r} does not exist at that depth"
     close = closest(segment, cls.__struct_fields__)
-    return f"there is no such field; {f'did you mean {close!r}?' if close else 'declare it'}"
+    return f"that field does not exist; {f'did you mean {close!r}?' if close else 'declare it'}"
 
 
 def _after(kind: Any, name: str) -> Any:
-    """Return the type of member *name* in a value of type *kind*: None if it has none, `Any` if unknown."""
+    """Return the type of member *name* of a value of type *kind*: None if it has no such member, `Any` if
+    unknown.
+    """
     origin: Any = get_origin(kind) or kind
     if origin in _SCALARS or origin is Literal:
         return None
@@ -156,7 +158,7 @@ def _field_type(kind: Any, origin: Any, name: str) -> Any:
             found = {field.name: field.type for field in msgspec.structs.fields(kind)}
         else:
             found = get_type_hints(origin, include_extras=True)
-    except Exception:  # an unresolvable name; msgspec reports it better
+    except Exception:  # an unresolvable name, for which msgspec has a better message
         return Any
     if name in found:
         # An unbound type parameter may be anything.

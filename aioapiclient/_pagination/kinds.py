@@ -1,6 +1,6 @@
-"""The kinds of pages: numbered, by offset, by cursor, by the URL of the next page, by a Link header.
+"""The kinds of pages: by number, by offset, by cursor, by the URL of the next page, by a Link header.
 
-Each finds in a page, or in the request for it, what the request for the next page needs.
+Each kind derives the request for the next page from a page and its request.
 """
 
 from __future__ import annotations
@@ -37,19 +37,28 @@ class NumberedPage(AsyncPage[T]):
     """False ends the list. None, the default, does not decide."""
 
     page_param: ClassVar[str] = "page"
-    """The parameter that carries the number."""
+    """The name of the parameter with the number."""
 
     first_page: ClassVar[int] = 1
-    """The number of the first page if the call sets none. 1 by default."""
+    """The number of the first page, if the call does not set it. 1 by default."""
 
     send_in: ClassVar[SendIn] = "params"
-    """Where to send the parameter: the query, the JSON body (dots in its name go deeper), or the headers."""
+    """Where to send the parameter: the query, the JSON body (at nested members by dots), or the headers."""
 
     page_field: ClassVar[str] = "page"
+    """The field with the number of this page."""
+
     total_pages_field: ClassVar[str] = "total_pages"
+    """The field with the number of pages."""
+
     has_more_field: ClassVar[str] = "has_more"
+    """The field that is false on the last page."""
+
     empty_page_ends: ClassVar[bool] = True
+    """Whether a page without items is the last one. True here."""
+
     takes_array: ClassVar[bool] = True
+    """Whether the body may be a bare JSON array of the items. True here."""
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
         """Return how to request the page after this one; None on the last page.
@@ -75,23 +84,32 @@ class OffsetPage(AsyncPage[T]):
 
     Declare ``total`` in a subclass to avoid the request for the empty page. If you declare a field
     ``offset``, it overrides the offset in the request. A page with fewer items than requested does not end
-    the list, since servers cap the page size.
+    the list, because servers limit the page size.
     """
 
     has_more: bool | None = None
     """False ends the list. None, the default, does not decide."""
 
     offset_param: ClassVar[str] = "offset"
-    """The parameter that carries the offset; 0 if the call gives none."""
+    """The name of the parameter with the offset, which is 0 if the call does not set it."""
 
     send_in: ClassVar[SendIn] = "params"
-    """Where to send the parameter: the query, the JSON body (dots in its name go deeper), or the headers."""
+    """Where to send the parameter: the query, the JSON body (at nested members by dots), or the headers."""
 
     offset_field: ClassVar[str] = "offset"
+    """The field with the offset of this page."""
+
     total_field: ClassVar[str] = "total"
+    """The field with the number of all items."""
+
     has_more_field: ClassVar[str] = "has_more"
+    """The field that is false on the last page."""
+
     empty_page_ends: ClassVar[bool] = True
+    """Whether a page without items is the last one. True here."""
+
     takes_array: ClassVar[bool] = True
+    """Whether the body may be a bare JSON array of the items. True here."""
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
         """Return how to request the page after this one; None on the last page.
@@ -112,34 +130,38 @@ class OffsetPage(AsyncPage[T]):
 
 
 class CursorPage(AsyncPage[T]):
-    """Pages by cursor: ``next_cursor`` of one page is the parameter ``cursor`` of the next; null or "" ends.
+    """Pages by cursor: ``next_cursor`` of a page is the parameter ``cursor`` of the next; null or "" ends the
+    list.
 
-    ``has_more`` overrides the cursor; true without a cursor raises `APIResponseValidationError`, since the
-    rest of the list would be missing. With ``back_param`` and ``back_field``, a call that passes the former
-    (``before_id``) goes backwards. An empty page with a cursor does not end the list: servers that filter
-    send such pages.
+    ``has_more`` overrides the cursor; true without a cursor raises `APIResponseValidationError`, because the
+    rest of the list would be missing. With ``back_param`` and ``back_field``, a call that passes the
+    parameter ``back_param`` (such as ``before_id``) goes backwards. An empty page with a cursor does not end
+    the list, because servers that filter send such pages.
     """
 
     next_cursor: str | None = None
-    """The cursor of the next page; null or "" on the last."""
+    """The cursor of the next page; null or "" on the last page."""
 
     has_more: bool | None = None
     """False ends the list, whatever the cursor. None, the default, leaves it to the cursor."""
 
     cursor_param: ClassVar[str] = "cursor"
-    """The parameter that carries the cursor."""
+    """The name of the parameter with the cursor."""
 
     back_param: ClassVar[str | None] = None
-    """The parameter that carries the cursor backwards. None by default."""
+    """The name of the parameter with the cursor for going backwards. None by default."""
 
     back_field: ClassVar[str | None] = None
     """The field with the cursor for going backwards. None by default."""
 
     send_in: ClassVar[SendIn] = "params"
-    """Where to send the parameter: the query, the JSON body (dots in its name go deeper), or the headers."""
+    """Where to send the parameter: the query, the JSON body (at nested members by dots), or the headers."""
 
     cursor_field: ClassVar[str] = "next_cursor"
+    """The field with the cursor of the next page."""
+
     has_more_field: ClassVar[str] = "has_more"
+    """The field that is false on the last page."""
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
         """Return how to request the page after this one; None on the last page.
@@ -168,12 +190,13 @@ class CursorPage(AsyncPage[T]):
 
 
 class NextURLPage(AsyncPage[T]):
-    """Pages with the URL of the next one in ``next``, absolute or relative; null or "" ends the list."""
+    """Pages with the URL of the next page in ``next``, absolute or relative; null or "" ends the list."""
 
     next: str | None = None
-    """The URL of the next page; null or "" on the last."""
+    """The URL of the next page; null or "" on the last page."""
 
     next_field: ClassVar[str] = "next"
+    """The field with the URL of the next page."""
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
         """Return how to request the page after this one; None on the last page.
@@ -186,7 +209,7 @@ class NextURLPage(AsyncPage[T]):
 
 
 class LinkHeaderPage(AsyncPage[T]):
-    """Pages with the URL of the next one in a Link header, ``rel="next"`` (RFC 8288).
+    """Pages with the URL of the next page in a Link header, ``rel="next"`` (RFC 8288).
 
     The body may be a bare array of the items, which is then in ``data``.
     """
@@ -195,6 +218,7 @@ class LinkHeaderPage(AsyncPage[T]):
     """The relation of the link to the next page."""
 
     takes_array: ClassVar[bool] = True
+    """Whether the body may be a bare JSON array of the items. True here."""
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
         """Return how to request the page after this one; None on the last page.
@@ -221,7 +245,9 @@ def _requested_number(page: AsyncPage[Any], name: str, send_in: SendIn) -> int |
 
 
 def _requested(page: AsyncPage[Any], name: str, send_in: SendIn) -> Any:
-    """Return the value of *name* in the request for *page*, or None. Dots go deeper into the body."""
+    """Return the value of *name* in the request for *page*, or None. Dots address nested members of the
+    body.
+    """
     if send_in == "params":
         return page.params.get(name)
     if send_in == "headers":
@@ -234,7 +260,7 @@ def _requested(page: AsyncPage[Any], name: str, send_in: SendIn) -> Any:
 
 
 def _send_with(page: AsyncPage[Any], send_in: SendIn, name: str, value: Any) -> PageInfo:
-    """Return the info that requests the next page with *value* as *name*, in the place of *send_in*."""
+    """Return the `PageInfo` that sets *name* to *value*, in the place that *send_in* names."""
     if send_in == "params":
         return PageInfo(params={name: value})
     if send_in == "headers":
@@ -256,7 +282,7 @@ def _requested_body(page: AsyncPage[Any]) -> dict[str, Any]:
 
 
 def _with_member(value: Any, path: list[str], member: Any) -> Any:
-    """Return *value* with *member* at *path*, in copies of the objects there; None without one."""
+    """Return *value* with *member* at *path*, in copies of its objects; None if *path* leads to no object."""
     if not path:
         return member
     if not (
@@ -269,5 +295,5 @@ def _with_member(value: Any, path: list[str], member: Any) -> Any:
 
 
 def _object(value: Any) -> dict[str, Any]:
-    """Return the members of a JSON object; anything else has none."""
+    """Return the members of a JSON object; an empty dict for any other value."""
     return mapping_of(iter_items(value)) if is_object(value) else {}

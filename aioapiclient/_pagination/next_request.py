@@ -1,7 +1,7 @@
-"""The request for the next page: `PageInfo` names its differences, and `next_request` applies them.
+"""The request for the next page: `PageInfo` has its differences, and `next_request` applies them.
 
-Another server gets no parameter and no body of the first call. Two requests are compared by a key of
-their URL, parameters, body and headers.
+Another server receives no parameters and no body of the first call. Requests are compared by a key of their
+URL, parameters, body and headers.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ __all__ = ["PageInfo", "header_items", "key_of", "mapping_of", "next_request", "
 
 
 class PageInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """How the request for the next page differs from the current one. The rest stays the same."""
+    """The differences between the request for the next page and the current one."""
 
     params: Mapping[str, Any] = {}
-    """Query parameters to merge over the request's; `OMIT` removes one. None by default."""
+    """Query parameters to merge over those of the request; `OMIT` removes a parameter. Empty by default."""
 
     url: str | URL | None = None
-    """Replaces the path; resolved against the response's URL (RFC 3986 §5.2) and sent byte for byte.
+    """A URL that replaces the path; resolved against the response's URL (RFC 3986 §5.2), sent byte for byte.
 
-    On the same origin, the request's own parameters are appended unless the URL has them already. On another
+    On the same origin, the request's own parameters are appended unless the URL already has them. To another
     origin, no parameter, body or credential of the first call is sent.
     """
 
     json: Mapping[str, Any] = {}
-    """Members to merge over the JSON object of the body; `OMIT` removes one. None by default."""
+    """Members to merge over the JSON object of the body; `OMIT` removes a member. Empty by default."""
 
     headers: Mapping[str, str | Omit] = {}
-    """Headers to merge over those of the call; `OMIT` removes one. None by default."""
+    """Headers to merge over those of the call; `OMIT` removes a header. Empty by default."""
 
 
 def next_request(
     path: str | URL, options: RequestOptions, response: AsyncAPIResponse[Any], info: PageInfo
 ) -> tuple[str | URL, RequestOptions]:
-    """Return path and options of the request that *info* derives from the one that *response* answered."""
+    """Return path and options of the next request, derived by *info* from the request of *response*."""
     options = options.copy()
-    # An idempotency key identifies one request, and the next page is another.
+    # An idempotency key identifies one request, and the next page is another request.
     options.pop("idempotency_key", None)
     if info.url is not None:
         path = _target(response, info.url)
@@ -91,7 +91,7 @@ def _with_headers(headers: Any, more: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def header_items(headers: Any) -> list[tuple[str, Any]]:
-    """Return the items of a call's header layer; the call itself reports an invalid layer."""
+    """Return the items of a call's header layer; an invalid layer is reported by the call itself."""
     items = cast("Mapping[object, Any]", headers).items() if isinstance(headers, Mapping) else ()
     return [(str(name), value) for name, value in items]
 
@@ -99,7 +99,7 @@ def header_items(headers: Any) -> list[tuple[str, Any]]:
 def _strip_for_foreign_origin(
     response: AsyncAPIResponse[Any], options: RequestOptions, info: PageInfo
 ) -> None:
-    """Remove from *options* what another origin must not see; the chain removes the headers."""
+    """Remove the options that another origin must not receive; the chain removes the headers."""
     options.pop("params", None)
     if info.json or not options.keys().isdisjoint(("content", "data", "extra_body", "files", "json")):
         raise response.validation_error(
@@ -120,12 +120,12 @@ def requested_url(response: AsyncAPIResponse[Any]) -> URL:
 
 
 def _is_of(name: str, param: str) -> bool:
-    """Return whether *name*, of a pair in a query, belongs to *param*, in array and nested forms too."""
+    """Return whether the name of a query parameter belongs to *param*, including array and nested forms."""
     return name == param or name.startswith((f"{param}[", f"{param}."))
 
 
 def _without(url: URL, params: Mapping[str, Any]) -> URL:
-    """Return *url* without the pairs of *params* in its query; the others stay byte for byte."""
+    """Return *url* without the parameters *params* in its query; all others are kept byte for byte."""
     pairs = [
         pair
         for pair in url.raw_query_string.split("&")
@@ -141,14 +141,14 @@ def _without(url: URL, params: Mapping[str, Any]) -> URL:
 
 
 def key_of(target: str, params: Any, options: RequestOptions) -> str:
-    """Return what tells a request from another one of the same walk, before it is sent."""
+    """Return a key that identifies a request within its walk before it is sent."""
     headers = [(name.lower(), value) for name, value in header_items(options.get("headers"))]
     layers = (params, options.get("extra_body"), headers)
     return repr((target, *(sorted(map(repr, iter_items(layer or ()))) for layer in layers)))
 
 
 def sent_key(response: AsyncAPIResponse[Any], options: RequestOptions) -> str:
-    """Return the same for a request as it was sent, with the client's own parameters."""
+    """Return the key of a request as it was sent, with the client's own parameters."""
     url = requested_url(response)
     pairs = sorted(url.raw_query_string.split("&"))
     return key_of(f"sent {url.scheme}://{url.raw_authority}{url.raw_path}?{'&'.join(pairs)}", None, options)

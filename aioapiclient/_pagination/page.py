@@ -1,4 +1,4 @@
-"""A page: the Struct that a body is decoded to, and that can name and request the next page."""
+"""A page: the Struct to which a body is decoded, and which can request the next page."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 
 class PageMeta(msgspec.StructMeta):
-    """Make the fields of every page class keyword-only, so that their order does not matter.
+    """Makes the fields of every page class keyword-only, so that their order does not matter.
 
-    msgspec's ``kw_only`` applies to the class that names it and not to its subclasses.
+    msgspec's ``kw_only`` applies only to the class that sets it, not to its subclasses.
     """
 
     def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **config: Any) -> Any:
@@ -35,7 +35,8 @@ class PageMeta(msgspec.StructMeta):
 class AsyncPage(
     msgspec.Struct, Generic[T], metaclass=PageMeta, dict=True, kw_only=True, repr_omit_defaults=True
 ):
-    """One page of a list, to subclass: its fields are the members of the body, and ``data`` has its items.
+    """One page of a list, to be subclassed: its fields are the members of the body, and ``data`` has its
+    items.
 
     ::
 
@@ -48,31 +49,31 @@ class AsyncPage(
             def next_page_info(self, response: AsyncAPIResponse[Any]) -> PageInfo | None:
                 return PageInfo(params={"bookmark": self.bookmark}) if self.bookmark else None
 
-    The subclasses for common kinds of pages need no method. Class attributes that end in ``_field`` name what
-    they read: attributes of the page, with dots to go deeper (``meta.next``, ``data.-1.id``). ``async for``
-    over a page yields its items and those of all later pages.
+    The subclasses for common kinds of pages need no methods. Class attributes that end in ``_field`` name
+    attributes of the page, with dots for nested ones (``meta.next``, ``data.-1.id``). ``async for`` over a
+    page yields its items and those of all later pages.
     """
 
     data: list[T] = cast("Any", msgspec.UNSET)
     """The items, unless ``items_field`` names another field."""
 
     items_field: ClassVar[str] = "data"
-    """The field that has the items, with dots to go deeper."""
+    """The field with the items, with dots for nested fields."""
 
     empty_page_ends: ClassVar[bool] = False
-    """Whether a page without items is the last, whatever else it says. False by default."""
+    """Whether a page without items is always the last one. False by default."""
 
     takes_array: ClassVar[bool] = False
     """Whether the body may be a bare JSON array of the items. False by default."""
 
     may_repeat: ClassVar[bool] = False
-    """Whether repeating a request may return the next page, because the server keeps the position.
+    """Whether a repeated request may return the next page, because the server keeps the position.
 
     False by default: a repeated request is a loop and raises `APIResponseValidationError`.
     """
 
     def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
-        """Return how to request the page after this one; None on the last page. Subclasses implement it.
+        """Return how to request the page after this one; None on the last page. Subclasses must implement it.
 
         Args:
             response: The response of this page.
@@ -103,7 +104,7 @@ class AsyncPage(
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """The query parameters of the request for this page; those of its URL are text.
+        """The query parameters of the request for this page; those in its URL are strings.
 
         The client's default parameters are not included.
 
@@ -117,7 +118,7 @@ class AsyncPage(
         return mapping_of(merge_params(own, link.options.get("params")))
 
     def has_next_page(self) -> bool:
-        """Return whether there is a page after this one. False, too, once ``limit`` items were reached.
+        """Return whether another page follows; False also if ``limit`` items have been reached.
 
         Raises:
             InvalidRequestError: The page was constructed by hand, or copied.
@@ -128,14 +129,14 @@ class AsyncPage(
         """Request the page after this one and return it.
 
         Raises:
-            InvalidRequestError: There is no next page (`has_next_page` is False), or this page was
+            InvalidRequestError: This is the last page (`has_next_page` returns False), or this page was
                 constructed by hand, or copied.
-            APIResponseValidationError: The next page is one that was seen before.
+            APIResponseValidationError: The next page was already seen.
             APIError: The call failed; see `AsyncAPIClient.request`.
         """
         page = await link_of(self).walk.follow(self)
         if page is None:
-            raise InvalidRequestError("There is no next page; check has_next_page() first")
+            raise InvalidRequestError("This is the last page; check has_next_page() first")
         return cast("Self", page)
 
     def iter_pages(self) -> AsyncGenerator[Self, None]:
@@ -158,7 +159,9 @@ class AsyncPage(
 
 
 def look_up(page: AsyncPage[Any], field: str) -> Any:
-    """Return the value of *field* in *page*: None if it is missing, ``UNSET`` if the body left it out."""
+    """Return the value of *field* in *page*: None if it is missing, ``UNSET`` if the body does not have
+    it.
+    """
     value: Any = page
     for name in field.split("."):
         value = _member(value, name)

@@ -1,4 +1,4 @@
-"""The paginator, which the client creates for a call: it starts a walk each time that it is used."""
+"""The paginator, which the client creates for a call, and which starts a walk each time it is used."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ FetchPage: TypeAlias = Callable[[str, str | URL, Any, RequestOptions], Awaitable
 
 
 class PageMaker(Protocol[T, PageT_co]):
-    """A page class, as type checkers see it: ``NumberedPage`` with a model of T is ``NumberedPage[T]``.
+    """A page class as type checkers see it: ``NumberedPage`` with the model T is ``NumberedPage[T]``.
 
-    Python's types cannot express "this class, subscripted". But a generic class is a generic function too,
-    and a function's result may depend on its argument. Every page class takes ``data``, a list of T.
+    Python's types cannot express "this class, subscripted". However, a generic class is also a generic
+    function, whose result may depend on its argument. Every page class takes ``data``, a list of T.
     """
 
     def __call__(self, *, data: list[T]) -> PageT_co:
@@ -56,9 +56,9 @@ class AsyncPaginator(Generic[T_co, PageT_co]):
         async for page in users.iter_pages(): ...
         first = await users
 
-    Nothing is sent before that, and each of the three starts again with the first page. Every page is a
-    call of its own, with its own retries and timeout. If the third page fails, the items of the first two
-    have been yielded.
+    Nothing is sent before that, and each of the three starts with the first page. Every page is a separate
+    call, with its own retries and timeout. If the third page fails, the items of the first two have been
+    yielded.
 
     Args:
         fetch: The async function that sends the request of one page.
@@ -66,13 +66,14 @@ class AsyncPaginator(Generic[T_co, PageT_co]):
         model: The type of one item.
         page: The page class.
         method: The HTTP method, ``"get"`` by default.
-        limit: The most items to yield; None (the default) yields all.
-        prefetch: Whether to request the next page while the items of one are used. False by default.
+        limit: The maximum number of items to yield; None (the default) yields all.
+        prefetch: Whether to request the next page while the items of the current one are used. False by
+            default.
         options: The options of each call.
 
     Raises:
         InvalidRequestError: *limit* is below 0.
-        TypeError: An argument has the wrong type, or *page* cannot hold *model*.
+        TypeError: An argument has the wrong type, or *model* cannot be decoded.
     """
 
     def __init__(
@@ -105,11 +106,11 @@ class AsyncPaginator(Generic[T_co, PageT_co]):
         return items_of(self._pass(), self._limit)
 
     def iter_pages(self) -> AsyncGenerator[PageT_co, None]:
-        """Iterate over whole pages; with a limit, over as many as hold that many items.
+        """Iterate over complete pages; with a limit, until they contain that many items.
 
         Raises:
             APIError: A call failed.
-            APIResponseValidationError: A page does not fit its type, or was seen before.
+            APIResponseValidationError: A page does not fit its type, or was already seen.
         """
         return pages_of(self._pass())
 
@@ -128,11 +129,13 @@ class AsyncPaginator(Generic[T_co, PageT_co]):
 def _check_limit(limit: object) -> int | None:
     if limit is None:
         return None
-    return check_whole("limit", limit, unit="items", hint="None is no limit")
+    return check_whole("limit", limit, unit="items", hint="None means unlimited")
 
 
 def _check_page(page: Any, model: Any) -> tuple[type[AsyncPage[Any]], Any]:
-    """Return the page class and the type to decode a body to: the class with its model, or an array too."""
+    """Return the page class, and the type to decode a body to: the class with its model, possibly or an
+    array.
+    """
     cls = _page_class(page)
     if cls is None:
         raise TypeError(f"page must be a subclass of AsyncPage, such as NumberedPage, not {page!r}")
@@ -160,7 +163,7 @@ def _page_class(page: Any) -> type[AsyncPage[Any]] | None:
 
 @lru_cache(maxsize=256)
 def _accepts_array(cls: type[AsyncPage[Any]]) -> bool:
-    """Return whether a page can be constructed from just its items."""
+    """Return whether a page can be constructed from its items alone."""
     if not cls.takes_array or cls.items_field not in cls.__struct_fields__:
         return False
     return all(field.name == cls.items_field or not field.required for field in msgspec.structs.fields(cls))
@@ -184,7 +187,7 @@ def _prepared(options: RequestOptions) -> RequestOptions:
             prepared[name] = tuple(prepared[name])
     content = prepared.get("content")
     if content is not None and not isinstance(content, NotGiven | Omit):
-        # One body for all pages: it knows whether it was sent; a second one would be sent empty.
+        # One body for all pages, which knows whether it was sent; a second one would be sent empty.
         prepared["content"] = Body(content)
     return cast("RequestOptions", prepared)
 

@@ -1,4 +1,4 @@
-"""The walk: from page to page, by items or by whole pages, with at most one page requested ahead."""
+"""The walk from page to page, by items or by complete pages, with at most one page requested ahead."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RESPONSE: Any = AsyncAPIResponse  # subscripted with types that are made at run
 
 
 class Walk(Generic[PageT]):
-    """One walk through a list from its first page: how to request a page, and which ones were seen."""
+    """One walk through a list from its first page: it requests pages and remembers those it has seen."""
 
     __slots__ = ("_fetch", "_method", "_page", "_seen", "_type", "limit", "prefetch")
 
@@ -52,14 +52,14 @@ class Walk(Generic[PageT]):
         """Request page *number*, counted from 0, with *before* items on the pages before it."""
         response = await self._fetch(self._method, path, _RESPONSE[self._type], options.copy())
         await response.read()
-        # Two spellings of one URL are two requests before they are sent, and one as it was sent.
+        # Two spellings of one URL have different keys before they are sent, but the same key afterwards.
         self._see(sent_key(response, options), number, response)
         page = self._decode(response)
         vars(page)["_link"] = Link(self, path, options, response, number, before)
         return page
 
     async def follow(self, page: PageT) -> PageT | None:
-        """Return the page after *page*; None after the last."""
+        """Return the page after *page*; None after the last page."""
         info = next_info(page)
         if info is None:
             return None
@@ -73,12 +73,12 @@ class Walk(Generic[PageT]):
         self._seen[key_of(str(path), options.get("params"), options)] = 0
 
     def _see(self, key: str, number: int, response: AsyncAPIResponse[Any]) -> None:
-        # A page that is requested twice, by hand, keeps its number; one that occurs again later is a loop.
+        # A page that is requested twice by hand keeps its number; a page that occurs again later is a loop.
         if self._seen.setdefault(key, number) < number and not self._page.may_repeat:
             raise response.validation_error("the next page is this one, or one that was seen before")
 
     def _decode(self, response: AsyncAPIResponse[Any]) -> PageT:
-        # Not by response.parse(): it keeps its result, and page and response would reference each other.
+        # Not with response.parse(), which keeps its result: page and response would reference each other.
         value = response._decode_as(self._type)
         if value.__class__ is list:  # a bare array
             return self._page(**{self._page.items_field: value})
@@ -117,7 +117,7 @@ class Pass(Generic[PageT]):
         self._ahead: asyncio.Task[PageT | None] | None = None
 
     async def next(self) -> PageT | None:
-        """Return the next page; None after the last."""
+        """Return the next page; None after the last page."""
         if self._ahead is not None:
             page = await self._ahead
             self._ahead = None
@@ -127,12 +127,12 @@ class Pass(Generic[PageT]):
             page = None if self._walk.limit == 0 else await self._first()
         self._page = page
         if page is not None and self._walk.prefetch:
-            # All of it in the task: an error of the next page must not cost the items of this one.
+            # Entirely in the task, because an error of the next page must not prevent the items of this one.
             self._ahead = asyncio.create_task(self._walk.follow(page))
         return page
 
     async def close(self) -> None:
-        """Cancel a page that was requested ahead, and wait until its task has ended."""
+        """Cancel the request for the page ahead, and wait until its task has ended."""
         if self._ahead is not None:
             self._ahead.cancel()
             await asyncio.wait([self._ahead])
@@ -150,8 +150,8 @@ async def pages_of(steps: Pass[PageT]) -> AsyncGenerator[PageT, None]:
 
 
 async def items_of(steps: Pass[Any], limit: int | None) -> AsyncGenerator[Any, None]:
-    """Yield the items of one pass, *limit* of the whole list at most."""
-    # Not over pages_of: with nested generators, a `break` closes only the outer one immediately.
+    """Yield the items of one pass, at most *limit* of the whole list."""
+    # Not with pages_of, because with nested generators a `break` closes only the outer one immediately.
     try:
         while (page := await steps.next()) is not None:
             items = _items(page)
@@ -162,7 +162,7 @@ async def items_of(steps: Pass[Any], limit: int | None) -> AsyncGenerator[Any, N
 
 
 def _items(page: AsyncPage[Any]) -> list[Any]:
-    # One leading underscore, as in the SDKs that this follows: subclasses override it, this module calls it.
+    # One leading underscore, as in comparable SDKs: subclasses override it, and this module calls it.
     return page._get_page_items()  # pyright: ignore[reportPrivateUsage]
 
 
@@ -183,7 +183,7 @@ def next_info(page: AsyncPage[Any]) -> PageInfo | None:
 
 
 def link_of(page: AsyncPage[Any]) -> Link:
-    """Return the request and response of *page*, which one that was constructed by hand does not have."""
+    """Return the request and response of *page*; raise if it was constructed by hand, or copied."""
     link: Link | None = vars(page).get("_link")
     if link is None:
         raise InvalidRequestError(

@@ -1,16 +1,16 @@
-"""The pool of connections: the pool of aiohttp, with corrections.
+"""The pool of connections: aiohttp's pool, with corrections.
 
-`mend` applies all fixes that depend on aiohttp's internals to a connector, also to the user's own: a class
-over its class, and our own protocol for its connections. Each undocumented hook is named where it is used,
-and is covered by a test on every aiohttp version of the matrix.
+`mend` applies all fixes that depend on aiohttp's internals to a connector, including the user's own: a
+subclass of its class, and our own protocol for its connections. Each undocumented hook is named where it is
+used, and is covered by a test on every aiohttp version of the matrix.
 
-* A connection is reused only if no byte arrived since its last response, and not in the last second of the
-  time for which its server keeps it open.
+* A connection is reused only if no byte has arrived since its last response, and not in the last second of
+  the time for which the server keeps it open.
 * ``connect`` limits DNS, TCP and TLS together, and ``pool`` limits the wait for a free connection. The two
   can be distinguished, and a request that fails there is known to be unsent.
-* Bytes that follow a complete response in the same piece are discarded with the connection; the response is
+* Bytes that follow a complete response in the same chunk are discarded with the connection; the response is
   kept.
-* A reader of a connection that is closed or broken gets an error, and does not wait without end.
+* A reader of a connection that is closed or broken receives an error, instead of waiting indefinitely.
 * Bytes that arrive on an idle connection close it.
 * A server that sends endless interim responses, headers, trailers or chunk lines is treated as broken.
 """
@@ -39,16 +39,17 @@ from .errors import ConnectTimeout, GaveUp, PoolTimeout
 __all__ = ["LINE", "Limits", "forget_session", "make_connector", "mend"]
 
 _CONNECTIONS: Final = 1000
-_KEEPALIVE: Final = 60  # seconds of silence before TCP asks whether the peer is there
-_MOST_NAMES: Final = 1000  # redirects to ever new names must not exhaust memory
+_KEEPALIVE: Final = 60  # seconds of silence before TCP probes the peer
+_MOST_NAMES: Final = 1000  # redirects to many names must not exhaust memory
 _MOST_INTERIM: Final = 100  # 1xx responses before one final one
-# The lines that may arrive without a byte of content: a status line, 128 headers, an empty line.
+# Lines that may arrive without a byte of content: a status line, 128 headers, an empty line.
 _MOST_BARE_LINES: Final = 130
 LINE: Final = 32 << 10  # bytes of one header line: a long CSP or Link header is valid
 
 _IS_PURE_PYTHON: Final = http_parser.HttpResponseParser is http_parser.HttpResponseParserPy
 
-# How long a server keeps an idle connection (RFC 2068 §19.7.1.1): a request that crosses its FIN fails.
+# The time for which a server keeps an idle connection (RFC 2068 §19.7.1.1). A request that is sent while its
+# FIN is in transit fails.
 _KEEP_ALIVE: Final = istr("Keep-Alive")
 _IDLE_SECONDS: Final = lazily(r"\btimeout\s*=\s*\"?(\d{1,9})(?!\d)", re.IGNORECASE)
 _MARGIN: Final = 1.0  # seconds
@@ -66,7 +67,7 @@ class _Protocol(ResponseHandler):
         super().__init__(loop=loop)
         self._interim = 0
         self._is_answered = False  # whether the head of the final response arrived
-        self._is_bare = False  # whether a piece contained no head
+        self._is_bare = False  # whether a chunk contained no head
         self._bare_lines = 0  # complete lines since the last head, content byte or end of content
         self._open_line = 0  # bytes of the incomplete line
         self._good_until: float | None = None
@@ -88,7 +89,7 @@ class _Protocol(ResponseHandler):
             self._poll = poll.poll
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Cancel the timer, and let the reader see the original error instead of its consequence."""
+        """Cancel the timer, and pass the original error to the reader instead of its consequence."""
         body, reason = self._payload, self.exception()
         super().connection_lost(exc)
         self._stop_alarm()
@@ -96,10 +97,11 @@ class _Protocol(ResponseHandler):
             body.set_exception(reason)
 
     def is_connected(self) -> bool:
-        """Return whether the connection is open and, if idle, can be reused: aiohttp calls it before reuse.
+        """Return whether the connection is open and, if idle, can be reused. aiohttp calls it before reuse.
 
-        Bytes since the last response are a stray response or the end of the connection. The loop may not
-        have read them yet, so the socket is polled. Without `select.poll` only bytes already read count.
+        Bytes since the last response are a stray response or the end of the connection. The socket is polled,
+        because the loop may not have read them yet. Without `select.poll`, only bytes that were already read
+        count.
         """
         transport = self.transport
         if transport is None or transport.is_closing():
@@ -125,7 +127,7 @@ class _Protocol(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         """Process received bytes."""
         if not data:
-            super().data_received(data)  # aiohttp continues with the bytes it has
+            super().data_received(data)  # aiohttp continues with its buffered bytes
         elif self._is_first:
             self._first = data
             self._receive_first(data)
@@ -136,7 +138,7 @@ class _Protocol(ResponseHandler):
         """Process the first bytes of a response; they are kept for `_rescue` until a head is found."""
         self._is_first = False
         if self._skip_payload and not data.endswith(b"\r\n\r\n"):
-            self.force_close()  # a response to HEAD is a head; older parsers swallow what follows it
+            self.force_close()  # a response to HEAD ends with its head; older parsers swallow later bytes
         super().data_received(data)
         if self._first is not None:
             self._first = None
@@ -149,7 +151,7 @@ class _Protocol(ResponseHandler):
             return
         body = self._payload
         if self._is_answered and (body is None or body.is_eof()):
-            self.close()  # they belong to no request, and nothing would read them
+            self.close()  # the bytes belong to no request, and nothing would read them
             return
         if self._skip_payload:
             self.force_close()
@@ -168,9 +170,11 @@ class _Protocol(ResponseHandler):
             super().resume_reading(*args, **options)
 
     def _count_bare(self, data: bytes) -> None:
-        """Limit bytes other than content: older parsers count headers and trailers only at their end."""
+        """Limit bytes that are not content, because older parsers count headers and trailers only at their
+        end.
+        """
         if self._is_answered and self._decompresses():
-            return  # it may be content without output so far
+            return  # it may be content that has no decompressed output yet
         lines = data.count(b"\n")
         self._bare_lines += lines
         self._open_line = len(data) - data.rindex(b"\n") - 1 if lines else self._open_line + len(data)
@@ -180,13 +184,14 @@ class _Protocol(ResponseHandler):
                 self.transport.close()
 
     def _decompresses(self) -> bool:
-        """Return whether aiohttp decompresses: for raw responses, and for a proxy's response to CONNECT."""
+        """Return whether aiohttp decompresses, as for raw responses and for a proxy's response to CONNECT."""
         return bool(self._params.get("auto_decompress", True))
 
     def _rescue(self, data: bytes) -> None:
-        """Parse *data* again, its head first: invalid bytes may follow a complete response.
+        """Parse *data* again, the head first, because invalid bytes may follow a complete response.
 
-        Some servers send them after a HEAD or a 204. aiohttp's parser discards what it has parsed so far.
+        Some servers send them after the response to a HEAD, or after a 204. aiohttp's parser then discards
+        the response.
         """
         super().set_response_params(**self._params)
         end = data.find(b"\r\n\r\n") + 4
@@ -195,7 +200,7 @@ class _Protocol(ResponseHandler):
             super().data_received(data[end:])
 
     def feed_data(self, data: Any, size: int = 0) -> None:
-        """Accept one parsed response, unless there were too many interim responses."""
+        """Accept one parsed response, unless too many interim responses have arrived."""
         self._first = None
         self._is_bare = False
         message = data[0]
@@ -217,7 +222,9 @@ class _Protocol(ResponseHandler):
         return seconds and self._loop.time() + int(seconds[1]) - _MARGIN
 
     def set_exception(self, exc: BaseException, *args: Any, **options: Any) -> None:
-        """Mark the connection as broken; after invalid HTTP the reader of the body gets the error too."""
+        """Mark the connection as broken; after invalid HTTP, the reader of the body receives the error
+        too.
+        """
         first, self._first = self._first, None
         if first is not None and isinstance(exc, http_exceptions.HttpProcessingError):
             self._rescue(first)
@@ -227,7 +234,7 @@ class _Protocol(ResponseHandler):
             self._end_reader(exc)
 
     def close(self) -> None:
-        """Close the connection, with an error for its reader: aiohttp would leave it waiting."""
+        """Close the connection, with an error for its reader, which aiohttp would leave waiting."""
         self._end_reader(aiohttp.ClientConnectionError("Connection closed"))
         super().close()
 
@@ -241,8 +248,8 @@ class _Protocol(ResponseHandler):
         if body is not None and not body.is_eof() and body.exception() is None:
             body.set_exception(error)
 
-    # The read timeout. aiohttp starts one timer per request, and another whenever bytes arrive. Here one
-    # timer serves all: when it fires, it checks how long the silence has lasted.
+    # The read timeout. aiohttp starts one timer per request, and another one whenever bytes arrive. Here, one
+    # timer per connection is enough: when it fires, it checks how long the silence has lasted.
 
     def _reschedule_timeout(self) -> None:
         seconds = self._read_timeout
@@ -283,10 +290,13 @@ class Limits(aiohttp.ClientTimeout):
     """aiohttp's limits of one request, plus ``pool``."""
 
     pool: float | None = None
+    """The longest wait for a free connection in seconds; None: no limit."""
 
 
 class _Traces(list[Any]):
-    """aiohttp's list of traces. It carries the limit, as aiohttp passes nothing else to the wait."""
+    """aiohttp's list of traces, with the limit as an attribute, because aiohttp passes nothing else to the
+    wait.
+    """
 
     pool: float | None = None
 
@@ -298,13 +308,14 @@ else:
 
 
 class _Connector(_Base):
-    """The class that `mend` lays over the class of a connector.
+    """The base class that `mend` adds to the class of a connector.
 
     Hooks: `connect`, `_create_connection`, `_wait_for_available_connection`, `_release_waiter`,
     `_cached_hosts`.
     """
 
     def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
+        """Pass the limit ``pool`` on to the wait for a connection."""
         # An aiohttp middleware may send its own request, without our limits.
         pool = getattr(timeout, "pool", None)
         if pool is not None:
@@ -317,7 +328,8 @@ class _Connector(_Base):
             async with asyncio.timeout(getattr(traces, "pool", None)):
                 await super()._wait_for_available_connection(key, traces)
         except BaseException as error:
-            # The connection may have been assigned to this waiter when it was cancelled: wake another one.
+            # A connection may have been assigned to this waiter when it was cancelled, so wake another
+            # waiter.
             self._release_waiter()
             if isinstance(error, TimeoutError):
                 raise PoolTimeout from None
@@ -335,7 +347,7 @@ class _Connector(_Base):
             raise GaveUp from error
 
     def _bound_names(self) -> None:
-        """Clear the DNS cache once it has too many names: aiohttp 3.12 never does."""
+        """Clear the DNS cache when it has too many names, which aiohttp 3.12 never does."""
         names = getattr(getattr(self, "_cached_hosts", None), "_addrs_rr", ())
         if len(names) > _MOST_NAMES:
             connector: Any = self
@@ -348,7 +360,7 @@ def _mended_class(kind: Any) -> type[aiohttp.BaseConnector]:
 
 
 def mend(connector: Any) -> None:
-    """Lay `_Connector` over the class of *connector*, and let it create our `_Protocol`.
+    """Add `_Connector` to the class of *connector*, and let it create our `_Protocol`.
 
     Hooks: `_factory`, `_loop`.
     """
@@ -395,7 +407,7 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
     """Connections in use."""
 
     idle: int
-    """Open connections that wait for the next request."""
+    """Open connections without a request."""
 
     waiting: int
     """Requests that wait for a free connection."""
@@ -405,7 +417,7 @@ class PoolStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pool_stats(connector: Any) -> PoolStats | None:
-    """Return the numbers of *connector*; None for one without aiohttp's own bookkeeping.
+    """Return the statistics of *connector*; None for one without aiohttp's own bookkeeping.
 
     Hooks: its `_acquired`, `_conns` and `_waiters`.
     """
@@ -424,13 +436,13 @@ def pool_stats(connector: Any) -> PoolStats | None:
 
 
 def forget_session(session: aiohttp.ClientSession) -> None:
-    """Close the sockets of a session whose loop has ended: the session can no longer close them.
+    """Close the sockets of a session whose loop has ended, because the session can no longer close them.
 
     Hooks: the connector's `_conns` and `_acquired`; asyncio's transports' `_sock` and `_ssl_protocol`.
     """
     connector: Any = session.connector
     transports = list(_transports_of(connector))
-    # Without a loop there is nothing to wait for: the coroutine ends at its first step.
+    # Without a loop, the coroutine cannot wait for anything and ends at its first step.
     closing = session.close()
     with suppress(StopIteration, RuntimeError):
         closing.send(None)
@@ -455,7 +467,7 @@ def _close_transport(transport: Any) -> None:
     tls = getattr(transport, "_ssl_protocol", None)
     inner: Any = transport if tls is None else getattr(tls, "_transport", None)
     if transport is not None:
-        # It marks itself closed, then fails to notify the loop.
+        # It marks itself as closed, and then fails to notify the loop.
         with suppress(RuntimeError):
             transport.abort()
     sock = getattr(inner, "_sock", None)

@@ -1,8 +1,8 @@
-"""Content codings (RFC 9110 §8.4): bytes in, decompressed bytes out in bounded steps, and no I/O.
+"""Content codings (RFC 9110 §8.4): decompression in bounded steps, without I/O.
 
 A decoder takes bytes as they arrive. Each step returns at most about as many bytes as requested, so that a
-few kilobytes that expand to gigabytes cost only the memory of one step. At the end it reports whether the
-data was complete, which zlib alone does not.
+few kilobytes that expand to gigabytes use only the memory of one step. At the end it reports whether the data
+was complete, which zlib itself does not.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from aioapiclient._codecs.content_type import codings_of
 
 __all__ = ["ACCEPT_ENCODING", "CodingError", "Decoder", "TruncatedError", "decoder_for"]
 
-# zlib copies its unused input, so a body of a thousand small members in one piece would be copied a
-# thousand times.
+# zlib copies its unused input, so a chunk with a thousand small members would be copied a thousand times.
 _SLICE: Final = 16 << 10
 _STEPS: Final = 256  # slices, or members, before other tasks run
 
@@ -37,7 +36,7 @@ class Decoder(Protocol):
     """Whether more output is available without new input."""
 
     def decode(self, data: bytes, most: int) -> bytes:
-        """Return up to about *most* decoded bytes; *data* is empty while output is pending.
+        """Return up to about *most* decoded bytes; pass empty *data* while output is pending.
 
         Raises:
             CodingError: The data does not match the coding.
@@ -45,12 +44,12 @@ class Decoder(Protocol):
         ...
 
     def finish(self) -> None:
-        """Raise `TruncatedError` unless the data was complete; no data at all is an empty body."""
+        """Raise `TruncatedError` unless the data was complete. No data at all is an empty body."""
         ...
 
 
 class _Zlib:
-    """gzip (RFC 1952), of one or several members, and deflate: zlib (RFC 1950) or raw (RFC 1951)."""
+    """gzip (RFC 1952) with one or several members, and deflate: zlib (RFC 1950) or raw (RFC 1951)."""
 
     __slots__ = ("_held", "_name", "_rest", "_stream", "_whole", "pending")
 
@@ -63,6 +62,7 @@ class _Zlib:
         self.pending = False
 
     def decode(self, data: bytes, most: int) -> bytes:
+        """Return up to about *most* decoded bytes."""
         if data:
             self._rest = memoryview(bytes(self._rest) + data if self._rest else data)
             self._whole = False
@@ -98,8 +98,9 @@ class _Zlib:
         return output
 
     def _begin(self, data: memoryview) -> bool:
-        # 16 more than the window makes zlib expect gzip. The first two bytes tell the kinds of deflate
-        # apart: by the RFC it has a zlib envelope, where they check each other; old servers omit it.
+        # 16 more than the window makes zlib expect gzip. The first two bytes distinguish the kinds of
+        # deflate: according to the RFC it has a zlib envelope, in which they are a checksum; old servers omit
+        # it.
         if self._name == "gzip":
             window = 31
         elif len(data) < 2:
@@ -118,12 +119,13 @@ class _Zlib:
             raise CodingError(f"bytes follow the end of the {self._name} data")
 
     def finish(self) -> None:
+        """Raise `TruncatedError` unless the data was complete."""
         if not self._whole:
             raise TruncatedError(f"the {self._name} data ended early")
 
 
 class _Brotli:
-    """br (RFC 7932), by a brotli whose output can be limited."""
+    """br (RFC 7932), with a brotli whose output can be limited."""
 
     __slots__ = ("_started", "_stream", "pending")
 
@@ -133,6 +135,7 @@ class _Brotli:
         self.pending = False
 
     def decode(self, data: bytes, most: int) -> bytes:
+        """Return up to about *most* decoded bytes."""
         if data and self._stream.is_finished():
             raise CodingError("bytes follow the end of the br data")
         self._started = self._started or bool(data)
@@ -146,12 +149,13 @@ class _Brotli:
         return output
 
     def finish(self) -> None:
+        """Raise `TruncatedError` unless the data was complete."""
         if self._started and not self._stream.is_finished():
             raise TruncatedError("the br data ended early")
 
 
 def _load_brotli() -> Any:
-    """Import brotli or brotlicffi, 1.2 or later: the output of older versions cannot be limited."""
+    """Import brotli or brotlicffi, 1.2 or later, because the output of older versions cannot be limited."""
     for name in ("brotli", "brotlicffi"):
         try:
             module: Any = import_module(name)
@@ -165,7 +169,7 @@ def _load_brotli() -> Any:
 _brotli: Any = _load_brotli()
 
 ACCEPT_ENCODING: Final = "gzip, deflate" if _brotli is None else "gzip, deflate, br"
-"""The accepted codings. Not zstd: there the sender decides how much memory the window takes."""
+"""The accepted codings. zstd is not one of them, because its sender determines the memory of the window."""
 
 _DECODERS: Final[dict[str, Callable[[], Decoder]]] = {
     "gzip": lambda: _Zlib("gzip"),
@@ -180,14 +184,14 @@ def decoder_for(content_encoding: Iterable[str]) -> Decoder | None:
     """Return the decoder for the values of the Content-Encoding header, or None if nothing is encoded.
 
     Raises:
-        CodingError: The coding is unknown, or there is more than one. Two are never requested, and each
-            may multiply a decompression bomb by a thousand.
+        CodingError: The coding is unknown, or several codings are combined. Two are never requested, and each
+            may multiply the size of a decompression bomb by a thousand.
     """
     codings = codings_of(content_encoding)
     if not codings:
         return None
     if len(codings) > 1:
-        raise CodingError(f"{len(codings)} content codings are combined, expected one at most")
+        raise CodingError(f"{len(codings)} content codings are combined, expected at most one")
     make = _DECODERS.get(codings[0])
     if make is None:
         raise CodingError(f"content coding {codings[0][:20]!r} cannot be decoded, expected {ACCEPT_ENCODING}")

@@ -1,14 +1,14 @@
-"""Sends a plain request on a connection of the connector, without `ClientSession._request`.
+"""Sending plain requests on a connection of the connector, without `ClientSession._request`.
 
-That method follows redirects, sends again, and looks for cookies, netrc, proxies, traces and middlewares. A
-GET or HEAD that asks for none of it needs only a connection, the sending and the wait for the head. The
-request is a copy of an earlier one to the same origin, with its own URL and headers, and is written in one
-piece. This saves 810 of the 4,400 bytecodes of a typed GET, and 0.19 of the CPU time of a GET on plain
-aiohttp: 0.06 by the copy, and 0.04 by the writing.
+That method follows redirects, sends again, and handles cookies, netrc, proxies, traces and middlewares. A GET
+or HEAD that uses none of these needs only a connection, a write and the wait for the head. The request is a
+copy of an earlier one to the same origin, with its own URL and headers, and is written at once. This saves
+810 of the 4,400 bytecodes of a typed GET, and 0.19 of the CPU time of a GET on plain aiohttp: 0.06 of it by
+the copy, and 0.04 by the write.
 
-Everything else goes through `ClientSession._request`: whenever that method was replaced (by a mock, or by a
-tool that traces), on an unknown version of aiohttp, and if more than the URL and the headers of a request
-would differ from the one that it is copied from.
+All other requests go through `ClientSession._request`. So do plain requests if that method was replaced (by a
+mock or a tracing tool), if the version of aiohttp is unknown, and if more than URL and headers would differ
+from the copied request.
 
 Hooks: the session's `_request`, `_middlewares`, `_loop`, `_response_class` and `_read_bufsize`; the
 connector's `_timeout_ceil_threshold`; the attributes, `_timer` and `send` of a request; the constructor and
@@ -32,7 +32,7 @@ __all__ = ["Direct", "make_direct"]
 # The versions whose `ClientSession._request` was compared with this module.
 _KNOWN: Final = ("3.12.", "3.13.", "3.14.")
 _METHODS: Final = frozenset({"GET", "HEAD"})
-_MOST_PATTERNS: Final = 64  # redirects to ever new origins must not exhaust memory
+_MOST_PATTERNS: Final = 64  # redirects to many origins must not exhaust memory
 
 _serialize_headers: Final[Any] = vars(http_writer).get("_serialize_headers")
 
@@ -43,7 +43,7 @@ _Attributes: TypeAlias = dict[str, Any]
 
 
 class _Written:
-    """Stands for the writer of a request that is written: aiohttp 3.14.5 asks it for the size."""
+    """Stands in for the writer of a request that has been written: aiohttp 3.14.5 reads its size."""
 
     output_size = 0
 
@@ -118,9 +118,9 @@ class Direct:
         return response
 
     def _write(self, request: Any, connection: Any) -> Any:
-        """Write *request* in one piece, and return its response; None if the writing may have to wait.
+        """Write *request* at once, and return its response; None if the write may have to wait.
 
-        `ClientRequest.send` uses a writer for this, which it keeps for the response.
+        `ClientRequest.send` creates a writer for this and keeps it for the response.
         """
         protocol = connection.protocol
         transport = protocol.transport
@@ -150,7 +150,7 @@ class Direct:
         return request
 
     def _learn(self, key: tuple[str, str, str], url: URL, headers: CIMultiDict[str]) -> _Attributes | None:
-        """Return the pattern of a method and an origin; None if copies would not be exact."""
+        """Return the pattern for a method and an origin; None if copies would not be exact."""
         if len(self._patterns) >= _MOST_PATTERNS:
             self._patterns.clear()
         pattern = self._patterns[key] = self._pattern(key[0], url, headers)

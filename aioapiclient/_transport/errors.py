@@ -1,7 +1,7 @@
-"""The errors of aiohttp and of the layers below it, mapped to our errors by one table.
+"""Maps the errors of aiohttp, and of the layers below it, to our errors with one table.
 
-aiohttp's errors may hold the request's headers, the proxy's credentials or the URL's query, so none of them
-becomes a cause. The errors of the operating system and of TLS do: they name hosts, and contain no secret.
+aiohttp's errors may contain the request's headers, the proxy's credentials or the URL's query, so they do not
+become causes. The errors of the operating system and of TLS do: they name hosts and contain no secrets.
 """
 
 from __future__ import annotations
@@ -52,10 +52,13 @@ class Failure(NamedTuple):
     """The arguments of the functions that create our errors."""
 
     error: Any
+    """The error of aiohttp or of a layer below it."""
     request: APIRequest
+    """The request that failed."""
     proxy: URL | None
+    """The proxy that was used, if any."""
     unsent: bool
-    """Whether it occurred while connecting, so that nothing of the request was sent."""
+    """Whether the error occurred while connecting, so that nothing of the request was sent."""
 
     def connection(
         self,
@@ -101,7 +104,7 @@ _AWAITED: Final[dict[str, str]] = {
 
 
 class SentOnce(aiohttp.ClientConnectionError):
-    """Carries *error* past aiohttp, which would send the request again for it."""
+    """Wraps *error*, for which aiohttp would otherwise send the request again."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -117,7 +120,7 @@ def map_error(
     """Return our error for *error*, with a harmless cause; or *error* itself if it is ours or the user's.
 
     An exception of the user's aiohttp middleware is kept, unless its class belongs to aiohttp. An exception
-    of a connector or a resolver is always an error of the connection. So is a network error that did not
+    of a connector or a resolver is always treated as a connection error. So is a network error that did not
     pass through aiohttp, if the request was *mocked*.
     """
     if isinstance(error, APIClientError):
@@ -212,7 +215,7 @@ def _is_limit_of_others(error: BaseException | None) -> bool:
 def os_reason(error: OSError) -> tuple[ConnectionReason, str]:
     """Return the reason of the operating system, and its text: ``connection refused (ECONNREFUSED)``."""
     cause = getattr(error, "os_error", error)
-    # asyncio raises some without a number.
+    # asyncio raises some of them without a number.
     number = cause.errno or next((number for kind, number in _NUMBERS if isinstance(cause, kind)), 0)
     if isinstance(cause, socket.gaierror):
         return "dns", f"the name was not resolved ({_RESOLVER_CODES.get(number, number)})"
@@ -249,7 +252,7 @@ _RESOLVER_CODES: Final = {
     value: name for name, value in vars(socket).items() if name.startswith("EAI_") and isinstance(value, int)
 }
 
-# A retry cannot succeed: the two sides have no protocol in common, or one does not speak TLS.
+# Reasons after which a retry cannot succeed: the two sides share no protocol, or one does not speak TLS.
 _FINAL_TLS: Final = frozenset(
     {
         "HTTP_REQUEST",
@@ -312,7 +315,7 @@ def _no_proxy(failure: Failure) -> APIConnectionError:
 
 def _unresolved(failure: Failure) -> APIConnectionError:
     reason, text = os_reason(failure.error)
-    # Other resolvers than the system's have no error number.
+    # Errors of resolvers other than the system's have no number.
     return failure.connection("dns", text if reason == "dns" else "the name was not resolved", sent=False)
 
 
@@ -329,10 +332,10 @@ def _not_http(failure: Failure, error: BaseException) -> APIConnectionError:
 
 
 def _broken(error: BaseException) -> str:
-    """Return what is broken in the response, without quoting it."""
+    """Return a description of what is invalid in the response, without quoting it."""
     named = error.__cause__ or error
-    if "\\x15\\x03" in str(getattr(named, "message", "")):  # as the parsers quote it (RFC 8446 §5.1)
-        return "a TLS alert came; does the server speak https?"
+    if "\\x15\\x03" in str(getattr(named, "message", "")):  # as quoted by the parsers (RFC 8446 §5.1)
+        return "a TLS alert was received; does the server speak https?"
     for kind, reason in _BROKEN:
         if isinstance(named, kind):
             return reason
@@ -345,7 +348,7 @@ _BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
     (http_exceptions.BadStatusLine, "bad status line"),
     (http_exceptions.InvalidHeader, "bad header"),
     (http_exceptions.TransferEncodingError, "bad chunk"),
-    (http_exceptions.ContentLengthError, "its body is not as long as it says"),
+    (http_exceptions.ContentLengthError, "its body does not have the declared length"),
 )
 # The parsers' message ends at the line end, or at a colon before a quotation on the next line.
 _PHRASE: Final = lazily(r"[A-Z][A-Za-z '/,-]{3,60}\.?(?=:?(\n|\Z))")
@@ -353,7 +356,7 @@ _PHRASE: Final = lazily(r"[A-Z][A-Za-z '/,-]{3,60}\.?(?=:?(\n|\Z))")
 
 def _gave_up(failure: Failure) -> APIConnectionError:
     return APITimeoutError(
-        f"{failure.request.label}: no connection: the resolver or the connector gave up by itself (connect)",
+        f"{failure.request.label}: no connection: the resolver or the connector timed out itself (connect)",
         phase="connect",
         request=failure.request,
         sent=False,
@@ -364,7 +367,7 @@ def _gave_up(failure: Failure) -> APIConnectionError:
 def _foreign(failure: Failure) -> APIConnectionError:
     """Return the error for an exception of the user's connector or resolver."""
     error = failure.error
-    # A retry does not fix a bug.
+    # A retry cannot fix a bug.
     final = isinstance(error, _BUGS) or getattr(error, "final", False) is True
     if type(error).__module__.partition(".")[0] in _SOCKS:
         reason, text = _system_reason(error)
@@ -404,7 +407,7 @@ def _os(failure: Failure) -> APIConnectionError:
 
 
 def _timed_out(failure: Failure) -> APIConnectionError:
-    # A timeout of the system is a network error; one without a number was our limit.
+    # A timeout of the system is a network error; a timeout without a number comes from our own limit.
     return failure.timeout("read") if failure.error.errno is None else _os(failure)
 
 
@@ -418,7 +421,7 @@ def _other(failure: Failure) -> APIConnectionError:
     return failure.connection("other", f"aiohttp raised {type(failure.error).__name__}")
 
 
-# The first match counts, so a class precedes its base classes.
+# The first match applies, so a class precedes its base classes.
 TABLE: Final[tuple[tuple[type[Exception], Maker], ...]] = (
     (PoolTimeout, lambda failure: failure.timeout("pool", sent=False)),
     (GaveUp, _gave_up),
@@ -456,7 +459,7 @@ TABLE: Final[tuple[tuple[type[Exception], Maker], ...]] = (
     (aiohttp.WSMessageTypeError, _other),
     (payload.LookupError, _other),
     (streams.EofStream, _other),
-    # Exceptions from below aiohttp that it does not wrap.
+    # Exceptions of the layers below aiohttp that it does not wrap.
     (ssl.SSLCertVerificationError, _certificate),
     (ssl.SSLError, _tls),
     (TimeoutError, _timed_out),
@@ -471,7 +474,7 @@ TABLE: Final[tuple[tuple[type[Exception], Maker], ...]] = (
     (asyncio.InvalidStateError, _other),
 )
 
-# Only aiohttp raises its own classes; for those of Python, the traceback decides.
+# Only aiohttp raises its own classes; for Python's classes, the traceback decides.
 WIRE_ERRORS: Final = tuple(kind for kind, _ in TABLE if kind.__module__.startswith("aiohttp"))
 _BELOW: Final = frozenset(
     {

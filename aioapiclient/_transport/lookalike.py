@@ -1,4 +1,4 @@
-"""Responses of mocked sessions, which only resemble those of aiohttp, completed."""
+"""Completes responses of mocked sessions, which only resemble those of aiohttp."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["Lookalike"]
 class Lookalike:
     """The attributes of a response that the transport reads.
 
-    *given* needs a status, and ``read()`` or ``content``. Home Assistant's mocker, for example, has no
-    connection, version, reason or content length.
+    *given* must have a status, and ``read()`` or ``content``. The responses of Home Assistant's mocker, for
+    example, have no connection, version, reason or content length.
     """
 
     connection: Final = None
@@ -30,7 +30,7 @@ class Lookalike:
         self.reason = reason if isinstance(reason, str) else _phrase_of(self.status)
         length = self.headers.get("Content-Length", "")
         self.content_length = int(length) if length.isascii() and length.isdigit() else None
-        # Read once: a mock may create a new stream each time.
+        # Read once, because a mock may create a new stream at each access.
         content = getattr(given, "content", None)
         self.content: Any = content if isinstance(content, aiohttp.StreamReader) else _Content(given)
 
@@ -50,7 +50,7 @@ def _phrase_of(status: int) -> str:
 
 
 class _Content:
-    """The body of a response that has only ``read()``, in one piece."""
+    """The body of a response that has only ``read()``, as one chunk."""
 
     def __init__(self, given: Any) -> None:
         self._given = given
@@ -62,15 +62,15 @@ class _Content:
         return self._is_read
 
     def exception(self) -> None:
-        """Return None: no error precedes a read."""
+        """Return None, because no error can precede a read."""
         return
 
     def read_nowait(self) -> bytes:
-        """Return nothing: no read bytes are left."""
+        """Return no bytes, because nothing is buffered."""
         return b""
 
     async def read(self) -> bytes:
-        """Return the body at the first call, then nothing."""
+        """Return the body at the first call, and no bytes afterwards."""
         if self._is_read:
             return b""
         data = await self._given.read()

@@ -23,10 +23,12 @@ _SEPARATORS: Final = lazily(r"[\s,]+")
 
 
 class Proxy(NamedTuple):
-    """A proxy: its address without the credentials, and the header that carries them."""
+    """A proxy: its address without the credentials, and the header with the credentials."""
 
     url: URL
+    """The address, without credentials."""
     authorization: str | None
+    """The value of Proxy-Authorization; None without credentials."""
 
     def __repr__(self) -> str:
         return f"<Proxy {redact_url(self.url)}>"
@@ -50,7 +52,7 @@ class Proxy(NamedTuple):
             raise InvalidRequestError(f"{name} is not a URL")
         if url.scheme not in ("http", "https") or not url.raw_host:
             raise InvalidRequestError(
-                f"{name} must be an http:// or https:// URL with a host; for SOCKS give a connector factory"
+                f"{name} must be an http:// or https:// URL with a host; for SOCKS pass a connector factory"
             )
         return cls(url.origin(), _authorization(url))
 
@@ -66,7 +68,7 @@ def _authorization(url: URL) -> str | None:
 
 
 class EnvironmentProxies:
-    """The proxies of the environment, read once, on creation; netrc is never read.
+    """The proxies of the environment, read once when the object is created; netrc is never read.
 
     ``http_proxy`` and ``https_proxy`` apply to their schemes, ``all_proxy`` to a scheme without its own, and
     ``no_proxy`` lists the hosts to reach directly: see `NoProxy`. If the environment sets none of them, the
@@ -112,7 +114,7 @@ class NoProxy:
     Entries are read as in curl and Go: ``*`` matches every host; an IP address or a network
     (``10.0.0.0/8``, ``fd00::/8``) matches addresses in URLs, but not the addresses of names; a domain, with
     or without a leading dot, matches itself and its subdomains; ``*.domain`` matches only its subdomains.
-    All but networks may end with a port. Any other entry matches no host.
+    All entries except networks may end with a port. Any other entry matches no host.
     """
 
     __slots__ = ("_domains", "_everything", "_networks")

@@ -16,9 +16,9 @@ from aioapiclient.errors import APITimeoutError
 
 __all__ = ["AT_ONCE", "Upload"]
 
-AT_ONCE: Final = 64 << 10  # bytes that need no watch: what asyncio buffers before a writer has to wait
-# Bytes of one write: what the socket does not take waits in memory. With 64 KiB an upload costs 1.15 times
-# the CPU (CPython 3.11), with 512 KiB as much.
+AT_ONCE: Final = 64 << 10  # bytes that need no watch, because asyncio buffers that many
+# Bytes of one write; the part that the socket does not accept is buffered in memory. With 64 KiB, an upload
+# takes 1.15 times the CPU time (CPython 3.11), with 512 KiB the same.
 _SLICE: Final = 256 << 10
 
 
@@ -39,12 +39,12 @@ class Upload(Payload):
 
     @property
     def size(self) -> int | None:
-        """The length in bytes, for Content-Length; None makes it chunked."""
+        """The length in bytes, for Content-Length; None makes the body chunked."""
         return self._body.size
 
     @property
     def autoclose(self) -> bool:
-        """True: there is nothing to close, as files belong to the user."""
+        """True, because nothing has to be closed: files belong to the user."""
         return True
 
     @property
@@ -57,7 +57,7 @@ class Upload(Payload):
         return self._content().decode(encoding, errors)
 
     async def as_bytes(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        """Return the body as is, for an aiohttp middleware that signs it."""
+        """Return the body unchanged, for an aiohttp middleware that signs it."""
         return self._content()
 
     def _content(self) -> bytes:
@@ -70,7 +70,7 @@ class Upload(Payload):
         await self.write_with_length(writer, None)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        """Send the body; *content_length* is ignored, as the body has its own length."""
+        """Send the body. *content_length* is ignored, because the body has its own length."""
         self.error = None
         watch = _Watch(self, writer)
         content = self._body.immediate
@@ -79,7 +79,8 @@ class Upload(Payload):
                 await watch.write(content)
             else:
                 await self._write_chunks(watch)
-            # aiohttp would do this next; here the last bytes are watched too, and a failure is seen.
+            # aiohttp would do this next; done here, the last bytes are watched too, and a failure is
+            # detected.
             await watch.finish()
         finally:
             watch.stop()
@@ -99,7 +100,8 @@ class Upload(Payload):
         except StopAsyncIteration:
             return None
         except BaseException as error:
-            # aiohttp cancels the upload when the call has ended; any other error comes from the user.
+            # aiohttp cancels the upload when the call has ended; any other error comes from the user's
+            # iterable.
             task = asyncio.current_task()
             if isinstance(error, Exception) or task is None or not task.cancelling():
                 self.error = error
@@ -113,10 +115,10 @@ class Upload(Payload):
         return seconds if isinstance(seconds, int | float) else None
 
     def stall(self, seconds: float) -> None:
-        """Record that there was no progress for *seconds*."""
+        """Record that no progress was made for *seconds*."""
         request = self._request
         self.error = APITimeoutError(
-            f"{request.label}: the server took no byte of the body within {seconds:g} s (write)",
+            f"{request.label}: the server accepted no byte of the body within {seconds:g} s (write)",
             phase="write",
             request=request,
             retries_taken=request.attempt,

@@ -23,10 +23,10 @@ from .decompression import CodingError, Decoder, TruncatedError, decoder_for
 
 __all__ = ["WireBody"]
 
-_STEP: Final = 256 << 10  # bytes of one step of decompression: the most that a bomb costs beyond the limit
+_STEP: Final = 256 << 10  # bytes of one decompression step: the most that a bomb can use beyond the limit
 
-# aiohttp copies what arrived while a reader was busy into one piece. Large pieces are taken as they are: with
-# these copies a download to a file took about 1.15 times the CPU (CPython 3.11).
+# aiohttp joins the data that arrived while a reader was busy. Large pieces are taken without that copy, with
+# which a download to a file took about 1.15 times the CPU time (CPython 3.11).
 _LARGE: Final = 64 << 10
 _GIVES_PIECES: Final = hasattr(aiohttp.StreamReader, "_read_nowait_chunk")
 
@@ -34,8 +34,8 @@ _GIVES_PIECES: Final = hasattr(aiohttp.StreamReader, "_read_nowait_chunk")
 class WireBody:
     """A `BodySource` on aiohttp's stream.
 
-    On any error, including a cancellation, the connection is closed: after a partial read it must not return
-    to the pool. After a complete read aiohttp has returned it already.
+    On any error, including a cancellation, the connection is closed, because after a partial read it must not
+    return to the pool. After a complete read, aiohttp has already returned it.
     """
 
     # Most bodies need none of these; as class attributes they cost nothing per body.
@@ -71,7 +71,7 @@ class WireBody:
             self._watch_end()
 
     def _watch_end(self) -> None:
-        """Track the end of the connection, as it ends the body. Hook: ``raw._protocol``."""
+        """Track the end of the connection, which ends the body. Hook: ``raw._protocol``."""
         protocol = getattr(self._raw, "_protocol", None)
         if protocol is None or self._content is aiohttp.EMPTY_PAYLOAD:
             return
@@ -81,9 +81,10 @@ class WireBody:
             self._tls = protocol.transport.get_extra_info("ssl_object")
 
     def watch_connection(self, session: aiohttp.ClientSession) -> None:
-        """Wake the reader when a connection of a borrowed *session* closes: aiohttp does not always do so.
+        """Wake the reader when a connection of a borrowed *session* closes, which aiohttp does not always do.
 
-        It does not when the session closes or a chunk is invalid. Our own connections wake their readers.
+        aiohttp does not wake it if the session closes or a chunk is invalid. Our own connections wake their
+        readers.
         """
         self._borrowed = session
         content, connection = self._content, self._raw.connection
@@ -112,7 +113,7 @@ class WireBody:
         closed.add_done_callback(_look)
 
     def read_nowait(self, limit: int | None) -> bytes | None:
-        """Return the rest if it has arrived, is not encoded and fits *limit*; else None."""
+        """Return the rest if it has arrived, is not encoded and does not exceed *limit*; else None."""
         content = self._content
         if not self._plain or self._error is not None or not content.is_eof():
             return None
@@ -149,7 +150,7 @@ class WireBody:
         raise failure
 
     async def _read_some(self) -> bytes:
-        """Return the next bytes. Hooks: `_read_nowait`, as aiohttp drops unread bytes before an error;
+        """Return the next bytes. Hooks: `_read_nowait`, because aiohttp drops unread bytes before an error;
         `_buffer` and `_read_nowait_chunk`.
         """
         content: Any = self._content
@@ -158,7 +159,7 @@ class WireBody:
             if rest:
                 return rest
         elif _GIVES_PIECES:
-            pieces: Any = getattr(content, "_buffer", ())  # an empty body has none, and a mock may not
+            pieces: Any = getattr(content, "_buffer", ())  # an empty body has none, and a mock may lack it
             if len(pieces) > 1 and len(pieces[0]) >= _LARGE:
                 piece: bytes = content._read_nowait_chunk(-1)
                 return piece
@@ -184,7 +185,7 @@ class WireBody:
         while chunk := await self._next(_STEP if limit is None else min(_STEP, limit - size + 1)):
             size += len(chunk)
             if limit is not None and size > limit:
-                pieces.clear()  # the traceback holds this frame, maybe during the next attempt
+                pieces.clear()  # the traceback keeps this frame alive, possibly during the next attempt
                 raise self._too_large(limit)
             pieces.append(chunk)
         return b"".join(pieces)
@@ -210,13 +211,15 @@ class WireBody:
                 return output
 
     def _choose_decoder(self) -> Decoder | None:
-        # Only after the first byte: an empty body needs no decoder, whatever the header says.
+        # Only after the first byte, because an empty body needs no decoder, whatever the header.
         self._decoder = decoder_for(self._raw.headers.getall("Content-Encoding"))
         self._coded = self._decoder is not None
         return self._decoder
 
     def _check_end(self) -> None:
-        """Check that the body is complete: a connection may end without a proper end of TCP or TLS."""
+        """Check that the body is complete, because a connection may end without a proper end of TCP or
+        TLS.
+        """
         if self._decoder is not None:
             self._decoder.finish()
         if self._closing_error is None:
@@ -233,7 +236,7 @@ class WireBody:
         connection = self._raw.connection
         self._raw.close()
         if connection is not None and connection.protocol is not None:
-            # If the loop has ended, aiohttp does not release the connection, and warns about it later.
+            # If the loop has ended, aiohttp fails to release the connection, and would warn about it later.
             with suppress(RuntimeError):
                 connection.release()
 
@@ -277,7 +280,9 @@ class WireBody:
 
 
 def _is_decoded(status: int, request: APIRequest) -> bool:
-    """Return whether the body is decompressed: always for errors, which the client reads itself."""
+    """Return whether the body is decompressed; those of errors always are, because the client reads them
+    itself.
+    """
     settings = request._settings
     return settings.decompress or not (status // 100 == 2 or status in settings.ok_statuses)
 

@@ -1,4 +1,4 @@
-"""`AiohttpTransport`: the innermost handler, and the one place that calls aiohttp.
+"""`AiohttpTransport`: the innermost handler, which calls aiohttp.
 
 This module and its neighbours disable or correct surprising behaviour of aiohttp:
 
@@ -15,8 +15,8 @@ accepts truncated bodies as complete              see `response_body`
 raises thirty kinds of errors, some with secrets  see `errors`
 ================================================  ===========================================
 
-A borrowed session is not changed, so it lacks the corrections of `connector`. Only the waking of a reader
-whose connection closes has a replacement: `WireBody.watch_connection`.
+A borrowed session is not changed, so it lacks the corrections of `connector`. Only one has a replacement:
+`WireBody.watch_connection` wakes a reader whose connection closes.
 """
 
 from __future__ import annotations
@@ -73,19 +73,19 @@ class AiohttpTransport:
         ssl: True (the default) for the system's certificates, an `ssl.SSLContext` for a private CA or a
             client certificate, or an `aiohttp.Fingerprint` to pin one certificate.
         proxy: The URL of an HTTP proxy for all requests, with its credentials.
-        trust_env: Whether to use the proxies of the environment (``https_proxy``, ``no_proxy``), as they are
-            when the session opens. netrc is never read. False by default.
-        connector: A function that makes the connector, called in the running loop: for Unix sockets, SOCKS,
-            or other limits. Without it, a `aiohttp.TCPConnector` of 1000 connections with keep-alive probes
+        trust_env: Whether to use the proxies of the environment (``https_proxy``, ``no_proxy``), read when
+            the session opens. netrc is never read. False by default.
+        connector: A function that creates the connector, called in the running loop: for Unix sockets, SOCKS,
+            or other limits. By default an `aiohttp.TCPConnector` with 1000 connections and keep-alive probes
             after 60 seconds.
-        session_middlewares: aiohttp's own client middlewares, for digest auth and the like.
+        session_middlewares: aiohttp's own client middlewares, for example for digest auth.
         trace_configs: `aiohttp.TraceConfig` objects, which observe the queue, DNS and connections. Their
             callbacks run in the context of the call.
-        session: A session of yours. It is used, and neither closed nor changed. *ssl* and *proxy* go with
-            each request to it; it has its own of the rest.
+        session: Your own session, which is neither closed nor changed. *ssl* and *proxy* are passed with each
+            request; all other settings are those of the session.
 
     Raises:
-        TypeError: An argument has the wrong type, or two of them exclude each other.
+        TypeError: An argument has the wrong type, or two arguments exclude each other.
         InvalidRequestError: *ssl* is False, or *proxy* is not the URL of an HTTP proxy.
     """
 
@@ -143,8 +143,8 @@ class AiohttpTransport:
 
         Raises:
             InvalidRequestError: The request cannot be sent; nothing was sent.
-            APIConnectionError: No response arrived; `APITimeoutError` when a limit of time was reached.
-            RequestNotReplayableError: The body was sent before, and can be sent only once.
+            APIConnectionError: No response arrived; `APITimeoutError` if a time limit was reached.
+            RequestNotReplayableError: The body can be sent only once, and was already sent.
             ClientClosedError: The transport is closed, or belongs to another event loop.
         """
         session = self._session
@@ -167,7 +167,7 @@ class AiohttpTransport:
             task = asyncio.current_task()
             if not session.closed or task is None or task.cancelling():
                 raise
-            # aiohttp cancels waits for a connection when the session closes; the caller did not cancel.
+            # aiohttp cancels the wait for a connection when the session closes; the caller did not cancel.
             failure: BaseException = ClientClosedError(f"{request.label}: the session was closed")
         except Exception as error:
             failure = _failure(request, session, options, error)
@@ -180,14 +180,14 @@ class AiohttpTransport:
     # --- the arguments of aiohttp
 
     def _options(self, request: APIRequest) -> dict[str, Any]:
-        """Check *request*, and return its keywords for aiohttp."""
+        """Check *request*, and return its keyword arguments for aiohttp."""
         headers = request.headers
         _check_request(request, headers)
         timeout, limits = self._last
         if timeout is not request.timeout:
             limits = _limits_of(request.timeout)
             self._last = (request.timeout, limits)
-        # `_PLAIN` keywords; more of them ask aiohttp for more.
+        # `_PLAIN` keywords; a request with more of them is not plain.
         options: dict[str, Any] = {"headers": headers, "timeout": limits, "allow_redirects": False}
         if "Accept-Encoding" not in headers:
             headers["Accept-Encoding"] = _accept_encoding(request)
@@ -209,7 +209,7 @@ class AiohttpTransport:
             return
         if "%" in request.url.raw_authority:
             raise InvalidRequestError(
-                f"{request.label}: a proxy cannot reach an IPv6 zone, an interface of this machine"
+                f"{request.label}: a proxy cannot reach an IPv6 zone, which is an interface of this machine"
             )
         options["proxy"] = proxy.url
         if proxy.authorization is None:
@@ -222,7 +222,7 @@ class AiohttpTransport:
             options["headers"] = CIMultiDict(request.headers, **credentials)
 
     def _borrow(self, request: APIRequest, session: Any, options: dict[str, Any]) -> None:
-        """Configure this request on a borrowed session like one on our own session. Hook: `_middlewares`."""
+        """Configure a request on a borrowed session like one on our own session. Hook: `_middlewares`."""
         personal = _personal_parts(session)
         if personal and not self._is_trusted(request):
             raise InvalidRequestError(
@@ -232,7 +232,7 @@ class AiohttpTransport:
             )
         _skip_auto_headers(request, options)
         options.setdefault("auto_decompress", False)
-        # The middlewares of a request replace those of its session, so include the latter.
+        # The middlewares of a request replace those of its session, so those are included.
         options["middlewares"] = (_send_once, *session._middlewares)
         options["raise_for_status"] = False
         if self._ssl is not True:
@@ -240,7 +240,7 @@ class AiohttpTransport:
         options["max_line_size"] = options["max_field_size"] = LINE
 
     def _enter_zone(self, url: URL, options: dict[str, Any]) -> URL:
-        """Return *url* with its IPv6 zone as a resolver reads it; it is never sent (RFC 6874 §4)."""
+        """Return *url* with its IPv6 zone in the form for a resolver; it is never sent (RFC 6874 §4)."""
         host = url.raw_host or ""
         address, zone = split_zone(host)
         if not zone:
@@ -266,7 +266,7 @@ class AiohttpTransport:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The aiohttp session; opened on access, in the running loop, if no request has opened it.
+        """The aiohttp session; opened on access, in the running loop, if no request has opened it yet.
 
         Use it for features that this library lacks, such as WebSockets; the corrections of this transport
         apply. The transport closes it, unless it is borrowed.
@@ -282,7 +282,7 @@ class AiohttpTransport:
 
     @property
     def is_borrowed(self) -> bool:
-        """Whether the session is yours, so that `close` does not close it."""
+        """Whether the session belongs to the caller, so that `close` does not close it."""
         return self._borrowed is not None
 
     @property
@@ -334,7 +334,7 @@ class AiohttpTransport:
         return None if session is None else pool_stats(session.connector)
 
     async def close(self) -> None:
-        """Close the session and its connections, unless the session is yours. Safe to call again.
+        """Close the session and its connections, unless the session is borrowed. Safe to call again.
 
         Raises:
             ClientClosedError: The session belongs to another event loop that is still open.
@@ -351,7 +351,9 @@ class AiohttpTransport:
             await session.close()
 
     def forget_session(self) -> None:
-        """Discard the session of a loop that has ended, with its sockets; the next request opens another."""
+        """Discard the session of a loop that has ended, with its sockets. The next request opens another
+        one.
+        """
         session, self._session, self._loop = self._session, None, None
         if session is not None and self._borrowed is None:
             forget_session(session)
@@ -369,7 +371,9 @@ def _check_session(session: object) -> None:
 
 
 def _personal_parts(session: aiohttp.ClientSession) -> list[str]:
-    """Return what personal data a borrowed session adds to each request: header names, ``auth``."""
+    """Return the names of the personal data that a borrowed session adds to each request: headers,
+    ``auth``.
+    """
     names = [printable(name) for name in session.headers if is_personal(name)]
     return names if session.auth is None else [*names, "auth"]
 
@@ -405,12 +409,12 @@ def _check_connector(connector: object) -> None:
 
 
 class _NoCookies(aiohttp.DummyCookieJar):
-    """Stores no cookie, and creates no new object per request."""
+    """Stores no cookies, and creates no object per request."""
 
     _NONE: Final[SimpleCookie] = SimpleCookie()
 
     def filter_cookies(self, request_url: URL) -> SimpleCookie:
-        """Return no cookie, whatever the URL."""
+        """Return no cookies, whatever the URL."""
         return self._NONE
 
 
@@ -425,13 +429,13 @@ def _as_url(url: str | URL) -> URL:
 
 
 def _without_zone(authority: str) -> str:
-    """Return *authority* without the zone of an IPv6 address; a name has no ``%``."""
+    """Return *authority* without the zone of an IPv6 address; names do not contain ``%``."""
     before, percent, after = authority.partition("%")
     return f"{before}]{after.partition(']')[2]}" if percent else authority
 
 
 class _ExactRequest(aiohttp.ClientRequest):
-    """Sends ``Host`` and the given headers, and adds only those that frame the body.
+    """Sends ``Host`` and the given headers, and adds only headers that frame the body.
 
     Hooks: `update_headers`, `update_auto_headers`, `_skip_auto_headers`, `POST_METHODS`.
     """
@@ -439,7 +443,7 @@ class _ExactRequest(aiohttp.ClientRequest):
     POST_METHODS: set[str] = set()  # noqa: RUF012 - the methods to which aiohttp adds a Content-Type
 
     def update_headers(self, headers: Any) -> None:
-        """Use *headers* as they are."""
+        """Use *headers* unchanged."""
         host = self.url.host_port_subcomponent or ""
         self.headers = CIMultiDict(Host=_without_zone(host) if "%" in host else host)
         if headers:
@@ -451,7 +455,7 @@ class _ExactRequest(aiohttp.ClientRequest):
             self._skip_auto_headers = CIMultiDict((name, None) for name in skip_auto_headers)
 
 
-_PLAIN: Final = 3  # the keywords of a request that asks aiohttp for nothing special
+_PLAIN: Final = 3  # the number of keywords of a request without special features
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _checked_names: set[str] = set()
@@ -460,7 +464,7 @@ _checked_names: set[str] = set()
 def _check_request(request: APIRequest, headers: CIMultiDict[str]) -> None:
     """Check the values that middlewares may have set.
 
-    `check_layer` checks every header; two quick tests of all headers nearly always suffice.
+    `check_layer` checks every header, but two quick tests of all headers nearly always suffice.
     """
     try:
         text = "".join(headers.values())
@@ -470,10 +474,12 @@ def _check_request(request: APIRequest, headers: CIMultiDict[str]) -> None:
         check_layer(headers)
         if len(_checked_names) < 512:
             _checked_names.update(headers)
-    # A proxy receives both, and older versions of aiohttp check neither.
+    # A proxy receives authority and path, and older versions of aiohttp check neither.
     target = request.url.raw_authority + request.url.raw_path_qs
     if not (target.isascii() and target.isprintable()) or " " in target:
-        raise InvalidRequestError(f"{request.label}: the URL holds a character that must be percent-encoded")
+        raise InvalidRequestError(
+            f"{request.label}: the URL contains a character that must be percent-encoded"
+        )
     if request.method not in _METHODS:
         check_token(request.method, "Method")
         if request.method.upper() == "CONNECT":
@@ -513,7 +519,7 @@ def _skip_auto_headers(request: APIRequest, options: dict[str, Any]) -> None:
 
 @lru_cache(maxsize=64)
 def _limits_of(timeout: Timeout) -> Limits:
-    # No total: that of aiohttp swallows a cancellation in the same tick.
+    # No total, because aiohttp's total swallows a cancellation in the same tick.
     limits = Limits(total=None, sock_connect=_seconds(timeout.connect), sock_read=_seconds(timeout.read))
     object.__setattr__(limits, "pool", _seconds(timeout.pool))
     return limits
@@ -524,7 +530,7 @@ def _seconds(limit: object) -> float | None:
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: _Send) -> aiohttp.ClientResponse:
-    """An aiohttp middleware that wraps errors for which a session would send the request again."""
+    """Wrap errors for which a session would send the request again; an aiohttp middleware."""
     try:
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
@@ -534,7 +540,7 @@ async def _send_once(request: aiohttp.ClientRequest, handler: _Send) -> aiohttp.
 def _failure(
     request: APIRequest, session: aiohttp.ClientSession, options: dict[str, Any], error: Exception
 ) -> BaseException:
-    """Return the error for the caller; a known reason wins over its consequences."""
+    """Return the error for the caller; a known reason takes precedence over its consequences."""
     if isinstance(error, SentOnce):
         error = error.error
     upload = options.get("data")
@@ -565,7 +571,7 @@ def _respond(
         body.watch_connection(borrowed)
     elapsed = 0.0 if started is None else asyncio.get_running_loop().time() - started
     version = "1.0" if raw.version == _HTTP_1_0 else "1.1"
-    # Positional: keywords would cost more than the values.
+    # Positional arguments, because keywords would cost more than the values.
     return AsyncAPIResponse(request, raw.status, headers, body, raw.reason or "", None, version, elapsed)
 
 
@@ -578,7 +584,7 @@ def _refuse_broken(raw: aiohttp.ClientResponse, request: APIRequest) -> None:
     if broken is None:
         return
     raw.close()
-    # A response that seemed to end with its head has returned its connection already.
+    # A response that seemed to end with its head has already returned its connection.
     protocol = getattr(raw, "_protocol", None)
     if protocol is not None:
         protocol.close()
@@ -586,7 +592,8 @@ def _refuse_broken(raw: aiohttp.ClientResponse, request: APIRequest) -> None:
     raise APIConnectionError(message, reason="not_http", request=request, retries_taken=request.attempt)
 
 
-# Parsers before aiohttp 3.13.4 accept what newer ones refuse; the pure Python parser accepts part of it.
+# Parsers before aiohttp 3.13.4 accept invalid responses that newer ones refuse; the pure Python parser
+# accepts some of them.
 _IS_OLD: Final = "max_headers" not in (ResponseHandler.set_response_params.__kwdefaults__ or ())
 _IS_PURE_PYTHON: Final = http_parser.HttpResponseParser is http_parser.HttpResponseParserPy
 _PARSER_IS_LENIENT: Final = _IS_OLD or _IS_PURE_PYTHON

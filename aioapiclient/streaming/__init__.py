@@ -1,4 +1,4 @@
-"""Streams of typed events: `SSEStream` and `JSONLStream`, and the decoders under them.
+"""Streams of typed events: `SSEStream`, `JSONLStream`, and their decoders.
 
 ::
 
@@ -6,8 +6,8 @@
         async for chunk in stream:
             print(chunk.text, end="")
 
-msgspec decodes the bytes of the wire straight to `T`, without a string in between. A stream releases its
-connection when it has ended, and closes the connection when you leave it earlier.
+msgspec decodes the received bytes directly to `T`, without an intermediate string. A stream releases its
+connection when it has ended, and closes the connection if you leave it earlier.
 """
 
 from __future__ import annotations

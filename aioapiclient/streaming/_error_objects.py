@@ -1,4 +1,4 @@
-"""Objects with a member ``error`` in a stream: which of them report an error, and which types drop it."""
+"""Objects with a member ``error`` in a stream: the ones that report an error, and the types that drop it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aioapiclient._codecs.open import Unknown, union_members
 __all__ = ["MARK", "can_drop_error", "drops_error", "has_error", "names_error"]
 
 MARK: Final = b'"error"'
-"""The bytes that every such object contains. Most events do not, and need no closer check."""
+"""The bytes that every such object contains. Most events do not contain them and need no further check."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 _NOT_SET: Final = frozenset({b"", b"null", b"false", b"0", b'""', b"{}", b"[]"})
@@ -38,13 +38,13 @@ def has_error(data: bytes) -> bool:
 
 
 def can_drop_error(cast_to: Any) -> bool:
-    """Return whether such an object may decode to a *cast_to* without the error."""
+    """Return whether an object with an error may decode to a *cast_to* that does not show it."""
     return any(_drops(member) for member in union_members(cast_to))
 
 
 def drops_error(value: Any) -> bool:
-    """Return whether *value*, decoded from such an object, is without the error."""
-    if isinstance(value, dict):  # a TypedDict too: it has the keys of its type
+    """Return whether *value*, decoded from an object with an error, does not show the error."""
+    if isinstance(value, dict):  # including a TypedDict, which has only the keys of its type
         return "error" not in value
     return isinstance(value, Unknown) or _drops(type(value))
 
@@ -68,7 +68,7 @@ def _field_names(kind: Any) -> frozenset[str] | None:
 
 @lru_cache(maxsize=512)
 def _cached_field_names(kind: Any) -> frozenset[str] | None:
-    """Return the members of an object that decodes to *kind*; None if it is none, or keeps all members."""
+    """Return the members of *kind*; None if it is not decoded from an object, or keeps all members."""
     try:
         found = msgspec.inspect.type_info(kind)
     except Exception:  # a type for dec_hook only

@@ -30,19 +30,19 @@ __all__ = ["JSONLStream", "SSEStream"]
 
 T_co = TypeVar("T_co", covariant=True)
 
-_LONGEST_ID: Final = 100  # characters of an event id that a note repeats
-# Errors of a reconnect that lead to another one; the call's own retries are used up by then.
+_LONGEST_ID: Final = 100  # characters; a note does not repeat a longer event ID
+# Errors of a reconnect after which another one is attempted; the call's own retries are used up by then.
 _RETRIABLE: Final = (APIConnectionError, InternalServerError, RateLimitError, RequestTimeoutError)
 
 
 class SSEStream(AsyncStream[T_co]):
     """A stream of server-sent events.
 
-    With *reconnect*, a connection that breaks or ends is opened again as browsers do it (HTML §9.2.3): the
-    same call, with its auth and retries, and ``Last-Event-ID``. The stream resumes after the last event ID,
-    so events are neither skipped nor repeated if the server supports IDs. It continues until an end of the
-    stream or a 204. It raises `APIStreamError` after an error status, after a response that is not an event
-    stream, and after too many reconnects in a row without a new event.
+    With *reconnect*, a connection that breaks or ends is reopened as in browsers (HTML §9.2.3): with the same
+    call, its auth and retries, and ``Last-Event-ID``. The stream resumes after the last event ID, so events
+    are neither skipped nor repeated if the server supports IDs. It continues until an end marker or a 204. It
+    raises `APIStreamError` after an error status, after a response that is not an event stream, and after too
+    many reconnects in a row without a new event.
 
     Args:
         response: An unread response: its body is streamed.
@@ -61,11 +61,16 @@ class SSEStream(AsyncStream[T_co]):
     """
 
     accept: ClassVar[str] = "text/event-stream"
+    """The Accept header of the request."""
+
     request_headers: ClassVar[Mapping[str, str]] = {"Cache-Control": "no-cache"}
+    """Other headers of the request, unless the caller sets them."""
+
     media_types: ClassVar[frozenset[str]] = frozenset({"text/event-stream"})
+    """The content types of server-sent events."""
 
     max_event: ClassVar[int] = MAX_EVENT
-    """The most bytes of one event, 8 MiB."""
+    """The maximum size of one event in bytes, 8 MiB."""
 
     __slots__ = ("_again", "_decoder", "_direct_up_to", "_resumption", "_scope")
 
@@ -82,13 +87,13 @@ class SSEStream(AsyncStream[T_co]):
         self.check_options(until, reconnect)
         self._again = response._again
         self._resumption: Resumption | None = None
-        self._scope: Scope | None = None  # of the current reconnect
+        self._scope: Scope | None = None  # the scope of the current reconnect
         if reconnect:
             if self._again is None:
                 raise TypeError("reconnect needs a response that a client opened for streaming")
             self._resumption = Resumption(ReconnectPolicy() if reconnect is True else reconnect)
         super().__init__(response, cast_to, make_error=make_error, until=until, sleep=sleep)
-        # The longest text whose events may go to the decoder as bytes; -1 if none may.
+        # The longest text whose events may be passed to the decoder as bytes; -1 for none.
         self._direct_up_to = self.max_event if self._direct else -1
 
     @classmethod
@@ -108,7 +113,7 @@ class SSEStream(AsyncStream[T_co]):
 
     @property
     def last_event_id(self) -> str:
-        """The ID of the last event that was yielded, to resume a stream from by yourself."""
+        """The ID of the last event that was yielded, for resuming the stream yourself."""
         return self._last_id
 
     def _start(self) -> None:
@@ -137,7 +142,7 @@ class SSEStream(AsyncStream[T_co]):
         return events if self._resumption is None else self._resumption.new(events)
 
     def _classify_undecodable(self, data: bytes) -> Any:
-        # The standard puts U+FFFD where the stream is not UTF-8 (HTML §9.2.6), and goes on.
+        # The standard replaces invalid UTF-8 by U+FFFD (HTML §9.2.6), and continues.
         repaired = data.decode("utf-8", "replace").encode()
         if repaired != data and self._watches and has_error(repaired):
             self._look_for_error(repaired)
@@ -163,14 +168,14 @@ class SSEStream(AsyncStream[T_co]):
             return await self._resume(resumption, cause)
 
     async def close(self) -> None:
-        """Close the stream as `AsyncStream.close` does. A pending reconnect ends too."""
+        """Close the stream, like `AsyncStream.close`, and end a pending reconnect."""
         scope = self._scope
         if scope is not None and scope.task is not asyncio.current_task():
             scope.fire(lambda: self._consumed("was closed"))
         await super().close()
 
     async def _resume(self, resumption: Resumption, cause: APIError | None) -> bool:
-        """Open the next connection and return whether it streams."""
+        """Open the next connection and return whether the stream continues on it."""
         while not resumption.exhausted:
             await self._pause(resumption.next_wait(cause))
             try:
@@ -213,7 +218,7 @@ class SSEStream(AsyncStream[T_co]):
     def _given_up(self, resumption: Resumption, cause: Exception | None) -> APIStreamError:
         error = self._stream_error(
             f"the stream broke after {self._handed} events, "
-            f"and {resumption.attempts} reconnects in a row brought no new one",
+            f"and {resumption.attempts} reconnects in a row brought no new event",
             reason=getattr(cause, "reason", "other"),
             final=True,
         )
@@ -224,7 +229,7 @@ class SSEStream(AsyncStream[T_co]):
 
 
 class JSONLStream(AsyncStream[T_co]):
-    """A stream of JSON lines: one value per line. Blank lines are skipped, and the last line needs no line
+    """A stream of JSON lines, with one value per line. Blank lines are skipped; the last line needs no line
     end.
 
     A line that does not fit `T` raises `APIResponseValidationError`, which names the line number. Servers use
@@ -238,7 +243,7 @@ class JSONLStream(AsyncStream[T_co]):
         until: A function of a `ServerSentEvent` that returns True for the event that ends the stream. None
             (the default) recognises ``[DONE]`` only.
         reconnect: Must be False (the default): JSON lines have no event IDs to resume from.
-        sleep: Unused: nothing waits. `asyncio.sleep` by default.
+        sleep: Not used. `asyncio.sleep` by default.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -247,6 +252,8 @@ class JSONLStream(AsyncStream[T_co]):
     accept: ClassVar[str] = (
         "application/jsonl, application/x-ndjson, application/json, application/problem+json"
     )
+    """The Accept header of the request."""
+
     media_types: ClassVar[frozenset[str]] = frozenset(
         {
             "application/json",
@@ -264,9 +271,10 @@ class JSONLStream(AsyncStream[T_co]):
             "text/x-ndjson",
         }
     )
+    """The content types that are accepted, besides ``+json``."""
 
     max_line: ClassVar[int] = MAX_LINE
-    """The most bytes of one line, 8 MiB."""
+    """The maximum size of one line in bytes, 8 MiB."""
 
     __slots__ = ("_before", "_decoder")
 

@@ -1,4 +1,4 @@
-"""JSON lines without I/O: bytes in, non-blank lines out, each as bytes."""
+"""JSON lines without I/O: takes bytes, and returns the non-blank lines as bytes."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from ._sse import TooLargeError
 
 __all__ = ["JSONLDecoder"]
 
-MAX_LINE: Final = 8 << 20  # bytes; as much as one server-sent event may have
+MAX_LINE: Final = 8 << 20  # bytes; the same limit as for a server-sent event
 
 
 class JSONLDecoder:
-    """A decoder of one stream of JSON lines that does no I/O: feed it bytes, and it returns whole lines.
+    """A decoder of one stream of JSON lines that does no I/O: feed it bytes, and it returns complete lines.
 
-    A line ends with LF or CRLF and nothing else: U+2028, or an escaped line feed in a string, is part of it.
-    Blank lines are skipped, and the last line needs no end.
+    A line ends only with LF or CRLF; U+2028, or an escaped line feed in a string, is part of the line. Blank
+    lines are skipped, and the last line needs no line end.
 
     Args:
-        max_line: The most bytes of one line, 8 MiB by default.
+        max_line: The maximum size of one line in bytes, 8 MiB by default.
     """
 
     __slots__ = ("_buffer", "_max_line", "_seen", "failed", "numbers")
 
     def __init__(self, *, max_line: int = MAX_LINE) -> None:
         self.numbers: Sequence[int] = ()
-        """The line numbers of the lines returned last, from 1, with blank lines counted."""
+        """The numbers of the lines returned last, counted from 1, including blank lines."""
         self.failed: bool = False
-        """Whether the next call raises: a line passed the bound after others that were whole."""
+        """Whether the next call raises, because a line that followed complete ones is too large."""
         self._max_line = max_line
-        self._buffer = bytearray()  # of the incomplete line
+        self._buffer = bytearray()  # the incomplete line
         self._seen = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Return the lines that a piece of the stream completes, without their ends.
+        """Return the lines that *chunk* completes, without their line ends.
 
         Args:
-            chunk: The next bytes of the stream, cut anywhere.
+            chunk: The next bytes of the stream, split anywhere.
 
         Raises:
-            ValueError: A line is larger than the bound. The lines before it were returned.
+            ValueError: A line exceeds the limit. The lines before it were returned.
         """
         if self.failed:
             raise self._too_large()
@@ -56,7 +56,7 @@ class JSONLDecoder:
             lines = self._split(text)
             chunk = chunk[end + 1 :]
         buffer += chunk
-        # One more for a CR that may turn out to be half of the line's end.
+        # One more for a CR that may turn out to be half of a line end.
         if len(buffer) > self._max_line + 1:
             self._fail(later=bool(lines))
         return lines
@@ -65,7 +65,7 @@ class JSONLDecoder:
         """Return the last line, if the stream ended without a line end.
 
         Raises:
-            ValueError: The line is larger than the bound.
+            ValueError: The line exceeds the limit.
         """
         if self.failed:
             raise self._too_large()

@@ -1,4 +1,4 @@
-"""How a broken event stream is resumed: how often, after which wait, and without repeating events."""
+"""Resuming a broken event stream: the number of attempts, their waits, and events that are repeated."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _SHORTEST_NAMED_WAIT = 0.1  # seconds; used for a server's ``retry: 0``
 
 
 def _full_jitter() -> Callable[[float], float]:
-    import backoff  # with the first policy: importing this package should not pay for it
+    import backoff  # imported with the first policy, so that importing this package does not import it
 
     return backoff.full_jitter
 
 
 class ReconnectPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How an `SSEStream` reconnects. ``reconnect=True`` uses the defaults. The fields are its arguments.
+    """How an `SSEStream` reconnects. ``reconnect=True`` uses the defaults. The fields are the arguments.
 
     Raises:
         InvalidRequestError: A value is out of range.
@@ -32,21 +32,23 @@ class ReconnectPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     max_attempts: int = 5
-    """The most reconnects in a row without a new event. 5 by default; then the stream raises."""
+    """The maximum number of reconnects in a row without a new event, 5 by default. Then the stream raises."""
 
     wait: float = 1.0
-    """Seconds before the first reconnect, doubled each time. 1 by default; the server's ``retry`` wins.
+    """Seconds before the first reconnect, doubled each time. 1 by default; the server's ``retry`` overrides
+    it.
 
     Browsers use 3 to 5 s; services hold fewer streams and prefer to reconnect sooner.
     """
 
     max_wait: float = 30.0
-    """The longest wait in seconds, before jitter. 30 by default. It also caps the server's ``retry``."""
+    """The longest wait in seconds, before jitter. 30 by default. It also limits the server's ``retry``."""
 
     jitter: Callable[[float], float] = msgspec.field(default_factory=_full_jitter)
-    """A function of the wait: the seconds to add to it, so that clients do not reconnect in lockstep.
+    """A function of the wait that returns the seconds to add, so that clients do not reconnect in lockstep.
 
-    Uniform in [0, wait] by default. It is added, so no client returns before the time that the server set.
+    Uniform in [0, wait] by default. Because it is added, no client returns before the time that the server
+    set.
     """
 
     def __post_init__(self) -> None:
@@ -56,18 +58,20 @@ class ReconnectPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resumption:
-    """The state of one stream across its connections: attempts, and events that a server may repeat."""
+    """The state of one stream across its connections: the attempts, and events that a server may repeat."""
 
     __slots__ = ("_count", "_id", "_policy", "_replays", "_retry", "_steps", "attempts", "last_event_id")
 
     def __init__(self, policy: ReconnectPolicy) -> None:
         self.attempts = 0
-        """Reconnects since the last new event."""
+        """The number of reconnects since the last new event."""
         self.last_event_id = ""
+        """The last event ID of the broken connection; "" without one."""
         self._policy = policy
         self._retry: int | None = None
         self._steps: Generator[Any, Any, None] | None = None
-        # The last event ID, how many events in a row had it, and how many of them may still be repeated.
+        # The last event ID, the number of successive events with it, and how many of them may still be
+        # repeated.
         self._id = ""
         self._count = 0
         self._replays = 0
@@ -83,7 +87,7 @@ class Resumption:
         return {"Last-Event-ID": self.last_event_id} if self.last_event_id else {}
 
     def disconnected(self, last_event_id: str, retry: int | None) -> None:
-        """Record what the broken connection knew: the last event ID, and the milliseconds to wait."""
+        """Record the last event ID and the milliseconds to wait, as received on the broken connection."""
         self.last_event_id = last_event_id
         self._replays = self._count
         if retry is not None and retry != self._retry:
@@ -91,7 +95,7 @@ class Resumption:
             self._steps = None
 
     def next_wait(self, cause: BaseException | None) -> float:
-        """Begin an attempt and return the seconds to wait before it."""
+        """Count a new attempt, and return the seconds to wait before it."""
         self.attempts += 1
         policy = self._policy
         if self._steps is None:
@@ -107,7 +111,7 @@ class Resumption:
     def new(self, events: list[ServerSentEvent]) -> list[ServerSentEvent]:
         """Return *events* without those that arrived before the break.
 
-        A server may start with the event that Last-Event-ID names, instead of the one after it.
+        A server may start with the event that Last-Event-ID names, instead of the next one.
         """
         kept: list[ServerSentEvent] = []
         for event in events:

@@ -1,8 +1,8 @@
-"""Server-sent events without I/O: bytes in, events out, by the letter of the WHATWG standard.
+"""Server-sent events without I/O: takes bytes and returns events, exactly as in the WHATWG standard.
 
-The standard reads line by line (HTML §9.2.6). Here the stream is first cut at its blank lines, with
-a search in C, and an event is parsed once it is whole; so an event costs the same however its bytes
-were cut. Lines are found before anything is decoded: U+2028 and the like end none.
+The standard reads line by line (HTML §9.2.6). This decoder first splits the stream at blank lines, with a
+search in C, and parses an event when it is complete, so the cost of an event does not depend on how its bytes
+were split. Lines are found before decoding, so U+2028 and similar characters do not end a line.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from aioapiclient._patterns import lazily
 
 __all__ = ["SSEDecoder", "ServerSentEvent", "TooLargeError"]
 
-MAX_EVENT: Final = 8 << 20  # bytes; above the 5 MiB that other clients' suites send in one event
+MAX_EVENT: Final = 8 << 20  # bytes; more than the 5 MiB that other clients send in one event of their tests
 
 _BOM: Final = b"\xef\xbb\xbf"
-# As numbers: `in` looks for one at a fraction of what it takes for bytes of length 1.
+# As numbers, because `in` finds a number much faster than bytes of length 1.
 _CR: Final = 13
 _LF: Final = 10
-# Never back: a stack for that would be larger than the text.
+# Possessive, because the stack for backtracking would be larger than the text.
 _COMMENTS: Final = lazily(rb"(?::[^\n]*+\n)++")
-_LONGEST_RETRY: Final = 15  # digits; far beyond any wait, and far below where int() refuses
+_LONGEST_RETRY: Final = 15  # digits; far above any wait, and far below the limit of int()
 _DATA: Final = b"data: "
-# The names that a typed stream does not decode: see `SSEDecoder.single_lines`.
+# The names of events that a typed stream does not decode; see `SSEDecoder.single_lines`.
 _SPECIAL: Final = frozenset({b"error", b"ping"})
 
 
 class TooLargeError(ValueError):
-    """One event, or one line, passed the bound."""
+    """An event or a line exceeds the limit."""
 
 
 class ServerSentEvent:
-    """One event of a stream. For JSON lines an event is a line, and only its `data` has a meaning.
+    """One event of a stream. For JSON lines, an event is a line, and only its `data` is meaningful.
 
     Args:
         event: The type, ``"message"`` if the stream names none.
@@ -53,15 +53,15 @@ class ServerSentEvent:
         has_id: bool = False,
     ) -> None:
         self.event: str = event
-        """Its name; ``"message"`` if the stream gave none."""
+        """The name of the event; ``"message"`` if it has none."""
         self.raw: bytes = data if isinstance(data, bytes) else data.encode()
-        """`data` as the bytes that came."""
+        """`data` as received bytes."""
         self.id: str = id
-        """The last event id of the stream so far, as the standard has it; "" when there is none."""
+        """The last event ID of the stream so far, as in the standard; "" without one."""
         self.retry: int | None = retry
-        """Milliseconds to wait before a reconnect, where this event names them."""
+        """The milliseconds to wait before a reconnect, if this event sets them."""
         self.has_id: bool = has_id
-        """Whether the event itself named its id, and not one before it."""
+        """Whether this event itself has an ID, instead of inheriting it from an earlier one."""
         self._text: str | None = None
 
     @property
@@ -85,14 +85,15 @@ class ServerSentEvent:
 
 
 class SSEDecoder:
-    """A decoder of one event stream (HTML §9.2) that does no I/O: feed it bytes, and it returns whole events.
+    """A decoder of one event stream (HTML §9.2) that does no I/O: feed it bytes, and it returns complete
+    events.
 
-    An event without data is not dispatched, and an event that the end of the stream cuts off is dropped, as
-    the standard says.
+    As in the standard, an event without data is not dispatched, and an event that the end of the stream cuts
+    off is dropped.
 
     Args:
-        last_event_id: The last event ID before a reconnect; it carries on, as in browsers.
-        max_event: The most bytes of one event, 8 MiB by default.
+        last_event_id: The last event ID before a reconnect, which remains in effect, as in browsers.
+        max_event: The maximum size of one event in bytes, 8 MiB by default.
     """
 
     __slots__ = (
@@ -111,38 +112,40 @@ class SSEDecoder:
 
     def __init__(self, *, last_event_id: str = "", max_event: int = MAX_EVENT) -> None:
         self.last_event_id: str = last_event_id
-        """The Last-Event-ID of a reconnect; "" for none."""
+        """The Last-Event-ID for a reconnect; "" for none."""
         self.retry: int | None = None
-        """Milliseconds before a reconnect, as the stream last named them; None if it did not."""
+        """The milliseconds before a reconnect that the stream set last; None if it set none."""
         self.failed: bool = False
-        """Whether the next call raises: an event passed the bound after others that were whole."""
+        """Whether the next call raises, because an event that followed complete ones is too large."""
         self._max_event = max_event
-        self._buffer = bytearray()  # of the incomplete event, with line feeds only
+        self._buffer = bytearray()  # the incomplete event, with line feeds only
         self._head = b""  # an incomplete byte order mark
         self._started = False
         self._after_cr = False
-        # Most chunks take the fast path, which needs an empty buffer and no special start of the next chunk.
+        # Most chunks take the fast path, which requires an empty buffer and a next chunk that starts
+        # normally.
         self._between = False
         self._is_odd = True
-        # The fields before the data of the last event; most events repeat them.
+        # The fields before the data of the last event, which most events repeat.
         self._start = _DATA
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Return the events that a piece of the stream completes.
+        """Return the events that *chunk* completes.
 
         Args:
-            chunk: The next bytes of the stream, cut anywhere.
+            chunk: The next bytes of the stream, split anywhere.
 
         Raises:
-            ValueError: An event is larger than the bound. The events before it were returned.
+            ValueError: An event exceeds the limit. The events before it were returned.
         """
         text = self.complete(chunk)
         return self.parse(text) if text else []
 
     def flush(self) -> list[ServerSentEvent]:
-        """The end of the stream: never an event, since one without its blank line is dropped.
+        """End the stream. It never returns an event, because one without its blank line is dropped.
 
-        A ``retry`` in it counts all the same: the standard obeys it as soon as its line is whole.
+        A ``retry`` in the dropped event still applies, because the standard obeys it as soon as its line is
+        complete.
         """
         if self.failed:
             raise self._too_large()
@@ -154,10 +157,10 @@ class SSEDecoder:
                 self._take_retry(value.removeprefix(b" "))
         return []
 
-    # --- in two steps, so that a stream can take a shorter way between them
+    # --- two separate steps, so that a stream can use a faster second step
 
     def complete(self, chunk: bytes) -> bytes:
-        """Return the events that a piece completes as one text, with line feeds only.
+        """Return the events that *chunk* completes as one text, with line feeds only.
 
         Args:
             chunk: The next bytes of the stream.
@@ -173,10 +176,10 @@ class SSEDecoder:
             buffer += chunk
         else:
             text, rest = self._cut(chunk)
-            # Servers keep a stream alive with comments, some without a blank line after them.
+            # Servers keep a stream alive with comments, sometimes without a blank line after them.
             buffer += rest if buffer else _without_comments(rest)
         self._between = not (buffer or self._is_odd)
-        # Its line feed, and one left over from the event before it, are not counted.
+        # Its line feed, and one that is left over from the previous event, are not counted.
         if len(buffer) > self._max_event + 2:
             self._fail(later=bool(text))
         return text
@@ -199,10 +202,11 @@ class SSEDecoder:
         return text, rest
 
     def single_lines(self, text: bytes) -> list[bytes] | None:
-        """Return the data of each event of a text of whole events, if all have one of the two common forms.
+        """Return the data of each event in a text of complete events, if all have one of the two common
+        forms.
 
-        The forms are ``data: ...`` alone, or after ``event: ...`` with a name that is not special. It
-        returns None for every other text: `parse` reads them all, at four times the cost.
+        The forms are ``data: ...`` alone, or after ``event: ...`` with a name that is not special. It returns
+        None for any other text: `parse` reads every form, at four times the cost.
 
         Args:
             text: Whole events, as `complete` returns them.
@@ -224,7 +228,7 @@ class SSEDecoder:
         return found
 
     def parse(self, text: bytes) -> list[ServerSentEvent]:
-        """Return the events in a text of whole events.
+        """Return the events in a text of complete events.
 
         Args:
             text: Whole events, as `complete` returns them.
@@ -241,7 +245,7 @@ class SSEDecoder:
         return events
 
     def _parse_one(self, block: bytes) -> ServerSentEvent | None:
-        """The dispatch of one event (HTML §9.2.6); None when it has no data."""
+        """Dispatch one event (HTML §9.2.6); return None if it has no data."""
         name, retry, has_id = b"", None, False
         data: list[bytes] = []
         for line in block.split(b"\n"):
@@ -263,7 +267,7 @@ class SSEDecoder:
         return ServerSentEvent(event, b"\n".join(data), self.last_event_id, retry, has_id)
 
     def _take_retry(self, value: bytes) -> bool:
-        # bytes.isdigit knows ASCII only, as the standard does.
+        # bytes.isdigit accepts only ASCII digits, like the standard.
         if not value.isdigit():
             return False
         digits = value.lstrip(b"0")
@@ -271,7 +275,7 @@ class SSEDecoder:
         return True
 
     def _with_line_feeds(self, chunk: bytes) -> bytes:
-        """*chunk* with every line end as a line feed, less a byte order mark and half of a CRLF."""
+        """Return *chunk* with every line end as a line feed, without a byte order mark and half of a CRLF."""
         if self.failed:
             raise self._too_large()
         if not self._started:
@@ -303,7 +307,7 @@ class SSEDecoder:
 
 
 def _without_comments(text: bytes) -> bytes:
-    """*text*, which begins with an event, without the whole lines of comment that it begins with."""
+    """Return the text of an event without the complete comment lines at its beginning."""
     found = _COMMENTS.match(text)
     return text[found.end() :] if found else text
 
@@ -317,7 +321,7 @@ def _start_of(text: bytes) -> bytes:
 
 
 def _named_data(text: bytes) -> list[bytes] | None:
-    """The data of events that all have a name, and not all the same one."""
+    """Return the data of events that all have a name, but not all the same one; else None."""
     found: list[bytes] = []
     for block in text[7:-2].split(b"\n\nevent: "):
         name, _, data = block.partition(b"\ndata: ")

@@ -1,4 +1,4 @@
-"""`AsyncStream`: decode the bytes of a response to typed events, until one of them ends the stream."""
+"""`AsyncStream`: decode the bytes of a response to typed events, until one of the events ends the stream."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _ENDS: Final = (
 )
 _PASSED: Final = object()
 _NO_CONTENT: Final = frozenset({204, 205})
-# After its last event a stream still sends the end of its framing: a few bytes, mostly there already.
+# After its last event, a stream still sends the end of its framing: a few bytes that have usually arrived.
 _DRAIN_SECONDS: Final = 0.1
 _DRAIN_BYTES: Final = 64 << 10
 _EXCERPT: Final = 200  # characters, as in any `APIResponseValidationError`
@@ -89,18 +89,18 @@ def _member(value: Any, name: str) -> Any:
 class AsyncStream(Generic[T_co]):
     """The events of a response as they arrive, each decoded to `T`. Iterate over it once, with ``async for``.
 
-    `SSEStream` and `JSONLStream` are its framings. For one of your own, override ``accept``, ``media_types``
+    `SSEStream` and `JSONLStream` are its framings. For your own framing, override ``accept``, ``media_types``
     and ``_feed``.
 
     An event with the data ``[DONE]`` ends the stream, and so does one for which *until* returns True; neither
-    is yielded. Skipped are events named ``ping``, events without data and, where `T` is a union of tagged
-    Structs, events with an unknown tag: `skipped` counts the latter.
+    is yielded. Events named ``ping``, events without data and, if `T` is a union of tagged Structs, events
+    with an unknown tag are skipped; `skipped` counts those with an unknown tag.
 
     Iterating raises `APIStreamError` when the stream breaks, the error of *make_error* for an ``error``
-    event, `APIResponseValidationError` for an event that does not fit `T` and for a response that is not
-    such a stream, `APITimeoutError` when the call's ``total`` limit is reached, `ClientClosedError` when
-    the client is closed, and `StreamConsumedError` when the stream was iterated before or is used outside
-    its ``async with`` block.
+    event, `APIResponseValidationError` for an event that does not fit `T` or a response that is not such a
+    stream, `APITimeoutError` when the call's ``total`` limit is reached, `ClientClosedError` when the client
+    is closed, and `StreamConsumedError` when the stream was iterated before or is used outside its ``async
+    with`` block.
 
     Args:
         response: An unread response: its body is streamed.
@@ -167,22 +167,22 @@ class AsyncStream(Generic[T_co]):
         self._until = until
         self._sleep = sleep
         self._decode = self._decoder_of(cast_to)
-        # Whether events go to the decoder as bytes, and are looked at only when they do not fit.
+        # Whether events go directly to the decoder as bytes, and are inspected only if they do not fit.
         self._takes_text = not _refuses_done(self._decode)
         self._direct = until is None and not self._takes_text
-        # Whether an object that reports an error may decode to a value, which would not show it.
+        # Whether an object that reports an error may decode to a value that does not show the error.
         self._watches = can_drop_error(cast_to)
         self._closed = False
         self._closer: asyncio.Task[Any] | None = None
-        self._left = False  # the block that it was opened for
-        self._stopped = False  # no more events are yielded
-        self._ended = False  # no more events
-        self._exhausted = False  # no more bytes
+        self._left = False  # whether its ``async with`` block was left
+        self._stopped = False  # whether no more events are yielded
+        self._ended = False  # whether no more events follow
+        self._exhausted = False  # whether no more bytes follow
         self._handed = 0
         self._passed = 0  # events that were not yielded
         self._skipped = 0
         self._last_id = ""
-        self._waiting = False  # for the next bytes
+        self._waiting = False  # whether it waits for the next bytes
         self._begun = False  # set last: `__del__` checks whether it exists
 
     @classmethod
@@ -199,31 +199,33 @@ class AsyncStream(Generic[T_co]):
         if until is not None and not callable(until):
             raise TypeError(f"until must be a function of an event, not {type(until).__name__}")
         if reconnect:
-            raise TypeError(f"{cls.__name__} cannot reconnect: it has no event ids to resume from")
+            raise TypeError(f"{cls.__name__} cannot reconnect: it has no event IDs to resume from")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._response!r}>"
 
     @property
     def response(self) -> AsyncAPIResponse[Any]:
-        """The response that is streamed; after a reconnect, the newest one."""
+        """The streamed response; after a reconnect, the latest one."""
         return self._response
 
     @property
     def skipped(self) -> int:
-        """How many events were skipped because `T` does not know their tag. `events` yields them."""
+        """The number of events that were skipped because `T` does not have their tag. `events` yields
+        them.
+        """
         return self._skipped
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called, or the ``async with`` block was left.
 
-        False after the stream has ended by itself, until then.
+        Until then it is False, even after the stream has ended by itself.
         """
         return self._closed
 
     def __aiter__(self) -> AsyncIterator[T_co]:
-        # A new async generator each time: a ``break`` ends it immediately, which closes the connection.
+        # A new async generator each time, which a ``break`` ends immediately; that closes the connection.
         return self._iterate(self._payloads, unguarded(self._decode))
 
     def events(self) -> AsyncIterator[ServerSentEvent]:
@@ -241,7 +243,7 @@ class AsyncStream(Generic[T_co]):
         """Release the connection if the stream has ended, else close it. Safe to call again.
 
         Call it from any task of the loop: a task that iterates over the stream receives no further event,
-        and its loop ends as if the stream had ended. `closed` tells the two apart.
+        and its loop ends as if the stream had ended. `closed` distinguishes the two.
         """
         if not self._closed:
             self._closer = asyncio.current_task()
@@ -264,7 +266,7 @@ class AsyncStream(Generic[T_co]):
         await self.close()
 
     def __del__(self) -> None:
-        # No work here, as in a client: the loop may be gone.
+        # Do nothing else here, because the loop may have ended.
         if getattr(self, "_begun", True) or self._closed or self._response.is_closed:
             return
         warnings.warn(
@@ -281,15 +283,15 @@ class AsyncStream(Generic[T_co]):
         """Prepare for a new connection: create the decoder here."""
 
     def _feed(self, chunk: bytes) -> Sequence[ServerSentEvent]:
-        """Return the events that *chunk* completes. It is empty at the end of the body, and only there.
+        """Return the events that *chunk* completes. *chunk* is empty only at the end of the body.
 
         Raises:
-            ValueError: An event is larger than the bound.
+            ValueError: An event exceeds the limit.
         """
         raise NotImplementedError
 
     def _payloads(self, chunk: bytes) -> Iterable[Any]:
-        """Return the data to decode of the events that *chunk* completes."""
+        """Return the undecoded data of the events that *chunk* completes."""
         return self._decode_events(self._feed(chunk))
 
     def _place(self, index: int) -> str:
@@ -362,7 +364,7 @@ class AsyncStream(Generic[T_co]):
             await self._read_soon(_DRAIN_BYTES)
 
     def _fail(self, error: BaseException, handed: int, received: int) -> None:
-        """Raise what *error* means for the iterating task: nothing, if another task closed the stream."""
+        """Raise the error for the iterating task; do nothing if another task closed the stream."""
         if self._closed and not isinstance(error, asyncio.CancelledError):
             if self._left:
                 raise self._misused() from None
@@ -385,7 +387,7 @@ class AsyncStream(Generic[T_co]):
         return decoder_for(cast_to, "application/json", settings.strict, settings.dec_hook, settings.decoders)
 
     def _decode_events(self, events: Iterable[ServerSentEvent]) -> Iterable[Any]:
-        """Yield the data to decode of *events*, without ends, errors and pings."""
+        """Yield the undecoded data of *events*, without ends, errors and pings."""
         whole = self._cast_to is ServerSentEvent
         for event in events:
             self._last_id = event.id
@@ -404,8 +406,8 @@ class AsyncStream(Generic[T_co]):
                 yield event.raw
 
     def _look_for_error(self, data: bytes) -> None:
-        """Raise the error that the object *data* reports, unless the decoded value has it."""
-        with suppress(DecodeError):  # _classify_undecodable reports that
+        """Raise the error that the object *data* reports, unless the decoded value shows it."""
+        with suppress(DecodeError):  # reported by _classify_undecodable
             if drops_error(self._decode(data)):
                 raise self._make_error(ServerSentEvent("error", data), self._response)
 
@@ -448,7 +450,7 @@ class AsyncStream(Generic[T_co]):
     # --- the connection
 
     async def _open(self, response: AsyncAPIResponse[Any]) -> None:
-        """Check that *response* is such a stream. One without content has ended."""
+        """Check that *response* is such a stream. A response without content has already ended."""
         self._start()
         if response.status in _NO_CONTENT:
             self._ended = self._exhausted = True
@@ -468,9 +470,9 @@ class AsyncStream(Generic[T_co]):
         return False
 
     async def _resumed(self, error: APIError | None) -> bool:
-        """Return whether another connection continues the stream after its end (None) or its break.
+        """Return whether another connection continues the stream after its end (*error* is None) or a break.
 
-        Raises what *error* means for the stream otherwise.
+        Otherwise it raises the error for the caller, unless *error* is None.
         """
         if error is None:
             return False
@@ -493,9 +495,9 @@ class AsyncStream(Generic[T_co]):
         return APIStreamError(f"{label}: {what}", request=response.request, retries_taken=retries, **facts)
 
     async def _read_soon(self, most: int) -> bytes:
-        """Read briefly: to the end of the body, or until *most* bytes were read."""
+        """Read for a short time: to the end of the body, or until *most* bytes were read."""
         read = bytearray()
-        given_up = self._consumed("was given up")
+        given_up = self._consumed("was abandoned")
         timer = asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self._response._stop, given_up)
         with suppress(APIClientError):  # no caller waits for these bytes
             try:
@@ -509,11 +511,11 @@ class AsyncStream(Generic[T_co]):
         return StreamConsumedError(f"{self._response.request.label}: the stream {what}")
 
     def _misused(self) -> StreamConsumedError:
-        """Return the error that says why the stream cannot be iterated now."""
+        """Return an error that explains why the stream cannot be iterated."""
         if self._left:
             return self._consumed("was used outside its `async with` block; iterate it inside")
         if self._begun:
-            return self._consumed("was iterated before, and its events are gone; make the call again")
+            return self._consumed("was already iterated, and its events are consumed; make the call again")
         return self._consumed("is closed; make the call again")
 
 
@@ -529,7 +531,7 @@ def _text(data: bytes) -> str:
 
 
 def _refuses_done(decode: Callable[[Any], Any]) -> bool:
-    """Return whether the end mark is invalid for the type: it is not JSON, but it is valid text."""
+    """Return whether the end marker cannot be decoded: it is not JSON, but it is valid text."""
     try:
         decode(_DONE)
     except DecodeError:
@@ -549,12 +551,12 @@ def _plain(data: bytes) -> Any:
 
 
 def _is_only_an_error(plain: Any) -> bool:
-    """Return whether it is just ``{"error": ...}``, which servers without event names send."""
+    """Return whether *plain* is just ``{"error": ...}``, which servers without event names send."""
     return isinstance(plain, dict) and [*plain] == ["error"] and isinstance(plain["error"], dict | str)
 
 
 def _has_unknown_tag(plain: Any, cast_to: Any) -> bool:
-    """Return whether it is a variant that the union *cast_to* does not have."""
+    """Return whether *plain* is a variant that the union *cast_to* does not have."""
     found: Any = None
     known: set[Any] = set()
     for member in union_members(cast_to):

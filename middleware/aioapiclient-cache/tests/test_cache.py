@@ -45,7 +45,7 @@ WRONG = [
     ({"methods": ["GET", "POST"]}, InvalidRequestError, "methods may have 'GET' and 'HEAD', not 'POST'"),
     ({"exclude_headers": "X-A"}, TypeError, "exclude_headers must be an iterable of header names, not str"),
     ({"exclude_headers": None}, TypeError, "exclude_headers must be an iterable of header names, not None"),
-    ({"exclude_headers": [b"X-A"]}, TypeError, "exclude_headers must hold str, not bytes"),
+    ({"exclude_headers": [b"X-A"]}, TypeError, "exclude_headers must contain str, not bytes"),
     ({"exclude_headers": ["X A"]}, InvalidRequestError, "exclude_headers: header name 'X...' is not a token"),
     ({"exclude_headers": ["VARY"]}, InvalidRequestError, "exclude_headers cannot hold 'vary', which decides"),
     ({"exclude_headers": ["ETag"]}, InvalidRequestError, "exclude_headers cannot hold 'etag', which decides"),
