@@ -34,11 +34,11 @@ class BoundedDict(OrderedDict[K, V]):
             self.popitem(last=False)
 
     def get_or_make(self, key: K, make: Callable[P, V], *args: P.args, **kwargs: P.kwargs) -> V:
-        """Return the value of *key*, which is then the last to be dropped. Without one, make it first.
+        """Return the value of *key*, created first if it is missing. The key is then the last to be dropped.
 
         Args:
             key: The key.
-            make: Returns a new value, which may be anything but None.
+            make: A function that returns a new value, which must not be None.
             args: Arguments of *make*.
             kwargs: Keyword arguments of *make*.
         """

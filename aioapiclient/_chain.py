@@ -3,7 +3,7 @@
 A chain is a list of middlewares, outermost first, around a transport. Folding it binds each middleware to the
 rest of the chain, once, so that a call only runs functions that are already joined. The built-in middlewares
 have a ``_join(handler)`` for that: it returns *handler* wrapped in the middleware, without a coroutine if
-there is nothing to wait for. That saves 1 us per call.
+it does not have to wait. That saves 1 us per call.
 
 Two middlewares split the list into three zones, which determine the places of all others:
 

@@ -68,7 +68,7 @@ def check_number(
 
     Raises:
         TypeError: *value* is not an int or a float.
-        InvalidRequestError: *value* is outside of the bounds, NaN, infinite, or too large for a float.
+        InvalidRequestError: *value* is out of range, NaN, infinite, or too large for a float.
     """
     kind = f"a number of {unit}" if unit else "a number"
     ending = f"; {hint}" if hint else ""
@@ -137,7 +137,7 @@ def check_flag(name: str, value: object) -> bool:
 
 
 def check_function(name: str, value: object, *, may_be_async: bool = False) -> None:
-    """Refuse *value* if it is not a function that the caller of this check can call.
+    """Refuse *value* unless it is a function that can be called as expected.
 
     Args:
         name: The name of the argument in messages.
@@ -145,7 +145,7 @@ def check_function(name: str, value: object, *, may_be_async: bool = False) -> N
         may_be_async: Whether an ``async def`` is accepted, because its result will be awaited.
 
     Raises:
-        TypeError: *value* is not callable, or it is an ``async def`` that would never be awaited.
+        TypeError: *value* is not callable, or is an ``async def`` whose result would never be awaited.
     """
     if not callable(value):
         raise TypeError(f"{name} must be a function, not {_shown(value)}")

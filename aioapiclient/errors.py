@@ -4,8 +4,8 @@
 
     APIClientError
       APIError                       a call failed; .request .body .retries_taken .retry_after
-        APIConnectionError no complete response arrived; .sent tells whether the request may have left,
-                                     .reason why, in one word for programs
+        APIConnectionError           no complete response arrived; .sent tells whether the request may have
+                                     left, .reason why, in one word for programs
           APITimeoutError            a time limit was reached; .phase says which
           APIStreamError             a stream broke, or reported an error event
         APIStatusError               a response arrived, with a status that is not a success
@@ -16,20 +16,21 @@
           InternalServerError 5XX
             ServerNotImplementedError 501   BadGatewayError 502
             ServiceUnavailableError 503     GatewayTimeoutError 504
-        APIResponseValidationError a response does not match the requested type; .path .response
-        CircuitOpenError not sent: the server fails too often; .origin .retry_after OperationFailedError a
-        long-running operation failed, or was cancelled; .status .response BodyTooLargeError a body is larger
-        than ``max_body`` TooManyRedirectsError more hops than allowed, or a hop that is refused
-        RequestNotReplayableError a body that can be sent only once would have to be sent again
-        ConcurrencyLimitError not sent: as many calls as allowed are in flight; .limit .waiting ThrottledError
-        not sent: a limit on the rate of calls holds it back; .retry_after
+        APIResponseValidationError   a response does not match the requested type; .path .response
+        CircuitOpenError             not sent: the server fails too often; .origin .retry_after
+        OperationFailedError         a long-running operation failed, or was cancelled; .status .response
+        BodyTooLargeError            a body is larger than ``max_body``
+        TooManyRedirectsError        more hops than allowed, or a hop that is refused
+        RequestNotReplayableError    a body that can be sent only once would have to be sent again
+        ConcurrencyLimitError        not sent: as many calls as allowed are in flight; .limit .waiting
+        ThrottledError               not sent: a limit on the rate of calls holds it back; .retry_after
       InvalidRequestError            a value is invalid; nothing was sent (also a ValueError)
       ClientClosedError              the client is closed, or belongs to another loop or process
-      RetryableError raised by a middleware to request another attempt StreamConsumedError a body was streamed
-      already, or its response is closed
+      RetryableError                 raised by a middleware to request another attempt
+      StreamConsumedError            a body was streamed already, or its response is closed
 
-Messages name the method, the redacted URL and the facts. That of a status error ends with the server's
-message for people, in one printable line (`APIStatusError.detail`). Messages contain no header value, no
+Messages name the method, the redacted URL and the facts. The message of a status error ends with the
+server's explanation, in one printable line (`APIStatusError.detail`). Messages contain no header value, no
 query value and nothing else of a body; those are attributes. Every error can be pickled and copied: a
 pickled one keeps its facts, and drops the live ``request`` and ``response``.
 """

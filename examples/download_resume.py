@@ -53,7 +53,7 @@ async def main() -> None:
                 "the same:", hashlib.sha256((directory / "tea").read_bytes()).hexdigest() == sha256(CONTENT)
             )
 
-            print("a file that is not what it was to be:")
+            print("a file with a wrong digest:")
             try:
                 async with api.open("GET", "/files/tea") as response:
                     await response.write_to_file(directory / "other", digest="sha256:" + "0" * 64)

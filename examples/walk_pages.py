@@ -75,7 +75,7 @@ async def walk(api: AsyncAPIClient) -> None:
     async for user in api.get_api_list("/users", model=User, page=Numbered[User]):
         print(f"  {user.id} {user.login}")
 
-    print("five of them, the next page asked for ahead:")
+    print("five of them, with the next page prefetched:")
     users = api.get_api_list("/users", model=User, page=Numbered[User], limit=5, prefetch=True)
     print(" ", *[user.login async for user in users])
 
@@ -89,7 +89,7 @@ async def walk(api: AsyncAPIClient) -> None:
     second = await first.get_next_page()
     print(" ", [hit.title for hit in second.data], second.has_next_page())
 
-    print("a feed that says itself what comes next:")
+    print("a feed that computes its next page:")
     print(" ", [number async for number in api.get_api_list("/feed", model=int, page=Feed)])
 
     print("Link headers, which lead to another origin:")

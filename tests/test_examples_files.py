@@ -27,6 +27,6 @@ async def test_the_example_of_downloads() -> None:
         "  4194304 bytes, progress 4194304",
         '  200 if None; 206 if "tea-1"; 206 if "tea-1";',
         "the same: True",
-        "a file that is not what it was to be:",
+        "a file with a wrong digest:",
         "  refused; there is only tea",
     ]

@@ -10,7 +10,7 @@ async def test_the_pages_example() -> None:
     assert await run(EXAMPLES / "walk_pages.py") == [
         "all users, item by item:",
         *("  0 ada", "  1 bob", "  2 cyd", "  3 dan", "  4 eve", "  5 fay", "  6 gus"),
-        "five of them, the next page asked for ahead:",
+        "five of them, with the next page prefetched:",
         "  ada bob cyd dan eve",
         "page by page:",
         "  page 1 of 3: 3 users",
@@ -19,7 +19,7 @@ async def test_the_pages_example() -> None:
         "by hand:",
         "  ['Black tea'] True",
         "  ['Green tea'] False",
-        "a feed that says itself what comes next:",
+        "a feed that computes its next page:",
         "  [9, 8, 7, 6, 5, 4, 3, 2, 1]",
         "Link headers, which lead to another origin:",
         "  ['new'] (with a credential)",

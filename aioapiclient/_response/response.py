@@ -44,7 +44,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _logger = logging.getLogger("aioapiclient")
-_EXCERPT = 200  # characters of a body that an error keeps: a screen line or two, never a whole document
+_EXCERPT = 200  # characters of a body that an error keeps: one or two lines on a screen
 
 
 class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):

@@ -46,7 +46,7 @@ class BytesSource:
         self._error: Exception | None = None
 
     async def read(self, limit: int | None) -> bytes:
-        """Return the whole body."""
+        """Return the complete body."""
         if limit is not None and len(self._body) > limit:
             raise BodyTooLargeError(
                 f"The body has more than {limit} bytes", limit=limit, request=self._request
@@ -54,14 +54,14 @@ class BytesSource:
         return await self.read_chunk()
 
     def read_nowait(self, limit: int | None) -> bytes | None:
-        """Return the whole body, unless it is too large or the source was aborted."""
+        """Return the complete body, unless it is too large or the source was aborted."""
         if self._error is not None or (limit is not None and len(self._body) > limit):
             return None
         body, self._body = self._body, b""
         return body
 
     async def read_chunk(self) -> bytes:
-        """Return the whole body, once."""
+        """Return the complete body at the first call, and no bytes afterwards."""
         if self._error is not None:
             raise self._error
         body, self._body = self._body, b""

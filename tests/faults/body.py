@@ -330,7 +330,7 @@ FAULTS: list[Fault] = [
         both(gives([1, 2])),
         act=read_events,
         plain=NO_EVENTS,
-        note="as the standard says; most streams have no end mark",
+        note="as in the standard; most streams have no end marker",
     ),
     Fault(
         71,

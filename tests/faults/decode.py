@@ -98,7 +98,7 @@ FAULTS: list[Fault] = [
             '{"id": 1, "name": "é"}',
             gives({"id": 1, "name": "é"}),
             content_type=f"application/json; charset={charset}",
-            note="JSON is UTF-8, whatever the header says",
+            note="JSON is UTF-8, whatever the header",
         )
         for charset in ("bogus", "rot13", "utf-16")
     ),

@@ -82,7 +82,7 @@ async def _cancel_in_the_tick(call: Call, place: Place) -> str:
         loop.call_later(0 if number % 4 < 2 else _LIMIT, task.cancel)
     time.sleep(_LIMIT + 0.1)  # noqa: ASYNC251 - what is blocked here is the loop itself
     cancelled = (await _ends(tasks)).count("CancelledError")
-    return f"{20 - cancelled} of 20 cancellations are lost"
+    return f"{20 - cancelled} of 20 cancellations are swallowed"
 
 
 def _limited(call: Call, place: Place, number: int) -> Awaitable[Any]:
@@ -187,7 +187,7 @@ async def _jump(call: Call, place: Place) -> str:
 _BLOCKED = "the response was in time, the loop was not"
 _LATE = raises(APITimeoutError, phase="attempt")
 _UNAVAILABLE = respond(response("503 Service Unavailable"))
-_LOST: Ends = gives("0 of 20 cancellations are lost", requests=None)
+_LOST: Ends = gives("0 of 20 cancellations are swallowed", requests=None)
 
 FAULTS: list[Fault] = [
     Fault(
