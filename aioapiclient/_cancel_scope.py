@@ -150,6 +150,7 @@ class _Queue:
         self.handle: asyncio.TimerHandle | None = None
 
     def look_at(self, deadline: float) -> None:
+        """Set the timer to *deadline*."""
         self.handle = self._loop.call_at(deadline, self._expire)
 
     def _expire(self) -> None:
@@ -164,6 +165,7 @@ class _Queue:
             scope.expire()
 
     def cancel(self) -> None:
+        """Cancel the timer."""
         if self.handle is not None:
             self.handle.cancel()
             self.handle = None

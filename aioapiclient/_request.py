@@ -73,15 +73,34 @@ class CallSettings(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """`NOT_GIVEN` leaves it to the `AuthMiddleware`; None sends no credential."""
 
     ok_statuses: frozenset[int] = frozenset()
+    """Statuses outside 2xx that count as success."""
+
     error_types: Mapping[Any, Any] = {}
+    """The types of error bodies by status, ``"4XX"`` or ``"default"``."""
+
     error_detail: bool = True
+    """Whether the text of a status error ends with the server's message."""
+
     follow_redirects: bool = True
+    """Whether redirects are followed."""
+
     max_body: int | None = 64 << 20
+    """The maximum size of a buffered body in bytes, decompressed; None: no limit."""
+
     decompress: bool = True
+    """Whether the body of a success is decompressed."""
+
     strict: bool = True
+    """Whether values are validated without coercion."""
+
     dec_hook: Callable[[type, Any], Any] | None = None
+    """msgspec's hook to decode types that it does not know."""
+
     decoders: Decoders | None = None
+    """The user's functions for content types without a built-in codec."""
+
     request_id_header: str = "x-request-id"
+    """The response header with the server's ID of the request."""
 
     total_ends_at_head: bool = False
     """Whether the total ends when the head arrives: on a stream, if the total is the client's."""

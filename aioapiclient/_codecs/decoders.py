@@ -212,6 +212,8 @@ class _Requested(NamedTuple):
     parse: Decode
 
     def with_body(self, body: bytes) -> Asked:
+        """Return the type with a function that reads *body* as plain data."""
+
         def plain() -> Any:
             if len(body) > _LONGEST_SEARCHED:
                 raise ValueError("too long to be searched")

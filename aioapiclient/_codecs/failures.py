@@ -79,7 +79,9 @@ class Asked(NamedTuple):
     """The type that was decoded to, and the body as plain data, to find its values."""
 
     cast_to: Any
+    """The type."""
     plain: Callable[[], Any]
+    """Returns the body as plain data."""
 
 
 def explain(error: BaseException, requested: Asked) -> DecodeError:

@@ -99,8 +99,8 @@ class _Zlib:
 
     def _begin(self, data: memoryview) -> bool:
         # 16 more than the window makes zlib expect gzip. The first two bytes distinguish the kinds of
-        # deflate: according to the RFC it has a zlib envelope, in which they check each other; old servers omit
-        # it.
+        # deflate: according to the RFC, it has a zlib envelope, in which they check each other. Old servers
+        # omit the envelope.
         if self._name == "gzip":
             window = 31
         elif len(data) < 2:

@@ -47,9 +47,13 @@ class Template(NamedTuple):
     """A parsed path, ready to be filled."""
 
     path: str
+    """The path as written."""
     head: str
+    """The literal text before the first placeholder."""
     places: tuple[_Place, ...]
+    """The placeholders, each with the literal text after it."""
     names: frozenset[str]
+    """The names of the placeholders."""
 
 
 @lru_cache(CACHED_PATHS)

@@ -211,9 +211,13 @@ class Trace(NamedTuple):
     """A request as the handler received it."""
 
     method: str
+    """The method."""
     attempt: int
+    """The number of earlier attempts."""
     stream: bool
+    """Whether the response is returned unread."""
     headers: Mapping[str, str]
+    """The headers, with names in lower case."""
 
     @classmethod
     def of(cls, request: APIRequest) -> Trace:
