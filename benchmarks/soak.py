@@ -58,7 +58,7 @@ async def run(name: str, seed: int, size: Size) -> tuple[str, list[Check]]:
         after = await footprint()
         facts = await server.order("facts")
     print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr)
-    held = f"{', '.join(before._fields)} when the client is closed, as before it was made"
+    held = f"{', '.join(before._fields)} after the client was closed, as before it was created"
     return module.TITLE, [
         *checks,
         Check(held, *(", ".join(map(str, each)) for each in (after, before)), after == before),
@@ -72,8 +72,8 @@ async def run_all(names: list[str], seed: int, size: Size) -> dict[str, list[Che
     complaints.listen()
     found = dict([await run(name, seed, size) for name in names])
     gc.collect()
-    heard = exactly("complaints of Python, or of the loop, that nobody could catch", len(complaints.heard), 0)
-    return {**found, "In all of it": [heard]}
+    heard = exactly("reports of Python or the loop that no code could catch", len(complaints.heard), 0)
+    return {**found, "In total": [heard]}
 
 
 def main() -> int:

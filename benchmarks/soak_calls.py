@@ -145,12 +145,12 @@ def _endings(calls: Calls) -> list[Check]:
     checks = [
         exactly("calls that ended exactly once", calls.ends.count(1), number),
         exactly(
-            "calls that gave a value of another call or attempt",
+            "calls that returned the value of another call or attempt",
             sum(calls.result(call) == WRONG_VALUE for call in range(number)),
             0,
         ),
         exactly(
-            "calls whose value or error, or number of attempts, is not what their faults come to",
+            "calls whose value, error or number of attempts differs from the plan",
             len(otherwise),
             0,
         ),
@@ -179,12 +179,12 @@ def _requests(calls: Calls, log: Iterable[Record]) -> list[Check]:
     twice = sum(_acted(records) > 1 for call, records in by_call.items() if kind_of(call) is PLAIN)
     broken = sum(not record.intact for records in by_call.values() for record in records)
     return [
-        exactly("requests on the wire, of attempts that the calls counted", wire, counted),
-        exactly("calls with more, or fewer, requests than attempts", differ, 0),
+        exactly("requests on the wire, for the attempts that the calls counted", wire, counted),
+        exactly("calls with more or fewer requests than attempts", differ, 0),
         exactly("calls with more attempts than allowed", over, 0),
         exactly("POSTs without a key on which the server may have acted twice", twice, 0),
         *_keys(by_call),
-        exactly("request bodies that came cut, or with another call", broken, 0),
+        exactly("request bodies that arrived truncated, or with another call", broken, 0),
         at_least(
             f"shortest wait after Retry-After: {RETRY_AFTER}", _shortest_wait(by_call), RETRY_AFTER, " s"
         ),
@@ -204,8 +204,8 @@ def _keys(by_call: dict[int, list[Record]]) -> list[Check]:
     stray = sum(found != {None} for call, found in keys.items() if not kind_of(call).keyed)
     calls = sum(kind_of(call).keyed for call in keys)
     return [
-        exactly("idempotency keys, of calls that have one", len(keyed), calls),
-        exactly("of them different", len({key for key in keyed if key}), calls),
+        exactly("idempotency keys, for calls that have one", len(keyed), calls),
+        exactly("of these, different keys", len({key for key in keyed if key}), calls),
         exactly("other calls that sent a key", stray, 0),
     ]
 
@@ -229,12 +229,12 @@ def _memory(calls: Calls, most: float) -> list[Check]:
     # yet gone, takes some too, so that it is not exactly none.
     return [
         at_most(
-            "memory that grows with 100,000 calls, after the warm-up",
+            "memory growth over 100,000 calls, after the warm-up",
             growth([each.memory for each in calls.left], number),
             most,
             " MiB",
             f"of {after.memory / MIB:.0f}",
         ),
         at_most("blocks of memory that a call leaves behind", blocks, 0.5),
-        exactly("objects of its making that are left", sum(grown.values()), 0, named),
+        exactly("objects created by calls that remain", sum(grown.values()), 0, named),
     ]

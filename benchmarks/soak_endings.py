@@ -68,9 +68,9 @@ async def _deadlines(server: Server, chance: random.Random, size: Size) -> list[
     worst = [late[-1 - len(late) // 1000] * 1e3 for late in rounds]
     note = f"{statistics.median(worst):.0f} ms in the median of {size.rounds}"
     return [
-        exactly("hung calls that ended with their deadline, 1,000 at once", ended, _HUNG * size.rounds),
-        exactly("of them before it", sum(late < 0 for each in rounds for late in each), 0),
-        at_most("how late, at the 99.9th percentile of 1,000, at best", min(worst), 50, " ms", note),
+        exactly("hung calls that ended at their deadline, 1,000 at once", ended, _HUNG * size.rounds),
+        exactly("of these, before it", sum(late < 0 for each in rounds for late in each), 0),
+        at_most("delay at the 99.9th percentile of 1,000, at best", min(worst), 50, " ms", note),
         exactly("connections in use after that", in_use, 0),
     ]
 
@@ -202,7 +202,7 @@ async def _closings(server: Server) -> list[Check]:
             ends[ClientClosedError.__name__],
             _IN_FLIGHT * _CLOSINGS,
         ),
-        at_most("from `close()` until all of it is over, at best", min(times) * 1e3, 100, " ms", note),
+        at_most("from `close()` until everything has ended, at best", min(times) * 1e3, 100, " ms", note),
     ]
 
 

@@ -58,10 +58,10 @@ async def _outage(server: Server) -> list[Check]:
     first = budget.capacity // budget.price  # the retries that it holds
     return [
         exactly("calls that fail in an outage", failed_then, _OUTAGE),
-        exactly(f"requests of them: one a call, and the first {first} retries", wire, _OUTAGE + first),
-        at_most("requests a call in an outage", wire / _OUTAGE, 1.02),
+        exactly(f"their requests: one per call, and the first {first} retries", wire, _OUTAGE + first),
+        at_most("requests per call in an outage", wire / _OUTAGE, 1.02),
         exactly("calls that fail after it, of 1,000", failed - failed_then, 0),
-        exactly("tokens of the budget after them", budget.tokens(server.base), budget.capacity),
+        exactly("tokens of the budget afterwards", budget.tokens(server.base), budget.capacity),
     ]
 
 
@@ -95,7 +95,7 @@ async def _storm(server: Server) -> list[Check]:
     return [
         exactly("calls with a revoked token that end with their value, at once", values - 1, _STORM),
         exactly("renewals of the token for them", fetched - 1, 1),
-        at_most("requests of one of them", max(sent.values()), 2, note=f"{sum(sent.values()):,} in all"),
+        at_most("requests of each call", max(sent.values()), 2, note=f"{sum(sent.values()):,} in all"),
         exactly("connections in use after that", in_use, 0),
     ]
 
@@ -138,7 +138,7 @@ async def _bombs(server: Server) -> list[Check]:
             ends.count(BodyTooLargeError),
             _BOMBS,
         ),
-        at_most("longest that others wait for the loop meanwhile, in CPU time", longest * 1e3, 20, " ms"),
+        at_most("longest wait of others for the loop meanwhile, in CPU time", longest * 1e3, 20, " ms"),
         exactly("connections in use after that", in_use, 0),
     ]
 
@@ -166,4 +166,4 @@ async def _default_budget(server: Server, size: Size) -> list[Check]:
     limits = Timeout(total=300, attempt=5, connect=60)
     async with Client(server.base, retry=short_waits(), timeout=limits) as client:
         await at_once(500, calls, call)
-    return [Check(f"GETs that fail with the budget of the default, of {len(calls):,}", f"{lost:,}")]
+    return [Check(f"GETs that fail with the default budget, of {len(calls):,}", f"{lost:,}")]

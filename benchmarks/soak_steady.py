@@ -227,7 +227,7 @@ async def scenario(server: Server, seed: int, size: Size) -> list[Check]:
         *_endings(load, events),
         *_requests(load, events, log),
         exactly("renewals of a token, for one revoked in each cycle", events.fetched - 1, cycles),
-        exactly("requests to an address that the name has left", events.strays, 0),
+        exactly("requests to an address that the name no longer has", events.strays, 0),
         *_recovery(load, events, log),
         exactly("connections in use when all calls have ended", in_use, 0),
         *_memory(events, load),
@@ -241,7 +241,7 @@ def _endings(load: Load, events: Events) -> list[Check]:
     restarted = load.lost_in(*events.restarts) / len(events.restarts)
     return [
         exactly("calls that ended exactly once", load.ends.count(1), load.number),
-        exactly("calls that gave a value of another call", load.wrong, 0),
+        exactly("calls that returned the value of another call", load.wrong, 0),
         by_chance(
             f"calls that failed, of {quiet:,} with a fault in every twentieth attempt", lost, quiet, _LOSS
         ),
@@ -258,8 +258,8 @@ def _requests(load: Load, events: Events, log: list[Record]) -> list[Check]:
     missed = sum(load.sends[call] - seen[call] for call in others)
     return [
         exactly("requests on the wire that no attempt has sent", unknown, 0),
-        exactly("attempts whose request the server has not seen, but for restarts", missed, 0),
-        Check("requests a call, in all of it", f"{len(log) / load.number:.3f}"),
+        exactly("attempts whose request the server has not seen, except for restarts", missed, 0),
+        Check("requests per call, in total", f"{len(log) / load.number:.3f}"),
     ]
 
 
@@ -283,7 +283,7 @@ def _recovery(load: Load, events: Events, log: list[Record]) -> list[Check]:
             " %",
         ),
         at_most(
-            f"requests sent again in their fullest tenth of a second, beside {_RATE * _BUCKET:.0f} new ones",
+            f"retries in the busiest tenth of a second, in addition to {_RATE * _BUCKET:.0f} new ones",
             max(buckets.values(), default=0),
             _RATE * _BUCKET,
         ),
@@ -295,4 +295,4 @@ def _memory(events: Events, load: Load) -> list[Check]:
     if len(memory) < _FEWEST_CYCLES:
         return []
     calls = load.number * (len(memory) - 1) // len(memory)
-    return [at_most("memory that grows with 100,000 calls, cycle by cycle", growth(memory, calls), 1, " MiB")]
+    return [at_most("memory growth over 100,000 calls, cycle by cycle", growth(memory, calls), 1, " MiB")]

@@ -87,7 +87,7 @@ async def scenario(server: Server, seed: int, size: Size) -> list[Check]:
     cuts = {int(name): Cut(*cut) for name, cut in (await server.order("facts"))["cuts"].items()}
     return [
         exactly("streams open at once", open_at_once, STREAMS),
-        at_most("memory that each of them takes", each, 64, " KiB"),
+        at_most("memory of each stream", each, 64, " KiB"),
         *_ends(ends, cuts, size.events),
         exactly("connections in use when all streams have ended", in_use, 0),
     ]
@@ -98,10 +98,10 @@ def _ends(ends: list[End], cuts: dict[int, Cut], events: int) -> list[Check]:
     astray = sum(not end.in_order for end in ends)
     broken = {number: ends[number] for number in range(1, len(ends), 10)}
     return [
-        exactly("streams with an event missing, doubled or of another stream", astray, 0),
-        exactly(f"streams that came whole, with all {events} events", whole.count(End(events)), len(whole)),
+        exactly("streams with a missing, repeated or foreign event", astray, 0),
+        exactly(f"complete streams, with all {events} events", whole.count(End(events)), len(whole)),
         exactly(
-            "streams that were cut, and said so with the number of events that came whole",
+            "broken streams that reported the number of complete events",
             sum(_as_cut(end, cuts[number]) for number, end in broken.items()),
             len(broken),
         ),
