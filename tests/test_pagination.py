@@ -1132,7 +1132,7 @@ async def test_pages_can_be_walked_by_hand() -> None:
     following = await page.get_next_page()
     assert following == await page.get_next_page()
     assert not following.has_next_page()
-    with pytest.raises(InvalidRequestError, match="no next page"):
+    with pytest.raises(InvalidRequestError, match="last page"):
         await following.get_next_page()
     assert targets(transport) == ["/users", "/users?cursor=c", "/users?cursor=c"]
 

@@ -176,7 +176,7 @@ async def test_a_202_without_a_place() -> None:
     async with api:
         assert await api.poll(await start(api, "PUT"), Job) == Job(7)
         assert urls(transport)[1] == f"GET {BASE}/jobs"
-        with pytest.raises(APIResponseValidationError, match="goes on, and no header says where"):
+        with pytest.raises(APIResponseValidationError, match="is in progress, but no header names"):
             await api.poll(await start(api), Job)
     assert len(transport.requests) == 3
 

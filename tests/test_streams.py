@@ -584,7 +584,7 @@ async def test_close_before_the_loop_begins_is_no_mistake_of_the_loop() -> None:
     await asyncio.create_task(stream.close())
 
     assert await collect(stream) == []
-    with pytest.raises(StreamConsumedError, match="iterated before"):
+    with pytest.raises(StreamConsumedError, match="already iterated"):
         await collect(stream)
 
 
@@ -644,7 +644,7 @@ async def test_a_stream_is_iterated_once() -> None:
     stream = SSEStream[Item](answer(data('{"id":1}')), Item)
     await collect(stream)
 
-    with pytest.raises(StreamConsumedError, match="iterated before"):
+    with pytest.raises(StreamConsumedError, match="already iterated"):
         await collect(stream)
     with pytest.raises(StreamConsumedError):
         await collect(stream.events())
