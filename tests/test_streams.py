@@ -1763,7 +1763,7 @@ async def test_a_block_is_entered_once() -> None:
         for number, block in enumerate(blocks, start=1):
             async with block:
                 pass
-            with pytest.raises(RuntimeError, match="was entered before; each block needs a call of its own"):
+            with pytest.raises(RuntimeError, match="was already entered; each block needs its own call"):
                 await block.__aenter__()
             assert len(transport.requests) == number
 

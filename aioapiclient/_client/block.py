@@ -34,7 +34,7 @@ class Block(AbstractAsyncContextManager[T_co], Generic[T_co]):
     async def __aenter__(self) -> T_co:
         opener, self._opener = self._opener, None
         if opener is None:
-            raise RuntimeError(f"{self._call} was entered before; each block needs a call of its own")
+            raise RuntimeError(f"{self._call} was already entered; each block needs its own call")
         self._inner = await opener()
         return await self._inner.__aenter__()
 

@@ -230,7 +230,7 @@ class Poll:
         self._body: Any = None
 
     async def run(self, started: AsyncAPIResponse[Any] | str | URL, cast_to: Any) -> Any:
-        """Poll until the operation is done. The options apply to each request, parameters only to *started*."""
+        """Poll until the operation is done. Options apply to each request, parameters only to *started*."""
         options = self._options
         wire = cast_to if is_response_type(cast_to) else AsyncAPIResponse
         elsewhere = options.copy()
