@@ -315,17 +315,24 @@ async def turns(number: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-@lru_cache
-def refusing_port() -> int:
-    """A port of 127.0.0.1 that refuses connections.
-
-    It stays bound while the process runs. Otherwise a test of another process could start a server on it.
-    """
+def _bind_for_good() -> int:
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     port: int = sock.getsockname()[1]
     sock.detach()
     return port
+
+
+# Bound on import: a test that looks for open sockets must not find a new one.
+_refusing_port = _bind_for_good()
+
+
+def refusing_port() -> int:
+    """A port of 127.0.0.1 that refuses connections.
+
+    It stays bound while the process runs. Otherwise a test of another process could start a server on it.
+    """
+    return _refusing_port
 
 
 @contextmanager
