@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,24 @@ def test_4_mb_in_small_chunks_are_one_event() -> None:
             for event in decoder.feed(chunk)
         ]  # fmt: skip
         assert len(event.data) == 4 << 20
+
+
+def test_an_event_in_very_many_pieces_takes_little_more_than_its_bytes() -> None:
+    """An event of 50,000 chunks of 2 bytes is whole, and is not kept as 50,000 objects."""
+    decoder = SSEDecoder()
+    stream = b"data: " + b"x" * 100_000 + b"\n\n"
+    *most, last = cut(stream, range(0, len(stream), 2))
+
+    tracemalloc.start()
+    try:
+        for chunk in most:
+            assert decoder.feed(bytes(bytearray(chunk))) == []
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 1_000_000  # 2.1 MB as objects
+    assert decoder.feed(last) == [ServerSentEvent(data="x" * 100_000)]
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

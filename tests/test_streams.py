@@ -245,7 +245,8 @@ def test_any_split_gives_the_same_values(stream: bytes, places: st.DataObject) -
             return type(error)
         return None
 
-    for parts in (chunks, [stream], stream.splitlines(keepends=True)):
+    events = re.split(rb"(?<=\n\n)", stream)
+    for parts in (chunks, [stream], stream.splitlines(keepends=True), events):
         ended_by = asyncio.run(iterate(*parts))
         assert (values, ended_by) == expected_of(by_the_letter(stream).events)
 
@@ -268,6 +269,50 @@ async def test_events_become_what_was_asked_for(cast_to: Any, expected: list[Any
         chunks = [body[start : start + size] for start in range(0, len(body), size)]
 
         assert await collect(SSEStream[Any](answer(*chunks), cast_to)) == expected
+
+
+class Brief(SSEStream[Any]):
+    """A stream of events of at most 40 bytes."""
+
+    __slots__ = ()
+    max_event = 40
+
+
+@pytest.mark.parametrize(
+    ("chunk", "expected"),
+    [
+        (b'data: {"id":2}\n\n', [2, 3]),
+        (b'data:  {"id":2} \n\n', [2, 3]),
+        (b'data: {"id":2}\n\ndata: {"id":7}\n\n', [2, 7, 3]),
+        (b'data: {"id":2}\n\nid: 7\n\n', [2, 3]),
+        (b'data: {"id":\ndata: 2}\n\n', [2, 3]),
+        (b'data: {"id":2}\nid: 7\n\n', [2, 3]),
+        (b'data: {"id":\r2}\n\n', APIResponseValidationError),
+        (b'data: {"id":\n2}\n\n', APIResponseValidationError),
+        (b'event: a\ndata: {"id":2}\n\n', [2, 3]),
+        (b'event: ping\ndata: {"id":2}\n\n', [3]),
+        (b'event: error\ndata: {"id":2}\n\n', APIStreamError),
+        (b'data: {"id":2,"error":{"a":1}}\n\n', APIStreamError),
+        (b'data: {"id":2,"error":null}\n\n', [2, 3]),
+        (b"data: [DONE]\n\n", []),
+        (b"data: \n\n", [3]),
+        (b"data:\n\n", [3]),
+        (b": hi\n\n", [3]),
+        (b"\n\n", [3]),
+        (b'data: {"id":2' + b" " * 40 + b"}\n\n", APIStreamError),
+    ],
+    ids=str,
+)
+async def test_a_chunk_after_a_usual_event_is_read_by_the_letter(chunk: bytes, expected: object) -> None:
+    """A chunk that looks like the ones before it, which held one event each, may be something else."""
+    usual = data('{"id":1}')
+    stream = Brief(answer(usual, usual, chunk, data('{"id":3}')), Item)
+
+    if isinstance(expected, list):
+        assert [item.id for item in await collect(stream)] == [1, 1, *expected]
+    else:
+        found, error = await gather(stream)
+        assert ([item.id for item in found], type(error)) == ([1, 1], expected)
 
 
 async def test_a_stream_of_events_gives_them_whole() -> None:

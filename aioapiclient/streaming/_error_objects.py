@@ -39,6 +39,14 @@ def has_error(data: bytes) -> bool:
 
 def can_drop_error(cast_to: Any) -> bool:
     """Return whether an object with an error may decode to a *cast_to* that does not show it."""
+    try:
+        return _cached_can_drop_error(cast_to)
+    except TypeError:  # not hashable
+        return _cached_can_drop_error.__wrapped__(cast_to)
+
+
+@lru_cache(maxsize=512)
+def _cached_can_drop_error(cast_to: Any) -> bool:
     return any(_drops(member) for member in union_members(cast_to))
 
 

@@ -72,7 +72,7 @@ class SSEStream(AsyncStream[T_co]):
     max_event: ClassVar[int] = MAX_EVENT
     """The maximum size of one event in bytes, 8 MiB."""
 
-    __slots__ = ("_again", "_decoder", "_direct_up_to", "_resumption", "_scope")
+    __slots__ = ("_again", "_decoder", "_resumption", "_scope")
 
     def __init__(
         self,
@@ -93,8 +93,8 @@ class SSEStream(AsyncStream[T_co]):
                 raise TypeError("reconnect needs a response that a client opened for streaming")
             self._resumption = Resumption(ReconnectPolicy() if reconnect is True else reconnect)
         super().__init__(response, cast_to, make_error=make_error, until=until, sleep=sleep)
-        # The longest text whose events may be passed to the decoder as bytes; -1 for none.
-        self._direct_up_to = self.max_event if self._direct else -1
+        if self._direct:
+            self._direct_up_to = self.max_event
 
     @classmethod
     def check_options(cls, until: object, reconnect: object) -> None:
@@ -119,6 +119,7 @@ class SSEStream(AsyncStream[T_co]):
     def _start(self) -> None:
         last_event_id = "" if self._resumption is None else self._resumption.last_event_id
         self._decoder = SSEDecoder(last_event_id=last_event_id, max_event=self.max_event)
+        self._usual_start = None
 
     def _feed(self, chunk: bytes) -> Sequence[ServerSentEvent]:
         text = self._decoder.complete(chunk)
@@ -127,13 +128,16 @@ class SSEStream(AsyncStream[T_co]):
     def _payloads(self, chunk: bytes) -> Iterable[Any]:
         decoder = self._decoder
         text = decoder.complete(chunk)
+        self._usual_start = None
         if not text:
             return ()
-        if len(text) <= self._direct_up_to and (not self._watches or text.find(MARK) < 0):
+        if len(text) <= self._direct_up_to and not (self._watches and MARK in text):
             found = decoder.single_lines(text)
             if found is not None:
                 if self._resumption is not None:
                     self._resumption.progressed()
+                elif text is chunk:  # so nothing is left over
+                    self._usual_start = decoder.start
                 return found
         return self._decode_events(self._parse(text))
 

@@ -23,6 +23,9 @@ _LF: Final = 10
 _COMMENTS: Final = lazily(rb"(?::[^\n]*+\n)++")
 _LONGEST_RETRY: Final = 15  # digits; far above any wait, and far below the limit of int()
 _DATA: Final = b"data: "
+_UNCOUNTED: Final = 2  # the line feed that ends an event, and one left over from the event before it
+# The maximum number of pieces of an incomplete event: small pieces take more memory than their bytes.
+_MOST_PIECES: Final = 8192
 # The names of events that a typed stream does not decode; see `SSEDecoder.single_lines`.
 _SPECIAL: Final = frozenset({b"error", b"ping"})
 
@@ -98,16 +101,16 @@ class SSEDecoder:
 
     __slots__ = (
         "_after_cr",
-        "_between",
-        "_buffer",
         "_head",
         "_is_odd",
         "_max_event",
-        "_start",
+        "_pieces",
+        "_room",
         "_started",
         "failed",
         "last_event_id",
         "retry",
+        "start",
     )
 
     def __init__(self, *, last_event_id: str = "", max_event: int = MAX_EVENT) -> None:
@@ -118,16 +121,15 @@ class SSEDecoder:
         self.failed: bool = False
         """Whether the next call raises, because an event that followed complete ones is too large."""
         self._max_event = max_event
-        self._buffer = bytearray()  # the incomplete event, with line feeds only
+        self._pieces: list[bytes] = []  # of the incomplete event, with line feeds only
+        self._room = max_event + _UNCOUNTED  # how many more bytes they may have
         self._head = b""  # an incomplete byte order mark
         self._started = False
         self._after_cr = False
-        # Most chunks take the fast path, which requires an empty buffer and a next chunk that starts
-        # normally.
-        self._between = False
+        # Whether the start of the next chunk is special: a byte order mark, half of a CRLF, or a failure.
         self._is_odd = True
-        # The fields before the data of the last event, which most events repeat.
-        self._start = _DATA
+        self.start: bytes = _DATA
+        """The fields before the data of the last event; most events repeat them."""
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Return the events that *chunk* completes.
@@ -149,8 +151,9 @@ class SSEDecoder:
         """
         if self.failed:
             raise self._too_large()
-        *lines, _ = bytes(self._buffer).split(b"\n")
-        self._buffer.clear()
+        *lines, _ = b"".join(self._pieces).split(b"\n")
+        self._pieces.clear()
+        self._room = self._max_event + _UNCOUNTED
         for line in lines:
             name, _, value = line.partition(b":")
             if name == b"retry":
@@ -165,41 +168,38 @@ class SSEDecoder:
         Args:
             chunk: The next bytes of the stream.
         """
-        # Most servers write one event at a time, and it arrives in one chunk.
-        if self._between and chunk.endswith(b"\n\n") and _CR not in chunk:
-            return chunk
         if self._is_odd or _CR in chunk:
             chunk = self._with_line_feeds(chunk)
-        buffer = self._buffer
-        if _LF not in chunk:
-            text = b""
-            buffer += chunk
-        else:
-            text, rest = self._cut(chunk)
-            # Servers keep a stream alive with comments, sometimes without a blank line after them.
-            buffer += rest if buffer else _without_comments(rest)
-        self._between = not (buffer or self._is_odd)
-        # Its line feed, and one that is left over from the previous event, are not counted.
-        if len(buffer) > self._max_event + 2:
-            self._fail(later=bool(text))
-        return text
+        pieces = self._pieces
+        if _LF in chunk:
+            end = chunk.rfind(b"\n\n") + 2
+            if end == len(chunk) and not pieces:
+                return chunk
+            # A chunk may end between the two line feeds of the blank line.
+            if end > 1 or (pieces and chunk.startswith(b"\n") and pieces[-1].endswith(b"\n")):
+                return self._cut(chunk, end)
+        if not pieces:
+            chunk = _without_comments(chunk)
+        if chunk:
+            pieces.append(chunk)
+            self._room -= len(chunk)
+            if self._room < 0:
+                self._fail(later=False)
+            elif len(pieces) > _MOST_PIECES:
+                self._pieces = [b"".join(pieces)]
+        return b""
 
-    def _cut(self, chunk: bytes) -> tuple[bytes, bytes]:
-        """Return the complete events in the buffer and *chunk*, and the rest; the events leave the buffer."""
-        buffer = self._buffer
-        end = chunk.rfind(b"\n\n")
-        if end >= 0:
-            text, rest = chunk[: end + 2], chunk[end + 2 :]
-            if buffer:
-                buffer += text
-                text = bytes(buffer)
-        elif chunk.startswith(b"\n") and buffer.endswith(b"\n"):
-            buffer += b"\n"
-            text, rest = bytes(buffer), chunk[1:]
-        else:
-            return b"", chunk
-        buffer.clear()
-        return text, rest
+    def _cut(self, chunk: bytes, end: int) -> bytes:
+        """Return the events up to *end* of *chunk*; keep the rest."""
+        self._pieces.append(chunk[:end])
+        text = b"".join(self._pieces)
+        # Servers keep a stream alive with comments, some without a blank line after them.
+        rest = _without_comments(chunk[end:])
+        self._pieces = [rest] if rest else []
+        self._room = self._max_event + _UNCOUNTED - len(rest)
+        if self._room < 0:
+            self._fail(later=True)
+        return text
 
     def single_lines(self, text: bytes) -> list[bytes] | None:
         """Return the data of each event in a text of complete events, if all have one of the two common
@@ -211,20 +211,18 @@ class SSEDecoder:
         Args:
             text: Whole events, as `complete` returns them.
         """
-        start = self._start
-        begin, end = len(start), len(text) - 2
-        if text[:begin] != start:
-            start = self._start = _start_of(text)
-            begin = len(start)
+        start = self.start
+        if not text.startswith(start):
+            start = self.start = _start_of(text)
             if not text.startswith(start):
                 return None
-        rest = text[begin:end]
+        rest = text[len(start) : -2]
         if _LF not in rest:
             return [rest] if rest else None
         found = rest.split(b"\n\n" + start)
-        for data in found:
-            if not data or _LF in data:
-                return None if start == _DATA else _named_data(text)
+        # On the joined data: with a look at each of them, an event of a chunk of 16 KiB took 1 % longer.
+        if not all(found) or _LF in b"".join(found):
+            return None if start == _DATA else _named_data(text)
         return found
 
     def parse(self, text: bytes) -> list[ServerSentEvent]:
@@ -297,8 +295,7 @@ class SSEDecoder:
 
     def _fail(self, *, later: bool) -> None:
         self.failed = self._is_odd = True
-        self._between = False
-        self._buffer.clear()
+        self._pieces.clear()
         if not later:
             raise self._too_large()
 
@@ -308,7 +305,7 @@ class SSEDecoder:
 
 def _without_comments(text: bytes) -> bytes:
     """Return the text of an event without the complete comment lines at its beginning."""
-    found = _COMMENTS.match(text)
+    found = _COMMENTS.match(text) if text.startswith(b":") else None
     return text[found.end() :] if found else text
 
 
