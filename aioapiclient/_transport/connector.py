@@ -63,6 +63,23 @@ class _Protocol(ResponseHandler):
     `_drop_timeout`, `_on_read_timeout`, `_read_timeout`.
     """
 
+    # CPython stores at most 30 attributes of an instance without a dict, and with aiohttp's these are 31.
+    __slots__ = (
+        "_alarm",
+        "_alarm_at",
+        "_bare_lines",
+        "_first",
+        "_good_until",
+        "_interim",
+        "_is_answered",
+        "_is_bare",
+        "_is_first",
+        "_open_line",
+        "_params",
+        "_poll",
+        "_silent_since",
+    )
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._interim = 0
