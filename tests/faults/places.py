@@ -35,8 +35,6 @@ __all__ = [
     "resolving",
 ]
 
-_REFUSING = refusing_port()  # bound here: a case that bound it would leave a socket behind
-
 
 def raw(
     script: Script | Callable[[], Script],
@@ -112,7 +110,7 @@ def listening(
 @asynccontextmanager
 async def nobody_listens() -> AsyncIterator[Place]:
     """A port without a listener."""
-    yield Place(f"http://127.0.0.1:{_REFUSING}")
+    yield Place(f"http://127.0.0.1:{refusing_port()}")
 
 
 @asynccontextmanager
