@@ -1,4 +1,4 @@
-"""What a call costs against the `AsyncAPIClient` of the anthropic SDK: CPU time, in one run.
+"""The cost of a call compared with the `AsyncAPIClient` of the anthropic SDK: CPU time, in one run.
 
 Its default backend, and the one on aiohttp where that is installed. Both sides decode the same JSON,
 it into pydantic models and ours into msgspec structs. Without the SDK there are no rows.
@@ -17,7 +17,7 @@ from aioapiclient import AsyncAPIClient
 
 anthropic = optional("anthropic")
 CALLS = 320
-THEIR_CALLS = 64  # they take their time
+THEIR_CALLS = 64  # slow, so few rounds
 
 
 def make_models() -> Any:
@@ -63,7 +63,7 @@ async def measure(base: str) -> list[Row]:
             f"a typed GET by anthropic {anthropic.__version__}, {name}, over ours",
             times[name],
             times["ours"],
-            # The bar is for what people get who install the SDK.
+            # The bar applies to the default backend, because that is what `pip install anthropic` gives.
             must=15 if name == "its default backend" else None,
             goal=20 if name == "its default backend" else None,
             at_least=True,

@@ -1,11 +1,12 @@
-"""What a large body costs over plain aiohttp: 256 MiB down in pieces, down to a file, and up from a file.
+"""The cost of a large body relative to plain aiohttp: 256 MiB downloaded in pieces and to a file, and
+uploaded from a file.
 
 CPU time of this process, all of its threads, one transfer at a time, each download into a new file. The
-other side is the loop that one would write by hand; it writes in the event loop, and syncs nothing.
+other side is a hand-written loop; it writes in the event loop, and does not sync.
 
-Beside each ratio stand two counts that do not depend on the machine's load: the bytecodes that the event
-loop's thread executes for a MiB, and its trips to another thread. While they are counted the client is slow,
-so that each piece is as large as the loop reads at once.
+Each ratio comes with two counts that do not depend on the machine's load: the bytecodes that the event
+loop's thread executes for a MiB, and its trips to another thread. While counting, the client is slow,
+so that each piece has the size of a full read.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from aioapiclient import AsyncAPIClient
 MIB = 1 << 20
 SIZE = 256 * MIB
 PIECE = 64 << 10
-FEW_ROUNDS = max(ROUNDS // 4, 5)  # each of them is long
+FEW_ROUNDS = max(ROUNDS // 4, 5)  # each round is long
 
 
 def remove(target: Path) -> None:
@@ -83,7 +84,7 @@ def ours(api: AsyncAPIClient, source: Path, target: Path) -> dict[str, Call]:
 
 
 class Counts:
-    """What one transfer does in the event loop's thread."""
+    """Count the work of one transfer in the event loop's thread."""
 
     def __init__(self) -> None:
         self.bytecodes = 0
@@ -101,7 +102,7 @@ class Counts:
 
 
 async def count(call: Call) -> Counts:
-    """Count what one *call* does, in a task of its own, whose frames are new to the tracer."""
+    """Count the work of one *call*, in a separate task, whose frames are new to the tracer."""
     loop: Any = asyncio.get_running_loop()
     counts, run_in_executor = Counts(), loop.run_in_executor
 

@@ -1,9 +1,10 @@
-"""The server of the bulk benchmarks: gives and takes bodies as fast as the client, in a process of its own.
+"""The server of the bulk benchmarks, in a separate process: it sends and receives bodies as fast as the
+client.
 
 ``GET /N`` is answered with N bytes; any other method takes a body and is answered with its length. Blocking
 sockets and large buffers, so that the server seldom is what the client waits for.
 
-python benchmarks/bulk_server.py        prints its port, and serves until it is ended
+python benchmarks/bulk_server.py        prints its port, and serves until it is stopped
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import socket
 import threading
 
 BLOCK = memoryview(bytes(4 << 20))
-"""What is written at once."""
+"""Bytes per write."""
 
 
 def serve(connection: socket.socket) -> None:
@@ -31,7 +32,7 @@ def serve(connection: socket.socket) -> None:
 
 
 def read_head(lines: socket.SocketIO) -> list[bytes]:
-    """The lines of a request's head; none at the end of the connection."""
+    """Return the lines of a request's head; an empty list at the end of the connection."""
     head: list[bytes] = []
     while line := lines.readline().rstrip():
         head.append(line)

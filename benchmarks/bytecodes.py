@@ -1,7 +1,7 @@
-"""Bytecodes that a call executes: a figure that neither the machine nor its other users move.
+"""The bytecodes that a call executes: a figure that does not depend on the machine or its load.
 
-It counts the Python code of this thread, the event loop's included, and neither what is written in C nor the
-kernel's work. So it tells whether a change took something away, not how much time that saved.
+It counts the Python code of this thread, including the event loop, but neither C code nor the kernel. So it
+shows whether a change removed work, not how much time that saved.
 """
 
 from __future__ import annotations

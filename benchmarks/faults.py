@@ -1,6 +1,7 @@
-"""The faults of the soak: which there are, how often, and what a call that meets them must come to.
+"""The faults of the soak: their kinds, their frequency, and the expected outcome of a call that meets them.
 
-No I/O: the server asks a `Plan` what to do with an attempt, the client what a whole call ends with.
+This module does no I/O: the server asks a `Plan` for the fault of each attempt, the client for the outcome of
+a call.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ import math
 from bisect import bisect_right
 from typing import NamedTuple
 
-RETRY_AFTER = 0.5  # seconds that a busy server asks for: longer than what the client waits by itself
+RETRY_AFTER = 0.5  # seconds that a busy server asks for: longer than the client's own waits
 
 
 class Fault(NamedTuple):
-    """One way in which an attempt fails."""
+    """One way in which an attempt can fail."""
 
     name: str
     share: float
-    """Of all attempts, whatever the call and the number of the attempt."""
+    """The fraction of all attempts, whatever the call and the number of the attempt."""
     error: str
     """The class of the error that a call ends with, when this was its last attempt."""
     refused: bool = False
-    """Whether the server says that it has not acted: tried again whatever the method."""
+    """Whether the server reports that it has not acted: then any method is retried."""
 
 
 FAULTS = (
@@ -45,7 +46,7 @@ _BOUNDS = list(itertools.accumulate(fault.share for fault in FAULTS))
 
 
 class Kind(NamedTuple):
-    """One kind of call, and what the retry table makes of it."""
+    """One kind of call, and how the retry table treats it."""
 
     name: str
     method: str
@@ -63,7 +64,7 @@ class Kind(NamedTuple):
 
     @property
     def expected_attempts(self) -> float:
-        """The mean number of attempts of a call, if each fails as often as the faults say."""
+        """The mean number of attempts of a call if each fails as often as the faults specify."""
         again = sum(fault.share for fault in FAULTS if self.retried(fault))
         return math.fsum(again**attempt for attempt in range(self.retries + 1))
 
@@ -83,34 +84,34 @@ _TURNS = (READ, KEYED, READ, PLAIN, READ, PERSISTENT, READ, KEYED, READ, PLAIN)
 
 
 def kind_of(call: int) -> Kind:
-    """What kind of call number *call* is: five reads of ten, one of them persistent, and so on."""
+    """Return the kind of call number *call*: five reads of ten, one of them persistent, and so on."""
     return _TURNS[call % len(_TURNS)]
 
 
 class Ending(NamedTuple):
-    """What a call comes to."""
+    """The outcome of a call."""
 
     attempts: int
     fault: Fault | None
-    """What the last attempt met; None: it succeeded."""
+    """The fault of the last attempt; None if it succeeded."""
 
 
 class Plan:
-    """What each attempt of each call meets, the same for the same seed."""
+    """The fault of each attempt of each call, the same for the same seed."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def fault(self, call: int, attempt: int, rarer: int = 1) -> Fault | None:
-        """What attempt number *attempt*, from 0, of *call* meets, faults being so many times rarer.
+        """Return the fault of attempt number *attempt*, from 0, of *call*, with faults that many times rarer.
 
-        None: a good answer.
+        None means a good answer.
         """
         number = bisect_right(_BOUNDS, self._point(call, attempt) * rarer)
         return FAULTS[number] if number < len(FAULTS) else None
 
     def ending(self, call: int) -> Ending:
-        """What the retry table makes of *call*, attempt by attempt."""
+        """Return the outcome of *call* by the retry table, attempt by attempt."""
         kind, attempt = kind_of(call), 0
         while True:
             fault = self.fault(call, attempt)

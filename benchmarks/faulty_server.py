@@ -1,9 +1,9 @@
-"""The server of the soak: it misbehaves by a seeded plan, and remembers every request that it was sent.
+"""The server of the soak: it misbehaves by a seeded plan, and records every request that it receives.
 
     python benchmarks/faulty_server.py SEED
 
-prints its port, then carries out what comes on its standard input: an order a line, in JSON, answered by a
-line on its standard output. It ends when its input does, so that it never outlives who started it.
+prints its port, then carries out the orders on its standard input: one order a line, in JSON, answered by a
+line on its standard output. It ends when its input does, so that it never outlives its parent process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import faults
 import msgspec
 from faults import Fault, Plan
 
-_HOLD = 0.002  # seconds of an answer that takes a connection up
+_HOLD = 0.002  # seconds of an answer that occupies a connection
 _DRIP = 0.005  # seconds between the pieces of an answer that drips
 _TICK = 0.05  # seconds between the pieces of a stream
 _RARER = 4  # times, under a steady load: a fault in every twentieth attempt
@@ -39,23 +39,23 @@ class Record(msgspec.Struct, array_like=True):
     route: str
     call: int
     attempt: int
-    """How many requests of the same call came before it."""
+    """The number of earlier requests of the same call."""
     answer: str
-    """What was done with it."""
+    """The action that the server took."""
     key: str | None
     intact: bool
-    """Whether the body is the one that belongs to the call."""
+    """Whether the body belongs to the call."""
 
 
 class Cut(msgspec.Struct, array_like=True):
-    """How a stream was cut: after which whole event, and whether by a RST."""
+    """How a stream was cut: after which complete event, and whether by a RST."""
 
     events: int
     by_reset: bool
 
 
 class Item(msgspec.Struct):
-    """What a good answer says."""
+    """The content of a good answer."""
 
     id: int
     attempt: int
@@ -73,13 +73,13 @@ class Request(msgspec.Struct):
 
 
 def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
-    """A whole response."""
+    """A complete response."""
     head = (f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Content-Type: application/json", *headers)
     return "\r\n".join((*head, "", "")).encode() + body
 
 
 def good(request: Request, attempt: int) -> bytes:
-    """The answer that the caller waits for, compressed for some of each kind of calls."""
+    """The expected answer, compressed for some calls of each kind."""
     body = msgspec.json.encode(Item(request.call, attempt))
     if request.call % 3 == 0:
         return answer("200 OK", gzip.compress(body, 1), "Content-Encoding: gzip")
@@ -92,7 +92,7 @@ def problem(status: str, *headers: str) -> bytes:
 
 
 class Service:
-    """What the connections share: the plan, the log, and what was ordered."""
+    """The state shared by the connections: the plan, the log, and the orders."""
 
     def __init__(self, seed: int) -> None:
         self.plan = Plan(seed)
@@ -108,12 +108,12 @@ class Service:
         self.cuts: dict[int, Cut] = {}
 
     def orders(self) -> dict[str, Callable[..., Any]]:
-        """What can be ordered, by name."""
+        """The orders, by name."""
         named = (self.take_log, self.set, self.facts, self.flow, self.refuse, self.restart)
         return {order.__name__: order for order in named}
 
     def take_log(self) -> list[Record]:
-        """Hand the log over, and begin another."""
+        """Return the log, and start a new one."""
         log, self.log = self.log, []
         self.attempts.clear()
         return log
@@ -124,7 +124,7 @@ class Service:
             setattr(self, name, value)
 
     def facts(self) -> dict[str, Any]:
-        """What the client cannot see from its side."""
+        """Return the facts that the client cannot see from its side."""
         return {
             "connections": len(self.connections),
             "requests_at": self.requests_at,
@@ -134,13 +134,13 @@ class Service:
         }
 
     def refuse(self) -> None:
-        """Tell all who came with a token that is not accepted, at once; from here on without delay."""
+        """Answer all requests with an invalid token together; later ones are answered without delay."""
         for connection in self.refused or ():
             connection.write(problem("401 Unauthorized"))
         self.refused = None
 
     async def listen(self, port: int = 0) -> None:
-        """Take connections on all addresses, at one port."""
+        """Accept connections on all addresses, at one port."""
         loop, self._listeners = asyncio.get_running_loop(), []
         for address in ADDRESSES:
             listener = await loop.create_server(lambda: Connection(self), address, port, backlog=4096)
@@ -149,7 +149,7 @@ class Service:
         self.port = port
 
     def restart(self, seconds: float) -> None:
-        """Drop all connections, and take none for so long."""
+        """Drop all connections, and accept none for that many seconds."""
         for listener in self._listeners:
             listener.close()
         for connection in list(self.connections):
@@ -161,7 +161,7 @@ class Service:
         await self.listen(self.port)
 
     def flow(self) -> None:
-        """Let the streams begin that have come."""
+        """Start the streams that have been requested so far."""
         self._flowing = asyncio.create_task(self._flow())
 
     async def _flow(self) -> None:
@@ -171,7 +171,7 @@ class Service:
 
 
 class Stream:
-    """One stream of events, in pieces that know nothing of where an event ends."""
+    """One stream of events, in pieces that ignore the boundaries of events."""
 
     def __init__(self, service: Service, connection: Connection, call: int) -> None:
         self._connection = connection
@@ -181,7 +181,7 @@ class Stream:
         self._pieces = self._cut_up(self._events(service.events))
 
     def advance(self) -> bool:
-        """Send a piece; whether there are more."""
+        """Send a piece; return whether more pieces follow."""
         piece = next(self._pieces, b"")
         if self._connection.gone:
             return False
@@ -211,7 +211,7 @@ class Stream:
 
 
 class Connection(asyncio.Protocol):
-    """One connection: reads a request, looks its route up, and does what that says."""
+    """One connection: reads a request, looks its route up, and carries it out."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -224,12 +224,12 @@ class Connection(asyncio.Protocol):
         self._service.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client has left."""
+        """The client has closed the connection."""
         self.gone = True
         self._service.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
-        """Act on each request that is whole."""
+        """Act on each complete request."""
         self._pending += data
         while (request := self._next_request()) is not None:
             self._act(request)
@@ -259,7 +259,7 @@ class Connection(asyncio.Protocol):
         record = Record(time.monotonic(), request.route, request.call, attempt, done, key, intact)
         service.log.append(record)
 
-    # --- what a route does, and what is logged of it
+    # --- the routes, and their log entries
 
     def _on_items(self, request: Request, attempt: int) -> str:
         return self._answer(request, attempt, self._service.plan.fault(request.call, attempt))
@@ -328,10 +328,10 @@ class Connection(asyncio.Protocol):
         self._service.streams.append(Stream(self._service, self, request.call))
         return "stream"
 
-    # --- how it is done
+    # --- the actions
 
     def write(self, data: bytes) -> None:
-        """Send *data*, unless the client has left."""
+        """Send *data*, unless the client has closed the connection."""
         if not self.gone:
             self._transport.write(data)
 
@@ -374,7 +374,7 @@ class Connection(asyncio.Protocol):
 
 
 async def obey(service: Service) -> None:
-    """Carry out orders, until there are no more."""
+    """Carry out orders until the input ends."""
     orders, reader = service.orders(), asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

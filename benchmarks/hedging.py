@@ -1,4 +1,4 @@
-"""What hedging does about a slow tail: the 99th percentile of the time of a call, without it over with it.
+"""The effect of hedging on a slow tail: the 99th percentile of the time of a call, without it over with it.
 
 The server answers after 10 ms, and every fiftieth request, at random, after 400 ms. Both clients call it in
 turns, in one run; it counts the requests of each.
@@ -17,11 +17,11 @@ from aioapiclient import AsyncAPIClient, per_attempt
 
 loadcontrol = optional("aioapiclient_loadcontrol")
 CALLS = 100  # of one batch
-AT_ONCE = 8  # few: what is measured is the server's time, and not ours
+AT_ONCE = 8  # few, because the server's time is measured, not the client's
 
 
 async def batch(api: AsyncAPIClient, path: str) -> list[float]:
-    """Seconds of each of `CALLS` calls."""
+    """Return the seconds of each of `CALLS` calls."""
     times: list[float] = []
     left = iter(range(CALLS))
 
@@ -52,7 +52,7 @@ async def measure(base: str) -> list[Row]:
             random.shuffle(order)
             for path in order:
                 taken = await batch(clients[path], path)
-                # The first ones open connections, and tell the usual time.
+                # The first calls open connections, and teach the usual time.
                 times[path] += taken if turn >= 3 else []
         counts = await plain.get("/counts", dict[str, int])
     calls = CALLS * (ROUNDS + 3)

@@ -1,4 +1,4 @@
-"""What ``import aioapiclient`` costs over what it stands on, in fresh interpreters, CPU time, in turns.
+"""The cost of ``import aioapiclient`` beyond its dependencies, in fresh interpreters, CPU time, in turns.
 
 python benchmarks/import_time.py        also lists where the difference goes
 """
@@ -28,7 +28,9 @@ _LISTED = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); {}; print('-
 
 
 def fresh(code: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run *code* in an interpreter of its own, which sees neither environment nor user, but our path."""
+    """Run *code* in a separate interpreter, isolated from the environment and the user's site, with our
+    path.
+    """
     path = json.dumps([place for place in sys.path if place])
     command = [sys.executable, "-I", *options, "-c", code, path, str(Path(__file__).parent)]
     return subprocess.run(command, capture_output=True, text=True, check=True)
@@ -45,7 +47,7 @@ def executed(statement: str) -> float:
 
 
 def listed() -> list[tuple[int, str]]:
-    """Microseconds of each module that ours imports over the base, without what it imports itself."""
+    """Microseconds of each module that aioapiclient imports beyond the base, without its own imports."""
     after = fresh(_LISTED.format(BASE, OURS), "-X", "importtime").stderr.rpartition("\n-\n")[2]
     lines = re.findall(r"import time:\s+(\d+) \|\s+\d+ \| +(\S+)", after)
     return sorted(((int(own), name) for own, name in lines), reverse=True)

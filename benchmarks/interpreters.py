@@ -21,7 +21,7 @@ PLUGINS = ("loadcontrol", "otel", "ratelimit", "timeline")
 
 
 def prepared() -> dict[str, Path]:
-    """The interpreters by version, the older first; what cannot be had is left out, with a reason."""
+    """Return the interpreters by version, the older first; an unavailable one is left out, with a reason."""
     own = "{}.{}".format(*sys.version_info)
     found: dict[str, Path] = {}
     for version, python in wanted():
@@ -42,7 +42,7 @@ def wanted() -> list[tuple[str, Path]]:
 
 
 def candidates() -> Iterator[tuple[str, Path]]:
-    """Interpreters that may start, by version; `.ci/pythons.sh` unpacks the newest ones."""
+    """Candidate interpreters, by version; `.ci/pythons.sh` unpacks the newest ones."""
     path = os.pathsep.join((str(ROOT / ".tox/pythons/bin"), os.environ.get("PATH", os.defpath)))
     own = "{}.{}".format(*sys.version_info)
     for minor in range(OLDEST, NEWEST):
@@ -52,16 +52,16 @@ def candidates() -> Iterator[tuple[str, Path]]:
 
 
 def starts(python: Path) -> bool:
-    """Whether *python* starts: what pyenv puts on the path may not."""
+    """Return whether *python* starts: one that pyenv puts on the path may not."""
     return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
 def environment(version: str, python: Path) -> Path:
-    """The interpreter of a virtual environment with the working tree as it is now."""
+    """Return the interpreter of a virtual environment with the current working tree."""
     folder = ROOT / ".tox/benchmarks" / version
     inside = folder / "bin/python"
     if not inside.exists():
-        # Without pip: that of Debian's Python is in a package of its own.
+        # Without pip: Debian's Python has it in a separate package.
         subprocess.run([python, "-m", "venv", "--without-pip", folder], check=True)
     plugins = [f"{ROOT}/middleware/aioapiclient-{name}" for name in PLUGINS]
     packages = [f"{ROOT}[bench]", *plugins, "opentelemetry-sdk"]

@@ -1,4 +1,4 @@
-"""What a long list costs: 100,000 records in one body, CPU time, in one run.
+"""The cost of a long list: 100,000 records in one body, CPU time, in one run.
 
 On one side a typed list of the client, on the other plain data by ``response.json()`` on plain aiohttp, and
 models of the anthropic SDK's client, where that is installed.
@@ -17,7 +17,7 @@ from measure import ROUNDS, Call, Page, Row, batches, compare, microseconds, run
 from aioapiclient import AsyncAPIClient
 
 RECORDS = 100_000
-FEW_ROUNDS = max(ROUNDS // 6, 5)  # each of them is long
+FEW_ROUNDS = max(ROUNDS // 6, 5)  # each round is long
 WHAT = "100,000 records in one body"
 
 

@@ -1,4 +1,5 @@
-"""What many calls at once cost over plain aiohttp: 10,000 started together, and 1,000 open streams.
+"""The cost of many concurrent calls relative to plain aiohttp: 10,000 started together, and 1,000 open
+streams.
 
 CPU time of a call, and the most memory that the process takes beyond what it had after one call. Each side
 runs in fresh processes, in turns, for the peak of a process never falls. Both have up to 1000 connections.
@@ -36,7 +37,7 @@ Wait = Callable[[], Awaitable[object]]
 @asynccontextmanager
 async def ours(base: str, when_open: Wait) -> AsyncIterator[tuple[Call, Call]]:
     """A call and a stream of the client; *when_open* is awaited while the stream is open."""
-    # The first connections wait for their turn on a busy loop: as long as plain aiohttp lets them.
+    # On a busy loop, the first connections wait as long as plain aiohttp allows.
     async with AsyncAPIClient(base, timeout=Timeout(connect=30)) as api:
 
         async def call() -> Page:
@@ -120,7 +121,7 @@ def peak() -> int:
 
 
 def measured(side: str, kind: str, base: str) -> dict[str, float]:
-    """What `run` says, from a process of its own."""
+    """Return the result of `run`, from a separate process."""
     command = [sys.executable, __file__, base, side, kind]
     found: dict[str, float] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     return found

@@ -1,4 +1,4 @@
-"""What the benchmarks share: rows with their bars, batches of calls in turns, and the server's process."""
+"""Shared by the benchmarks: rows with their bars, batches of calls in turns, and the server's process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import msgspec
 Call = Callable[[], Awaitable[object]]
 
 ROUNDS = int(os.environ.get("BENCHMARK_ROUNDS", "60"))
-"""Rounds of each row; more of them where the machine is noisy."""
+"""Rounds of each row; use more on a noisy machine."""
 
 AT_ONCE = 32
 
@@ -39,35 +39,35 @@ class Page(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a ratio (or a count) and its bars, which it must not pass."""
+    """One line of the table: a ratio (or a count) and its bars, which it must not exceed."""
 
     what: str
     measured: float
     must: float | None = None
     goal: float | None = None
     least: float | None = None
-    """The ratio of the least that was measured of each: what the noise of the machine can only add to."""
+    """The ratio of the smallest measurements, because noise only adds to a measurement."""
     spread: tuple[float, float] | None = None
     """The quartiles of the ratios of all rounds."""
     bytecodes: tuple[float, float] | None = None
-    """Bytecodes of each, ours first: noise does not move them."""
+    """Bytecodes of each side, ours first: noise does not affect them."""
     at_least: bool = False
     """Whether the bars are to be reached, and not to be kept below."""
     note: str = ""
 
     def reaches(self, bar: float) -> bool:
-        """Whether *bar* is met; the measure is rounded as it is printed."""
+        """Whether *bar* is met; the figure is rounded as printed."""
         measured = round(self.measured, 2)
         return measured >= bar if self.at_least else measured <= bar
 
     @property
     def failed(self) -> bool:
-        """Whether the bar that must be met is not."""
+        """Whether the "must" bar is missed."""
         return self.must is not None and not self.reaches(self.must)
 
     @property
     def verdict(self) -> str:
-        """In words."""
+        """The result in words."""
         if self.must is None:
             return ""
         if self.failed:
@@ -99,7 +99,7 @@ def compare(what: str, times: Sequence[float], base: Sequence[float], **bars: An
 
 
 def in_turns(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """What each of *runs* measures, round by round, in an order that changes."""
+    """Measure each of *runs*, round by round, in a changing order."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     order = list(runs)
     for _ in range(rounds):
@@ -124,7 +124,7 @@ async def batch(call: Call, calls: int, at_once: int = AT_ONCE) -> float:
 async def batches(
     calls: Mapping[str, tuple[Call, int]], rounds: int, at_once: int = AT_ONCE
 ) -> dict[str, list[float]]:
-    """CPU seconds a call of each of *calls* (with its size of a batch), round by round, in turns."""
+    """CPU seconds per call of each of *calls* (with its batch size), round by round, in turns."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call, size in calls.values():
         await batch(call, size, at_once)  # connections are opened, caches filled
@@ -139,7 +139,7 @@ async def batches(
 
 @contextmanager
 def running_server(program: str = "server.py") -> Iterator[str]:
-    """A server of these benchmarks, in a process of its own; gives its base URL."""
+    """Start a server of these benchmarks in a separate process; yield its base URL."""
     command = [sys.executable, str(Path(__file__).with_name(program))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -152,7 +152,7 @@ def running_server(program: str = "server.py") -> Iterator[str]:
 
 
 def optional(*names: str) -> Any:
-    """The first of these modules that is installed; None if there is none."""
+    """Return the first of these modules that is installed; None if none is."""
     for name in names:
         with suppress(ImportError):
             return import_module(name)
@@ -170,7 +170,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def side_by_side(by_python: Mapping[str, Sequence[Row]]) -> str:
-    """The rows of several Pythons as one table in Markdown; below it stand their notes."""
+    """Return the rows of several Pythons as one Markdown table, followed by their notes."""
     columns = [column for name in by_python for column in (name, "Bytecodes")]
     head = ("What", *columns, "Must", "Goal", "Meets")
     named = {name: {row.what: row for row in rows} for name, rows in by_python.items()}

@@ -1,8 +1,7 @@
-"""What each middleware costs: CPU time of a call with it less that without it, over a call of plain aiohttp.
+"""The cost of each middleware: the CPU time that it adds to a call, relative to a call of plain aiohttp.
 
-The default chain is taken apart from its outer end; what is opt-in, where its distribution is
-installed, is added to the whole of it. Below them stands a transport that answers from memory, so that the
-noise of the network is no part of it.
+The default chain is built up from its inner end; an opt-in middleware, if its distribution is installed, is
+added to the complete chain. The transport answers from memory, so that network noise does not count.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def opt_in() -> Sequence[Any]:
         found.append(timeline.Timeline())
     web, inbound = optional("aioapiclient_web"), optional("aioapiclient_web.inbound")
     if web is not None and inbound is not None:
-        # As in a handler: a trace, an ID, and a deadline ahead of the client's own of 600 s.
+        # As in a handler: a trace, an ID, and a deadline before the client's own of 600 s.
         headers = CIMultiDict({"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "X-Request-Id": "a" * 32})
         inbound.current.set(inbound.Inbound(asyncio.get_running_loop().time() + 590, headers))
         found.append(web.Propagate())
@@ -69,7 +68,7 @@ def opt_in() -> Sequence[Any]:
 
 
 def caches() -> dict[str, Any]:
-    """A cache that may store nothing, and one that has the page; where it is installed."""
+    """A cache that may store nothing, and one that has the page, if it is installed."""
     cache = optional("aioapiclient_cache")
     if cache is None:
         return {}
@@ -163,7 +162,7 @@ async def measure(base: str) -> list[Row]:
     auth = BearerAuth("token")
     whole = default_chain(auth=auth)
     names = [type(middleware).__name__ for middleware in whole]
-    # Each by what it stands around.
+    # Each by its position in the chain.
     calls = {name: through(whole[place:]) for place, name in enumerate(names)}
     calls["none"] = through([])
     for placed in opt_in():
@@ -196,7 +195,7 @@ async def measure(base: str) -> list[Row]:
 
 
 def added(name: str, inner: str, times: Mapping[str, Sequence[float]], counts: Mapping[str, float]) -> Row:
-    """What *name* adds to the chain from *inner* on, in parts of a call of plain aiohttp."""
+    """The cost of *name* on top of the chain from *inner* on, relative to a call of plain aiohttp."""
     added = [one - other for one, other in zip(times[name], times[inner], strict=True)]
     ratios = [one / other for one, other in zip(added, times["bare"], strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)

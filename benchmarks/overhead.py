@@ -1,8 +1,8 @@
-"""What a call costs over plain aiohttp: typed GETs through the whole default chain, CPU time, in one run.
+"""The cost of a call relative to plain aiohttp: typed GETs through the default chain, CPU time, in one run.
 
-The other side is what one would write by hand: ``async with session.get(url)``, ``read()``, and a
-msgspec decoder that was made before. It has no retries, deadline, limits or typed errors. The second row is
-a call as people make it: with a bearer token, a path parameter and a query, on both sides.
+The other side is hand-written code: ``async with session.get(url)``, ``read()``, and a msgspec decoder made
+in advance. It has no retries, deadline, limits or typed errors. The second row is a typical call: with a
+bearer token, a path parameter and a query, on both sides.
 """
 
 from __future__ import annotations

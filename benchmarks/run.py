@@ -1,4 +1,4 @@
-"""All benchmarks, as one table in Markdown: what was measured, what it must be, what it shall be.
+"""All benchmarks, as one table in Markdown: the measured value, the "must" bar and the "goal" bar.
 
     python benchmarks/run.py [--no-fail] [--here] [name ...]
 
@@ -40,7 +40,7 @@ def main() -> int:
     )
     parser.add_argument("--no-fail", action="store_true", help="end with 0 whatever was measured")
     parser.add_argument("--here", action="store_true", help="measure with this interpreter only")
-    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)  # what `rows_with` asks for
+    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)  # for `rows_with`
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(MODULES))
     options = parser.parse_args()
     names = options.names or MODULES
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def measure(pythons: dict[str, Path], names: tuple[str, ...]) -> dict[str, list[Row]]:
-    """The rows of each Python, which take turns."""
+    """Return the rows of each Python, measured in turns."""
     found: dict[str, list[Row]] = {f"CPython {name}": [] for name in pythons}
     for name in names:
         for rows, python in zip(found.values(), pythons.values(), strict=True):

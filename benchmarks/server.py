@@ -1,9 +1,9 @@
-"""The server of the benchmarks: answers each GET with bytes that are ready, in a process of its own.
+"""The server of the benchmarks, in a separate process: it answers each GET with prepared bytes.
 
 ``/tail/...`` is answered after `USUAL` seconds, and a few of them, at random, after `SLOW`; ``/counts``
-says how many requests came for each such path.
+returns the number of requests for each such path.
 
-python benchmarks/server.py        prints its port, and serves until it is ended
+python benchmarks/server.py        prints its port, and serves until it is stopped
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ HELD = b"%x\r\n%b\r\n" % (len(EVENTS), EVENTS)
 
 @cache
 def long_list() -> bytes:
-    """100,000 records, the body of ``/list``; made when it is first asked for."""
+    """100,000 records, the body of ``/list``; created at the first request."""
     items = ({"id": id, "name": f"name{id}", "email": f"user{id}@example.com"} for id in range(100_000))
     return response(b"application/json", msgspec.json.encode({"items": list(items)}))
 
 
 def response(content_type: bytes, body: bytes, framing: bytes = b"") -> bytes:
-    """A response, with the headers that an ordinary server sends; whole, unless *framing* says otherwise."""
+    """A response with the headers of an ordinary server; with a Content-Length unless *framing* differs."""
     return b"\r\n".join(
         (
             b"HTTP/1.1 200 OK",
@@ -73,7 +73,7 @@ class Server(asyncio.Protocol):
         self._pending = b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer what is complete."""
+        """Answer each complete request."""
         *requests, self._pending = (self._pending + data).split(b"\r\n\r\n")
         for request in requests:
             path = request.split(b" ", 2)[1]

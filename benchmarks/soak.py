@@ -1,4 +1,4 @@
-"""Load and soak: what the client promises under load, as one table in Markdown, kept or missed.
+"""Load and soak: the client's promises under load, kept or missed, as one table in Markdown.
 
     python benchmarks/soak.py [--short] [--calls N] [--minutes N] [--seed N] [name ...]
 
@@ -25,21 +25,21 @@ SCENARIOS = ("streams", "calls", "endings", "shared", "steady")
 FULL = Size(calls=100_000, parts=8, memory=1, cancels=10_000, rounds=5, events=1000, minutes=1)
 SHORT = Size(calls=20_000, parts=1, memory=15, cancels=2_000, rounds=3, events=100, minutes=0)
 SEED = 20261128
-_FEWEST = 2000  # calls, of which all that is counted by chance still has some
+_FEWEST = 2000  # calls: enough for some of everything that is counted by chance
 _LONGEST = 900  # seconds of one scenario beyond its minutes, should it hang
 
 
 class Complaints:
-    """What Python and the loop complain of, where nobody can catch it."""
+    """Collects the complaints of Python and the event loop that no code can catch."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
-        # A resource that nobody closed is no exception, but what its finaliser raises is one.
+        # An unclosed resource is not an exception, but an exception of its finaliser is.
         warnings.simplefilter("error", ResourceWarning)
         sys.unraisablehook = lambda failure: self._hear(f"{failure.object!r}: {failure.exc_value!r}")
 
     def listen(self) -> None:
-        """Hear the running loop too."""
+        """Listen to the running loop too."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: self._hear(str(context)))
 
@@ -49,7 +49,9 @@ class Complaints:
 
 
 async def run(name: str, seed: int, size: Size) -> tuple[str, list[Check]]:
-    """The title of one scenario, and its checks; it has a server of its own, and gives back what it took."""
+    """Return the title of one scenario and its checks; it starts its own server, and releases all
+    resources.
+    """
     module: Any = import_module(f"soak_{name}")
     start = time.monotonic()
     async with asyncio.timeout(_LONGEST + 60 * size.minutes), running_server(seed) as server:

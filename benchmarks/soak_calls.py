@@ -35,8 +35,8 @@ AT_ONCE = 500
 _WARM_UP = 10_000  # calls at least, or half of all: buffers and the pool grow to their size
 _LIMITS = Timeout(total=300, attempt=60, connect=60)
 _IN_SILENCE = 2.0  # seconds
-# A retry holds its price until it has succeeded. So that the budget is not what decides, it has one for
-# each call at once; what a fifth of faults takes out of it, first attempts that succeed put back.
+# A retry holds its cost until it has succeeded. The budget has one for each concurrent call, so that it does
+# not decide; successful first attempts return the cost that a fifth of faults takes.
 _TOKENS = 14 * AT_ONCE
 
 VALUE = "its value"
@@ -44,7 +44,7 @@ WRONG_VALUE = "another value"
 
 
 class Calls:
-    """The calls, and how each of them ended; nothing here grows with their number."""
+    """The calls, and how each of them ended; its size does not depend on their number."""
 
     def __init__(self, client: Client, plan: Plan, number: int) -> None:
         self.number = number
@@ -59,11 +59,11 @@ class Calls:
         self._plain = client.api.with_options(idempotency_header=None)
 
     def result(self, call: int) -> str:
-        """What *call* ended with: the name of its error's class, or `VALUE`."""
+        """The outcome of *call*: the name of its error's class, or `VALUE`."""
         return self._names[self._results[call]]
 
     async def run(self, parts: int) -> None:
-        """All of them, in so many parts after the first, with a moment of quiet after each."""
+        """Run all calls, in that many parts after the first, with a quiet moment after each."""
         bounds = [
             0,
             *(self.warm_up + (self.number - self.warm_up) * part // parts for part in range(parts + 1)),
@@ -97,7 +97,7 @@ class Calls:
         )
 
     async def _limit(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-        """Wait less for what will not come; what is answered may take its time, on a busy machine."""
+        """Wait less for answers that never come; the others may be slow on a busy machine."""
         if self.plan.fault(int(request.url.name), request.attempt) is SILENCE:
             # Not of the attempt: one that ran out before it was sent would be answered as its successor.
             request.timeout = Timeout(read=_IN_SILENCE).over(request.timeout)
@@ -225,8 +225,8 @@ def _memory(calls: Calls, most: float) -> list[Check]:
     grown = after.objects - before.objects
     blocks = (after.blocks - before.blocks) / number
     named = ", ".join(f"{count} {name}" for name, count in grown.most_common(3))
-    # An object takes a block at least. A connection more that is idle, or a timer that is cancelled and not
-    # yet gone, takes some too, so that it is not exactly none.
+    # An object takes a block at least. Another idle connection, or a cancelled timer that still exists, takes
+    # some too, so the difference is not exactly zero.
     return [
         at_most(
             "memory growth over 100,000 calls, after the warm-up",

@@ -30,7 +30,7 @@ _HUNG = 1000
 _TOTAL = 4.0  # seconds: time for all of them to begin
 _TOO_LATE = 5.0  # seconds, on however busy a machine
 _CANCELLED_AT_ONCE = 200
-_LATEST_CANCEL = 0.15  # seconds: about as long as a call takes, of that many at once
+_LATEST_CANCEL = 0.15  # seconds: about as long as a call takes with that many concurrent calls
 _IN_FLIGHT = 200
 _CLOSINGS = 10
 _OTHERS = 1_000_000  # calls that are not cancelled are numbered from here
@@ -64,7 +64,7 @@ async def _deadlines(server: Server, chance: random.Random, size: Size) -> list[
             rounds.append(sorted(late for late in await asyncio.gather(*waiting) if late is not None))
         in_use = client.connections_in_use
     ended = sum(map(len, rounds))
-    # What another process takes of the machine makes one round late, and not all of them.
+    # Other processes on the machine can delay one round, but not all of them.
     worst = [late[-1 - len(late) // 1000] * 1e3 for late in rounds]
     note = f"{statistics.median(worst):.0f} ms in the median of {size.rounds}"
     return [
@@ -76,7 +76,7 @@ async def _deadlines(server: Server, chance: random.Random, size: Size) -> list[
 
 
 async def _hung(api: AsyncAPIClient, limit: float) -> float | None:
-    """How many seconds late a call is that gets no answer; None if it does not end with its deadline."""
+    """Return how many seconds after its deadline an unanswered call ends; None if it ends otherwise."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + limit
     try:
@@ -91,7 +91,7 @@ async def _hung(api: AsyncAPIClient, limit: float) -> float | None:
 
 
 class Cancellations:
-    """Cancels calls at times left to chance, and counts the attempts that each of them had begun."""
+    """Cancels calls at random times, and counts the attempts that each of them had begun."""
 
     def __init__(self, chance: random.Random, number: int) -> None:
         self.asked = 0
@@ -103,7 +103,7 @@ class Cancellations:
         self._cancelled: set[int] = set()
 
     def calls(self) -> Iterator[int]:
-        """As many as it takes: a call that had ended was not cancelled."""
+        """As many as necessary: a call that had ended was not cancelled."""
         call = 0
         while self.asked < self._number:
             yield call
@@ -117,7 +117,7 @@ class Cancellations:
         return await handler(request)
 
     async def cancel(self, call: int, work: Awaitable[object]) -> None:
-        """Run *work*, and cancel it, if it goes on for so long."""
+        """Run *work*, and cancel it if it takes longer than that."""
         task = asyncio.ensure_future(work)
         await asyncio.wait({task}, timeout=self._chance.uniform(0, _LATEST_CANCEL))
         if not task.cancel():

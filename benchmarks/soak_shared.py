@@ -1,4 +1,4 @@
-"""The soak of what calls share: the retry budget in an outage, a token for a thousand, the pool, the loop."""
+"""The soak of shared state: the retry budget in an outage, a token for a thousand, the pool, the loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TITLE = "What calls share: the retry budget, a token, the pool, the event loop"
 _AT_ONCE = 200
 _OUTAGE = 2500  # calls: so many that the first retries do not weigh
 _STORM = 1000
-_FETCH = 0.5  # seconds that a token takes: all of the storm hears of the old one before
+_FETCH = 0.5  # seconds that a token takes: by then, the whole storm has received the 401
 _WAITERS = 1000
 _CONNECTIONS = 10
 _BOMBS = 20
@@ -117,13 +117,13 @@ async def _queue(server: Server) -> list[Check]:
 
 
 async def _bombs(server: Server) -> list[Check]:
-    """Bodies of 200 KB that are 200 MiB without their gzip, and who waits for the loop meanwhile."""
+    """Bodies of 200 KB that are 200 MiB without gzip, and the delay of the loop meanwhile."""
     longest = 0.0
 
     async def beat() -> None:
         nonlocal longest
         while True:
-            before = time.process_time()  # what other processes take does not count
+            before = time.process_time()  # so that other processes do not count
             await asyncio.sleep(0)
             longest = max(longest, time.process_time() - before)
 
@@ -152,7 +152,9 @@ async def _end_of(call: Awaitable[object]) -> type[Exception] | None:
 
 
 async def _default_budget(server: Server, size: Size) -> list[Check]:
-    """What a budget for some 35 retries at a time leaves of 500 calls at once with a fifth of faults."""
+    """The outcome of 500 concurrent calls with a fifth of faults under a budget of some 35 retries at a
+    time.
+    """
     calls = [number for number in range(size.calls // 10) if kind_of(number) is READ]
     lost = 0
 

@@ -44,12 +44,12 @@ _FELT = 3.0  # seconds for which a restart or an outage is felt when it is over
 _RECOVERY = 5.0  # seconds
 _BUCKET = 0.1  # seconds
 _LOSS = 0.05**3  # the chance that three attempts fail, when every twentieth does
-_PATIENCE = 5.0  # seconds for an attempt, of which some get no answer
-_FEWEST_CYCLES = 3  # in which memory can be told from noise
+_PATIENCE = 5.0  # seconds for an attempt; some get no answer
+_FEWEST_CYCLES = 3  # in which memory growth can be told from noise
 
 
 class Cycle(NamedTuple):
-    """When things happen, in seconds from the beginning of each cycle."""
+    """The times of the events, in seconds from the beginning of each cycle."""
 
     revoke: float
     move: float
@@ -70,12 +70,12 @@ class Span(NamedTuple):
     end: float
 
     def meets(self, start: float, end: float) -> bool:
-        """Whether there is a moment of it between the two."""
+        """Whether the two times include a moment of it."""
         return self.start <= end and start <= self.end
 
 
 class Moving(AbstractResolver):
-    """Resolves every name to the one address where the server lives now."""
+    """Resolves every name to the current address of the server."""
 
     def __init__(self) -> None:
         self._turns = itertools.cycle(ADDRESSES)
@@ -91,11 +91,13 @@ class Moving(AbstractResolver):
         return [ResolveResult(hostname=host, host=self.address, port=port, **facts)]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Close does nothing."""
 
 
 class Load:
-    """The calls: when each began, what was sent for it, and how it ended; nothing here grows with them."""
+    """The calls: when each began, its number of sends, and how it ended; its size does not depend on their
+    number.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.number = int(seconds * _RATE)
@@ -107,7 +109,7 @@ class Load:
         self.wrong = 0
 
     async def run(self, client: Client) -> None:
-        """Begin each call when it is time, whatever becomes of the others; ends with the last of them."""
+        """Start each call on time, whatever the others do; return when the last has ended."""
         loop = asyncio.get_running_loop()
         start = loop.time()
         async with asyncio.TaskGroup() as group:
@@ -128,7 +130,7 @@ class Load:
         self.ends[number] += 1
 
     async def count(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-        """Count what is sent; a middleware."""
+        """A middleware that counts sends."""
         self.sends[int(request.url.name)] += 1
         return await handler(request)
 
@@ -137,20 +139,20 @@ class Load:
         return [call for call, at in enumerate(self.began) if any(span.meets(at, at) for span in spans)]
 
     def lost_in(self, *spans: Span) -> int:
-        """How many calls failed that were under way in one of *spans*."""
+        """Return the number of failed calls that overlapped one of *spans*."""
         ends = ((self.began[call], end) for call, end in enumerate(self.lost) if end)
         return sum(any(span.meets(*each) for span in spans) for each in ends)
 
 
 class Events:
-    """What happens to the server meanwhile, and when it did."""
+    """The events at the server, and their times."""
 
     def __init__(self, server: Server, cycle: Cycle, cycles: int) -> None:
         self.names = Moving()
         self.restarts: list[Span] = []
         self.outages: list[Span] = []
         self.strays = 0
-        """Requests that came to the address that the name had left."""
+        """Requests that came to the old address of the name."""
         self.fetched = 0
         self.memory: list[int] = []
         self._server = server
@@ -165,7 +167,7 @@ class Events:
     async def run(self) -> None:
         """All that happens, cycle by cycle."""
         loop, server = asyncio.get_running_loop(), self._server
-        await server.order("refuse")  # from here on at once
+        await server.order("refuse")  # immediately, from here on
         start = loop.time()
         for number in range(self._cycles):
 
@@ -252,7 +254,7 @@ def _endings(load: Load, events: Events) -> list[Check]:
 def _requests(load: Load, events: Events, log: list[Record]) -> list[Check]:
     seen = Counter(record.call for record in log)
     unknown = sum(max(0, number - load.sends[call]) for call, number in seen.items())
-    # What is under way when the server restarts is written to a connection that nobody reads any more.
+    # Calls in flight at the restart are written to a connection that the server no longer reads.
     restarted = set(load.begun_in(*(Span(span.start - _PATIENCE, span.end) for span in events.restarts)))
     others = (call for call in range(load.number) if call not in restarted)
     missed = sum(load.sends[call] - seen[call] for call in others)

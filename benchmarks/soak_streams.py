@@ -31,11 +31,11 @@ class End(NamedTuple):
     in_order: bool = True
     broke: bool = False
     told: int = -1
-    """What the error said of the events that were seen."""
+    """The number of received events that the error reported."""
 
 
 class Reader:
-    """Reads one stream to its end, or leaves it after some events."""
+    """Reads one stream to its end, or abandons it after some events."""
 
     def __init__(self, api: AsyncAPIClient, number: int, leave_after: int | None) -> None:
         self._api = api
@@ -43,7 +43,7 @@ class Reader:
         self._leave_after = leave_after
 
     async def read(self) -> End:
-        """Read it; half of those that are left are in no ``async with``."""
+        """Read it; half of the abandoned ones are not in an ``async with``."""
         place = {"id": self._number}
         if self._leave_after is not None and self._number % 20 == 0:
             return await self._count(
@@ -111,5 +111,5 @@ def _ends(ends: list[End], cuts: dict[int, Cut], events: int) -> list[Check]:
 def _as_cut(end: End, cut: Cut) -> bool:
     if not end.broke or end.told != end.seen:
         return False
-    # A RST takes what lies in the sockets with it.
+    # A RST discards the data in the socket buffers.
     return end.seen <= cut.events if cut.by_reset else end.seen == cut.events

@@ -1,4 +1,4 @@
-"""What the scenarios of the soak share: checks, the server's process, and what is looked at for leaks."""
+"""Shared by the scenarios of the soak: checks, the server's process, and the measurements for leaks."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _SETTLE = 0.2  # seconds that closed sockets may take to leave the loop
 
 
 class Size(NamedTuple):
-    """How much of everything there is to be; the short run is for every change, the full one for the docs."""
+    """The sizes of the scenarios; the short run is for every change, the full one for the docs."""
 
     calls: int
     parts: int
-    """Of them, with a look at the memory after each."""
+    """The number of parts, with a memory measurement after each."""
     memory: float
     """MiB that the process may grow with 100,000 of them, after a warm-up."""
     cancels: int
     rounds: int
     """Of a thousand calls that hang."""
     events: int
-    """Of each stream."""
+    """Events of each stream."""
     minutes: int
-    """Of the steady load; with none, a quarter of one in which more happens."""
+    """Minutes of the steady load; 0 means a quarter of a minute in which more happens."""
 
 
 class Check(NamedTuple):
@@ -52,11 +52,11 @@ class Check(NamedTuple):
     measured: str
     bar: str = ""
     kept: bool | None = None
-    """None: there is no bar, it is only said."""
+    """None: no bar, the value is only reported."""
 
     @property
     def verdict(self) -> str:
-        """In a word."""
+        """The result in one word."""
         return "" if self.kept is None else "kept" if self.kept else "**missed**"
 
 
@@ -78,9 +78,9 @@ def at_least(promise: str, measured: float, bar: float, unit: str = "") -> Check
 
 
 def by_chance(promise: str, measured: int, number: int, share: float) -> Check:
-    """Of *number* things *measured* happened, each with the chance *share*: no further off than 3 sigma.
+    """Check that *measured* of *number* events, each with the probability *share*, is within 3 sigma.
 
-    The tails are those of the binomial distribution itself, which for a rare thing is not a bell.
+    The tails are those of the binomial distribution itself, which is not normal for rare events.
     """
     mean, sigma = number * share, math.sqrt(number * share * (1 - share))
     side = range(measured, number + 1) if measured > mean else range(measured + 1)
@@ -97,7 +97,7 @@ def _chance(count: int, number: int, share: float) -> float:
 
 
 def table(found: Mapping[str, Iterable[Check]]) -> str:
-    """Checks by their titles, as one table in Markdown."""
+    """Return the checks by title, as one table in Markdown."""
     lines = [("Promise", "Measured", "Bar", ""), ("---",) * 4]
     for title, checks in found.items():
         lines.append((f"**{title}**", "", "", ""))
@@ -105,7 +105,7 @@ def table(found: Mapping[str, Iterable[Check]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-# --- the two sides
+# --- client and server
 
 
 class Server:
@@ -116,13 +116,13 @@ class Server:
         self._process = process
 
     async def order(self, name: str, cast_to: Any = Any, **values: Any) -> Any:
-        """Have the server do something, and give what it answers."""
+        """Give the server an order, and return its answer."""
         _, orders, answers = _pipes(self._process)
         orders.write(msgspec.json.encode((name, values)) + b"\n")
         return msgspec.json.decode(await answers.readuntil(b"\n"), type=cast_to)
 
     async def until(self, fact: str, number: int) -> None:
-        """Wait until there are *number* of what the server's *fact* counts."""
+        """Wait until the server's *fact* has reached *number*."""
         async with asyncio.timeout(120):
             while (await self.order("facts"))[fact] < number:  # noqa: ASYNC110 - another process counts
                 await asyncio.sleep(0.01)
@@ -130,7 +130,7 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def running_server(seed: int) -> AsyncIterator[Server]:
-    """The server, in a process of its own."""
+    """The server, in a separate process."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(Path(__file__).with_name("faulty_server.py")),
@@ -159,11 +159,11 @@ def short_waits(**options: Any) -> RetryPolicy:
 
 
 PATIENT = Timeout(total=300, connect=60)
-"""A thousand connections that are opened at once take a busy machine more than the 5 s of the default."""
+"""Opening a thousand connections together takes a busy machine more than the default of 5 s."""
 
 
 class Client:
-    """A client with its whole default chain, and the connector below it, to look at."""
+    """A client with its default chain, and the connector below it, for measurements."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class Client:
 
 
 async def at_once(number: int, work: Iterable[int], call: Callable[[int], Awaitable[object]]) -> None:
-    """*call* for each of *work*, *number* of them at once."""
+    """Run *call* for each of *work*, *number* of them concurrently."""
     left = iter(work)
 
     async def worker() -> None:
@@ -202,11 +202,11 @@ async def at_once(number: int, work: Iterable[int], call: Callable[[int], Awaita
             group.create_task(worker())
 
 
-# --- what could leak
+# --- leaks
 
 
 class Footprint(NamedTuple):
-    """What this process holds."""
+    """The resources that this process holds."""
 
     descriptors: int
     tasks: int
@@ -215,7 +215,7 @@ class Footprint(NamedTuple):
 
 
 async def footprint() -> Footprint:
-    """What is held now, once what was closed has had the time to go. Hook: the loop's `_scheduled`."""
+    """Measure the resources after closed ones have been released. Hook: the loop's `_scheduled`."""
     await asyncio.sleep(_SETTLE)
     gc.collect()
     loop: Any = asyncio.get_running_loop()
@@ -228,7 +228,9 @@ async def footprint() -> Footprint:
 
 
 def resident() -> int:
-    """Bytes of memory that this process needs in RAM, without what its allocator only holds back."""
+    """Return the bytes of memory that this process needs in RAM, without those that its allocator only
+    keeps.
+    """
     with contextlib.suppress(AttributeError):  # glibc's alone can
         ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
@@ -241,18 +243,18 @@ def growth(memory: Sequence[int], calls: int) -> float:
 
 
 class Left(NamedTuple):
-    """What is there while no call is under way."""
+    """The objects that exist while no call is in flight."""
 
     memory: int
     """Bytes."""
     blocks: int
     """Blocks of memory, of any type of object."""
     objects: Counter[str]
-    """Objects of the types that a call is made of, but not a connection: of those some more may be open."""
+    """Count the objects of a call's types, except connections: some more of those may be open."""
 
 
 def left() -> Left:
-    """What is there now."""
+    """Return the current counts."""
     gc.collect()
     blocks = sys.getallocatedblocks()
     found = Counter(

@@ -1,9 +1,9 @@
-"""What a typed stream costs: as ratios of CPU time in one run.
+"""The cost of a typed stream, as ratios of CPU time in one run.
 
     python benchmarks/streams.py
 
-The bytes come from memory, so that nothing but the way from bytes to values is measured: both sides
-of a ratio read the same chunks in the same process, in turns. The row against the openai SDK needs it.
+The bytes come from memory, so that only the conversion of bytes to values is measured: both sides
+of a ratio read the same chunks in the same process, in turns. The row for the openai SDK requires that SDK.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ openai = optional("openai")
 HTTPX = optional("httpx2", "httpx")  # the SDK's own, under its newer name or its older one
 
 EVENTS = 2000
-FEW_ROUNDS = max(ROUNDS // 4, 5)  # each of them is long
+FEW_ROUNDS = max(ROUNDS // 4, 5)  # each round is long
 PAYLOAD = (
     b'{"id":"chatcmpl-8a1","object":"chat.completion.chunk","created":1694268190,"model":"gpt-4o-mini",'
     b'"system_fingerprint":"fp_44709d6fcb","choices":[{"index":0,"delta":{"content":" hello"},'
@@ -69,10 +69,10 @@ class Memory:
         return next(self._chunks, b"")
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Release does nothing."""
 
     def abort(self, error: Exception) -> None:
-        """Nobody waits."""
+        """Wait does nothing."""
 
 
 REQUEST = APIRequest("GET", "http://localhost/events", stream=True)
@@ -89,7 +89,7 @@ async def typed(chunks: Sequence[bytes], cast_to: Any = Chunk) -> int:
 
 
 async def by_hand(chunks: Sequence[bytes]) -> int:
-    """What one would write for exactly this shape of events."""
+    """Hand-written code for exactly this form of events."""
     source, decode = Memory(chunks), msgspec.json.Decoder(Chunk).decode
     seen, rest = 0, b""
     while chunk := await source.read_chunk():
@@ -153,7 +153,7 @@ async def counted(
 
 
 async def over_bytes() -> list[Row]:
-    """A typed event over what one would write by hand, for several shapes of streams."""
+    """A typed event relative to hand-written code, for several shapes of streams."""
     data = b"".join(b"data: %b\n\n" % PAYLOAD for _ in range(EVENTS))
     named = b"".join(b"event: chunk\ndata: %b\n\n" % PAYLOAD for _ in range(EVENTS))
     shapes = {

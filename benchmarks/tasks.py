@@ -1,4 +1,6 @@
-"""How many tasks a call makes: none, so that context variables and cancellation are the caller's own."""
+"""The number of tasks that a call creates: none, so that context variables and cancellation are the caller's
+own.
+"""
 
 from __future__ import annotations
 
