@@ -1,4 +1,6 @@
-"""What all tests share, those of the plugins too: environment, loop, hypothesis's profiles, a mocked wire."""
+"""Shared by all tests, including those of the plugins: environment, event loop, hypothesis profiles, a
+mocked wire.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,12 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["time_limit"]
 
-# The same examples in every run, and none fails for being slow.
+# The same examples in every run, and no failure for being slow.
 settings.register_profile("steady", max_examples=100, deadline=None, derandomize=True)
-# `tox -e fuzz`: new examples each time, and what repeats a failure is printed with it.
+# `tox -e fuzz`: new examples each time, and a blob that reproduces a failure is printed with it.
 settings.register_profile(
     "long",
-    # Where CI is set, what hypothesis has loaded by itself is derandomized and keeps no failure.
+    # If CI is set, the profile that hypothesis loads by itself is derandomized and keeps no failures.
     settings.get_profile("default"),
     max_examples=5_000,
     deadline=None,
@@ -35,29 +37,30 @@ settings.register_profile(
 PROFILE = os.environ.get("AIOAPICLIENT_TEST_PROFILE", "steady")
 settings.load_profile(PROFILE)
 
-# Under `python -O` only what pytest rewrites still asserts: its own test files, and what they share.
+# Under `python -O`, only modules rewritten by pytest still assert: its own test files, and the shared
+# helpers.
 pytest.register_assert_rewrite("faults", "fuzz")
 pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("tests/[!ct]*.py")))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Put loops into debug mode where Python is in development mode: pytest-asyncio takes it away."""
+    """Put event loops into debug mode in Python's development mode: pytest-asyncio resets it."""
     if sys.flags.dev_mode:
         config.option.asyncio_debug = True
-        # What is slow on a busy machine is no finding: no test has a stopwatch.
+        # Slowness on a busy machine is not a failure: no test measures time.
         logging.getLogger("asyncio").addFilter(lambda record: not record.msg.startswith("Executing "))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Give every test the same random numbers each time; `tox -e fuzz` gives it new ones."""
+    """Seed the random numbers of every test, the same each time; `tox -e fuzz` uses new seeds."""
     if PROFILE == "steady":
         random.seed(item.nodeid)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def clean_environment() -> Iterator[None]:
-    """Take the machine's proxies and netrc away, so that no test depends on them."""
+    """Hide the machine's proxies and netrc from the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [*os.environ]:
             if name.lower().endswith("_proxy") or name == "NETRC":
@@ -75,13 +78,13 @@ if os.environ.get("AIOAPICLIENT_TEST_LOOP") == "uvloop":
 
 
 class _NoWriter:
-    """The part of aiohttp's request writer that a response made by hand is asked for."""
+    """The part of aiohttp's request writer that a hand-made response needs."""
 
     output_size = 0
 
 
 class _Response(ClientResponse):
-    """The response that aioresponses 0.7.9 can make on aiohttp 3.14 too, where a writer is required."""
+    """A response that aioresponses 0.7.9 can also create on aiohttp 3.14, where a writer is required."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if "stream_writer" in inspect.signature(ClientResponse).parameters:
@@ -90,16 +93,16 @@ class _Response(ClientResponse):
 
 
 def _unlimited_reader(loop: asyncio.AbstractEventLoop) -> StreamReader:
-    """Hold any body: aioresponses' own limit pauses a transport that a mock does not have."""
+    """Accept any body: aioresponses' own limit pauses a transport that a mock does not have."""
     return StreamReader(ResponseHandler(loop=loop), limit=1 << 30, loop=loop)
 
 
 @pytest.fixture
 def mock_wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
-    """Answer what aiohttp is asked for by aioresponses, in place of the network.
+    """Answer aiohttp's requests with aioresponses instead of the network.
 
-    It replaces `ClientSession._request`, and with it aiohttp's timeouts, redirects, connections and
-    parsing: good for the shape of calls. What is said of behaviour is tested on a real server.
+    It replaces `ClientSession._request`, and with it aiohttp's timeouts, redirects, connections and parsing.
+    Use it for the form of calls only; behaviour is tested with a real server.
     """
     monkeypatch.setattr("aioresponses.core.ClientResponse", _Response)
     monkeypatch.setattr("aioresponses.core.stream_reader_factory", _unlimited_reader)

