@@ -87,7 +87,7 @@ async def run(breaker: CircuitBreakerMiddleware, *answers: Answer, url: str = f"
 async def test_an_open_circuit_refuses_at_once_and_sends_nothing(
     breaker: CircuitBreakerMiddleware, clock: FakeClock
 ) -> None:
-    """Once it is open a request raises CircuitOpenError, with its origin and the seconds that are left."""
+    """Once open, a request raises CircuitOpenError, with its origin and the seconds left."""
     await run(breaker, answer(503))
     clock.advance(1.5)
     transport = Script(answer(200))
@@ -109,7 +109,7 @@ async def test_an_open_circuit_refuses_at_once_and_sends_nothing(
 
 
 def test_the_error_pickles_with_its_facts() -> None:
-    """A pickled CircuitOpenError keeps its origin and the seconds, and is as final as before."""
+    """A pickled CircuitOpenError keeps its origin and the seconds, and is still final."""
     error = CircuitOpenError("open", origin=ORIGIN, retry_after=2.5)
     twin = pickle.loads(pickle.dumps(error))
 
@@ -117,7 +117,7 @@ def test_the_error_pickles_with_its_facts() -> None:
 
 
 async def test_it_opens_at_the_ratio_and_not_before_the_number() -> None:
-    """Half of the requests must have failed, of twenty at least."""
+    """At least half of at least twenty requests must have failed."""
     breaker = CircuitBreakerMiddleware()
 
     await run(breaker, *(answer(200) for _ in range(11)), *(answer(500) for _ in range(10)))
@@ -133,7 +133,7 @@ async def test_it_opens_at_the_ratio_and_not_before_the_number() -> None:
 
 
 async def test_the_window_forgets(clock: FakeClock) -> None:
-    """Failures older than the window count no more, nor do the successes."""
+    """Failures and successes older than the window no longer count."""
     breaker = CircuitBreakerMiddleware(minimum_calls=4, window=30, clock=clock.time)
 
     await run(breaker, *(answer(500) for _ in range(3)))
@@ -156,7 +156,7 @@ async def test_a_circuit_that_closed_begins_anew(clock: FakeClock) -> None:
 
 
 async def test_each_origin_has_a_circuit_of_its_own(breaker: CircuitBreakerMiddleware) -> None:
-    """Scheme, host and port: an origin that fails takes no other one along."""
+    """Each scheme, host and port has its own circuit: a failing origin does not affect another one."""
     others = ("http://api.example.com", "https://api.example.com:444", "https://other.example.com")
     await run(breaker, answer(500))
 
@@ -166,8 +166,8 @@ async def test_each_origin_has_a_circuit_of_its_own(breaker: CircuitBreakerMiddl
 
 
 async def test_the_origins_that_are_known_are_bounded() -> None:
-    """A server that redirects to ever more hosts does not grow our memory: those that were asked last are
-    known.
+    """A server that redirects to ever more hosts does not grow the memory: the most recently used circuits
+    are kept.
     """
     breaker = CircuitBreakerMiddleware(minimum_calls=1)
     old, used = "https://old.example.com", "https://used.example.com"
@@ -185,7 +185,9 @@ async def test_the_origins_that_are_known_are_bounded() -> None:
 async def test_what_ends_after_the_circuit_turned_is_not_heard(
     breaker: CircuitBreakerMiddleware, clock: FakeClock
 ) -> None:
-    """A request from before it opened neither prolongs that, nor closes it, nor counts as a probe."""
+    """A request from before the opening neither prolongs it, nor closes the circuit, nor counts as a
+    probe.
+    """
     for late in (answer(500), answer(200)):
         going = asyncio.Event()
 
@@ -206,7 +208,7 @@ async def test_what_ends_after_the_circuit_turned_is_not_heard(
         assert breaker.state(ORIGIN) == "closed"
 
 
-# --- what counts
+# --- failures
 
 
 def lost(**facts: Any) -> APIConnectionError:
@@ -215,7 +217,7 @@ def lost(**facts: Any) -> APIConnectionError:
 
 
 def retryable(cause: BaseException | None = None, status: int | None = None) -> Callable[[APIRequest], Any]:
-    """A middleware below asks for a retry."""
+    """Asks for a retry of every response."""
 
     def make(request: APIRequest) -> Any:
         made = None if status is None else AsyncAPIResponse.from_bytes(request, status)
@@ -258,14 +260,16 @@ SILENT: dict[str, Answer] = {
 
 @pytest.mark.parametrize("name", FAILURES)
 async def test_a_failure(breaker: CircuitBreakerMiddleware, name: str) -> None:
-    """5XX but 501 and 505, lost and refused connections, and every timeout of the server's count."""
+    """5XX except 501 and 505, lost and refused connections, and every timeout caused by the server count
+    as failures.
+    """
     await run(breaker, FAILURES[name])
     assert breaker.state(ORIGIN) == "open"
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_an_answer(breaker: CircuitBreakerMiddleware, clock: FakeClock, name: str) -> None:
-    """Any other status is the answer of a server that is well, a 429 too: it closes a half-open circuit."""
+    """Any other status shows a healthy server, even a 429: it closes a half-open circuit."""
     await run(breaker, answer(500))
     clock.advance(5)
     await run(breaker, ANSWERS[name])
@@ -345,7 +349,7 @@ async def test_a_bug_in_failures_is_raised_and_leaves_nothing_open(clock: FakeCl
 
 
 class Server:
-    """A handler whose calls end when and how the test says."""
+    """A handler whose calls end at the test's command."""
 
     def __init__(self) -> None:
         self.waiting: list[asyncio.Future[Answer]] = []
@@ -365,7 +369,7 @@ async def half_open(clock: FakeClock, permits: int) -> CircuitBreakerMiddleware:
 
 
 async def test_exactly_as_many_probes_as_there_are_permits(clock: FakeClock) -> None:
-    """Of ten requests that come at once, three pass; when all three succeed the circuit closes."""
+    """Of ten concurrent requests three pass; when all three succeed, the circuit closes."""
     breaker, server = await half_open(clock, 3), Server()
     calls = [asyncio.create_task(breaker(get(), server)) for _ in range(10)]
     await asyncio.sleep(0)
@@ -389,7 +393,7 @@ async def test_exactly_as_many_probes_as_there_are_permits(clock: FakeClock) -> 
 
 
 async def test_the_first_probe_that_fails_opens_it_again(clock: FakeClock) -> None:
-    """One failed probe is enough, whatever the others return; and the time starts again."""
+    """One failed probe is enough, whatever the others return; the open time starts again."""
     breaker, server = await half_open(clock, 3), Server()
     calls = [asyncio.create_task(breaker(get(), server)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -407,7 +411,7 @@ async def test_the_first_probe_that_fails_opens_it_again(clock: FakeClock) -> No
 
 
 async def test_a_probe_that_is_cancelled_gives_its_permit_back(clock: FakeClock) -> None:
-    """Its caller has gone, which says nothing; the next request is the probe."""
+    """A cancelled probe gives no result; the next request is the probe."""
     breaker, server = await half_open(clock, 1), Server()
     call = asyncio.create_task(breaker(get(), server))
     await asyncio.sleep(0)
@@ -421,7 +425,7 @@ async def test_a_probe_that_is_cancelled_gives_its_permit_back(clock: FakeClock)
 
 
 async def test_a_probe_whose_coroutine_is_thrown_away_gives_its_permit_back(clock: FakeClock) -> None:
-    """Neither does a call that is never awaited to its end keep a permit."""
+    """A call whose coroutine is never finished does not keep a permit either."""
     breaker = await half_open(clock, 1)
     work = breaker(get(), Server())
     work.send(None)
@@ -432,7 +436,7 @@ async def test_a_probe_whose_coroutine_is_thrown_away_gives_its_permit_back(cloc
 
 
 async def test_a_stream_that_is_abandoned_keeps_no_permit(clock: FakeClock) -> None:
-    """A stream counts with its head: a stream that stays open, or is forgotten, blocks no call."""
+    """A stream counts when its head arrives: an open or abandoned stream blocks no call."""
     breaker = await half_open(clock, 2)
     held = await breaker(get(stream=True), Script(answer(200, chunks=[b"a", b"b"])))
     assert not held.is_closed
@@ -448,7 +452,7 @@ async def test_a_stream_that_is_abandoned_keeps_no_permit(clock: FakeClock) -> N
 
 
 async def test_a_server_in_trouble_is_left_alone_and_then_asked_again(clock: FakeClock) -> None:
-    """On the wire: failures, then nothing while it is open, then one probe, then everything."""
+    """On the wire: failures, then no requests while it is open, then one probe, then all requests."""
     breaker = CircuitBreakerMiddleware(minimum_calls=3, half_open_permits=1, clock=clock.time)
     broken = respond(response("500 Internal Server Error"))
     async with (
@@ -469,7 +473,9 @@ async def test_a_server_in_trouble_is_left_alone_and_then_asked_again(clock: Fak
 
 
 async def test_it_is_never_tried_again(clock: FakeClock) -> None:
-    """The attempts of a call go on until the circuit opens; a refusal ends it, whatever a verdict says."""
+    """The attempts of a call continue until the circuit opens; a refusal ends the call, whatever the
+    verdict.
+    """
 
     async def always(request: APIRequest, outcome: Any) -> bool:
         return True
@@ -491,7 +497,7 @@ async def test_it_is_never_tried_again(clock: FakeClock) -> None:
 
 
 async def test_a_body_that_breaks_in_the_attempt_is_a_failure(breaker: CircuitBreakerMiddleware) -> None:
-    """A head says 200, and the body is cut: it is read inside of the attempt, so the attempt has failed."""
+    """A 200 with a broken body is a failed attempt, because the body is read inside the attempt."""
     cut = close(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
     async with (
         raw_server(cut) as server,
@@ -529,7 +535,7 @@ async def test_a_server_that_hangs_opens_it(
 async def test_a_deadline_that_ran_out_on_our_own_waits_is_no_failure(
     breaker: CircuitBreakerMiddleware,
 ) -> None:
-    """An attempt that began when most of the time was gone is cut off by its caller's haste."""
+    """An attempt cut off by the deadline does not count if it began late."""
     loop = asyncio.get_running_loop()
     started = loop.time() - 10
 
@@ -650,7 +656,7 @@ async def test_what_it_logs(
 async def test_stats_have_the_state_of_each_circuit(
     breaker: CircuitBreakerMiddleware, clock: FakeClock
 ) -> None:
-    """`stats` has the state of each origin that was called, as `state` gives it."""
+    """`stats` has the state of each called origin, as returned by `state`."""
     assert breaker.stats() == {}
     await run(breaker, answer(503))
     await run(breaker, answer(200), url="https://files.example.net/7")
@@ -680,7 +686,7 @@ async def test_stats_have_the_state_of_each_circuit(
     ],
 )
 def test_a_setting_out_of_range(settings: dict[str, Any], message: str) -> None:
-    """A number that makes no sense is refused when the middleware is made."""
+    """A number out of range is refused when the middleware is created."""
     with pytest.raises(InvalidRequestError, match=message):
         CircuitBreakerMiddleware(**settings)
 
@@ -716,7 +722,7 @@ async def test_a_half_open_circuit_keeps_the_promises() -> None:
     """Every request is a probe, and is cancelled at every await, with others in its middle."""
 
     def make() -> CircuitBreakerMiddleware:
-        # What the trials send fails a lot: here no failure counts, so that the circuit stays half-open.
+        # The trials send many failures: here none counts, so that the circuit stays half-open.
         breaker = CircuitBreakerMiddleware(half_open_permits=1000, failures=lambda outcome: False)
         breaker._circuit(ORIGIN)._change("half-open")
         return breaker
@@ -728,7 +734,7 @@ async def test_a_half_open_circuit_keeps_the_promises() -> None:
 
 
 class Model:
-    """The behaviour of a circuit in its simplest form: a list of everything that ended."""
+    """The behaviour of a circuit in its simplest form: a list of all results."""
 
     RATIO, LEAST, WINDOW, OPEN_FOR, PERMITS = 0.5, 3, 10.0, 5.0, 2
 
@@ -787,7 +793,7 @@ OUTCOMES: dict[str, tuple[Answer, bool | None]] = {
 
 
 class CircuitMachine(RuleBasedStateMachine):
-    """Calls begin, end in every way and are cancelled, in any order, while time goes by."""
+    """Calls begin, end in every way and are cancelled, in any order, while time advances."""
 
     calls = Bundle("calls")
 
@@ -841,7 +847,7 @@ class CircuitMachine(RuleBasedStateMachine):
         self.spin()
         assert task.done()
         if task.exception() is None:
-            self.streams.append(task.result())  # and nobody reads it
+            self.streams.append(task.result())  # which is never read
         self.model.leave(ticket, failed, self.clock.time())
 
     @rule(number=consumes(calls))
@@ -866,7 +872,7 @@ class CircuitMachine(RuleBasedStateMachine):
             assert len(self.model.under_way) <= Model.PERMITS
 
     def teardown(self) -> None:
-        """Whatever came before: when the server is well and nothing is under way, it closes."""
+        """After any history, the circuit closes once the server works and no call is in flight."""
         if not hasattr(self, "loop"):
             return
         for number in list(self.open):

@@ -1,4 +1,4 @@
-"""The limit on requests in flight: never more, first come first served, and no slot lost whatever happens."""
+"""The limit on calls in flight: it is never exceeded, calls keep their order, and no slot leaks."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class Body:
         return b""
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Close does nothing."""
 
     def abort(self, error: Exception) -> None:
-        """There is nothing to end."""
+        """End does nothing."""
 
 
 async def unread(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -73,18 +73,18 @@ async def unread(request: APIRequest) -> AsyncAPIResponse[Any]:
 
 
 async def instantly(request: APIRequest) -> AsyncAPIResponse[Any]:
-    """A handler that has the answer at hand."""
+    """A handler that answers immediately."""
     return AsyncAPIResponse.from_bytes(request)
 
 
 class Wire:
-    """A handler that keeps each request until the test ends it, and counts those in flight."""
+    """A handler that holds each request until the test ends it, and counts the requests in flight."""
 
     def __init__(self) -> None:
         self.entered: list[str] = []
-        """The last segment of the path of each request, in the order in which they came."""
+        """The last segment of each request's path, in the order of arrival."""
         self.most = 0
-        """How many were in flight at once, at most."""
+        """The highest number of requests in flight."""
         self.in_flight = 0
         self._ends: dict[str, asyncio.Future[str]] = {}
 
@@ -112,7 +112,7 @@ class Wire:
 
     @property
     def pending(self) -> list[str]:
-        """The requests that wait for their answer, in the order in which they came."""
+        """The unanswered requests, in the order of arrival."""
         return [name for name, end in self._ends.items() if not end.done()]
 
     def end(self, name: str, how: str = "value") -> None:
@@ -121,7 +121,7 @@ class Wire:
 
 
 class Calls:
-    """Calls through one middleware, by number, each in a task of its own."""
+    """Calls through one middleware, by number, each in a separate task."""
 
     def __init__(self, middleware: Middleware) -> None:
         self.middleware = middleware
@@ -152,7 +152,7 @@ class Calls:
         return [response for response in results if not response.is_closed]
 
     async def end_all(self) -> None:
-        """Let every call end, and check its result."""
+        """End every call, and check its result."""
         for _ in range(10 * len(self.tasks) + 10):
             for name in self.wire.pending:
                 self.wire.end(name)
@@ -167,11 +167,11 @@ class Calls:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
-# --- never more than the limit
+# --- the limit
 
 
 async def test_no_more_than_the_limit_reach_the_server() -> None:
-    """Of thirty calls at once, the server has three at a time, and all are answered."""
+    """Of thirty concurrent calls, the server has three at a time, and all are answered."""
     now, most = 0, 0
 
     async def count(exchange: Exchange) -> None:
@@ -194,7 +194,7 @@ async def test_no_more_than_the_limit_reach_the_server() -> None:
 
 
 async def test_they_come_in_the_order_in_which_they_were_made() -> None:
-    """With a limit of one the server sees the calls in the order in which they were made."""
+    """With a limit of one, the server receives the calls in the order in which they were made."""
     async with raw_server(respond(ok())) as server:
         limit = ConcurrencyLimitMiddleware(1)
         async with AsyncAPIClient(server.url, middlewares=[per_send(limit)]) as api:
@@ -203,7 +203,7 @@ async def test_they_come_in_the_order_in_which_they_were_made() -> None:
 
 
 async def test_a_slot_that_is_free_costs_no_wait() -> None:
-    """A call that finds a slot never gives the loop a turn: no future, no timer, no task."""
+    """A call that finds a slot never yields to the event loop: no future, no timer, no task."""
     limit = ConcurrencyLimitMiddleware(1, max_wait=1.0)
     for _ in range(3):
         with pytest.raises(StopIteration) as ended:
@@ -216,7 +216,9 @@ async def test_a_slot_that_is_free_costs_no_wait() -> None:
 
 
 async def test_a_full_queue_refuses_at_once() -> None:
-    """One call too many is refused with the figures, before anything is sent; the others go on."""
+    """A call above the limit of the queue is refused with the figures before anything is sent; the others
+    continue.
+    """
     calls = Calls(ConcurrencyLimitMiddleware(2, max_waiting=3))
     for _ in range(6):
         calls.start()
@@ -236,7 +238,9 @@ async def test_a_full_queue_refuses_at_once() -> None:
 
 
 async def test_a_bulk_fetch_is_told_which_argument_to_raise() -> None:
-    """Of 2,000 calls at once 950 find the queue of 1,000 full; with the named argument raised, none does."""
+    """Of 2,000 concurrent calls, 950 find the queue of 1,000 full; with the named argument raised, none
+    does.
+    """
 
     async def fetch(**settings: Any) -> list[Any]:
         limit = ConcurrencyLimitMiddleware(50, **settings)
@@ -251,7 +255,7 @@ async def test_a_bulk_fetch_is_told_which_argument_to_raise() -> None:
 
 
 async def test_without_a_queue_nobody_waits() -> None:
-    """``max_waiting=0`` refuses whatever finds no slot."""
+    """``max_waiting=0`` refuses a call that finds no slot."""
     calls = Calls(ConcurrencyLimitMiddleware(1, max_waiting=0))
     calls.start()
     calls.start()
@@ -262,7 +266,7 @@ async def test_without_a_queue_nobody_waits() -> None:
 
 
 async def test_a_refusal_is_not_tried_again() -> None:
-    """A refusal ends the call, also where a retry policy would have everything tried again."""
+    """A refusal ends the call, even if the retry policy retries everything."""
 
     async def always(request: APIRequest, outcome: object) -> bool:
         return isinstance(outcome, Exception)
@@ -280,7 +284,7 @@ async def test_a_refusal_is_not_tried_again() -> None:
 
 
 async def test_a_refusal_knows_how_often_the_call_was_tried() -> None:
-    """A retry that finds no slot ends the call, and the error says how many attempts came before."""
+    """A retry that finds no slot ends the call, and the error has the number of earlier attempts."""
     limit = ConcurrencyLimitMiddleware(1, max_waiting=0)
     held: list[AsyncAPIResponse[Any]] = []
 
@@ -298,7 +302,7 @@ async def test_a_refusal_knows_how_often_the_call_was_tried() -> None:
 
 
 async def test_the_deadline_ends_a_wait() -> None:
-    """A call whose deadline comes while it waits ends as ever, and leaves the queue."""
+    """A call whose deadline passes while it waits raises APITimeoutError, and leaves the queue."""
     limit = ConcurrencyLimitMiddleware(1)
     script = Script()
     async with Client(BASE, transport=script, middlewares=[per_send(limit)]) as api:
@@ -336,7 +340,7 @@ async def test_closing_the_client_ends_a_wait() -> None:
 
 
 async def test_a_wait_may_have_a_limit_of_its_own() -> None:
-    """After ``max_wait`` seconds in the queue a call gives up, and the calls behind it are not delayed."""
+    """After ``max_wait`` seconds in the queue a call fails, and the calls behind it are not delayed."""
     calls = Calls(ConcurrencyLimitMiddleware(1, max_wait=0.01))
     for _ in range(2):
         calls.start()
@@ -356,7 +360,7 @@ async def test_a_wait_may_have_a_limit_of_its_own() -> None:
 
 
 async def test_no_timer_outlives_its_wait() -> None:
-    """The timer of ``max_wait`` is gone when the slot comes, and when the call is cancelled."""
+    """The timer of ``max_wait`` is cancelled when the call gets its slot, and when it is cancelled."""
     loop = asyncio.get_running_loop()
     scheduled = getattr(loop, "_scheduled", None)
     if scheduled is None:
@@ -373,7 +377,7 @@ async def test_no_timer_outlives_its_wait() -> None:
     assert all(handle.cancelled() for handle in timers)
 
 
-# --- no slot is lost
+# --- slots do not leak
 
 STEPS = (
     "start",
@@ -386,7 +390,7 @@ STEPS = (
 
 
 async def do(step: str, calls: Calls) -> None:
-    """Do one step of a schedule, if there is anything to do it to."""
+    """Do one step of a schedule, if it applies to any call."""
     wire, queue = calls.wire, calls.queue
     match step:
         case "start":
@@ -428,8 +432,9 @@ async def follow(schedule: list[str] | tuple[str, ...], limit: int, max_waiting:
 
 @pytest.mark.parametrize("limit", [1, 2])
 async def test_no_interleaving_loses_a_slot(limit: int) -> None:
-    """Whatever happens to those that hold the slots and two that wait, and in whatever ticks: the slots go to
-    one after the other, and are free in the end, though one is cancelled in the tick in which it is granted.
+    """In any schedule of ends and cancellations of two holders and two waiting calls, over any ticks, the
+    slots pass to the waiting calls in order and are free at the end, even if a call is cancelled in the
+    tick in which it is granted its slot.
     """
     begun = [*["start"] * (limit + 2), "turn"]
     for schedule in itertools.product(STEPS, repeat=4):
@@ -439,7 +444,7 @@ async def test_no_interleaving_loses_a_slot(limit: int) -> None:
 
 
 async def test_a_cancellation_after_the_grant_is_passed_on() -> None:
-    """A call that is cancelled when it has the slot, and has not run yet, hands it on."""
+    """A call that is cancelled after it was granted a slot, but before it runs, passes the slot on."""
     limit = ConcurrencyLimitMiddleware(1)
     held = await limit(get("held"), unread)
     calls = Calls(limit)
@@ -457,7 +462,7 @@ async def test_a_cancellation_after_the_grant_is_passed_on() -> None:
 
 
 async def test_a_wait_that_runs_out_in_the_tick_of_the_grant_keeps_the_slot() -> None:
-    """A slot that was granted in time is used, though the time is up before the call runs on."""
+    """A slot granted before the time limit is used, even if the limit passes before the call runs."""
     if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
         pytest.skip("a FakeClock can move the timers of asyncio's own loops only")
     clock = FakeClock()
@@ -481,14 +486,16 @@ OVERTAKING = ["start", "start", "start", "turn", "stream", "stream", "turn", "st
 
 
 async def test_a_new_call_does_not_overtake_one_that_was_granted_its_slot() -> None:
-    """A call that finds a free slot lets those enter first that were granted theirs and have not run yet."""
+    """A call that finds a free slot first lets calls run that were granted theirs earlier."""
     calls = await follow(OVERTAKING, limit=2, max_waiting=1)
 
     assert calls.wire.entered == ["0", "1", "2", "3"]
 
 
 async def test_new_calls_enter_one_after_the_other_behind_a_granted_one() -> None:
-    """Several calls that find free slots in that tick keep their order, and are in flight from the start."""
+    """Several calls that find free slots in that tick keep their order, and count as in flight from the
+    start.
+    """
     limit = ConcurrencyLimitMiddleware(4)
     held = [await limit(get("held"), unread) for _ in range(4)]
     calls = Calls(limit)
@@ -509,7 +516,7 @@ async def test_new_calls_enter_one_after_the_other_behind_a_granted_one() -> Non
 
 
 async def test_a_new_call_that_is_cancelled_as_it_lets_others_go_first_holds_no_slot() -> None:
-    """Its slot is free again, or goes to the call that waits for one."""
+    """The slot of a cancelled call is free again, or passes to a waiting call."""
     limit = ConcurrencyLimitMiddleware(2)
     held = [await limit(get("held"), unread) for _ in range(2)]
     calls = Calls(limit)
@@ -541,8 +548,8 @@ MIXED = (*STEPS, "error", "stream", "close", "turn", "start")
     max_waiting=st.integers(0, 5),
 )
 async def test_whatever_happens_the_rules_hold(schedule: list[str], limit: int, max_waiting: int) -> None:
-    """Any mix of values, errors, streams and cancellations: never more than the limit, no overtaking, and no
-    slot lost.
+    """With any mix of values, errors, streams and cancellations, the limit holds, calls keep their order,
+    and no slot leaks.
     """
     calls = await follow(schedule, limit, max_waiting)
     for task in calls.tasks:
@@ -553,7 +560,7 @@ async def test_whatever_happens_the_rules_hold(schedule: list[str], limit: int, 
 
 
 async def test_a_call_that_is_thrown_away_leaves_the_queue() -> None:
-    """A coroutine that is closed while it waits, as a loop does at its end, leaves nothing behind."""
+    """A coroutine that is closed while it waits, as at the end of an event loop, leaves the queue."""
     limit = ConcurrencyLimitMiddleware(1)
     held = await limit(get("held"), unread)
     waiting = limit(get(), instantly)
@@ -565,7 +572,7 @@ async def test_a_call_that_is_thrown_away_leaves_the_queue() -> None:
     assert limit.in_flight == 0
 
 
-# --- what holds a slot, and until when
+# --- how long a call holds its slot
 
 
 async def test_a_stream_holds_its_slot_until_it_ends() -> None:
@@ -626,7 +633,7 @@ async def test_a_stream_that_is_left_gives_its_slot_back() -> None:
 
 
 async def test_the_raw_response_of_aiohttp_holds_its_slot_until_it_is_done_with() -> None:
-    """A call that asks for aiohttp's own response is in flight until that one is read or closed."""
+    """A call that returns aiohttp's own response is in flight until that response is read or closed."""
     limit = ConcurrencyLimitMiddleware(1)
     async with (
         raw_server(respond(ok(b"x" * (1 << 20)))) as server,
@@ -642,7 +649,7 @@ async def test_the_raw_response_of_aiohttp_holds_its_slot_until_it_is_done_with(
 
 
 async def test_a_failure_gives_the_slot_back() -> None:
-    """Statuses, lost connections, bodies that do not fit and bugs all give the slot back, once."""
+    """Statuses, lost connections, invalid bodies and bugs all release the slot, once."""
 
     async def bug(request: APIRequest) -> AsyncAPIResponse[Any]:
         raise LookupError
@@ -700,7 +707,7 @@ async def test_a_slot_is_free_while_a_retry_waits(place: Callable[[Middleware], 
 
 
 async def test_outside_the_retries_the_slot_is_the_whole_calls() -> None:
-    """A plain one stands outside the retries, and a call holds its slot while a retry waits."""
+    """Without per_send it runs outside the retries, and a call holds its slot while a retry waits."""
     in_flight: list[int] = []
 
     class Watching(Client):
@@ -714,14 +721,14 @@ async def test_outside_the_retries_the_slot_is_the_whole_calls() -> None:
 
 
 class LoggingIn(Auth):
-    """A credential that is fetched by a call of its own, to the API itself, and renewed by another."""
+    """A credential that requests a token from the API itself by a separate call, renewed by another."""
 
     def __init__(self) -> None:
         self._api: AsyncAPIClient | None = None
         self._token = ""
 
     def bind(self, client: AsyncAPIClient) -> None:
-        """Take the client to make calls with."""
+        """Receive the client for the calls."""
         self._api = client
 
     async def authenticate(self, request: APIRequest, /) -> None:
@@ -761,7 +768,7 @@ async def test_a_credential_is_fetched_without_a_slot_of_its_own() -> None:
 
 
 async def test_outside_auth_the_call_for_a_credential_needs_a_slot_of_its_own() -> None:
-    """Per attempt, a call holds its slot while the call for its token asks for another one."""
+    """Per attempt, a call holds its slot while the call for its token waits for another one."""
     transport = FakeTransport(default=reply(200, {"token": "t1"}))
     limit = ConcurrencyLimitMiddleware(1, max_waiting=0)
     middlewares = [per_attempt(limit)]
@@ -777,7 +784,7 @@ async def test_outside_auth_the_call_for_a_credential_needs_a_slot_of_its_own() 
 
 
 async def test_a_slow_origin_keeps_no_other_waiting() -> None:
-    """The limit is for each origin: one that is full has a queue of its own."""
+    """The limit is per origin: each has a separate queue."""
     limit = ConcurrencyLimitMiddleware(1, max_waiting=0)
     held = await limit(get(), unread)
     with pytest.raises(ConcurrencyLimitError):
@@ -849,7 +856,7 @@ async def test_stats_of_one_limit_for_all_origins() -> None:
 
 
 def test_what_an_event_loop_left_behind_takes_no_slot_of_the_next() -> None:
-    """A stream that was never closed when its loop ended holds nothing on the next loop."""
+    """A stream that was not closed when its event loop ended holds no slot on the next loop."""
     limit = ConcurrencyLimitMiddleware(1, max_waiting=0)
 
     async def leave_one_open() -> None:
@@ -902,7 +909,7 @@ async def test_a_thousand_that_wait_are_served_fairly() -> None:
     assert max(waited) <= 3 * sum(waited) / len(waited)
 
 
-# --- promises, names and bad values
+# --- promises, names and invalid arguments
 
 
 @pytest.mark.parametrize("limit", [1, 2])

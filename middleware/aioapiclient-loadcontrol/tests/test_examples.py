@@ -1,4 +1,4 @@
-"""The examples run, each in a process of its own, and print the expected output."""
+"""Each example runs in a separate process, and prints the expected output."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Hedging: which requests are sent twice and when, which answer counts, and that the other copy leaves
-nothing.
-"""
+"""Hedging: which requests are sent twice and when, which answer counts, and how the other copy ends."""
 
 from __future__ import annotations
 
@@ -58,7 +56,7 @@ def at_once() -> HedgingMiddleware:
 
 
 class Copies:
-    """A handler whose calls end when and how the test says; one for each copy."""
+    """A handler whose calls end at the test's command; one for each copy."""
 
     def __init__(self) -> None:
         self.requests: list[APIRequest] = []
@@ -81,7 +79,7 @@ class Copies:
         return request.extensions["answer"]
 
     async def both(self) -> None:
-        """Wait until both copies are under way."""
+        """Wait until both copies are in flight."""
         await until(lambda: len(self.waiting) == 2)
 
     def end(self, number: int, given: Answer) -> None:
@@ -90,13 +88,13 @@ class Copies:
 
 
 def other_tasks() -> set[asyncio.Task[Any]]:
-    """Every task but the one that asks."""
+    """Return every task except the current one."""
     return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
 
 
 @pytest.fixture
 async def copies() -> AsyncIterator[Copies]:
-    """Both copies of the one call of a test; at its end nothing is under way, and no task is left."""
+    """Both copies of a test's single call; at its end no copy and no task is left."""
     made = Copies()
     yield made
     assert made.under_way == 0
@@ -105,7 +103,7 @@ async def copies() -> AsyncIterator[Copies]:
 
 
 def start(handler: Handler) -> asyncio.Task[AsyncAPIResponse[Any]]:
-    """A call whose second copy is sent at once."""
+    """A call whose second copy is sent immediately."""
     return asyncio.ensure_future(run(at_once(), handler, get()))
 
 
@@ -125,7 +123,7 @@ def lost(**facts: Any) -> APIConnectionError:
 
 
 def retryable(status: int) -> Callable[[APIRequest], Any]:
-    """A middleware below asks for a retry of this response."""
+    """Asks for a retry of this response."""
 
     def make(request: APIRequest) -> Any:
         return RetryableError("again", response=AsyncAPIResponse.from_bytes(request, status))
@@ -150,11 +148,11 @@ FATAL: dict[str, Answer] = {
 }
 
 
-# --- which answer counts
+# --- the answer that counts
 
 
 async def test_the_second_copy_wins(copies: Copies) -> None:
-    """A good response of the second copy ends the call; the first one is cancelled, and has ended."""
+    """A good response of the second copy ends the call; the first copy is cancelled and has ended."""
     call = start(copies)
     await copies.both()
     copies.end(1, answer(200))
@@ -167,7 +165,7 @@ async def test_the_second_copy_wins(copies: Copies) -> None:
 
 
 async def test_the_first_copy_wins(copies: Copies) -> None:
-    """A good response of the first copy ends the call, and the second one is cancelled."""
+    """A good response of the first copy ends the call, and the second copy is cancelled."""
     call = start(copies)
     await copies.both()
     copies.end(0, answer(200))
@@ -209,7 +207,7 @@ async def test_a_first_copy_that_fails_leaves_it_to_the_second(copies: Copies, n
 
 @pytest.mark.parametrize("name", [*FAILURES, *FATAL])
 async def test_a_second_copy_that_fails_is_forgotten(copies: Copies, name: str) -> None:
-    """Whatever it brings but a good response: the call goes on as if it had never been sent."""
+    """Any other outcome of the second copy is ignored."""
     call = start(copies)
     await copies.both()
     copies.end(1, {**FAILURES, **FATAL}[name])
@@ -227,7 +225,7 @@ async def test_a_second_copy_that_fails_is_forgotten(copies: Copies, name: str) 
 async def test_when_both_fail_the_failure_of_the_first_is_raised(
     copies: Copies, order: tuple[int, int]
 ) -> None:
-    """The call ends as it would have ended without a second copy, a response or an error."""
+    """Without a good second response, the call ends with the response or error of the first copy."""
     failures: tuple[Answer, Answer] = (answer(503), lost())
     for first, second in (failures, failures[::-1]):
         copies.waiting.clear()
@@ -273,7 +271,7 @@ async def test_both_answer_in_the_same_turn(copies: Copies) -> None:
 
 
 async def test_a_status_that_the_call_expects_is_good() -> None:
-    """``ok_statuses`` makes a 404 an answer."""
+    """``ok_statuses`` makes a 404 a good response."""
 
     async def by_hand(request: APIRequest) -> AsyncAPIResponse[Any]:
         if transport.requests:
@@ -288,7 +286,7 @@ async def test_a_status_that_the_call_expects_is_good() -> None:
     assert came.status == 404
 
 
-# --- nothing is left
+# --- resources
 
 
 async def test_a_loser_that_takes_its_time_to_end_is_waited_for() -> None:
@@ -313,7 +311,7 @@ async def test_a_loser_that_takes_its_time_to_end_is_waited_for() -> None:
 
 
 async def test_a_loser_that_answers_in_place_of_ending_is_closed(copies: Copies) -> None:
-    """A handler that breaks its promise, and turns the cancellation into an answer, leaks nothing."""
+    """A handler that breaks its promise and turns the cancellation into an answer leaks nothing."""
 
     async def stubborn(request: APIRequest) -> AsyncAPIResponse[Any]:
         try:
@@ -334,7 +332,7 @@ async def test_a_loser_that_answers_in_place_of_ending_is_closed(copies: Copies)
 
 @pytest.mark.parametrize("name", ["404", "a RetryableError"])
 async def test_an_unread_failure_is_closed(copies: Copies, name: str) -> None:
-    """The response of a failed copy that is dropped is closed, that of a RetryableError too."""
+    """A dropped response of a failed copy is closed, including that of a RetryableError."""
     closed: list[int] = []
 
     def failing(request: APIRequest) -> Any:
@@ -402,8 +400,8 @@ async def test_a_cancel_before_the_delay_sends_nothing_more() -> None:
 @pytest.mark.parametrize("first_good", [True, False])
 @pytest.mark.parametrize("second_good", [True, False])
 async def test_a_cancel_at_any_turn(first_good: bool, second_good: bool) -> None:
-    """Whenever both copies end and the caller cancels, in any order: a response or CancelledError comes out,
-    the cancel is neither lost nor doubled, and nothing is left.
+    """In any order of both ends and the caller's cancellation, a response or CancelledError results, the
+    cancellation is neither lost nor doubled, and no task is left.
     """
     for first, second, cancel in product(range(6), range(6), range(14)):
         turns = [first, second]
@@ -423,7 +421,7 @@ async def test_a_cancel_at_any_turn(first_good: bool, second_good: bool) -> None
                     raise lost()
                 return await transport(request)
             except asyncio.CancelledError:
-                await asyncio.sleep(0)  # it takes a turn to end
+                await asyncio.sleep(0)  # its end takes one iteration of the loop
                 raise
             finally:
                 under_way -= 1
@@ -437,7 +435,7 @@ async def test_a_cancel_at_any_turn(first_good: bool, second_good: bool) -> None
         assert call.cancelling() == cancelled
         if not cancelled and call.exception() is None:
             await call.result().close()
-        # A cancel that comes when all is done but the last step of the task is one all the same.
+        # A cancellation that arrives just before the last step of the task takes effect.
         assert call.cancelled() == cancelled
         assert transport.open_responses == 0
         assert other_tasks() == set()
@@ -448,7 +446,9 @@ async def test_a_cancel_at_any_turn(first_good: bool, second_good: bool) -> None
 async def test_a_deadline_around_the_turn_of_the_second_answer(
     copies: Copies, turns: int, caller_cancels: bool
 ) -> None:
-    """Three cancellations of one task are kept apart: the second copy's, the deadline's and the caller's."""
+    """Three cancellations of one task are kept apart: those of the second copy, the deadline and the
+    caller.
+    """
     scopes: list[Any] = []
 
     async def limited(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -480,7 +480,7 @@ async def test_a_deadline_around_the_turn_of_the_second_answer(
 
 @on_asyncio_loops
 async def test_the_deadline_ends_both(copies: Copies) -> None:
-    """The total of the call, and the limit of an attempt, whose scopes are those of each copy."""
+    """The total timeout of the call, and the timeout of an attempt, whose scopes are those of each copy."""
     clock = FakeClock()
     with clock.install():
         for timeout, phase in ((Timeout(total=30.0), "total"), (Timeout(attempt=30.0), "attempt")):
@@ -498,7 +498,7 @@ async def test_the_deadline_ends_both(copies: Copies) -> None:
 
 
 async def test_a_deadline_inside_each_copy(copies: Copies) -> None:
-    """In a chain of one's own hedging may stand outside of the deadline: each copy has a scope of its own."""
+    """In a custom chain, hedging may run outside the deadline: each copy has a separate scope."""
     chain: list[Any] = [at_once(), DeadlineMiddleware()]
     async with Client(BASE, chain=chain, transport=copies) as api:
         with pytest.raises(APITimeoutError) as raised:
@@ -513,7 +513,7 @@ async def test_a_deadline_inside_each_copy(copies: Copies) -> None:
 
 
 async def test_the_deadline_of_the_second_copy_is_not_the_first_ones() -> None:
-    """Where the second copy comes to its deadline before the first one does, it runs out for itself."""
+    """If the second copy reaches its deadline before the first, only the second times out."""
     released = asyncio.Event()
     entered: list[APIRequest] = []
 
@@ -537,7 +537,7 @@ async def test_the_deadline_of_the_second_copy_is_not_the_first_ones() -> None:
 
 
 async def test_closing_the_client_ends_both() -> None:
-    """`close` ends the call with ClientClosedError, and both connections are gone."""
+    """`close` ends the call with ClientClosedError, and both connections are closed."""
     async with raw_server(hang()) as server:
         api = Client(server.url, middlewares=[per_attempt(at_once())])
         call = asyncio.ensure_future(api.get("/things"))
@@ -549,7 +549,9 @@ async def test_closing_the_client_ends_both() -> None:
 
 
 async def test_an_answer_within_the_delay_costs_no_task() -> None:
-    """The first copy runs in the caller's task; a call that is answered makes none, and leaves no timer."""
+    """The first copy runs in the caller's task; a call that is answered in time creates no task, and
+    leaves no timer.
+    """
     made: list[Any] = []
     loop = asyncio.get_running_loop()
 
@@ -594,11 +596,13 @@ async def test_context_variables_hold(copies: Copies) -> None:
     assert seen == ["seven", "seven"]
 
 
-# --- who is sent twice
+# --- requests that are sent twice
 
 
 async def test_both_copies_are_the_same_request(copies: Copies) -> None:
-    """The same URL, headers, key and attempt; one dict of extensions; and each its own headers."""
+    """Both copies have the same URL, headers, key and attempt, and one dict of extensions; each has its
+    own headers object.
+    """
     handed = APIRequest(
         "POST",
         f"{BASE}/orders?a=1",
@@ -652,7 +656,9 @@ SENT_TWICE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", [*SENT_ONCE, *SENT_TWICE])
 async def test_who_is_sent_twice(name: str) -> None:
-    """Idempotent requests without a body or with one in memory; no streams, no uploads, nothing else."""
+    """Only idempotent requests without a body, or with one in memory, are sent twice; streams and uploads
+    are not.
+    """
     fields = {"method": "GET", "url": f"{BASE}/things", **{**SENT_ONCE, **SENT_TWICE}[name]}
     if callable(fields.get("body")):
         fields["body"] = fields["body"]()
@@ -685,7 +691,7 @@ class Slow:
 
 
 async def test_at_most_a_twentieth_is_sent_twice() -> None:
-    """However slow everything is: 5 second copies for 100 calls, the first one with the twentieth call."""
+    """However slow the server is, 100 calls get 5 second copies, the first one with the twentieth call."""
     hedging, slow = HedgingMiddleware(0), Slow()
     for number in range(1, 101):
         await hedging(get(), slow)
@@ -693,7 +699,7 @@ async def test_at_most_a_twentieth_is_sent_twice() -> None:
 
 
 async def test_a_quiet_time_saves_up_ten() -> None:
-    """After a thousand calls that were quick, ten slow ones in a row are sent twice, and no more."""
+    """After a thousand fast calls, ten slow ones in a row are sent twice, and no more."""
     hedging, slow = HedgingMiddleware(0), Slow()
     for _ in range(1000):
         await hedging(get(), quick)
@@ -728,7 +734,7 @@ async def test_retries_buy_nothing() -> None:
 
 @given(st.lists(st.booleans(), max_size=300), st.sampled_from([0.0, 0.01, 0.05, 0.3, 1.0]))
 def test_the_budget_holds_whatever_comes(slowness: list[bool], budget: float) -> None:
-    """At every moment there were at most *budget* times as many second copies as calls."""
+    """At every moment, the second copies are at most *budget* times the calls."""
 
     async def check() -> None:
         hedging, slow = HedgingMiddleware(0, budget=budget), Slow()
@@ -757,7 +763,7 @@ async def test_the_origins_that_are_known_are_bounded() -> None:
 
 
 class Service:
-    """Answers after as many seconds of a clock as the test says."""
+    """Answers after the number of seconds that the test sets, by its clock."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -781,7 +787,7 @@ class Service:
 async def ask(
     hedging: HedgingMiddleware, service: Service, *seconds: float, template: str = "/things"
 ) -> int:
-    """Call once for each of *seconds*; how many second copies there were."""
+    """Call once for each of *seconds*; return the number of second copies."""
     sent = service.sent
     for one in seconds:
         service.seconds = [one]
@@ -791,7 +797,7 @@ async def ask(
 
 @on_asyncio_loops
 async def test_a_fixed_delay(clock: FakeClock) -> None:
-    """The second copy is sent after so many seconds, and none before."""
+    """The second copy is sent after that many seconds, and not earlier."""
     with clock.install():
         hedging, service = HedgingMiddleware(0.1, budget=1), Service(clock)
         assert await ask(hedging, service, 0.05, 0.09) == 0
@@ -812,7 +818,7 @@ async def test_the_delay_is_the_observed_percentile(clock: FakeClock) -> None:
 
 @on_asyncio_loops
 async def test_nothing_is_sent_twice_before_there_are_enough_answers(clock: FakeClock) -> None:
-    """Nineteen are too few for 0.95, and ninety-nine for 0.99."""
+    """Nineteen times are too few for 0.95, and ninety-nine for 0.99."""
     with clock.install():
         for percentile, enough in ((0.95, 20), (0.99, 100)):
             hedging, service = HedgingMiddleware(percentile=percentile, budget=1), Service(clock)
@@ -822,7 +828,7 @@ async def test_nothing_is_sent_twice_before_there_are_enough_answers(clock: Fake
 
 @on_asyncio_loops
 async def test_the_percentile_follows_the_service(clock: FakeClock) -> None:
-    """When all answers become slower, or quicker, the delay follows: old answers are dropped."""
+    """When all answers become slower or faster, the delay follows: old times are dropped."""
     with clock.install():
         hedging, service = HedgingMiddleware(budget=0.05), Service(clock)
         await ask(hedging, service, *[0.02] * 40)
@@ -838,7 +844,7 @@ async def test_the_percentile_follows_the_service(clock: FakeClock) -> None:
 
 @on_asyncio_loops
 async def test_each_endpoint_has_a_percentile_of_its_own(clock: FakeClock) -> None:
-    """A slow endpoint does not hide a quick one, nor is it sent twice for being slow."""
+    """A slow endpoint does not hide a fast one, and is not hedged because it is slower."""
     with clock.install():
         hedging, service = HedgingMiddleware(budget=1), Service(clock)
         await ask(hedging, service, *[0.02] * 20)
@@ -863,7 +869,7 @@ async def test_the_endpoints_that_are_known_are_bounded(clock: FakeClock) -> Non
 
 @on_asyncio_loops
 async def test_failures_say_nothing_of_the_usual_time(clock: FakeClock) -> None:
-    """A server that refuses at once does not make the delay of the others shorter."""
+    """A server that refuses immediately does not shorten the delay of other calls."""
     with clock.install():
         hedging, service = HedgingMiddleware(budget=1), Service(clock)
         service.status = 503
@@ -874,7 +880,7 @@ async def test_failures_say_nothing_of_the_usual_time(clock: FakeClock) -> None:
 
 @on_asyncio_loops
 async def test_the_delay_is_at_least_a_millisecond(clock: FakeClock) -> None:
-    """Of answers that take no time at all none is sent twice for taking a little."""
+    """If answers usually take no time, a slightly slower one is not hedged."""
     with clock.install():
         hedging = HedgingMiddleware(budget=1)
         sent = 0
@@ -902,8 +908,8 @@ def clock() -> FakeClock:
 
 
 async def test_a_server_that_hangs_once_is_not_waited_for() -> None:
-    """The first request is never answered; the call returns the second copy's response, and the first
-    connection is closed.
+    """The first request is never answered; the call returns the second copy's response, and closes the
+    first connection.
     """
     async with (
         raw_server(in_turn(hang(), respond(ok(b'{"id": 7}')))) as server,
@@ -927,7 +933,7 @@ async def test_a_body_that_hangs_is_hedged_as_well() -> None:
 
 
 async def test_two_copies_that_break_are_one_attempt() -> None:
-    """Both are cut: the attempt has failed, and is tried again once."""
+    """If both copies break, the attempt has failed, and is retried once."""
 
     async def cut_after_the_second(exchange: Any) -> None:
         await until(lambda: len(server.requests) == 2)
@@ -939,7 +945,7 @@ async def test_two_copies_that_break_are_one_attempt() -> None:
     ):
         assert await api.get("/things", timeout=10) == {}
         assert len(api.waits) == 1
-        # No budget was left for a second copy of the retry.
+        # Without budget left, the retry gets no second copy.
         assert len(server.requests) == 3
 
 
@@ -960,7 +966,7 @@ async def test_a_failure_of_both_is_the_clients_error() -> None:
 
 
 async def test_outside_of_a_breaker_the_loser_says_nothing() -> None:
-    """The copy that is cancelled is neither a failure nor a probe that is lost."""
+    """The cancelled copy counts neither as a failure nor as a lost probe."""
     breaker = CircuitBreakerMiddleware(minimum_calls=1, half_open_permits=1, open_for=0.001)
     async with (
         raw_server(in_turn(hang(), respond(ok()))) as server,
@@ -971,7 +977,7 @@ async def test_outside_of_a_breaker_the_loser_says_nothing() -> None:
 
 
 async def test_each_copy_carries_the_credential() -> None:
-    """Authentication stands inside: both copies have a token, which was asked for once."""
+    """Authentication runs inside: both copies have a token, which is requested once."""
     asked = 0
 
     async def provider() -> Token:
@@ -989,7 +995,7 @@ async def test_each_copy_carries_the_credential() -> None:
 
 
 async def test_around_the_retries_each_copy_has_its_own() -> None:
-    """Once per call it works too: the second copy of a call that is being retried brings the answer."""
+    """It also works once per call: the second copy of a call in a retry provides the answer."""
     fails: list[APIRequest] = []
 
     async def handler(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -1004,7 +1010,7 @@ async def test_around_the_retries_each_copy_has_its_own() -> None:
 
 
 async def test_by_its_name(caplog: pytest.LogCaptureFixture) -> None:
-    """Registered as ``hedging``, with its settings as keywords; each second copy is logged."""
+    """It is registered as ``hedging``, with its settings as keywords; each second copy is logged."""
     caplog.set_level("INFO", logger="aioapiclient.hedging")
     loaded: Any = load_middleware("hedging", delay=0, budget=1)
     assert repr(loaded) == "HedgingMiddleware(delay=0, budget=1)"
@@ -1031,7 +1037,7 @@ async def test_by_its_name(caplog: pytest.LogCaptureFixture) -> None:
     ],
 )
 def test_a_setting_out_of_range(settings: dict[str, Any], message: str) -> None:
-    """A number that makes no sense is refused when the middleware is made."""
+    """A number out of range is refused when the middleware is created."""
     with pytest.raises(InvalidRequestError, match=message):
         HedgingMiddleware(**settings)
 
@@ -1045,7 +1051,7 @@ def test_a_setting_of_the_wrong_type(name: str, value: Any) -> None:
 
 
 async def test_stats_have_the_second_copies_that_are_saved_up() -> None:
-    """`stats` has how many second copies each origin may get now."""
+    """`stats` has the number of second copies that each origin may get now."""
     hedging, slow = HedgingMiddleware(0, budget=0.5), Slow()
     assert hedging.stats() == {}
     await hedging(get(), slow)
@@ -1059,7 +1065,7 @@ async def test_stats_have_the_second_copies_that_are_saved_up() -> None:
 
 
 async def test_it_keeps_the_promises() -> None:
-    """With its defaults, and with a delay that never runs out."""
+    """It keeps the promises with its defaults, and with a delay that never ends."""
     await check_middleware(HedgingMiddleware)
     await check_middleware(lambda: HedgingMiddleware(60, budget=1))
 

@@ -1,4 +1,4 @@
-"""The shared gate: one answer that says when to come back holds every call to its origin, and no other."""
+"""The shared gate: one refusal with a wait holds every call to its origin, and no other."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def get(host: str = "api.example.com", **fields: Any) -> APIRequest:
 
 
 def no_jitter(window: float) -> float:
-    """Come back as soon as it is allowed."""
+    """Resume as soon as allowed."""
     return 0.0
 
 
 class Timeline:
-    """A clock, and sleeps that end when it is moved past them, each in its turn."""
+    """A clock, and sleeps that end when it advances past them, in order."""
 
     def __init__(self) -> None:
         self.now = START
@@ -77,7 +77,7 @@ class Timeline:
 
 
 class Wire(Script):
-    """A script that notes when each request arrived."""
+    """A script that records when each request arrived."""
 
     def __init__(self, timeline: Timeline, *answers: Callable[[APIRequest], Any]) -> None:
         super().__init__(*(answers or (reply(429, Retry_After="2"),)), reply(200))
@@ -93,7 +93,7 @@ class Wire(Script):
 
 
 class Late:
-    """A handler that keeps its one request until `answer` is called, and then says when to come back."""
+    """A handler that holds its one request until `answer` is called, and then asks for a wait."""
 
     def __init__(self, seconds: int) -> None:
         self._seconds = seconds
@@ -131,16 +131,16 @@ class Setting:
             return (await self.gate(request or get(), self.wire)).status
 
     def start(self, request: APIRequest | None = None) -> asyncio.Task[int]:
-        """Make a call in a task of its own."""
+        """Make a call in a separate task."""
         return asyncio.ensure_future(self.call(request))
 
 
-# --- one answer is for all
+# --- one refusal holds all calls
 
 
 async def test_one_answer_holds_back_every_call() -> None:
-    """After one 429 with ``Retry-After: 2`` the server sees nothing for two seconds, and then a hundred calls
-    one by one.
+    """After one 429 with ``Retry-After: 2`` the server receives no requests for two seconds, and then a
+    hundred calls one by one.
     """
     timeline = Timeline()
     parts = itertools.count()
@@ -203,7 +203,7 @@ async def test_a_jitter_stays_in_its_window(wish: float, time: float) -> None:
 
 
 async def test_who_comes_when_it_has_just_opened_is_spread_too() -> None:
-    """While the others come back a newcomer waits as well, for a part of the time that is left for that."""
+    """While the other calls resume, a new call waits for a random part of the remaining spread."""
     setting = Setting(jitter=lambda window: window / 2)
     await setting.call()
     await setting.timeline.move_to(2.5)
@@ -214,7 +214,7 @@ async def test_who_comes_when_it_has_just_opened_is_spread_too() -> None:
 
 
 async def test_when_it_is_over_nothing_is_left() -> None:
-    """After that, calls go out at once, and nothing is remembered."""
+    """After that, calls are sent immediately, and no state is left."""
     setting = Setting()
     await setting.call()
     assert setting.gate.closed_for(ORIGIN) == 2
@@ -225,7 +225,7 @@ async def test_when_it_is_over_nothing_is_left() -> None:
 
 
 async def test_an_open_gate_costs_no_wait() -> None:
-    """While nothing is closed a call never gives the loop a turn: no future, no timer, no task."""
+    """While no origin is closed, a call never yields to the event loop: no future, no timer, no task."""
 
     async def instantly(request: APIRequest) -> AsyncAPIResponse[Any]:
         return AsyncAPIResponse.from_bytes(request)
@@ -238,7 +238,7 @@ async def test_an_open_gate_costs_no_wait() -> None:
 
 
 async def test_a_retry_does_not_wait_twice() -> None:
-    """The retry of the call that was told to wait finds the gate open when its own wait is over."""
+    """The retry of the refused call finds the gate open when its own wait is over."""
     setting = Setting()
     retry = RetryMiddleware(sleep=setting.timeline.sleep)
     call = asyncio.ensure_future(chained([retry, setting.gate], setting.wire)(get()))
@@ -248,7 +248,7 @@ async def test_a_retry_does_not_wait_twice() -> None:
 
 
 async def test_a_retry_waits_the_rest_of_a_later_time() -> None:
-    """Where another call was told to wait for longer meanwhile, the retry waits for that."""
+    """If another call was refused for longer meanwhile, the retry waits for that."""
     setting = Setting(reply(429, Retry_After="2"), reply(429, Retry_After="5"))
     retry = RetryMiddleware(RetryPolicy(max_retries=1), sleep=setting.timeline.sleep)
     handler = chained([retry, setting.gate], setting.wire)
@@ -261,7 +261,7 @@ async def test_a_retry_waits_the_rest_of_a_later_time() -> None:
 
 
 async def test_retries_that_were_told_the_same_come_back_spread() -> None:
-    """Ten calls that are all told to wait two seconds are tried again one by one, not in one burst."""
+    """Ten calls that all get a wait of two seconds are retried one by one, not in one burst."""
     parts = itertools.count()
     answers = [reply(429, Retry_After="2")] * 10
     setting = Setting(*answers, jitter=lambda window: window * (next(parts) % 10) / 10)
@@ -292,7 +292,7 @@ async def test_a_call_that_gives_up_is_not_tried_again() -> None:
     assert len(script.requests) == 1
 
 
-# --- what closes, and for how long
+# --- the length of a closure
 
 
 NOW = datetime(2026, 11, 28, 3, 0, tzinfo=UTC)
@@ -327,14 +327,14 @@ def date(seconds: float = 0) -> str:
     ],
 )
 async def test_what_closes_an_origin(status: int, headers: dict[str, str], seconds: float) -> None:
-    """A 429, and a 503 that says when, in every form that makes sense, and never for more than 300 s."""
+    """A 429, and a 503 with Retry-After, close the origin, in every valid form, for at most 300 s."""
     setting = Setting(reply(status, **headers))
     assert await setting.call() == status
     assert setting.gate.closed_for(ORIGIN) == seconds
 
 
 async def test_an_earlier_time_shortens_nothing() -> None:
-    """An answer that names an earlier time than one before changes nothing."""
+    """A response with an earlier time than a previous one changes nothing."""
     setting = Setting(reply(429, Retry_After="10"), reply(429, Retry_After="2"))
     calls = [setting.start(), setting.start()]
     await asyncio.gather(*calls)
@@ -342,7 +342,7 @@ async def test_an_earlier_time_shortens_nothing() -> None:
 
 
 async def test_a_later_time_counts() -> None:
-    """A response that names a later time holds the waiting calls too."""
+    """A response with a later time also holds the calls that already wait."""
     setting = Setting(reply(429, Retry_After="2"))
     late = Late(9)
     await late.send_through(setting.gate)
@@ -380,7 +380,7 @@ async def test_a_success_opens_nothing() -> None:
 
 
 async def test_who_had_waited_for_longer_than_it_was_put_off_goes() -> None:
-    """A time that is put off by less than a call had on top does not make it wait once more."""
+    """An extension shorter than a call's random wait does not make the call wait again."""
     setting = Setting(jitter=lambda window: window / 2)
     late = Late(2)
     await late.send_through(setting.gate)
@@ -421,7 +421,7 @@ async def test_the_origin_is_that_of_the_request_as_it_was_handed_in() -> None:
 
 
 async def test_origins_are_not_remembered_without_end() -> None:
-    """A client that is sent to any number of origins keeps a bounded number, those that closed last."""
+    """A client that calls any number of origins keeps a bounded number, those closed last."""
     setting = Setting(*[reply(429, Retry_After="60")] * 1500)
     late = Late(90)
     await late.send_through(setting.gate)
@@ -444,13 +444,11 @@ async def test_it_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == ["https://api.example.com asks for 2.00 s: every call to it waits"]
 
 
-# --- who does not wait
+# --- calls that do not wait
 
 
 async def test_a_call_whose_deadline_comes_before_gives_up_at_once() -> None:
-    """A call that cannot be sent before its deadline fails without the wait, with the seconds that
-    are left.
-    """
+    """A call that cannot be sent before its deadline fails without waiting, with the seconds left."""
     setting = Setting(reply(429, Retry_After="20"))
     await setting.call()
     await setting.timeline.move_to(5)
@@ -468,7 +466,7 @@ async def test_a_call_whose_deadline_comes_before_gives_up_at_once() -> None:
 
 
 async def test_the_jitter_does_not_pass_the_deadline() -> None:
-    """A call that can just be sent in time is sent in time: its jitter is cut short."""
+    """A call with just enough time is sent in time: its jitter is shortened."""
     setting = Setting(reply(429, Retry_After="20"), jitter=lambda window: window)
     await setting.call()
     call = setting.start(get(deadline=asyncio.get_running_loop().time() + 21))
@@ -478,7 +476,7 @@ async def test_the_jitter_does_not_pass_the_deadline() -> None:
 
 
 async def test_nobody_waits_for_longer_than_max_wait() -> None:
-    """A call that would wait for more than 60 s gives up at once; one for which it is less waits."""
+    """A call that would wait for more than 60 s fails immediately; one with a shorter wait waits."""
     setting = Setting(reply(429, Retry_After="61"))
     assert await setting.call() == 429
     with pytest.raises(
@@ -493,7 +491,7 @@ async def test_nobody_waits_for_longer_than_max_wait() -> None:
 
 
 async def test_being_put_off_again_and_again_counts_together() -> None:
-    """A call that is put off while it waits gives up when all of it would be more than ``max_wait``."""
+    """A call whose wait is extended fails when the total would exceed ``max_wait``."""
     setting = Setting(reply(429, Retry_After="8"), max_wait=10)
     late = Late(5)
     await late.send_through(setting.gate)
@@ -537,7 +535,7 @@ async def test_closing_the_client_ends_a_wait() -> None:
 
 
 async def test_a_sleep_that_does_not_keep_its_time_ends_a_wait_all_the_same() -> None:
-    """A clock that does not move, as in tests, lets no call wait without end."""
+    """With a clock that stands still, as in tests, no call waits indefinitely."""
     clock, naps = FakeClock(), FakeClock()
     gate = ThrottleMiddleware(clock=clock.time, sleep=naps.sleep, jitter=no_jitter)
     wire = Wire(Timeline())
@@ -562,7 +560,7 @@ async def test_what_waits_for_a_slot_finds_the_gate_closed_too() -> None:
 
 
 async def test_a_gate_on_both_sides_of_a_limit() -> None:
-    """The same throttle outside the limit as well keeps new calls out of its queue while it is closed."""
+    """A second throttle outside the limit keeps new calls out of its queue while the origin is closed."""
     setting = Setting(reply(429, Retry_After="20"))
     limit = ConcurrencyLimitMiddleware(1)
     handler = chained([setting.gate, limit, setting.gate], setting.wire)
@@ -579,7 +577,7 @@ async def test_a_gate_on_both_sides_of_a_limit() -> None:
     assert setting.wire.times == [0, 20, 20]
 
 
-# --- promises, names and bad values
+# --- promises, names and invalid arguments
 
 
 async def test_it_keeps_the_promises() -> None:
@@ -589,7 +587,7 @@ async def test_it_keeps_the_promises() -> None:
 
 
 class Closing:
-    """A gate with a server behind it that says with every 429 and 503 when to come back."""
+    """A gate whose server asks for a wait with every 429 and 503."""
 
     def __init__(self) -> None:
         clock = FakeClock()
@@ -620,7 +618,7 @@ def test_it_shows_in_the_chain() -> None:
 
 
 async def test_stats_name_the_origins_that_are_closed() -> None:
-    """`stats` has the seconds for each origin that is closed, and nothing for one that has opened."""
+    """`stats` has the seconds of each closed origin, and no entry for an open one."""
     setting = Setting(reply(429, Retry_After="2"))
     assert setting.gate.stats() == {}
     assert await setting.call() == 429
