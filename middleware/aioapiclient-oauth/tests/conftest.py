@@ -1,4 +1,4 @@
-"""Servers on loopback: a rude identity provider, npm's oidc-provider, APIs, and a person with a browser."""
+"""Servers on loopback: a faulty identity provider, npm's oidc-provider, APIs, and a user with a browser."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ Answer = web.Response | Callable[[web.Request], Any]
 
 
 class Provider:
-    """Records each form that it received at ``/token``, and sends the answers in `answers`, then new
-    tokens.
-    """
+    """Records each form received at ``/token``, and sends the answers in `answers`, then new tokens."""
 
     def __init__(self) -> None:
         self.forms: list[dict[str, str]] = []
@@ -59,7 +57,7 @@ class Provider:
 
     @property
     def basic(self) -> list[str | None]:
-        """Id and secret of each request, as the provider reads them; None without."""
+        """The ID and secret of each request, as the provider reads them; None without."""
         return [_basic(headers.get("authorization")) for headers in self.headers]
 
 
@@ -73,7 +71,7 @@ def _basic(header: str | None) -> str | None:
 
 
 class Service:
-    """An API that lists the tokens it was shown, and refuses those in `refused`."""
+    """An API that records the tokens it received, and refuses those in `refused`."""
 
     def __init__(self) -> None:
         self.tokens: list[str] = []
@@ -137,7 +135,7 @@ def _api_of(issuer: str) -> web.Application:
 
 
 async def _browse(url: str, *, deny: bool = False, last_url: bool = False) -> Any:
-    """Sign in and consent (or abort) on the provider's own pages; gives the last page, or its URL."""
+    """Sign in and consent (or abort) on the provider's own pages; return the last page, or its URL."""
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(cookie_jar=jar) as session:
         response = await session.get(URL(url, encoded=True))
@@ -170,7 +168,7 @@ def _attribute(tag: str, name: str) -> str | None:
 
 @pytest.fixture
 def browse() -> Any:
-    """The person: an async function of a page's URL."""
+    """The user: an async function of a page's URL."""
     return _browse
 
 
@@ -185,7 +183,7 @@ def key() -> Any:
 
 @pytest.fixture(scope="session")
 def issuer(key: Any) -> Iterator[str]:
-    """Npm's oidc-provider; gives its issuer. A test of it is skipped where it is missing."""
+    """Run npm's oidc-provider; yield its issuer. Its tests are skipped if it is missing."""
     from jwt.algorithms import ECAlgorithm
 
     public = json.loads(ECAlgorithm.to_jwk(key.public_key()))

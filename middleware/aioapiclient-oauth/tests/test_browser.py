@@ -23,7 +23,7 @@ Visit = Callable[[URL, "Callable[..., Awaitable[int]]"], Awaitable[None]]
 
 
 class Browser:
-    """Opens a page by visiting its callback, as *visit* says, in a task of its own."""
+    """Opens a page by visiting its callback with *visit*, in a separate task."""
 
     def __init__(self, visit: Visit) -> None:
         self.visit = visit
@@ -67,7 +67,7 @@ def test_the_challenge_of_the_rfc() -> None:
 
 
 async def test_a_person_logs_in(provider: Any, service: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """The page has all that it must; the code is exchanged with the verifier; neither is logged."""
+    """The page has all required parameters; the code is exchanged with the verifier; neither is logged."""
     caplog.set_level(logging.DEBUG)
 
     async def visit(page: URL, back: Any) -> None:
@@ -91,7 +91,9 @@ async def test_a_person_logs_in(provider: Any, service: Any, caplog: pytest.LogC
 
 
 async def test_a_wrong_state_is_not_the_login(provider: Any, service: Any) -> None:
-    """Answers with another state, or none, are refused, and the login still waits for its own; once."""
+    """Callbacks with a wrong or missing state are refused, and the login continues to wait; each is
+    handled once.
+    """
     statuses: list[int] = []
 
     async def visit(page: URL, back: Any) -> None:
@@ -132,7 +134,7 @@ async def test_a_login_that_fails(answer: dict[str, str], code: str, provider: A
 
 
 async def test_the_right_issuer(provider: Any, service: Any) -> None:
-    """An answer that names the issuer is taken."""
+    """A redirect that names the issuer is accepted."""
 
     async def visit(page: URL, back: Any) -> None:
         await back(code="c", iss="https://idp.example.com", state=page.query["state"])
@@ -186,7 +188,7 @@ async def test_no_browser(provider: Any, service: Any) -> None:
     ],
 )
 async def test_what_is_refused(options: Any, error: type[Exception], message: str, service: Any) -> None:
-    """Arguments are checked before anything is opened."""
+    """Arguments are checked before the page is opened."""
     oauth = OAuth2("https://idp.example.com/token", "me")
     async with AsyncAPIClient(service.url, auth=oauth) as api:
         given = {"authorize_url": "https://idp.example.com/", **options}

@@ -42,8 +42,8 @@ async def log_in(provider: Any, service: Any, answers: list[Any], **options: Any
 
 
 async def test_a_person_comes_in_time(provider: Any, service: Any) -> None:
-    """The user is shown page and code; the token is requested after each interval, and `slow_down`
-    adds 5 s.
+    """The user receives page and code; the token is requested after each interval, and `slow_down` adds 5
+    s.
     """
     slow = (400, {"error": "slow_down"})
     sleeps, told, answer = await log_in(provider, service, [DEVICE, PENDING, slow, PENDING])
@@ -62,14 +62,14 @@ async def test_a_person_comes_in_time(provider: Any, service: Any) -> None:
 
 
 async def test_trouble_on_the_way_is_waited_out(provider: Any, service: Any) -> None:
-    """A broken connection doubles the interval, a 503 adds to it; the login goes on."""
+    """A broken connection doubles the interval, a 503 adds to it; the login continues."""
     sleeps, _, _ = await log_in(provider, service, [DEVICE, abort, (503, {}), PENDING])
 
     assert sleeps == [2, 4, 9, 9]
 
 
 async def test_a_scope_of_the_login(provider: Any, service: Any) -> None:
-    """The login may ask for a scope of its own, and the server need not name an interval."""
+    """The login may request a separate scope, and the server may omit the interval."""
     device = {name: value for name, value in DEVICE.items() if name != "interval"}
     sleeps, *_ = await log_in(provider, service, [device], scope=["a", "b"])
 
@@ -87,7 +87,7 @@ async def test_a_scope_of_the_login(provider: Any, service: Any) -> None:
     ],
 )
 async def test_a_login_that_fails(answers: list[Any], code: str, provider: Any, service: Any) -> None:
-    """A user who refuses or does not respond, and a provider that refuses, end the login with a code."""
+    """A refusal by the user or the provider, and a user who does not respond, end the login with a code."""
     with pytest.raises(OAuthError) as caught:
         await log_in(provider, service, answers)
 
@@ -112,7 +112,7 @@ async def test_https_is_required(service: Any) -> None:
 
 
 async def test_a_login_replaces_the_one_before(provider: Any, service: Any) -> None:
-    """After a login of somebody else, calls are made with the new token."""
+    """After a login of another user, calls use the new token."""
     oauth = OAuth2(f"{provider.url}/token", "me", grant=RefreshToken("r"))
     async with AsyncAPIClient(service.url, auth=oauth) as api:
         await api.get("/")

@@ -44,7 +44,9 @@ async def find(provider: Any, service: Any, path: str, answers: list[Any]) -> En
 async def test_both_places(
     path: str, first: str, second: str, miss: Any, provider: Any, service: Any
 ) -> None:
-    """RFC 8414's place is asked first, and OpenID's where nothing is, or a page; without a credential."""
+    """The URL of RFC 8414 is tried first, then OpenID's if the first has no metadata or a page; no
+    credential is sent.
+    """
     asked: list[str] = []
 
     def note(request: web.Request) -> web.Response:
@@ -63,7 +65,7 @@ async def test_both_places(
 
 
 async def test_another_issuer_is_refused(provider: Any, service: Any) -> None:
-    """A description of somebody else is not believed, be it for a slash at the end (RFC 8414 §3.3)."""
+    """Metadata of another issuer are refused, even if only a trailing slash differs (RFC 8414 §3.3)."""
     with pytest.raises(OAuthError) as caught:
         await find(provider, service, "", [{"issuer": provider.url + "/"}])
 

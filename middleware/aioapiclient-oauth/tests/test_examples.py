@@ -1,4 +1,4 @@
-"""The examples run, each in a process of its own, and print the expected output."""
+"""Each example runs in a separate process, and prints the expected output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_the_command_line() -> None:
 
 
 async def test_the_service_account() -> None:
-    """Both assertions are taken."""
+    """Both assertions are accepted."""
     pytest.importorskip("jwt")
     assert await run(EXAMPLES / "service_account.py") == [
         "OAuth2('/token', 'my-client', grant=ClientCredentials()): hello, Ada",

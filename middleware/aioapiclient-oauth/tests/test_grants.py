@@ -26,7 +26,7 @@ async def form_of(grant: Grant, provider: Any, service: Any) -> dict[str, str]:
 
 
 async def test_password(provider: Any, service: Any) -> None:
-    """RFC 6749 §4.3.2: name and password; a function is asked for it."""
+    """RFC 6749 §4.3.2: the form has name and password; a function may return the password."""
     sent = await form_of(Password("ada", "pw"), provider, service)
 
     assert sent == {"grant_type": "password", "username": "ada", "password": "pw", "client_id": "me"}
@@ -34,7 +34,7 @@ async def test_password(provider: Any, service: Any) -> None:
 
 
 async def test_token_exchange(provider: Any, service: Any) -> None:
-    """RFC 8693 §2.1: subject and actor, each with its type."""
+    """RFC 8693 §2.1: the form has subject and actor, each with its type."""
 
     async def read() -> str:
         return "subject"
@@ -67,7 +67,7 @@ async def test_jwt_bearer(provider: Any, service: Any) -> None:
 
 
 async def test_each_assertion_is_new(provider: Any, service: Any) -> None:
-    """A server that accepts an assertion once gets another each time (RFC 7523 §3, jti)."""
+    """A server that accepts an assertion only once gets a new one each time (RFC 7523 §3, jti)."""
     seen: list[str] = []
 
     def sign(claims: Any) -> str:
@@ -84,7 +84,7 @@ async def test_each_assertion_is_new(provider: Any, service: Any) -> None:
 
 
 async def test_a_login_by_password_is_renewed_by_its_refresh_token(provider: Any, service: Any) -> None:
-    """The refresh token comes before the password, and the password again after its refusal."""
+    """The refresh token is used before the password, and the password again after its refusal."""
     provider.answers = [
         {"access_token": "a", "token_type": "bearer", "refresh_token": "r"},
         (400, {"error": "invalid_grant"}),
@@ -140,7 +140,7 @@ def test_what_is_refused(make: Any, arguments: Any, error: type[Exception], mess
 
 @pytest.mark.parametrize("grant", [Password("ada", SECRET), TokenExchange(SECRET, actor_token=SECRET)])
 def test_no_secret_is_shown(grant: Grant) -> None:
-    """A grant shows its kind only, and is not pickled."""
+    """A grant shows only its type, and cannot be pickled."""
     assert repr(grant) == f"{type(grant).__name__}()"
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(grant)

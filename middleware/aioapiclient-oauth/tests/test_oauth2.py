@@ -44,12 +44,12 @@ SECRET = "s3cr3t-canary"
 
 
 def client(service: Any, auth: OAuth2 | None, **options: Any) -> AsyncAPIClient:
-    """A client of the API that gives up at once, unless told otherwise."""
+    """A client of the API without retries, unless the options set them."""
     return AsyncAPIClient(service.url, auth=auth, **{"max_retries": 0, **options})
 
 
 async def test_fifty_calls_ask_for_one_token(provider: Any, service: Any) -> None:
-    """Fifty calls at once ask for one token, and send it."""
+    """Fifty concurrent calls request one token, and send it."""
     async with client(service, OAuth2(f"{provider.url}/token", "me", SECRET, scope=["a", "b"])) as api:
         await asyncio.gather(*(api.get("/") for _ in range(50)))
 
@@ -59,7 +59,7 @@ async def test_fifty_calls_ask_for_one_token(provider: Any, service: Any) -> Non
 
 
 async def test_an_expired_token_is_replaced(provider: Any, service: Any) -> None:
-    """Fifty calls after its expiry ask for one more."""
+    """Fifty calls after its expiry request one more."""
     clock = FakeClock()
     auth = OAuth2(f"{provider.url}/token", "me", SECRET, cache=TokenCache(clock=clock.time))
     async with client(service, auth) as api:
@@ -71,7 +71,7 @@ async def test_an_expired_token_is_replaced(provider: Any, service: Any) -> None
 
 
 async def test_nothing_else_of_the_client_is_sent_to_the_provider(provider: Any, service: Any) -> None:
-    """Default headers and parameters of the API are not sent to the provider, which is asked for JSON."""
+    """Default headers and parameters of the API are not sent to the provider; the request accepts JSON."""
     auth = OAuth2(f"{provider.url}/token", "me", SECRET)
     async with client(service, auth, default_headers={"X-Team": "red"}, default_params={"k": "v"}) as api:
         await api.get("/")
@@ -171,7 +171,7 @@ async def test_a_refused_token_is_renewed_once(provider: Any, service: Any) -> N
 
 
 async def test_a_token_of_this_very_call_is_not_renewed(provider: Any, service: Any) -> None:
-    """A server that refuses every token is not answered with a new one for each call and each refusal."""
+    """If a server refuses every token, there is at most one new token per call."""
     service.refused.add("*")
     async with client(service, OAuth2(f"{provider.url}/token", "me", SECRET)) as api:
         with pytest.raises(AuthenticationError):
@@ -182,7 +182,7 @@ async def test_a_token_of_this_very_call_is_not_renewed(provider: Any, service: 
 
 
 async def test_a_refresh_token_rotates(provider: Any, service: Any) -> None:
-    """Each renewal sends the refresh token of the answer before, or the last one if there was none."""
+    """Each renewal sends the refresh token of the previous answer, or the last one received."""
     provider.answers = [
         {"access_token": "a", "token_type": "Bearer", "refresh_token": "r-2"},
         {"access_token": "b", "token_type": "Bearer"},
@@ -198,7 +198,7 @@ async def test_a_refresh_token_rotates(provider: Any, service: Any) -> None:
 
 
 async def test_a_login_is_shared_through_the_store(provider: Any, service: Any) -> None:
-    """Two objects over one store: the second takes the token that the first has got."""
+    """Of two objects with one store, the second uses the token that the first requested."""
     store = MemoryStore()
     url = f"{provider.url}/token"
     first, second = (OAuth2(url, "me", SECRET, store=store) for _ in range(2))
@@ -214,7 +214,9 @@ async def test_a_login_is_shared_through_the_store(provider: Any, service: Any) 
 
 
 async def test_a_token_is_renewed_ahead_though_the_store_has_it(provider: Any, service: Any) -> None:
-    """In the last minutes of its life a token is renewed behind the calls, not read from the store again."""
+    """In the last minutes of its life, a token is renewed in the background, not read from the store
+    again.
+    """
     clock = FakeClock()
     auth = OAuth2(f"{provider.url}/token", "me", SECRET, cache=TokenCache(clock=clock.time))
     async with client(service, auth) as api:
@@ -240,7 +242,7 @@ async def test_tokens_of_another_client_are_left_alone(provider: Any, service: A
 
 
 async def test_invalid_grant_clears_the_store(provider: Any, service: Any) -> None:
-    """A refused refresh token is forgotten; a grant that needs no person takes over in the same call."""
+    """A refused refresh token is removed; a grant without a user replaces it in the same call."""
     url = f"{provider.url}/token"
     tokens = Tokens(access_token="old", refresh_token="gone", expires_at=1.0, owner=f"{url} me")
     provider.answers = [(400, {"error": "invalid_grant"})]
@@ -260,7 +262,7 @@ async def test_invalid_grant_clears_the_store(provider: Any, service: Any) -> No
 
 
 async def test_invalid_grant_leaves_a_newer_token(provider: Any, service: Any) -> None:
-    """A store without a lock may hold a newer token by the time of the refusal: it stays."""
+    """In a store without a lock, a newer token stored before the refusal is kept."""
     url = f"{provider.url}/token"
     newer = Tokens(access_token="new", refresh_token="newer", owner=f"{url} me")
     store = MemoryStore(Tokens(access_token="old", refresh_token="gone", expires_at=1.0, owner=f"{url} me"))
@@ -278,7 +280,7 @@ async def test_invalid_grant_leaves_a_newer_token(provider: Any, service: Any) -
     assert service.tokens == ["new"]
 
 
-# --- what is sent again
+# --- retries
 
 
 def drop(request: web.Request) -> web.Response:
@@ -303,7 +305,7 @@ EAGER: dict[str, Any] = {
     ],
 )
 async def test_a_refresh_token_is_sent_once(answer: Any, provider: Any, service: Any) -> None:
-    """Whatever the client may retry: once it has left, a refresh token is not sent again."""
+    """Whatever the retry policy, a refresh token that was sent is not sent again."""
     provider.answers = [answer]
     auth = OAuth2(f"{provider.url}/token", "me", grant=RefreshToken("r"))
     async with AsyncAPIClient(service.url, auth=auth, **EAGER) as api:
@@ -315,7 +317,7 @@ async def test_a_refresh_token_is_sent_once(answer: Any, provider: Any, service:
 
 @pytest.mark.parametrize("answer", [drop, (500, {}), (503, {})])
 async def test_a_grant_that_may_be_repeated_is_retried(answer: Any, provider: Any, service: Any) -> None:
-    """Client credentials are asked for again after a broken connection or a 5XX."""
+    """Client credentials are sent again after a broken connection or a 5XX."""
     provider.answers = [answer]
     auth = OAuth2(f"{provider.url}/token", "me", SECRET)
     policy = RetryPolicy(jitter=lambda _: 0.0)
@@ -343,7 +345,7 @@ async def test_a_refresh_that_never_left_is_retried(service: Any, unused_tcp_por
     assert attempts == ["/api", "/token", "/token", "/token"]
 
 
-# --- rude answers
+# --- invalid responses
 
 
 @pytest.mark.parametrize(
@@ -407,7 +409,7 @@ async def test_a_refusal_is_an_oauth_error(
     ],
 )
 async def test_an_answer_of_another_shape(answer: Any, provider: Any, service: Any) -> None:
-    """An HTML page with status 200, or an invalid token, ends the call with an error that says so."""
+    """An HTML page with status 200, or an invalid token, ends the call with an error that names it."""
     provider.answers = [answer]
     async with client(service, OAuth2(f"{provider.url}/token", "me", SECRET)) as api:
         with pytest.raises(APIResponseValidationError) as caught:
@@ -513,7 +515,7 @@ def test_http_is_allowed_on_loopback(host: str) -> None:
 
 
 async def test_an_unbound_credential_says_so() -> None:
-    """A credential that no client was given cannot ask for a token."""
+    """A credential without a client cannot request a token."""
     auth = OAuth2("https://idp.example.com/token", "me")
 
     with pytest.raises(APIClientError, match="is not bound to an open client"):
@@ -533,11 +535,11 @@ async def test_leeway_shortens_a_life(provider: Any, service: Any) -> None:
     assert service.tokens == ["at-1", "at-2"]
 
 
-# --- clients that come and go
+# --- several clients
 
 
 async def test_one_credential_serves_two_clients(provider: Any, service: Any) -> None:
-    """When one of its clients is closed, the other one asks for tokens."""
+    """When one of its clients is closed, the other one requests the tokens."""
     auth = OAuth2(f"{provider.url}/token", "me", SECRET)
     async with client(service, auth) as first:
         await first.get("/")
@@ -618,7 +620,7 @@ def test_what_holds_a_secret_is_not_pickled(thing: OAuth2 | Grant) -> None:
 
 
 def test_tokens_show_nothing() -> None:
-    """The repr of stored tokens, rich's too, has times and scope only."""
+    """The repr of stored tokens, including rich's, contains only times and the scope."""
     tokens = Tokens(access_token=SECRET, refresh_token=SECRET, scope="a")
 
     assert SECRET not in repr(tokens) + repr(tokens.__rich_repr__())

@@ -28,7 +28,7 @@ from aioapiclient import AsyncAPIClient
 
 
 def logins(issuer: str, key: Any) -> dict[str, OAuth2]:
-    """A credential for each client that acts for itself."""
+    """A credential for each client that acts on its own behalf."""
     url = f"{issuer}/token"
     return {
         "basic": OAuth2(url, "basic", "p:w %+", scope="read"),
@@ -39,7 +39,7 @@ def logins(issuer: str, key: Any) -> dict[str, OAuth2]:
 
 @pytest.mark.parametrize("name", ["basic", "post", "key"])
 async def test_client_credentials(name: str, issuer: str, key: Any, api_url: str) -> None:
-    """Fifty calls of a client that shows its secret either way, or signs, are let in with one token."""
+    """Fifty calls of a client that sends its secret in either way, or signs, are accepted with one token."""
     async with AsyncAPIClient(api_url, auth=logins(issuer, key)[name]) as api:
         answers = await asyncio.gather(*(api.get("/") for _ in range(50)))
 
@@ -55,7 +55,7 @@ async def test_client_credentials(name: str, issuer: str, key: Any, api_url: str
     ],
 )
 async def test_a_refused_client(client_id: str, secret: str, code: str, issuer: str, api_url: str) -> None:
-    """A wrong secret, an unknown client, and one that must prove a key with its tokens (DPoP) are refused."""
+    """A wrong secret, an unknown client, and one that must use DPoP are refused."""
     async with AsyncAPIClient(api_url, auth=OAuth2(f"{issuer}/token", client_id, secret)) as api:
         with pytest.raises(OAuthError) as caught:
             await api.get("/")
@@ -95,7 +95,9 @@ async def log_in_device(client_id: str, issuer: str, store: FileStore, browse: A
 
 
 async def test_device_login(issuer: str, api_url: str, browse: Any, tmp_path: Path) -> None:
-    """A login on another device: its tokens are let in, renewed with rotation, revoked, and then refused."""
+    """The tokens of a login on another device are accepted, renewed with rotation, revoked, and then
+    refused.
+    """
     store = FileStore(tmp_path / "login.json")
     await log_in_device("device", issuer, store, browse)
     first = await store.load()
@@ -120,7 +122,7 @@ async def test_device_login(issuer: str, api_url: str, browse: Any, tmp_path: Pa
 
 
 async def test_a_person_refuses(issuer: str, browse: Any, tmp_path: Path) -> None:
-    """A login that the person cancels ends with ``access_denied``."""
+    """A login that the user cancels ends with ``access_denied``."""
     with pytest.raises(OAuthError) as caught:
         await log_in_device("device", issuer, FileStore(tmp_path / "t"), browse, deny=True)
 
@@ -128,7 +130,7 @@ async def test_a_person_refuses(issuer: str, browse: Any, tmp_path: Path) -> Non
 
 
 async def test_two_processes_rotate(issuer: str, service: Any, browse: Any, tmp_path: Path) -> None:
-    """Two processes renew one login fifty times each, at once: each renewal succeeds."""
+    """Two processes renew one login fifty times each, concurrently, and each renewal succeeds."""
     file = tmp_path / "login.json"
     await log_in_device("device-short", issuer, FileStore(file), browse)
     program = str(Path(__file__).with_name("rotate.py"))
@@ -157,7 +159,7 @@ async def log_in_browser(issuer: str, api_url: str, store: FileStore, open_page:
 
 
 async def test_browser_login(issuer: str, api_url: str, browse: Any, tmp_path: Path) -> None:
-    """A person logs in on the provider's pages; the token is let in, and there is one to renew it."""
+    """A user logs in on the provider's pages; the token is accepted, and a refresh token is stored."""
     store = FileStore(tmp_path / "login.json")
     visits: list[asyncio.Task[str]] = []
 
@@ -172,7 +174,7 @@ async def test_browser_login(issuer: str, api_url: str, browse: Any, tmp_path: P
 
 
 async def test_a_replayed_code(issuer: str, api_url: str, browse: Any, tmp_path: Path) -> None:
-    """A code that was used already is refused, and nothing is stored of it."""
+    """A code that was already used is refused, and nothing is stored."""
     store = FileStore(tmp_path / "login.json")
     spent: list[URL] = []
     visits: list[asyncio.Task[None]] = []

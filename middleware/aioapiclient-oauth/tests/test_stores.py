@@ -1,4 +1,4 @@
-"""`FileStore`: mode, lock, atomic replacement, and how a broken file is read."""
+"""`FileStore`: mode, lock, atomic replacement, and a broken file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKENS = Tokens(access_token="a", refresh_token="r", expires_at=2e9, scope="s", 
 
 
 async def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
-    """Tokens come back as they were, from a folder that was not there."""
+    """Tokens are loaded as they were saved; a missing folder is created."""
     store = FileStore(tmp_path / "new" / "tokens.json")
     async with store.locked():
         assert await store.load() is None
@@ -49,7 +49,7 @@ async def test_only_the_owner_reads_the_file(tmp_path: Path) -> None:
 
 
 async def test_a_failed_save_leaves_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk is full the old tokens stay, and nothing else is left behind."""
+    """If the disk is full, the old tokens are kept, and no other file is left."""
     store = FileStore(tmp_path / "tokens.json")
     await store.save(TOKENS)
 
@@ -73,7 +73,7 @@ async def test_a_broken_file_is_nothing(content: bytes, tmp_path: Path) -> None:
 
 
 async def test_one_holder_at_a_time(tmp_path: Path) -> None:
-    """Two stores over one file exclude each other; a waiter that is cancelled leaves no lock behind."""
+    """Two stores for one file exclude each other; a cancelled waiter leaves no lock behind."""
     first, second = FileStore(tmp_path / "t"), FileStore(tmp_path / "t")
     order: list[str] = []
 
@@ -103,7 +103,7 @@ async def test_a_lock_that_is_never_given_back(tmp_path: Path, monkeypatch: pyte
 
 
 async def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
-    """The system takes the lock of a process that dies."""
+    """The system releases the lock of a process that dies."""
     program = (
         "import asyncio, os, sys\n"
         "from aioapiclient_oauth import FileStore\n"
@@ -120,7 +120,7 @@ async def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
 
 
 def test_windows_has_no_flock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """On a system without flock, creating the store raises an error that says so."""
+    """On a system without flock, creating the store raises an error that names it."""
     monkeypatch.setattr(sys, "platform", "win32")
 
     with pytest.raises(NotImplementedError, match="flock"):
