@@ -44,7 +44,7 @@ OF_AN_EVENT = {
 
 
 class Telemetry:
-    """An `OpenTelemetry` with an SDK of its own, and the data that the SDK received."""
+    """An `OpenTelemetry` with a separate SDK, and the data that the SDK received."""
 
     def __init__(self, **sdk: Any) -> None:
         self.exporter = InMemorySpanExporter()
@@ -53,7 +53,7 @@ class Telemetry:
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.meter_provider = MeterProvider([self.reader], shutdown_on_exit=False)
         self.opted_in: set[str] = {"url.template"}
-        """The opt-in attributes that the test has asked for."""
+        """The opt-in attributes that the test requested."""
 
     def make(self, **options: Any) -> OpenTelemetry:
         """The bundle under test."""
@@ -99,7 +99,7 @@ class Telemetry:
         ]
 
     def reported(self) -> str:
-        """Everything that was reported, as text: to look for secrets."""
+        """All reported data as text, for searching secrets."""
         data = self.reader.get_metrics_data()
         return "".join(span.to_json() for span in self.spans) + (data.to_json() if data else "")
 

@@ -20,7 +20,7 @@ instrumentation = pytest.importorskip(
 
 @pytest.fixture
 async def server() -> AsyncIterator[tuple[str, list[str]]]:
-    """A server, and the header ``traceparent`` of each request that it got."""
+    """A server, and the header ``traceparent`` of each request received."""
     came: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -38,7 +38,7 @@ async def server() -> AsyncIterator[tuple[str, list[str]]]:
 
 @pytest.fixture
 def instrumented(telemetry: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The instrumentor, switched on for all sessions that are made from here on."""
+    """The instrumentor, active for all sessions created afterwards."""
     monkeypatch.setitem(os.environ, "OTEL_SEMCONV_STABILITY_OPT_IN", "http")
     instrumentor = instrumentation.AioHttpClientInstrumentor()
     instrumentor.instrument(
@@ -49,14 +49,14 @@ def instrumented(telemetry: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 
 def scopes(telemetry: Any) -> list[str]:
-    """The libraries that made the spans."""
+    """The libraries that created the spans."""
     return [span.instrumentation_scope.name for span in telemetry.spans]
 
 
 async def test_the_instrumentor_sees_our_sessions(
     telemetry: Any, instrumented: None, server: tuple[str, list[str]]
 ) -> None:
-    """Without the plugin the instrumentor makes a span for each send, which the next test relies on."""
+    """Without the plugin the instrumentor creates a span for each send, which the next test relies on."""
     async with AsyncAPIClient(server[0]) as api:
         await api.get("/users")
 
@@ -68,7 +68,7 @@ async def test_no_send_is_reported_twice(
     telemetry: Any, instrumented: None, server: tuple[str, list[str]]
 ) -> None:
     """With the plugin only its spans exist, and the server receives the context of the send; other clients
-    keep the instrumentor's.
+    keep the instrumentor's spans.
     """
     url, came = server
     async with AsyncAPIClient(url, middlewares=[telemetry.make()]) as api:
@@ -87,7 +87,7 @@ async def test_no_send_is_reported_twice(
 
 
 async def test_a_name_that_does_not_resolve(telemetry: Any) -> None:
-    """The span has the server that was asked for, and no status."""
+    """The span has the requested server, and no status."""
 
     class NoNames(aiohttp.abc.AbstractResolver):
         async def resolve(self, host: str, port: int = 0, family: Any = 0) -> Any:

@@ -66,7 +66,7 @@ def traceparent(span: ReadableSpan) -> str:
 
 
 def renewing() -> BearerAuth:
-    """A token that is another one each time."""
+    """A token that differs each time."""
     tokens = iter("ab")
 
     async def token() -> str:
@@ -110,7 +110,7 @@ async def test_one_call_with_all_kinds_of_sends(telemetry: Any) -> None:
 
 
 async def test_what_a_send_is_called(telemetry: Any) -> None:
-    """A span has the required attributes, and no attribute that was not asked for."""
+    """A span has the required attributes, and no attribute that was not requested."""
     async with client(FakeTransport(FINE), telemetry.make()) as api:
         await api.get("/users")
 
@@ -149,7 +149,7 @@ async def test_the_environment_says_which_methods_are_known(
 
 
 async def test_a_status_that_the_call_expects_is_no_error(telemetry: Any) -> None:
-    """A 404 named in ``ok_statuses`` leaves span and metric without an error; without it both have one."""
+    """A 404 in ``ok_statuses`` leaves span and metric without an error; otherwise both have one."""
     async with client(FakeTransport(respond(404), respond(404)), telemetry.make()) as api:
         await api.get("/a", ok_statuses={404})
         with pytest.raises(NotFoundError):
@@ -177,7 +177,7 @@ async def test_a_call_that_a_middleware_answers(telemetry: Any) -> None:
 
 
 async def test_sends_without_spans_of_calls(telemetry: Any) -> None:
-    """Without ``call_spans`` a send's parent is the caller's span, and resends are counted all the same."""
+    """Without ``call_spans``, a send's parent is the caller's span, and resends are still counted."""
     tracer = telemetry.tracer_provider.get_tracer("the caller")
     otel = telemetry.make(call_spans=False, metrics=False)
     async with client(FakeTransport(respond(503), FINE), otel) as api:
@@ -244,7 +244,7 @@ async def test_a_send_without_a_response(telemetry: Any, error: Exception, name:
 
 
 async def test_a_body_that_is_not_what_it_should_be(telemetry: Any) -> None:
-    """A response came, so its status is there beside the error."""
+    """The status of a received response is reported beside the error."""
     transport = FakeTransport(respond(body=b"<html>", headers={"Content-Type": "application/json"}))
     async with client(transport, telemetry.make()) as api:
         with pytest.raises(APIResponseValidationError):
@@ -255,7 +255,7 @@ async def test_a_body_that_is_not_what_it_should_be(telemetry: Any) -> None:
 
 
 async def test_a_call_that_is_cancelled(telemetry: Any) -> None:
-    """It ends its spans, and nothing stays active."""
+    """A cancelled call ends its spans, and no request stays active."""
     reached = asyncio.Event()
 
     async def hang(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -367,7 +367,7 @@ async def test_a_stream_is_a_call_until_it_is_closed(telemetry: Any) -> None:
 async def test_a_stream_that_breaks_is_a_call_that_failed(
     telemetry: Any, cut: int | None, status: int, failure: str | None
 ) -> None:
-    """Span and metric of the call have the error that ended the stream; a status that is one says more."""
+    """Span and metric of the call have the error that ended the stream; an error status takes precedence."""
     headers = {"Content-Type": "text/event-stream"}
     transport = FakeTransport(
         respond(status, chunks=[b"data: 1\n\n", b"data: 2\n\n"], headers=headers, cut_after=cut)
@@ -385,7 +385,7 @@ async def test_a_stream_that_breaks_is_a_call_that_failed(
 
 
 async def test_a_stream_that_its_reader_leaves_has_no_error(telemetry: Any) -> None:
-    """A break, and an error of the reader's own, end the call as it is."""
+    """A break, and an exception of the reader, end the call with the same error."""
     events = respond(chunks=[b"data: 1\n\n"] * 3, headers={"Content-Type": "text/event-stream"})
     async with client(FakeTransport(default=events), telemetry.make()) as api:
         async with api.stream("GET", "/events", int) as stream:
@@ -416,7 +416,7 @@ async def test_a_stream_that_is_aborted(telemetry: Any, error: Exception, name: 
 
 
 async def test_a_body_that_nobody_reads_has_no_size(telemetry: Any) -> None:
-    """A response that is left early, or answers a HEAD, is reported with the known facts."""
+    """A response that is closed early, or answers a HEAD, is reported with the known facts."""
     transport = FakeTransport(respond(body=b"abc"), respond(body=b"abc"), respond())
     async with client(transport, telemetry.make()) as api:
         async with api.open("GET", "/a"):
@@ -451,7 +451,7 @@ async def test_an_answer_that_a_retryable_error_holds(telemetry: Any) -> None:
 
 
 async def test_the_metrics_of_a_call_with_a_retry(telemetry: Any) -> None:
-    """Each send counts in the histogram of its status; the call counts once, without its query or ids."""
+    """Each send counts in the histogram of its status; the call counts once, without its query or IDs."""
     async with client(FakeTransport(respond(503), FINE), telemetry.make()) as api:
         await api.get("/users/{id}", path_params={"id": 7}, params={"q": "x"})
 
@@ -475,7 +475,7 @@ async def test_a_metric_leads_to_its_trace(telemetry: Any) -> None:
 
 
 async def test_the_template_can_be_left_out(telemetry: Any) -> None:
-    """With ``template=False`` neither names nor attributes have the path."""
+    """With `template=False` neither names nor attributes contain the path."""
     async with client(FakeTransport(FINE), telemetry.make(template=False)) as api:
         await api.get("/users/7")
 
@@ -484,11 +484,13 @@ async def test_the_template_can_be_left_out(telemetry: Any) -> None:
     assert "url.template" not in telemetry.points("http.client.request.duration")[0]
 
 
-# --- the context of the trace
+# --- trace context
 
 
 async def test_a_foreign_origin_gets_no_context(telemetry: Any) -> None:
-    """It goes to the client's own origin and to trusted ones; ``foreign=True`` sends it everywhere."""
+    """The context is sent to the client's own origin and to trusted ones; ``foreign=True`` sends it
+    everywhere.
+    """
     urls = ["/users", "https://files.example.com/a", "https://other.example.net/a"]
     token = context.attach(baggage.set_baggage("customer", "c-7"))
     try:
@@ -509,7 +511,7 @@ async def test_a_foreign_origin_gets_no_context(telemetry: Any) -> None:
 
 
 async def test_a_header_of_the_call_is_left_alone(telemetry: Any) -> None:
-    """A call with a trace header of its own, or with OMIT for one, gets no other; baggage is added."""
+    """A call that sets or omits a trace header gets no other; baggage is added."""
     transport = FakeTransport(FINE, FINE, FINE)
     token = context.attach(baggage.set_baggage("customer", "c-7"))
     try:
@@ -550,7 +552,7 @@ async def test_a_propagator_with_several_headers_keeps_them_together(telemetry: 
 
 
 async def test_code_that_asks_for_no_telemetry(telemetry: Any) -> None:
-    """An exporter that sends by a client of this library makes no spans of its own."""
+    """An exporter that sends with a client of this library creates no spans."""
     async with client(FakeTransport(default=FINE), telemetry.make()) as api:
         for key in ("_SUPPRESS_INSTRUMENTATION_KEY", "_SUPPRESS_HTTP_INSTRUMENTATION_KEY"):
             token = context.attach(context.set_value(getattr(context, key), True))
@@ -565,7 +567,7 @@ async def test_code_that_asks_for_no_telemetry(telemetry: Any) -> None:
 
 @pytest.mark.parametrize("has_sdk", [True, False])
 async def test_others_are_silent_below_a_send(telemetry: Any, has_sdk: bool) -> None:
-    """Instrumentors find in the context that a send is reported already, also where no SDK makes spans."""
+    """The context tells instrumentors that a send is already reported, also if no SDK creates spans."""
     found: list[Any] = []
 
     async def look(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -582,7 +584,7 @@ async def test_others_are_silent_below_a_send(telemetry: Any, has_sdk: bool) -> 
 
 
 async def test_a_call_inside_a_send_is_reported(telemetry: Any) -> None:
-    """A call that a middleware below makes by its own client is a child of the send."""
+    """A call that an inner middleware makes with a separate client is a child of the send."""
     inner = client(FakeTransport(FINE), telemetry.make())
 
     async def ask_first(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -612,7 +614,7 @@ async def test_the_context_of_the_caller_is_as_before(telemetry: Any) -> None:
 
 
 async def test_headers_that_were_asked_for(telemetry: Any) -> None:
-    """They are lists of texts, under their name in lower case; one that is not there is left out."""
+    """Header attributes are lists of str, under the header's lowercase name; missing headers are omitted."""
     otel = telemetry.make(request_headers=["X-Team", "X-No"], response_headers=["Via"])
     transport = FakeTransport(respond(json={}, headers=[("Via", "a"), ("Via", "b")]))
     async with client(transport, otel, default_headers={"X-Team": "blue"}) as api:
@@ -625,7 +627,7 @@ async def test_headers_that_were_asked_for(telemetry: Any) -> None:
 
 
 async def test_a_name_of_ones_own(telemetry: Any) -> None:
-    """``name`` makes the names of both spans."""
+    """``name`` sets the names of both spans."""
     otel = telemetry.make(name=lambda request: f"{request.method} users service")
     async with client(FakeTransport(FINE), otel) as api:
         await api.get("/users")
@@ -657,12 +659,12 @@ async def test_a_name_of_ones_own(telemetry: Any) -> None:
     ],
 )
 def test_what_an_argument_may_not_be(options: dict[str, Any], error: type[Exception], words: str) -> None:
-    """A wrong argument is refused when the bundle is made, by its name."""
+    """A wrong argument is refused when the bundle is created, with its name in the message."""
     with pytest.raises(error, match=words):
         OpenTelemetry(**options)
 
 
-# --- nothing of it reaches a call
+# --- failures of telemetry
 
 
 class Broken(Sampler):
@@ -688,7 +690,7 @@ class BrokenPropagator(TextMapPropagator):
 
 
 def failing_name(request: APIRequest) -> str:
-    """A name that cannot be made."""
+    """A name function that fails."""
     raise RuntimeError("no name")
 
 
@@ -716,7 +718,7 @@ async def test_a_part_that_fails_is_logged_once(
 
 
 async def test_a_tracer_that_fails(telemetry: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Calls go on without spans, the context goes on as the caller's, and metrics are reported."""
+    """Calls continue without spans, the caller's context is sent, and metrics are reported."""
     telemetry.tracer_provider.sampler = Broken()
     transport = FakeTransport(FINE, FINE)
     mine = trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))
@@ -735,7 +737,7 @@ async def test_a_tracer_that_fails(telemetry: Any, caplog: pytest.LogCaptureFixt
 
 
 async def test_a_span_that_cannot_end(telemetry: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """What a processor raises at the end of a span reaches no call, and is logged once."""
+    """An exception of a processor at the end of a span reaches no call, and is logged once."""
 
     class Full(SpanProcessor):
         def on_end(self, span: ReadableSpan) -> None:
@@ -752,7 +754,7 @@ async def test_a_span_that_cannot_end(telemetry: Any, caplog: pytest.LogCaptureF
 async def test_a_meter_that_fails(
     telemetry: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Calls and spans go on without metrics."""
+    """Calls and spans continue without metrics."""
     otel = telemetry.make()
     shared = otel._send._settings
 
@@ -789,7 +791,7 @@ async def test_it_is_found_by_its_name(telemetry: Any) -> None:
 
 
 def test_a_client_on_a_second_event_loop(telemetry: Any) -> None:
-    """Nothing is bound to the loop that the bundle was first used in."""
+    """The bundle is not bound to the event loop of its first use."""
     otel = telemetry.make()
 
     async def ask() -> None:
@@ -802,7 +804,7 @@ def test_a_client_on_a_second_event_loop(telemetry: Any) -> None:
     assert len(telemetry.sends) == 2
 
 
-# --- what a span that does not record costs
+# --- the cost of a span that is not recorded
 
 
 async def test_what_does_not_record_is_not_described(telemetry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -826,7 +828,7 @@ CANARY = "c4n4ry"
 
 
 async def test_no_secret_is_reported(telemetry: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """A canary in every place for secrets shows in no span, metric, log record or repr."""
+    """A canary in every position of a secret appears in no span, metric, log record or repr."""
     caplog.set_level(logging.DEBUG)
     transport = FakeTransport(
         respond(503, json={"error": CANARY}, headers={"Set-Cookie": CANARY}),
@@ -882,7 +884,7 @@ async def test_how_a_url_is_shown(telemetry: Any, url: str, shown: str) -> None:
 
 
 async def test_a_query_without_an_end(telemetry: Any) -> None:
-    """A query of a server's making is cut off."""
+    """A long query set by a server is truncated."""
     _, send = telemetry.make().middlewares()
     await send(APIRequest("GET", "https://h/?" + "&".join(["name=1"] * 9000)), FakeTransport(FINE))
 
