@@ -1,4 +1,4 @@
-"""One process of a fleet: makes its share of the calls, cancels some more, and tells when Redis is gone."""
+"""One process of a fleet: makes its share of the calls, cancels some more, and reports when Redis is down."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Outage:
 
 
 async def main(url: str, port: int, calls: int, slots: int, rate: str, burst: int) -> None:
-    """Make *calls*, at most *slots* at once."""
+    """Make *calls*, at most *slots* concurrently."""
     client = redis.asyncio.Redis(port=port, retry=Retry(NoBackoff(), 0), max_connections=2 * slots)
     limit = RateLimit(rate, burst=burst, store=RedisStore(client, prefix="fleet:", fallback=None))
     retry = RetryPolicy(max_retries=100, wait=lambda: iter([None, *[0.1] * 200]), budget=None)
@@ -44,7 +44,7 @@ async def main(url: str, port: int, calls: int, slots: int, rate: str, burst: in
         async def work() -> None:
             nonlocal cancelled
             for number in numbers:
-                if number % 5 == 0:  # one more, that somebody has lost interest in
+                if number % 5 == 0:  # one more call, which is cancelled
                     extra = asyncio.ensure_future(api.get("/extra"))
                     await asyncio.wait({extra}, timeout=0.01)
                     cancelled += extra.cancel()

@@ -19,7 +19,7 @@ LIMIT, MILLISECONDS, CALLS = 5, 1000, 12
 
 @pytest.fixture(scope="module")
 def express() -> Iterator[str]:
-    """The server in a process of its own; gives its URL."""
+    """Run the server in a separate process; yield its URL."""
     with npm_server(SERVER, str(MILLISECONDS), str(LIMIT)) as line:
         word, _, port = line.partition(" ")
         assert word == "port"
@@ -27,7 +27,7 @@ def express() -> Iterator[str]:
 
 
 async def call(url: str, dialect: str, name: str, *limits: RateLimit) -> int:
-    """Twelve calls, one after the other if the name says so; how many were refused."""
+    """Make twelve calls, sequentially if the name ends so; return the number of refusals."""
     refused = 0
     caller = {"X-Caller": f"{name} {dialect}"}
     links = [per_send(limit) for limit in limits]
@@ -49,13 +49,13 @@ async def call(url: str, dialect: str, name: str, *limits: RateLimit) -> int:
 
 
 async def test_without_limits_calls_are_refused(express: str) -> None:
-    """The server refuses seven of twelve calls in each dialect: the tests below are of something."""
+    """The server refuses seven of twelve calls in each dialect, so the tests below are meaningful."""
     assert [await call(express, dialect, "careless") for dialect in DIALECTS] == [CALLS - LIMIT] * 4
 
 
 @pytest.mark.parametrize("name", ["in turn", "at once"])
 async def test_no_call_is_refused(express: str, name: str) -> None:
-    """Twelve calls in turn and at once, to a server that nothing was known of, all pass; none is retried."""
+    """Twelve calls, sequential and concurrent, to an unknown server all pass; none is retried."""
     refused = await asyncio.gather(*(call(express, dialect, name, RateLimit()) for dialect in DIALECTS))
     assert refused == [0] * 4
     async with AsyncAPIClient(express) as api:

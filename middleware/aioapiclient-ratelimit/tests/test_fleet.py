@@ -1,4 +1,4 @@
-"""Four processes and one Redis, which is killed and started again in the middle, keep one rate together."""
+"""Four processes and one Redis, which is killed and restarted in the middle, keep one rate together."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IN_FLIGHT = PROCESSES * SLOTS
 
 
 class Counted:
-    """A server that notes when each request came."""
+    """A server that records when each request arrived."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -33,16 +33,15 @@ class Counted:
         return web.json_response({})
 
     async def until(self, number: int) -> None:
-        """Wait until that many requests have come."""
+        """Wait until that many requests have arrived."""
         while len(self.times) < number:  # noqa: ASYNC110 - it is told by other processes
             await asyncio.sleep(0.005)
 
 
 def check_rate(times: Sequence[float], more: int) -> None:
-    """In any time t, burst + rate * t requests at most came, and *more* of what was under way before it.
+    """In any time t, at most burst + rate * t requests arrived, and *more* that were in flight before it.
 
-    A turn that is due may be late on the wire, by however busy this machine is; but each of the slots
-    has only one.
+    A turn may arrive late on a busy machine, but each slot has only one.
     """
     least = float("inf")
     for number, at in enumerate(times):
@@ -54,8 +53,8 @@ def check_rate(times: Sequence[float], more: int) -> None:
 async def test_a_fleet_keeps_the_rate(redis_server: Any) -> None:
     """2,000 calls of four processes, 400 of them cancelled, at 500 a second, through a restart of Redis.
 
-    Every call is made; none is sent while Redis is away; in any period the fleet sends at most what the rate
-    allows, before the restart and after it.
+    Every call is made; none is sent while Redis is down; in any period the fleet sends at most as many calls
+    as the rate allows, before the restart and after it.
     """
     need_module("redis", "redis")
     worker = str(Path(__file__).with_name("fleet_worker.py"))

@@ -14,8 +14,8 @@ from aioapiclient import AsyncAPIClient, RateLimitError, per_send
 
 LIMIT, CALLS = 5, 12
 
-# /fixed counts in windows of two seconds, and says when the window ends, in seconds since 1970.
-# /sliding keeps a rate per second, which decays: two seconds after the last request it is 0.
+# /fixed counts in windows of two seconds, and reports the end of the window in seconds since 1970. /sliding
+# keeps a rate per second, which decays: two seconds after the last request it is 0.
 CONFIGURATION = """
 defaults
   mode http
@@ -71,7 +71,7 @@ def haproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 async def call(url: str, caller: str, *limits: RateLimit, in_turn: bool) -> int:
-    """Twelve calls, at once or one after the other; how many were refused."""
+    """Make twelve calls, concurrently or sequentially; return the number of refusals."""
     refused = 0
     links = [per_send(limit) for limit in limits]
     async with AsyncAPIClient(
@@ -95,13 +95,13 @@ async def call(url: str, caller: str, *limits: RateLimit, in_turn: bool) -> int:
 
 @pytest.mark.parametrize("way", ["fixed", "sliding"])
 async def test_without_limits_calls_are_refused(haproxy: str, way: str) -> None:
-    """The server refuses what is above its rate: the tests below are of something."""
+    """The server refuses calls above its rate, so the tests below are meaningful."""
     assert await call(f"{haproxy}/{way}", "careless", in_turn=False) > 0
 
 
 @pytest.mark.parametrize("in_turn", [True, False], ids=["in turn", "at once"])
 async def test_no_call_is_refused(haproxy: str, in_turn: bool) -> None:
-    """Twelve calls in turn and at once, to a server that nothing was known of, all pass in both ways."""
+    """Twelve calls, sequential and concurrent, to an unknown server all pass in both modes."""
     caller = f"learning {in_turn}"
     ways = ("fixed", "sliding")
     refused = await asyncio.gather(

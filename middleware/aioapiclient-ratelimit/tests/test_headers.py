@@ -19,7 +19,7 @@ CASES = json.loads(Path(__file__).with_name("ratelimit_headers.json").read_text(
 
 
 def said(value: Any) -> Any:
-    """A value of the vectors; bytes stand there as text."""
+    """A value of the vectors, with bytes given as text."""
     if isinstance(value, str) and value.startswith("<bytes "):
         text = value.removeprefix("<bytes ").removesuffix(">")
         return text.encode() if text == "trial121323" else base64.b64decode(text)
@@ -28,7 +28,7 @@ def said(value: Any) -> Any:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["value"])
 def test_the_vectors(case: Any) -> None:
-    """The examples of the draft are read as the vectors say, and become windows."""
+    """The examples of the draft are parsed as the vectors specify, and become windows."""
     expected = [(name, {key: said(value) for key, value in facts.items()}) for name, facts in case["parsed"]]
     headers = {case["field"]: case["value"]}
 
@@ -164,7 +164,7 @@ def test_a_dialect(headers: dict[str, str], windows: list[Window]) -> None:
 
 
 def test_fields_of_one_name_are_one_list() -> None:
-    """A list that comes in several fields is read as one."""
+    """A list split over several fields is read as one."""
     headers = CIMultiDict([("RateLimit", '"hour";r=1;t=7'), ("RateLimit", '"day";r=100;t=36000')])
 
     assert parse_limits(headers, now=NOW) == [Window("hour", None, 1, 7), Window("day", None, 100, 36000)]
@@ -179,7 +179,7 @@ def test_fields_of_one_name_are_one_list() -> None:
 def test_the_common_form_is_read_as_the_parser_of_structured_fields_reads_it(
     name: str, remaining: int, reset: int, spaces: str
 ) -> None:
-    """One policy with ``r`` and ``t`` takes a shorter way to the same window as a list of two."""
+    """One policy with ``r`` and ``t`` takes a shortcut to the same window as in a list of two."""
     quoted = name.replace("\\", "\\\\").replace('"', '\\"')
     item = f'"{quoted}";{spaces}r={remaining};{spaces}t={reset}'
     alone = parse_limits({"RateLimit": item}, now=NOW)
@@ -254,7 +254,7 @@ _TEXTS = st.text(max_size=40) | st.text('"apirt0123456789=;:,.-() TZGMTdhms', ma
 @example({"RateLimit": f'"{"n" * 300}"; r=1; t=1, "m";r=1;t=1'})
 @given(st.dictionaries(_NAMES, _TEXTS))
 def test_no_server_can_make_it_fail(headers: dict[str, str]) -> None:
-    """Whatever stands in the headers, the answer is a list of sane windows."""
+    """Whatever the headers contain, the result is a list of valid windows."""
     for window in parse_limits(headers, now=NOW):
         assert window.remaining >= 0
         assert window.resets_in is None or 0 <= window.resets_in <= 86400

@@ -74,7 +74,7 @@ async def test_it_keeps_the_promises(make: Any) -> None:
 
 
 async def test_calls_leave_at_the_rate_in_their_order() -> None:
-    """A burst at once, then one call after the other, first come first served."""
+    """A burst is sent together, then one call after the other, first come first served."""
     with FakeClock().install() as clock:
         times: list[tuple[str, float]] = []
 
@@ -94,7 +94,7 @@ async def test_calls_leave_at_the_rate_in_their_order() -> None:
 
 
 async def test_a_turn_after_the_deadline_is_refused_at_once() -> None:
-    """The call ends before it waits, sends nothing, is not retried, and says when its turn comes."""
+    """The call fails before it waits, sends nothing, is not retried, and reports when its turn comes."""
     transport = FakeTransport(default=answer(json={}))
     async with client(RateLimit("1/min"), transport) as api:
         await api.get("/first")
@@ -109,7 +109,7 @@ async def test_a_turn_after_the_deadline_is_refused_at_once() -> None:
 
 
 async def test_a_turn_above_max_wait_is_refused_at_once() -> None:
-    """So is one above ``max_wait``, and nothing is reserved for it: the next call finds its turn."""
+    """So does a call above ``max_wait``, and it reserves nothing: the next call gets that turn."""
     with FakeClock().install() as clock:
         limit = RateLimit("1/s", "60/min", max_wait=2.5, store=LocalStore(clock.time))
         async with client(limit) as api:
@@ -141,7 +141,9 @@ async def test_retries_take_turns_too() -> None:
 
 
 async def test_the_key_and_the_cost_are_the_users() -> None:
-    """A function of the request says whose limit it is, and how many calls the request counts for."""
+    """A function of the request returns the key of the limit, and the number of calls that the request
+    counts for.
+    """
     store = Store()
     limit = RateLimit(
         "50/s",
@@ -193,7 +195,7 @@ async def test_a_cost_that_cannot_be_is_refused(cost: Any, error: type[Exception
 
 
 async def test_a_cancelled_wait_is_refunded() -> None:
-    """The turn goes back to the store, and the cancellation is the caller's own."""
+    """The turn returns to the store, and the cancellation reaches the caller unchanged."""
     store = Store(30.0)
     async with client(RateLimit("5/s", store=store)) as api:
         call = asyncio.ensure_future(api.get("/x"))
@@ -217,7 +219,9 @@ async def test_close_ends_a_wait_and_refunds_it() -> None:
 
 
 async def test_a_refund_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """The call ends as it was to end; the log has the kind of failure, and no text of another library."""
+    """The call ends as without the failure; the log has the class of the error, and no text of another
+    library.
+    """
     store = Store(30.0)
     store.fails = True
     async with client(RateLimit("5/s", store=store)) as api:
@@ -231,7 +235,7 @@ async def test_a_refund_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -
 
 
 async def test_a_refund_that_takes_long_does_not_hold_the_cancellation_up() -> None:
-    """It goes on without the call, and ends."""
+    """The refund continues after the call, and ends."""
     store = Store(30.0)
     due = asyncio.Event()
     store.refund = lambda key, rates, turn: due.wait()  # type: ignore[assignment,method-assign]

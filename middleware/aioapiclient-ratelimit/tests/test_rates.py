@@ -66,7 +66,7 @@ def test_what_names_no_rate_is_refused(text: str) -> None:
     ],
 )
 def test_a_wrong_type_is_refused(rates: Any, options: Any, message: str) -> None:
-    """Wrong types, and arguments that need another, are a `TypeError` when the limit is made."""
+    """Wrong types, and arguments that require another one, are a `TypeError` when the limit is created."""
     with pytest.raises(TypeError, match=r".*") as caught:
         RateLimit(*rates, **options)
 
@@ -86,7 +86,7 @@ def test_a_wrong_type_is_refused(rates: Any, options: Any, message: str) -> None
     ],
 )
 def test_a_wrong_value_is_refused(options: Any, message: str) -> None:
-    """Numbers out of range are an `InvalidRequestError` when the limit is made."""
+    """Numbers out of range are an `InvalidRequestError` when the limit is created."""
     with pytest.raises(InvalidRequestError) as caught:
         RateLimit("50/s", **options)
 

@@ -30,7 +30,7 @@ def client(port: int, **options: Any) -> Any:
 
 
 async def waits(store: RedisStore, number: int) -> list[int]:
-    """Whole seconds of the waits of that many reservations."""
+    """The waits of that many reservations, in whole seconds."""
     return [round((await store.reserve("key", RATES, 1, 3600)).wait) for _ in range(number)]
 
 
@@ -70,7 +70,7 @@ async def test_each_store_has_a_fallback_of_its_own() -> None:
 
 
 async def test_a_turn_of_the_fallback_goes_back_to_it() -> None:
-    """Turns are refunded to the store that handed them out, though the server may be back."""
+    """Turns are refunded to the store that assigned them, even if the server is back."""
     fallback = LocalStore()
     store = RedisStore(client(refusing_port()), fallback=fallback)
     await waits(store, 3)
@@ -99,7 +99,9 @@ async def test_without_a_fallback_nothing_is_sent(caplog: pytest.LogCaptureFixtu
 
 
 async def test_a_server_that_hangs_costs_one_timeout(redis_server: Any) -> None:
-    """A server that accepts and says nothing is left alone for a second after the first timeout."""
+    """A server that accepts connections but never answers is not asked for a second after the first
+    timeout.
+    """
     store = RedisStore(client(redis_server.port), prefix="hangs:", timeout=0.05)
     await waits(store, 1)
     redis_server.freeze()
@@ -115,7 +117,7 @@ async def test_a_server_that_hangs_costs_one_timeout(redis_server: Any) -> None:
 
 
 async def test_it_goes_back_to_a_server_that_answers(redis_server: Any) -> None:
-    """After the pause the server is asked again, a restart that has lost the script included."""
+    """After the pause the server is asked again, even after a restart that has lost the script."""
     redis = client(redis_server.port)
     store = RedisStore(redis, prefix="back:")
     assert await waits(store, 2) == [0, 0]
@@ -130,7 +132,9 @@ async def test_it_goes_back_to_a_server_that_answers(redis_server: Any) -> None:
 
 
 async def test_old_connections_are_no_outage(redis_server: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """After a restart each connection of the pool is closed once: no call fails for that, none is paused."""
+    """After a restart each connection of the pool is closed once: no call fails for that, and no pause
+    begins.
+    """
     redis = client(redis_server.port)
     store = RedisStore(redis, prefix="old:", fallback=None)
     await asyncio.gather(*(waits(store, 1) for _ in range(8)))
@@ -143,7 +147,7 @@ async def test_old_connections_are_no_outage(redis_server: Any, caplog: pytest.L
 
 
 async def test_a_call_that_is_cancelled_at_the_server_leaves_no_task(redis_server: Any) -> None:
-    """A reservation that is cancelled on its way ends at once."""
+    """A reservation that is cancelled in flight ends immediately."""
     store = RedisStore(client(redis_server.port), prefix="cancelled:", timeout=60)
     await waits(store, 1)
     redis_server.freeze()

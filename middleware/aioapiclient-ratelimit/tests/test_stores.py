@@ -1,4 +1,4 @@
-"""Turns: never more than the rates allow in any time, in order, and no turn twice; in Python and in Lua."""
+"""Turns: never more than the rates allow in any time, in order, and each only once; in Python and in Lua."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEVER = 1e9
 
 
 class History:
-    """The turns that one key reserved, and those that were given back."""
+    """The turns that one key reserved, and those that were returned."""
 
     def __init__(self, *rates: Rate) -> None:
         self.clock = FakeClock()
@@ -40,7 +40,7 @@ class History:
         return turn
 
     def cancel(self, number: int) -> None:
-        """Give back a turn that has not come yet, if there is one."""
+        """Return a turn that has not come yet, if one is left."""
         waiting = [turn for turn in self.turns if turn.at > self.clock.time()]
         if waiting:
             turn = waiting[number % len(waiting)]
@@ -77,9 +77,9 @@ RATES = st.lists(
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(RATES, STEPS)
 def test_never_more_than_the_rates_allow(rates: list[Rate], steps: list[tuple[str, Any]]) -> None:
-    """In any time t at most burst + rate * t calls leave, whatever is cancelled, under each of the rates.
+    """In any time t at most burst + rate * t calls are sent, whatever is cancelled, under each of the rates.
 
-    New turns come in the order in which they are asked for.
+    New turns come in the order of the reservations.
     """
     history = History(*rates)
     for step, value in steps:
@@ -113,7 +113,7 @@ def test_a_turn_that_comes_now_is_the_same_either_way(
 
 
 def test_a_refusal_reserves_nothing() -> None:
-    """The turn of a wait that is too long stays free: the next call gets the same wait."""
+    """A turn whose wait is too long stays free: the next call gets the same wait."""
     history = History(parse_rate("10/s", 1), parse_rate("60/min", 30))
     assert history.reserve().wait == 0
 
@@ -140,7 +140,7 @@ def test_a_burst_is_full_again_after_a_pause() -> None:
 
 
 def test_turns_of_cancelled_calls_go_to_the_next_ones() -> None:
-    """Thirty cancellations leave no gap, and no turn is given to two."""
+    """Thirty cancellations leave no gap, and no turn is assigned twice."""
     history = History(parse_rate("50/s", 1))
     for _ in range(60):
         history.reserve()
@@ -165,7 +165,7 @@ def test_a_part_of_a_dear_turn_is_enough_for_a_cheap_call() -> None:
 
 
 def test_a_turn_that_has_come_is_gone() -> None:
-    """A turn is not refunded after its time, and a turn that is not taken by then expires."""
+    """A turn is not refunded after its time, and a returned turn expires at its time."""
     history = History(parse_rate("10/s", 1))
     history.reserve()
     turn = history.reserve()
@@ -177,7 +177,7 @@ def test_a_turn_that_has_come_is_gone() -> None:
 
 
 def test_a_store_is_shared_by_key_and_rates() -> None:
-    """Keys and limits with other rates are counted apart."""
+    """Keys, and limits with other rates, are counted separately."""
 
     async def waits() -> list[float]:
         store = LocalStore(FakeClock().time)
@@ -189,7 +189,7 @@ def test_a_store_is_shared_by_key_and_rates() -> None:
 
 
 def test_a_local_store_is_bounded() -> None:
-    """A thousand keys are remembered, and the one that was used least recently goes first."""
+    """A thousand keys are stored, and the least recently used one is dropped first."""
 
     async def waits() -> list[float]:
         store = LocalStore(FakeClock().time)

@@ -1,4 +1,4 @@
-"""The server's windows: no call that it would refuse is sent, and none waits for longer than it must."""
+"""The server's windows: no call that it would refuse is sent, and no call waits longer than necessary."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def moving() -> AsyncIterator[FakeClock]:
 
 
 async def move(clock: FakeClock, seconds: float, step: float = 0.0625) -> None:
-    """Let *seconds* pass, in small steps, so that timers end in order; they add up exactly."""
+    """Let *seconds* pass, in small steps, so that timers end in order; the steps add up exactly."""
     end = clock.time() + seconds
     await turns()
     while clock.time() < end - 1e-9:
@@ -89,7 +89,7 @@ class Server:
 
 
 def start(limit: RateLimit, handler: Callable[[APIRequest], Awaitable[Any]], number: int = 1) -> list[Any]:
-    """Start calls, each in a task of its own."""
+    """Start calls, each in a separate task."""
     return [asyncio.ensure_future(limit(get(), handler)) for _ in range(number)]
 
 
@@ -120,16 +120,18 @@ class Script:
         await turns()
 
     async def fail(self, number: int) -> None:
-        """Let the call *number* fail."""
+        """Let call *number* fail."""
         self.calls[number].set_exception(APIConnectionError("cut"))
         await turns()
 
 
-# --- no call is refused
+# --- no refused calls
 
 
 async def test_no_call_is_refused() -> None:
-    """Twelve calls at once on a limit of five in two seconds: none is refused, and they take four seconds."""
+    """Twelve concurrent calls with a limit of five in two seconds: none is refused, and they take four
+    seconds.
+    """
     async with moving() as clock:
         server = Server(clock)
         answers = await finish(clock, start(RateLimit(spread=0), server, 12))
@@ -151,7 +153,7 @@ DELAYS = st.lists(st.tuples(st.floats(0, 0.4), st.floats(0, 0.4)), min_size=30, 
 def test_no_call_is_refused_however_slow_the_wire(
     limit: int, seconds: float, gaps: list[float], delays: list[tuple[float, float]]
 ) -> None:
-    """Requests and answers that take their time, and overtake each other, make no call be refused."""
+    """Slow requests and answers that overtake each other cause no refused call."""
 
     async def run() -> Server:
         async with moving() as clock:
@@ -170,7 +172,7 @@ def test_no_call_is_refused_however_slow_the_wire(
 
 
 async def test_the_first_call_of_a_key_goes_first() -> None:
-    """Nothing is known of a new server: one call asks, and its headers decide for the others."""
+    """At a new server one call is sent first, and its headers decide for the others."""
     async with moving() as clock:
         server = Script(clock)
         calls = start(RateLimit(), server, 4)
@@ -183,7 +185,7 @@ async def test_the_first_call_of_a_key_goes_first() -> None:
 
 
 async def test_a_server_that_says_nothing_is_asked_once() -> None:
-    """Without headers of limits no call waits, but for the first answer."""
+    """Without rate-limit headers, calls wait only for the first answer."""
     async with moving() as clock:
         server = Script(clock)
         limit = RateLimit()
@@ -202,7 +204,7 @@ async def test_a_server_that_says_nothing_is_asked_once() -> None:
 
 
 async def test_nobody_waits_for_a_slow_first_answer() -> None:
-    """After a second without headers the others go."""
+    """After a second without headers, the other calls are sent."""
     async with moving() as clock:
         server = Script(clock)
         calls = start(RateLimit(), server, 3)
@@ -213,7 +215,7 @@ async def test_nobody_waits_for_a_slow_first_answer() -> None:
 
 
 async def test_with_rates_of_its_own_no_call_asks_first() -> None:
-    """Rates that are given hold until the server says more."""
+    """Given rates apply until the server's headers are stricter."""
     async with moving() as clock:
         server = Script(clock)
         calls = start(RateLimit("100/s", burst=5), server, 5)
@@ -224,7 +226,7 @@ async def test_with_rates_of_its_own_no_call_asks_first() -> None:
 
 
 async def test_one_goes_first_when_a_window_ends() -> None:
-    """All wait for the end of a window that is used up; then one goes, and its headers decide."""
+    """All calls wait for the end of an exhausted window; then one is sent, and its headers decide."""
     async with moving() as clock:
         server = Script(clock)
         limit = RateLimit(spread=0)
@@ -284,7 +286,7 @@ async def test_calls_in_flight_count() -> None:
 
 
 async def test_a_new_call_does_not_overtake_those_in_the_queue() -> None:
-    """A call that comes while an answer wakes the first one in the queue goes to its end."""
+    """A call that arrives while an answer wakes the first one in the queue is queued last."""
     async with moving() as clock:
         order: list[str] = []
         server = Script(clock)
@@ -337,7 +339,7 @@ async def test_a_late_answer_of_the_window_before_changes_nothing() -> None:
 
 
 async def test_the_tightest_of_several_windows_counts() -> None:
-    """Each window holds; `left` gives the one that allows the least."""
+    """Every window applies; `left` returns the one that allows the fewest calls."""
     async with moving() as clock:
         server = Script(clock)
         limit = RateLimit(spread=0)
@@ -354,11 +356,11 @@ async def test_the_tightest_of_several_windows_counts() -> None:
             call.cancel()
 
 
-# --- known before the wait
+# --- refusals before the wait
 
 
 async def test_a_wait_that_is_too_long_is_refused_at_once() -> None:
-    """Above ``max_wait``, or past the deadline, nothing is sent, and the error says how long it takes."""
+    """Above ``max_wait``, or past the deadline, nothing is sent, and the error has the wait."""
     async with moving() as clock:
         server = Script(clock)
         limit = RateLimit(spread=0, max_wait=30)
@@ -401,7 +403,7 @@ async def test_a_call_in_the_queue_is_refused_when_time_is_up() -> None:
 
 
 async def test_a_call_that_is_cancelled_in_the_queue_holds_nobody_up() -> None:
-    """The next one takes its place."""
+    """If the first call is cancelled, the next one takes its place."""
     async with moving() as clock:
         server = Server(clock, 1)
         limit = RateLimit(spread=0)
@@ -415,11 +417,11 @@ async def test_a_call_that_is_cancelled_in_the_queue_holds_nobody_up() -> None:
     assert limit.stats()[ORIGIN]["waiting"] == 0
 
 
-# --- what a refusal says
+# --- refusals by the server
 
 
 async def test_retry_after_has_precedence() -> None:
-    """A 429 that says when to come back counts for more than the end of its window."""
+    """A 429 with Retry-After counts more than the end of its window."""
     async with moving() as clock:
         server = Script(clock)
         limit = RateLimit(spread=0)
@@ -454,7 +456,7 @@ async def test_an_absurd_retry_after_is_ignored(seconds: str) -> None:
 
 
 async def test_pace_spreads_what_is_left() -> None:
-    """Ten calls that are left in twenty seconds go two seconds apart."""
+    """Ten remaining calls in twenty seconds are sent two seconds apart."""
     async with moving() as clock:
         server = Server(clock, limit=11, seconds=20)
         calls = start(RateLimit(pace=True, spread=0), server, 6)
@@ -481,7 +483,7 @@ async def test_pace_knows_the_wait_of_the_last_in_the_queue() -> None:
 
 
 async def test_processes_come_back_spread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A random part of the wait comes on top, a tenth of it by default and five seconds at most."""
+    """A random wait is added, up to a tenth of the window by default and five seconds at most."""
     asked: list[float] = []
     monkeypatch.setattr("random.uniform", lambda low, high: asked.append(high) or high)
     async with moving() as clock:
@@ -527,7 +529,7 @@ class Remote(LocalStore):
 
 
 async def test_a_window_that_is_used_up_while_a_store_answers_holds() -> None:
-    """Of two calls that ask a store for their turns at once, only the one that the window allows is sent."""
+    """Of two calls that reserve turns concurrently, only the one that the window allows is sent."""
     async with moving() as clock:
         server = Script(clock)
         limit = RateLimit("100/s", burst=9, spread=0, store=Remote(clock.time))
@@ -563,7 +565,9 @@ async def test_calls_that_waited_for_a_window_leave_at_the_rate() -> None:
 
 
 async def test_stats_and_left_say_what_is_known() -> None:
-    """For each origin: the tightest window of its keys, and how many calls wait; never a key."""
+    """For each origin, stats have the tightest window of its keys and the number of waiting calls, but
+    never a key.
+    """
     async with moving() as clock:
         server = Script(clock)
         limit = RateLimit(key=lambda request: request.headers["X-Token"], spread=0)
@@ -613,7 +617,7 @@ def test_it_works_on_a_second_loop() -> None:
 
 
 async def test_what_a_server_can_make_it_keep_is_bounded() -> None:
-    """A thousand keys, and 32 windows of each, are kept."""
+    """A thousand keys are kept, with 32 windows each."""
     async with moving() as clock:
         limit = RateLimit("1000/s", burst=100)
 

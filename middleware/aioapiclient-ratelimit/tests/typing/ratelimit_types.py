@@ -21,7 +21,7 @@ from aioapiclient.contract import Middleware
 
 
 class OwnStore:
-    """A store of one's own."""
+    """A custom store."""
 
     async def reserve(self, key: Hashable, rates: Sequence[Rate], cost: int, most: float) -> Turn:
         return Turn(0.0, 0.0, cost)
