@@ -1,4 +1,4 @@
-"""`aioapiclient_requestid`: which id a call gets, and where the id goes."""
+"""`aioapiclient_requestid`: the ID of a call, and where it is sent."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def inbound() -> Iterator[None]:
 
 
 def get(**headers: Any) -> APIRequest:
-    """A request made by hand."""
+    """A hand-made request."""
     return APIRequest("GET", URL(f"{BASE}/users/7"), **headers)
 
 
@@ -57,7 +57,7 @@ def client(transport: FakeTransport, middleware: RequestId | None = None, **opti
 
 
 def sent(transport: FakeTransport, header: str = "X-Request-Id") -> list[str | None]:
-    """The id of each send."""
+    """The ID of each send."""
     return [request.headers.get(header) for request in transport.requests]
 
 
@@ -71,17 +71,17 @@ async def test_it_keeps_the_promises() -> None:
 
 
 def test_it_is_installed_by_its_name() -> None:
-    """Its entry point makes it, with the settings that the name is loaded with."""
+    """The entry point creates it, with the settings passed to load_middleware."""
     assert isinstance(load_middleware("requestid"), RequestId)
     assert isinstance(load_middleware("requestid", header="X-Correlation-Id"), RequestId)
 
 
-# --- which id
+# --- choice of the ID
 
 
 @pytest.mark.usefixtures("inbound")
 async def test_the_inbound_id_is_sent_on() -> None:
-    """The id of the request that is being answered goes with every call that is made for it."""
+    """The ID of the inbound request is sent with every call made for it."""
     transport = FakeTransport(default=respond(json={}))
     async with client(transport) as api:
         await api.get("/users/7")
@@ -91,7 +91,7 @@ async def test_the_inbound_id_is_sent_on() -> None:
 
 
 async def test_without_one_each_call_makes_its_own() -> None:
-    """Where nothing is being answered each call gets a new id, and leaves none behind."""
+    """Outside a request each call gets a new ID, and leaves none behind."""
     transport = FakeTransport(default=respond(json={}))
     async with client(transport) as api:
         await api.get("/users/7")
@@ -120,7 +120,7 @@ async def test_one_id_serves_all_attempts() -> None:
 
 
 async def test_concurrent_calls_do_not_mix() -> None:
-    """Requests that are answered at the same time keep their ids apart."""
+    """Concurrent requests keep their IDs apart."""
     transport = FakeTransport(default=respond(json={}))
 
     async def answer(name: str) -> None:
@@ -152,7 +152,7 @@ async def test_concurrent_calls_do_not_mix() -> None:
     ],
 )
 async def test_a_bad_inbound_id_is_replaced(bad: Any) -> None:
-    """An id that is too long, or not visible ASCII, is never sent on: the call gets a new one."""
+    """An ID that is too long, or not visible ASCII, is never sent on: the call gets a new one."""
     transport = FakeTransport(respond(json={}))
     before = request_id.set(bad)
     try:
@@ -170,12 +170,12 @@ async def test_a_bad_inbound_id_is_replaced(bad: Any) -> None:
     "good", ["a", "!~", "a" * 128, "8f14e45f-ceea-467f-a34f-d1e2a8a1c4f5", "1-67891233-abc;x=y"]
 )
 def test_a_good_id_is_kept(good: str) -> None:
-    """1 to 128 characters of visible ASCII are an id, whatever their form."""
+    """1 to 128 characters of visible ASCII are a valid ID, whatever their form."""
     assert accept_id(good) == good
 
 
 def test_nothing_is_no_id() -> None:
-    """accept_id makes an id where none came, another one each time."""
+    """accept_id makes a new ID if the request has none, a different one each time."""
     assert MADE.fullmatch(accept_id(None))
     assert accept_id(None) != accept_id(None)
     assert new_id() != new_id()
@@ -183,7 +183,7 @@ def test_nothing_is_no_id() -> None:
 
 @pytest.mark.usefixtures("inbound")
 async def test_the_call_has_the_last_word() -> None:
-    """A call that sets the header itself is sent as it says, and one that omits it without."""
+    """A call that sets the header itself is sent with its value, and one that omits it without."""
     transport = FakeTransport(default=respond(json={}))
     async with client(transport) as api:
         await api.get("/users/7", headers={"x-request-id": "my own"})
@@ -203,7 +203,7 @@ async def test_it_lies_over_the_default_headers() -> None:
 
 
 async def test_header_variable_and_make_are_settings() -> None:
-    """The header, the context variable and the function that makes an id can be replaced."""
+    """The header, the context variable and the function that makes an ID can be replaced."""
     own: ContextVar[str | None] = ContextVar("own")
     transport = FakeTransport(default=respond(json={}))
     async with client(transport, RequestId("X-Correlation-Id", variable=own, make=lambda: "made")) as api:
@@ -217,7 +217,7 @@ async def test_header_variable_and_make_are_settings() -> None:
 
 @pytest.mark.parametrize("made", ["", "a b", "a\n", None])
 async def test_what_makes_no_id_is_refused(made: Any) -> None:
-    """A make that gives no id is an InvalidRequestError before anything is sent."""
+    """A make that returns no ID is an InvalidRequestError before anything is sent."""
     transport = FakeTransport()
     async with client(transport, RequestId(make=lambda: made)) as api:
         with pytest.raises(InvalidRequestError, match="make must return an ID of 1 to 128 visible"):
@@ -228,7 +228,7 @@ async def test_what_makes_no_id_is_refused(made: Any) -> None:
 
 @pytest.mark.usefixtures("inbound")
 async def test_a_foreign_origin_does_not_get_it() -> None:
-    """A redirect to another origin goes without the id, unless the origin is trusted."""
+    """A redirect to another origin is sent without the ID, unless the origin is trusted."""
     there = "https://files.example.net/7"
     for trusted, expected in (((), None), ((there.removesuffix("/7"),), "inbound-1")):
         transport = FakeTransport(respond(302, headers={"Location": there}), respond(json={}))
@@ -238,12 +238,12 @@ async def test_a_foreign_origin_does_not_get_it() -> None:
         assert sent(transport) == ["inbound-1", expected]
 
 
-# --- where it goes
+# --- errors and logs
 
 
 @pytest.mark.usefixtures("inbound")
 async def test_a_failed_call_says_its_id() -> None:
-    """An error without an answer has the id as a note and as request_id, and keeps both when pickled."""
+    """An error without a response has the ID as a note and as request_id, and keeps both when pickled."""
     transport = FakeTransport(default=APITimeoutError("late", phase="read"))
     async with client(transport) as api:
         with pytest.raises(APITimeoutError) as raised:
@@ -256,7 +256,7 @@ async def test_a_failed_call_says_its_id() -> None:
 
 @pytest.mark.usefixtures("inbound")
 async def test_a_status_error_says_its_id() -> None:
-    """A status error has the id as a note; its request_id stays the server's own word."""
+    """A status error has the ID as a note; its request_id is the server's own."""
     transport = FakeTransport(
         respond(404, headers={"X-Request-Id": "server-9"}), respond(404), respond(json={})
     )
@@ -294,7 +294,7 @@ async def test_an_error_is_marked_once() -> None:
 
 
 async def test_what_is_no_error_of_the_library_passes_as_it_is() -> None:
-    """A bug, or a cancellation, is let through without a note."""
+    """A bug, or a cancellation, passes without a note."""
     for error in (KeyError("bug"), asyncio.CancelledError()):
         with pytest.raises(type(error)) as raised:
             await RequestId()(get(), FakeTransport(error))
@@ -348,7 +348,7 @@ async def test_what_is_logged_during_a_call_has_its_id(records: list[logging.Log
 def test_a_record_shows_a_good_id_only(
     value: str | None, shown: str, records: list[logging.LogRecord]
 ) -> None:
-    """A record has the inbound id, and a dash for none or for one that could forge a line."""
+    """A record has the inbound ID, and a dash for a missing one or one that could forge a line."""
     before = request_id.set(value)
     logging.getLogger("aioapiclient.test").info("a record")
     request_id.reset(before)
@@ -357,7 +357,7 @@ def test_a_record_shows_a_good_id_only(
 
 
 def test_variable_and_dash_of_the_filter_are_settings() -> None:
-    """The filter can read another variable, and use another text if there is no id."""
+    """The filter can read another variable, and use another text if it is empty."""
     own: ContextVar[str | None] = ContextVar("own")
     record = logging.makeLogRecord({})
     kept = logging.makeLogRecord({"request_id": "mine"})
@@ -372,7 +372,7 @@ def test_variable_and_dash_of_the_filter_are_settings() -> None:
 
 
 def example(number: int) -> dict[str, Any]:
-    """Run a Python block of the README, and give its names."""
+    """Run a Python block of the README, and return its names."""
     blocks = re.findall(
         r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
@@ -396,7 +396,7 @@ async def test_the_readme_makes_a_client() -> None:
 async def test_the_readme_keeps_the_id_of_a_server(
     inbound_id: str | None, is_kept: bool, aiohttp_client: Callable[..., Any]
 ) -> None:
-    """The README's server middleware hands the inbound id to every call of its handlers."""
+    """The README's server middleware passes the inbound ID to every call of its handlers."""
     app: web.Application = example(1)["app"]
     transport = FakeTransport(default=respond(json={}))
     api = client(transport)
@@ -420,7 +420,7 @@ async def test_the_readme_keeps_the_id_of_a_server(
 
 @pytest.mark.usefixtures("inbound")
 def test_the_readme_shows_the_id_in_a_log() -> None:
-    """The README's handler writes the id before each record."""
+    """The README's handler writes the ID before each record."""
     handler: logging.Handler = example(2)["handler"]
     record = logging.makeLogRecord({"name": "app", "msg": "hello"})
 
