@@ -1,4 +1,4 @@
-"""A server that checks signatures as AWS does: of the bytes that came, with what it reads of them."""
+"""A server that checks signatures as AWS does: of the received bytes, as it parses them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECRET = "s3cr3t-canary/+"
 
 
 def escape(text: str, safe: str = "") -> str:
-    """The text with everything escaped but the unreserved characters."""
+    """Return the text with all but the unreserved characters escaped."""
     return quote(text, safe=safe, encoding="latin-1")
 
 
@@ -32,7 +32,7 @@ def signature_of(raw: RawRequest, secret: str = SECRET) -> str:
     _, *scope = fields["Credential"].split("/")
     path, _, query = raw.target.partition("?")
     is_s3 = scope[2] == "s3"
-    # It reads the target, and escapes what it has read; by bytes, as Latin-1 does it.
+    # It parses the target, and escapes the result; by bytes, as Latin-1.
     read = parse_qsl(query, keep_blank_values=True, encoding="latin-1")
     pairs = sorted((escape(name), escape(value)) for name, value in read)
     digest = raw.headers.get("X-Amz-Content-Sha256", hashlib.sha256(raw.body).hexdigest())
@@ -56,14 +56,14 @@ def signature_of(raw: RawRequest, secret: str = SECRET) -> str:
 
 
 class Checking(Protocol):
-    """Makes a server that checks signatures, and answers with *answers* in turn, the last one again."""
+    """Create a server that checks signatures, and answers with *answers* in turn, repeating the last."""
 
     def __call__(self, *answers: bytes) -> AbstractAsyncContextManager[RawServer]: ...
 
 
 @pytest.fixture
 def checking() -> Checking:
-    """A server that answers 403 to a signature that is wrong."""
+    """A server that answers 403 to a wrong signature."""
 
     @asynccontextmanager
     async def make(*answers: bytes) -> AsyncIterator[RawServer]:

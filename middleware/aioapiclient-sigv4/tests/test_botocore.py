@@ -1,4 +1,4 @@
-"""botocore is asked the same: 10,000 requests, and for each the header or the query that it would send."""
+"""Comparison with botocore: 10,000 requests, each with the header or the query that botocore would send."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 
 REQUESTS = 10_000
-# Each is signed by a class of its own, as botocore chooses it: S3's, and that of all others.
+# Each service has the signer class that botocore chooses: S3's, or the general one.
 SIGNERS: dict[str, tuple[str, str]] = {
     "s3": ("S3SigV4Auth", "S3SigV4QueryAuth"),
     "es": ("SigV4Auth", "SigV4QueryAuth"),
@@ -29,12 +29,12 @@ SIGNERS: dict[str, tuple[str, str]] = {
 }
 METHODS = ("GET", "PUT", "POST", "DELETE", "HEAD", "PATCH", "OPTIONS")
 LETTERS = "abzAZ019-._~ +&=%/?#@!$'()*,;:[]\"<>^`|{}äß漢🦆\x7f"
-# botocore signs these where they are set, and they change on the way; see Scheme in _signature.py.
+# botocore signs these if they are set, but they change on the way; see Scheme in _signature.py.
 WE_LEAVE_OUT = ("Accept-Encoding", "Via", "X-Forwarded-For")
 
 
 class Dice:
-    """Requests that are random, and the same in each run."""
+    """Random requests, the same in each run."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -52,7 +52,7 @@ class Dice:
         return range(self._random.randint(0, most))
 
     def escaped(self, most: int, slash: str) -> str:
-        """A text as URLs have it: some of its characters escaped, in one of two ways, others as they are."""
+        """A text as in a URL: some characters escaped, in one of two ways, others not."""
         return "".join(self._escaped(character, slash) for character in self.text(most))
 
     def _escaped(self, character: str, slash: str) -> str:
@@ -106,7 +106,7 @@ def _the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def asked(method: str, url: URL, headers: CIMultiDict[str], body: bytes | None) -> AWSRequest:
-    """The request as botocore has it."""
+    """The request in botocore's form."""
     asked = AWSRequest(method=method, url=str(url), data=body or b"")
     for name, value in headers.items():
         if name not in WE_LEAVE_OUT:
@@ -137,13 +137,13 @@ async def check_header(
 async def check_query(
     dice: Dice, service: str, key: Credentials, method: str, url: URL, headers: CIMultiDict[str]
 ) -> None:
-    """Compare what a presigned URL has in its query."""
+    """Compare the query of a presigned URL."""
     expires = dice.one(1, 3600, 604800)
     signer = SigV4(key, service=service, region="us-west-2", clock=Frozen.at.timestamp)
     url = with_each_name_once(url)
     signed = await signer.presign(url, method, expires, headers=headers)
 
-    # botocore takes a path as it is: give it the one that is sent.
+    # botocore does not change a path, so it gets the sent one.
     oracle = asked(method, URL(signed, encoded=True).with_query(None), headers, None)
     oracle.url += f"?{url.raw_query_string.replace('+', '%20')}"
     boto = BotoCredentials(key.access_key, key.secret_key, key.token)
@@ -170,7 +170,7 @@ def pairs_of(url: str) -> list[tuple[str, str]]:
 
 
 async def test_the_same_signature() -> None:
-    """Ten thousand requests with hostile URLs and headers have the signature that botocore gives them."""
+    """Ten thousand requests with hostile URLs and headers have botocore's signature."""
     dice = Dice(20150830)
     for number in range(REQUESTS):
         service = dice.one(*SIGNERS)

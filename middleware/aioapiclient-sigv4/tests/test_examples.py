@@ -1,4 +1,4 @@
-"""The examples work: one in a process of its own, the others with the libraries that they are for."""
+"""The examples work: one in a separate process, the others with their libraries."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Blocking:
 
 
 async def test_a_role_in_a_thread() -> None:
-    """What blocks does so in a thread of its own, once."""
+    """Blocking code runs in a separate thread, once."""
     sts = Blocking()
     fetch = FUNCTIONS["of_a_role"](sts, "arn:aws:iam::1:role/robot")
 

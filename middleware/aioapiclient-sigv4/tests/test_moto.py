@@ -1,4 +1,6 @@
-"""moto, which verifies every signature with botocore: what S3 and IAM would accept, and what they refuse."""
+"""moto, which verifies every signature with botocore: the requests that S3 and IAM would accept, and those
+they refuse.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,7 @@ def made(answer: str) -> Credentials:
 
 
 async def ask(url: str, service: str, key: Credentials, action: str, **parameters: str) -> str:
-    """Ask an API of forms: IAM or STS."""
+    """Call an API with form bodies: IAM or STS."""
     version = {"iam": "2010-05-08", "sts": "2011-06-15"}[service]
     async with AsyncAPIClient(url, auth=signing(key, service), max_retries=0) as api:
         return await api.post("/", str, data={"Version": version, "Action": action, **parameters})
@@ -86,7 +88,7 @@ def document(statement: dict[str, Any]) -> str:
 
 @pytest.fixture
 async def moto(moto_url: str) -> Moto:
-    """The server with a user and a role of its own, and with every action checked from here on."""
+    """The server with a new user and role; from then on it checks every action."""
     nobody = Credentials("nobody", "nothing")
     async with AsyncAPIClient(moto_url) as control:
         await control.post("/moto-api/reset", None)
@@ -103,7 +105,7 @@ async def moto(moto_url: str) -> Moto:
 
 
 def client(moto: Moto, auth: SigV4) -> AsyncAPIClient:
-    """A client of the server that retries nothing."""
+    """A client of the server without retries."""
     return AsyncAPIClient(moto.url, auth=auth, max_retries=0)
 
 
@@ -114,7 +116,7 @@ def keys_in(listing: str) -> list[str]:
 
 @pytest.mark.parametrize("key", KEYS)
 async def test_an_object_lives(moto: Moto, key: str) -> None:
-    """An object of any name is put, read, listed with prefix and delimiter, and deleted."""
+    """An object with any name is stored, read, listed with prefix and delimiter, and deleted."""
     async with client(moto, signing(moto.user)) as s3:
         await s3.put("/bucket", None)
         await s3.put("/bucket/{+key}", None, path_params={"key": key}, content=b"hello")
@@ -141,7 +143,7 @@ async def test_a_header_with_spaces_is_signed(moto: Moto) -> None:
 
 @pytest.mark.parametrize("what", ["secret", "key", "token"])
 async def test_others_are_refused(moto: Moto, what: str) -> None:
-    """A wrong secret, an unknown access key, and a token that is not the key's are refused with 403."""
+    """A wrong secret, an unknown access key, and a token of another key are refused with 403."""
     access, secret = moto.user.access_key, moto.user.secret_key
     wrong = {
         "secret": Credentials(access, secret[::-1]),
@@ -187,7 +189,7 @@ async def test_a_session_token(moto: Moto) -> None:
 
 
 async def test_a_body_that_is_streamed(moto: Moto) -> None:
-    """A streamed PUT is refused before it leaves, and is sent as UNSIGNED-PAYLOAD where that is allowed."""
+    """A streamed PUT is refused before it is sent, or sent as UNSIGNED-PAYLOAD if allowed."""
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(5):
@@ -205,7 +207,7 @@ async def test_a_body_that_is_streamed(moto: Moto) -> None:
 
 
 async def test_another_service(moto: Moto) -> None:
-    """IAM, whose paths are escaped twice and whose bodies are forms, takes the signature as well."""
+    """IAM, whose paths are escaped twice and whose bodies are forms, accepts the signature as well."""
     answer = await ask(moto.url, "iam", moto.user, "GetUser", UserName="ada")
 
     assert "<UserName>ada</UserName>" in answer

@@ -1,4 +1,4 @@
-"""What is renewed, when and how often: temporary credentials, and the offset of a clock."""
+"""Renewal of temporary credentials and of the clock's offset: when, and how often."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOUR = 3600.0
 
 
 def at(seconds: float) -> str:
-    """A time as the Date header has it."""
+    """A time in the format of the Date header."""
     return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
 
 
@@ -40,7 +40,7 @@ def signer(credentials: Any = KEY, clock: FakeClock | None = None, service: str 
 
 
 def strict_server(exchange: Exchange) -> bytes:
-    """What a server whose clock is at noon answers: it takes what was signed within 15 minutes."""
+    """The answer of a server whose clock is at noon: it accepts signatures within 15 minutes."""
     stamp = exchange.request.headers["X-Amz-Date"]
     signed = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
     return ok() if abs(signed - NOON) <= 900 else refusal("RequestTimeTooSkewed", Date=at(NOON))
@@ -73,7 +73,7 @@ async def test_a_presigned_url_has_the_corrected_time() -> None:
 
 
 async def answered(answer: bytes, clock: FakeClock, method: str = "GET") -> list[str]:
-    """Make a call that is refused with *answer* each time; the times that were signed."""
+    """Make a call that is refused with *answer* each time; return the signed times."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(answer)
@@ -86,7 +86,7 @@ async def answered(answer: bytes, clock: FakeClock, method: str = "GET") -> list
 
 
 async def test_it_is_corrected_once_per_call() -> None:
-    """A server that refuses the corrected time as well is not asked a third time."""
+    """A server that also refuses the corrected time is not called a third time."""
     assert len(await answered(refusal("RequestTimeTooSkewed", Date=at(NOON)), FakeClock(NOON - HOUR))) == 2
 
 
@@ -116,7 +116,9 @@ NEVER = 253_402_300_799.0  # the last second of the year 9999
     ],
 )
 async def test_which_refusals_are_of_the_clock(answer: bytes, sends: int) -> None:
-    """A refusal that names the clock, or one that may and whose Date is minutes away; nothing else."""
+    """The offset is learned from a refusal that names the clock, or from an ambiguous one with a Date
+    minutes away.
+    """
     assert len(await answered(answer, FakeClock(NOON))) == sends
 
 
@@ -128,7 +130,7 @@ async def test_a_head_has_no_code() -> None:
 
 
 async def test_a_signature_of_the_call_is_not_renewed() -> None:
-    """An Authorization header of the call itself is refused once, whatever the server says of clocks."""
+    """An Authorization header of the call itself is not signed again, whatever the refusal."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(refusal("RequestTimeTooSkewed", Date=at(NOON)))
@@ -160,7 +162,7 @@ async def test_a_body_that_is_spent_is_not_sent_again() -> None:
 
 
 class Issuer:
-    """Gives out credentials, one after the other, that live for some time by a clock."""
+    """Returns credentials, one after the other, that expire after some time by a clock."""
 
     def __init__(self, clock: FakeClock, life: float | None = HOUR) -> None:
         self.clock, self.life = clock, life
@@ -180,7 +182,7 @@ class Issuer:
 
 
 def keys_of(server: Any) -> list[str]:
-    """The access keys that requests came with, with their tokens."""
+    """The access keys of the received requests, with their tokens."""
     return [
         raw.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
         + " "
@@ -190,12 +192,12 @@ def keys_of(server: Any) -> list[str]:
 
 
 async def fine(exchange: Exchange) -> None:
-    """A server that takes everything."""
+    """A server that accepts every request."""
     await exchange.send(ok())
 
 
 async def test_fifty_calls_ask_once() -> None:
-    """However many calls wait for credentials, they are asked for once, and kept."""
+    """Waiting calls share one fetch of the credentials, which are kept."""
     issuer = Issuer(clock := FakeClock(NOON))
     async with raw_server(fine) as server, AsyncAPIClient(server.url, auth=signer(issuer, clock)) as s3:
         await asyncio.gather(*(s3.get("/") for _ in range(50)))
@@ -207,7 +209,7 @@ async def test_fifty_calls_ask_once() -> None:
 
 
 async def test_they_are_renewed_ahead_of_their_end() -> None:
-    """In the last two minutes a call goes out with the old ones while new ones are fetched."""
+    """In the last two minutes a call uses the old credentials while new ones are fetched."""
     issuer = Issuer(clock := FakeClock(NOON))
     async with raw_server(fine) as server, AsyncAPIClient(server.url, auth=signer(issuer, clock)) as s3:
         await s3.get("/")
@@ -223,7 +225,7 @@ async def test_they_are_renewed_ahead_of_their_end() -> None:
 
 
 async def test_expired_ones_are_waited_for() -> None:
-    """After their end no call goes out with them: all wait for the new ones, which are asked for once."""
+    """After the expiry, all calls wait for the new credentials, which are fetched once."""
     issuer = Issuer(clock := FakeClock(NOON))
     auth = signer(issuer, clock)
     async with raw_server(fine) as server, AsyncAPIClient(server.url, auth=auth) as s3:
@@ -238,7 +240,7 @@ async def test_expired_ones_are_waited_for() -> None:
 
 
 async def test_their_end_is_told_by_the_servers_clock() -> None:
-    """With a clock that is an hour behind they are renewed an hour earlier by that clock."""
+    """If the clock is an hour behind, the credentials are renewed an hour earlier by that clock."""
     clock = FakeClock(NOON - HOUR)
     given: list[int] = []
 
@@ -259,7 +261,7 @@ async def test_their_end_is_told_by_the_servers_clock() -> None:
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "ExpiredTokenException"])
 async def test_a_server_that_knows_them_no_longer(code: str) -> None:
-    """Calls that are refused as expired have new credentials fetched once, and go out once more."""
+    """Calls refused as expired fetch new credentials once, and are sent once more."""
 
     async def script(exchange: Exchange) -> None:
         is_old = "ASIA1/" in exchange.request.headers["Authorization"]
@@ -274,7 +276,9 @@ async def test_a_server_that_knows_them_no_longer(code: str) -> None:
 
 
 async def test_the_same_again_is_not_sent_again() -> None:
-    """A function that gives the refused credentials again is asked once a call, and the refusal is raised."""
+    """A function that returns the refused credentials again is called once a call, and the refusal is
+    raised.
+    """
 
     async def fetch() -> Credentials:
         given.append(1)
@@ -293,7 +297,7 @@ async def test_the_same_again_is_not_sent_again() -> None:
 
 @pytest.mark.parametrize("credentials", ["given", "fetched"])
 async def test_other_refusals_renew_nothing(credentials: str) -> None:
-    """Given credentials cannot be renewed, and a denied access says nothing of them."""
+    """Given credentials cannot be renewed, and a denied access does not concern them."""
     issuer = Issuer(FakeClock(NOON))
     code = "ExpiredToken" if credentials == "given" else "AccessDenied"
 
@@ -310,7 +314,7 @@ async def test_other_refusals_renew_nothing(credentials: str) -> None:
 
 
 async def test_a_renewal_that_fails_ahead_of_time_is_no_matter() -> None:
-    """While the old ones are good, calls use them; after that they raise what the function raised."""
+    """While the old credentials are valid, calls use them; after that they raise the function's error."""
     issuer = Issuer(clock := FakeClock(NOON))
     async with raw_server(fine) as server, AsyncAPIClient(server.url, auth=signer(issuer, clock)) as s3:
         await s3.get("/")
@@ -350,7 +354,7 @@ async def test_a_renewal_in_the_background_ends_with_the_client() -> None:
     ],
 )
 async def test_a_function_that_gives_something_else(function: Any, words: str) -> None:
-    """The call ends with a TypeError that says what the function must be."""
+    """The call ends with a TypeError that describes the required function."""
     async with raw_server(fine) as server, AsyncAPIClient(server.url, auth=signer(function)) as s3:
         with pytest.raises(TypeError, match=words):
             await s3.get("/")
@@ -358,7 +362,7 @@ async def test_a_function_that_gives_something_else(function: Any, words: str) -
     assert server.requests == []
 
 
-# --- what credentials are
+# --- the class Credentials
 
 
 def test_the_end_is_a_time() -> None:
@@ -387,7 +391,7 @@ def test_the_end_is_a_time() -> None:
     ],
 )
 def test_bad_credentials(arguments: tuple[Any, ...], error: type[Exception], words: str) -> None:
-    """Credentials that cannot work are refused when they are made, and not shown."""
+    """Credentials that cannot work are refused at construction, and not shown."""
     with pytest.raises(error, match=words) as caught:
         Credentials(*arguments)
     assert "hush" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""`SigV4` on the wire: what is signed is what is sent, and what is refused before it is."""
+"""`SigV4` on the wire: the signature matches what is sent, and invalid requests are refused before."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ PATHS = [
 @pytest.mark.parametrize("service", ["s3", "es"])
 @pytest.mark.parametrize("path", PATHS)
 async def test_what_is_sent_is_what_is_signed(checking: Any, path: str, service: str) -> None:
-    """A server that reads the target, and escapes what it has read, comes to the same signature."""
+    """A server that parses the target and escapes the result computes the same signature."""
     async with checking() as server, AsyncAPIClient(server.url, auth=signer(service)) as api:
         await api.get(path)
 
@@ -86,14 +86,14 @@ async def test_the_form_that_is_sent() -> None:
 
 
 async def test_bytes_that_are_not_utf8_stay() -> None:
-    """An escape that is not UTF-8 is sent as it was."""
+    """An escape that is not UTF-8 is sent unchanged."""
     request = await signed(url="https://h.example/%ff%C3?%e9=%80", auth=signer())
 
     assert request.url.raw_path_qs == "/%FF%C3?%E9=%80"
 
 
 async def test_an_escaped_slash_of_s3_is_refused() -> None:
-    """S3 would read another path than the one that is signed; the message says how to write a key."""
+    """S3 would read a different path from the signed one; the message shows how to write a key."""
     with pytest.raises(InvalidRequestError, match=r"write \{\+key\}"):
         await signed(url="https://h.example/b/a%2fb", auth=signer())
     assert (await signed(url="https://h.example/b/a%252Fb", auth=signer())).url.raw_path == "/b/a%252Fb"
@@ -125,7 +125,7 @@ async def test_every_hop_is_signed_for_its_host(checking: Any) -> None:
 
 
 async def test_an_ipv6_zone_is_not_signed() -> None:
-    """The Host header has no zone and no default port, and neither has what is signed."""
+    """Neither the Host header nor the signed host has a zone or a default port."""
     plain = await signed(url="https://[fe80::1]:443/", auth=signer(clock=lambda: NOON))
     zoned = await signed(url="https://[fe80::1%25eth0]/", auth=signer(clock=lambda: NOON))
 
@@ -136,7 +136,7 @@ async def test_an_ipv6_zone_is_not_signed() -> None:
 
 
 async def test_the_headers_that_are_signed() -> None:
-    """All headers are signed but those that change on the way."""
+    """All headers are signed except those that change on the way."""
     headers = {"Accept": "*/*", "Range": "bytes=0-9", "X-Amz-Acl": "private", "Content-Type": "text/plain"}
     changing = {"User-Agent": "a", "traceparent": "b", "Accept-Encoding": "c", "Via": "d", "Baggage": "e"}
     request = await signed("PUT", auth=signer(), headers={**headers, **changing}, body=b"x")
@@ -155,7 +155,7 @@ async def test_sign_headers_names_them() -> None:
 
 
 async def test_the_hash_is_sent_to_who_wants_it() -> None:
-    """S3 and OpenSearch Serverless want the hash of the body as a header; others are not sent it."""
+    """S3 and OpenSearch Serverless get the hash of the body as a header; other services do not."""
     digest = hashlib.sha256(b"x").hexdigest()
     for service, expected in [("s3", digest), ("aoss", digest), ("es", None)]:
         request = await signed("PUT", auth=signer(service), body=b"x")
@@ -163,7 +163,7 @@ async def test_the_hash_is_sent_to_who_wants_it() -> None:
 
 
 async def test_the_call_may_sign_for_itself() -> None:
-    """An Authorization header of the call is sent as it is, and one that it omits is not added."""
+    """An Authorization header of the call is sent unchanged, and an omitted one is not added."""
     async with raw_server(respond(ok())) as server, AsyncAPIClient(server.url, auth=signer()) as s3:
         await s3.get("/", headers={"Authorization": "mine"})
         await s3.get("/", headers={"Authorization": OMIT})
@@ -174,7 +174,7 @@ async def test_the_call_may_sign_for_itself() -> None:
 
 @pytest.mark.parametrize("name", ["x-amz-date", "X-Amz-Security-Token"])
 async def test_the_call_may_not_set_parts_of_it(checking: Any, name: str) -> None:
-    """A header of the signature's own is refused before anything is sent."""
+    """A header that is part of the signature is refused before anything is sent."""
     async with checking() as server, AsyncAPIClient(server.url, auth=signer()) as s3:
         with pytest.raises(InvalidRequestError, match="is set by SigV4"):
             await s3.get("/", headers={name: "1"})
@@ -221,7 +221,7 @@ async def test_a_session_token_is_signed(checking: Any) -> None:
     ids=lambda body: "".join(body) or "none",
 )
 async def test_a_body_is_signed(checking: Any, body: dict[str, Any]) -> None:
-    """The hash is that of the bytes on the wire, and the Content-Type is signed with it."""
+    """The hash is that of the bytes on the wire, and their Content-Type is signed."""
     async with checking() as server, AsyncAPIClient(server.url, auth=signer()) as s3:
         await s3.put("/key", None, **body)
 
@@ -236,7 +236,7 @@ async def chunks() -> AsyncIterator[bytes]:
 
 
 async def test_a_streamed_body_is_refused(checking: Any) -> None:
-    """It is refused before a byte leaves, and the message has the ways out."""
+    """A streamed body is refused before it is sent, and the message lists the alternatives."""
     async with checking() as server, AsyncAPIClient(server.url, auth=signer()) as s3:
         with pytest.raises(InvalidRequestError, match=r"Pass bytes, or .*unsigned_payload=True"):
             await s3.put("/key", None, content=chunks())
@@ -245,7 +245,7 @@ async def test_a_streamed_body_is_refused(checking: Any) -> None:
 
 
 async def test_a_streamed_body_with_its_hash(checking: Any) -> None:
-    """Who knows the hash of a stream sends it as a header."""
+    """A caller that knows the hash of a stream sends it as a header."""
     async with checking() as server, AsyncAPIClient(server.url, auth=signer()) as s3:
         digest = hashlib.sha256(b"x").hexdigest()
         await s3.put("/key", None, content=chunks(), headers={"X-Amz-Content-Sha256": digest})
@@ -254,7 +254,7 @@ async def test_a_streamed_body_with_its_hash(checking: Any) -> None:
 
 
 async def test_unsigned_payload_is_for_streams(checking: Any) -> None:
-    """A stream is sent unsigned; bytes are signed all the same."""
+    """A stream is sent unsigned; bytes are still signed."""
     auth = signer(unsigned_payload=True)
     async with checking() as server, AsyncAPIClient(server.url, auth=auth) as s3:
         await s3.put("/key", None, content=chunks())
@@ -285,7 +285,7 @@ async def test_an_unsigned_payload_needs_https(how: str) -> None:
 
 
 async def test_each_attempt_has_its_own_time(checking: Any) -> None:
-    """A retry is signed for the time at which it leaves."""
+    """A retry is signed for the time at which it is sent."""
     clock = FakeClock(NOON)
     busy = response("503 Service Unavailable", Retry_After="0")
 
@@ -303,7 +303,7 @@ async def test_each_attempt_has_its_own_time(checking: Any) -> None:
 
 
 async def test_what_is_kept_of_a_key_is_of_one_day_and_secret() -> None:
-    """After midnight, and with other credentials, the signature is that of an object that is new."""
+    """After midnight, and with other credentials, the signature equals that of a new object."""
     clock, now = FakeClock(NOON), []
 
     async def fetch() -> Credentials:
@@ -321,7 +321,9 @@ async def test_what_is_kept_of_a_key_is_of_one_day_and_secret() -> None:
 
 
 async def test_the_identity_is_the_access_key(checking: Any) -> None:
-    """Requests of one access key have one identity, which is no secret; those of another have another."""
+    """Requests of one access key share one identity, which is not a secret; another key has another
+    identity.
+    """
     seen: list[str] = []
 
     async def look(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -341,12 +343,12 @@ async def test_the_identity_is_the_access_key(checking: Any) -> None:
 
 
 async def test_it_keeps_the_promises() -> None:
-    """A chain with the signature keeps the promises of middlewares, also where it is refused and renews."""
+    """A chain with the signature keeps the promises of middlewares, even if it is refused and renews."""
     await check_middleware(lambda: AuthMiddleware(signer()))
 
 
 async def test_no_secret_is_told(checking: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither secret nor token is in a repr, a log, a message, a traceback, or a pickle."""
+    """Neither secret nor token appears in a repr, a log, a message, a traceback, or a pickle."""
     caplog.set_level(logging.DEBUG)
     key = Credentials("AKIDEXAMPLE", SECRET, TOKEN)
 
@@ -376,7 +378,7 @@ async def test_no_secret_is_told(checking: Any, caplog: pytest.LogCaptureFixture
 
 
 async def test_rich_shows_no_secret() -> None:
-    """What rich prints of the objects, in tracebacks too, has no secret either."""
+    """Rich's output of the objects, including tracebacks, contains no secret."""
     rich = pytest.importorskip("rich.pretty")
     key = Credentials("AKIDEXAMPLE", SECRET, TOKEN)
 
@@ -419,7 +421,7 @@ async def test_rich_shows_no_secret() -> None:
     ],
 )
 def test_bad_arguments(make: Any, error: type[Exception], words: str) -> None:
-    """An argument is refused at construction, with what is expected."""
+    """An argument is refused at construction, with the expected value in the message."""
     with pytest.raises(error, match=words):
         make()
 
@@ -428,7 +430,7 @@ def test_bad_arguments(make: Any, error: type[Exception], words: str) -> None:
 
 
 async def test_a_presigned_url() -> None:
-    """The query has the parameters, the signature last, and nothing of the secret."""
+    """The query has the parameters, the signature last, and no part of the secret."""
     key = Credentials("ASIAEXAMPLE", SECRET, TOKEN)
     auth = signer(credentials=key, clock=lambda: NOON)
     url = URL(
@@ -480,14 +482,14 @@ async def test_what_changes_a_presigned_url() -> None:
     ],
 )
 async def test_bad_presigned_urls(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
-    """What cannot be signed is refused, without a secret in the message."""
+    """Invalid input is refused, without a secret in the message."""
     with pytest.raises(error, match=words) as caught:
         await signer().presign(**{"url": "https://h.example/", **arguments})
     assert "hush" not in str(caught.value)
 
 
 def test_it_works_on_a_second_loop() -> None:
-    """A function for credentials, and what it has given, serve the event loop that comes after the first."""
+    """A function for credentials, and its result, also serve the next event loop."""
     asked: list[int] = []
 
     async def fetch() -> Credentials:

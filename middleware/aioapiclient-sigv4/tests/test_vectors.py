@@ -50,7 +50,7 @@ class Vector(NamedTuple):
 
 
 def unfolded(head: str) -> list[str]:
-    """The lines of a head, with those that a line is continued in."""
+    """The lines of a head, with continuation lines joined."""
     lines: list[str] = []
     for line in head.splitlines():
         if line.startswith((" ", "\t")):
@@ -78,7 +78,7 @@ def read(name: str) -> Vector:
         normalize_path=context["normalize"],
         clock=datetime.fromisoformat(context["timestamp"]).timestamp,
     )
-    # What stands raw in a query is escaped, as the client does it.
+    # Raw characters in a query are escaped, as the client does.
     path, mark, query = target.partition("?")
     escaped = "".join(c if c.isascii() else "".join(f"%{byte:02X}" for byte in c.encode()) for c in query)
     url = URL(f"https://{dict(pairs)['Host']}{path}{mark}{escaped}", encoded=True)
@@ -86,7 +86,7 @@ def read(name: str) -> Vector:
 
 
 def signature_of(authorization: str) -> str:
-    """What the Authorization header says at its end."""
+    """The signature at the end of the Authorization header."""
     return authorization.rpartition("Signature=")[2]
 
 
@@ -107,7 +107,7 @@ async def presign(name: str) -> dict[str, str]:
 
 
 def test_there_are_38_vectors() -> None:
-    """Nothing is left out before it is listed."""
+    """Every vector is signed or listed."""
     assert len(CASES) == 38
     assert set(NOT_IN_QUERY) <= set(CASES)
 
@@ -123,7 +123,7 @@ async def test_the_header(name: str) -> None:
 
 @pytest.mark.parametrize("name", NOT_IN_HEADER)
 async def test_a_header_that_is_listed(name: str) -> None:
-    """A vector that is listed is not signed as it says: else it would have to leave the list."""
+    """A listed vector is not signed correctly; otherwise it must leave the list."""
     try:
         got = signature_of(await sign(name))
     except InvalidRequestError:
@@ -144,7 +144,7 @@ async def test_the_query(name: str) -> None:
 
 @pytest.mark.parametrize("name", NOT_IN_QUERY)
 async def test_a_query_that_is_listed(name: str) -> None:
-    """A vector that is listed is not signed as it says: else it would have to leave the list."""
+    """A listed vector is not signed correctly; otherwise it must leave the list."""
     try:
         query = await presign(name)
     except InvalidRequestError:
