@@ -37,7 +37,7 @@ class Done(NamedTuple):
 
 
 async def run(*arguments: str, code: str | None = None, **environment: str) -> Done:
-    """Run the command line in a process of its own, without a terminal."""
+    """Run the command line in a separate process, without a terminal."""
     start = ("-m", "aioapiclient_timeline") if code is None else ("-c", code)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-W", "error", *start, *arguments),
@@ -119,7 +119,7 @@ async def test_a_terminal_gets_colours_and_nothing_that_commands_it(flaky: RawSe
 
 
 async def test_a_terminal_without_colours_gets_none(flaky: RawServer) -> None:
-    """`NO_COLOR` takes the colours, and bars still show by their characters."""
+    """`NO_COLOR` removes the colours, and bars still differ by their characters."""
     shown = await run_in_terminal("GET", f"{flaky.url}/users", NO_COLOR="1")
 
     assert "\x1b[34m" not in shown
@@ -136,7 +136,7 @@ async def test_a_dumb_terminal_gets_ascii(flaky: RawServer) -> None:
 
 
 async def test_an_encoding_without_blocks_gets_ascii(flaky: RawServer) -> None:
-    """An ASCII stream cannot take them."""
+    """An ASCII stream gets ASCII bars."""
     done = await run("GET", f"{flaky.url}/users", PYTHONIOENCODING="ascii:strict")
 
     assert done.status == 0
@@ -204,7 +204,7 @@ async def test_without_a_response_the_exit_status_is_3() -> None:
 def test_bad_arguments_are_refused_in_one_line(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Status 2, usage and the mistake; no traceback, and nothing is sent."""
+    """A mistake exits with 2, with usage and the mistake but no traceback, and sends nothing."""
     with pytest.raises(SystemExit) as ended:
         main(arguments)
 
@@ -230,7 +230,7 @@ async def test_items_become_headers_query_and_json(flaky: RawServer) -> None:
 
 
 async def test_a_file_is_the_body_and_is_sent_again(flaky: RawServer, tmp_path: Path) -> None:
-    """Its type follows its name; a retry sends it whole."""
+    """The content type follows the file's name; a retry sends the complete file."""
     file = tmp_path / "data.csv"
     file.write_bytes(b"a,b\n1,2\n")
     done = await run("PUT", f"{flaky.url}/files", f"@{file}")
@@ -241,7 +241,7 @@ async def test_a_file_is_the_body_and_is_sent_again(flaky: RawServer, tmp_path: 
 
 
 async def test_explain_prints_the_chain_and_sends_nothing(flaky: RawServer) -> None:
-    """The two links of the timeline stand in it."""
+    """The chain contains the two middlewares of the timeline."""
     done = await run("GET", flaky.url, "--explain")
 
     assert done.status == 0

@@ -1,4 +1,4 @@
-"""The example runs in a process of its own, and prints the expected output."""
+"""The example runs in a separate process, and prints the expected output."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 class Resolver(AbstractResolver):
-    """Knows every name, as 127.0.0.1."""
+    """Resolves every name to 127.0.0.1."""
 
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
         await asyncio.sleep(0)
@@ -72,7 +72,9 @@ def client(port: int, calls: list[Call], host: str = "127.0.0.1", **connector: A
 
 
 async def test_a_new_connection_is_connected_and_the_next_send_reuses_it(nginx: int) -> None:
-    """The first send has the phase `connect`, before its head; the second has none, and says so."""
+    """The first send has the phase `connect`, before its head; the second has none, and reports a reused
+    connection.
+    """
     calls: list[Call] = []
     async with client(nginx, calls) as api:
         await api.get("/x")
@@ -96,7 +98,7 @@ async def test_a_send_that_waits_for_a_connection_has_a_queue(nginx: int) -> Non
 
 
 async def test_the_lookup_of_a_name_lies_in_its_connect(nginx: int) -> None:
-    """A name that a resolver knows has the phase `dns`, inside of `connect`."""
+    """A name that a resolver resolves has the phase `dns`, inside of `connect`."""
     calls: list[Call] = []
     async with client(nginx, calls, host="api.test", resolver=Resolver()) as api:
         await api.get("/x")
@@ -120,7 +122,7 @@ async def test_a_connection_that_fails_is_a_phase_too() -> None:
 
 
 async def test_without_trace_configs_there_are_no_phases_but_a_head(nginx: int) -> None:
-    """The head is known from the response; whether a connection was reused is not."""
+    """Without the trace config, the head is known, but not whether a connection was reused."""
     calls: list[Call] = []
     timeline = Timeline(calls.append)
     async with AsyncAPIClient(f"http://127.0.0.1:{nginx}", middlewares=[timeline]) as api:

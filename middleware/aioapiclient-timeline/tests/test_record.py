@@ -66,7 +66,9 @@ async def test_a_call_with_a_retry_a_renewal_and_a_redirect_is_four_sends() -> N
 
 
 async def test_what_fails_is_recorded_by_its_class_and_its_reason() -> None:
-    """A refused connection, a limit that ran out, a status and a wrong body each have their words."""
+    """A refused connection, a timeout, an error status and an invalid body are recorded by class and
+    reason.
+    """
     calls: list[Call] = []
     # By path, not in turn: on a busy machine the limit may run out before /slow reaches the server.
     answers = {"/slow": hang(), "/missing": respond(response("404 Not Found")), "/list": respond(ok(b"[1]"))}
@@ -108,7 +110,7 @@ async def test_a_cancelled_call_is_recorded() -> None:
 
 
 async def test_a_stream_is_recorded_when_it_is_closed() -> None:
-    """Nothing is recorded at the head; at the end the record has the time until the end."""
+    """A stream is recorded at its end, not at its head."""
     calls: list[Call] = []
     clock = FakeClock()
     timeline = Timeline(calls.append, clock=clock.time)
@@ -133,7 +135,9 @@ async def test_a_stream_is_recorded_when_it_is_closed() -> None:
 async def test_a_stream_that_breaks_is_recorded_with_its_error(
     status: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Call and send have the error and its reason, and the log has a warning; an error status says more."""
+    """Call and send have the error and its reason, and the log has a warning; an error status takes
+    precedence.
+    """
     calls: list[Call] = []
     registry = CollectorRegistry()
     timeline = Timeline(calls.append, log_calls(), prometheus(registry))
@@ -157,7 +161,7 @@ async def test_a_stream_that_breaks_is_recorded_with_its_error(
 
 
 async def test_a_stream_that_its_reader_leaves_has_no_error() -> None:
-    """A break is no failure, and neither is an error of the reader's own."""
+    """Neither leaving a stream early nor an exception of the reader is a failure."""
     calls: list[Call] = []
     events = answer(chunks=[b"data: 1\n\n"] * 3, headers={"Content-Type": "text/event-stream"})
     async with AsyncAPIClient(
@@ -189,7 +193,7 @@ async def test_closing_the_client_completes_the_record_of_an_open_stream() -> No
 
 
 async def test_a_second_copy_is_marked_as_hedged() -> None:
-    """Of two sends of one attempt at once, the later one is hedged; time on the wire is counted once."""
+    """Of two concurrent sends of one attempt, the later one is hedged; time on the wire is counted once."""
     calls: list[Call] = []
     script = in_turn(hang(), respond(ok()))
     async with (
@@ -276,7 +280,7 @@ def test_a_timeline_outlives_an_event_loop() -> None:
 
 
 async def test_both_links_keep_the_six_promises() -> None:
-    """`check_middleware` finds nothing in the link of the call, nor in that of the send."""
+    """`check_middleware` passes for both middlewares, that of the call and that of the send."""
     await check_middleware(lambda: Timeline().call)
     await check_middleware(lambda: Timeline().send)
 
@@ -289,7 +293,7 @@ def test_what_is_no_function_is_refused_as_a_sink(sink: Any) -> None:
 
 
 def test_an_async_sink_is_refused() -> None:
-    """A coroutine would never be awaited."""
+    """A sink that is a coroutine function is refused, because it would never be awaited."""
 
     async def sink(call: Call) -> None: ...
 
@@ -335,7 +339,7 @@ async def test_no_secret_gets_into_the_record_or_what_is_made_of_it(caplog: pyte
 
 
 async def test_a_template_forges_no_log_line(caplog: pytest.LogCaptureFixture) -> None:
-    """A line end in a path that was formatted by hand is escaped."""
+    """A line end in a hand-formatted path is escaped."""
     caplog.set_level(logging.INFO)
     async with AsyncAPIClient(BASE, transport=Script(), middlewares=[Timeline(log_calls())]) as api:
         await api.get("/a\u2028ERROR forged")
@@ -345,7 +349,7 @@ async def test_a_template_forges_no_log_line(caplog: pytest.LogCaptureFixture) -
 
 
 async def test_a_record_pickles_and_encodes() -> None:
-    """A pickled record is equal; JSON gives it back."""
+    """A pickled record is equal to the original; JSON restores it."""
     calls: list[Call] = []
     async with (
         raw_server(respond(ok())) as server,

@@ -108,7 +108,9 @@ def test_structlog_renders_a_call_as_json(lines: io.StringIO) -> None:
     ],
 )
 def test_what_is_a_warning(facts: dict[str, Any], level: int, caplog: pytest.LogCaptureFixture) -> None:
-    """Failures, 429, 500 and above, and slow calls; not a cancelled call, nor a stream with a fast head."""
+    """Failures, 429, 500 and above, and slow calls are warnings; a cancelled call or a stream with a fast
+    head is not.
+    """
     caplog.set_level(logging.INFO)
     log_calls()(recorded(**facts))
 
@@ -116,7 +118,7 @@ def test_what_is_a_warning(facts: dict[str, Any], level: int, caplog: pytest.Log
 
 
 def test_a_level_that_is_off_costs_no_record(caplog: pytest.LogCaptureFixture) -> None:
-    """At DEBUG nothing is logged where the logger is at INFO, and a failure still is."""
+    """At DEBUG, calls are not logged if the logger is at INFO, but a failure is."""
     caplog.set_level(logging.INFO)
     sink = log_calls("my.calls", level=logging.DEBUG, slow=math.inf)
     sink(recorded(seconds=1000.0))
@@ -137,13 +139,13 @@ def test_a_level_that_is_off_costs_no_record(caplog: pytest.LogCaptureFixture) -
     ],
 )
 def test_bad_arguments_of_the_log_are_refused(arguments: dict[str, Any], error: type[Exception]) -> None:
-    """When the sink is made, not at the first call."""
+    """Arguments are checked when the sink is created, not at the first call."""
     with pytest.raises(error, match=next(iter(arguments))):
         log_calls(**arguments)
 
 
 async def test_the_name_timeline_logs(caplog: pytest.LogCaptureFixture) -> None:
-    """``middlewares=["timeline"]`` is a timeline that logs; keywords are those of `log_calls`."""
+    """``middlewares=["timeline"]`` is a timeline that logs; its keywords are those of `log_calls`."""
     caplog.set_level(logging.DEBUG)
     assert isinstance(load_middleware("timeline", slow=2.0), Timeline)
     async with AsyncAPIClient(BASE, transport=Script(), middlewares=["timeline"]) as api:
@@ -230,7 +232,7 @@ def test_a_stream_is_observed_until_its_head() -> None:
     ],
 )
 def test_bad_arguments_of_the_metrics_are_refused(arguments: dict[str, Any], error: type[Exception]) -> None:
-    """When the sink is made, not at the first call."""
+    """Arguments are checked when the sink is created, not at the first call."""
     given = {"registry": CollectorRegistry(), **arguments}
     with pytest.raises(error, match=next(iter(arguments))):
         prometheus(**given)

@@ -1,4 +1,4 @@
-"""The waterfall: the content of each bar, and that it fits."""
+"""The waterfall: the content of each bar, and its width."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_each_send_is_a_bar_of_its_phases() -> None:
 
 
 def test_a_hop_to_another_url_is_named() -> None:
-    """The redirect's target stands above its bar."""
+    """The redirect's target is above its bar."""
     hop = send(0.5, 0.9, 1.0)
     hop.url = f"{ORIGIN}/moved"
 
@@ -64,7 +64,7 @@ def test_what_failed_says_why() -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_no_line_is_wider_than_asked(width: int) -> None:
-    """Whatever is long is cut: a template, a URL, an error."""
+    """Long texts are cut: a template, a URL, an error."""
     long = send(0.0, 0.4, 0.5)
     long.error, long.url = "AnErrorWithAVeryLongNameThatSomebodyChose", f"{ORIGIN}/{'x' * 300}"
     call = call_of(send(0.0, 0.1, 0.2), long, template="/" + "y" * 300)
@@ -74,7 +74,9 @@ def test_no_line_is_wider_than_asked(width: int) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-7])
 def test_a_call_of_no_time_is_drawn(seconds: float) -> None:
-    """From a cache, or on a clock that stands still; one without sends is its summary."""
+    """A call from a cache, or with a clock that stands still, is drawn; one without sends has a summary
+    only.
+    """
     assert len(waterfall(call_of(send(0.0, 0.0, 0.0), seconds=seconds)).splitlines()) == 2
     assert waterfall(call_of(seconds=seconds, attempts=1)) == "GET /users/{id} 200 in 0 ms, 1 attempt"
 
