@@ -1,4 +1,4 @@
-"""What the tests share: applications on real ports, an upstream that hangs and counts, and an nginx."""
+"""Shared by the tests: applications on real ports, an upstream server that hangs and counts, and an nginx."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from needed_servers import need_program
 
 
 class Upstream:
-    """The server that the service under test calls: it records, hangs, and answers as its query says."""
+    """The server that the service under test calls: it records, hangs, and answers as its query specifies."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -35,14 +35,14 @@ class Upstream:
         return app
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Answer with the headers that came."""
+        """Answer with the received headers."""
         self.headers.append(request.headers)
         status = self.statuses.pop(0) if self.statuses else int(request.query.get("status", 200))
         headers = {"Retry-After": "70"} if status == 429 else {"X-Request-Id": "upstream-1"}
         return web.json_response({"login": "body-canary"}, status=status, headers=headers)
 
     async def hang(self, request: web.Request) -> web.Response:
-        """Answer when the test says so."""
+        """Answer at the test's command."""
         self.headers.append(request.headers)
         self.arrived.set()
         try:
@@ -53,7 +53,7 @@ class Upstream:
         return web.json_response({"late": True, "login": "ada"})
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """Send a piece at once, and the other one when the test says so; break off if the test says so."""
+        """Send one piece immediately, and the other at the test's command; break off if told to."""
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(b"first,")
@@ -79,7 +79,7 @@ class Serve:
         self.runners: dict[web.Application, web.AppRunner] = {}
 
     async def __call__(self, app: web.Application, **options: Any) -> str:
-        """Serve *app* with the options of `web.run_app`; gives its URL."""
+        """Serve *app* with the options of `web.run_app`; yield its URL."""
         runner = web.AppRunner(app, access_log=None, **{"shutdown_timeout": 5.0, **options})
         self.runners[app] = runner
         await runner.setup()
@@ -98,7 +98,7 @@ class Serve:
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    """What serves applications until the test ends."""
+    """Serves applications until the test ends."""
     serving = Serve()
     yield serving
     await serving.close()
@@ -146,7 +146,7 @@ def _configuration(folder: Path, port: int) -> str:
 
 @pytest.fixture
 def upstream_url() -> Iterator[str]:
-    """The URL of an upstream server with a loop of its own, for tests that end theirs."""
+    """The URL of an upstream server on a separate event loop, for tests that end theirs."""
     loop = asyncio.new_event_loop()
     serving, server = Serve(), Upstream()
     url = loop.run_until_complete(serving(server.app()))

@@ -1,4 +1,4 @@
-"""A caller that goes away, and one whose time is up: what becomes of the calls that were made for it."""
+"""A caller that disconnects, and one whose time is up: the effect on the calls made for it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def one_call(request: web.Request) -> web.StreamResponse:
 
 
 async def two_tasks(request: web.Request) -> web.StreamResponse:
-    """Make two calls at once, each in a task."""
+    """Make two concurrent calls, each in a task."""
     async with asyncio.TaskGroup() as group:
         for _ in range(2):
             group.create_task(request.app[UP].get("/hang"))
@@ -58,7 +58,7 @@ async def two_tasks(request: web.Request) -> web.StreamResponse:
 
 
 async def pass_on(request: web.Request) -> web.StreamResponse:
-    """Pass on a stream as it comes."""
+    """Pass on a stream as it arrives."""
     async with request.app[UP].open("GET", "/stream") as found:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -77,14 +77,16 @@ async def go_away(url: str, upstream: Any) -> None:
         await asyncio.wait([request])
 
 
-# --- the caller goes away
+# --- the caller disconnects
 
 
 @pytest.mark.parametrize("handler", [one_call, two_tasks])
 async def test_with_handler_cancellation_a_caller_that_leaves_cancels_its_calls(
     serve: Any, upstream: Any, handler: Handler
 ) -> None:
-    """With it, the handler is cancelled, and what it has called, in tasks of a group too."""
+    """With handler_cancellation, the handler and its calls are cancelled, including those in tasks of a
+    group.
+    """
     service = Service(upstream, handler)
     url = await serve(service.app, handler_cancellation=True)
     await go_away(url, upstream)
@@ -95,11 +97,11 @@ async def test_with_handler_cancellation_a_caller_that_leaves_cancels_its_calls(
 
 
 async def test_without_handler_cancellation_the_calls_go_on(serve: Any, upstream: Any) -> None:
-    """Without it, aiohttp's default, the handler goes on to its end, and so does its call."""
+    """Without it, aiohttp's default, the handler and its call continue to their end."""
     service = Service(upstream, one_call)
     url = await serve(service.app, handler_cancellation=False)
     await go_away(url, upstream)
-    await until(lambda: service.requests[0].transport is None)  # aiohttp knows that the caller has left
+    await until(lambda: service.requests[0].transport is None)  # aiohttp has noticed the disconnect
     assert service.ends == []
     assert not upstream.cancelled.is_set()
     upstream.let_go.set()
@@ -108,7 +110,9 @@ async def test_without_handler_cancellation_the_calls_go_on(serve: Any, upstream
 
 
 async def test_with_it_what_must_be_whole_is_shielded(serve: Any, upstream: Any) -> None:
-    """With it, what must not be cut in half runs in a task of its own, which the caller cannot cancel."""
+    """With it, work that must not be interrupted runs in a separate task, which a disconnect does not
+    cancel.
+    """
     tasks: list[asyncio.Task[Any]] = []
 
     async def write(api: AsyncAPIClient) -> None:
@@ -130,7 +134,7 @@ async def test_with_it_what_must_be_whole_is_shielded(serve: Any, upstream: Any)
     assert len(upstream.headers) == 2
 
 
-# --- the time is up
+# --- deadlines
 
 
 @pytest.mark.parametrize("handler_cancellation", [True, False])
@@ -138,7 +142,9 @@ async def test_with_it_what_must_be_whole_is_shielded(serve: Any, upstream: Any)
 async def test_the_time_of_the_caller_ends_its_calls(
     serve: Any, upstream: Any, handler: Handler, handler_cancellation: bool
 ) -> None:
-    """Either way, a caller that waits for 2 s has a 504 if the upstream hangs, whose call is cancelled."""
+    """In both cases, a caller that waits for 2 s gets a 504 if the upstream hangs, and the call is
+    cancelled.
+    """
     service = Service(upstream, handler)
     url = await serve(service.app, handler_cancellation=handler_cancellation)
     headers = {"X-Request-Timeout": "2"}
@@ -157,7 +163,7 @@ async def test_the_time_of_the_caller_ends_its_calls(
 
 
 async def test_tasks_inherit_the_time_and_one_can_be_freed(serve: Any, upstream: Any) -> None:
-    """A task that a handler makes has the request's time and headers; one in a new context has neither."""
+    """A task that a handler starts has the request's time and headers; one in a new context has neither."""
     tasks: list[asyncio.Task[Any]] = []
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -177,7 +183,7 @@ async def test_tasks_inherit_the_time_and_one_can_be_freed(serve: Any, upstream:
 
 
 async def test_a_task_does_not_outlive_the_time(serve: Any, upstream: Any) -> None:
-    """A task that goes on after the answer still ends with the time of its request."""
+    """A task that continues after the response still ends at the deadline of its request."""
     tasks: list[asyncio.Task[Any]] = []
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -193,7 +199,7 @@ async def test_a_task_does_not_outlive_the_time(serve: Any, upstream: Any) -> No
 
 
 async def test_a_token_for_several_requests_has_no_time_of_the_first(serve: Any, upstream: Any) -> None:
-    """A request that runs out of time while a token is fetched leaves the fetch to those that wait too."""
+    """A request whose time is up while a token is fetched leaves the fetch to the other waiting calls."""
 
     def make(app: web.Application) -> AsyncAPIClient:
         async def token() -> str:
@@ -252,7 +258,7 @@ async def test_a_stream_that_breaks_is_not_whole(serve: Any, upstream: Any) -> N
 
 
 async def test_a_stream_ends_with_the_time_of_the_caller(serve: Any, upstream: Any) -> None:
-    """A stream that goes on for longer than the caller waits is cut off, here and upstream."""
+    """A stream that lasts longer than the caller waits is cut off, here and upstream."""
     url = await serve(Service(upstream, pass_on).app)
     headers = {"X-Request-Timeout": "2"}
     with (clock := FakeClock()).install():
@@ -265,7 +271,7 @@ async def test_a_stream_ends_with_the_time_of_the_caller(serve: Any, upstream: A
 
 
 async def test_a_reader_that_leaves_ends_the_stream(serve: Any, upstream: Any) -> None:
-    """With handler_cancellation, a reader that leaves in the middle ends the stream upstream."""
+    """With handler_cancellation, a reader that disconnects in the middle ends the stream upstream."""
     service = Service(upstream, pass_on)
     url = await serve(service.app, handler_cancellation=True)
     async with aiohttp.ClientSession() as session, session.get(url) as response:

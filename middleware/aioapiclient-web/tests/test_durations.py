@@ -40,13 +40,13 @@ def test_what_a_header_names(header: str, text: str, expected: float) -> None:
     ],
 )
 def test_what_names_nothing(text: str) -> None:
-    """Whatever else stands in the header is no time, and raises nothing."""
+    """Any other text is not a duration, and raises nothing."""
     assert read_duration("X-Request-Timeout", text) is None
 
 
 @given(st.text())
 def test_any_text_is_a_time_or_none(text: str) -> None:
-    """Any text is a finite time of 0 or more seconds, or none."""
+    """Any text is a finite duration of 0 or more seconds, or None."""
     found = read_duration("X-Request-Timeout", text)
     assert found is None or 0 <= found < 1e16
 

@@ -1,4 +1,4 @@
-"""The README's program and the example run in processes of their own, and do what they are there to show."""
+"""The README's program and the example run in separate processes, and print the expected output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOME = Path(__file__).parents[1]
 
 
 async def test_the_program_of_the_readme() -> None:
-    """The first program of the README prints what stands below it."""
+    """The first program of the README prints the output shown below it."""
     text = (HOME / "README.md").read_text(encoding="utf-8")
     program, output = re.findall(r"^```(?:python|console)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[1:3]
     printed, _ = await run_with_log("-c", program)
@@ -23,7 +23,9 @@ async def test_the_program_of_the_readme() -> None:
 
 
 async def test_the_example_with_a_server_of_its_own() -> None:
-    """Without a server to call the example starts one, greets, passes on a stream, and keeps to the time."""
+    """Without the URL of a server the example starts one, greets, passes on a stream, and keeps the
+    deadline.
+    """
     port = unused_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-B", str(HOME / "examples" / "greeter.py"), str(port)),

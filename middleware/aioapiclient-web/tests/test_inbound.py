@@ -1,4 +1,4 @@
-"""`inbound`: what a request brings along, read on a real port, and what of it is refused."""
+"""`inbound`: the deadline and headers of a request, read on a real port, and the values that are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARENT = f"00-{'1' * 32}-{'2' * 16}-01"
 
 
 class Service:
-    """A service with `inbound` that answers with what its handler sees."""
+    """A service with `inbound` that answers with the values its handler reads."""
 
     def __init__(self, *middlewares: Any) -> None:
         self.app = web.Application(middlewares=middlewares)
@@ -46,7 +46,7 @@ class Service:
 
 
 async def ask(url: str, headers: Any = None, path: str = "/") -> CIMultiDict[str]:
-    """Send a request with *headers*; gives the headers of the answer."""
+    """Send a request with *headers*; return the headers of the response."""
     async with aiohttp.ClientSession() as session, session.get(url + path, headers=headers) as response:
         await response.read()
         return CIMultiDict(response.headers)
@@ -90,23 +90,23 @@ async def test_the_time_of_a_request(serve: Any, options: dict[str, Any], header
 
 @pytest.mark.parametrize("text", ["", "nan", "-1", "inf", "1_0", "5 hours", "9" * 4000, "\xff", "1,2"])
 async def test_garbage_is_no_time(serve: Any, text: str) -> None:
-    """A header that names no time counts as missing: without a budget there is no deadline then."""
+    """A header without a valid time counts as missing: without a budget there is no deadline."""
     assert await left_of(serve, {"X-Request-Timeout": text}) is None
     assert await left_of(serve) is None
 
 
 async def test_less_than_the_reserve_is_nothing(serve: Any) -> None:
-    """A caller that waits for less than the reserve leaves no time, and never a negative one."""
+    """A caller that waits for less than the reserve leaves 0 s, never a negative time."""
     assert await left_of(serve, {"X-Request-Timeout": "0.01"}, reserve=5) == 0.0
 
 
 async def test_outside_of_a_request_there_is_no_deadline() -> None:
-    """`time_left` knows of no deadline outside of a request."""
+    """`time_left` is None outside a request."""
     assert time_left() is None
 
 
 async def test_nothing_is_left_when_the_handler_has_ended(serve: Any) -> None:
-    """Neither an outer middleware nor the next request of the connection finds anything of a request."""
+    """Neither an outer middleware nor the next request of the connection sees the state of a request."""
     left: list[Any] = []
 
     @web.middleware
@@ -127,7 +127,7 @@ async def test_nothing_is_left_when_the_handler_has_ended(serve: Any) -> None:
 
 
 async def test_a_server_started_while_answering_inherits_nothing(serve: Any) -> None:
-    """A server that is started in the context of a request has none of its time for its own requests."""
+    """A server started in the context of a request does not apply its deadline to other requests."""
     before = current.set(Inbound(0.0, CIMultiDict({"X-Request-Id": "outer"})))
     service = Service(inbound())
     url = await serve(service.app)
@@ -156,7 +156,7 @@ async def test_two_see_one_request(serve: Any, outer: Any, inner: Any, seconds: 
 
 
 async def kept(serve: Any, headers: Any, **options: Any) -> dict[str, str]:
-    """What is kept of the headers of a request."""
+    """The kept headers of a request."""
     service = Service(inbound(**options))
     await ask(await serve(service.app), headers)
     assert service.seen is not None
@@ -164,7 +164,7 @@ async def kept(serve: Any, headers: Any, **options: Any) -> dict[str, str]:
 
 
 async def test_trace_and_id_are_kept(serve: Any) -> None:
-    """By default trace, baggage and request ID are kept, and nothing else: no credential, no cookie."""
+    """By default trace, baggage and request ID are kept, but no credential and no cookie."""
     headers = {"traceparent": PARENT, "tracestate": "a=1", "baggage": "user=7", "X-Request-Id": "id-1"}
     others = {"Authorization": "Bearer canary", "Cookie": "canary=1", "X-Other": "1"}
     assert await kept(serve, headers | others) == headers
@@ -184,20 +184,22 @@ async def test_trace_and_id_are_kept(serve: Any) -> None:
     ],
 )
 async def test_odd_headers(serve: Any, headers: Any, expected: dict[str, str] | None) -> None:
-    """What is malformed or there twice is not sent on; lists are joined, and no state without its parent."""
+    """Malformed or repeated values are not sent on; lists are joined, and a state without its parent is
+    dropped.
+    """
     found = await kept(serve, CIMultiDict(headers))
     found.pop("traceparent", None) if expected and "tracestate" in expected else None
     assert found == (expected or {})
 
 
 def test_no_value_shows() -> None:
-    """What is kept may be confidential: a repr has names only."""
+    """Kept values may be confidential: a repr has names only."""
     found = Inbound(5.0, CIMultiDict({"baggage": "user=canary"}))
     assert repr(found) == "<Inbound: deadline=5.0, headers baggage>"
 
 
 async def test_bytes_that_are_no_text(serve: Any) -> None:
-    """Bytes that are no UTF-8 are not sent on, and the request is answered."""
+    """Bytes that are not UTF-8 are not sent on, and the request is answered."""
     service = Service(inbound())
     url = await serve(service.app)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
@@ -216,7 +218,7 @@ async def test_bytes_that_are_no_text(serve: Any) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/missing"])
 async def test_a_good_id_is_used(serve: Any, path: str) -> None:
-    """With a variable, the ID that came is there for the handler, and in the answer, also of a 404."""
+    """With a variable, the inbound ID is available to the handler and in the response, even of a 404."""
     service = Service(inbound(request_id=REQUEST_ID))
     answer = await ask(await serve(service.app), {"X-Request-Id": "id-1"}, path)
     assert answer["X-Request-Id"] == "id-1"
@@ -238,7 +240,7 @@ async def test_a_bad_id_is_replaced(serve: Any, bad: str | None) -> None:
 
 
 async def test_a_head_that_was_sent_stays(serve: Any) -> None:
-    """The answer of a handler that has sent its head already stays as it is."""
+    """The response of a handler that has already sent its head is not changed."""
     url = await serve(Service(inbound(request_id=REQUEST_ID)).app)
     assert "X-Request-Id" not in await ask(url, path="/stream")
 
@@ -258,6 +260,6 @@ async def test_a_head_that_was_sent_stays(serve: Any) -> None:
     ],
 )
 def test_what_an_argument_may_not_be(options: dict[str, Any], error: type[Exception], words: str) -> None:
-    """A wrong argument is refused when the middleware is made, by its name."""
+    """A wrong argument is refused when the middleware is created, with its name in the message."""
     with pytest.raises(error, match=words):
         inbound(**options)

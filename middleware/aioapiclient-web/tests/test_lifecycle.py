@@ -29,7 +29,7 @@ def service(url: str, handler: Handler, key: web.AppKey[AsyncAPIClient] = UP) ->
 
 
 async def call_hang(request: web.Request) -> web.Response:
-    """Call what does not answer until the test says so."""
+    """Call an upstream that answers at the test's command."""
     return web.json_response(await request.app[UP].get("/hang"))
 
 
@@ -39,13 +39,13 @@ async def call_users(request: web.Request) -> web.Response:
 
 
 async def get(url: str, **headers: str) -> tuple[int, Any]:
-    """Send a request; gives status and body."""
+    """Send a request; return status and body."""
     async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
         return response.status, await response.json()
 
 
 async def test_open_while_the_application_is(serve: Any, upstream: Any) -> None:
-    """The client is there at start-up for what comes later, and closed when the application has ended."""
+    """The client is available to later start-up code, and closed when the application has ended."""
     seen: list[bool] = []
 
     async def later(app: web.Application) -> Any:
@@ -63,7 +63,9 @@ async def test_open_while_the_application_is(serve: Any, upstream: Any) -> None:
 
 
 async def test_shutdown_with_calls_in_flight(serve: Any, upstream: Any) -> None:
-    """A service that is told to end answers what it has begun: its calls go on until their handlers end."""
+    """A service that is shutting down answers the requests in progress: their calls continue until the
+    handlers end.
+    """
     app = service(upstream.url, call_hang)
     url = await serve(app)
     answers = [asyncio.ensure_future(get(url)) for _ in range(5)]
@@ -79,7 +81,7 @@ async def test_shutdown_with_calls_in_flight(serve: Any, upstream: Any) -> None:
 
 
 def refuses(url: str) -> bool:
-    """Whether the service takes no new connection."""
+    """Return whether the service refuses new connections."""
     try:
         socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 1).close()
     except ConnectionRefusedError:
@@ -111,7 +113,7 @@ async def test_shutdown_does_not_wait_for_good(serve: Any, upstream: Any) -> Non
 
 
 async def test_a_sub_application_uses_the_client_of_its_parent(serve: Any, upstream: Any) -> None:
-    """Handlers of a sub-application find the parent's client, and may have one of their own."""
+    """Handlers of a sub-application find the parent's client, and may use a separate one."""
     sub = service(upstream.url, call_users, OTHER)
     app = service(upstream.url, call_users)
     app.add_subapp("/sub/", sub)
@@ -125,7 +127,7 @@ async def test_a_sub_application_uses_the_client_of_its_parent(serve: Any, upstr
 
 
 async def test_two_applications_in_one_process(serve: Any, upstream: Any) -> None:
-    """Two applications have clients of their own under one key; the end of one leaves the other alone."""
+    """Two applications have separate clients under one key; the end of one does not affect the other."""
     behind = service(upstream.url, call_users)
     front = service(await serve(behind), call_users)
     url = await serve(front)
@@ -159,7 +161,7 @@ def test_a_second_event_loop(upstream_url: str) -> None:
 
 
 async def test_a_client_that_cannot_be_made(serve: Any) -> None:
-    """An error of the function that makes the client ends the start of the application."""
+    """An error of the function that creates the client ends the start of the application."""
 
     def make(app: web.Application) -> AsyncAPIClient:
         raise LookupError("no token")
@@ -178,6 +180,6 @@ async def test_a_client_that_cannot_be_made(serve: Any) -> None:
     ],
 )
 def test_what_an_argument_may_not_be(key: Any, make: Any, words: str) -> None:
-    """A wrong argument is refused at once: a client made too early would have no loop."""
+    """A wrong argument is refused immediately: a client created too early would have no loop."""
     with pytest.raises(TypeError, match=words):
         client_ctx(key, make)

@@ -1,4 +1,4 @@
-"""A real service in a process of its own, behind a real nginx: what of all this survives a proxy."""
+"""A real service in a separate process behind a real nginx."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = "whsec_dGhlIG5ldyBzZWNyZXQsIG9mIDMyIGJ5dGVzIDEyMzQ="
 
 
 class Greeter:
-    """The example in a process of its own, which calls the upstream of the test."""
+    """The example in a separate process, which calls the upstream of the test."""
 
     def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
         self.process = process
@@ -46,7 +46,7 @@ async def greeter(upstream: Any) -> AsyncIterator[Greeter]:
 
 
 async def test_deadline_trace_and_id_pass_through(nginx: str, greeter: Greeter, upstream: Any) -> None:
-    """The time goes through nginx, and so does the trace; the request ID is the one that nginx makes."""
+    """The time and the trace pass through nginx; the request ID is the one that nginx makes."""
     parent = f"00-{'1' * 32}-{'2' * 16}-01"
     headers = {"X-Request-Timeout": "60", "traceparent": parent, "X-Request-Id": "from-outside"}
     async with aiohttp.ClientSession() as session:
@@ -58,7 +58,9 @@ async def test_deadline_trace_and_id_pass_through(nginx: str, greeter: Greeter, 
 
 
 async def test_problems_pass_through(nginx: str, greeter: Greeter, upstream: Any) -> None:
-    """A proxy passes problems on: 404 as it came, 502, 503 with Retry-After, and 504 in the caller's time."""
+    """A proxy passes problems on: the same 404, 502, 503 with Retry-After, and 504 within the caller's
+    time.
+    """
     upstream.statuses = [404, 401, 429]
     found: list[tuple[int, str | None]] = []
     async with aiohttp.ClientSession() as session:
@@ -76,7 +78,9 @@ async def test_problems_pass_through(nginx: str, greeter: Greeter, upstream: Any
 async def test_a_caller_of_the_proxy_that_leaves_cancels_the_call(
     nginx: str, greeter: Greeter, upstream: Any
 ) -> None:
-    """Nginx closes its connection when its caller leaves, and with handler_cancellation the call ends."""
+    """Nginx closes its connection when its caller disconnects, and with handler_cancellation the call
+    ends.
+    """
     async with aiohttp.ClientSession() as session:
         request = asyncio.ensure_future(session.get(f"{nginx}/{greeter.port}/hello/hang"))
         await asyncio.wait_for(upstream.arrived.wait(), 30)
@@ -87,7 +91,7 @@ async def test_a_caller_of_the_proxy_that_leaves_cancels_the_call(
 
 @pytest.mark.parametrize("breaks", [False, True])
 async def test_a_stream_through_the_proxy(nginx: str, greeter: Greeter, upstream: Any, breaks: bool) -> None:
-    """A stream passes through service and proxy as it comes; one that breaks does not look whole."""
+    """A stream passes through service and proxy piece by piece; a broken one does not look complete."""
     upstream.breaks = breaks
     async with (
         aiohttp.ClientSession() as session,
@@ -103,7 +107,7 @@ async def test_a_stream_through_the_proxy(nginx: str, greeter: Greeter, upstream
 
 
 async def test_webhooks_through_the_proxy(nginx: str, greeter: Greeter) -> None:
-    """A webhook is taken byte for byte as it was signed; a forged one is a 400, and not a 500."""
+    """A webhook is accepted if its bytes are unchanged; a forged one is a 400, and not a 500."""
     hooks, url = Webhooks(SECRET), f"{nginx}/{greeter.port}/webhooks"
     body = '{"type": "user.joined", "login": "zoë"}'.encode()
     unknown = b'{"type": "user.renamed", "from": "ada"}'
@@ -128,7 +132,7 @@ async def test_webhooks_through_the_proxy(nginx: str, greeter: Greeter) -> None:
 
 
 async def test_sigterm_with_a_call_in_flight(nginx: str, greeter: Greeter, upstream: Any) -> None:
-    """A process that is told to end answers what it has begun, and ends without an error."""
+    """A process that is shutting down answers the requests in progress, and ends without an error."""
     async with aiohttp.ClientSession() as session:
         request = asyncio.ensure_future(session.get(f"{nginx}/{greeter.port}/hello/hang"))
         await asyncio.wait_for(upstream.arrived.wait(), 30)
@@ -142,7 +146,7 @@ async def test_sigterm_with_a_call_in_flight(nginx: str, greeter: Greeter, upstr
 
 
 def refuses(port: int) -> bool:
-    """Whether nobody listens on *port* any more."""
+    """Return whether *port* is closed."""
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
     except ConnectionRefusedError:

@@ -1,4 +1,4 @@
-"""`problems`: which status a failed call is answered with, and that nothing of the upstream server leaks."""
+"""`problems`: the status of a failed call's response, and that it contains no data of the upstream server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SECRET = "canary-https://internal.example.com/path"
 
 
 class Answer(msgspec.Struct):
-    """What the service answered."""
+    """The response of the service."""
 
     status: int
     headers: dict[str, str]
@@ -46,7 +46,7 @@ class Answer(msgspec.Struct):
 
 
 async def answer(serve: Any, error: BaseException, path: str = "/", **options: Any) -> Answer:
-    """What a service answers whose handler raises *error*."""
+    """The response of a service whose handler raises *error*."""
 
     async def handler(request: web.Request) -> web.Response:
         raise error
@@ -87,7 +87,7 @@ async def answer(serve: Any, error: BaseException, path: str = "/", **options: A
     ],
 )
 async def test_the_table(serve: Any, error: APIClientError, status: int) -> None:
-    """Each failure has its status, as problem+json in words of our own."""
+    """Each failure has its status, as problem+json with our own text."""
     found = await answer(serve, error)
     assert found.status == found.body["status"] == status
     assert found.headers["Content-Type"] == "application/problem+json"
@@ -103,20 +103,20 @@ async def test_the_table(serve: Any, error: APIClientError, status: int) -> None
     [(None, "1"), (0.0, "1"), (0.2, "1"), (7.0, "7"), (7.01, "8"), (-5, "1"), (1e30, "86400")],
 )
 async def test_when_to_come_back(serve: Any, seconds: float | None, said: str) -> None:
-    """Retry-After is the time that is known, rounded up, of at least a second and at most a day."""
+    """Retry-After is the known time, rounded up, at least a second and at most a day."""
     found = await answer(serve, ThrottledError(retry_after=seconds))
     assert found.headers["Retry-After"] == said
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(math.nan, "1"), (math.inf, "86400")])
 async def test_a_time_that_is_no_number(serve: Any, seconds: float, said: str) -> None:
-    """A time that a plugin got wrong still makes a header."""
+    """An invalid time from a plugin still makes a valid header."""
     found = await answer(serve, CircuitOpenError(retry_after=seconds))
     assert found.headers["Retry-After"] == said
 
 
 async def test_a_status_can_pass_through(serve: Any) -> None:
-    """A status that the service names is answered as it came, with Retry-After, and without the body."""
+    """A status in pass_through is answered unchanged, with Retry-After, and without the body."""
     options = {"pass_through": [404, 429]}
     missing = await answer(serve, NotFoundError(SECRET, body={"canary": 1}, request_id="up-1"), **options)
     assert (missing.status, missing.body) == (
@@ -130,7 +130,7 @@ async def test_a_status_can_pass_through(serve: Any) -> None:
 
 
 async def test_own_rules_come_first(serve: Any) -> None:
-    """The first class of the service's own rules that fits counts, ahead of all others."""
+    """The first matching class of the service's own rules counts, ahead of all others."""
     options = {
         "rules": {NotFoundError: 410, APIStatusError: 424, ClientClosedError: 503},
         "pass_through": [404],
@@ -172,7 +172,9 @@ async def test_types_of_problems(serve: Any) -> None:
     ],
 )
 async def test_the_request_id(serve: Any, error: APIError, exposed: bool, expected: str | None) -> None:
-    """The answer has the upstream's ID of the call, or that of the request; or none if it is not exposed."""
+    """The response has the upstream's ID of the call, or that of the request, or none if it is not
+    exposed.
+    """
     found = await answer(serve, error, expose_request_id=exposed)
     assert found.body.get("request_id") == expected
 
@@ -181,7 +183,7 @@ async def test_the_request_id(serve: Any, error: APIError, exposed: bool, expect
     "error", [ValueError("canary"), InvalidRequestError("canary"), ClientClosedError("canary")]
 )
 async def test_a_bug_stays_a_500(serve: Any, error: Exception) -> None:
-    """What is a mistake of the service itself is not blamed on the upstream server."""
+    """A mistake of the service itself is not reported as a failure of the upstream server."""
     found = await answer(serve, error)
     assert (found.status, found.body) == (500, {})
 
@@ -231,6 +233,6 @@ async def test_the_error_is_logged(serve: Any, caplog: pytest.LogCaptureFixture)
     ],
 )
 def test_what_an_argument_may_not_be(options: dict[str, Any], error: type[Exception], words: str) -> None:
-    """A wrong argument is refused when the middleware is made, by its name."""
+    """A wrong argument is refused when the middleware is created, with its name in the message."""
     with pytest.raises(error, match=words):
         problems(**options)

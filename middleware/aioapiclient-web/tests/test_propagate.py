@@ -31,7 +31,7 @@ TRACE = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "tracestate": "a=1", "X-
 
 @contextmanager
 def answering(seconds: float | None = None, **headers: str) -> Iterator[None]:
-    """A request is being answered that has *seconds* left."""
+    """Handle a request that has *seconds* left."""
     deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
     before = current.set(Inbound(deadline, CIMultiDict(headers)))
     yield
@@ -58,7 +58,7 @@ def _link(place: int) -> Middleware:
 
 
 async def test_it_is_installed_by_its_name() -> None:
-    """Its entry point makes it with its settings, and `explain` shows both links."""
+    """Its entry point creates it with its settings, and `explain` shows both middlewares."""
     assert isinstance(load_middleware("propagate", header="grpc-timeout"), Propagate)
     async with client(FakeTransport(), "propagate") as api:
         links = [line.strip() for line in api.explain().splitlines()]
@@ -89,12 +89,12 @@ class Slow:
         return AsyncAPIResponse.from_bytes(request, self.statuses.pop(0), self.headers, b"{}")
 
     def said(self, header: str = "X-Request-Timeout") -> list[str | None]:
-        """What the sends had in *header*."""
+        """The values of *header* in the sends."""
         return [request.headers.get(header) for request in self.sent]
 
 
 async def test_each_send_says_what_is_left() -> None:
-    """The header says at each attempt how much time is left then, not when the call began."""
+    """The header has the time left at each attempt, not at the start of the call."""
     with (clock := FakeClock()).install():
         transport = Slow(clock, 503, 503, 200)
         async with client(transport) as api:
@@ -107,7 +107,7 @@ async def test_each_send_says_what_is_left() -> None:
     ("header", "said"), [("grpc-timeout", "2500m"), ("X-Timeout-Ms", "2500"), (None, None)]
 )
 async def test_the_header_is_a_setting(header: str | None, said: str | None) -> None:
-    """Another header has its usual form; with None the server is not told."""
+    """Another header uses its usual format; None sends no header."""
     with (clock := FakeClock()).install():
         transport = Slow(clock, 200)
         async with client(transport, Propagate(header=header)) as api:
@@ -141,7 +141,7 @@ async def test_a_call_ends_with_the_request_it_is_made_for() -> None:
 
 
 async def test_after_the_deadline_nothing_is_sent() -> None:
-    """Without any time left a call fails before a byte is sent."""
+    """Without any time left, a call fails before a byte is sent."""
     transport = FakeTransport(default=respond(json={}))
     async with client(transport) as api:
         for seconds in (0.0, -5.0):
@@ -151,7 +151,7 @@ async def test_after_the_deadline_nothing_is_sent() -> None:
 
 
 async def test_retries_know_the_deadline() -> None:
-    """A wait that would end after the deadline is not begun: the call gives up with what it has."""
+    """A wait that would end after the deadline does not begin: the call ends with its last result."""
     transport = FakeTransport(default=respond(503, headers={"Retry-After": "30"}))
     async with client(transport) as api:
         with answering(20.0), pytest.raises(Exception, match="503") as raised:
@@ -161,7 +161,7 @@ async def test_retries_know_the_deadline() -> None:
 
 
 async def test_the_shorter_time_of_a_call_wins() -> None:
-    """A call's own timeout that ends earlier stays, and is what the server is told."""
+    """A call's own timeout that ends earlier is kept, and is sent to the server."""
     with (clock := FakeClock()).install():
         transport = Slow(clock, 200, 200)
         async with client(transport) as api:
@@ -172,7 +172,7 @@ async def test_the_shorter_time_of_a_call_wins() -> None:
 
 
 async def test_a_stream_ends_with_the_request_too() -> None:
-    """The body of a stream is cut off at the deadline, also where the head came in time."""
+    """The body of a stream is cut off at the deadline, even if the head arrived in time."""
     with (clock := FakeClock()).install():
         transport = FakeTransport(respond(chunks=[b"one", b"two"]))
         async with client(transport) as api:
@@ -187,7 +187,7 @@ async def test_a_stream_ends_with_the_request_too() -> None:
 
 
 async def test_a_stream_that_was_read_leaves_no_timer() -> None:
-    """The timer of a stream goes with its response, and does not keep it alive for minutes."""
+    """The timer of a stream ends with its response, and does not keep it alive for minutes."""
     loop = asyncio.get_running_loop()
     transport = FakeTransport(respond(chunks=[b"one", b"two"]))
     async with client(transport) as api:
@@ -202,7 +202,7 @@ async def test_a_stream_that_was_read_leaves_no_timer() -> None:
 
 
 async def test_kept_headers_are_sent_on() -> None:
-    """Trace and request ID of the request go with every call that is made for it, as they came."""
+    """Trace and request ID of the request are sent unchanged with every call made for it."""
     transport = FakeTransport(default=respond(json={}))
     async with client(transport) as api:
         with answering(**TRACE):
@@ -213,7 +213,7 @@ async def test_kept_headers_are_sent_on() -> None:
 
 
 async def test_a_client_can_take_fewer_headers() -> None:
-    """A client of somebody else's server sends on those that it names, in any case."""
+    """A client of a third-party server sends only the headers that it names, in any case."""
     transport = FakeTransport(default=respond(json={}))
     async with client(transport, Propagate(header=None, keep=["TraceParent"])) as api:
         with answering(5.0, baggage="user=7", **TRACE):
@@ -248,7 +248,7 @@ async def test_a_foreign_origin_has_to_be_in_time_as_well() -> None:
 
 
 async def test_the_call_has_the_last_word() -> None:
-    """What the call sets or omits itself stays, and the state of one trace never joins another."""
+    """A header that the call sets or omits is kept, and the state of one trace never joins another."""
     transport = FakeTransport(default=respond(json={}))
     own = {"traceparent": f"00-{'3' * 32}-{'4' * 16}-00", "X-Request-Id": OMIT, "x-request-timeout": "1"}
     async with client(transport) as api:
@@ -263,7 +263,7 @@ async def test_the_call_has_the_last_word() -> None:
 
 
 async def test_another_middleware_keeps_its_headers() -> None:
-    """Telemetry inside or outside of it sets the parent of its own span, and the inbound one gives way."""
+    """Telemetry inside or outside sets the parent of its own span, which replaces the inbound one."""
     parent = f"00-{'5' * 32}-{'6' * 16}-01"
 
     async def telemetry(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -292,13 +292,13 @@ async def test_another_middleware_keeps_its_headers() -> None:
     ],
 )
 def test_what_an_argument_may_not_be(options: dict[str, Any], error: type[Exception], words: str) -> None:
-    """A wrong argument is refused when it is made, by its name."""
+    """A wrong argument is refused at construction, with its name in the message."""
     with pytest.raises(error, match=words):
         Propagate(**options)
 
 
 def test_the_repr() -> None:
-    """The repr says which header it sends."""
+    """The repr names the header that it sends."""
     assert repr(Propagate()) == "Propagate(header='X-Request-Timeout')"
 
 

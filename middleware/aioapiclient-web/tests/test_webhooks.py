@@ -1,4 +1,4 @@
-"""`Webhooks`: what is taken, what is refused, and that a refusal is one class of error."""
+"""`Webhooks`: accepted and refused webhooks; every refusal is a WebhookError."""
 
 from __future__ import annotations
 
@@ -61,17 +61,17 @@ def reason(
     return raised.value.reason
 
 
-# --- what is taken
+# --- accepted webhooks
 
 
 def test_the_vector_of_the_specification() -> None:
-    """The example of the Standard Webhooks libraries is taken, and its body is given as it is."""
+    """The example of the Standard Webhooks libraries is accepted, and its body is returned unchanged."""
     event = hooks(SPEC_SECRET, now=1614265330).unwrap(b'{"test": 2432232314}', SPEC)
     assert event == {"test": 2432232314}
 
 
 def test_events_are_typed() -> None:
-    """A tagged union decodes to its class, and `Open` takes an event that nobody knows yet."""
+    """A tagged union decodes to its class, and `Open` accepts an unknown event."""
     assert hooks().unwrap(BODY, HEADERS, Paid | Ended) == Paid(7)
     new = b'{"type": "invoice.sent", "to": "ada"}'
     event = hooks().unwrap(new, hooks().sign(new), Open[Paid | Ended])
@@ -83,13 +83,13 @@ def test_events_are_typed() -> None:
     "secrets", [(SECRET, OTHER), (OTHER, SECRET), (SECRET,), (SECRET[6:],), (f"v1,{SECRET}",)]
 )
 def test_secrets_rotate(secrets: tuple[str, ...]) -> None:
-    """While a secret is rotated the old and the new one are right, and their prefix may be another one."""
+    """While a secret is rotated, the old and the new one are valid, and their prefixes may differ."""
     assert hooks(*secrets).unwrap(BODY, HEADERS, Paid) == Paid(7)
     assert reason(by=hooks(OTHER)) == "signature"
 
 
 def test_senders_rotate_too() -> None:
-    """One right signature among those of other secrets and other versions is enough."""
+    """One valid signature among those of other secrets and other versions is enough."""
     others = f"v1a,{'A' * 88} v1,{'B' * 44} v2,x nonsense  {HEADERS['webhook-signature']}"
     assert hooks().unwrap(BODY, {**HEADERS, "webhook-signature": others}, Paid) == Paid(7)
     both = hooks(OTHER, SECRET).sign(BODY)
@@ -104,7 +104,7 @@ def test_headers_have_any_case() -> None:
 
 
 def test_it_agrees_with_the_other_library() -> None:
-    """What standardwebhooks signs is taken here, and the other way round."""
+    """Webhooks signed by standardwebhooks are accepted, and vice versa."""
     other = Webhook(SECRET)
     at = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
     signed = {**HEADERS, "webhook-signature": other.sign("msg_1", at, BODY.decode())}
@@ -116,7 +116,7 @@ def test_it_agrees_with_the_other_library() -> None:
 
 @pytest.mark.parametrize(("seconds", "taken"), [(-301, 0), (-300, 1), (0, 1), (300, 1), (301, 0)])
 def test_the_time_has_a_tolerance(seconds: int, taken: int) -> None:
-    """A webhook of up to five minutes ago, or ahead, is taken; an older one is refused."""
+    """A webhook up to five minutes old, or ahead, is accepted; an older one is refused."""
     late = hooks(now=NOW + seconds)
     if taken:
         assert late.unwrap(BODY, HEADERS, Paid) == Paid(7)
@@ -125,12 +125,12 @@ def test_the_time_has_a_tolerance(seconds: int, taken: int) -> None:
     assert hooks(now=NOW + 5000, tolerance=5000).unwrap(BODY, HEADERS, Paid) == Paid(7)
 
 
-# --- what is refused
+# --- refused webhooks
 
 
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
 def test_a_header_that_is_missing_or_there_twice(name: str) -> None:
-    """Each of the three headers is there once: of two, a proxy might have checked the other one."""
+    """Each of the three headers must occur once: with two, a proxy might have checked the other one."""
     assert reason(headers={n: v for n, v in HEADERS.items() if n != name}) == "headers"
     twice = CIMultiDict(HEADERS)
     twice.add(name.upper(), HEADERS[name])
@@ -159,7 +159,7 @@ def test_a_header_that_is_missing_or_there_twice(name: str) -> None:
     ],
 )
 def test_a_hostile_header(name: str, value: Any, why: str) -> None:
-    """Whatever a header holds, the refusal is a WebhookError."""
+    """Whatever a header contains, the refusal is a WebhookError."""
     assert reason(headers={**HEADERS, name: value}) == why
 
 
@@ -167,7 +167,7 @@ def test_a_hostile_header(name: str, value: Any, why: str) -> None:
     "body", [b"", b"{}", BODY + b" ", BODY.replace(b"7", b"8"), b"\xff\x00", b"[" * 10_000]
 )
 def test_another_body_is_refused(body: bytes) -> None:
-    """A body that was changed, by a single byte, has no right signature."""
+    """A body changed by a single byte has no valid signature."""
     assert reason(body) == "signature"
 
 
@@ -181,7 +181,7 @@ def test_a_signed_body_of_another_kind_is_refused(body: bytes) -> None:
 
 
 def test_the_error_says_what_does_not_fit() -> None:
-    """The text has the place and the types, and no value of the body."""
+    """The message has the path and the types, but no value of the body."""
     body = b'{"type": "invoice.paid", "amount": "body-canary"}'
     with pytest.raises(WebhookError, match=r"Expected `int`, got `str` at \$\.amount") as raised:
         hooks().unwrap(body, hooks().sign(body), Paid)
@@ -196,11 +196,11 @@ def test_the_error_says_what_does_not_fit() -> None:
     st.dictionaries(st.sampled_from([*HEADERS]), st.text(max_size=50) | st.sampled_from([*HEADERS.values()])),
 )
 def test_nothing_forged_is_taken(body: bytes, headers: dict[str, str]) -> None:
-    """No body and no headers that were not signed get in, nor another error out."""
+    """Unsigned bodies and headers are never accepted, and raise no other error."""
     assert reason(body, headers) in {"headers", "time", "signature"}
 
 
-# --- the object
+# --- the class Webhooks
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_nothing_forged_is_taken(body: bytes, headers: dict[str, str]) -> None:
 def test_what_an_argument_may_not_be(
     secrets: Any, options: dict[str, Any], error: type[Exception], words: str
 ) -> None:
-    """A wrong argument is refused at construction, and the refusal does not show the secret."""
+    """A wrong argument is refused at construction, and the message does not show the secret."""
     with pytest.raises(error, match=words) as raised:
         Webhooks(*secrets, **options)
     shown = "".join(traceback.format_exception(raised.value))
@@ -239,7 +239,7 @@ def test_a_decoded_body_is_a_mistake(body: Any, headers: Any, words: str) -> Non
 
 
 def test_the_secrets_do_not_show() -> None:
-    """The secrets are in no repr, and are not pickled."""
+    """No repr contains the secrets, and they cannot be pickled."""
     assert repr(hooks(SECRET, OTHER)) == "<Webhooks: 2 secrets, tolerance=300>"
     with pytest.raises(TypeError, match="holds secrets"):
         pickle.dumps(hooks())

@@ -1,4 +1,4 @@
-"""The types of the glue; checked by mypy and pyright, never run."""
+"""The types of aioapiclient-web; checked by mypy and pyright, never run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aioapiclient.contract import Middleware as ClientMiddleware
 
 
 class Github(AsyncAPIClient):
-    """A client of one's own."""
+    """A custom client."""
 
 
 class Paid(msgspec.Struct):
@@ -27,7 +27,7 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def application() -> web.Application:
-    """An application takes what is made here."""
+    """An application accepts the middlewares."""
     outer = inbound(budget=10, keep={"traceparent"}, request_id=REQUEST_ID)
     inner = problems(rules={NotFoundError: 410}, pass_through=range(400, 410))
     assert_type(outer, Middleware)
@@ -47,7 +47,7 @@ def propagated() -> AsyncAPIClient:
 
 
 async def on_webhook(request: web.Request, hooks: Webhooks) -> None:
-    """An event has the type that was asked for."""
+    """An event has the requested type."""
     body = await request.read()
     assert_type(hooks.unwrap(body, request.headers, Paid), Paid)
     assert_type(hooks.unwrap(body, request.headers, list[Paid]), list[Paid])
