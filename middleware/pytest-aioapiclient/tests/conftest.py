@@ -1,4 +1,4 @@
-"""A server that counts its requests, in a thread of its own: for pytest runs within a test."""
+"""A server that counts its requests, in a separate thread: for pytest runs within a test."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from servers import serving
 
 
 class CountingServer:
-    """What the thread serves on loopback."""
+    """The application that the thread serves on loopback."""
 
     def __init__(self) -> None:
         self.url = ""
         self.count = 0
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Say which path was asked for, and how many requests there were."""
+        """Return the requested path, and the number of requests."""
         self.count += 1
         return web.json_response({"path": request.path, "count": self.count}, headers={"Server": "counting"})
 

@@ -33,7 +33,7 @@ def client(max_retries: int = 2) -> AsyncAPIClient:
 
 
 async def test_a_call_is_answered(mock_aiohttp: aioresponses) -> None:
-    """A call of a client is answered, its errors are retried, and what was sent is noted."""
+    """A call of a client is answered, its errors are retried, and the requests are recorded."""
     mock_aiohttp.get(URL, exception=TimeoutError())
     mock_aiohttp.get(URL, status=503)
     mock_aiohttp.get(URL, payload={"id": 7})
@@ -88,7 +88,7 @@ async def test_a_session_of_the_test(mock_aiohttp: aioresponses) -> None:
 
 
 async def test_the_rest_may_pass_through(mended_aioresponses: Callable[..., aioresponses]) -> None:
-    """A mock of the test's own lets a server on loopback through, whose responses are real ones."""
+    """A test's own mock passes requests to a server on loopback through, and its responses are real."""
 
     async def handle(request: web.Request) -> web.Response:
         return web.json_response("real")
@@ -121,7 +121,7 @@ async def test_the_forms_of_existing_tests() -> None:
 
 
 def test_nothing_stays() -> None:
-    """After the block aiohttp and aioresponses are as they were."""
+    """After the block, aiohttp and aioresponses are unchanged."""
     import aioresponses.core as core
 
     before = (aiohttp.ClientResponse.__init__, core.stream_reader_factory)
@@ -131,7 +131,7 @@ def test_nothing_stays() -> None:
 
 
 def test_it_is_not_installed(pytester: pytest.Pytester) -> None:
-    """Without aioresponses a test that asks for it fails with what to install, and others run."""
+    """Without aioresponses, a test that uses it fails with the package to install, and others run."""
     pytester.makeini(AUTO)
     pytester.makeconftest("import sys; sys.modules['aioresponses'] = None")
     pytester.makepyfile("def test_with(mock_aiohttp): pass\ndef test_without(): pass")

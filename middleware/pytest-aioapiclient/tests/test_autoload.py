@@ -1,4 +1,4 @@
-"""pytest loads the plugin in every project: it costs little there, and changes nothing."""
+"""pytest loads the plugin in every project: it costs little, and changes nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ USES = """
 
 
 def test_nothing_heavy_is_imported() -> None:
-    """Loading the plugin imports pytest and a few modules of the standard library, and none of ours."""
+    """Loading the plugin imports pytest and a few modules of the standard library, and none of
+    aioapiclient.
+    """
     code = (
         "import pytest, sys; before = set(sys.modules)\n"
         "import pytest_aioapiclient.plugin\n"
@@ -43,7 +45,7 @@ def test_nothing_heavy_is_imported() -> None:
 
 
 def test_a_project_that_does_not_use_it(pytester: pytest.Pytester) -> None:
-    """A run with the plugin loaded imports nothing of ours, and warns of nothing."""
+    """A run with the plugin loaded imports no module of aioapiclient, and warns of nothing."""
     pytester.makeini(INI.format(mode="strict"))
     pytester.makepyfile(
         """
@@ -61,11 +63,11 @@ def test_a_project_that_does_not_use_it(pytester: pytest.Pytester) -> None:
 
 
 def test_coverage_of_the_library_is_whole(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A project that measures aioapiclient is not told that it was imported before it was measured."""
+    """A project that measures the coverage of aioapiclient gets no warning that it was imported before."""
     pytester.makeini(INI.format(mode="auto"))
     pytester.makepyfile(USES.format(mark=""))
 
-    # Not where tox tells the environment to keep its own, which are combined later.
+    # Not in the folder that tox sets, whose data files are combined later.
     monkeypatch.setenv("COVERAGE_FILE", str(pytester.path / ".coverage"))
     result = pytester.runpytest_subprocess("--cov=aioapiclient", "--cov-report=")
 
@@ -93,7 +95,7 @@ def test_pairs_with_plugins_for_asyncio(
 
 
 def test_it_pairs_with_a_server_of_pytest_aiohttp(pytester: pytest.Pytester) -> None:
-    """A service under test is asked by pytest-aiohttp's client, and asks the mock itself."""
+    """pytest-aiohttp's client calls a service under test, and the service calls the mock."""
     pytester.makeini(INI.format(mode="auto"))
     pytester.makepyfile(
         """
@@ -167,7 +169,7 @@ def test_assertions_are_rewritten(pytester: pytest.Pytester) -> None:
 
 
 def test_the_door_opens_lazily() -> None:
-    """Each name of the package is there when it is asked for, and no other."""
+    """Each name of the package is available, and no other."""
     for name in pytest_aioapiclient.__all__:
         assert getattr(pytest_aioapiclient, name) is not None
     assert sorted(pytest_aioapiclient._HOMES) == sorted(pytest_aioapiclient.__all__)

@@ -1,4 +1,4 @@
-"""`Cassette`: what it records of a server, what it plays, and what a line of it looks like."""
+"""`Cassette`: recording, playback, and the format of a line."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def hits(server: TestServer) -> int:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a cassette lies; the folder is not there yet."""
+    """The path of a cassette; its folder does not exist yet."""
     return tmp_path / "cassettes" / "users.jsonl"
 
 
@@ -84,12 +84,12 @@ def read(path: Path) -> str:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is a file or folder."""
+    """Return whether the file or folder exists."""
     return path.exists()
 
 
 def files(folder: Path) -> list[Path]:
-    """What is in a folder, hidden files too."""
+    """Return the contents of a folder, including hidden files."""
     return [*folder.iterdir()]
 
 
@@ -105,7 +105,7 @@ def write(path: Path, text: str) -> None:
 
 
 def recording(server: TestServer, path: Path, **options: Any) -> AsyncAPIClient:
-    """A client that records what the server answers."""
+    """A client that records a server's responses."""
     tape = Cassette(path, AiohttpTransport(), **{"mode": "once", **options})
     return AsyncAPIClient(server.make_url("/v1"), transport=tape)
 
@@ -116,7 +116,7 @@ def playing(path: Path, **options: Any) -> AsyncAPIClient:
 
 
 async def test_what_is_recorded_is_played(server: TestServer, path: Path) -> None:
-    """What a server answered is answered again, in the order of the file, and nothing is sent."""
+    """Recorded responses are replayed in the order of the file, and nothing is sent."""
 
     async def use(api: AsyncAPIClient) -> list[Any]:
         async with api:
@@ -141,7 +141,7 @@ async def test_what_is_recorded_is_played(server: TestServer, path: Path) -> Non
 
 
 async def test_a_line_can_be_read(server: TestServer, path: Path) -> None:
-    """A take is one line of JSON: without the origin, without what differs each time, bodies as they are."""
+    """A take is one line of JSON: without the origin and volatile headers, with readable bodies."""
     async with recording(server, path) as api:
         await api.post("/users", json={"login": "ä"}, params={"dry": True, "id": [1, 2]})
         await api.get("/text", str)
@@ -210,7 +210,7 @@ async def test_another_file_is_another_request(path: Path) -> None:
 
 
 async def test_none_asks_nobody(path: Path) -> None:
-    """Without a file ``none`` refuses, once, and says so; nothing is written."""
+    """Without a file ``none`` refuses each request once, with a message, and writes nothing."""
     tape = Cassette(path, FakeTransport())
     async with AsyncAPIClient(URL, transport=tape, max_retries=5) as api:
         with pytest.raises(AssertionError) as refused:
@@ -225,7 +225,9 @@ async def test_none_asks_nobody(path: Path) -> None:
 
 
 async def test_once_leaves_a_file_alone(path: Path) -> None:
-    """``once`` with a file only plays: what is not there is refused, and the file stays byte for byte."""
+    """``once`` with a file only plays: other requests are refused, and the file stays byte for byte the
+    same.
+    """
     write(
         path,
         '{"request":{"method":"GET","path":"/v1/a"},'
@@ -243,7 +245,7 @@ async def test_once_leaves_a_file_alone(path: Path) -> None:
 
 
 async def test_new_plays_and_records(path: Path) -> None:
-    """``new`` plays each take once, and records what is left."""
+    """``new`` plays each take once, and records the other requests."""
     inner = FakeTransport(respond(json=1), respond(json=2), respond(json=3))
     for expected in ([1], [1, 2], [1, 2, 3]):
         async with AsyncAPIClient(URL, transport=Cassette(path, inner, mode="new")) as api:
@@ -254,7 +256,7 @@ async def test_new_plays_and_records(path: Path) -> None:
 
 
 async def test_all_replaces(path: Path) -> None:
-    """``all`` plays nothing, and replaces the file; where nothing was sent the file stays."""
+    """``all`` plays nothing, and replaces the file; if nothing was sent, the file is kept."""
     for number in (1, 2):
         inner = FakeTransport(respond(json=number))
         async with AsyncAPIClient(URL, transport=Cassette(path, inner, mode="all")) as api:
@@ -267,7 +269,7 @@ async def test_all_replaces(path: Path) -> None:
 
 
 async def test_loop_repeats(path: Path) -> None:
-    """``loop`` begins with the first take of a request again, each request for itself."""
+    """``loop`` restarts with the first take of a request, each request separately."""
     inner = FakeTransport(*[respond(json=number) for number in (1, 2, 3)])
     async with AsyncAPIClient(URL, transport=Cassette(path, inner, mode="once")) as api:
         for name in ("a", "a", "b"):
@@ -279,7 +281,7 @@ async def test_loop_repeats(path: Path) -> None:
 
 
 async def test_a_take_is_played_once(path: Path) -> None:
-    """A second request of the same kind is refused when there was one only, and the rest is counted."""
+    """A second equal request is refused if only one was recorded, and unplayed takes are counted."""
     inner = FakeTransport(respond(json=1), respond(json=2))
     async with AsyncAPIClient(URL, transport=Cassette(path, inner, mode="once")) as api:
         await api.get("/a")
@@ -296,7 +298,7 @@ async def test_a_take_is_played_once(path: Path) -> None:
 
 
 async def test_what_another_wrote_is_not_overwritten(path: Path) -> None:
-    """A file that came into being while the cassette was recorded stays, and the error says so."""
+    """A file created while the cassette was recording is kept, and the error names it."""
     tape = Cassette(path, FakeTransport(respond(json=1)), mode="once")
     api = AsyncAPIClient(URL, transport=tape)
     await api.get("/a")
@@ -319,7 +321,7 @@ async def test_a_cassette_goes_on_after_its_client(path: Path) -> None:
 
 
 async def test_recording_needs_a_transport(path: Path) -> None:
-    """A cassette that records says which argument it lacks."""
+    """A cassette that records names the missing argument."""
     async with AsyncAPIClient(URL, transport=Cassette(path, mode="once")) as api:
         with pytest.raises(InvalidRequestError, match="records, and needs inner=, such as AiohttpTransport"):
             await api.get("/a")
@@ -329,7 +331,7 @@ async def test_recording_needs_a_transport(path: Path) -> None:
 
 
 async def test_a_failure_is_played_too(server: TestServer, path: Path) -> None:
-    """A 503 and the answer after it are two takes; played, the wait between them takes no time."""
+    """A 503 and the next answer are two takes; played, the wait between them takes no time."""
     async with recording(server, path) as api:
         assert (await api.get("/busy"))["hit"] == 2
 
@@ -347,7 +349,7 @@ async def test_a_failure_is_played_too(server: TestServer, path: Path) -> None:
 
 
 async def test_no_connection_is_no_take(path: Path) -> None:
-    """An attempt without a response is not recorded; the one after it is."""
+    """An attempt without a response is not recorded; the next one is."""
     inner = FakeTransport(APIConnectionError("refused"), respond(json=1), clock=FakeClock())
     tape = Cassette(path, inner, mode="once")
     async with AsyncAPIClient(URL, transport=tape) as api:
@@ -357,7 +359,7 @@ async def test_no_connection_is_no_take(path: Path) -> None:
 
 
 async def test_a_stream_that_breaks_is_no_take(path: Path) -> None:
-    """A body that broke off is not recorded as a whole one."""
+    """A body that broke off is not recorded as complete."""
     inner = FakeTransport(respond(chunks=[b"data: 1\n\n", b"data: 2\n\n"], cut_after=9))
     api = AsyncAPIClient(URL, transport=Cassette(path, inner, mode="once"))
     async with api, api.stream("GET", "/events", int) as events:
@@ -368,7 +370,7 @@ async def test_a_stream_that_breaks_is_no_take(path: Path) -> None:
 
 
 async def test_a_stream_that_is_left_is_recorded_as_far_as_it_was_read(path: Path) -> None:
-    """A stream that the reader leaves is closed at the server too, and its take ends there."""
+    """A stream that the reader abandons is closed at the server too, and its take ends there."""
     inner = FakeTransport(respond(chunks=[b"data: 1\n\n", b"data: 2\n\n"]))
     async with AsyncAPIClient(URL, transport=Cassette(path, inner, mode="once")) as api:
         async with api.stream("GET", "/events", int) as events:
@@ -382,7 +384,7 @@ async def test_a_stream_that_is_left_is_recorded_as_far_as_it_was_read(path: Pat
 
 
 async def test_a_stream_arrives_while_it_is_recorded(server: TestServer, path: Path) -> None:
-    """Recording passes each piece on as it comes: the first is there before the last was sent."""
+    """Recording passes each piece on as it arrives: the first is available before the last was sent."""
     gate = asyncio.Event()
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -423,7 +425,7 @@ async def test_takes_are_in_the_order_of_the_requests(path: Path) -> None:
 
 
 async def test_the_answer_to_head_keeps_its_length(server: TestServer, path: Path) -> None:
-    """The length is kept where it is the only thing that the answer tells."""
+    """The length is kept if it is the only information in the response."""
     async with recording(server, path) as api:
         live = await api.head("/image")
     async with playing(path) as api:
@@ -436,7 +438,7 @@ async def test_the_answer_to_head_keeps_its_length(server: TestServer, path: Pat
 
 
 async def test_match_says_what_must_be_the_same(path: Path) -> None:
-    """What is not matched may differ; an origin that is matched may not."""
+    """Parts that are not matched may differ; a matched origin may not."""
     inner = FakeTransport(respond(json=1))
     tape = Cassette(path, inner, mode="once", match=("method", "origin"))
     async with AsyncAPIClient(URL, transport=tape) as api:
@@ -456,7 +458,7 @@ async def test_match_says_what_must_be_the_same(path: Path) -> None:
 
 
 async def test_scrub_comes_last(path: Path) -> None:
-    """A function of yours sees each take with its secrets blanked, and what it changes is written."""
+    """The scrub function receives each take with its secrets blanked, and its changes are written."""
     seen: list[Take] = []
 
     def scrub(take: Take) -> None:
@@ -476,7 +478,7 @@ async def test_scrub_comes_last(path: Path) -> None:
 
 
 async def test_secrets_of_your_own(path: Path) -> None:
-    """`secrets` replaces the names: what is not among them is written as it is."""
+    """`secrets` replaces the names: other values are written unchanged."""
     inner = FakeTransport(respond(json={"email": "ada@example.com", "next_token": "p-2"}))
     tape = Cassette(path, inner, mode="once", secrets=["e-mail"])
     async with AsyncAPIClient(URL, transport=tape) as api:
@@ -486,7 +488,7 @@ async def test_secrets_of_your_own(path: Path) -> None:
 
 
 async def test_a_login_is_played(path: Path) -> None:
-    """A token that was blanked in an answer is sent back as it was played, and still fits."""
+    """A token blanked in a response is sent back as it was played, and still matches."""
 
     async def use(api: AsyncAPIClient) -> Any:
         async with api:
@@ -528,7 +530,7 @@ async def test_a_login_is_played(path: Path) -> None:
     ],
 )
 async def test_a_line_that_is_no_take(path: Path, line: str, reason: str) -> None:
-    """A line that is broken is refused with the file, its number and what is wrong."""
+    """A broken line is refused with the file, its number and the reason."""
     fine = '{"request": {"method": "GET", "path": "/"}, "response": {"status": 200}}'
     write(path, f"{fine}\n\n{line}")
     async with playing(path) as api:
@@ -550,13 +552,13 @@ async def test_a_line_that_is_no_take(path: Path, line: str, reason: str) -> Non
     ],
 )
 def test_a_wrong_cassette(path: Path, options: dict[str, Any], error: type[Exception], message: str) -> None:
-    """What makes no sense is refused where it is written."""
+    """Invalid arguments are refused at construction."""
     with pytest.raises(error, match=message):
         Cassette(path, **options)
 
 
 async def test_it_plays_the_response_itself(path: Path) -> None:
-    """Repeated headers are played as they were."""
+    """Repeated headers are replayed unchanged."""
     inner = FakeTransport(respond(headers=[("Link", "<a>"), ("Link", "<b>"), ("Date", "now")]))
     async with AsyncAPIClient(URL, transport=Cassette(path, inner, mode="once")) as api:
         await api.get("/a", bytes)

@@ -1,4 +1,4 @@
-"""What README and docs show is true: the test files that stand there pass, by themselves."""
+"""The README and the docs are correct: the test files shown there pass on their own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def test_the_first_example_of_the_readme(pytester: pytest.Pytester) -> None:
-    """The README's test file, as pasted, passes with the command that stands below it."""
+    """The README's test file, pasted, passes with the command shown below it."""
     pytester.makeini(INI)
     pytester.makepyfile(test_greetings=blocks(HOME / "README.md", "python")[0])
     command = next(line for line in blocks(HOME / "README.md", "console")[1].splitlines() if "pytest" in line)
@@ -42,7 +42,7 @@ def test_the_cassette_of_the_readme(pytester: pytest.Pytester) -> None:
 
 
 def test_the_refusal_of_the_readme(pytester: pytest.Pytester) -> None:
-    """The refusal that the README shows is what a test prints."""
+    """The refusal shown in the README is the output of a test."""
     pytester.makeini(INI + "asyncio_mode = auto\n")
     pytester.makepyfile(
         """

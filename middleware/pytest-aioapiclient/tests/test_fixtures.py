@@ -1,4 +1,4 @@
-"""The fixtures, the marker and the options, each in a pytest run of its own."""
+"""The fixtures, the marker and the options, each in a separate pytest run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def failing(result: pytest.RunResult) -> str:
 
 
 def test_a_client_on_routes(pytester: pytest.Pytester) -> None:
-    """A client that the factory makes is answered by routes, and its waits move the clock."""
+    """Routes answer a client of the factory, and its waits advance the clock."""
     pytester.makeini(AUTO)
     pytester.makepyfile(
         """
@@ -54,7 +54,7 @@ def test_a_client_on_routes(pytester: pytest.Pytester) -> None:
 
 
 def test_a_class_of_yours_on_routes(pytester: pytest.Pytester) -> None:
-    """The factory calls a class with your arguments, and gives it the transport."""
+    """The factory calls a class with your arguments, and passes it the transport."""
     pytester.makeini(AUTO)
     pytester.makepyfile(
         """
@@ -109,7 +109,7 @@ def test_a_swallowed_refusal_fails_the_test(pytester: pytest.Pytester) -> None:
 
 
 def test_a_refusal_that_is_seen_is_told_once(pytester: pytest.Pytester) -> None:
-    """A test that fails with the refusal has no second error for it, nor for the routes that are left."""
+    """A test that fails with the refusal has no second error for it, nor for uncalled routes."""
     pytester.makeini(AUTO)
     pytester.makepyfile(
         """
@@ -144,7 +144,7 @@ def test_a_refusal_that_is_expected_is_taken_back(pytester: pytest.Pytester) -> 
 
 @pytest.mark.parametrize(("line", "errors"), [("pass", 1), ("mock_api.must_call_all = False", 0)])
 def test_a_route_that_nothing_calls(pytester: pytest.Pytester, line: str, errors: int) -> None:
-    """A route that is left fails the test, unless the test says that it may be left."""
+    """An uncalled route fails the test, unless the test allows it."""
     pytester.makeini(AUTO)
     pytester.makepyfile(
         f"""
@@ -162,7 +162,7 @@ def test_a_route_that_nothing_calls(pytester: pytest.Pytester, line: str, errors
 
 
 def test_fixtures_of_a_project_come_first(pytester: pytest.Pytester) -> None:
-    """A project with fixtures of these names goes on using its own."""
+    """A project with fixtures of these names keeps using its own."""
     pytester.makeini(AUTO)
     pytester.makeconftest(
         """
@@ -206,7 +206,9 @@ def cassettes(pytester: pytest.Pytester) -> dict[str, int]:
 
 
 def test_none_records_nothing(pytester: pytest.Pytester, server: CountingServer) -> None:
-    """Without ``--record`` nothing is sent: a test without a file fails, and is told what to do."""
+    """Without ``--record`` nothing is sent: a test without a file fails, and the message explains what to
+    do.
+    """
     pytester.makeini(AUTO)
     pytester.makepyfile(RECORDED.format(base=server.url, count=1))
 
@@ -218,7 +220,7 @@ def test_none_records_nothing(pytester: pytest.Pytester, server: CountingServer)
 
 
 def test_once_records_once(pytester: pytest.Pytester, server: CountingServer) -> None:
-    """``--record=once`` writes the file, and says so; after that nothing is sent, with or without it."""
+    """``--record=once`` writes the file, and reports it; after that nothing is sent, with or without it."""
     pytester.makeini(AUTO)
     pytester.makepyfile(test_users=RECORDED.format(base=server.url, count=1))
 
@@ -235,7 +237,7 @@ def test_once_records_once(pytester: pytest.Pytester, server: CountingServer) ->
 
 
 def test_all_records_again(pytester: pytest.Pytester, server: CountingServer) -> None:
-    """``--record=all`` asks the server again, and replaces the file."""
+    """``--record=all`` calls the server again, and replaces the file."""
     pytester.makeini(AUTO)
     pytester.makepyfile(test_users=RECORDED.format(base=server.url, count=1))
     pytester.runpytest_inprocess("--record=all").assert_outcomes(passed=1)
@@ -249,7 +251,9 @@ def test_all_records_again(pytester: pytest.Pytester, server: CountingServer) ->
 
 
 def test_new_adds_what_is_missing(pytester: pytest.Pytester, server: CountingServer) -> None:
-    """``--record=new`` plays what is there and adds the rest; what is there stays byte for byte."""
+    """``--record=new`` plays the recorded takes and adds the others; existing lines stay byte for byte the
+    same.
+    """
     pytester.makeini(AUTO)
     one = RECORDED.format(base=server.url, count=1)
     pytester.makepyfile(test_users=one)
@@ -266,7 +270,7 @@ def test_new_adds_what_is_missing(pytester: pytest.Pytester, server: CountingSer
 
 
 def test_a_failed_test_writes_nothing(pytester: pytest.Pytester, server: CountingServer) -> None:
-    """What a failed test recorded is not written, and an old file is not replaced."""
+    """The recording of a failed test is not written, and an old file is not replaced."""
     pytester.makeini(AUTO)
     pytester.makepyfile(test_users=RECORDED.format(base=server.url, count=99))
 
@@ -301,7 +305,9 @@ def test_a_swallowed_miss_fails_the_test(pytester: pytest.Pytester) -> None:
 
 
 def test_the_marker_names_the_file(pytester: pytest.Pytester, server: CountingServer) -> None:
-    """Two tests may share a file by its name; recording the second does not replace what the first has."""
+    """Two tests may share a file by its name; recording the second does not replace the takes of the
+    first.
+    """
     pytester.makeini(AUTO)
     pytester.makepyfile(
         f"""
@@ -326,7 +332,7 @@ def test_the_marker_names_the_file(pytester: pytest.Pytester, server: CountingSe
 
 @pytest.mark.parametrize("option", ["", "--record=none"])
 def test_a_loop_repeats(pytester: pytest.Pytester, server: CountingServer, option: str) -> None:
-    """With ``mode="loop"`` the takes of a request begin again; without it the second request is refused."""
+    """With ``mode="loop"`` the takes of a request repeat; without it the second request is refused."""
     pytester.makeini(AUTO)
     test = f"""
         import pytest
@@ -350,7 +356,7 @@ def test_a_loop_repeats(pytester: pytest.Pytester, server: CountingServer, optio
 
 
 def test_the_settings(pytester: pytest.Pytester, server: CountingServer) -> None:
-    """The ini options say what is recorded by default, and where the files lie; the command line wins."""
+    """The ini options set the default mode and the folder; the command line wins."""
     pytester.makeini(AUTO + "aioapiclient_record = once\naioapiclient_cassette_dir = tapes/http\n")
     pytester.makepyfile(test_users=RECORDED.format(base=server.url, count=1))
 
@@ -383,7 +389,9 @@ def test_a_wrong_setting(pytester: pytest.Pytester, ini: str, option: str, messa
 
 
 def test_the_names_of_files(pytester: pytest.Pytester, server: CountingServer) -> None:
-    """Each test has a file of its own, also two whose names differ in characters that a file cannot have."""
+    """Each test has a separate file, even if two names differ only in characters not allowed in a file
+    name.
+    """
     pytester.makeini(AUTO)
     pytester.makepyfile(
         test_users=f"""
@@ -406,7 +414,7 @@ def test_the_names_of_files(pytester: pytest.Pytester, server: CountingServer) -
 
 
 def test_clients_of_one_test_share_its_cassette(pytester: pytest.Pytester, server: CountingServer) -> None:
-    """A client that closes ends neither the recording nor the cassette of another."""
+    """Closing a client ends neither the recording nor the cassette of another client."""
     pytester.makeini(AUTO)
     pytester.makepyfile(
         f"""

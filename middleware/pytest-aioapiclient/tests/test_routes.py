@@ -1,4 +1,4 @@
-"""`MockAPI` and `Route`: which request a route fits, what it answers, and what a refusal says."""
+"""`MockAPI` and `Route`: the matching of requests, the answers, and the text of a refusal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def client(mock: MockAPI, **options: Any) -> AsyncAPIClient:
     return AsyncAPIClient(BASE, transport=mock, **options)
 
 
-# --- which request fits
+# --- matching
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def client(mock: MockAPI, **options: Any) -> AsyncAPIClient:
     ],
 )
 async def test_a_path_fits(route: str, path: str, values: dict[str, Any], found: dict[str, str]) -> None:
-    """A route is written as the client's paths are, with or without the base path, and tells the values."""
+    """A route is written like the client's paths, with or without the base path, and returns the values."""
     mock = MockAPI()
     added = mock.get(route).respond(json=1)
     async with client(mock) as api:
@@ -89,7 +89,7 @@ async def test_a_path_that_does_not_fit(route: str, path: str) -> None:
 
 
 async def test_the_first_route_that_fits_answers() -> None:
-    """Of two routes that fit, the one that was added first answers."""
+    """Of two matching routes, the one added first answers."""
     mock = MockAPI()
     first = mock.get("/users/me").respond(json="me")
     second = mock.get("/users/{id}").respond(json="other")
@@ -102,7 +102,7 @@ async def test_the_first_route_that_fits_answers() -> None:
 
 @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete", "head", "options"])
 async def test_each_method_has_a_route(method: str) -> None:
-    """There is a short form for each method, and `route` for all others."""
+    """Each method has a short form, and `route` covers all others."""
     mock = MockAPI()
     route: Route = getattr(mock, method)("/users").respond(204)
     other = mock.route("query", "/users").respond(204)
@@ -147,8 +147,8 @@ async def test_each_method_has_a_route(method: str) -> None:
 async def test_what_else_a_route_asks_for(
     options: dict[str, Any], sent: dict[str, Any], misfit: str | None
 ) -> None:
-    """Parameters, headers and host are a part of what is sent, JSON is the whole; a refusal names the first
-    that does not fit.
+    """Parameters, headers and host may be a subset of those sent, JSON must be equal; a refusal names the
+    first difference.
     """
     mock = MockAPI()
     mock.post("/users", **options).respond(204)
@@ -162,7 +162,7 @@ async def test_what_else_a_route_asks_for(
 
 
 async def test_a_body_that_streams_is_compared() -> None:
-    """The JSON of a body that is sent piece by piece is compared too."""
+    """The JSON of a body sent piece by piece is compared too."""
 
     async def pieces() -> Any:
         yield b'{"login":'
@@ -180,7 +180,7 @@ async def test_a_body_that_streams_is_compared() -> None:
 
 
 async def test_a_refusal_lists_each_route() -> None:
-    """The error names the request and, for each route, the first thing that did not fit."""
+    """The error names the request and, for each route, the first difference."""
     mock = MockAPI()
     mock.get("/users")
     mock.post("/users/{id}")
@@ -201,7 +201,7 @@ async def test_a_refusal_lists_each_route() -> None:
 
 
 async def test_a_refusal_is_never_retried() -> None:
-    """A request that fits nothing is sent once, whatever the policy says, and is no error of ours."""
+    """A request without a match is sent once, whatever the policy, and its error is not an APIError."""
     mock = MockAPI()
     policy = RetryPolicy(max_retries=5, statuses=range(400, 600))
     async with client(mock, retry=policy) as api:
@@ -212,7 +212,7 @@ async def test_a_refusal_is_never_retried() -> None:
 
 
 async def test_a_refusal_keeps_secrets() -> None:
-    """Neither a refusal nor a repr has the value of a secret of either side."""
+    """Neither a refusal nor a repr contains the value of a secret of either side."""
     mock = MockAPI()
     mock.post("/login", params={"api_key": "CANARY-1"})
     mock.post("/login", headers={"Authorization": "Bearer CANARY-2"})
@@ -229,7 +229,7 @@ async def test_a_refusal_keeps_secrets() -> None:
 
 
 async def test_answers_come_in_order_and_the_last_is_repeated() -> None:
-    """Each request takes the next answer; the last one is given again and again."""
+    """Each request takes the next answer; the last one is repeated."""
     mock = MockAPI()
     mock.get("/n").respond(json=1).then(respond(json=2), lambda request: respond(json=request.attempt + 3))
     async with client(mock) as api:
@@ -267,7 +267,7 @@ async def test_errors_and_drops() -> None:
 
 
 async def test_a_connection_that_drops_says_after_what() -> None:
-    """The body breaks after as many bytes as were asked for."""
+    """The body breaks after the given number of bytes."""
     mock = MockAPI()
     mock.get("/n").then(drop_after=5)
     async with client(mock, max_retries=0) as api:
@@ -289,7 +289,7 @@ async def test_a_connection_that_drops_says_after_what() -> None:
 async def test_a_delay_is_time_of_the_clock(
     delay: float, options: dict[str, Any], phase: str | None, passed: float
 ) -> None:
-    """A delay moves the clock, and ends with the limit that it reaches first; nobody waits."""
+    """A delay advances the clock, and ends with the first limit that it reaches; no real time passes."""
     clock = FakeClock()
     mock = MockAPI(clock=clock)
     mock.get("/n").respond(json=1, delay=delay)
@@ -314,11 +314,11 @@ async def test_a_delay_without_a_clock_is_real() -> None:
             await api.get("/n", timeout=0.01)
 
 
-# --- what is left
+# --- uncalled routes, reset, last request
 
 
 async def test_routes_that_nothing_called() -> None:
-    """`assert_all_called` lists the routes that are left."""
+    """`assert_all_called` lists the uncalled routes."""
     mock = MockAPI()
     mock.get("/users")
     mock.post("/users", json={"password": "CANARY"})
@@ -336,7 +336,7 @@ async def test_routes_that_nothing_called() -> None:
 
 
 async def test_reset_begins_again() -> None:
-    """After a reset nothing was called, and each route begins with its first answer."""
+    """After a reset no call is recorded, and each route starts with its first answer."""
     mock = MockAPI()
     route = mock.get("/n").respond(json=1).respond(json=2)
     async with client(mock) as api:
@@ -347,7 +347,9 @@ async def test_reset_begins_again() -> None:
 
 
 def test_a_name_finds_its_route() -> None:
-    """A route is found by its name; an unknown name is answered with those there are, and none is twice."""
+    """A route is found by its name; an unknown name raises an error that lists the names, and names are
+    unique.
+    """
     mock = MockAPI()
     route = mock.get("/users", name="users")
 
@@ -359,7 +361,7 @@ def test_a_name_finds_its_route() -> None:
 
 
 def test_a_route_that_was_not_called_has_no_last() -> None:
-    """What came last is an AssertionError with the route, where nothing came."""
+    """`last` without a request raises an AssertionError that names the route."""
     route = MockAPI().get("/users/{id}")
 
     assert (route.calls, route.call_count, repr(route)) == ([], 0, "<Route GET /users/{id}, called 0 times>")
@@ -379,13 +381,13 @@ def test_a_route_that_was_not_called_has_no_last() -> None:
     ],
 )
 def test_a_wrong_route(path: str, options: dict[str, Any], error: type[Exception], message: str) -> None:
-    """What cannot be a route is refused where it is written."""
+    """An invalid route is refused at its definition."""
     with pytest.raises(error, match=message):
         MockAPI().get(path, **options)
 
 
 def test_a_wrong_answer() -> None:
-    """What cannot be an answer is refused where it is written."""
+    """An invalid answer is refused at its definition."""
     route = MockAPI().get("/users")
     wrong: Any = {"id": 7}
 
@@ -406,7 +408,9 @@ def test_a_wrong_answer() -> None:
 
 
 async def test_what_fits_no_route_may_pass_through() -> None:
-    """What fits no route goes to the other transport, body and all; that one is closed with the mock."""
+    """A request without a route goes to the other transport, body included; that one is closed with the
+    mock.
+    """
     other = FakeTransport(lambda request: respond(json=request.json()))
     mock = MockAPI()
     mock.get("/users").respond(json="mocked")
@@ -419,7 +423,7 @@ async def test_what_fits_no_route_may_pass_through() -> None:
 
 
 async def test_a_mock_outlives_its_clients() -> None:
-    """Several clients use one mock; the end of one ends its streams, and nothing of the others."""
+    """Several clients use one mock; closing one ends its streams, and does not affect the others."""
     mock = MockAPI()
     mock.get("/events").respond(chunks=[b"data: 1\n\n"], headers={"Content-Type": "text/event-stream"})
     first, second = client(mock), client(mock)
@@ -435,7 +439,7 @@ async def test_a_mock_outlives_its_clients() -> None:
 
 
 async def test_its_end_ends_open_streams() -> None:
-    """The close of a mock ends what is open, for a client that leaves that to its transport."""
+    """Closing a mock ends the open streams, for a client that leaves that to its transport."""
     mock = MockAPI()
     mock.get("/v1/events").respond(chunks=[b"1", b"2"])
     response = await mock(APIRequest("GET", f"{BASE}/events", stream=True))
@@ -461,7 +465,7 @@ def test_a_mock_serves_one_loop_after_another() -> None:
 
 
 async def test_calls_at_the_same_time_are_kept_apart() -> None:
-    """Fifty calls at once are answered each by its own values."""
+    """Fifty concurrent calls each get their own values."""
     mock = MockAPI()
 
     def echo(request: SentRequest) -> Any:
@@ -476,7 +480,7 @@ async def test_calls_at_the_same_time_are_kept_apart() -> None:
 
 
 async def test_it_takes_a_request_that_no_client_made() -> None:
-    """A request made by hand fits by its whole path."""
+    """A hand-made request matches by its complete path."""
     mock = MockAPI()
     mock.get("/v1/users").respond(204)
 

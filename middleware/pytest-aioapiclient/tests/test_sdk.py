@@ -24,7 +24,7 @@ def text_of(path: Path) -> str:
 
 
 async def test_a_book(sdk: ModuleType, mock_api: MockAPI, api_client: ClientFactory) -> None:
-    """A book is asked for by its ISBN, with the token."""
+    """A book is requested by its ISBN, with the token."""
     route = mock_api.get("/books/{isbn}", headers={"Authorization": "Bearer a-token"})
     route.respond(json={"isbn": "978-0", "title": "Moby-Dick"})
     async with api_client(sdk.Library, "a-token") as library:
@@ -36,7 +36,7 @@ async def test_a_book(sdk: ModuleType, mock_api: MockAPI, api_client: ClientFact
 async def test_an_order_is_retried(
     sdk: ModuleType, mock_api: MockAPI, api_client: ClientFactory, fake_clock: FakeClock
 ) -> None:
-    """An order that is lost is sent again, with the same idempotency key, after a wait that takes no time."""
+    """A lost order is sent again, with the same idempotency key, after a wait that takes no time."""
     orders = mock_api.post("/orders", json={"title": "Moby-Dick"})
     orders.then(drop_after=0).respond(503, headers={"Retry-After": "20"})
     orders.then(lambda request: respond(201, json={"isbn": "978-0", **request.json()}))
@@ -48,7 +48,7 @@ async def test_an_order_is_retried(
 
 
 async def test_an_error_of_its_own(sdk: ModuleType, mock_api: MockAPI, api_client: ClientFactory) -> None:
-    """What is out of stock is the SDK's own error, and is not ordered twice."""
+    """A book that is sold out raises the SDK's own error, and is not ordered twice."""
     orders = mock_api.post("/orders").respond(409, json={"code": "out_of_stock", "hint": "in March"})
     async with api_client(sdk.Library, "a-token", base_url="https://library.example.com/v2") as library:
         with pytest.raises(sdk.OutOfStockError) as caught:
@@ -59,7 +59,7 @@ async def test_an_error_of_its_own(sdk: ModuleType, mock_api: MockAPI, api_clien
 
 
 async def test_on_a_cassette(sdk: ModuleType, tmp_path: Path) -> None:
-    """What the SDK was answered is played again, without the token in the file."""
+    """The recorded responses of the SDK are replayed, without the token in the file."""
     path = tmp_path / "library.jsonl"
     answers = FakeTransport(
         respond(json={"isbn": "978-0", "title": "Moby-Dick"}),

@@ -21,7 +21,7 @@ PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{C}\n-----END RSA PRIVATE KEY-----"
 
 
 class Kind(NamedTuple):
-    """A place for a secret: in a call, or in the answer to it."""
+    """A position of a secret: in a call, or in its response."""
 
     options: dict[str, Any] = {}  # noqa: RUF012 - nobody changes it
     client: dict[str, Any] = {}  # noqa: RUF012
@@ -33,7 +33,7 @@ class Kind(NamedTuple):
 EVENT = f'data: {{"delta": "a", "token": "{C}"}}\n\n'.encode()
 
 KINDS: dict[str, Kind] = {
-    # 1 to 12: what was asked for
+    # 1 to 12: the required positions
     "1 Authorization, bearer": Kind(client={"auth": BearerAuth(C)}),
     "2 Authorization, basic": Kind(client={"auth": BasicAuth("user", C)}),
     "3 a header of an API key": Kind(client={"auth": APIKeyAuth(C, header="X-Api-Key")}),
@@ -123,7 +123,7 @@ async def record(kind: Kind, path: Path, **options: Any) -> Cassette:
 
 @pytest.mark.parametrize("name", KINDS)
 async def test_no_canary_enters_the_file(tmp_path: Path, name: str) -> None:
-    """Whatever place a secret has, the file has neither it nor its Base64, and a repr has not either."""
+    """Whatever the position of a secret, neither the file nor a repr contains it or its Base64."""
     path = tmp_path / "x.jsonl"
     tape = await record(KINDS[name], path)
     text = path_text(path)
@@ -139,7 +139,7 @@ async def test_no_canary_enters_the_file(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 async def test_what_was_blanked_fits_again(tmp_path: Path, name: str) -> None:
-    """The same call, with another secret or the same, fits the take that was recorded without it."""
+    """The same call, with another secret or the same, matches the take recorded without it."""
     path = tmp_path / "x.jsonl"
     kind = KINDS[name]
     await record(kind, path)
@@ -164,7 +164,7 @@ async def test_what_was_blanked_fits_again(tmp_path: Path, name: str) -> None:
 async def test_a_secret_is_blanked_in_takes_before_it_was_known(
     tmp_path: Path, later: dict[str, Any]
 ) -> None:
-    """A value that a later take tells to be secret is blanked in the earlier ones too."""
+    """A value that a later take reveals as secret is also blanked in earlier takes."""
     path = tmp_path / "x.jsonl"
     tape = Cassette(
         path, FakeTransport(respond(json={"value": C}), respond(json=later["answer"])), mode="once"
@@ -177,7 +177,7 @@ async def test_a_secret_is_blanked_in_takes_before_it_was_known(
 
 
 async def test_a_short_secret_in_a_path(tmp_path: Path) -> None:
-    """A path parameter with the name of a secret is blanked in its place, however short it is."""
+    """A path parameter with the name of a secret is blanked, however short its value is."""
     path = tmp_path / "x.jsonl"
     await record(Kind({"path_params": {"token": "a/b"}}, path="/bot{token}/me"), path)
 
@@ -195,7 +195,7 @@ async def test_a_short_secret_in_a_path(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
-    """Numbers of tokens, kinds, times and words that merely resemble a secret are written as they are."""
+    """Numbers of tokens, types, times and words that merely resemble a secret are written unchanged."""
     value = json.loads(text)
     secrets = Secrets(DEFAULT_SECRETS)
 
@@ -221,12 +221,12 @@ def test_what_is_no_secret_stays(text: str) -> None:
     ],
 )
 def test_names(name: str, value: str, stays: bool) -> None:
-    """A name is that of a secret in any spelling."""
+    """Any spelling of a secret's name is recognised."""
     assert (Secrets(DEFAULT_SECRETS).header(name, value) == value) is stays
 
 
 def test_short_and_ordinary_values_are_blanked_in_their_place_only() -> None:
-    """The password "password" does not blank each other use of the word."""
+    """The password "password" does not blank every other use of the word."""
     secrets = Secrets(DEFAULT_SECRETS)
 
     blanked = secrets.value({"password": "password", "token": "abc", "text": "your password is abc"})
@@ -236,7 +236,7 @@ def test_short_and_ordinary_values_are_blanked_in_their_place_only() -> None:
 
 @pytest.mark.parametrize("blank", [Secrets.text, Secrets.known])
 def test_blanking_twice_changes_nothing(blank: Callable[[Secrets, str], str]) -> None:
-    """A text that was blanked stays as it is."""
+    """A blanked text stays the same."""
     secrets = Secrets(DEFAULT_SECRETS)
     once = secrets.text(f"token={C}&x=1 Bearer {C} postgres://u:{C}@h {PEM} {JWT}")
 

@@ -14,7 +14,7 @@ from aioapiclient.testing import FakeClock, SentRequest, respond
 
 
 class Library(AsyncAPIClient):
-    """A client of one's own."""
+    """A custom client."""
 
     def __init__(self, token: str, *, transport: MockAPI | None = None) -> None:
         super().__init__("https://library.example.com", transport=transport)
@@ -28,7 +28,7 @@ def scrub(take: Take) -> None:
 
 
 async def made(api_client: ClientFactory) -> None:
-    """Routes are made and answered, and clients keep their types."""
+    """Routes are created and answered, and clients keep their types."""
     mock = MockAPI(clock=FakeClock())
     route = mock.get("/users/{id}", params={"page": 1, "all": ANY}, json=ANY, name="users", host="h")
     assert_type(route.respond(json={"id": 7}, delay=3), Route)
