@@ -1,8 +1,8 @@
 """The server of the bulk benchmarks, in a separate process: it sends and receives bodies as fast as the
 client.
 
-``GET /N`` is answered with N bytes; any other method takes a body and is answered with its length. Blocking
-sockets and large buffers, so that the server seldom is what the client waits for.
+``GET /N`` is answered with N bytes; any other method takes a body and is answered with its length. It uses
+blocking sockets and large buffers, so that the client seldom waits for it.
 
 python benchmarks/bulk_server.py        prints its port, and serves until it is stopped
 """

@@ -56,7 +56,7 @@ class Song:
 
 
 class Plain:
-    """A class msgspec knows nothing about."""
+    """A class unknown to msgspec."""
 
     def __init__(self, value: Any = None) -> None:
         self.value = value

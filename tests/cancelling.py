@@ -1,14 +1,14 @@
-"""Cancels a call at each of its awaits in turn, and finds what that leaves behind.
+"""Cancels a call at each of its awaits in turn, and checks what is left behind.
 
-An await counts when the outermost coroutine of the call gives way to the event loop: `Strike` stands
-between that coroutine and its task, sees every such turn, and so knows its number. It cancels the
-task, by ``Task.cancel``, in the very turn, and does not throw a `CancelledError` into the coroutine:
-that would leave alone what the call waits for, and ``Task.cancelling`` at 0, by which everything that
-has limits of its own (`asyncio.timeout`, our scopes) tells its cancellation from the caller's.
+An await counts when the outermost coroutine of the call yields to the event loop: `Strike` stands between
+that coroutine and its task, sees every such turn, and so knows its number. It cancels the task, by
+``Task.cancel``, in that very turn. It does not throw a `CancelledError` into the coroutine: that would not
+cancel the awaited object, and would leave ``Task.cancelling`` at 0, by which code with its own limits
+(`asyncio.timeout`, our scopes) tells its cancellation from the caller's.
 
-There are three moments, for what goes wrong in one does not in the others: see `MOMENTS`. What a call
-leaves to tasks of its own, such as the sending of a body, has awaits that are not the call's: for these
-there is `AT_A_TURN`, which counts the turns of the loop.
+There are three moments, because some errors occur only in one of them: see `MOMENTS`. The separate tasks of a
+call, such as the sending of a body, have awaits that are not the call's: for these, `AT_A_TURN` counts the
+turns of the loop.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ AT_A_TURN: Final = "at a turn of the loop"
 
 
 class Strike:
-    """Awaits *work*, counts its awaits, and cancels its task at number *at*; 0 is none.
+    """Awaits *work*, counts its awaits, and cancels its task at number *at*; 0 means never.
 
-    *note* is called twice: when the task is cancelled, and when *work* is told so, which is a turn of
-    the loop later. What was under way in other tasks goes on in between.
+    *note* is called twice: when the task is cancelled, and when *work* receives the cancellation, one turn of
+    the loop later. Other tasks run in between.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ async def run_struck(strike: Strike) -> Any:
 
 @asynccontextmanager
 async def eager_tasks(eager: bool) -> AsyncIterator[None]:
-    """Let tasks begin at once, where *eager* says so: since Python 3.12, and where the loop can do it."""
+    """Start tasks eagerly if *eager* is true: since Python 3.12, and if the loop supports it."""
     loop = asyncio.get_running_loop()
     before = loop.get_task_factory()
     if eager:
@@ -150,16 +150,16 @@ async def _try_eager(loop: asyncio.AbstractEventLoop) -> None:
     try:
         await loop.create_task(work)
     except TypeError:
-        # uvloop 0.23 hands Python 3.13.0's own factory a keyword that it does not know.
+        # uvloop 0.23 passes Python 3.13.0's own factory a keyword that it does not know.
         work.close()
         pytest.skip("this loop does not make eager tasks")
 
 
-# --- the stage: a client, and what it calls
+# --- the stage: a client and its server
 
 
 class Reply(NamedTuple):
-    """What one request is answered with; the connection is *lost* after so many bytes of the body."""
+    """The answer to one request; the connection is *lost* after that many bytes of the body."""
 
     body: bytes = b'{"id": 7}'
     status: int = 200
@@ -168,7 +168,7 @@ class Reply(NamedTuple):
     lost: int | None = None
 
     def pieces(self) -> list[bytes]:
-        """The length without the head; two, so that the reader must wait between them."""
+        """The length without the head; two pieces, so that the reader must wait between them."""
         middle = len(self.body) // 2
         return [piece for piece in (self.body[:middle], self.body[middle:]) if piece]
 
@@ -177,9 +177,9 @@ Routes: TypeAlias = Mapping[str, tuple[Reply, ...]]
 
 
 class Stage:
-    """A client and the wire under it, for one call that is cancelled: a `RawStage` or a `FakeStage`.
+    """A client and the wire below it, for one call that is cancelled: a `RawStage` or a `FakeStage`.
 
-    Each path has its replies, in turn, and the last of them for ever.
+    Each path has its replies, in turn; the last one is repeated.
     """
 
     url = "http://api.invalid"
@@ -192,7 +192,7 @@ class Stage:
         self.routes = routes
         self.client: Any = None
         self.asked: list[str] = []
-        """The path of each request that was answered."""
+        """The path of each answered request."""
 
     def make_client(self, kind: type[AsyncAPIClient] = AsyncAPIClient, **options: Any) -> Any:
         """The client of this stage, with waits of a millisecond between attempts."""
@@ -219,7 +219,7 @@ class Stage:
 
     @property
     def written(self) -> int:
-        """How many bytes were handed to sockets, where that can be known."""
+        """The number of bytes passed to sockets, if it can be known."""
         return 0
 
     @property
@@ -232,7 +232,7 @@ class Stage:
         return set()
 
     def assert_nothing_hidden(self) -> None:
-        """See that no request came but those that were sent."""
+        """Check that no requests arrived except those that were sent."""
 
 
 def _short_waits() -> Generator[Any, Any, None]:
@@ -296,7 +296,7 @@ class RawStage(Stage):
         for piece in reply.pieces():
             await turns(2)
             if exchange.writer.is_closing():
-                return  # the client has left; uvloop takes a write now for a mistake
+                return  # the client has disconnected; uvloop treats a write now as a mistake
             await exchange.send(piece[:left])
             left -= len(piece[:left])
         if reply.lost is not None:
@@ -327,7 +327,7 @@ class RawStage(Stage):
 
 
 class _Transport(AiohttpTransport):
-    """Counts the sends, and the bytes that go to its sockets: asyncio's loops write by way of them."""
+    """Counts the sends, and the bytes passed to its sockets: asyncio's loops write through them."""
 
     def __init__(self) -> None:
         super().__init__(connector=self._connector)
@@ -362,16 +362,16 @@ class _Socket(socket.socket):
         return self.sent(super().sendmsg(*arguments))
 
 
-# --- one scenario, cancelled everywhere
+# --- one scenario, cancelled at each await
 
 
 class Scenario(NamedTuple):
-    """A call: what it is answered with, and how it is made.
+    """A call: the answers it gets, and how it is made.
 
-    *prepare* is awaited with the stage, makes its client, and gives what makes the coroutine that is
-    cancelled. *result* is what that gives when nobody cancels it, *requests* how many there are then.
-    With *uploads* bytes that a socket did not take yet may still leave. *settled* says whether what the
-    call makes besides is as it should be after a cancel, now or in a moment.
+    *prepare* is awaited with the stage, creates its client, and returns a function that makes the coroutine
+    to cancel. *result* is the coroutine's result if it is not cancelled, *requests* the number of requests by
+    then. With *uploads*, bytes that a socket had not yet accepted may still be sent. *settled* returns
+    whether the other objects of the call are in order after a cancellation, now or soon.
     """
 
     prepare: Callable[[Stage], Awaitable[Callable[[], Coroutine[Any, Any, Any]]]]
@@ -383,11 +383,10 @@ class Scenario(NamedTuple):
 
 
 async def cancel_at_each_await(scenario: Scenario, make_stage: Callable[[Routes], Stage], moment: str) -> int:
-    """Run *scenario* once to its end, and then cancelled at each await of it; how many there were.
+    """Run *scenario* once to its end, and then cancelled at each of its awaits; return their number.
 
-    Raises `AssertionError` for a cancel that did not come out as `CancelledError`, for a request that
-    began after it, for a connection, task, timer or descriptor that is left, and for a client that
-    cannot be used any more.
+    Raises `AssertionError` for a cancellation that did not end as `CancelledError`, for a request that began
+    after it, for a leaked connection, task, timer or descriptor, and for a client that no longer works.
     """
     stage = make_stage(scenario.routes)
     await _run_whole(scenario, stage)
@@ -464,10 +463,10 @@ class _Census:
         return asyncio.all_tasks() - stage.others(), timers, files
 
     async def comes_back(self, stage: Stage) -> None:
-        """Wait until all is as it was."""
+        """Wait until the state is as before."""
         for _ in range(5000):
             if not stage.others() and self._count(stage) == self._before:
                 return
-            # Not by `until`, which has a timer of its own.
+            # `until` has a timer, so it is not used here.
             await asyncio.sleep(0.001)
         raise AssertionError(f"Left behind: {self._count(stage)}, before: {self._before}")

@@ -1,4 +1,4 @@
-"""The standard for server-sent events as it is written, to compare with, and streams to do so on."""
+"""The standard for server-sent events, implemented literally for comparison, and random streams."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-# What streams are made of, so that random ones hit every rule: fields, line ends, halves of characters.
+# The parts of streams, chosen so that random ones hit every rule: fields, line ends, halves of characters.
 PIECES = st.sampled_from(
     [
         *(
@@ -67,7 +67,7 @@ PIECES = st.sampled_from(
 STREAMS = st.lists(PIECES, max_size=40).map(b"".join)
 
 
-# The same, of which most have data that is JSON, so that a typed stream comes far.
+# The same, but with JSON data in most events, so that a typed stream gets far.
 JSON_STREAMS = st.lists(
     st.sampled_from(
         [
@@ -93,7 +93,9 @@ class Seen(NamedTuple):
 
 
 def by_the_letter(stream: bytes) -> Seen:
-    """HTML §9.2.6 as it is written: decode all, then line by line, with its three buffers."""
+    """HTML §9.2.6, implemented literally: decode everything, then process line by line, with its three
+    buffers.
+    """
     text = stream.decode("utf-8", "replace").removeprefix("\ufeff")
     events: list[tuple[str, str, str]] = []
     data, name, id_buffer, last_event_id, retry = "", "", "", "", None

@@ -18,12 +18,12 @@ def reply(status: int = 200, json: Any = NOT_GIVEN, **headers: str) -> Answer:
 
 
 def text(body: str, content_type: str = "text/plain", status: int = 200) -> Answer:
-    """An answer with a body as it stands."""
+    """An answer with an unchanged body."""
     return respond(status, body=body.encode(), headers={"Content-Type": content_type})
 
 
 def chained(links: Iterable[Middleware], handler: Handler) -> Handler:
-    """The handler of a chain made by hand, the first link outermost."""
+    """The handler of a hand-made chain, the first middleware outermost."""
     for link in reversed([*links]):
         handler = _linked(link, handler)
     return handler
@@ -37,7 +37,7 @@ def _linked(link: Middleware, handler: Handler) -> Handler:
 
 
 class Script(FakeTransport):
-    """A transport that gives its answers in order, and then repeats the last one."""
+    """A transport that returns its answers in order, and then repeats the last one."""
 
     def __init__(self, *answers: Answer) -> None:
         *first, last = answers or (reply(),)
@@ -45,7 +45,7 @@ class Script(FakeTransport):
 
     @property
     def last(self) -> APIRequest:
-        """The request that came last."""
+        """The last request."""
         return self.requests[-1]
 
     @property
@@ -55,7 +55,7 @@ class Script(FakeTransport):
 
 
 class Client(AsyncAPIClient):
-    """A client whose waits between attempts take no time; `waits` has how long they would have been."""
+    """A client whose waits between attempts take no time; `waits` records their lengths."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -1,9 +1,9 @@
-"""Pages of documentation: finds their blocks of code, and runs them against the API that the pages talk of.
+"""Pages of documentation: finds their blocks of code, and runs them with the APIs that the pages mention.
 
-Above a fence, ``<!-- path/of/a/file -->`` says that the block is a piece of that file, word for word.
-A ``python`` block is run, a ``pycon`` block is run and its output compared, both with ``await`` at
-their top level and with the names of the page's earlier blocks. The hosts of the pages are served on
-loopback: what stands there as https://api.example.com answers as `documented_api` says.
+Above a fence, ``<!-- path/of/a/file -->`` states that the block is a piece of that file, word for word. A
+``python`` block is run, a ``pycon`` block is run and its output compared, both with top-level ``await`` and
+with the names of the page's earlier blocks. The hosts of the pages are served on loopback:
+https://api.example.com in a page is served by `documented_api`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def plugins_of(page: Path) -> set[str]:
     return {name for block in blocks_of(page) if block.file is None for name in _PLUGIN.findall(block.text)}
 
 
-# --- the API that the pages talk of
+# --- the documented APIs
 
 
 async def _repository(request: web.Request) -> web.Response:
@@ -153,7 +153,7 @@ async def _private(request: web.Request) -> web.Response:
 
 
 async def _log_in(request: web.Request) -> web.Response:
-    """An identity provider that knows its clients by Basic, and is shown nothing else of theirs."""
+    """An identity provider that authenticates its clients by Basic, and receives no other credential."""
     kind, _, login = request.headers.get("Authorization", "").partition(" ")
     client = base64.b64decode(login).decode().partition(":")[0]
     if kind != "Basic" or not client or "X-Team" in request.headers:
@@ -165,7 +165,7 @@ ELSEWHERE = web.AppKey("elsewhere", str)
 
 
 def _flaky(failures: int, status: int = 503) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler that fails a few times first, asking for 10 ms, and then says how often it was asked."""
+    """A handler that fails a few times first, asking for 10 ms, and then returns the number of requests."""
     asked = 0
 
     async def handle(request: web.Request) -> web.Response:
@@ -232,7 +232,7 @@ class Page:
     def __init__(self, path: Path, origins: dict[str, str]) -> None:
         self.path = path
         self.origins = origins
-        # A module of its own: msgspec looks up what annotations say in the module of their class.
+        # A separate module: msgspec resolves annotations in the module of their class.
         self.module = ModuleType("page")
         self.names: dict[str, Any] = vars(self.module)
 
@@ -243,7 +243,7 @@ class Page:
         return text
 
     def written(self, text: str) -> str:
-        """The text with the origins that stand on the page."""
+        """Return the text with the origins as on the page."""
         for written, served in self.origins.items():
             text = text.replace(served, written)
         return text
@@ -256,9 +256,9 @@ class Page:
             mode,
             flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
             dont_inherit=True,
-            optimize=0,  # a page's asserts hold under `python -O` too
+            optimize=0,  # a page's asserts run under `python -O` too
         )
-        if "asyncio.run(" in source:  # a whole program, with a loop of its own
+        if "asyncio.run(" in source:  # a complete program, with its own event loop
             await asyncio.to_thread(eval, code, self.names)
             return
         result = eval(code, self.names)
@@ -290,7 +290,7 @@ class Page:
                 await self.compare(example, block.line + example.lineno)
 
     async def close(self) -> None:
-        """Close the clients that the page has made."""
+        """Close the clients that the page has created."""
         for value in [*self.names.values()]:
             if isinstance(value, AsyncAPIClient):
                 await value.close()
@@ -298,7 +298,7 @@ class Page:
 
 @contextlib.contextmanager
 def _plain_display() -> Iterator[None]:
-    """Print values as a prompt does, and nothing else: no ``_``, which would keep them alive."""
+    """Print values as a prompt does, but without setting ``_``, which would keep them alive."""
 
     def display(value: object) -> None:
         if value is not None:
@@ -325,5 +325,5 @@ def run_page(path: Path) -> None:
                 del sys.modules["page"]
 
     with _plain_display():
-        # On asyncio's own loop, whatever the matrix has: a FakeClock can move no other.
+        # On asyncio's own loop, whatever the matrix uses: a FakeClock can advance no other.
         asyncio.run(run())

@@ -1,4 +1,4 @@
-"""`relay`: a way to a server that is cut, slow or silent, as networks are, unknown to the server."""
+"""`relay`: a link to a server that is cut, slow or silent, like a network, without the server's knowledge."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Relay:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def cut(self) -> None:
-        """Cut every connection that is open now."""
+        """Cut every open connection."""
         for writer in self._open:
             writer.transport.abort()
         self._open.clear()
@@ -37,12 +37,12 @@ class Relay:
         self._is_up.clear()
 
     def heal(self) -> None:
-        """Forward again; bytes on their way are lost, and their connection is cut."""
+        """Forward again; bytes in transit are lost, and their connection is cut."""
         self.cut()
         self._is_up.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Handle one connection: cut after as many bytes to the client as its turn says."""
+        """Handle one connection: cut it after its number of bytes to the client."""
         self.connections += 1
         whole = asyncio.current_task()
         assert whole is not None
@@ -79,14 +79,14 @@ class Relay:
                 if limit is not None and passed + len(data) > limit:
                     sink.write(data[: limit - passed])
                     await sink.drain()
-                    await asyncio.sleep(0.02)  # for the client to read what a reset would throw away
+                    await asyncio.sleep(0.02)  # time for the client to read bytes that a reset would discard
                     return
                 passed += len(data)
                 sink.write(data)
                 await sink.drain()
 
     async def stop(self) -> None:
-        """Cut everything, and wait until nothing runs."""
+        """Cut all connections, and wait until no task runs."""
         self.cut()
         for task in self._tasks:
             task.cancel()
@@ -100,8 +100,8 @@ async def relay(
 ) -> AsyncIterator[Relay]:
     """A `Relay` to *target*.
 
-    *cuts* says after how many bytes to the client each connection ends. Bytes are passed on in pieces
-    of *piece*, each one *delay* seconds late.
+    *cuts* lists the number of bytes to the client after which each connection ends. Bytes are passed on in
+    pieces of *piece*, each one *delay* seconds late.
     """
     own = Relay(target, cuts, delay, piece)
     listener = await asyncio.start_server(own.serve, "127.0.0.1", 0)

@@ -1,4 +1,4 @@
-"""The body is cut, stalls, floods, or is not what its head says."""
+"""The body is cut, stalls, floods, or contradicts its head."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def stored(body: bytes) -> bytes:
 
 
 def invalid(says: str) -> dict[str, Ends]:
-    """Complete, but different from what the head says: never retried."""
+    """A complete body that differs from its head: never retried."""
     return both(raises(APIResponseValidationError, says, status=200))
 
 
 def dripped(body: bytes, every: float) -> Script:
-    """A head at once, then a byte of *body* at a time."""
+    """Send the head, then *body* one byte at a time."""
     head = response("200 OK", None, Content_Type="application/json", Content_Length=str(len(body)))
     rest = drip(body, every=every)
 
@@ -73,7 +73,7 @@ async def explode(exchange: Exchange) -> None:
 
 
 async def flood(exchange: Exchange) -> None:
-    """32 MiB in chunks, which nothing has announced."""
+    """Send 32 MiB in chunks, without announcing the size."""
     await exchange.send(CHUNKED)
     for _ in range(512):
         await exchange.send(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
@@ -87,7 +87,7 @@ EVENTS = response("200 OK", None, Content_Type="text/event-stream")
 
 
 def events(*data: bytes, start: int = 0) -> bytes:
-    """Server-sent events, each with its number as its id, in a body that only the connection's end ends."""
+    """Server-sent events, each with its number as its ID, in a body that ends with the connection."""
     return EVENTS + b"".join(b"id: %d\ndata: %s\n\n" % pair for pair in enumerate(data, start))
 
 
@@ -98,7 +98,7 @@ async def resumed(exchange: Exchange) -> None:
 
 
 def single_bytes(text: str) -> Script:
-    """A stream of events that comes byte by byte."""
+    """A stream of events that arrives byte by byte."""
     rest = drip(text.encode(), every=0)
 
     async def script(exchange: Exchange) -> None:
@@ -133,12 +133,12 @@ async def read_lines(call: Any, place: Place) -> list[Any]:
 
 
 async def measure_events(call: Any, place: Place) -> list[int]:
-    """How long the data of each event is."""
+    """Return the length of each event's data."""
     return [len(event) for event in await read_events(call, place)]
 
 
 async def read_slowly(call: Any, place: Place) -> int:
-    """How many bytes of a stream came, read with pauses longer than the limit of the server's silence."""
+    """Return the number of received bytes of a stream, read with pauses longer than the read timeout."""
     size = 0
     async with call.client.open(call.case.method, "", **call.case.options) as response:
         async for chunk in response.iter_bytes():

@@ -1,4 +1,4 @@
-"""No connection comes about: refused, unresolved, swallowed, or none is free."""
+"""No connection is established: refused, unresolved, dropped, or none is free."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ONE = {"connector": lambda: aiohttp.TCPConnector(limit=1)}
 
 
 def resolved(*answers: Any, **options: Any) -> Where:
-    """A server under a name, which the resolver finds as *answers* say; a number is an error of its own."""
+    """A server under a name, which the resolver finds as *answers* specify; a number is a separate error."""
 
     @asynccontextmanager
     async def where() -> AsyncIterator[Place]:
@@ -55,7 +55,7 @@ async def a_hole_first() -> AsyncIterator[Place]:
 
 @asynccontextmanager
 async def a_name_that_moves() -> AsyncIterator[Place]:
-    """A name that leads to a second server from the second question on; the answer is good for 20 ms."""
+    """A name that points to a second server from the second lookup on; the answer is valid for 20 ms."""
     gone = response("200 OK", b'"old"', Content_Type="application/json", Connection="close")
     async with raw_server(respond(gone)) as old, raw_server(respond(ok(b'"new"'))) as new:
         place = resolving(old, [old.port], [new.port], ttl_dns_cache=0.02)
@@ -71,7 +71,7 @@ async def call_until_it_has_moved(call: Call, place: Place) -> Any:
 
 
 class NoRoute(socket.socket):
-    """A socket that finds no way to any host."""
+    """A socket without a route to any host."""
 
     def connect(self, address: Any) -> None:
         raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
@@ -88,7 +88,7 @@ async def no_route() -> AsyncIterator[Place]:
 
 @contextmanager
 def no_file_left() -> Iterator[None]:
-    """Let the process open no file more."""
+    """Prevent the process from opening files."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     with open(os.devnull) as file:
         next_number = file.fileno()
@@ -100,14 +100,14 @@ def no_file_left() -> Iterator[None]:
 
 
 async def call_without_files(call: Call, place: Place) -> Any:
-    """A call while the process can open nothing."""
+    """A call while the process cannot open files."""
     with no_file_left():
         return await call()
 
 
 @asynccontextmanager
 async def held(call: Call, place: Place) -> AsyncIterator[None]:
-    """The one connection is in use."""
+    """The only connection is in use."""
     holder = asyncio.ensure_future(call(timeout=60))
     await until(lambda: place.requests)
     try:
@@ -134,7 +134,7 @@ async def close_while_queued(call: Call, place: Place) -> Any:
 
 
 async def leave_a_stream(call: Call, place: Place) -> Any:
-    """A call after a stream that was left early, its one connection not given back by hand."""
+    """A call after a stream that was abandoned without closing its only connection."""
     async for _ in await call.client.get("", stream=True):
         break
     return await call()
@@ -220,7 +220,7 @@ with asyncio.Runner() as runner:
 async def call_in_a_child(call: Call, place: Place) -> str:
     """Make a call, the same one in a forked process, and again in the parent; return the child's output."""
     who = "client" if call.client else "plain"
-    # In a process of its own: forking the one that runs the tests, which may have threads, is no good.
+    # In a separate process: forking the test process, which may have threads, is unsafe.
     command = [sys.executable, "-I", "-c", FORK, who, place.url]
     ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
     return ended.stderr.strip() or ended.stdout.strip()
@@ -254,7 +254,7 @@ FAULTS: list[Fault] = [
         resolved("silence"),
         both(raises(APITimeoutError, phase="connect", sent=False, requests=0, attempts=3)),
         options={"timeout": Timeout(connect=0.05)},
-        heals=False,  # aiohttp lets the next call join the question that still waits
+        heals=False,  # aiohttp lets the next call join the lookup that still waits
     ),
     Fault(
         5,

@@ -1,6 +1,4 @@
-"""The body arrived completely but does not match the type: an error that names the place and quotes
-nothing.
-"""
+"""The body arrived completely but does not match the type: the error names the place and quotes no value."""
 
 from __future__ import annotations
 
@@ -45,7 +43,7 @@ def _answer(
     cast_to: Any = Thing,
     note: str = "",
 ) -> Fault:
-    """A 200 with *body*: nothing here is tried again, and the connection goes back to the pool."""
+    """A 200 with *body*: it is not retried, and the connection returns to the pool."""
     content = body if isinstance(body, bytes) else body.encode()
     return Fault(
         number,

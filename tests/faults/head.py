@@ -13,7 +13,7 @@ __all__ = ["FAULTS"]
 
 
 def no_http(says: str = "") -> dict[str, Ends]:
-    """Not HTTP, always: lost after sending, and no connection is used again."""
+    """Not HTTP, on every attempt: lost after sending, and no connection is reused."""
     return {
         "GET": raises(APIConnectionError, says, sent=None, requests=3, connections=3),
         "POST": raises(APIConnectionError, says, sent=None, requests=1, connections=1),

@@ -1,4 +1,4 @@
-"""A call is cancelled, out of time or robbed of its client, at the worst moment that there is."""
+"""A call is cancelled, times out or loses its client, at the worst possible moment."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ __all__ = ["FAULTS"]
 
 
 async def _ends(calls: Iterable[asyncio.Future[Any]]) -> list[str]:
-    """How each call ended: the name of its error, or ``answered``."""
+    """The outcome of each call: the name of its error, or ``answered``."""
     ends = await asyncio.gather(*calls, return_exceptions=True)
     return [type(end).__name__ if isinstance(end, BaseException) else "answered" for end in ends]
 
 
-# --- cancelled
+# --- cancellation
 
 
 async def _in_pieces(exchange: Exchange) -> None:
-    """An answer in three pieces, so that there is much to be cancelled in."""
+    """An answer in three pieces, so that it has many points of cancellation."""
     head, _, body = ok().partition(b"\r\n\r\n")
     for piece in (head, b"\r\n\r\n", body):
         if exchange.writer.is_closing():  # uvloop's writer has another error for it than asyncio's
@@ -52,7 +52,7 @@ async def _in_pieces(exchange: Exchange) -> None:
 
 
 async def _cancel_anywhere(call: Call, place: Place) -> str:
-    """Three hundred calls, each cancelled after so many turns of the loop as chance has it."""
+    """Three hundred calls, each cancelled after a random number of turns of the loop."""
     chance = random.Random(113)
     ends: Counter[str] = Counter()
     for _ in range(300):
@@ -68,9 +68,9 @@ _LIMIT = 0.3
 
 
 async def _cancel_in_the_tick(call: Call, place: Place) -> str:
-    """Twenty calls whose limit, and whose caller's cancellation, come due while the loop is blocked."""
+    """Twenty calls whose timeout and cancellation come due while the loop is blocked."""
     loop = asyncio.get_running_loop()
-    for _ in range(20):  # a busy machine may let the limit run out before
+    for _ in range(20):  # on a busy machine the timeout may expire earlier
         seen = place.requests
         tasks = [asyncio.ensure_future(_limited(call, place, number)) for number in range(20)]
         await until(lambda seen=seen: place.requests == seen + 20)  # type: ignore[misc]
@@ -139,7 +139,7 @@ async def _close_under_readers(call: Call, place: Place) -> str:
 
 
 async def _pass_the_deadline(call: Call, place: Place) -> object:
-    """A call on a pooled connection, whose middleware takes all of its time and does not let the loop run."""
+    """A call on a pooled connection, whose middleware uses up its time without yielding to the loop."""
     await call()
 
     async def compute(request: APIRequest, handler: Handler) -> Any:

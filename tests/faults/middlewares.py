@@ -1,4 +1,4 @@
-"""A middleware of the user's own that raises, keeps silent, or does more than was asked for."""
+"""A user's middleware raises, returns nothing, or does more than requested."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class _Around:
 
 
 async def _read_through_another(call: Call, place: Place) -> str:
-    """An open body that a middleware hands on in a response of its own."""
+    """An unread body that a middleware passes on in a new response."""
 
     async def wrap(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         response = await handler(request)
@@ -86,7 +86,7 @@ def _through(middleware: Middleware) -> Act:
 
 
 def _through_open(middleware: Middleware) -> Act:
-    """The same for a response whose body is left on the wire."""
+    """The same for a response whose body is still on the wire."""
 
     async def act(call: Call, place: Place) -> Any:
         async with call.client.open("GET", "", middlewares=[middleware]) as response:

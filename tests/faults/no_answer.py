@@ -1,4 +1,4 @@
-"""The request was sent, and no answer comes, or not the one to this request."""
+"""The request was sent, and no answer comes, or an answer to another request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["FAULTS"]
 
 
 async def call_in_a_partition(call: Call, place: Place) -> Any:
-    """A call, then the same on the pooled connection while nothing passes any more."""
+    """A call, then the same call on the pooled connection after all traffic stopped."""
     await call()
     place.things["relay"].partition()
     return await call()
@@ -35,7 +35,7 @@ async def call_after_a_partition(call: Call, place: Place) -> Any:
 
 
 class Talkative:
-    """Answers each request with its target, and says more, unasked, once the test wants to hear it."""
+    """Answers each request with its target, and sends an unsolicited response on the test's command."""
 
     def __init__(self, more: bytes | None, *, ends: bool = False) -> None:
         self.more = more
@@ -61,7 +61,7 @@ def talkative(more: bytes | None, **options: Any) -> Any:
 
 
 async def call_for_two(call: Call, place: Place) -> Any:
-    """A call for alice, then, the server having said more, one for bob."""
+    """A call for alice, then, after the server's unsolicited response, one for bob."""
     script: Any = place.server.script
     await call("/alice")
     script.wanted.set()

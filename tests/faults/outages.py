@@ -39,7 +39,7 @@ __all__ = ["FAULTS"]
 
 
 async def _answered(call: Call, number: int) -> int:
-    """Make *number* calls at once; how many of them are answered."""
+    """Make *number* concurrent calls; return how many are answered."""
     ends = await asyncio.gather(*(call() for _ in range(number)), return_exceptions=True)
     return sum(end in ({}, "200 {}") for end in ends)
 
@@ -48,7 +48,7 @@ async def _answered(call: Call, number: int) -> int:
 
 
 async def _outage(call: Call, place: Place) -> str:
-    """Four hundred calls while the server is down, fifty at once, and a hundred when it is back."""
+    """Four hundred calls while the server is down, fifty at a time, and a hundred when it is back."""
     for _ in range(8):
         await _answered(call, 50)
     down = place.requests
@@ -57,7 +57,7 @@ async def _outage(call: Call, place: Place) -> str:
     return f"400 calls, {down} requests; then {answered} of 100 answered"
 
 
-# --- half of the capacity that is needed
+# --- half of the required capacity
 
 
 class _Overloaded:
@@ -103,7 +103,7 @@ async def _overload(call: Call, place: Place) -> str:
 
 
 class _Backends(AbstractResolver):
-    """Gives one name several addresses, that differ in their ports."""
+    """Resolves one name to several addresses, which differ in their ports."""
 
     def __init__(self, ports: list[int]) -> None:
         self._ports = ports
@@ -115,7 +115,7 @@ class _Backends(AbstractResolver):
         return [{**known, "port": port} for port in self._ports]
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Close does nothing."""
 
 
 @asynccontextmanager
@@ -128,7 +128,7 @@ async def _three_backends() -> AsyncIterator[Place]:
         servers = [bad, good, better]
 
         def connector() -> aiohttp.BaseConnector:
-            # Looked up once: with each connection aiohttp begins at the next address.
+            # Looked up once: for each connection, aiohttp begins at the next address.
             resolver = _Backends([server.port for server in servers])
             return aiohttp.TCPConnector(resolver=resolver, ttl_dns_cache=None)
 
@@ -136,12 +136,12 @@ async def _three_backends() -> AsyncIterator[Place]:
 
 
 async def _call_backends(call: Call, place: Place) -> str:
-    """Thirty calls one after the other, each on a connection of its own."""
+    """Thirty sequential calls, each on a new connection."""
     answered = sum([await _answered(call, 1) for _ in range(30)])
     return f"{answered} of 30 answered"
 
 
-# --- proxies of other people
+# --- third-party proxies
 
 
 @contextmanager
@@ -150,7 +150,7 @@ def _running(program: str, configure: Callable[[Path, int], str]) -> Iterator[tu
     path = need_program(program)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # The workers of an nginx that root has started are nobody.
+        # If root starts nginx, its workers run as the user nobody.
         folder.chmod(0o755)
         file = folder / "configuration"
         arguments = {
@@ -199,7 +199,7 @@ def _haproxy(backend: int) -> Callable[[Path, int], str]:
 
 @asynccontextmanager
 async def _restarting() -> AsyncIterator[Place]:
-    """An nginx whose answers say which worker gave them."""
+    """An nginx whose answers name the worker that sent them."""
     answer = 'default_type application/json; return 200 "[$pid]";'
     with _running("nginx", _nginx(answer)) as (url, folder):
         yield Place(url, folder=folder)
@@ -231,7 +231,7 @@ async def _call_through_restarts(call: Call, place: Place) -> str:
 
 
 def _proxied_by(program: str, script: Script | None) -> Where:
-    """A proxy of other people before a server that runs *script*; None: before nothing."""
+    """A third-party proxy in front of a server that runs *script*; None: without a server."""
 
     @asynccontextmanager
     async def where() -> AsyncIterator[Place]:

@@ -44,7 +44,7 @@ def raw(
     fresh: bool = False,
     connector: Callable[[], aiohttp.BaseConnector] | None = None,
 ) -> Where:
-    """A server that runs *script* for every request; *fresh*: a function that makes one with a memory."""
+    """A server that runs *script* for every request; *fresh*: a function that creates a stateful script."""
 
     @asynccontextmanager
     async def where() -> AsyncIterator[Place]:
@@ -61,7 +61,7 @@ def once(fault: Script, well: bytes | None = None) -> Script:
 
 
 def relayed(script: Script, **options: Any) -> Where:
-    """The same server behind a relay, which the act finds in ``place.things["relay"]``."""
+    """The same server behind a relay, available to the act as ``place.things["relay"]``."""
 
     @asynccontextmanager
     async def where() -> AsyncIterator[Place]:
@@ -121,7 +121,7 @@ async def black_hole() -> AsyncIterator[Place]:
 
 
 async def heal(place: Place) -> bool:
-    """Make the servers of *place* answer ``{}`` from now on; False where there is none."""
+    """Make the servers of *place* answer ``{}`` from now on; return False if it has none."""
 
     async def well(exchange: Exchange) -> None:
         await exchange.send(ok())
@@ -134,7 +134,7 @@ async def heal(place: Place) -> bool:
 
 
 class _Resolver(AbstractResolver):
-    """Answers by turns: ports of 127.0.0.1, an error's number, ``"silence"``; the last one stays."""
+    """Answers in turn: ports of 127.0.0.1, an error's number, ``"silence"``; the last one is repeated."""
 
     def __init__(self, answers: list[Any]) -> None:
         self._answers = answers
@@ -158,11 +158,11 @@ class _Resolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Close does nothing."""
 
 
 def resolving(server: RawServer, *answers: Any, **options: Any) -> Place:
-    """*server* under the name api.example.com; None among the *answers* leads to it. See `_Resolver`."""
+    """*server* under the name api.example.com; None among the *answers* points to it. See `_Resolver`."""
     ports = [[server.port] if answer is None else answer for answer in answers]
     return Place(
         f"{server.url.partition('://')[0]}://api.example.com",

@@ -13,7 +13,7 @@ _LENIENT = {"a folded header", "lines that end with a bare LF"}
 
 
 def missing(case: Case) -> str | None:
-    """Why *case* cannot be run here; None where it can."""
+    """Return why *case* cannot run here; None if it can."""
     if sys.flags.dev_mode and case.fault.name in _LENIENT:
         return "aiohttp's parser is strict in Python's development mode"
     names = [name for name in case.fault.needs if find_program(name) is None]

@@ -106,7 +106,7 @@ def plain_of(page: str) -> dict[tuple[str, str, str], Plain]:
 
 
 def measured_version(page: str) -> str:
-    """The aiohttp that the page was made with."""
+    """Return the aiohttp version that the page describes."""
     found = re.search(r"\baiohttp\s(\d[\d.]+\d)", page)
     return "" if found is None else found[1]
 

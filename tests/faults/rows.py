@@ -14,7 +14,7 @@ __all__ = ["Act", "Call", "Case", "Ends", "Fault", "Place", "Where", "gives", "r
 
 
 class Place:
-    """A place of a fault: the client options it needs, and what its servers counted."""
+    """A place of a fault: the client options it needs, and the counts of its servers."""
 
     def __init__(
         self,
@@ -28,13 +28,13 @@ class Place:
         self.url = url
         self.servers = servers
         self.ssl = ssl
-        """What the client trusts, where there is no *connector*."""
+        """The certificates that the client trusts, if there is no *connector*."""
         self.connector = connector
-        """Makes the connector, in the running loop."""
+        """Creates the connector, in the running loop."""
         self.proxy = proxy
-        """The URL of the proxy on the way, with its credentials."""
+        """The URL of the proxy, with its credentials."""
         self.things = things
-        """What the acts of this place need besides: a relay, a second server."""
+        """Other objects that the acts of this place need: a relay, a second server."""
         self.accepted = 0
         """Connections of a place that has no `RawServer`."""
 
@@ -45,12 +45,12 @@ class Place:
 
     @property
     def requests(self) -> int:
-        """How many requests came, to all servers."""
+        """The number of received requests, on all servers."""
         return sum(len(server.requests) for server in self.servers)
 
     @property
     def connections(self) -> int:
-        """How many connections came: to the relay, where there is one."""
+        """The number of connections: to the relay, if the place has one."""
         if "relay" in self.things:
             return int(self.things["relay"].connections)
         return self.accepted + sum(server.connections for server in self.servers)
@@ -61,25 +61,25 @@ Where: TypeAlias = Callable[[], AbstractAsyncContextManager[Place]]
 
 
 class Call(Protocol):
-    """Makes the call of a row, by the client or by plain aiohttp; arguments here override the row's own."""
+    """Makes the call of a row, by the client or by plain aiohttp; arguments here override the row's."""
 
     client: Any
-    """The `AsyncAPIClient`; None where plain aiohttp calls."""
+    """The `AsyncAPIClient`; None if plain aiohttp calls."""
 
     session: Any
-    """The plain `aiohttp.ClientSession`; None where the client calls."""
+    """The plain `aiohttp.ClientSession`; None if the client calls."""
 
     async def __call__(self, path: str = "", *, method: str | None = None, **options: Any) -> Any:
         """The value."""
 
 
 Act: TypeAlias = Callable[[Any, Place], Awaitable[Any]]
-"""What is done at the place: an async function of the `Call` and the `Place`."""
+"""The action at the place: an async function of the `Call` and the `Place`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ends:
-    """How a call ends, and what was counted. None is not checked."""
+    """The end of a call, and its counts. None is not checked."""
 
     value: Any = None
     error: type[BaseException] | None = None
@@ -92,13 +92,13 @@ class Ends:
     connections: int | None = None
     """Connections that the servers have seen."""
     attempts: int | None = None
-    """Attempts that the client has made: for those that no server can see."""
+    """Attempts of the client, including those that no server receives."""
     waits: list[float] | None = None
-    """Seconds that the client wanted to wait between the attempts."""
+    """The requested waits between the attempts, in seconds."""
 
 
 def gives(value: Any, **counted: Any) -> Ends:
-    """It ends with *value*; one request, unless *counted* says otherwise."""
+    """The call ends with *value*; one request, unless *counted* differs."""
     return Ends(value=value, **counted)
 
 

@@ -39,7 +39,7 @@ LINKS = st.lists(st.tuples(st.sampled_from(sorted(PLACES)), st.sampled_from(HABI
 
 
 def link(name: int, habit: str, notes: list[str]) -> Any:
-    """A middleware that notes when it is entered and left, and has one habit."""
+    """A middleware that records when it is entered and left, and has one habit."""
 
     async def middleware(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         notes.append(f"+{name}")
@@ -52,7 +52,7 @@ def link(name: int, habit: str, notes: list[str]) -> Any:
 
 
 async def behave(habit: str, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Do the usual thing once."""
+    """Call the handler once."""
     if habit == "raise before":
         raise Bug
     if habit == "retry before":
@@ -92,11 +92,11 @@ class Model:
         except Bug:
             return "Bug"
         except Again:
-            return "RetryableError"  # raised above the retries: nobody is there to try again
+            return "RetryableError"  # raised outside the retries: it is not retried
 
     def retry(self) -> int:
-        """The attempts, each through the links below; a link above that calls twice starts the retries
-        again.
+        """The attempts, each through the inner middlewares; an outer one that calls twice restarts the
+        retries.
         """
         for taken in itertools.count():
             again: Again | None = None
@@ -158,7 +158,7 @@ class Again(Exception):
 @example(links=[("call", "twice")], statuses=[500, 200, 500], retries=1)
 @given(LINKS, st.lists(st.sampled_from([200, 404, 500, 503]), max_size=8), st.integers(0, 2))
 def test_any_chain_does_what_the_model_does(links: Links, statuses: list[int], retries: int) -> None:
-    """Middlewares are entered and left as an onion, whatever they do, and every response is closed once."""
+    """Middlewares are entered and left like an onion, whatever they do, and every response is closed once."""
     model = Model(links, statuses, retries)
     expected = model.run()
     notes: list[str] = []
@@ -182,7 +182,7 @@ def test_any_chain_does_what_the_model_does(links: Links, statuses: list[int], r
         policy = RetryPolicy(max_retries=retries, budget=None)
         async with Client(BASE, middlewares=middlewares, retry=policy, transport=transport) as api:
             try:
-                # Open, so that nobody but the chain has read what it drops.
+                # Left unread, so that only the chain reads the responses that it drops.
                 async with api.open("GET", "/") as response:
                     end = str(response.status)
             except APIStatusError as error:

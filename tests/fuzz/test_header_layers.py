@@ -1,4 +1,6 @@
-"""The layers of headers, held to a model: library < client < auth < call, later ones win, OMIT removes."""
+"""The layers of headers, compared with a model: library < client < auth < call, later ones win, OMIT
+removes.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ VALUES = st.one_of(
     st.just(OMIT), st.from_regex(r"[!-~]{1,5}", fullmatch=True), st.sampled_from(["a b", "a\tb", "\u00e9"])
 )
 LAYERS = st.dictionaries(NAMES, VALUES, max_size=5)
-# What a layer says twice, in two spellings, is refused or depends on the order: one spelling each here.
+# One spelling per layer: a name in two spellings is refused or depends on the order.
 LAYERS = LAYERS.map(lambda layer: {name.lower(): (name, value) for name, value in layer.items()}).map(
     lambda layer: dict(layer.values())
 )
@@ -36,8 +38,8 @@ def laid(*layers: dict[str, Any]) -> dict[str, str]:
 def test_the_layers_of_headers(
     default: dict[str, Any], options: dict[str, Any], call: dict[str, Any], has_auth: bool, attempts: int
 ) -> None:
-    """Whatever each layer sets or omits, in any case of the names, each attempt sends what the model
-    computes.
+    """Whatever each layer sets or omits, in any case of the names, each attempt sends the headers of the
+    model.
     """
     script = Script(*[reply(503)] * (attempts - 1), reply())
     bare = Script()

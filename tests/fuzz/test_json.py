@@ -1,4 +1,4 @@
-"""JSON by JSONTestSuite: texts that must be read, that must be refused, and that may be either."""
+"""JSON by JSONTestSuite: texts that must be accepted, that must be refused, and optional ones."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def test_what_is_json_is_read(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [*BAD, *UNSETTLED], ids=short)
 def test_what_is_no_json_is_refused(body: bytes) -> None:
-    """Text that is not JSON, or cannot be represented, is a DecodeError that names the place and quotes
-    nothing.
+    """Text that is not JSON, or cannot be represented, is a DecodeError that names the place and quotes no
+    value.
     """
     with pytest.raises(DecodeError) as caught:
         decode_body(body, Any, JSON)
@@ -87,7 +87,7 @@ def test_every_case_to_every_type(cast_to: Any) -> None:
     assert refused or cast_to in (None, bytes)
 
 
-# --- generated
+# --- generated texts
 
 
 def _string(text: str) -> st.SearchStrategy[str]:
@@ -132,21 +132,21 @@ def by_the_standard_library(body: bytes) -> Any:
 
 
 def is_settled(value: Any) -> bool:
-    """Whether every implementation should take it: no lone surrogate, no number out of range."""
+    """Whether every implementation must accept it: no lone surrogate, no number out of range."""
     text = json.dumps(value, ensure_ascii=False)
     return "Infinity" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 @given(TEXTS)
 def test_any_json_is_what_the_standard_library_says(text: str) -> None:
-    """Any text of the grammar comes to the same value as by Python's own json."""
+    """Any text of the grammar decodes to the same value as with Python's json."""
     assert decode_body(text.encode(), Any, JSON) == by_the_standard_library(text.encode())
 
 
 @given(BODIES)
 def test_broken_json_is_refused_where_the_standard_library_refuses(body: bytes) -> None:
-    """Bytes that are nearly JSON come to the same value as by Python's own json, or to a DecodeError."""
-    assume(body.removeprefix(b"\xef\xbb\xbf").strip())  # an empty body is None, where that is asked for
+    """Bytes that are nearly JSON decode to the same value as with Python's json, or raise a DecodeError."""
+    assume(body.removeprefix(b"\xef\xbb\xbf").strip())  # an empty body is None if the type admits it
     try:
         expected = by_the_standard_library(body)
     except (ValueError, RecursionError):
@@ -161,7 +161,7 @@ def test_broken_json_is_refused_where_the_standard_library_refuses(body: bytes) 
 def test_only_validation_errors_leave_a_call(
     body: bytes, cast_to: Any, strict: bool, data: st.DataObject
 ) -> None:
-    """A whole call that is answered by such bytes gives a value, or an APIResponseValidationError."""
+    """A call answered with such bytes returns a value, or raises an APIResponseValidationError."""
     chunks = data.draw(pieces(body))
 
     async def call() -> None:

@@ -1,4 +1,4 @@
-"""Link headers: written links are read back however they were written, and broken ones never raise."""
+"""Link headers: links are parsed however they are written, and broken ones never raise."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_what_is_written_is_read_back(
 
 @given(st.lists(mutated(GOOD, most=8).map(lambda data: data.decode("latin-1")), max_size=3))
 def test_broken_links_never_raise(values: list[str]) -> None:
-    """Nearly a Link header: links with whole targets come out, and nothing else."""
+    """From a text close to a Link header, only links with complete targets are returned."""
     found = iter_links(values, BASE)
 
     assert all(link.target.scheme and not re.search(r"[\s<>]", str(link.target)) for link in found)

@@ -1,4 +1,4 @@
-"""Templates and their values: a value comes back as it was, and changes nothing outside its place."""
+"""Templates and their values: a value decodes unchanged, and affects only its own segment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LITERALS = st.from_regex(r"[a-z0-9_.~-]{1,6}", fullmatch=True).filter(lambda tex
 
 
 def sent(path: str, **options: Any) -> URL | None:
-    """The URL that a call with *path* sends; None where it is refused, and nothing is sent."""
+    """Return the URL that a call with *path* sends; None if it is refused and nothing is sent."""
     script = Script()
 
     async def call() -> None:
@@ -36,7 +36,7 @@ def sent(path: str, **options: Any) -> URL | None:
 
 @given(st.lists(st.tuples(LITERALS, VALUES), min_size=1, max_size=4))
 def test_every_value_comes_back_from_its_own_segment(parts: list[tuple[str, Any]]) -> None:
-    """With several values in one path, each is one segment, encoded once, and decodes to the value."""
+    """Each of several values in a path is one segment, encoded once, and decodes to the value."""
     path = "".join(f"/{literal}/{{v{number}}}" for number, (literal, _) in enumerate(parts))
     url = sent(path, path_params={f"v{number}": value for number, (_, value) in enumerate(parts)})
 
@@ -52,7 +52,7 @@ def test_every_value_comes_back_from_its_own_segment(parts: list[tuple[str, Any]
 
 @given(VALUES, st.dictionaries(TEXT, TEXT, max_size=3), st.booleans())
 def test_values_and_queries_do_not_mix(value: Any, params: dict[str, str], keeps_slashes: bool) -> None:
-    """Whatever a path is filled with, the query has the params and no more, and the origin is the base's."""
+    """Whatever the values of a path, the query has only the params, and the origin is the base URL's."""
     url = sent("/x/{+v}" if keeps_slashes else "/x/{v}", path_params={"v": value}, params=params)
 
     if url is not None:
@@ -65,7 +65,7 @@ def test_values_and_queries_do_not_mix(value: Any, params: dict[str, str], keeps
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,3}", fullmatch=True), st.just("v"), max_size=4), NASTY | TEXT)
 def test_only_the_names_of_the_template_are_taken(params: dict[str, str], template: str) -> None:
-    """A template of any text gives a legal URL or an error of this library; a missing or unused name is an
+    """A template of any text gives a valid URL or an error of this library; a missing or unused name is an
     error.
     """
     url = sent(template, path_params=params)

@@ -59,7 +59,7 @@ def time_zone(name: str) -> Iterator[None]:
 
 @given(MOMENTS, st.sampled_from(FORMS))
 def test_every_form_of_a_date_is_read(moment: datetime, form: str) -> None:
-    """Each of the three forms of RFC 9110 is the moment that it was made of."""
+    """Each of the three forms of RFC 9110 is parsed to the original time."""
     assert parse_http_date(moment.strftime(form)) == moment
 
 
@@ -70,7 +70,7 @@ def test_a_date_is_never_read_otherwise_than_by_the_standard_library(value: str)
 
     if found is not None and found.second < 59:  # a leap second is 59 here, and refused there
         expected = parsedate_to_datetime(value)
-        if "-" in value:  # a year of two digits: there is no rule of 50 years in mail
+        if "-" in value:  # a year of two digits: email has no rule of 50 years
             expected = expected.replace(year=found.year)
         assert found == expected.replace(tzinfo=UTC)
 
@@ -114,7 +114,7 @@ def test_a_reset_is_a_structured_number(case: dict[str, Any]) -> None:
     found = retry_after(CIMultiDict({"RateLimit-Reset": case["raw"][0]}), 429)
 
     if case.get("must_fail"):
-        # More digits than the RFC allows are read all the same.
+        # More digits than the RFC allows are still parsed.
         assert found is None or re.fullmatch(r" *[0-9]+(\.[0-9]+)? *", case["raw"][0])
     else:
         number, parameters = case["expected"]
@@ -123,7 +123,7 @@ def test_a_reset_is_a_structured_number(case: dict[str, Any]) -> None:
 
 
 def test_full_jitter_is_spread_evenly() -> None:
-    """Of 10,000 waits each tenth of the range gets its share, within a fifth of it (reliability §6)."""
+    """Of 10,000 waits, each tenth of the range gets its share, within a fifth of it."""
     policy = RetryPolicy()
     shares = [0] * 10
     for _ in range(10_000):

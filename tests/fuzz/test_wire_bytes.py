@@ -1,4 +1,4 @@
-"""Responses whose bytes are broken, on real connections: a value or one of our errors, and a clean client."""
+"""Responses with broken bytes, on real connections: a value or one of our errors, and a working client."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Item(msgspec.Struct):
 BODY = b'[{"id": 1, "name": "\xc3\xa9"}, {"id": 2}]'
 JSON = "application/json"
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-# The good responses that reliability §4 breaks by hand, one for each way in which a body can be framed.
+# The good responses that are broken, one for each framing of a body.
 GOOD = [
     ok(BODY, ETag='"x"'),
     CHUNKED + b'c\r\n[{"id": 1}, \r\n9;a=b\r\n{"id": 2}\r\n1\r\n]\r\n0\r\nX-Trailer: 1\r\n\r\n',
@@ -61,7 +61,7 @@ GOOD = [
 
 
 async def stay_home(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Let no Location that a mutation made lead out of this machine."""
+    """Prevent a mutated Location from leading out of this machine."""
     if request.url.host != "127.0.0.1" or request.url.port != request.extensions["port"]:
         return AsyncAPIResponse.from_bytes(request, 404)
     return await handler(request)
@@ -93,7 +93,7 @@ CALLS: dict[str, Call] = {
 
 
 def answering(parts: list[bytes], end: str, answered: asyncio.Event) -> Script:
-    """Send *parts* to all but /good, whose answer is good, and *end* the connection."""
+    """Send *parts* to every path but /good, whose answer is good, and *end* the connection."""
 
     async def script(exchange: Exchange) -> None:
         if exchange.request.target == "/good":
@@ -112,7 +112,7 @@ def answering(parts: list[bytes], end: str, answered: asyncio.Event) -> Script:
 
 
 async def call_and_call_again(call: Call, parts: list[bytes], end: str) -> None:
-    """One call that is answered by *parts*, and a good one on the same client; nothing is left behind."""
+    """One call that is answered with *parts*, and a good one on the same client; no resources leak."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
     answered = asyncio.Event()
@@ -121,7 +121,7 @@ async def call_and_call_again(call: Call, parts: list[bytes], end: str) -> None:
             options = {"extensions": {"port": server.port}, "timeout": 0.1 if end == "keep" else 30}
             with suppress(APIClientError):
                 await call(api, options)
-            # A call may end before the server reads it: then nobody answers.
+            # A call may end before the server reads it: then it gets no answer.
             await until(lambda: answered.is_set() or not server.open_connections)
             await turns()
 
@@ -136,7 +136,7 @@ def test_the_good_are_good(answer: bytes) -> None:
     """The samples broken below are valid at first: a body, or the error of its status."""
     end = asyncio.run(ending(CALLS["bytes"], [answer]))
 
-    is_upgrade = answer.startswith(b"HTTP/1.1 101")  # unasked, and so never good
+    is_upgrade = answer.startswith(b"HTTP/1.1 101")  # unsolicited, and so never good
     assert (end is APIConnectionError) is is_upgrade
 
 
@@ -159,15 +159,15 @@ def test_a_call_may_end_before_its_request_is_read() -> None:
 def test_broken_bytes_end_in_a_value_or_in_our_error(
     kind: str, answer: bytes, end: str, data: st.DataObject
 ) -> None:
-    """Whatever bytes come in whatever pieces: a value or our error, no leak, and the next call is good."""
+    """Whatever bytes arrive in whatever pieces: a value or our error, no leak, and the next call is good."""
     asyncio.run(call_and_call_again(CALLS[kind], data.draw(pieces(answer)), end))
 
 
-# To a HEAD these are not good: they have bodies.
+# As answers to a HEAD these are not good: they have bodies.
 @given(st.sampled_from(sorted(CALLS.keys() - {"head"})), st.sampled_from(GOOD), st.data())
 @settings(max_examples=max(1, settings.default.max_examples // 2))
 def test_any_pieces_of_a_good_response(kind: str, answer: bytes, data: st.DataObject) -> None:
-    """However a good response is cut into pieces, the call ends as it does with one piece."""
+    """However a good response is split, the call ends as it does with one piece."""
     whole = asyncio.run(ending(CALLS[kind], [answer]))
 
     assert asyncio.run(ending(CALLS[kind], data.draw(pieces(answer)))) == whole
@@ -178,7 +178,7 @@ async def ending(call: Call, parts: list[bytes]) -> object:
     script = answering(parts, "close", asyncio.Event())
     async with raw_server(script) as server, Client(server.url, max_retries=0) as api:
         try:
-            # A hop could go out on the connection that is being closed, and so come to something else.
+            # A hop could use the connection that is being closed, and get another result.
             value = await call(api, {"follow_redirects": False})
         except APIClientError as error:
             return type(error)

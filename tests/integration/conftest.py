@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def httpbin(folder: Path) -> Iterator[Origins]:
-    """The httpbin from the registry, under gunicorn: that one reads chunked bodies and keeps connections."""
+    """Httpbin from the registry, under gunicorn, which reads chunked bodies and keeps connections."""
     command = [
         need_program("gunicorn"),
         *("--no-control-socket", "--worker-class", "gthread", "--threads", "32", "--graceful-timeout", "1"),
@@ -43,14 +43,14 @@ def httpbin(folder: Path) -> Iterator[Origins]:
 
 @pytest.fixture
 async def api(httpbin: Origins) -> AsyncIterator[Client]:
-    """A client of httpbin with the whole default chain, whose waits between attempts take no time."""
+    """A client of httpbin with the default chain, whose waits between attempts take no time."""
     async with Client(httpbin.home) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def datasette(folder: Path) -> Iterator[str]:
-    """A datasette that serves a table of 250 things, and lets the database itself be downloaded."""
+    """A datasette that serves a table of 250 rows, and offers the database for download."""
     database = folder / "shop.db"
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("create table thing (id integer primary key, name text, price real)")
@@ -91,7 +91,7 @@ def etcd(folder: Path) -> Iterator[str]:
     program = need_program("etcd")
 
     def command(port: int) -> list[str]:
-        # Its peers' socket is a file: it has none, and needs no second port.
+        # The socket for its peers is a file, so it needs no second port.
         own, peers = f"http://127.0.0.1:{port}", "unix://peers:0"
         return [
             program,
@@ -128,7 +128,8 @@ def nchan(folder: Path) -> Iterator[str]:
     program, original = need_program("nginx"), need_file("usr/lib/nginx/modules/ngx_nchan_module.so")
     own = folder / "nchan"
     own.mkdir()
-    # Debian builds a folder for long messages into the module, and nginx makes it: in its own folder, here.
+    # Debian compiles the path of a folder for long messages into the module, and nginx creates it: here in
+    # its own folder.
     module = own / "nchan.so"
     module.write_bytes(original.read_bytes().replace(b"/var/lib/nginx/body\0", b"nchan_message_files\0"))
 

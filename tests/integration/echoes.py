@@ -23,7 +23,7 @@ class Headers(msgspec.Struct):
 
 
 class Echo(msgspec.Struct):
-    """``/get``, ``/post``, ``/anything`` and the like: the whole request."""
+    """The answer of ``/get``, ``/post``, ``/anything`` and the like: the complete request."""
 
     args: dict[str, Any]
     headers: dict[str, str]

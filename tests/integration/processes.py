@@ -1,6 +1,6 @@
-"""Servers of other people, each in a process of its own, on free ports of 127.0.0.1, ended with the tests.
+"""Third-party servers, each in a separate process, on free ports of 127.0.0.1, stopped with the tests.
 
-A process has a folder of its own for what it writes, its home and its log included.
+Each process has a separate folder for its files, including its HOME and its log.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ __all__ = ["announced", "listening"]
 
 T = TypeVar("T")
 
-_START_SECONDS = 30.0  # of a machine that runs a whole matrix beside it; they need one or two
+_START_SECONDS = 30.0  # seconds, on a machine that runs a whole matrix; they usually need one or two
 _STOP_SECONDS = 1.0
 
 
 @contextmanager
 def announced(command: Sequence[str], folder: Path, pattern: str) -> Iterator[tuple[str, ...]]:
-    """Run *command*, which chooses its ports; yield what *pattern* finds in its log."""
+    """Run *command*, which chooses its ports; yield the match of *pattern* in its log."""
     with _running(command, folder) as process:
         log = folder / "log"
 
@@ -44,8 +44,8 @@ def announced(command: Sequence[str], folder: Path, pattern: str) -> Iterator[tu
 
 @contextmanager
 def listening(command_for: Callable[[int], Sequence[str]], folder: Path) -> Iterator[str]:
-    """Run *command_for* a free port until something listens there; gives its URL."""
-    for _ in range(3):  # somebody else may have taken the port in between
+    """Run *command_for* a free port until the port accepts connections; yield its URL."""
+    for _ in range(3):  # another process may have taken the port in between
         port = unused_port()
         command = command_for(port)
         with _running(command, folder) as process:
@@ -84,7 +84,7 @@ def _running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the process and its children: asked first, then made to."""
+    """End the process and its children: by request first, then by force."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)

@@ -47,7 +47,7 @@ class NextURLRows(NextURLPage[Any]):
 
 
 class CursorRows(CursorPage[Any]):
-    """The same page, which names a cursor too."""
+    """The same page, which also names a cursor."""
 
     rows: list[Thing]
     next: str | None = None
@@ -65,7 +65,7 @@ BY_NUMBER = "select * from thing order by id limit 60 offset (coalesce(:page, 1)
 
 @pytest.fixture
 async def shop(datasette: str) -> AsyncIterator[Client]:
-    """A client of the datasette that typed errors come from."""
+    """A client of the datasette with typed errors."""
     async with Client(datasette, error_types={"default": Refusal}) as client:
         yield client
 
@@ -103,7 +103,7 @@ async def test_pages_that_are_counted(shop: Client, page: type[AsyncPage[Any]], 
 
 
 async def test_a_limit_of_items(shop: Client) -> None:
-    """A limit ends the walk, on the page where it lies."""
+    """A limit ends the iteration, even within a page."""
     things = shop.get_api_list(
         TABLE, model=Thing, page=LinkHeaderPage, limit=120, params={"_shape": "array", "_size": 50}
     )
@@ -112,7 +112,7 @@ async def test_a_limit_of_items(shop: Client) -> None:
 
 
 async def test_pages_asked_for_ahead(shop: Client) -> None:
-    """With prefetch the same items come in the same order."""
+    """With prefetch the same items arrive in the same order."""
     things = shop.get_api_list(
         TABLE, model=Thing, page=LinkHeaderPage, prefetch=True, params={"_shape": "array", "_size": 50}
     )
@@ -121,7 +121,7 @@ async def test_pages_asked_for_ahead(shop: Client) -> None:
 
 
 async def test_page_after_page_by_hand(shop: Client) -> None:
-    """The first page is awaited, the next one asked for."""
+    """The first page is awaited, the next one requested."""
     first = await shop.get_api_list(
         TABLE, model=Thing, page=LinkHeaderPage, params={"_shape": "array", "_size": 200}
     )
@@ -141,7 +141,7 @@ async def test_the_sort_and_filters_of_a_call_stay(shop: Client) -> None:
 
 
 async def test_an_item_that_does_not_fit_is_named(shop: Client) -> None:
-    """An item of another shape raises with its place on the page."""
+    """An item of another type raises with its place on the page."""
     things = shop.get_api_list(TABLE, model=int, page=LinkHeaderPage, params={"_shape": "array"})
 
     with pytest.raises(APIResponseValidationError) as raised:
@@ -151,7 +151,7 @@ async def test_an_item_that_does_not_fit_is_named(shop: Client) -> None:
 
 
 async def test_json_lines(shop: Client) -> None:
-    """JSON lines come typed, though datasette calls them plain text."""
+    """JSON lines are typed, although datasette labels them plain text."""
     params = {"_shape": "array", "_nl": "on", "_size": "max"}
     async with shop.stream("GET", TABLE, Thing, stream_cls=JSONLStream, params=params) as things:
         found = [thing async for thing in things]
@@ -160,7 +160,7 @@ async def test_json_lines(shop: Client) -> None:
 
 
 async def test_lines_of_csv(shop: Client) -> None:
-    """An unread response gives the lines of a stream that no codec knows."""
+    """An unread response returns the lines of a stream that no codec knows."""
     async with shop.open("GET", "/shop/thing.csv", params={"_stream": "on"}) as response:
         lines = [line async for line in response.iter_lines()]
 
@@ -177,7 +177,7 @@ async def test_an_error_comes_typed(shop: Client) -> None:
 
 
 async def test_a_bad_query_is_a_bad_request(shop: Client) -> None:
-    """The server's message about a wrong query is kept."""
+    """The server's message about a wrong query is on the error."""
     with pytest.raises(BadRequestError) as raised:
         await shop.get("/shop.json", params={"sql": "select missing from thing"})
 

@@ -1,4 +1,6 @@
-"""docker-registry: layers go up whole and in slices, come down over breaks, and are listed in pages."""
+"""docker-registry: layers are uploaded whole and in slices, downloaded despite breaks, and listed in
+pages.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ def digest_of(content: bytes) -> str:
 
 
 async def begin(registry: Client, name: str) -> Any:
-    """Ask for an upload; gives where it goes."""
+    """Start an upload; return its URL."""
     response = await registry.post(f"/v2/{name}/blobs/uploads/", AsyncAPIResponse[None])
     assert response.status == 202
     return response.location
@@ -88,7 +90,7 @@ def layer(folder: Path, size: int) -> Path:
 
 
 async def test_a_layer_is_uploaded_and_comes_down(registry: Client, tmp_path: Path) -> None:
-    """A layer sent from its path comes down the same, and its digest says so."""
+    """A layer uploaded from its path is downloaded unchanged, and its digest confirms it."""
     path = layer(tmp_path, 3_000_000)
     digest = digest_of(path.read_bytes())
 
@@ -118,7 +120,7 @@ async def test_a_layer_is_uploaded_in_slices(registry: Client, tmp_path: Path) -
 
 
 async def test_layers_go_up_at_once(registry: Client) -> None:
-    """Eight layers go up side by side."""
+    """Eight layers are uploaded concurrently."""
     contents = [bytes([number]) * 200_000 for number in range(8)]
 
     await asyncio.gather(*(push(registry, "many", content, digest_of(content)) for content in contents))
@@ -132,7 +134,7 @@ async def test_layers_go_up_at_once(registry: Client) -> None:
 async def test_a_download_outlives_its_connection(
     registry: Client, docker_registry: str, tmp_path: Path
 ) -> None:
-    """A download whose connection breaks twice goes on where it was, and is whole."""
+    """A download whose connection breaks twice resumes, and is complete."""
     path = layer(tmp_path, 2_000_000)
     digest = digest_of(path.read_bytes())
     await push(registry, "broken", path, digest)
@@ -179,7 +181,7 @@ async def test_a_manifest_is_typed_both_ways(registry: Client) -> None:
 
 
 async def test_pages_of_repositories(registry: Client) -> None:
-    """The catalogue comes in pages, whose Link headers are relative."""
+    """The catalogue arrives in pages, whose Link headers are relative."""
     for number in range(7):
         await push(registry, f"catalog/{number}", b"same", digest_of(b"same"))
 

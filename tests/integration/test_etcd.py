@@ -73,7 +73,7 @@ async def store(etcd: str) -> AsyncIterator[Client]:
 
 
 async def put(store: Client, key: bytes, value: bytes) -> int:
-    """Write *key*; gives the revision."""
+    """Write *key*; return the revision."""
     written = await store.post("/v3/kv/put", Written, json={"key": key, "value": value}, idempotent=True)
     return written.header.revision
 
@@ -103,7 +103,7 @@ async def test_a_watch_is_a_stream(store: Client) -> None:
 
 
 async def test_a_watch_of_the_past(store: Client) -> None:
-    """A watch that begins in the past gives the past first, deletions too."""
+    """A watch that begins in the past delivers past events first, including deletions."""
     revision = await put(store, b"past/a", b"1")
     await put(store, b"past/a", b"2")
     await store.post("/v3/kv/deleterange", None, json={"key": b"past/a"})
@@ -119,7 +119,7 @@ async def test_a_watch_of_the_past(store: Client) -> None:
 
 
 async def test_large_lines(store: Client) -> None:
-    """A line of half a megabyte comes whole."""
+    """A line of half a megabyte arrives complete."""
     value = bytes(range(256)) * 2000
     revision = await put(store, b"large", value)
 
@@ -148,7 +148,7 @@ async def test_watches_side_by_side(store: Client) -> None:
 
 
 async def test_a_silent_watch_is_given_up(store: Client) -> None:
-    """A stream that says nothing for longer than ``read`` breaks off, by a timeout of that phase."""
+    """A stream that is silent for longer than ``read`` ends with a timeout of that phase."""
     request = {"create_request": {"key": b"silent"}}
     async with store.stream(
         "POST",
@@ -176,7 +176,7 @@ async def test_a_closed_client_ends_its_watches(store: Client) -> None:
 
 
 async def test_pages_of_keys(store: Client) -> None:
-    """Pages whose next request differs in its JSON body are walked by a page class of one's own."""
+    """Pages whose next request differs in its JSON body are iterated with a custom page class."""
     for number in range(25):
         await put(store, b"page/%02d" % number, b"%d" % number)
     request = {"key": b"page/", "range_end": b"page/\xff", "limit": 10}

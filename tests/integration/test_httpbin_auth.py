@@ -28,7 +28,7 @@ class Login(msgspec.Struct):
 
 
 async def test_a_bearer_token_is_accepted(api: Client) -> None:
-    """A bearer token arrives as it was given."""
+    """A bearer token arrives unchanged."""
     login = await api.get("/bearer", Login, auth=BearerAuth("t0ken"))
 
     assert login == Login(authenticated=True, token="t0ken")
@@ -45,7 +45,7 @@ async def test_a_call_without_credential_is_unauthenticated(api: Client) -> None
 
 
 async def test_a_provider_is_asked_once_for_many_calls(httpbin: Origins) -> None:
-    """A provider of tokens is asked once for all the calls that its token lives for."""
+    """A token provider is called once for all calls during the token's lifetime."""
     asked = 0
 
     async def provide() -> Token:
@@ -61,7 +61,7 @@ async def test_a_provider_is_asked_once_for_many_calls(httpbin: Origins) -> None
 
 
 async def test_a_refused_token_is_renewed_once(httpbin: Origins) -> None:
-    """A token that the server refuses is renewed once in a call, then the 401 stands."""
+    """A token that the server refuses is renewed once in a call, then the 401 is raised."""
     asked = 0
 
     async def provide() -> str:
@@ -77,14 +77,14 @@ async def test_a_refused_token_is_renewed_once(httpbin: Origins) -> None:
 
 
 async def test_basic_credentials_are_accepted(api: Client) -> None:
-    """Basic credentials travel in UTF-8, colons in the password too."""
+    """Basic credentials are sent as UTF-8, including colons in the password."""
     login = await api.get("/basic-auth/jörg/se:cret", Login, auth=BasicAuth("jörg", "se:cret"))
 
     assert login == Login(authenticated=True, user="jörg")
 
 
 async def test_wrong_basic_credentials_are_refused(api: Client) -> None:
-    """A wrong password is an `AuthenticationError` whose text does not have it."""
+    """A wrong password is an `AuthenticationError` whose text does not contain it."""
     with pytest.raises(AuthenticationError) as raised:
         await api.get("/basic-auth/joe/right", Login, auth=BasicAuth("joe", "wr0ng"))
 
@@ -107,7 +107,7 @@ async def test_a_server_that_hides_says_404(api: Client) -> None:
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256", "SHA-512"])
 @pytest.mark.parametrize("quality", ["auth", "auth-int"])
 async def test_digest_passes_through_to_the_session(httpbin: Origins, quality: str, algorithm: str) -> None:
-    """Digest by aiohttp's own middleware works in the session, under the whole chain."""
+    """Digest authentication by aiohttp's own middleware works in the session, below the default chain."""
     digest = aiohttp.DigestAuthMiddleware("joe", "secret")
 
     async with Client(httpbin.home, transport=AiohttpTransport(session_middlewares=[digest])) as api:
@@ -117,7 +117,7 @@ async def test_digest_passes_through_to_the_session(httpbin: Origins, quality: s
 
 
 async def test_wrong_digest_credentials_are_refused(httpbin: Origins) -> None:
-    """A 401 that digest authentication cannot answer stays a 401, and raises."""
+    """A 401 that digest authentication cannot answer is raised."""
     digest = aiohttp.DigestAuthMiddleware("joe", "wrong")
 
     async with Client(httpbin.home, transport=AiohttpTransport(session_middlewares=[digest])) as api:
@@ -126,7 +126,7 @@ async def test_wrong_digest_credentials_are_refused(httpbin: Origins) -> None:
 
 
 async def test_a_key_in_a_header(httpbin: Origins) -> None:
-    """An API key goes into the header that it is for."""
+    """An API key is sent in its header."""
     async with Client(httpbin.home, auth=APIKeyAuth("k3y", header="X-Key")) as api:
         echo = await api.get("/headers", Headers)
 
@@ -134,7 +134,7 @@ async def test_a_key_in_a_header(httpbin: Origins) -> None:
 
 
 async def test_a_key_in_the_query(httpbin: Origins) -> None:
-    """An API key goes into the query beside the call's own parameters, encoded."""
+    """An API key is added to the query beside the call's own parameters, encoded."""
     async with Client(httpbin.home, auth=APIKeyAuth("k&y", param="api_key")) as api:
         echo = await api.get("/get", Echo, params={"page": 2})
 
@@ -151,7 +151,7 @@ async def test_no_credential_for_one_call(httpbin: Origins) -> None:
 
 @pytest.mark.parametrize("auth", [BearerAuth("t0ken"), BasicAuth("joe", "t0ken"), APIKeyAuth("t0ken")])
 async def test_an_absolute_url_elsewhere_gets_no_credential(httpbin: Origins, auth: Any) -> None:
-    """A call to another origin has no credential and none of the client's personal default headers."""
+    """A call to another origin has neither the credential nor the client's personal default headers."""
     async with Client(httpbin.home, auth=auth, default_headers={"X-Tenant": "t0ken"}) as api:
         echo = await api.get(f"{httpbin.other}/headers", Headers)
 

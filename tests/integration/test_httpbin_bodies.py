@@ -58,7 +58,7 @@ class Line(msgspec.Struct):
     url: str
 
 
-# --- what comes back
+# --- response bodies
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ async def test_a_bound_holds_for_what_was_decompressed(api: Client) -> None:
 
 
 async def test_nested_types(api: Client) -> None:
-    """Nested Structs come out of the JSON of somebody else."""
+    """Nested Structs are decoded from third-party JSON."""
     slideshow = (await api.get("/json", Slideshow)).slideshow
 
     assert slideshow.author == "Yours Truly"
@@ -94,14 +94,14 @@ async def test_types_beyond_json(api: Client) -> None:
 
 
 async def test_many_calls_at_once(api: Client) -> None:
-    """Fifty calls at once get fifty answers."""
+    """Fifty concurrent calls get fifty answers."""
     answers = await asyncio.gather(*(api.get("/uuid", Identified) for _ in range(50)))
 
     assert len({answer.uuid for answer in answers}) == 50
 
 
 async def test_a_shape_that_does_not_fit_raises(api: Client) -> None:
-    """JSON of another shape raises with the place where it differs."""
+    """JSON of another type raises with the place of the difference."""
     with pytest.raises(APIResponseValidationError) as raised:
         await api.get("/uuid", dict[str, int])
 
@@ -109,7 +109,7 @@ async def test_a_shape_that_does_not_fit_raises(api: Client) -> None:
 
 
 async def test_html_is_no_typed_value(api: Client) -> None:
-    """An HTML page with status 200 is an error for a typed call, which keeps an excerpt."""
+    """An HTML page with status 200 is an error for a typed call, which contains an excerpt."""
     with pytest.raises(APIResponseValidationError, match="the body is an HTML page") as raised:
         await api.get("/html", Slideshow)
 
@@ -122,17 +122,17 @@ async def test_html_is_text(api: Client) -> None:
 
 
 async def test_xml_is_text(api: Client) -> None:
-    """XML, which no codec knows, is text too."""
+    """XML, which no codec knows, is returned as text."""
     assert (await api.get("/xml", str)).startswith("<?xml version='1.0'")
 
 
 async def test_plain_data_of_plain_text(api: Client) -> None:
-    """Without a type, text comes as text."""
+    """Without a type, text is returned as str."""
     assert "Disallow: /deny" in await api.get("/robots.txt")
 
 
 async def test_utf8_is_read_as_such(api: Client) -> None:
-    """A page in UTF-8 comes with all its characters."""
+    """A UTF-8 page is returned with all its characters."""
     page = await api.get("/encoding/utf8", str)
 
     assert "∮ E⋅da = Q" in page
@@ -140,7 +140,7 @@ async def test_utf8_is_read_as_such(api: Client) -> None:
 
 
 async def test_decoded_text(api: Client) -> None:
-    """A path parameter is one segment, whatever it holds."""
+    """A path parameter is one segment, whatever it contains."""
     text = await api.get("/base64/{value}", str, path_params={"value": "0YLQtdGB0YI="})
 
     assert text == "тест"
@@ -148,7 +148,7 @@ async def test_decoded_text(api: Client) -> None:
 
 @pytest.mark.parametrize(("kind", "magic"), [("png", b"\x89PNG"), ("jpeg", b"\xff\xd8"), ("webp", b"RIFF")])
 async def test_images_are_bytes(api: Client, kind: str, magic: bytes) -> None:
-    """An image is bytes, as long as its Content-Length says."""
+    """An image is returned as bytes, with the length of its Content-Length."""
     response = await api.get("/image/{kind}", AsyncAPIResponse[bytes], path_params={"kind": kind})
     image = await response.parse()
 
@@ -157,21 +157,21 @@ async def test_images_are_bytes(api: Client, kind: str, magic: bytes) -> None:
 
 
 async def test_the_accept_header_chooses(api: Client) -> None:
-    """A header of the call stands over the library's: the server picks by it."""
+    """A header of the call overrides the library's, and the server uses it."""
     response = await api.get("/image", AsyncAPIResponse[bytes], headers={"Accept": "image/webp"})
 
     assert response.headers["Content-Type"] == "image/webp"
 
 
 async def test_links_are_followed_by_hand(api: Client) -> None:
-    """A page of links comes after its redirect."""
+    """A page of links is returned after its redirect."""
     page = await api.get("/links/3", str)
 
     assert page.count("<a href='/links/3/") == 2
 
 
 async def test_bytes_come_whole(api: Client) -> None:
-    """Random bytes of one seed are the same bytes, at once or chunked."""
+    """Random bytes of one seed are the same, with a length or chunked."""
     whole = await api.get("/bytes/5000", bytes, params={"seed": 7})
     chunked = await api.get("/stream-bytes/5000", bytes, params={"seed": 7, "chunk_size": 64})
 
@@ -180,7 +180,7 @@ async def test_bytes_come_whole(api: Client) -> None:
 
 
 async def test_bytes_come_in_pieces(api: Client) -> None:
-    """An unread response gives its bytes as they come."""
+    """An unread response returns its bytes as they arrive."""
     async with api.open("GET", "/stream-bytes/5000", params={"seed": 7, "chunk_size": 64}) as response:
         pieces = [piece async for piece in response.iter_bytes()]
 
@@ -189,7 +189,7 @@ async def test_bytes_come_in_pieces(api: Client) -> None:
 
 
 async def test_lines_come_one_by_one(api: Client) -> None:
-    """An unread response gives its lines, each a JSON text here."""
+    """An unread response returns its lines, each a JSON text here."""
     async with api.open("GET", "/stream/4") as response:
         lines = [msgspec.json.decode(line, type=Line) async for line in response.iter_lines()]
 
@@ -197,7 +197,7 @@ async def test_lines_come_one_by_one(api: Client) -> None:
 
 
 async def test_json_lines_come_typed(api: Client) -> None:
-    """JSON lines come as a typed stream, though httpbin calls them JSON."""
+    """JSON lines are returned as a typed stream, although httpbin labels them JSON."""
     async with api.stream("GET", "/stream/{n}", Line, stream_cls=JSONLStream, path_params={"n": 20}) as lines:
         found = [line async for line in lines]
 
@@ -214,7 +214,7 @@ async def test_a_line_that_does_not_fit_is_named(api: Client) -> None:
 
 
 async def test_a_page_of_html_is_no_stream(api: Client) -> None:
-    """A page of HTML where events were asked for raises."""
+    """A page of HTML instead of events raises."""
     async with api.stream("GET", "/html", Line) as events:
         with pytest.raises(APIResponseValidationError):
             async for _ in events:
@@ -222,7 +222,7 @@ async def test_a_page_of_html_is_no_stream(api: Client) -> None:
 
 
 async def test_a_response_that_was_left_does_no_harm(api: Client) -> None:
-    """A response that is left unread gives way to the next call."""
+    """A response that is left unread does not block the next call."""
     async with api.open("GET", "/stream-bytes/100000", params={"chunk_size": 100}) as response:
         async for _ in response.iter_bytes():
             break
@@ -274,12 +274,12 @@ async def test_options_say_what_is_allowed(api: Client) -> None:
     assert {"GET", "POST", "PUT", "PATCH", "DELETE"} <= {*response.headers["Allow"].split(", ")}
 
 
-# --- what is sent
+# --- request bodies
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_json_in_every_method(api: Client, method: str) -> None:
-    """JSON goes with any method, typed values in it included."""
+    """JSON is sent with any method, including typed values."""
     content = Slide("Überblick", "all", ["a", "b"])
 
     echo = await api.request(method, "/anything", Echo, json=content)
@@ -290,7 +290,7 @@ async def test_json_in_every_method(api: Client, method: str) -> None:
 
 
 async def test_the_verbs(api: Client) -> None:
-    """Each verb reaches the path that takes this verb only."""
+    """Each verb reaches the path that accepts only this verb."""
     put = await api.put("/put", Echo, json=1)
     patch = await api.patch("/patch", Echo, json=2)
     deleted = await api.delete("/delete", Echo)
@@ -300,14 +300,14 @@ async def test_the_verbs(api: Client) -> None:
 
 
 async def test_extra_members(api: Client) -> None:
-    """``extra_body`` lies over the JSON that a call sends."""
+    """``extra_body`` is merged over the JSON of a call."""
     echo = await api.post("/post", Echo, json={"a": 1, "b": 2}, extra_body={"b": 3})
 
     assert echo.json == {"a": 1, "b": 3}
 
 
 async def test_a_form(api: Client) -> None:
-    """A form is read as one, with its repeated names and characters beyond ASCII."""
+    """A form is parsed as one, with its repeated names and characters beyond ASCII."""
     echo = await api.post("/post", Echo, data={"name": "Ada & Zoë", "tag": ["x", "y"], "on": True})
 
     assert echo.form == {"name": "Ada & Zoë", "tag": ["x", "y"], "on": "true"}
@@ -343,7 +343,7 @@ async def test_query_styles(httpbin: Origins, style: QueryStyle, expected: dict[
 
 
 async def test_raw_bytes(api: Client) -> None:
-    """Bytes arrive as they are."""
+    """Bytes arrive unchanged."""
     echo = await api.post(
         "/post", Echo, content=bytes(range(128)), headers={"Content-Type": "application/octet-stream"}
     )
@@ -352,7 +352,7 @@ async def test_raw_bytes(api: Client) -> None:
 
 
 async def test_text(api: Client) -> None:
-    """Text goes as UTF-8."""
+    """Text is sent as UTF-8."""
     echo = await api.post(
         "/post", Echo, content="grüße", headers={"Content-Type": "text/plain; charset=utf-8"}
     )
@@ -396,7 +396,7 @@ async def test_cookies_are_not_kept(api: Client) -> None:
 
 
 async def test_a_cookie_of_the_call_is_sent(api: Client) -> None:
-    """A cookie that the call gives is sent."""
+    """A cookie that the call sets is sent."""
     answer = await api.get("/cookies", dict[str, dict[str, str]], headers={"Cookie": "a=1; b=2"})
 
     assert answer == {"cookies": {"a": "1", "b": "2"}}
@@ -412,7 +412,7 @@ async def test_the_user_agent(httpbin: Origins) -> None:
 
 
 async def test_layers_of_headers(httpbin: Origins) -> None:
-    """A header of the call stands over the client's; `OMIT` takes one away, the library's included."""
+    """A header of the call overrides the client's; `OMIT` removes one, including the library's."""
     async with Client(httpbin.home, default_headers={"X-A": "client", "X-B": "client"}) as api:
         echo = await api.get("/headers", Headers, headers={"X-A": "call", "X-B": OMIT, "User-Agent": OMIT})
 
@@ -440,7 +440,7 @@ async def test_path_parameters_stay_one_segment(api: Client) -> None:
     """A path parameter arrives as one segment, spaces and question marks included."""
     echo = await api.get("/anything/{name}", Echo, path_params={"name": "a b&c?d"})
 
-    # As httpbin writes down again what it has decoded.
+    # As httpbin encodes the decoded path again.
     assert echo.url.endswith("/anything/a%20b&c%3Fd")
 
 

@@ -65,7 +65,7 @@ async def test_a_redirect_may_be_the_answer(api: Client) -> None:
 
 
 async def test_credentials_follow_within_the_origin(httpbin: Origins) -> None:
-    """Within its origin a redirected call keeps its credential and its headers."""
+    """Within its origin, a redirected call keeps its credential and its headers."""
     async with Client(httpbin.home, auth=BearerAuth("s3cret"), default_headers=CREDENTIALS) as api:
         echo = await api.get("/redirect-to", Headers, params={"url": "/headers"})
 
@@ -76,8 +76,8 @@ async def test_credentials_follow_within_the_origin(httpbin: Origins) -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("auth", [BearerAuth("s3cret"), BasicAuth("joe", "s3cret"), APIKeyAuth("s3cret")])
 async def test_no_credential_crosses_origins(httpbin: Origins, auth: Any, status: int) -> None:
-    """Whatever the redirect and the credential, another origin, even one that differs by its port, gets none
-    of it.
+    """Whatever the redirect and the credential, another origin, even one that differs only in its port,
+    receives none of it.
     """
     async with Client(httpbin.home, auth=auth, default_headers=CREDENTIALS) as api:
         response = await api.get(
@@ -112,7 +112,7 @@ async def test_a_trusted_origin_gets_the_credential(httpbin: Origins) -> None:
 
 
 async def test_a_chain_that_comes_home_has_its_credential_again(httpbin: Origins) -> None:
-    """A redirect out and back home: each hop passes auth with its own origin."""
+    """A redirect to another origin and back: each hop passes auth with its own origin."""
     back = f"{httpbin.other}/redirect-to?url={httpbin.home}/headers"
     async with Client(httpbin.home, auth=BearerAuth("s3cret")) as api:
         response = await api.get("/redirect-to", AsyncAPIResponse[Headers], params={"url": back})
@@ -125,7 +125,7 @@ async def test_a_chain_that_comes_home_has_its_credential_again(httpbin: Origins
 
 @pytest.mark.parametrize("status", [301, 302, 303])
 async def test_a_post_becomes_a_get(api: Client, status: int) -> None:
-    """POST becomes GET on 301, 302 and 303, and leaves its body behind."""
+    """POST becomes GET on 301, 302 and 303, without its body."""
     echo = await api.post(
         "/redirect-to", Echo, params={"url": "/anything", "status_code": status}, json={"a": 1}
     )
@@ -145,7 +145,7 @@ async def test_a_post_is_sent_again(api: Client, status: int) -> None:
 
 
 async def test_a_body_does_not_cross_origins(httpbin: Origins) -> None:
-    """A 307 that would take the body to another origin is refused."""
+    """A 307 that would send the body to another origin is refused."""
     target = {"url": f"{httpbin.other}/anything", "status_code": 307}
     async with Client(httpbin.home) as api:
         with pytest.raises(TooManyRedirectsError, match="the body would go to another origin"):
@@ -153,7 +153,7 @@ async def test_a_body_does_not_cross_origins(httpbin: Origins) -> None:
 
 
 async def test_a_body_goes_to_a_trusted_origin(httpbin: Origins) -> None:
-    """A 307 takes the body to an origin that is trusted."""
+    """A 307 sends the body to a trusted origin."""
     target = {"url": f"{httpbin.other}/anything", "status_code": 307}
     async with Client(httpbin.home, trusted_origins=[httpbin.other]) as api:
         echo = await api.post("/redirect-to", Echo, params=target, json={"a": 1})

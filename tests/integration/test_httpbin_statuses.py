@@ -32,7 +32,7 @@ from aioapiclient import (
 
 @pytest.mark.parametrize("status", [200, 201, 202, 203, 206, 299])
 async def test_a_success_without_a_body_is_none(api: Client, status: int) -> None:
-    """Any 2xx is a success; an empty body is None, where the type admits it."""
+    """Any 2xx is a success; an empty body is None if the type admits it."""
     assert await api.get("/status/{status}", Echo | None, path_params={"status": status}) is None
 
 
@@ -99,7 +99,7 @@ async def test_a_post_is_repeated_after_a_429(api: Client) -> None:
 
 
 async def test_a_status_that_the_call_names_is_no_error(api: Client) -> None:
-    """A call that names 404 among its ``ok_statuses`` gets None for it."""
+    """A call with 404 in its ``ok_statuses`` returns None for it."""
     assert await api.get("/status/404", Echo | None, ok_statuses={404}) is None
 
 
@@ -130,7 +130,7 @@ async def test_a_matching_etag_is_a_304(api: Client) -> None:
 
 
 async def test_another_etag_is_a_200(api: Client) -> None:
-    """A representation that has changed comes whole."""
+    """A changed representation is returned in full."""
     echo = await api.get("/etag/abc", Echo, headers={"If-None-Match": '"old"'}, ok_statuses={304})
 
     assert echo.url.endswith("/etag/abc")
@@ -155,24 +155,24 @@ async def test_a_cached_answer_is_a_304(api: Client) -> None:
 
 
 async def test_how_long_an_answer_may_be_cached(api: Client) -> None:
-    """The headers of a response come with it."""
+    """The headers of a response are available on it."""
     response = await api.get("/cache/{seconds}", AsyncAPIResponse[Echo], path_params={"seconds": 60})
 
     assert response.headers["cache-control"] == "public, max-age=60"
 
 
-# --- time
+# --- timeouts
 
 
 async def test_a_short_delay_is_waited_for(api: Client) -> None:
-    """An answer that comes within its limits is an answer."""
+    """An answer within its timeouts is returned."""
     echo = await api.get("/delay/0.1", Echo, timeout=Timeout(total=30, attempt=20))
 
     assert echo.url.endswith("/delay/0.1")
 
 
 async def test_a_delay_beyond_the_attempt_is_tried_again(api: Client) -> None:
-    """An attempt that takes too long is tried again, and raises in the end."""
+    """An attempt that takes too long is retried, and raises in the end."""
     with pytest.raises(APITimeoutError) as raised:
         await api.get("/delay/2", Echo, timeout=Timeout(attempt=0.1), max_retries=1)
 
@@ -180,7 +180,7 @@ async def test_a_delay_beyond_the_attempt_is_tried_again(api: Client) -> None:
 
 
 async def test_a_delay_beyond_the_total_ends_the_call(api: Client) -> None:
-    """A call that takes too long ends, and is not tried again."""
+    """A call that takes too long ends, and is not retried."""
     with pytest.raises(APITimeoutError) as raised:
         await api.get("/delay/2", Echo, timeout=0.2)
 
@@ -188,7 +188,7 @@ async def test_a_delay_beyond_the_total_ends_the_call(api: Client) -> None:
 
 
 async def test_a_silent_server_is_given_up(api: Client) -> None:
-    """Before the head comes, silence is limited too."""
+    """Silence before the head is limited too."""
     with pytest.raises(APITimeoutError) as raised:
         await api.get("/delay/2", Echo, timeout=Timeout(read=0.1), max_retries=0)
 
@@ -236,7 +236,7 @@ async def test_a_drip_cannot_outlast_the_total(api: Client) -> None:
 
 
 async def test_the_drip_of_an_error_is_an_error(api: Client) -> None:
-    """The body of an error is read like any other, however slowly it comes."""
+    """The body of an error is read like any other, however slowly it arrives."""
     with pytest.raises(InternalServerError) as raised:
         await api.get(
             "/drip", bytes, params={"duration": 0.1, "numbytes": 3, "code": 500, "delay": 0}, max_retries=0

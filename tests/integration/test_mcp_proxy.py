@@ -1,4 +1,4 @@
-"""mcp-proxy: the answers of mcp-server-time come as server-sent events, on a stream that stays open."""
+"""mcp-proxy: the answers of mcp-server-time arrive as server-sent events, on a stream that stays open."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def mcp(mcp_proxy: str) -> AsyncIterator[Client]:
 
 
 async def next_answer(events: AsyncIterator[ServerSentEvent]) -> Answer:
-    """The next message, of the events that say something."""
+    """Return the next message, skipping empty events."""
     async for event in events:
         if event.event == "message":
             return msgspec.json.decode(event.data, type=Answer)
@@ -69,7 +69,7 @@ async def test_a_conversation_over_a_stream(mcp: Client) -> None:
 
 
 async def test_streams_side_by_side(mcp: Client) -> None:
-    """Two streams of one client are two sessions, each with its own answers."""
+    """Two streams of one client are two sessions, each with separate answers."""
     async with mcp.stream("GET", "/sse") as one, mcp.stream("GET", "/sse") as other:
         streams = [one.events(), other.events()]
         paths = [(await anext(events)).data for events in streams]

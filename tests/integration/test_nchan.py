@@ -50,7 +50,7 @@ async def take(stream: AsyncStream[Tick], number: int) -> list[int]:
 
 
 async def test_events_come_typed(hub: Client) -> None:
-    """Events come typed and in order, those that were published before the stream first."""
+    """Events arrive typed and in order, beginning with those published before the stream."""
     await publish(hub, *map(Tick, range(10)))
 
     async with hub.stream("GET", "/events", Tick) as ticks:
@@ -58,7 +58,7 @@ async def test_events_come_typed(hub: Client) -> None:
 
 
 async def test_events_come_as_they_are_published(hub: Client) -> None:
-    """An event comes when it is published, not when a buffer is full."""
+    """An event arrives when it is published, not when a buffer is full."""
     async with hub.stream("GET", "/events", Tick) as ticks:
         numbers = []
         await publish(hub, Tick(0))
@@ -72,7 +72,7 @@ async def test_events_come_as_they_are_published(hub: Client) -> None:
 
 
 async def test_raw_events_have_names_and_ids(hub: Client) -> None:
-    """The raw events have the names and ids that the server gave them."""
+    """The raw events have the server's names and IDs."""
     await publish(hub, Tick(1, "grüße"), Tick(2))
 
     events: list[ServerSentEvent] = []
@@ -88,7 +88,7 @@ async def test_raw_events_have_names_and_ids(hub: Client) -> None:
 
 
 async def test_a_large_event_comes_whole(hub: Client) -> None:
-    """An event of half a megabyte comes whole."""
+    """An event of half a megabyte arrives complete."""
     await publish(hub, Tick(1, "x" * 500_000))
 
     async with hub.stream("GET", "/events", Tick) as ticks:
@@ -98,7 +98,7 @@ async def test_a_large_event_comes_whole(hub: Client) -> None:
 
 
 async def test_nothing_is_lost_over_a_break(hub: Client, nchan: str) -> None:
-    """A stream whose connection is cut goes on from its last event: nothing is lost or comes twice."""
+    """A stream whose connection is cut resumes after its last event: no event is lost or repeated."""
     channel = hub.default_params["channel"]
     async with relay(nchan) as way, connect(way.url, channel) as client:
         await publish(hub, *map(Tick, range(5)))
@@ -108,7 +108,7 @@ async def test_nothing_is_lost_over_a_break(hub: Client, nchan: str) -> None:
                 numbers.append(tick.number)
                 if tick.number in {4, 9}:
                     way.cut()
-                    # While nobody listens.
+                    # While no client listens.
                     await publish(hub, *map(Tick, range(tick.number + 1, tick.number + 6)))
                 if tick.number == 14:
                     break
@@ -119,7 +119,7 @@ async def test_nothing_is_lost_over_a_break(hub: Client, nchan: str) -> None:
 
 
 async def test_nothing_is_lost_in_the_middle_of_an_event(hub: Client, nchan: str) -> None:
-    """A connection that breaks within an event costs nothing: the event comes again, whole."""
+    """A connection that breaks within an event loses nothing: the event is sent again, complete."""
     await publish(hub, *(Tick(number, "x" * 10_000) for number in range(20)))
 
     async with (
@@ -147,6 +147,6 @@ async def test_many_listeners(hub: Client) -> None:
 
 
 async def test_an_event_stream_needs_its_accept_header(hub: Client) -> None:
-    """A stream asks for ``text/event-stream``; a server that insists refuses any other call."""
+    """A stream requests ``text/event-stream``; a server that insists on it refuses other calls."""
     with pytest.raises(PermissionDeniedError):
         await hub.get("/events", str)

@@ -1,4 +1,4 @@
-"""pypiserver: files go up as multipart forms, and come back the same."""
+"""pypiserver: files are uploaded as multipart forms, and downloaded unchanged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def archive(folder: Path, name: str, size: int) -> Path:
 
 
 async def test_a_file_is_uploaded_and_comes_back(index: Client, tmp_path: Path) -> None:
-    """A file sent from its path is listed with its digest, and comes back the same."""
+    """A file uploaded from its path is listed with its digest, and downloaded unchanged."""
     path = archive(tmp_path, "first-1.0.tar.gz", 2_000_000)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -66,7 +66,7 @@ async def test_an_open_file_is_uploaded(index: Client) -> None:
 
 
 async def test_a_slice_of_a_file_is_uploaded(index: Client, tmp_path: Path) -> None:
-    """A slice of a file is uploaded as a file of its own."""
+    """A slice of a file is uploaded as a separate file."""
     path = archive(tmp_path, "whole", 500_000)
     part = FilePart(path, offset=100_000, length=200_000)
 

@@ -1,4 +1,4 @@
-"""Credentials: where they go, when they are renewed, and that nothing ever shows them."""
+"""Credentials: where they are sent, when they are renewed, and that they are never shown."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Counter(Auth):
 
 
 class Provider:
-    """Gives token-1, token-2 ... and counts."""
+    """Returns token-1, token-2 ..., and counts."""
 
     def __init__(self, expires_in: float | None = None) -> None:
         self.asked = 0
@@ -107,12 +107,12 @@ def authorizations(script: Script) -> list[str | None]:
 
 
 async def stream(auth: Auth, transport: Script) -> AsyncAPIResponse[Any]:
-    """The unread response to a request that goes down the default chain."""
+    """The unread response to a request through the default chain."""
     request = APIRequest("GET", f"{BASE}/things", stream=True, _base_url=BaseURL(BASE))
     return await fold(default_chain(auth=auth), transport)(request)
 
 
-# --- what is sent
+# --- the credential that is sent
 
 
 async def test_a_bearer_token_is_sent() -> None:
@@ -128,7 +128,7 @@ async def test_a_bearer_token_is_sent() -> None:
     "case", json.loads((CASES / "auth_vectors.json").read_text())["basic"], ids=lambda case: case["source"]
 )
 async def test_basic_credentials_are_encoded_as_the_rfc_says(case: dict[str, Any]) -> None:
-    """User and password go as UTF-8 in base64 (RFC 7617)."""
+    """User and password are sent as UTF-8 in base64 (RFC 7617)."""
     request = APIRequest("GET", f"{BASE}/things")
     await BasicAuth(case["user"], case["password"]).authenticate(request)
     assert request.headers["Authorization"] == case["header"]
@@ -137,7 +137,7 @@ async def test_basic_credentials_are_encoded_as_the_rfc_says(case: dict[str, Any
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters=":")), st.text(
     st.characters(exclude_categories=["Cc", "Cs"])))  # fmt: skip
 def test_basic_credentials_decode_to_what_was_given(user: str, password: str) -> None:
-    """Whatever is in user and password, the server reads it back."""
+    """Whatever user and password contain, the server decodes them unchanged."""
     request = APIRequest("GET", f"{BASE}/things")
     asyncio.run(BasicAuth(user, password).authenticate(request))
     scheme, _, encoded = request.headers["Authorization"].partition(" ")
@@ -201,7 +201,7 @@ def test_basic_credentials_that_cannot_be_sent_are_refused(user: str, password: 
 
 @pytest.mark.parametrize("header", ["", "X Key", "X-Key:", "Host", "Content-Length", "X-Key\r\nX"])
 def test_the_header_of_an_api_key_is_one_that_may_be_sent(header: str) -> None:
-    """A header that HTTP or this library refuses is refused when the auth is made."""
+    """A header that HTTP or this library refuses is refused when the auth is created."""
     with pytest.raises(InvalidRequestError):
         APIKeyAuth("k", header=header)
 
@@ -213,7 +213,7 @@ def test_an_api_key_has_one_place() -> None:
 
 
 async def test_a_token_of_a_provider_is_checked() -> None:
-    """A provider that gives a line end along ends the call before anything is sent, without showing it."""
+    """A token with a line end ends the call before anything is sent, without being shown."""
 
     async def provider() -> str:
         return f"{SECRET}\n"
@@ -226,7 +226,7 @@ async def test_a_token_of_a_provider_is_checked() -> None:
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
-# --- where it goes
+# --- origins
 
 HOME = "https://api.example.com"
 FOREIGN = [
@@ -242,7 +242,9 @@ FOREIGN = [
 @pytest.mark.parametrize("auth", [BearerAuth(SECRET), BasicAuth("u", SECRET), APIKeyAuth(SECRET),
                                   APIKeyAuth(SECRET, param="key")])  # fmt: skip
 async def test_no_credential_goes_to_another_origin(url: str, auth: Auth) -> None:
-    """An absolute URL of another scheme, host or port goes without the credential, the call's own too."""
+    """An absolute URL with another scheme, host or port is requested without the credential, including the
+    call's own.
+    """
     script = Script()
     async with Client(BASE, transport=script, auth=auth) as api:
         await api.get(url)
@@ -280,7 +282,7 @@ async def test_trusted_origins_have_the_credential() -> None:
 
 
 async def test_a_redirect_to_another_origin_has_no_credential() -> None:
-    """A hop to another origin goes without the credential, and the hop back home has it again."""
+    """A hop to another origin has no credential, and the hop back has it again."""
     script = Script(
         reply(302, Location="https://evil.net/a"), reply(302, Location=f"{HOME}/b"), reply(200, {"ok": True})
     )
@@ -299,7 +301,7 @@ async def test_a_foreign_challenge_is_not_answered() -> None:
 
 
 async def test_without_a_home_nothing_is_trusted() -> None:
-    """A request made by hand, of no client, has no credential."""
+    """A hand-made request, without a client, has no credential."""
     seen: list[APIRequest] = []
 
     async def handler(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -310,7 +312,7 @@ async def test_without_a_home_nothing_is_trusted() -> None:
     assert "Authorization" not in seen[0].headers
 
 
-# --- who has the last word
+# --- precedence
 
 
 async def test_a_header_of_the_call_wins_over_the_credential() -> None:
@@ -322,7 +324,7 @@ async def test_a_header_of_the_call_wins_over_the_credential() -> None:
 
 
 async def test_omit_removes_the_credential() -> None:
-    """``OMIT`` takes the header off that auth would set."""
+    """``OMIT`` removes the header that auth would set."""
     script = Script()
     async with Client(BASE, transport=script, auth=APIKeyAuth("k")) as api:
         await api.get("/things", headers={"x-api-key": OMIT})
@@ -330,7 +332,7 @@ async def test_omit_removes_the_credential() -> None:
 
 
 async def test_the_credential_wins_over_default_headers() -> None:
-    """A default header lies under the credential."""
+    """The credential overrides a default header."""
     script = Script()
     async with Client(
         BASE, transport=script, auth=BearerAuth("abc"), default_headers={"authorization": "Default"}
@@ -351,7 +353,7 @@ async def test_auth_none_sends_no_credential() -> None:
 
 
 async def test_a_call_can_bring_a_credential_to_a_client_without_one() -> None:
-    """``auth=`` of a call works on a client that has none."""
+    """``auth=`` of a call works on a client without one."""
     script = Script()
     async with Client(BASE, transport=script) as api:
         await api.get("/things", auth=BearerAuth("abc"))
@@ -359,7 +361,7 @@ async def test_a_call_can_bring_a_credential_to_a_client_without_one() -> None:
 
 
 async def test_a_refused_header_of_the_call_is_not_renewed() -> None:
-    """When the call set its own Authorization, a 401 does not have the provider asked."""
+    """If the call set its own Authorization, a 401 does not call the provider."""
     provider = Provider()
     script = Script(reply(401))
     async with Client(BASE, transport=script, auth=BearerAuth(provider)) as api:
@@ -370,7 +372,7 @@ async def test_a_refused_header_of_the_call_is_not_renewed() -> None:
     assert provider.asked == asked
 
 
-# --- every attempt
+# --- attempts
 
 
 async def test_every_attempt_has_a_credential_of_its_own() -> None:
@@ -422,7 +424,7 @@ async def test_what_stands_inside_auth_runs_for_every_send() -> None:
 
 @pytest.mark.parametrize("max_retries", [0, 2])
 async def test_a_refused_credential_is_renewed_once(max_retries: int) -> None:
-    """After a challenge the request goes once more with the new credential, without retries too."""
+    """After a challenge the request is sent once more with the new credential, even without retries."""
     script = Script(reply(401), reply(200, {"ok": True}))
     auth = Counter()
     async with Client(BASE, transport=script, auth=auth, max_retries=max_retries) as api:
@@ -459,7 +461,7 @@ async def test_the_next_call_may_renew_again() -> None:
 
 
 async def test_nothing_new_is_not_sent_again() -> None:
-    """An auth without anything new ends the call with the 401."""
+    """If the auth has no new credential, the call ends with the 401."""
     script, auth = Script(reply(401)), Counter(renews=False)
     async with Client(BASE, transport=script, auth=auth) as api:
         with pytest.raises(AuthenticationError):
@@ -469,7 +471,7 @@ async def test_nothing_new_is_not_sent_again() -> None:
 
 
 async def test_the_statuses_of_a_challenge_are_the_auths() -> None:
-    """``challenge_statuses`` says after which statuses an auth is refreshed."""
+    """``challenge_statuses`` lists the statuses after which an auth is refreshed."""
 
     class Forbidden(Counter):
         challenge_statuses = frozenset({403})
@@ -483,7 +485,7 @@ async def test_the_statuses_of_a_challenge_are_the_auths() -> None:
 
 
 async def test_the_answer_that_an_auth_is_shown_is_read() -> None:
-    """``refresh`` sees the request that was refused, and a response whose body is there, of a stream too."""
+    """``refresh`` receives the refused request, and a response with its body, even of a stream."""
     seen: list[Any] = []
 
     class Reads(Counter):
@@ -537,7 +539,7 @@ async def test_a_refused_upload_renews_for_the_calls_that_follow(max_retries: in
 
 
 async def test_a_refused_upload_asks_once_a_call() -> None:
-    """Where every token is refused, each upload asks the provider once, and sends its body once."""
+    """If every token is refused, each upload calls the provider once, and sends its body once more."""
     provider = Provider()
     script = Script(accepts())
     async with Client(BASE, transport=script, auth=BearerAuth(provider)) as api:
@@ -556,7 +558,7 @@ async def pieces() -> AsyncIterator[bytes]:
 
 @asynccontextmanager
 async def token_server() -> AsyncIterator[tuple[str, list[str], list[str]]]:
-    """A server of uploads: its URL, the tokens that it takes, and those that it was sent."""
+    """A server of uploads: its URL, the tokens that it accepts, and those that it received."""
     good, seen = ["token-1"], list[str]()
 
     async def upload(request: web.Request) -> web.Response:
@@ -572,7 +574,7 @@ async def token_server() -> AsyncIterator[tuple[str, list[str], list[str]]]:
 
 
 async def test_a_body_goes_whole_with_a_renewed_credential() -> None:
-    """Bytes are sent again after a renewal, whole."""
+    """Bytes are sent again after a renewal, complete."""
     script = Script(reply(401), reply(200))
     async with Client(BASE, transport=script, auth=Counter()) as api:
         await api.post("/things", json={"a": 1})
@@ -580,7 +582,7 @@ async def test_a_body_goes_whole_with_a_renewed_credential() -> None:
 
 
 async def test_a_key_in_the_query_is_replaced_when_it_is_renewed() -> None:
-    """A renewed credential takes the place of the old one: the send begins from the request as it was."""
+    """A renewed credential replaces the old one: the send starts from the original request."""
 
     class Renewed(APIKeyAuth):
         challenge_statuses = frozenset({401})
@@ -599,7 +601,7 @@ async def test_a_key_in_the_query_is_replaced_when_it_is_renewed() -> None:
 
 
 async def test_a_thousand_calls_ask_for_one_token() -> None:
-    """However many calls begin at once, the provider is asked once."""
+    """However many calls begin together, the provider is called once."""
     provider = Provider()
     async with Client(BASE, transport=accepts("token-1"), auth=BearerAuth(provider)) as api:
         await asyncio.gather(*(api.get("/things") for _ in range(1000)))
@@ -607,7 +609,7 @@ async def test_a_thousand_calls_ask_for_one_token() -> None:
 
 
 async def test_a_thousand_refusals_ask_for_one_token() -> None:
-    """When a token dies under a thousand calls, it is replaced once, and each call is sent once more."""
+    """When a token expires during a thousand calls, it is replaced once, and each call is sent once more."""
     provider = Provider()
     script = Script(accepts("token-2"))
     async with Client(BASE, transport=script, auth=BearerAuth(provider)) as api:
@@ -617,7 +619,9 @@ async def test_a_thousand_refusals_ask_for_one_token() -> None:
 
 
 async def test_a_provider_that_is_down_is_asked_once() -> None:
-    """When the provider fails, all calls that wait fail with its error, at once, and it is not stampeded."""
+    """When the provider fails, all waiting calls fail with its error, immediately, without further
+    provider calls.
+    """
     provider = Provider()
     provider.fail = LookupError("down")
     script = Script()
@@ -645,7 +649,7 @@ async def test_a_renewal_that_failed_ahead_is_not_seen_by_the_calls() -> None:
 
 
 async def test_views_share_the_token() -> None:
-    """A view of a client asks for no token of its own."""
+    """A view of a client requests no separate token."""
     provider = Provider()
     async with Client(BASE, transport=accepts("token-1"), auth=BearerAuth(provider)) as api:
         await api.get("/things")
@@ -676,7 +680,7 @@ async def test_a_waiters_cancel_leaves_the_others_their_token() -> None:
     assert asked == 1
 
 
-# --- what an auth raises
+# --- errors of an auth
 
 
 class Failing(Auth):
@@ -709,7 +713,7 @@ class Failing(Auth):
     ],
 )
 async def test_what_an_auth_raises_is_final(error: Exception, in_refresh: bool) -> None:
-    """An error of an auth ends the call as it is, and is never tried again."""
+    """An error of an auth ends the call unchanged, and is never retried."""
     auth = Failing(error, in_refresh=in_refresh)
     script = Script(reply(401))
     async with Client(BASE, transport=script, auth=auth) as api:
@@ -723,7 +727,7 @@ async def test_what_an_auth_raises_is_final(error: Exception, in_refresh: bool) 
 
 @pytest.mark.parametrize("auth", [BearerAuth, object(), "token", lambda request: None, ("u", "p")])
 def test_what_is_no_auth_is_refused(auth: Any) -> None:
-    """A value that is not an `Auth` is a TypeError when the client is made."""
+    """A value that is not an `Auth` is a TypeError when the client is created."""
     with pytest.raises(TypeError):
         AsyncAPIClient(BASE, auth=auth)
 
@@ -747,7 +751,7 @@ async def test_a_cancelled_authentication_stays_cancelled() -> None:
 
 
 def shown(thing: Any) -> str:
-    """Everything that one sees of a thing without asking for it."""
+    """All representations of an object that are shown without being requested."""
     texts = [repr(thing), str(thing), f"{thing}"]
     if isinstance(thing, BaseException):
         texts += ["".join(traceback.format_exception(thing)), repr(thing.args), repr(vars(thing))]
@@ -804,7 +808,7 @@ async def test_a_provider_does_not_show_its_token() -> None:
     assert SECRET not in shown(auth) + shown(auth._cache) + shown(await provider())
 
 
-# --- who it is
+# --- identity
 
 IDENTITY = "aioapiclient.identity"
 
@@ -849,7 +853,7 @@ async def test_the_identity_of_an_auth_is_on_the_request() -> None:
 
 
 async def test_the_identity_follows_the_credential() -> None:
-    """A hop to a foreign origin goes without credential, and without the identity; the way back has both."""
+    """A hop to a foreign origin has neither the credential nor the identity; the way back has both."""
     away = "https://files.example.net"
     script = Script(reply(302, Location=f"{away}/x"), reply(302, Location=f"{BASE}/y"), reply())
     async with Client(BASE, transport=script, auth=Principal("alice")) as api:
@@ -868,7 +872,7 @@ async def test_the_identity_follows_the_credential() -> None:
     "auth", [BearerAuth("a"), BearerAuth(Provider()), BasicAuth("u", "p"), APIKeyAuth("k")]
 )
 async def test_the_headers_of_a_built_in_auth_tell_who_it_is(auth: Auth) -> None:
-    """The built-in ones leave it to their headers: no identity is put on the request."""
+    """The built-in auths leave it to their headers: no identity is set on the request."""
     script = Script()
     async with Client(BASE, transport=script, auth=auth) as api:
         await api.get("/things")
@@ -902,7 +906,7 @@ class Signer(Auth):
 async def test_the_names_of_the_headers_of_a_credential_are_on_the_request(
     auth: Auth | None, names: set[str] | None
 ) -> None:
-    """What stands inside auth reads which headers the credential set or replaced, in lower case."""
+    """Middlewares inside auth read which headers the credential set or replaced, in lower case."""
     script = Script()
     async with Client(BASE, transport=script, auth=auth, default_headers={"X-Default": "d"}) as api:
         await api.get("/things")
@@ -925,7 +929,7 @@ async def test_a_foreign_hop_has_no_names_of_credentials() -> None:
 
 
 async def test_an_auth_without_an_identity_works_as_before() -> None:
-    """An auth that does not subclass `Auth`, and has no ``identity``, authenticates all the same."""
+    """An auth that does not subclass `Auth`, and has no ``identity``, still authenticates."""
 
     class Bare:
         challenge_statuses = frozenset({401})
@@ -954,11 +958,11 @@ async def test_an_identity_is_a_text() -> None:
     assert script.requests == []
 
 
-# --- calls of its own
+# --- calls of an auth
 
 
 class Bound(Auth):
-    """An auth that asks for its token with the client that it is bound to."""
+    """An auth that requests its token with the client that it is bound to."""
 
     def __init__(self) -> None:
         self.client: AsyncAPIClient | None = None
@@ -980,7 +984,7 @@ class Bound(Auth):
 
 @pytest.mark.parametrize("where", ["client", "view", "call"])
 async def test_a_bound_auth_makes_calls_of_its_own(where: str) -> None:
-    """An auth is handed a view that sends no credential, and shares transport and close with the client."""
+    """An auth receives a view that sends no credential, and shares transport and close with the client."""
     script = Script(reply(401), reply(200, {"token": "fresh"}), reply(200, {"ok": True}))
     auth = Bound()
     async with Client(BASE, transport=script, auth=auth if where == "client" else None) as api:
@@ -1048,7 +1052,9 @@ async def test_no_flight_is_left_after_close() -> None:
 
 
 async def test_the_hook_of_a_subclass_is_a_credential_too() -> None:
-    """``auth_headers`` of a subclass go to trusted origins only, and the call's headers win over them."""
+    """``auth_headers`` of a subclass are sent to trusted origins only, and the call's headers override
+    them.
+    """
 
     class SDK(Client):
         @property
@@ -1074,7 +1080,7 @@ async def test_a_credential_on_a_retried_stream_is_renewed() -> None:
 
 
 async def test_a_dropped_challenge_is_closed_before_the_second_send() -> None:
-    """The refused response holds no connection when the request goes again."""
+    """The refused response holds no connection when the request is sent again."""
     refused: list[AsyncAPIResponse[Any]] = []
 
     async def serve(request: APIRequest) -> AsyncAPIResponse[Any]:

@@ -43,7 +43,7 @@ async def test_a_body_is_read_and_decoded() -> None:
 
 
 async def test_the_value_that_a_middleware_sees_is_the_callers() -> None:
-    """The object that a middleware parses is the one that the caller gets."""
+    """The object that a middleware parses is the one that the caller receives."""
     seen: list[Any] = []
 
     async def middleware(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:
@@ -56,7 +56,7 @@ async def test_the_value_that_a_middleware_sees_is_the_callers() -> None:
 
 
 async def test_a_stream_is_not_read() -> None:
-    """A streamed response comes out unread."""
+    """A streamed response is returned unread."""
     script = Script(reply(200, {"id": 7}))
     response = await DecodingMiddleware()(APIRequest("GET", f"{BASE}/things", stream=True), script)
     assert not response.is_closed
@@ -73,7 +73,7 @@ async def test_the_body_of_an_error_is_read_on_a_stream_too(status: int) -> None
 
 
 async def test_the_body_of_an_error_is_not_decoded_to_the_type() -> None:
-    """An error body that does not match the type `Thing` raises no error of its own."""
+    """An error body that does not match the type `Thing` raises no separate error."""
     async with Client(BASE, transport=Script(reply(404, {"error": "none"}))) as api:
         with pytest.raises(NotFoundError) as caught:
             await api.get("/things", Thing)
@@ -91,7 +91,7 @@ async def test_an_error_body_that_breaks_off_does_not_hide_the_status() -> None:
 
 
 async def test_a_body_cut_short_is_a_failed_attempt() -> None:
-    """A truncated body is tried again like any lost answer, on GET and not on POST."""
+    """A truncated body is retried like any lost answer, on GET and not on POST."""
     script = Script(respond(200, body=b'{"id":7}', cut_after=3), reply(200, {"id": 7}))
     async with Client(BASE, transport=script) as api:
         assert await api.get("/things", Thing) == Thing(7)
@@ -104,7 +104,7 @@ async def test_a_body_cut_short_is_a_failed_attempt() -> None:
 
 
 async def test_a_body_of_the_wrong_shape_is_not_tried_again() -> None:
-    """A whole body that does not fit would be the same again."""
+    """A complete body of the wrong type is not retried, because it would be the same."""
     script = Script(reply(200, {"id": "seven"}))
     async with Client(BASE, transport=script) as api:
         with pytest.raises(APIResponseValidationError) as caught:
@@ -165,7 +165,7 @@ async def test_a_redirect_that_is_not_followed_raises_its_status() -> None:
 
 
 async def test_a_response_that_was_asked_for_is_parsed_by_the_caller() -> None:
-    """A call that asks for the response itself gets it read, and parses it when it likes."""
+    """A call that requests the response itself gets it read, and can parse it later."""
     async with Client(BASE, transport=Script(reply(200, {"id": "seven"}))) as api:
         response = await api.get("/things", AsyncAPIResponse[Thing])
         assert response.is_closed

@@ -16,14 +16,14 @@ AWAY = "https://evil.example.net/x"
 
 
 async def sent(middleware: HeadersMiddleware, url: str = f"{BASE}/things", **fields: Any) -> CIMultiDict[str]:
-    """The headers that come out."""
+    """Return the resulting headers."""
     script = Script()
     await middleware(APIRequest("GET", url, _base_url=BaseURL(BASE), **fields), script)
     return script.last.headers
 
 
 async def test_later_layers_win() -> None:
-    """The call lies over the client, and the client over the library, whatever the case of the names."""
+    """The call overrides the client, and the client the library, whatever the case of the names."""
     middleware = HeadersMiddleware(
         {"x-a": "client", "X-B": "client"}, library={"X-A": "library", "X-B": "library", "X-C": "library"}
     )
@@ -43,7 +43,7 @@ async def test_omit_removes_what_lies_below() -> None:
 
 @pytest.mark.parametrize("layer", ["client", "call"])
 async def test_omit_removes_what_the_library_would_add(layer: str) -> None:
-    """``OMIT`` removes Accept and Content-Type too, which the library adds otherwise."""
+    """``OMIT`` also removes Accept and Content-Type, which the library would add."""
     omitted = {"Accept": OMIT, "content-type": OMIT}
     middleware = HeadersMiddleware(omitted if layer == "client" else None)
     fields: dict[str, Any] = {"headers": omitted} if layer == "call" else {}
@@ -72,7 +72,7 @@ async def test_the_library_says_what_it_would_like() -> None:
 
 
 async def test_the_content_type_of_the_call_wins() -> None:
-    """The call's Content-Type is the one that is sent."""
+    """The call's Content-Type is sent."""
     script = Script()
     async with Client(BASE, transport=script, default_headers={"Content-Type": "text/default"}) as api:
         await api.post("/things", json={}, headers={"content-type": "application/vnd.x+json"})
@@ -85,7 +85,7 @@ async def test_without_a_body_there_is_no_content_type() -> None:
 
 
 async def test_another_origin_sees_the_library_and_what_is_neutral() -> None:
-    """Headers of the client go home only, but for Accept and User-Agent."""
+    """Headers of the client are sent to its own origin only, except Accept and User-Agent."""
     middleware = HeadersMiddleware(
         {"X-Key": "s", "Accept-Language": "de", "User-Agent": "me/1", "Content-Language": "de"},
         library={"User-Agent": "lib/1", "X-Platform": "linux"},
@@ -111,7 +111,7 @@ async def test_trusted_origins_see_the_headers_of_the_client() -> None:
 
 
 async def test_headers_that_are_a_function_are_asked_for_at_each_call() -> None:
-    """A function is asked at each call, and not before the first."""
+    """A function is called at each call, and not before the first."""
     asked: list[str] = []
 
     def ask(name: str) -> dict[str, str]:
@@ -169,7 +169,7 @@ async def test_what_http_refuses_is_refused_before_anything_is_sent(headers: dic
 
 
 async def test_the_same_on_every_attempt() -> None:
-    """Headers are laid out once per call, and each attempt has the same."""
+    """Headers are merged once per call, and are the same on each attempt."""
     script = Script(reply(500), reply(500), reply(200))
     async with Client(BASE, transport=script, default_headers={"X-D": "1"}) as api:
         await api.get("/things", headers={"X-Mine": "2"})

@@ -1,4 +1,4 @@
-"""Redirects: what happens to method, body, headers and attempts, and which ones are refused."""
+"""Redirects: method, body, headers and attempts of each hop, and the refused redirects."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def to(location: str, status: int = 302, **headers: str) -> Any:
 
 
 def request(method: str = "GET", path: str = "/v1/things", **fields: Any) -> APIRequest:
-    """A request of a client whose home is `HOME`."""
+    """A request of a client whose own origin is `HOME`."""
     return APIRequest(method, path if "://" in path else HOME + path, _base_url=BaseURL(BASE), **fields)
 
 
 async def follow(script: Script, handed: APIRequest, **options: Any) -> AsyncAPIResponse[Any]:
-    """Send *handed* through a `RedirectMiddleware` that stands alone."""
+    """Send *handed* through a standalone `RedirectMiddleware`."""
     return await RedirectMiddleware(**options)(handed, script)
 
 
@@ -64,7 +64,7 @@ def calls(script: Script) -> list[str]:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("status", REDIRECTS)
 async def test_each_status_has_its_method(status: int, method: str) -> None:
-    """303 becomes GET, POST on 301 and 302 too; everything else keeps method and body (RFC 9110 §15.4)."""
+    """303 becomes GET, POST on 301 and 302 too; any other keeps method and body (RFC 9110 §15.4)."""
     body = None if method in {"GET", "HEAD", "OPTIONS"} else Body(b"content", content_type="text/plain")
     headers = {} if body is None else {"Content-Type": "text/plain", "Content-Language": "en", "X-Mine": "1"}
     script = Script(to("/v1/other", status), reply(200))
@@ -82,7 +82,7 @@ async def test_each_status_has_its_method(status: int, method: str) -> None:
 
 
 async def test_no_content_header_comes_back_on_a_get() -> None:
-    """The call's own Content-Type does not come back with the credential, once the body is gone."""
+    """The call's own Content-Type does not return with the credential after the body was dropped."""
     script = Script(to("/v1/other", 303), reply(200))
     async with Client(BASE, transport=script, auth=BearerAuth("abc")) as api:
         await api.post("/things", content=b"x", headers={"Content-Type": "text/x", "X-Mine": "1"})
@@ -102,7 +102,7 @@ async def test_other_statuses_are_not_followed(status: int) -> None:
 
 @pytest.mark.parametrize("status", [307, 308])
 async def test_a_body_that_is_gone_is_an_error(status: int) -> None:
-    """A one-shot body cannot follow a 307 or 308: an error says so, and nothing empty goes."""
+    """A one-shot body cannot follow a 307 or 308: the error explains it, and no empty body is sent."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"once"
@@ -115,7 +115,7 @@ async def test_a_body_that_is_gone_is_an_error(status: int) -> None:
 
 
 async def test_a_body_that_is_gone_does_not_matter_to_a_get() -> None:
-    """A 303 after a one-shot body is followed: a GET needs none."""
+    """A 303 after a one-shot body is followed: a GET has no body."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"once"
@@ -126,7 +126,7 @@ async def test_a_body_that_is_gone_does_not_matter_to_a_get() -> None:
     assert calls(script)[1] == f"GET {BASE}/other"
 
 
-# --- whether
+# --- follow_redirects
 
 
 async def test_redirects_can_be_switched_off() -> None:
@@ -246,7 +246,9 @@ def test_no_location_breaks_a_call(location: str) -> None:
 
 
 async def test_https_to_http_is_refused() -> None:
-    """From https to http nothing is followed, not even home, unless it is allowed."""
+    """A redirect from https to http is not followed, even to the client's own origin, unless it is
+    allowed.
+    """
     script = Script(to("http://api.example.com/v1/other"), reply(200))
     with pytest.raises(TooManyRedirectsError, match="from https to http"):
         await follow(script, request())
@@ -256,7 +258,7 @@ async def test_https_to_http_is_refused() -> None:
 
 
 async def test_http_to_https_is_followed() -> None:
-    """From http to https of the own host is followed with everything that the request had."""
+    """A redirect from http to https of the same host is followed with all headers and the body."""
     script = Script(to("https://plain.example/x"), reply(200))
     handed = APIRequest(
         "GET", "http://plain.example/x", {"X-Key": "1"}, _base_url=BaseURL("http://plain.example")
@@ -297,7 +299,7 @@ async def test_an_upgrade_to_https_keeps_personal_headers(base: str, location: s
 
 @pytest.mark.parametrize("status", [307, 308])
 async def test_an_upgrade_to_https_keeps_the_body(status: int) -> None:
-    """An upgrade that asks for the body again gets it, also on a host that is not the client's."""
+    """An upgrade that needs the body again gets it, even on a host that is not the client's."""
     script = Script(to("https://plain.example/v1/x", status), reply(200))
     async with Client("http://plain.example/v1", transport=script, auth=BearerAuth("abc")) as api:
         await api.post("/x", json={"a": 1})
@@ -335,7 +337,7 @@ async def test_a_trusted_http_origin_may_upgrade() -> None:
 
 
 async def test_a_hop_to_another_path_has_no_template() -> None:
-    """The template names the path that was asked for, and no other that a redirect leads to."""
+    """The template is that of the requested path, and None after a redirect to another path."""
     script = Script(
         to("/v1/users/7?page=1"), to("/v1/moved"), to(f"{AWAY}/v1/users/7"), to("/other"), reply(200)
     )
@@ -346,7 +348,7 @@ async def test_a_hop_to_another_path_has_no_template() -> None:
     ]  # fmt: skip
 
 
-# --- what the error says
+# --- the note on an error
 
 
 def notes(error: BaseException) -> str:
@@ -424,7 +426,7 @@ async def test_each_way_of_a_call_tells_what_was_withheld() -> None:
     ids=["trusted", "own origin", "back at the own origin", "nothing to withhold", "no redirect"],
 )
 async def test_what_was_not_withheld_is_not_told(options: dict[str, Any], answers: list[Any]) -> None:
-    """If the last request had all personal headers, or there are none, there is no note."""
+    """If the last request had all personal headers, or there are none, no note is added."""
     async with Client(BASE, transport=Script(*answers), **{"auth": BearerAuth("abc"), **options}) as api:
         with pytest.raises(APIStatusError) as caught:
             await api.get("/things")
@@ -432,7 +434,7 @@ async def test_what_was_not_withheld_is_not_told(options: dict[str, Any], answer
 
 
 async def test_a_call_without_auth_tells_of_its_headers_only() -> None:
-    """``auth=None`` sends no credential anywhere, so that none was withheld."""
+    """``auth=None`` sends no credential anywhere, so none was withheld."""
     async with Client(BASE, transport=Script(reply(401)), auth=BearerAuth("abc")) as api:
         with pytest.raises(APIStatusError) as caught:
             await api.get(f"{AWAY}/x", auth=None, headers={"Authorization": "Mine"})
@@ -471,7 +473,7 @@ async def test_a_changed_method_is_told(status: int, method: str, becomes: str) 
 
 
 async def test_the_redirect_that_changed_the_method_is_the_one_that_is_told() -> None:
-    """Of several redirects the note names the one that changed the method."""
+    """Of several redirects, the note names the one that changed the method."""
     script = Script(to("/v1/a", 307), to("/v1/b", 302), to("/v1/c", 301), reply(404))
     async with Client(BASE, transport=script) as api:
         with pytest.raises(APIStatusError) as caught:
@@ -481,14 +483,14 @@ async def test_the_redirect_that_changed_the_method_is_the_one_that_is_told() ->
 
 @pytest.mark.parametrize(("status", "method"), [(307, "POST"), (308, "PUT"), (301, "GET"), (303, "HEAD")])
 async def test_a_method_that_stayed_is_not_told(status: int, method: str) -> None:
-    """Where the method stayed the same there is nothing to tell."""
+    """If the method did not change, no note is added."""
     async with Client(BASE, transport=Script(to("/v1/x", status), reply(404))) as api:
         with pytest.raises(APIStatusError) as caught:
             await api.request(method, "/orders")
     assert notes(caught.value) == ""
 
 
-# --- how often
+# --- the number of redirects
 
 
 async def test_a_loop_costs_eleven_requests() -> None:
@@ -514,7 +516,7 @@ async def test_the_number_of_hops_can_be_set(most: int) -> None:
 
 
 async def test_attempts_are_counted_over_all_hops() -> None:
-    """A hop goes on counting attempts where the last one stopped."""
+    """A hop continues the count of attempts."""
     script = Script(reply(500), to("/v1/b"), reply(503), to("/v1/c"), reply(500))
     async with Client(
         BASE, transport=script, retry=RetryPolicy(max_retries=2, jitter=lambda wait: wait)
@@ -527,7 +529,7 @@ async def test_attempts_are_counted_over_all_hops() -> None:
 
 
 async def test_a_lost_hop_is_tried_again_from_that_hop() -> None:
-    """A failure at a hop repeats that hop, not the way to it."""
+    """A failure at a hop repeats that hop, not the hops before it."""
     script = Script(to("/v1/b"), APIConnectionError("lost"), reply(200))
     async with Client(BASE, transport=script) as api:
         await api.get("/a")
@@ -546,7 +548,7 @@ async def test_the_history_has_the_hops() -> None:
 
 
 async def test_a_redirect_is_closed_before_the_next_hop() -> None:
-    """No connection is held by a response that was followed, a stream's too."""
+    """A followed response holds no connection, even of a stream."""
     script = Script(to("/v1/b"), to("/v1/c"), reply(200))
     response = await fold(default_chain(), script)(request(stream=True))
     assert script.open_responses == 1
@@ -563,7 +565,7 @@ async def test_the_body_of_a_redirect_is_bounded() -> None:
     assert len(script.requests) == 1
 
 
-# --- what crosses origins
+# --- headers and other origins
 
 
 KEPT = {"Accept": "text/x", "Accept-Language": "de", "User-Agent": "me/1", "Content-Type": "text/plain"}
@@ -586,7 +588,7 @@ PERSONAL = {
 
 
 async def test_only_neutral_headers_cross_origins() -> None:
-    """A hop to another origin keeps Accept, User-Agent and Content headers, and nothing else."""
+    """A hop to another origin keeps only Accept, User-Agent and Content headers."""
     script = Script(to(f"{AWAY}/x"), reply(200))
     await follow(script, request(headers=CIMultiDict({**KEPT, **PERSONAL})))
     assert dict(script.last.headers) == KEPT
@@ -605,10 +607,10 @@ def mixed(name: str) -> st.SearchStrategy[str]:
 def test_nothing_personal_crosses_in_any_case_and_number(
     names: list[str], own: bool, by_redirect: bool
 ) -> None:
-    """Whatever the case of a header, and however often it is there, it does not reach another origin."""
+    """A header in any case, and however often it occurs, does not reach another origin."""
     headers: CIMultiDict[str] = CIMultiDict([(name, "hunter2") for name in (*names, *names)])
     handed = request(path="/v1/things" if by_redirect else f"{AWAY}/x", headers=headers)
-    if own:  # as headers of the call itself, which auth would lay over the others again
+    if own:  # as headers of the call itself, which auth would merge over the others again
         handed._call_headers = tuple((name, ("hunter2",)) for name in names)
     script = Script(to(f"{AWAY}/x"), reply(200)) if by_redirect else Script(reply(200))
     auth = APIKeyAuth("hunter2", param="key")
@@ -661,7 +663,7 @@ async def test_a_body_goes_to_another_spelling_of_its_origin() -> None:
 
 
 async def test_a_get_goes_to_another_origin_without_the_body() -> None:
-    """A POST that becomes a GET may lead to another origin, without the body and its headers."""
+    """A POST that becomes a GET may be redirected to another origin, without the body and its headers."""
     script = Script(to(f"{AWAY}/x", 303), reply(200))
     async with Client(BASE, transport=script, idempotency_header="Idempotency-Key") as api:
         await api.post("/things", json={"secret": "hunter2"})
@@ -680,7 +682,9 @@ async def test_a_conflict_of_another_origin_is_not_tried_again() -> None:
 
 
 async def test_an_absolute_url_is_another_origin_from_the_start() -> None:
-    """An absolute URL of another origin is sent without personal headers, those of the call included."""
+    """An absolute URL of another origin is requested without personal headers, including those of the
+    call.
+    """
     script = Script()
     async with Client(
         BASE, transport=script, auth=BearerAuth("abc"),
@@ -727,7 +731,7 @@ async def test_the_request_that_was_handed_in_is_the_hops_own() -> None:
 
 
 async def test_an_error_about_a_redirect_names_no_secret() -> None:
-    """The message has method and place, and neither the Location nor a query."""
+    """The message has method and place, but neither the Location nor a query."""
     script = Script(to("file:///hunter2"))
     with pytest.raises(TooManyRedirectsError) as caught:
         await follow(script, request(path="/v1/things?token=hunter2"))

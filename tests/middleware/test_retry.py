@@ -53,7 +53,7 @@ Answer: TypeAlias = int | Exception | Callable[[APIRequest], AsyncAPIResponse[An
 
 
 def request(method: str = "GET", **fields: Any) -> APIRequest:
-    """Make a request to the origin that the budget is asked about."""
+    """Make a request to the origin of the budget."""
     return APIRequest(method, f"{ORIGIN}/v1/things", **fields)
 
 
@@ -66,7 +66,7 @@ def answer(
 
 
 class Wire(Script):
-    """A script in which a status is an answer too, and that counts the attempts."""
+    """A script that accepts statuses as answers, and counts the attempts."""
 
     def __init__(self, *answers: Answer) -> None:
         super().__init__(*(answer(one) if isinstance(one, int) else one for one in answers))
@@ -78,7 +78,7 @@ class Wire(Script):
 
 
 class Naps:
-    """A sleep that takes no time, and remembers how long it would have been."""
+    """A sleep that takes no time, and records its length."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -88,7 +88,7 @@ class Naps:
 
 
 def same(wait: float) -> float:
-    """Leave out the jitter."""
+    """Return the wait without jitter."""
     return wait
 
 
@@ -122,7 +122,7 @@ def attempts_of_status(
     unsafe: bool | set[int],
     wish: str | None,
 ) -> int:
-    """The retry table, written once more."""
+    """The retry table, written a second time."""
     if wish is not None:
         return 3 if wish == "true" else 1
     if status in {501, 505} or (status < 500 and status not in {408, 409, 425, 429}):
@@ -143,7 +143,7 @@ STATUSES += [500, 501, 502, 503, 504, 505, 507, 511, 529, 599]
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("status", STATUSES)
 async def test_every_status_follows_the_table(status: int, method: str) -> None:
-    """Status, method, key, ``idempotent``, ``retry_unsafe`` and x-should-retry decide as the table says."""
+    """Status, method, key, ``idempotent``, ``retry_unsafe`` and x-should-retry decide by the table."""
     combinations = itertools.product(
         (None, "key-1"), (None, True, False), (False, True, {503}), (None, "true", "false")
     )
@@ -174,7 +174,7 @@ async def test_below_400_nothing_is_tried_again(status: int, method: str) -> Non
 async def test_a_503_with_retry_after_was_refused_before_it_was_acted_on(
     retry_after: str, attempts: int
 ) -> None:
-    """A POST is tried again after a 503 with a Retry-After that means something, and not after another."""
+    """A POST is retried after a 503 with a valid Retry-After, and not after another 503."""
     wire = Wire(answer(503, Retry_After=retry_after))
     await run(wire, None, request("POST"))
     assert wire.attempts == attempts
@@ -190,15 +190,15 @@ async def test_x_should_retry_is_read_whatever_its_case(wish: str) -> None:
 
 @pytest.mark.parametrize("wish", ["yes", "1", "", "true, false"])
 async def test_another_x_should_retry_leaves_it_to_the_table(wish: str) -> None:
-    """An x-should-retry that says neither true nor false says nothing."""
+    """An x-should-retry other than true and false is ignored."""
     wire = Wire(answer(500, x_should_retry=wish))
     await run(wire, None, request("GET"))
     assert wire.attempts == 3
 
 
 async def test_statuses_of_a_policy_replace_the_table() -> None:
-    """A policy's own statuses are the ones that are tried again, and 500 no longer is."""
-    policy = unbounded(statuses={404})  # any iterable of statuses is taken
+    """A policy's own statuses are retried, and 500 no longer is."""
+    policy = unbounded(statuses={404})  # any iterable of statuses is accepted
     for status, attempts in ((404, 3), (500, 1)):
         wire = Wire(status)
         await run(wire, policy)
@@ -239,7 +239,7 @@ def classified(sent: bool) -> list[tuple[Exception, str]]:
 
 
 def bodies(folder: str) -> Iterator[tuple[str, Callable[[], Body | None]]]:
-    """Each kind of body, with a function that makes one."""
+    """Each kind of body, with a function that creates one."""
     path = Path(folder, "body")
     path.write_bytes(b"0123456789")
 
@@ -257,7 +257,7 @@ def bodies(folder: str) -> Iterator[tuple[str, Callable[[], Body | None]]]:
 @pytest.mark.parametrize("sent", [True, False])
 @pytest.mark.parametrize("method", METHODS)
 async def test_every_error_follows_the_table(method: str, sent: bool) -> None:
-    """Class, ``.sent``, ``.final``, phase, method and body decide as the table says."""
+    """Class, ``.sent``, ``.final``, phase, method and body decide by the table."""
     with tempfile.TemporaryDirectory() as folder:
         for (error, rule), (kind, make) in itertools.product(classified(sent), bodies(folder)):
             received: list[bytes] = []
@@ -283,7 +283,7 @@ async def test_every_error_follows_the_table(method: str, sent: bool) -> None:
     ("fields", "unsafe", "attempts"),
     [
         ({}, False, 1),
-        ({}, {500}, 1),  # no status came, so none is in the set
+        ({}, {500}, 1),  # without a status, so none is in the set
         ({}, True, 3),
         ({"idempotent": True}, False, 3),
         ({"idempotency_key": "k"}, False, 3),
@@ -299,7 +299,7 @@ async def test_a_lost_post_is_tried_again_on_request(
 
 
 async def test_a_get_that_is_not_idempotent_is_not_done_twice() -> None:
-    """``idempotent=False`` has the word over the method."""
+    """``idempotent=False`` overrides the method."""
     wire = Wire(APIConnectionError("lost"))
     await run(wire, None, request("GET", idempotent=False))
     assert wire.attempts == 1
@@ -320,7 +320,9 @@ async def test_a_cancelled_attempt_is_not_tried_again() -> None:
 
 
 async def test_a_spent_body_is_named_in_a_note() -> None:
-    """A one-shot body that had begun to leave is not sent again, and a note on the original error says so."""
+    """A one-shot body that was partly sent is not sent again, and a note on the original error explains
+    it.
+    """
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"once"
@@ -337,7 +339,7 @@ async def test_a_spent_body_is_named_in_a_note() -> None:
 
 
 async def test_a_spent_body_is_named_in_a_note_of_the_status_error() -> None:
-    """The note of a body that can be sent once is on the error of a status, too."""
+    """The note about a one-shot body is on the error of a status, too."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"once"
@@ -401,7 +403,7 @@ async def test_a_request_that_comes_with_attempts_goes_on_counting() -> None:
 
 
 async def test_every_attempt_has_a_request_of_its_own() -> None:
-    """A change that an attempt makes to its headers is not in the next attempt."""
+    """A change that an attempt makes to its headers is not visible in the next attempt."""
 
     async def wire(request: APIRequest) -> AsyncAPIResponse[Any]:
         assert "X-Mark" not in request.headers
@@ -414,7 +416,7 @@ async def test_every_attempt_has_a_request_of_its_own() -> None:
 
 
 async def test_the_key_is_the_same_on_every_attempt() -> None:
-    """An idempotency key is made once per call, and sent on each attempt."""
+    """An idempotency key is created once per call, and sent on each attempt."""
     script = Script(reply(500), reply(429), reply(200))
     async with Client(BASE, transport=script, idempotency_header="Idempotency-Key") as api:
         await api.post("/things")
@@ -458,7 +460,7 @@ async def test_a_discarded_response_is_closed_before_the_wait() -> None:
 
 
 async def test_a_retry_is_logged_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
-    """A retry leaves one record, which names neither a query's value nor a header's."""
+    """A retry logs one record, which contains neither a query value nor a header value."""
     handed = APIRequest("GET", "https://h/v1?token=hunter2", {"X-Key": "hunter2"})
     with caplog.at_level(logging.DEBUG, "aioapiclient"):
         await RetryMiddleware(unbounded(max_retries=1), sleep=Naps())(handed, Wire(503))
@@ -477,7 +479,7 @@ async def test_the_waits_double_up_to_eight_seconds() -> None:
 
 
 async def test_the_waits_begin_anew_with_every_call() -> None:
-    """No state of one call lives on the middleware."""
+    """No state of one call is stored on the middleware."""
     naps = Naps()
     middleware = RetryMiddleware(unbounded(jitter=same), sleep=naps)
     for _ in range(2):
@@ -499,13 +501,13 @@ def test_a_wait_is_never_negative_and_never_above_max_wait(attempts: int, max_wa
     ("jittered", "waited"), [(-1.0, 0.0), (math.inf, 8.0), (100.0, 8.0), (math.nan, 0.0), (0.25, 0.25)]
 )
 async def test_a_jitter_of_ones_own_is_bounded(jittered: float, waited: float) -> None:
-    """Whatever a jitter function gives, the wait is a number between 0 and ``max_wait``."""
+    """Whatever a jitter function returns, the wait is a number between 0 and ``max_wait``."""
     _, naps = await run(Wire(500), unbounded(max_retries=1, jitter=lambda wait: jittered))
     assert naps == [waited]
 
 
 async def test_a_million_attempts_do_not_overflow() -> None:
-    """The waits stay at their maximum however often they are asked for."""
+    """The waits stay at their maximum however many are requested."""
     waits = RetryPolicy().wait()
     next(waits)
     for _ in range(100_000):
@@ -522,7 +524,7 @@ async def test_any_generator_of_backoff_makes_the_waits(wait: Any) -> None:
 
 
 async def test_waits_that_end_end_the_retries() -> None:
-    """A generator with fewer waits than there are retries ends the call with its last failure."""
+    """A generator with fewer waits than retries ends the call with its last failure."""
     wire = Wire(500)
     ended, naps = await run(
         wire, unbounded(max_retries=5, wait=lambda: backoff.constant([1, 2]), jitter=same)
@@ -550,14 +552,16 @@ async def test_waits_that_end_end_the_retries() -> None:
     ],
 )
 async def test_a_server_names_the_wait(headers: dict[str, str], waited: float) -> None:
-    """A wait that the server names is taken; zero and nonsense leave it to the policy's own."""
+    """A wait that the server names is used; zero and invalid values leave it to the policy."""
     _, naps = await run(Wire(answer(429, **headers), 200), unbounded(jitter=same))
     assert naps == [waited]
 
 
 @pytest.mark.parametrize("value", ["61", "3600", "4294967295", "Fri, 31 Dec 9999 23:59:59 GMT"])
 async def test_too_long_a_wait_ends_the_call_at_once(value: str) -> None:
-    """Asked for more than ``max_retry_after`` the call ends at once, and the error says how long."""
+    """If the server asks for more than ``max_retry_after``, the call ends immediately, and the error has
+    the wait.
+    """
     script = Script(reply(429, Retry_After=value))
     async with Client(BASE, transport=script) as api:
         with pytest.raises(RateLimitError) as caught:
@@ -602,7 +606,7 @@ async def test_no_wait_begins_that_the_deadline_cannot_cover() -> None:
 
 
 async def test_a_wait_within_the_deadline_is_taken() -> None:
-    """A wait that ends before the deadline is taken."""
+    """A wait that ends before the deadline is accepted."""
     _, naps = await run(
         Wire(answer(503, Retry_After="20"), 200), None, request(deadline=await deadline_in(30))
     )
@@ -610,14 +614,14 @@ async def test_a_wait_within_the_deadline_is_taken() -> None:
 
 
 async def test_a_deadline_that_has_passed_allows_no_second_attempt() -> None:
-    """With no time left nothing is tried again, not even without a wait."""
+    """Without time left nothing is retried, not even without a wait."""
     wire = Wire(500)
     await run(wire, unbounded(jitter=lambda wait: 0.0), request(deadline=await deadline_in(-1)))
     assert wire.attempts == 1
 
 
 async def test_the_error_of_a_call_without_time_has_the_wait() -> None:
-    """The error of a call whose time does not cover the server's wait has it as ``retry_after``."""
+    """If a call has too little time for the server's wait, its error has the wait as ``retry_after``."""
     async with Client(BASE, transport=Script(reply(503, Retry_After="20")), timeout=10) as api:
         with pytest.raises(InternalServerError) as caught:
             await api.get("/things")
@@ -654,7 +658,7 @@ def says(value: Any) -> Callable[[APIRequest, Any], Awaitable[Any]]:
 async def test_a_verdict_has_the_first_word(
     status: int, method: str, verdict: Any, attempts: int, waits: list[float]
 ) -> None:
-    """A verdict says None (the table decides), True, False or seconds; zero means now."""
+    """A verdict returns None (the table decides), True, False or seconds; zero means now."""
     wire = Wire(status)
     _, naps = await run(wire, unbounded(verdict=says(verdict), jitter=same), request(method))
     assert wire.attempts == attempts
@@ -662,7 +666,7 @@ async def test_a_verdict_has_the_first_word(
 
 
 async def test_a_verdict_sees_an_error_body_of_a_200() -> None:
-    """An API that says "busy" in the body of a 200 is tried again by a verdict that reads it."""
+    """A verdict that reads the body retries a 200 that reports "busy"."""
 
     async def verdict(request: APIRequest, outcome: Any) -> float | None:
         busy = isinstance(outcome, AsyncAPIResponse) and (await outcome.json()).get("error") == "busy"
@@ -689,7 +693,7 @@ async def test_a_verdict_sees_a_body_that_does_not_fit_the_type() -> None:
 
 
 async def test_the_request_that_a_verdict_sees_knows_its_attempt() -> None:
-    """A verdict can make up its mind by how many attempts came before."""
+    """A verdict can decide by the number of earlier attempts."""
 
     async def verdict(request: APIRequest, outcome: Any) -> bool:
         return request.attempt < 1
@@ -700,7 +704,7 @@ async def test_the_request_that_a_verdict_sees_knows_its_attempt() -> None:
 
 
 async def test_a_verdict_is_bounded_like_the_table() -> None:
-    """Number, deadline, budget and replay bound a verdict all the same."""
+    """Number, deadline, budget and replay still limit a verdict."""
     yes = says(True)
     wire = Wire(400)
     await run(wire, unbounded(max_retries=1, verdict=yes))
@@ -722,7 +726,7 @@ async def test_a_verdict_is_bounded_like_the_table() -> None:
 
 
 async def test_a_verdict_is_not_asked_about_what_is_final() -> None:
-    """Certificates, and a deadline that has passed, are never tried again, whatever a verdict would say."""
+    """Certificate errors and a passed deadline are never retried, whatever a verdict would return."""
     for error in (APIConnectionError("certificate", final=True), APITimeoutError(phase="total")):
         wire = Wire(error)
         ended, _ = await run(wire, unbounded(verdict=says(True)))
@@ -731,7 +735,7 @@ async def test_a_verdict_is_not_asked_about_what_is_final() -> None:
 
 
 async def test_a_verdict_of_zero_is_now_and_bounded_all_the_same() -> None:
-    """Zero seconds skip the policy's wait, whatever the server asks for; number and budget still bound it."""
+    """Zero seconds skip the policy's wait, whatever the server asks for; number and budget still apply."""
     policy = RetryPolicy(verdict=says(0), budget=RetryBudget(capacity=14, price=14), max_retry_after=0)
     wire = Wire(answer(500, Retry_After="30"))
     _, naps = await run(wire, policy)
@@ -741,7 +745,7 @@ async def test_a_verdict_of_zero_is_now_and_bounded_all_the_same() -> None:
 
 @pytest.mark.parametrize("seconds", [61, 3600.0, 1e300])
 async def test_the_seconds_of_a_verdict_are_bounded_by_max_retry_after(seconds: float) -> None:
-    """A verdict that names more than ``max_retry_after`` ends the call at once; its error has the seconds."""
+    """A verdict of more than ``max_retry_after`` ends the call immediately; its error has the seconds."""
 
     async def verdict(request: APIRequest, outcome: Any) -> float:
         return seconds
@@ -859,7 +863,7 @@ async def test_a_retryable_error_ends_as_its_cause() -> None:
 
 
 async def test_a_cause_counts_the_retries() -> None:
-    """A cause that is one of our errors says how often it was tried again."""
+    """A cause that is one of our errors has the number of retries."""
 
     async def middleware(request: APIRequest) -> AsyncAPIResponse[Any]:
         raise RetryableError(retry_after=1) from APIConnectionError("lost")
@@ -882,7 +886,7 @@ async def test_a_cause_that_was_given_up_has_the_wait() -> None:
 
 
 async def test_a_response_that_was_given_up_has_the_wait() -> None:
-    """The status error of a response behind a `RetryableError` has the wait that the middleware asked for."""
+    """The status error of a response in a `RetryableError` has the wait that the middleware requested."""
 
     async def impatient(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:
         response: AsyncAPIResponse[Any] = await handler(request)
@@ -922,13 +926,13 @@ async def test_an_error_that_was_raised_from_itself_ends_the_call() -> None:
 
 @pytest.mark.parametrize("retry_after", ["3", True, [1]])
 def test_the_wait_of_a_retryable_error_is_a_number(retry_after: Any) -> None:
-    """A `RetryableError` whose wait is of another type is refused where it is made."""
+    """A `RetryableError` with a wait of another type is refused at construction."""
     with pytest.raises(TypeError, match="retry_after must be a number of seconds or None"):
         RetryableError(retry_after=retry_after)
 
 
 async def test_an_error_raised_from_a_retryable_error_is_tried_again() -> None:
-    """``raise X from RetryableError`` asks for a retry, and ends as X."""
+    """``raise X from RetryableError`` requests a retry, and ends as X."""
 
     async def middleware(request: APIRequest) -> AsyncAPIResponse[Any]:
         try:
@@ -942,7 +946,7 @@ async def test_an_error_raised_from_a_retryable_error_is_tried_again() -> None:
 
 
 async def test_the_response_behind_a_chained_error_is_closed() -> None:
-    """The response that a chained `RetryableError` brings is closed before the wait, too."""
+    """The response of a chained `RetryableError` is closed before the wait, too."""
     opened: list[AsyncAPIResponse[Any]] = []
 
     async def middleware(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -1007,7 +1011,7 @@ async def follow(policy: RetryPolicy, answers: list[Any]) -> tuple[Any, list[flo
         (0, 3, 20, [([500], [], [0])]),
         (20, 5, 20, [([500, 502], [0.05], [6, 6])]),
         (30, 5, 20, [([500, 502, 200], [0.05, 0.1], [16, 2, 16]), ([500, 200], [0.05], [2, 16])]),
-        # AWS waits longer after throttling; ours leaves that to the server's own word.
+        # AWS waits longer after throttling; this library leaves that to the server's Retry-After.
         (500, 3, 20, [([429, 200], [0.05], [495, 500])]),
         (500, 5, 0.2, [([500] * 5, [0.05, 0.1, 0.2, 0.2], [486, 472, 458, 444, 444])]),
     ],
@@ -1031,7 +1035,7 @@ async def test_waits_and_tokens_are_those_of_the_aws_sdks(
     ids=lambda case: case["name"],
 )
 async def test_the_sequences_of_the_aws_sdks_hold(case: dict[str, Any]) -> None:
-    """Outcome, attempts and tokens of each published sequence are ours, too."""
+    """Outcome, attempts and tokens equal those of each published sequence."""
     policy = aws(case["capacity"], case["max_attempts"])
     budget = policy.budget
     assert isinstance(budget, RetryBudget)
@@ -1056,7 +1060,7 @@ async def test_the_waits_of_the_aws_sdks_are_ours_with_their_numbers() -> None:
 
 
 async def test_a_first_attempt_that_succeeds_puts_one_token_back() -> None:
-    """A success without retry gives one token back, never above the capacity."""
+    """A success without a retry returns one token, never above the capacity."""
     policy = aws(500, 2)
     budget = policy.budget
     assert isinstance(budget, RetryBudget)
@@ -1068,7 +1072,7 @@ async def test_a_first_attempt_that_succeeds_puts_one_token_back() -> None:
 
 
 async def test_a_verdict_changes_nothing_about_the_token_of_a_first_success() -> None:
-    """A success without retry gives one token back, with a verdict too."""
+    """A success without a retry returns one token, with a verdict too."""
     budget = RetryBudget()
     budget.take(ORIGIN, 100)
     await run(Wire(200), RetryPolicy(budget=budget, verdict=says(None)))
@@ -1076,7 +1080,7 @@ async def test_a_verdict_changes_nothing_about_the_token_of_a_first_success() ->
 
 
 async def test_what_a_verdict_calls_a_failure_gives_no_token_back() -> None:
-    """A 200 that the verdict wants retried is not a success, whether it is the first or the last one."""
+    """A 200 that the verdict retries is not a success, whether it is the first or the last one."""
     budget = RetryBudget(capacity=28)
     policy = RetryPolicy(max_retries=1, budget=budget, verdict=says(True))
     for attempts, left in ((2, 14), (2, 0), (1, 0), (1, 0)):
@@ -1097,7 +1101,7 @@ async def test_throttling_behind_a_retryable_error_has_its_own_price() -> None:
 
 
 async def test_each_origin_has_a_budget_of_its_own() -> None:
-    """An outage of one host leaves the others their retries; ports and schemes are origins of their own."""
+    """An outage of one host leaves the others their retries; each port and scheme is a separate origin."""
     budget = RetryBudget(capacity=14)
     policy = RetryPolicy(max_retries=1, budget=budget, jitter=same)
     for url in (
@@ -1118,13 +1122,13 @@ def test_a_budget_remembers_a_bounded_number_of_origins() -> None:
     for number in range(5000):
         assert budget.take(f"https://h{number}.example", 14)
     assert len(budget.stats()) <= 1000
-    assert budget.tokens("https://h4999.example") == 486  # the latest are the ones that are kept
+    assert budget.tokens("https://h4999.example") == 486  # the latest ones are kept
     assert budget.tokens("https://h0.example") == 500
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 40), st.booleans()), max_size=80))
 def test_the_tokens_stay_between_nothing_and_the_capacity(steps: list[tuple[str, int, bool]]) -> None:
-    """Whatever is taken and put back, no origin has less than 0 tokens or more than the capacity."""
+    """Whatever is taken and returned, no origin has less than 0 tokens or more than the capacity."""
     budget = RetryBudget(capacity=100)
     for origin, amount, takes in steps:
         if takes:
@@ -1143,7 +1147,7 @@ def test_a_budget_has_no_negative_number(name: str) -> None:
 
 
 async def test_an_empty_budget_is_named_in_a_note() -> None:
-    """The error of a call without tokens says that the budget is why."""
+    """The error of a call without tokens names the budget as the reason."""
     async with Client(
         BASE, transport=Script(reply(500)), retry=RetryPolicy(budget=RetryBudget(capacity=0))
     ) as api:
@@ -1153,7 +1157,7 @@ async def test_an_empty_budget_is_named_in_a_note() -> None:
 
 
 async def test_in_an_outage_the_wire_sees_one_request_a_call() -> None:
-    """When everything fails, the budget lets hardly a request more through than there are calls."""
+    """If everything fails, the budget allows hardly more requests than calls."""
     script = Script(reply(500))
     async with Client(BASE, transport=script) as api:
         for _ in range(1000):
@@ -1170,7 +1174,7 @@ async def drain(api: Client, **options: Any) -> None:
 
 
 async def requests_of_one_failure(api: Client, script: Script, **options: Any) -> int:
-    """How many requests one failing call makes."""
+    """Return the number of requests of one failing call."""
     before = len(script.requests)
     with pytest.raises(InternalServerError):
         await api.get("/things", **options)
@@ -1178,7 +1182,7 @@ async def requests_of_one_failure(api: Client, script: Script, **options: Any) -
 
 
 async def test_views_share_one_budget() -> None:
-    """A view that is used up leaves the client nothing, whatever the view's own policy."""
+    """A view that has used up the budget leaves none for the client, whatever the view's own policy."""
     script = Script(reply(500))
     async with Client(BASE, transport=script) as api:
         await drain(api.with_options(timeout=5))
@@ -1196,7 +1200,7 @@ async def test_a_policy_of_the_call_does_not_escape_the_budget() -> None:
 
 
 async def test_a_policy_of_the_call_draws_on_the_budget_of_the_client() -> None:
-    """Calls with policies of their own use the tokens of the other calls."""
+    """Calls with separate policies use the tokens of the other calls."""
     script = Script(reply(500))
     async with Client(BASE, transport=script) as api:
         await drain(api, retry=RetryPolicy(max_retries=9))
@@ -1204,7 +1208,7 @@ async def test_a_policy_of_the_call_draws_on_the_budget_of_the_client() -> None:
 
 
 async def test_a_budget_given_to_the_client_is_the_one_of_its_views() -> None:
-    """A policy of a view or a call that names no budget draws on the one that the client was given."""
+    """A policy of a view or a call without a budget uses the client's budget."""
     budget = RetryBudget(capacity=0)
     script = Script(reply(500))
     async with Client(BASE, transport=script, retry=RetryPolicy(budget=budget)) as api:
@@ -1214,7 +1218,7 @@ async def test_a_budget_given_to_the_client_is_the_one_of_its_views() -> None:
 
 
 async def test_no_budget_is_no_bound() -> None:
-    """``budget=None`` takes the bound away, and is inherited by a call's policy that names none."""
+    """``budget=None`` removes the limit, and is inherited by a call's policy without a budget."""
     script = Script(reply(500))
     async with Client(BASE, transport=script, retry=RetryPolicy(budget=None)) as api:
         await drain(api)
@@ -1223,7 +1227,9 @@ async def test_no_budget_is_no_bound() -> None:
 
 
 async def test_a_whole_policy_brings_its_own_number() -> None:
-    """The number of a policy is its own, on a call and on a view, whatever the client's ``max_retries``."""
+    """The number of retries of a policy is its own, on a call and on a view, whatever the client's
+    ``max_retries``.
+    """
     script = Script(reply(500))
     policy = RetryPolicy(max_retries=1)
     async with Client(BASE, transport=script, max_retries=5) as api:
@@ -1275,7 +1281,7 @@ async def test_throttling_has_its_own_price_whoever_asks_for_the_retry(kind: str
 
 
 def test_the_budget_of_a_retry_middleware_is_public() -> None:
-    """``budget`` is that of the policy, or one of its own, or None: a health check reads its tokens."""
+    """``budget`` is that of the policy, or a separate one, or None: a health check reads its tokens."""
     mine = RetryBudget(capacity=7)
     assert RetryMiddleware(RetryPolicy(budget=mine)).budget is mine
     assert RetryMiddleware(RetryPolicy(budget=None)).budget is None
@@ -1285,7 +1291,7 @@ def test_the_budget_of_a_retry_middleware_is_public() -> None:
 
 
 async def test_the_budget_of_a_client_is_found_in_its_chain() -> None:
-    """The budget that a client's calls draw on is that of the `RetryMiddleware` in its chain."""
+    """A client's calls use the budget of the `RetryMiddleware` in its chain."""
     async with Client(BASE, transport=Script(reply(500)), max_retries=1) as api:
         (retry,) = [link for link in api.chain if isinstance(link, RetryMiddleware)]
         with pytest.raises(InternalServerError):
@@ -1294,7 +1300,7 @@ async def test_the_budget_of_a_client_is_found_in_its_chain() -> None:
     assert retry.budget.tokens(ORIGIN) == 486
 
 
-# --- the policy itself
+# --- the policy
 
 
 @pytest.mark.parametrize("number", [None, "2", 2.0, True])
@@ -1315,7 +1321,7 @@ def test_a_number_of_retries_is_not_negative() -> None:
 
 
 async def test_a_bad_number_of_a_call_is_refused_before_anything_is_sent() -> None:
-    """A call with a ``max_retries`` that makes no sense sends nothing."""
+    """A call with an invalid ``max_retries`` sends nothing."""
     script = Script()
     async with Client(BASE, transport=script) as api:
         with pytest.raises(InvalidRequestError):
@@ -1353,7 +1359,7 @@ def test_a_policy_is_immutable() -> None:
         policy.max_retries = 3  # type: ignore[misc]
 
 
-# --- the whole state machine
+# --- the complete state machine
 
 
 class RetryMachine(RuleBasedStateMachine):
@@ -1388,7 +1394,7 @@ class RetryMachine(RuleBasedStateMachine):
         seconds: float | None,
         retry_after: str | None,
     ) -> None:
-        """Make one call, and look at everything that it did."""
+        """Make one call, and return all observations."""
         self.runner.run(self._call(outcomes, method, max_retries, seconds, retry_after))
 
     async def _call(
@@ -1431,7 +1437,7 @@ class RetryMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_tokens_are_in_range(self) -> None:
-        """No call leaves less than nothing, or more than there was."""
+        """The tokens never fall below 0 or rise above the capacity."""
         assert 0 <= self.budget.tokens(ORIGIN) <= 60
 
 

@@ -6,7 +6,7 @@ server's wait is taken or refused, never cut), the wait of a long-polling operat
 quota empty, and the cubic rate limiter of the adaptive mode. What they say of threads does not apply
 either: a client belongs to one event loop.
 
-The load is a simulation of 1,000 calls a second on a clock that is moved by hand: a real client, the
+The load is a simulation of 1,000 calls a second on a clock that is advanced by hand: a real client, the
 default chain, a transport that fails at random. The seed is in the message of every assertion.
 """
 
@@ -45,7 +45,9 @@ ORIGIN = "https://api.example.com"
 
 
 def run_on_asyncio(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run *work* on asyncio's own loop, whose timers a `FakeClock` can move, whatever the other tests use."""
+    """Run *work* on asyncio's own loop, whose timers a `FakeClock` can advance, whatever loop other tests
+    use.
+    """
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         return runner.run(work)
 
@@ -94,7 +96,7 @@ class Load:
                     task.add_done_callback(self._tasks.discard)
                     await asyncio.sleep(0)
                     if not number % 1000:
-                        transport.requests.clear()  # it would keep them all
+                        transport.requests.clear()  # it would keep all of them
                         transport.bodies.clear()
                 while self._tasks:
                     self.clock.advance(0.01)
@@ -125,7 +127,7 @@ def simulate(seconds: int, failing: Callable[[int], float], seed: int) -> Load:
 
 @pytest.fixture
 def seed() -> int:
-    """A seed, which is another one each time."""
+    """A seed that differs each time."""
     return random.randrange(1 << 32)
 
 
@@ -173,7 +175,7 @@ def test_after_an_outage_calls_succeed_as_before(seed: int) -> None:
     assert load.budget.tokens(ORIGIN) > 400, f"seed {seed}"
     outage = [load.requests[tenth] for tenth in range(60, 350)]
     assert sum(outage) <= 1.02 * 29_000, f"seed {seed}"
-    # 100 calls begin in each tenth of a second; nobody's retries come all at once.
+    # 100 calls begin in each tenth of a second, so that retries do not come in bursts.
     assert max(load.requests.values()) <= 200, f"seed {seed}"
 
 
@@ -189,7 +191,7 @@ async def attempts_of(policy: RetryPolicy, *statuses: int) -> int:
 
 @given(capacity=st.integers(0, 500), max_retries=st.integers(0, 60), throttled=st.booleans())
 def test_one_call_takes_what_it_can_pay(capacity: int, max_retries: int, throttled: bool) -> None:
-    """A call that fails for good makes as many attempts as its number and the quota allow, and no more."""
+    """A call that always fails makes as many attempts as its number and the quota allow, and no more."""
     budget = RetryBudget(capacity=capacity)
     price = 5 if throttled else 14
     policy = RetryPolicy(max_retries=max_retries, budget=budget)
@@ -200,7 +202,7 @@ def test_one_call_takes_what_it_can_pay(capacity: int, max_retries: int, throttl
 
 @given(calls=st.lists(st.lists(st.sampled_from([200, 404, 429, 500]), min_size=1, max_size=4), max_size=30))
 def test_the_quota_stays_within_its_bounds(calls: list[list[int]]) -> None:
-    """Whatever calls meet, and however many, there are never fewer than 0 tokens or more than 500."""
+    """Whatever the calls meet, and however many there are, the tokens stay between 0 and 500."""
 
     async def run() -> None:
         budget = RetryBudget()
@@ -213,7 +215,7 @@ def test_the_quota_stays_within_its_bounds(calls: list[list[int]]) -> None:
 
 
 async def test_full_jitter_is_uniform() -> None:
-    """Of 10,000 waits of up to 8 s each whole second has its eighth, give or take a fifth."""
+    """Of 10,000 waits of up to 8 s, each whole second gets an eighth, within a fifth."""
     clock = FakeClock()
     policy = RetryPolicy(max_retries=10_000, wait=lambda: backoff.constant(8), budget=None)
     transport = FakeTransport(default=respond(500))
@@ -223,7 +225,7 @@ async def test_full_jitter_is_uniform() -> None:
     assert all(1000 <= number <= 1500 for number in buckets.values()), buckets
 
 
-# --- many calls at a time, as a state machine
+# --- concurrent calls, as a state machine
 
 
 class Call:
@@ -238,10 +240,10 @@ class Call:
         self.paid = 0
         self.waits: list[float] = []
         self.wakes: float | None = None
-        """When its wait is over; None at the wire."""
+        """When its wait is over; None on the wire."""
         self.end: Any = None
-        """What it ends with: a status, or a class of errors; None while it runs."""
-        # What the client did.
+        """Its end: a status, or a class of errors; None while it runs."""
+        # The client's actions.
         self.task: asyncio.Task[None] | None = None
         self.sent = 0
         self.answer: asyncio.Future[Any] | None = None
@@ -258,7 +260,7 @@ FAILURES: dict[str, Callable[[], Exception]] = {
 
 
 class CallsMachine(RuleBasedStateMachine):
-    """Calls of one client at a time: answered, waiting, out of time, cancelled and closed, in any order."""
+    """Concurrent calls of one client: answered, waiting, timed out, cancelled and closed, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -294,7 +296,7 @@ class CallsMachine(RuleBasedStateMachine):
         await asyncio.sleep(0)
         self.installed.__exit__(None, None, None)
 
-    # --- what is done to them
+    # --- the rules
 
     @rule(
         method=st.sampled_from(["GET", "POST"]),

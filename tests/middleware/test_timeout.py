@@ -51,7 +51,7 @@ def live_timers() -> int:
 
 
 def block(seconds: float) -> None:
-    """Keep the loop from running, so that everything due within *seconds* is due in one tick."""
+    """Block the loop, so that everything due within *seconds* is due in one tick."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while loop.time() < end:
@@ -59,18 +59,18 @@ def block(seconds: float) -> None:
 
 
 def not_cancelling() -> bool:
-    """Whether the task is as it was before."""
+    """Return whether the task is in its original state."""
     task = asyncio.current_task()
     assert task is not None
     return task.cancelling() == 0
 
 
-# --- the total
+# --- the total timeout
 
 
 @pytest.mark.parametrize("chain", [[DeadlineMiddleware()], default_chain()], ids=["alone", "default"])
 async def test_a_total_ends_a_call_of_no_client(chain: list[Any]) -> None:
-    """A chain made by hand, without a client, keeps the total."""
+    """A hand-made chain, without a client, keeps the total."""
     with pytest.raises(APITimeoutError) as caught:
         await fold(chain, hangs)(request(Timeout(total=0.01)))
     assert caught.value.phase == "total"
@@ -97,7 +97,7 @@ async def test_a_total_ends_a_call_of_a_client() -> None:
 
 
 async def test_a_total_ends_the_task_that_a_copy_is_handled_in() -> None:
-    """A middleware may handle a copy in a task of its own: a deadline inside of it ends that task."""
+    """A middleware may handle a copy in a separate task: a deadline inside it ends that task."""
     errors: list[BaseException | None] = []
 
     async def in_a_task(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -114,7 +114,7 @@ async def test_a_total_ends_the_task_that_a_copy_is_handled_in() -> None:
 
 
 async def test_a_total_covers_waits() -> None:
-    """A wait that is under way ends with the total, when the sleep does not keep its time."""
+    """A wait in progress ends with the total, even if the sleep is too long."""
 
     async def oversleeps(seconds: float) -> None:
         await asyncio.Event().wait()
@@ -139,7 +139,7 @@ async def test_a_total_covers_tokens() -> None:
 
 
 async def test_a_total_covers_a_dripping_body() -> None:
-    """A body that comes drop by drop is ended by the total, though no silence is long."""
+    """A body that arrives byte by byte is ended by the total, though no silence is long."""
 
     async def drops() -> AsyncIterator[bytes]:
         while True:
@@ -153,7 +153,7 @@ async def test_a_total_covers_a_dripping_body() -> None:
 
 
 async def test_the_deadline_is_on_the_request() -> None:
-    """Every middleware below can read the time left; the deadline is the same on every attempt and hop."""
+    """Every inner middleware can read the time left; the deadline is the same on every attempt and hop."""
     script = Script(reply(500), reply(302, Location="/v1/b"), reply(200))
     async with Client(BASE, transport=script, timeout=60) as api:
         await api.get("/things")
@@ -166,7 +166,7 @@ async def test_the_deadline_is_on_the_request() -> None:
 
 
 async def test_without_a_total_there_is_no_deadline() -> None:
-    """``timeout=None`` switches every limit off."""
+    """``timeout=None`` disables every limit."""
     script = Script()
     async with Client(BASE, transport=script) as api:
         await api.get("/things", timeout=None)
@@ -180,7 +180,7 @@ async def test_without_a_total_there_is_no_deadline() -> None:
 async def test_a_deadline_that_is_brought_along_counts_if_it_is_earlier(
     brought: float, total: float | None, phase: str
 ) -> None:
-    """A request that comes with a deadline keeps it, unless its total ends before."""
+    """A request that has a deadline keeps it, unless its total ends earlier."""
     deadline = asyncio.get_running_loop().time() + brought
     handed = request(Timeout(total=total), deadline=deadline)
     with pytest.raises(APITimeoutError) as caught:
@@ -205,7 +205,7 @@ async def test_no_attempt_starts_after_the_deadline(chain: list[Any], seconds: f
 @pytest.mark.parametrize("place", [lambda middleware: middleware, per_attempt, per_send])
 @pytest.mark.parametrize("attempt", [None, 60])
 async def test_no_attempt_starts_once_the_total_was_used_up(place: Any, attempt: float | None) -> None:
-    """Once something has kept the loop from running for the whole total, nothing is sent, not even a POST."""
+    """If the loop was blocked for the whole total, nothing is sent, not even a POST."""
 
     async def busy(request: APIRequest, handler: Handler) -> Any:
         block(0.02)
@@ -221,7 +221,7 @@ async def test_no_attempt_starts_once_the_total_was_used_up(place: Any, attempt:
 
 
 async def test_a_call_within_its_total_is_left_alone() -> None:
-    """A call that ends in time raises nothing, and leaves no timer of its own."""
+    """A call that ends in time raises nothing, and leaves no timer."""
     before = live_timers()
     response = await fold(default_chain(), Script(reply(200, [1])))(request(Timeout(total=60, attempt=30)))
     assert response.status == 200
@@ -238,7 +238,7 @@ async def test_a_nested_deadline_is_its_own() -> None:
     assert not_cancelling()
 
 
-# --- the attempt
+# --- the attempt timeout
 
 
 async def test_an_attempt_that_takes_too_long_is_tried_again() -> None:
@@ -288,7 +288,7 @@ async def test_an_attempt_is_clipped_to_what_is_left(total: float, attempt: floa
 
 
 async def test_an_attempt_is_clipped_on_a_chain_of_ones_own_too() -> None:
-    """A `TimeoutMiddleware` without a `DeadlineMiddleware` keeps a deadline that the request brings along."""
+    """A `TimeoutMiddleware` without a `DeadlineMiddleware` keeps a deadline set on the request."""
     deadline = asyncio.get_running_loop().time() + 0.01
     with pytest.raises(APITimeoutError) as caught:
         await fold([TimeoutMiddleware()], hangs)(request(Timeout(attempt=60), deadline=deadline))
@@ -325,7 +325,7 @@ async def test_an_attempt_ends_with_its_body() -> None:
 
 
 async def slow_stream() -> AsyncIterator[bytes]:
-    """A body that goes on after a while."""
+    """A body that continues after a pause."""
     yield b"one"
     await asyncio.sleep(0.05)
     yield b"two"
@@ -339,7 +339,7 @@ async def test_on_a_stream_the_attempt_ends_at_the_head() -> None:
 
 
 async def test_on_a_stream_the_total_goes_on() -> None:
-    """A total that the call asks for ends a stream in its middle, with an error of that phase."""
+    """A total set by the call ends a stream in its middle, with an error of that phase."""
     script = Script(respond(200, chunks=slow_stream()))
     response = await fold(default_chain(), script)(request(Timeout(total=0.01), stream=True))
     with pytest.raises(APITimeoutError) as caught:
@@ -348,7 +348,7 @@ async def test_on_a_stream_the_total_goes_on() -> None:
 
 
 async def test_a_stream_that_ends_leaves_no_timer() -> None:
-    """The deadline of a stream is gone with the stream."""
+    """The deadline of a stream ends with the stream."""
     before = live_timers()
     for finish in (AsyncAPIResponse.read, AsyncAPIResponse.close):
         response = await fold(default_chain(), Script(respond(200, body=b"x")))(
@@ -359,7 +359,7 @@ async def test_a_stream_that_ends_leaves_no_timer() -> None:
         assert live_timers() == before
 
 
-# --- whose cancellation it is
+# --- the source of a cancellation
 
 
 def limits(which: str) -> Timeout:
@@ -375,7 +375,7 @@ CHAIN = [DeadlineMiddleware(), TimeoutMiddleware()]
 
 
 def through(client: AsyncAPIClient | None, timeout: Timeout) -> Callable[[Handler], Any]:
-    """Makes a call whose innermost part is the handler: by a client, or on a chain made by hand."""
+    """Makes a call whose innermost part is the handler: by a client, or on a hand-made chain."""
     if client is None:
         return lambda handler: fold(CHAIN, handler)(request(timeout))
 
@@ -403,7 +403,9 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[AsyncAPIClient
 async def test_a_cancel_in_the_tick_of_a_limit_is_never_lost(
     client: AsyncAPIClient | None, which: str, order: str
 ) -> None:
-    """A caller's cancel in the same tick as total, attempt or both stays a cancel, 20 times of 20."""
+    """A caller's cancellation in the same tick as total, attempt or both stays a cancellation, 20 times of
+    20.
+    """
     outcomes: list[bool] = []
     while len(outcomes) < 20:
         reached = asyncio.Event()
@@ -420,7 +422,7 @@ async def test_a_cancel_in_the_tick_of_a_limit_is_never_lost(
 
         task = asyncio.ensure_future(through(client, limits(which))(handler))
         await asyncio.wait([task])
-        if reached.is_set():  # a busy machine may let the limit run out before
+        if reached.is_set():  # on a busy machine the timeout may expire earlier
             outcomes.append(task.cancelled())
     assert all(outcomes)
 
@@ -443,14 +445,14 @@ async def test_the_callers_timeout_in_the_tick_of_a_limit_is_theirs(
         with pytest.raises((TimeoutError, APITimeoutError)) as caught:
             async with asyncio.timeout(order):
                 await through(client, limits(which))(handler)
-        if reached.is_set():  # a busy machine may let the limit run out before
+        if reached.is_set():  # on a busy machine the timeout may expire earlier
             seen.append(caught.type)
         assert not_cancelling()
     assert set(seen) == {TimeoutError}
 
 
 async def test_total_and_attempt_in_one_tick_are_the_total(client: AsyncAPIClient | None) -> None:
-    """When both run out in one tick the call ends as the total, and leaves no cancellation behind."""
+    """If both expire in one tick, the call ends by the total, and leaves no cancellation behind."""
     for _ in range(20):
 
         async def handler(request: APIRequest) -> Any:
@@ -523,7 +525,7 @@ async def test_cleanup_of_a_middleware_runs_when_time_is_up() -> None:
 
 
 async def test_calls_share_their_timers() -> None:
-    """A thousand calls of one duration are one timer in the loop, for the total and for the attempt each."""
+    """A thousand calls of one duration need one timer in the loop, for the total and for the attempt each."""
     before = live_timers()
     gate = asyncio.Event()
 
@@ -541,7 +543,7 @@ async def test_calls_share_their_timers() -> None:
 
 
 async def test_no_timer_is_left_after_close() -> None:
-    """A client that is closed leaves no timer, whatever durations its calls had."""
+    """A closed client leaves no timer, whatever the durations of its calls."""
     before = live_timers()
     async with AsyncAPIClient(BASE, transport=Script()) as api:
         for number in range(30):
@@ -574,7 +576,7 @@ async def test_a_chain_without_a_deadline_still_closes() -> None:
 
 
 async def test_what_the_deadline_cannot_cover_is_not_begun() -> None:
-    """A server that asks for a wait beyond the total is not waited for: its error comes at once."""
+    """If a server asks for a wait beyond the total, its error is raised immediately."""
     script = Script(reply(503, Retry_After="30"))
     async with Client(BASE, transport=script, timeout=5, retry=RetryPolicy(max_retries=4)) as api:
         with pytest.raises(InternalServerError) as caught:

@@ -1,6 +1,6 @@
 """No body uses more memory than its limit, however well it is compressed, and whether it is read or dropped.
 
-The peak of Python's allocations is measured during a call; the compressed body was made before.
+The peak of Python's allocations is measured during a call; the compressed body was created before.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from aioapiclient._transport.decompression import ACCEPT_ENCODING
 MIB = 1 << 20
 LIMIT = 4 * MIB
 BOMB = 64 * MIB
-SERVER = MIB // 4  # what the server of a test, in the same process, may hold of what it sends
+SERVER = MIB // 4  # the sent bytes that the test's server may hold in the same process
 CODINGS = ["identity", "gzip", "deflate", "raw deflate", "br"]
 
 if sys.version_info >= (3, 14):
@@ -65,7 +65,7 @@ def packed(coding: str, fill: bytes = b"\0", size: int = BOMB) -> bytes:
 def bomb(
     coding: str, status: str = "200 OK", fill: bytes = b"\0", size: int = BOMB, **headers: str
 ) -> Script:
-    """A response that unfolds to *size* bytes; uncompressed, it comes in chunks."""
+    """A response that decompresses to *size* bytes; uncompressed, it arrives in chunks."""
     headers.setdefault("Content_Type", "application/octet-stream")
     if coding != "identity":
         name = coding.removeprefix("raw ")
@@ -84,7 +84,7 @@ def bomb(
 
 @contextmanager
 def at_most(size: int) -> Iterator[None]:
-    """Fail if more than *size* bytes were allocated at once inside."""
+    """Fail if more than *size* bytes were allocated at the same time inside."""
     tracemalloc.start()
     try:
         yield
@@ -96,7 +96,7 @@ def at_most(size: int) -> Iterator[None]:
 
 Call = Callable[[Client], Awaitable[object]]
 
-# What a call does with a body, and what goes before the bomb.
+# How a call treats a body, and the bytes before the bomb.
 CALLS: dict[str, tuple[str, Call]] = {
     "typed": ("200 OK", lambda api: api.get("/", list[int])),
     "bytes": ("200 OK", lambda api: api.get("/", bytes)),
@@ -137,13 +137,13 @@ async def _read(api: Client) -> None:
 async def test_no_body_passes_its_bound(name: str, coding: str) -> None:
     """A body, also of an error or a redirect, is limited to ``max_body``, plus 2 MiB of memory (P11).
 
-    The status of an error is raised all the same, and a note says that its body was too large.
+    The status of an error is still raised, and a note says that its body was too large.
     """
     status, call = CALLS[name]
     packed(coding)
     script = bomb(coding, status, Location="/next")
     async with raw_server(script) as server, Client(server.url, max_body=LIMIT, max_retries=1) as api:
-        # A coding that is not known is an error of its own, and its bytes were never unfolded.
+        # An unknown coding is a separate error, and its bytes were never decompressed.
         refused = (BodyTooLargeError, APIResponseValidationError, APIStatusError, TooManyRedirectsError)
         with at_most(LIMIT + 2 * MIB + SERVER), pytest.raises(refused) as caught:
             await call(api)
@@ -189,7 +189,7 @@ async def test_a_line_has_a_bound(coding: str) -> None:
 
 
 MAX_EVENT = 8 * MIB
-# What a stream repeats, how much of it, and what that may cost.
+# The repeated part of a stream, how many times, and its allowed cost.
 ENDLESS: dict[str, tuple[type[Any], str, bytes]] = {
     "field": (SSEStream, "text/event-stream", b"x"),
     "data": (SSEStream, "text/event-stream", b"data: " + b"x" * 1017 + b"\n"),
@@ -240,7 +240,7 @@ async def test_a_stream_of_small_events_does_not_grow(name: str, coding: str) ->
 @pytest.mark.parametrize("coding", ["identity", "gzip", "br"])
 @pytest.mark.parametrize("how", ["closed", "left", "broken off", "cancelled"])
 async def test_a_body_that_is_dropped_is_not_read(how: str, coding: str) -> None:
-    """A stream that is closed, left or cancelled drops its connection and unfolds nothing (P11)."""
+    """A stream that is closed, abandoned or cancelled drops its connection and decompresses nothing (P11)."""
     packed(coding)
 
     async def drop(api: Client) -> None:
@@ -257,7 +257,7 @@ async def test_a_body_that_is_dropped_is_not_read(how: str, coding: str) -> None
         with at_most(2 * MIB), suppress(asyncio.CancelledError):
             await drop(api)
         await api.get("/", None, max_body=None)
-        # What came whole, small as it was, left the connection fit for the next call.
+        # A small response that arrived completely leaves the connection usable for the next call.
         assert server.connections == (2 if coding == "identity" else 1)
 
 

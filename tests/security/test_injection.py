@@ -1,7 +1,7 @@
-"""One call is one request on the wire, whatever a caller's strings hold.
+"""One call is one request on the wire, whatever a caller's strings contain.
 
-The judge is a server that takes down every byte. A string with a control character is refused before a
-byte is sent, or arrives escaped.
+A server records every byte. A string with a control character is refused before a byte is sent, or arrives
+escaped.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _valued(text: str) -> Any:
 
 Place = Callable[[str], tuple[dict[str, Any], dict[str, Any]]]
 
-# What a client and a call are given, with a hostile text in one place.
+# The arguments of a client and a call, with a hostile text in one place.
 PLACES: dict[str, Place] = {
     "method": lambda text: ({}, {"method": f"GE{text}T"}),
     "path": lambda text: ({}, {"path": f"/a{text}b"}),
@@ -190,7 +190,9 @@ async def send(url: str, place: Place, text: str, *, by_proxy: bool) -> None:
 
 
 def assert_one_request(server: RawServer) -> None:
-    """Fail unless the bytes that came are exactly one request, of a line and headers without controls."""
+    """Fail unless the received bytes are exactly one request, of a line and headers without control
+    characters.
+    """
     assert len(server.requests) == 1
     line, *headers = server.requests[0].head.split(b"\r\n")
     assert re.fullmatch(rb"[!-~]+ [!-~]+ HTTP/1\.1", line), line
@@ -223,7 +225,7 @@ def test_no_control_character_reaches_the_wire(place: str, by_proxy: bool, text:
                 failed = error
             else:
                 assert_one_request(server)
-            if failed is not None:  # a host that is no name: nothing was sent either
+            if failed is not None:  # a host that is not a name: nothing was sent either
                 assert failed.sent is False
                 assert not server.requests
 
@@ -232,7 +234,7 @@ def test_no_control_character_reaches_the_wire(place: str, by_proxy: bool, text:
 
 @pytest.mark.parametrize("place", PLACES)
 async def test_every_place_takes_a_harmless_text(place: str) -> None:
-    """Each of those places sends one request where the text is harmless: they are the places (P1)."""
+    """Each of those places sends one request if the text is harmless, so the places are correct (P1)."""
     if "absolute" in place or "authority" in place or place in {"innermost path", "innermost query"}:
         by_proxy = True
     else:

@@ -1,8 +1,8 @@
-"""Nothing is quadratic: input of a server costs CPU in proportion to its size, however it is cut.
+"""Nothing is quadratic: input from a server costs CPU in proportion to its size, however it is split.
 
 For each path of such input, the CPU time for one size is compared with that for 32 times the size. On a busy
 machine a comparison may fail by chance, so it is repeated; quadratic code takes a thousand times as long, and
-fails each time.
+always fails.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ from aioapiclient.streaming import JSONLDecoder, SSEDecoder
 FACTOR = 32
 MOST = 3 * FACTOR  # linear work costs 32 times as much, n log n some 50, quadratic work 1024
 SMALLEST = 0.0005  # seconds of CPU that are worth a comparison
-LARGEST = 1 << 14  # what costs less than that for so large an input is not quadratic
+LARGEST = 1 << 14  # a cost below this for so large an input is not quadratic
 
 Work = Callable[[Any], object]
-SALT = itertools.count()  # makes inputs that no cache knows
+SALT = itertools.count()  # makes inputs that are in no cache
 
 
 def cpu_time(work: Work, prepared: Any) -> float:
@@ -64,7 +64,7 @@ def cpu_time(work: Work, prepared: Any) -> float:
 
 
 def growth(work: Work, prepare: Callable[[int], Any]) -> float:
-    """How many times the CPU time an input of 32 times the size takes."""
+    """Return the ratio of the CPU times for an input of 32 times the size."""
     size = 64
     while cpu_time(work, prepare(size)) < SMALLEST:
         if size == LARGEST:
@@ -136,7 +136,7 @@ def cut(data: bytes, step: int | None) -> Iterator[bytes]:
     ids=["SSE", "JSON lines"],
 )
 def test_framings_take_linear_time(make: Any, piece: bytes, step: int | None) -> None:
-    """A stream costs the same however its bytes are cut, with line ends and without (P14)."""
+    """A stream costs the same however its bytes are split, with line ends and without (P14)."""
 
     def work(size: int) -> None:
         decoder = make()
@@ -148,7 +148,7 @@ def test_framings_take_linear_time(make: Any, piece: bytes, step: int | None) ->
 
 
 class Pieces:
-    """A body that comes in pieces."""
+    """A body that arrives in pieces."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self.chunks = chunks
@@ -201,7 +201,7 @@ def encoded(coding: str, data: bytes) -> bytes:
 
 
 def decompress(coding: str, data: bytes, most: int) -> None:
-    """Take *data* apart in steps of *most* bytes."""
+    """Decompress *data* in steps of *most* bytes."""
     decoder = decoder_for([coding])
     assert decoder is not None
     decoder.decode(data, most)
@@ -228,7 +228,7 @@ def test_decompression_takes_linear_time(kind: str, coding: str, most: int) -> N
 
 @pytest.mark.parametrize("content", [b"", b"x"])
 def test_gzip_members_take_linear_time(content: bytes) -> None:
-    """A body of ever so many gzip members, empty ones too, costs no more than its size (P14)."""
+    """A body of any number of gzip members, even empty ones, costs no more than its size (P14)."""
     member = gzip.compress(content)
     assert_linear(lambda data: decompress("gzip", data, 1 << 18), lambda size: member * size)
 
@@ -271,7 +271,7 @@ LINK_PIECES = [
 
 @pytest.mark.parametrize("piece", LINK_PIECES)
 def test_a_link_header_takes_linear_time(piece: str) -> None:
-    """A hostile Link header is read in one go (P14, P23)."""
+    """A hostile Link header is read in one pass (P14, P23)."""
     base = URL("https://h/")
     assert_linear(lambda size: parse_links([piece * size], base))
     assert_linear(lambda size: iter_links([piece] * size, base))
@@ -358,7 +358,7 @@ def test_headers_and_urls_take_linear_time(way: str) -> None:
     for piece in TEXTS:
 
         def work(size: int, piece: str = piece) -> None:
-            # Refused or not: a refusal must cost no more.
+            # Refused or not: a refusal must not cost more.
             with contextlib.suppress(ValueError, aioapiclient.APIClientError):
                 HEADER_WAYS[way](piece * size)
 
@@ -405,7 +405,7 @@ def test_requests_of_many_parts_take_linear_time(work: Work) -> None:
     assert_linear(work)
 
 
-# --- bodies that are decoded, and that do not fit
+# --- decoded bodies, and bodies of the wrong type
 
 
 def decode(cast_to: Any, content_type: str, body: bytes) -> None:
@@ -495,7 +495,7 @@ _ALWAYS = ['"', "\\", ";", "a", "1", " "]
 
 
 def pieces_for(pattern: re.Pattern[Any]) -> Iterator[str]:
-    """Texts of one to three characters, of those that the pattern names, to be repeated."""
+    """Texts of one to three characters that occur in the pattern, to be repeated."""
     named = sorted({*(char for char in str(pattern.pattern) if not char.isalnum()), *_ALWAYS})
     for length in (1, 2):
         yield from map("".join, itertools.product(named, repeat=length))
@@ -527,14 +527,14 @@ def test_every_regex_takes_linear_time(name: str) -> None:
             for _ in pattern.finditer(data):
                 pass
 
-    # Quadratic work on 8 kB takes a second; what takes a hundredth of that is not looked at twice.
+    # Quadratic work on 8 kB takes a second; a cost of a hundredth of that is not measured again.
     for piece in pieces_for(pattern):
         if cpu_time(partial(scan, piece), 8192 // len(piece)) > 0.01:
             assert_linear(partial(scan, piece))
 
 
 def test_every_regex_is_looked_at() -> None:
-    """Every use of `re` in the package is among those that are measured (P23)."""
+    """Every use of `re` in the package is measured (P23)."""
     found = sum(
         len(
             re.findall(
@@ -543,6 +543,6 @@ def test_every_regex_is_looked_at() -> None:
         )
         for module in modules()
     )
-    dates = 2  # three date formats come out of one call
+    dates = 2  # three date formats are handled in one call
     assert len({id(pattern) for pattern, _ in PATTERNS.values()}) >= 30
     assert found <= len(list(patterns())) + dates

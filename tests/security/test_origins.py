@@ -46,7 +46,7 @@ FORMS = [SECRET.encode(), base64.b64encode(f"user:{SECRET}".encode())]
 
 
 async def provider() -> Token:
-    """Give the secret as a token."""
+    """Return the secret as a token."""
     return Token(SECRET, 60)
 
 
@@ -174,7 +174,7 @@ def assert_clean(away: RawServer) -> None:
 @pytest.mark.parametrize("auth", AUTHS)
 @pytest.mark.parametrize("way", WAYS)
 async def test_no_credential_reaches_another_origin(way: str, auth: str) -> None:
-    """No redirect, URL, link or Location takes a credential of any kind to another origin (P3, P10, P18)."""
+    """No redirect, URL, link or Location sends a credential of any kind to another origin (P3, P10, P18)."""
     async with raw_server(answer_away) as away, raw_server(home_of(away)) as home:
         kind = HookClient if auth == "none" else Client
         async with kind(
@@ -205,7 +205,7 @@ async def test_no_credential_reaches_another_origin(way: str, auth: str) -> None
 @pytest.mark.parametrize("status", [307, 308])
 @pytest.mark.parametrize("auth", ["bearer", "key in the query"])
 async def test_no_body_reaches_another_origin(status: int, auth: str) -> None:
-    """A redirect that asks for the body again is refused when it leads to another origin (P3, P5)."""
+    """A redirect that needs the body again is refused if it leads to another origin (P3, P5)."""
     bodies: list[dict[str, Any]] = [{"json": {"a": SECRET}}, {"data": {"a": SECRET}}, {"content": SECRET}]
     async with (
         raw_server(answer_away) as away,
@@ -272,7 +272,7 @@ def test_no_header_of_any_layer_crosses(names: list[str], layer: str, status: in
     asyncio.run(run())
 
 
-# --- redirects: followed by default, never where they are switched off
+# --- redirects: followed by default, never if disabled
 
 
 SWITCHES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
@@ -304,7 +304,7 @@ async def test_a_redirect_is_not_followed_where_that_is_off(switch: str, status:
 
 
 async def test_a_ring_of_redirects_costs_eleven_requests() -> None:
-    """A redirect loop costs ten hops and no more, however many retries are left (P6)."""
+    """A redirect loop costs at most ten hops, however many retries are left (P6)."""
     async with (
         raw_server(respond(response("302 Found", Location="/x"))) as server,
         Client(server.url, max_retries=5) as api,
@@ -334,7 +334,7 @@ async def test_a_redirect_to_a_get_drops_the_body(status: int, body: dict[str, A
 
 @pytest.mark.parametrize("status", [307, 308])
 async def test_a_body_that_is_gone_is_not_sent_empty(status: int) -> None:
-    """A 307 or 308 of a one-shot body is an error, and never an empty body (P5)."""
+    """A 307 or 308 of a one-shot body is an error, never an empty body (P5)."""
 
     async def once() -> Any:
         yield b"x"
@@ -407,7 +407,7 @@ async def test_no_odd_path_leaves_the_origin(path: str) -> None:
     async with Client(BASE, transport=script, auth=AUTHS["bearer"]) as api:
         with suppress(InvalidRequestError):
             await api.get(path)
-    for request in script.requests:  # what is a path after all, once it is escaped
+    for request in script.requests:  # a path after all, once it is escaped
         assert str(request.url).startswith(f"{BASE}/")
         assert ".." not in request.url.raw_path
 
@@ -441,7 +441,7 @@ async def test_no_cookie_is_kept() -> None:
 
 @pytest.mark.parametrize("no_proxy", ["", "127.0.0.1"])
 async def test_only_the_proxy_has_its_password(no_proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The credentials of a proxy reach that proxy alone, also where a redirect goes past it (P4)."""
+    """The credentials of a proxy reach only that proxy, even if a redirect bypasses it (P4)."""
     async with raw_server(answer_away) as origin:
         location = f"{origin.url}/x"
         async with raw_server(respond(response("302 Found", Location=location))) as proxy:
@@ -462,7 +462,7 @@ async def test_only_the_proxy_has_its_password(no_proxy: str, monkeypatch: pytes
 
 @pytest.mark.parametrize("trust_env", [False, True])
 async def test_netrc_is_never_read(trust_env: bool, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No password comes out of a netrc, with ``trust_env`` neither; a given one still works (P7)."""
+    """No password is read from a netrc, not even with ``trust_env``; an explicit one still works (P7)."""
     for name in (".netrc", "_netrc"):
         (tmp_path / name).write_text(
             f"machine 127.0.0.1 login user password {SECRET}\ndefault login u password {SECRET}\n"
@@ -479,5 +479,5 @@ async def test_netrc_is_never_read(trust_env: bool, tmp_path: Any, monkeypatch: 
 
 
 def test_the_environment_is_not_trusted_by_default() -> None:
-    """``trust_env`` is off unless it is asked for (P7)."""
+    """``trust_env`` is off by default (P7)."""
     assert inspect.signature(AiohttpTransport).parameters["trust_env"].default is False

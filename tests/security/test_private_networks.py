@@ -1,4 +1,4 @@
-"""The example that keeps URLs of users out of private networks does so, under every name of an address."""
+"""The example that keeps users' URLs out of private networks does so, under every notation of an address."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ async def test_a_redirect_is_looked_at_too(example: Any, monkeypatch: pytest.Mon
         async with raw_server(
             respond(response("302 Found", Location=f"http://127.0.0.2:{inner.port}/"))
         ) as outer:
-            # The first server stands for a public one.
+            # The first server represents a public one.
             monkeypatch.setattr(example, "is_public", lambda host: host == "127.0.0.1")
             transport = AiohttpTransport(connector=example.public_connector)
             async with Client(outer.url, transport=transport) as api:

@@ -1,6 +1,6 @@
 """No secret is shown: not by an error, its notes, causes or pickle, nor by a repr or a log record.
 
-A secret is here whatever a caller gives as one: a credential in a header, a query, a URL or a cookie, the
+Secrets are the values that a caller passes as such: a credential in a header, a query, a URL or a cookie, the
 password of a proxy, and the body of a request.
 """
 
@@ -90,7 +90,7 @@ def shown(thing: Any) -> Iterator[str]:
 
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:
-    """*error*, and every cause and context, those that no traceback would print too."""
+    """Return *error*, and every cause and context, even those that no traceback would print."""
     waiting, seen = [error], set[int]()
     while waiting:
         one = waiting.pop()
@@ -124,7 +124,7 @@ async def everything_logged() -> AsyncIterator[list[str]]:
         loop.slow_callback_duration = before[2]
 
 
-# --- what can go wrong with a call
+# --- failures of a call
 
 
 class OwnAuth(Auth):
@@ -138,7 +138,7 @@ class OwnAuth(Auth):
 
 
 async def provider() -> Token:
-    """Give the secret as a token."""
+    """Return the secret as a token."""
     return Token(SECRET, 60)
 
 
@@ -210,7 +210,7 @@ async def test_no_failure_shows_a_secret(auth: Auth) -> None:
 
 @pytest.mark.parametrize("script", [hang(), respond(ok(b"[7]"))], ids=["silent", "good"])
 async def test_no_ending_shows_a_secret(script: Any) -> None:
-    """A call that succeeds, is cancelled, or ended by the closing of its client shows nothing (P27)."""
+    """A call that succeeds, is cancelled, or ends because its client is closed shows nothing (P27)."""
     seen: list[Any] = []
     async with everything_logged() as logs, raw_server(script) as server:
         async with Client(server.url, auth=AUTHS[4], default_headers={"X-API-Key": SECRET}) as api:
@@ -305,7 +305,7 @@ async def test_no_stream_that_breaks_shows_a_secret(name: str) -> None:
     assert_hidden(*logs)
 
 
-# --- what is refused before it is sent
+# --- requests that are refused before sending
 
 
 SECRET_PLACES: dict[str, Callable[[str], Any]] = {
@@ -338,7 +338,7 @@ SECRET_PLACES: dict[str, Callable[[str], Any]] = {
     after=st.sampled_from(["", "é", "\n", "\udcff", " ", "%", "@", ":", "/", "]", "\r\nX: y"]),
 )
 def test_no_refusal_shows_a_secret(place: str, before: str, after: str) -> None:
-    """A secret that cannot be sent, or stands in the wrong place, is refused without being shown (P27)."""
+    """A secret that cannot be sent, or is in the wrong place, is refused without being shown (P27)."""
     try:
         made = SECRET_PLACES[place](before + SECRET + after)
     except (InvalidRequestError, TypeError) as error:
@@ -378,7 +378,7 @@ async def test_no_refused_call_shows_a_secret(name: str) -> None:
     assert not script.requests
 
 
-# --- what is made of secrets, and what is returned
+# --- derived values, and returned ones
 
 
 def test_no_object_shows_what_it_holds() -> None:
@@ -420,7 +420,7 @@ async def test_no_response_can_be_pickled_with_its_request() -> None:
         pickle.dumps(got)
 
 
-# --- errors that travel
+# --- pickled errors
 
 
 def error_classes() -> list[type[APIClientError]]:
@@ -439,7 +439,7 @@ def error_classes() -> list[type[APIClientError]]:
     ids=["pickle", "copy", "deepcopy"],
 )
 def test_an_error_travels_with_its_facts_and_without_headers(cls: Any, twin: Any) -> None:
-    """An error keeps status, code, request id and wait when it travels, and no headers (P29)."""
+    """A pickled error keeps status, code, request ID and wait, and no headers (P29)."""
     request = APIRequest("GET", BASE, headers={"Authorization": SECRET})
     answer = aioapiclient.AsyncAPIResponse.from_bytes(
         request, 418, {"x-request-id": "req-1", "Set-Cookie": SECRET}
@@ -467,7 +467,7 @@ def test_an_error_travels_with_its_facts_and_without_headers(cls: Any, twin: Any
             assert getattr(again, fact) == getattr(error, fact)
 
 
-# --- what a server says
+# --- the server's text
 
 
 ECHOES: dict[str, Callable[[Any], str]] = {
@@ -486,7 +486,7 @@ ECHOES: dict[str, Callable[[Any], str]] = {
 @pytest.mark.parametrize("auth", AUTHS, ids=NAMES)
 @pytest.mark.parametrize("name", ECHOES)
 async def test_what_a_server_echoes_shows_no_secret(name: str, auth: Auth) -> None:
-    """The text of a status error has its server's words, without the secrets that the call sent (P27)."""
+    """The text of a status error has the server's text, without the secrets that the call sent (P27)."""
 
     def answer(request: APIRequest) -> Any:
         return reply(400, {"error": {"message": ECHOES[name](request)}})(request)  # type: ignore[operator]
@@ -503,7 +503,7 @@ async def test_what_a_server_echoes_shows_no_secret(name: str, auth: Auth) -> No
 
 
 async def test_a_server_may_name_what_is_no_secret() -> None:
-    """Ordinary values of the call, in its path or elsewhere, are kept in the server's words."""
+    """Ordinary values of the call, in its path or elsewhere, are kept in the server's text."""
     said = "User ada of team red: limit must be at most 500, not 1000; try the Bearer scheme"
     async with Client(BASE, transport=Script(reply(400, {"message": said})), auth=AUTHS[0]) as api:
         with pytest.raises(APIStatusError) as caught:

@@ -21,7 +21,7 @@ SOURCES = sorted(Path(aioapiclient.__file__).parent.rglob("*.py"))
 
 
 def nodes() -> Iterator[tuple[str, ast.AST]]:
-    """Every node of the source, with the file that it stands in."""
+    """Every node of the source, with its file."""
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_bytes())):
             yield path.name, node
@@ -45,12 +45,12 @@ def _name(node: ast.AST) -> str:
 
 
 def called() -> set[str]:
-    """The name of everything that the source calls."""
+    """The name of every called function."""
     return {_name(node.func) for _, node in nodes() if isinstance(node, ast.Call)}
 
 
 def test_nothing_that_came_is_run_or_unpickled() -> None:
-    """Nothing is unpickled, evaluated or executed: `pickle` is only asked whether it could (P18)."""
+    """Nothing is unpickled, evaluated or executed: `pickle` is only used to check whether it could (P18)."""
     assert {"marshal", "shelve", "dill", "subprocess", "ctypes", "code"}.isdisjoint(imported())
     assert {
         "eval",
@@ -83,7 +83,9 @@ async def test_yaml_makes_plain_data_only(body: bytes) -> None:
 
 
 def test_no_trust_store_comes_along() -> None:
-    """No store of certificates comes along: it is the system's, or that of the user's context (P22)."""
+    """The package contains no store of certificates: the system's is used, or that of the user's context
+    (P22).
+    """
     assert not {module for module in imported() if module.partition(".")[0] in {"certifi", "truststore"}}
     assert not {
         path for path in Path(aioapiclient.__file__).parent.rglob("*") if path.suffix in {".pem", ".crt"}
@@ -97,9 +99,9 @@ def test_no_trust_store_comes_along() -> None:
 
 
 def test_no_temporary_file_is_made() -> None:
-    """No file is made where others could wait for it: a download lies beside its target (P24).
+    """No file is created in a shared folder: a download is written beside its target (P24).
 
-    Where the target's folder takes no file, it lies in one that has no name.
+    If the target's folder does not allow new files, it is written to an unnamed file there.
     """
     used = {(file, _name(node)) for file, node in nodes() if _name(node).startswith("tempfile.")}
     assert used == {("targets.py", "tempfile.TemporaryFile")}
@@ -107,7 +109,7 @@ def test_no_temporary_file_is_made() -> None:
     modes = {
         (ast.literal_eval(node.args[1]), *(ast.unparse(k.value) for k in node.keywords)) for node in opened
     }
-    # "x" follows no link and takes no file that is there; the opener creates and empties none.
+    # "x" follows no link and opens no existing file; the opener creates and empties none.
     assert modes == {("rb",), ("x+b",), ("wb", "_open_as_it_is")}
 
 

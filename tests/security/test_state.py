@@ -1,7 +1,7 @@
-"""What a client remembers has a bound, however many origins, paths, keys and credentials it meets.
+"""The state of a client is bounded, however many origins, paths, keys and credentials it meets.
 
-Everything that is reachable from a client, and from the modules of the package, is counted: after 1,500
-different ones, and after 1,500 more.
+All objects reachable from a client, and from the modules of the package, are counted: after 1,500 different
+values, and after 1,500 more.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from aioapiclient import (
 from aioapiclient._transport.connector import make_connector
 
 MANY = 1500  # more than any bound
-SLACK = 400  # what the runtime itself may add: code that is specialised, caches that are filled again
+SLACK = 400  # objects that the runtime itself may add: specialised code, caches that are refilled
 
 
 def modules() -> list[Any]:
@@ -72,7 +72,7 @@ def entries(*roots: object) -> int:
 
 
 class Memoryless:
-    """A transport that remembers nothing: *answer* makes a response of each request."""
+    """A transport without state: *answer* creates a response for each request."""
 
     def __init__(self, answer: Callable[[APIRequest], AsyncAPIResponse[Any]]) -> None:
         self.answer = answer
@@ -82,7 +82,7 @@ class Memoryless:
 
 
 def answered(status: int, request: APIRequest) -> AsyncAPIResponse[Any]:
-    """An answer; the first of a redirect leads to another origin of its own."""
+    """An answer; the first of a redirect leads to a new origin."""
     headers = {"Content-Type": "application/json"}
     if status == 302 and request.url.host == "h0":
         headers["Location"] = f"https://x{request.url.path.strip('/')}.example.com/"
@@ -152,7 +152,7 @@ async def test_the_entries_are_counted() -> None:
 
 
 def test_the_budget_has_a_bound() -> None:
-    """A `RetryBudget` keeps a thousand origins, those that were drawn on last (P13)."""
+    """A `RetryBudget` keeps a thousand origins, those used last (P13)."""
     budget = RetryBudget()
     for n in range(3000):
         assert budget.take(f"https://h{n}", 14)
@@ -182,7 +182,7 @@ async def test_the_dns_cache_has_a_bound() -> None:
 
 @pytest.mark.parametrize("failing", [True, False])
 async def test_no_timer_is_left(failing: bool) -> None:
-    """A thousand calls, each with a time of its own, leave no more than a few timers in the loop (P13)."""
+    """A thousand calls with different timeouts leave at most a few timers in the loop (P13)."""
     loop: Any = asyncio.get_running_loop()
     if not hasattr(loop, "_scheduled"):
         pytest.skip("this loop does not show its timers")

@@ -1,4 +1,4 @@
-"""Certificates are always checked, against the store that the user chose, and connections never mix."""
+"""Certificates are always verified, against the store that the user chose, and connections never mix."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ async def test_no_call_changes_how_a_server_is_verified(option: str) -> None:
 
 @pytest.mark.parametrize("value", [False, None, 0, "", ssl.CERT_NONE])
 def test_verification_has_no_off_switch(value: Any) -> None:
-    """No value of ``ssl`` stands for "do not verify" (P8, P22)."""
+    """No value of ``ssl`` means "do not verify" (P8, P22)."""
     with pytest.raises((InvalidRequestError, TypeError)):
         AiohttpTransport(ssl=value)
 
 
 async def test_two_ways_to_verify_share_no_connection() -> None:
-    """A connection that one transport made is never used by one that verifies otherwise (P8)."""
+    """A connection of one transport is never used by one with another verification (P8)."""
     async with raw_server(respond(ok()), tls=True) as server:
         async with (
             Client(server.url, transport=AiohttpTransport(ssl=client_tls())) as trusting,

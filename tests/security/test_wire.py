@@ -1,4 +1,4 @@
-"""Whatever a server writes, a call ends with its own value or an error, never with another call's answer."""
+"""Whatever a server sends, a call ends with its own value or an error, never with another call's answer."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_an_ambiguous_response_is_an_error(name: str) -> None:
         await exchange.send(broken if exchange.index == 0 else ok(b"[1]"))
 
     async with raw_server(script) as server, Client(server.url, max_retries=0) as api:
-        # The parser in pure Python waits for what a wrong size promises.
+        # The parser in pure Python waits for the bytes that a wrong size announces.
         with pytest.raises(APIConnectionError):
             await api.get("/first", timeout=0.5)
         assert await api.get("/second") == [1]
@@ -72,17 +72,19 @@ async def test_nobody_gets_the_answer_to_another(extra: bytes, late: str) -> Non
             await exchange.send(extra)
 
     async with raw_server(script) as server, Client(server.url, max_retries=0) as api:
-        with suppress(APIConnectionError):  # it may have come with the answer, which is then no HTTP
+        with suppress(
+            APIConnectionError
+        ):  # it may have arrived with the answer, which is then not valid HTTP
             assert await api.get("/alice") == "alice"
         await turns(20)
         for _ in range(3):
             assert await api.get("/bob") == "bob"
-        # An empty line that came in one piece with a response is none of our business.
+        # An empty line that arrived in one piece with a response is ignored.
         if late == "later" or extra.strip():
             assert server.requests[1].connection != server.requests[0].connection
 
 
-# --- heads and trailers without end
+# --- endless heads and trailers
 
 
 def _repeat(piece: bytes, head: bytes = b"HTTP/1.1 200 OK\r\n") -> tuple[bytes, bytes]:
@@ -104,7 +106,7 @@ ENDLESS = {
     "chunk size": _repeat(b"0", CHUNKED),
     "no HTTP": _repeat(b"\0\r\n", b""),
 }
-# Frames that never carry a byte of a body: they cost nothing but time.
+# Frames that never carry a byte of a body: they cost only time.
 IDLE = {
     "gzip members": _repeat(
         b"%x\r\n%b\r\n" % (20 * 64, gzip.compress(b"") * 64),
@@ -140,7 +142,7 @@ async def test_nothing_around_a_body_is_endless(name: str) -> None:
 
 @pytest.mark.parametrize("name", IDLE)
 async def test_frames_without_content_end_with_the_deadline(name: str) -> None:
-    """Framing without end that carries nothing fills no memory, and ends with the call's time (P13)."""
+    """Endless framing without content fills no memory, and ends with the call's time (P13)."""
     first, more = IDLE[name]
 
     async def script(exchange: Exchange) -> None:
@@ -182,7 +184,7 @@ async def test_an_idle_connection_takes_nothing(piece: bytes) -> None:
 
 @pytest.mark.parametrize("size_of_piece", [7, 1 << 20])
 async def test_a_head_has_at_most_128_headers(size_of_piece: int) -> None:
-    """129 headers are an error, 126 are none; a line has at most 32 KiB, however it is cut (P13)."""
+    """129 headers are an error, 126 are not; a line has at most 32 KiB, however it is split (P13)."""
     for count, size, is_good in ((126, 10, True), (129, 10, False), (2, 32_000, True), (2, 40_000, False)):
         head = b"".join(b"X-%d: %b\r\n" % (n, b"x" * size) for n in range(count - 1))
         answer = b"HTTP/1.1 200 OK\r\n" + head + b"Content-Length: 2\r\n\r\n{}"
@@ -259,7 +261,7 @@ CHANGES = st.lists(
 
 
 def changed(data: bytes, changes: list[tuple[int, str, bytes]]) -> bytes:
-    """*data* with pieces cut, dropped, put in, flipped or repeated."""
+    """*data* with pieces cut, dropped, inserted, flipped or repeated."""
     for place, kind, piece in changes:
         head, tail = data[:place], data[place:]
         data = {
