@@ -40,7 +40,7 @@ async def send(body: Body) -> bytes:
 
 
 class Chunks:
-    """An iterable that makes a new async iterator each time."""
+    """An iterable that returns a new async iterator each time."""
 
     def __init__(self, *chunks: Any) -> None:
         self.chunks = chunks
@@ -69,7 +69,7 @@ class File(io.BytesIO):
 
 
 class Pipe(io.RawIOBase):
-    """A file that cannot seek and gives its chunks one by one."""
+    """A file that cannot seek and returns its chunks one by one."""
 
     def __init__(self, *chunks: bytes | None) -> None:
         self.chunks = list(chunks)
@@ -82,7 +82,9 @@ class Pipe(io.RawIOBase):
 
 
 class AsyncFile:
-    """A file as aiofiles, anyio and upload objects have it: its read is async, and it keeps its position."""
+    """A file like those of aiofiles, anyio and upload objects: its read is async, and it keeps its
+    position.
+    """
 
     def __init__(self, content: bytes) -> None:
         self.file = io.BytesIO(content)
@@ -91,14 +93,14 @@ class AsyncFile:
         return self.file.read(size)
 
 
-# What content may be
+# The forms of content
 
 
 @pytest.mark.parametrize(
     "content", [b"abc", bytearray(b"abc"), memoryview(b"abc"), "abc", io.BytesIO(b"abc")]
 )
 async def test_content_in_memory(content: Any) -> None:
-    """Content in memory has its bytes at hand, knows its size, and can be sent twice."""
+    """Content in memory is available as bytes, knows its size, and can be sent twice."""
     body = Body(content)
 
     assert (body.content, body.size, body.replayable, body.consumed) == (b"abc", 3, True, False)
@@ -106,7 +108,7 @@ async def test_content_in_memory(content: Any) -> None:
 
 
 async def test_files_and_iterables_have_no_bytes_at_hand() -> None:
-    """Of a file or an iterable nothing is in memory, so there is nothing to sign or to send at once."""
+    """A file or an iterable has no bytes in memory that could be signed or sent immediately."""
     assert Body(File(b"abc")).content is None
     assert Body(Chunks(b"abc")).content is None
     assert Body([b"abc"]).content is None
@@ -121,7 +123,7 @@ def test_text_is_utf8() -> None:
 
 
 def test_text_that_utf8_cannot_say() -> None:
-    """A lone surrogate is refused before anything is sent, by its place and without the text."""
+    """A lone surrogate is refused before anything is sent; the error has its position, but not the text."""
     with pytest.raises(InvalidRequestError, match="lone surrogate at position 6") as caught:
         Body("secret\ud800")
 
@@ -130,14 +132,14 @@ def test_text_that_utf8_cannot_say() -> None:
 
 
 def test_content_type_is_only_what_was_given() -> None:
-    """Bytes, files and iterables have the content type that was given with them, or none."""
+    """Bytes, files and iterables have the given content type, or none."""
     assert Body(b"abc").content_type is None
     assert Body([b"abc"]).content_type is None
     assert Body(b"abc", content_type="image/png").content_type == "image/png"
 
 
 async def test_buffer_that_changes_afterwards() -> None:
-    """Changing a bytearray after the call was made does not change the bytes that are sent."""
+    """Changing a bytearray after the call was made does not change the sent bytes."""
     buffer = bytearray(b"abc")
     body = Body(buffer)
     buffer[:] = b"xyz"
@@ -162,7 +164,7 @@ def test_text_file_is_refused(wrapped: bool, tmp_path: Path) -> None:
 
 
 def test_closed_file_is_refused() -> None:
-    """A file that is already closed is refused when the body is made."""
+    """A closed file is refused when the body is created."""
     file = io.BytesIO(b"abc")
     file.close()
 
@@ -210,7 +212,7 @@ def test_repr_shows_names_and_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"[1]", b"{", b"\xff", b""])
 @pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
 def test_repr_of_what_is_not_what_it_says(content: bytes, content_type: str) -> None:
-    """The repr of a body that cannot be read leaves the names out, and never raises."""
+    """The repr of a body that cannot be read omits the names, and never raises."""
     assert repr(Body(content, content_type=content_type)).startswith(f"<Body {content_type}, ")
 
 
@@ -221,7 +223,7 @@ class Bar:
 
 
 async def test_spent_shows_in_the_repr() -> None:
-    """A body that was sent and cannot be sent again says so in its repr."""
+    """The repr of a one-shot body that was sent shows that it cannot be sent again."""
     body = Body(iter([b"abc"]))
     await send(body)
 
@@ -229,7 +231,7 @@ async def test_spent_shows_in_the_repr() -> None:
 
 
 def test_body_of_bytes_pickles() -> None:
-    """A body of bytes goes to another process whole."""
+    """A body of bytes is pickled completely."""
     body = pickle.loads(pickle.dumps(Body(b"abc", content_type="text/csv")))
 
     assert (body.content, body.content_type, body.size) == (b"abc", "text/csv", 3)
@@ -240,7 +242,7 @@ def test_body_of_bytes_pickles() -> None:
 
 @pytest.mark.parametrize("kind", [File, io.BytesIO])
 async def test_file_is_rewound_to_where_it_began(kind: type[io.BytesIO]) -> None:
-    """A seekable file is sent from where it stood when it was given, each time."""
+    """A seekable file is sent from its position when it was passed, each time."""
     file = kind(b"header" + LONG)
     file.seek(6)
     body = Body(file)
@@ -251,7 +253,7 @@ async def test_file_is_rewound_to_where_it_began(kind: type[io.BytesIO]) -> None
 
 @pytest.mark.parametrize("kind", [File, io.BytesIO])
 async def test_file_that_stands_beyond_its_end(kind: type[io.BytesIO]) -> None:
-    """A file that stands at its end or beyond has nothing left to send, and its size is 0."""
+    """A file at or beyond its end has nothing left to send, and its size is 0."""
     file = kind(b"abc")
     file.seek(7)
     body = Body(file)
@@ -297,7 +299,7 @@ async def test_file_that_shrinks() -> None:
 
 
 async def test_file_that_grows() -> None:
-    """A file that grows while it is sent, a log for one, is sent as long as it was."""
+    """A file that grows while it is sent, such as a log, is sent with its original length."""
     file = File(b"0123456789")
     body = Body(file)
     file.seek(0, os.SEEK_END)
@@ -307,7 +309,7 @@ async def test_file_that_grows() -> None:
 
 
 async def test_read_left_behind_by_a_cancel() -> None:
-    """A read that a cancelled sending left in its thread does not move the file under the next sending."""
+    """A read that a cancelled sending left in its thread does not move the file during the next sending."""
     started, go_on = threading.Event(), threading.Event()
     overlaps: list[bool] = []
 
@@ -335,7 +337,7 @@ async def test_read_left_behind_by_a_cancel() -> None:
 
 
 async def test_two_sendings_of_one_file_at_once() -> None:
-    """Two sendings of one file, side by side, each give the whole of it."""
+    """Two concurrent sendings of one file each send all of it."""
     body = Body(File(LONG))
 
     assert list(await asyncio.gather(send(body), send(body))) == [LONG, LONG]
@@ -360,7 +362,7 @@ async def test_pipe_is_sent_as_it_comes() -> None:
 
 
 async def test_pipe_that_does_not_block() -> None:
-    """A raw file without data at the moment gives None; that is an error, and not the end of the body."""
+    """A raw file without data at the moment returns None; that is an error, not the end of the body."""
     body = Body(Pipe(b"abc", None, b"def"))
 
     with pytest.raises(TypeError, match="chunk of the body is NoneType, expected bytes"):
@@ -369,7 +371,7 @@ async def test_pipe_that_does_not_block() -> None:
 
 @pytest.mark.parametrize("kind", ["asyncio", "aiohttp", "file"])
 async def test_async_file(kind: str) -> None:
-    """A stream whose read is async is sent once: its new iterators go on where the last one stopped."""
+    """A stream with an async read is sent once: its new iterators continue where the last one stopped."""
     stream: Any = AsyncFile(LONG)
     if kind == "asyncio":
         stream = asyncio.StreamReader()
@@ -414,7 +416,7 @@ async def test_path_is_opened_for_each_sending(tmp_path: Path) -> None:
 
 
 def test_path_to_nothing(tmp_path: Path) -> None:
-    """A path to nothing is Python's own error, before anything is sent; a directory is refused as well."""
+    """A missing path is Python's own error, before anything is sent; a directory is refused as well."""
     with pytest.raises(FileNotFoundError):
         Body(tmp_path / "missing")
     with pytest.raises(InvalidRequestError, match="neither a file nor a device"):
@@ -422,7 +424,7 @@ def test_path_to_nothing(tmp_path: Path) -> None:
 
 
 async def test_path_that_shrinks(tmp_path: Path) -> None:
-    """A file that was cut between the call and the sending is an error with both lengths."""
+    """A file that was truncated between the call and the sending is an error with both lengths."""
     path = tmp_path / "upload"
     path.write_bytes(b"0123456789")
     body = Body(path)
@@ -433,7 +435,7 @@ async def test_path_that_shrinks(tmp_path: Path) -> None:
 
 
 class Opened:
-    """Stands in for `open`, and records the opened files and their threads; it can be paused."""
+    """Replaces `open`, and records the opened files and their threads; it can be paused."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.files: list[Any] = []
@@ -482,7 +484,7 @@ async def test_path_whose_sending_is_cancelled(tmp_path: Path, monkeypatch: pyte
 
 
 def test_read_of_a_path_after_its_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read that its thread begins only after the sending was given up opens nothing."""
+    """A read whose thread starts only after the sending was abandoned opens no file."""
     opened = Opened(monkeypatch)
     file = _PathFile(tmp_path / "upload")
     file.close()
@@ -495,7 +497,9 @@ def test_read_of_a_path_after_its_close(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 async def test_iterator_is_not_touched_before_the_sending() -> None:
-    """An async iterator is not touched before the transport asks, not even when iteration is set up."""
+    """An async iterator is not touched before the transport requests a chunk, not even to set up the
+    iteration.
+    """
     counter = 0
 
     async def count() -> AsyncIterator[bytes]:
@@ -523,13 +527,13 @@ async def test_iterable_is_not_asked_for_an_iterator_before_the_sending() -> Non
 
 
 async def generate(*chunks: Any) -> AsyncIterator[Any]:
-    """Give the chunks once, asynchronously."""
+    """Yield the chunks once, asynchronously."""
     for chunk in chunks:
         yield chunk
 
 
 def generate_sync(*chunks: Any) -> Iterator[Any]:
-    """Give the chunks once."""
+    """Yield the chunks once."""
     yield from chunks
 
 
@@ -547,7 +551,7 @@ async def test_one_shot_is_never_sent_again(make: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("make", [generate, generate_sync, Pipe])
 async def test_one_shot_is_spent_with_its_first_byte(make: Callable[..., Any]) -> None:
-    """A one-shot body that lost its first chunk cannot be sent again: the rest is not the body."""
+    """A one-shot body whose first chunk was lost cannot be sent again: the rest is not the body."""
     body = Body(make(b"abc", b"def"))
     async with aclosing(aiter(body)) as chunks:
         await anext(chunks)
@@ -558,7 +562,9 @@ async def test_one_shot_is_spent_with_its_first_byte(make: Callable[..., Any]) -
 
 
 async def test_first_sending_of_a_one_shot_is_always_allowed() -> None:
-    """A sending that never asked for the first byte, as no connection came, leaves a one-shot body fresh."""
+    """A sending that never requested the first byte, because there was no connection, leaves a one-shot
+    body unused.
+    """
     body = Body(generate(b"abc"))
     await aiter(body).aclose()
 
@@ -568,7 +574,7 @@ async def test_first_sending_of_a_one_shot_is_always_allowed() -> None:
 
 @pytest.mark.parametrize("content", [Chunks(b"abc", b"def"), [b"abc", b"def"], (b"abc", b"def")])
 async def test_fresh_iterators_are_sent_again(content: Any) -> None:
-    """An iterable that gives a new iterator each time can be sent again, and is never consumed."""
+    """An iterable that returns a new iterator each time can be sent again, and is never consumed."""
     body = Body(content)
 
     assert (body.replayable, body.size) == (True, None)
@@ -577,7 +583,7 @@ async def test_fresh_iterators_are_sent_again(content: Any) -> None:
 
 
 async def test_half_a_sending_of_an_iterable() -> None:
-    """A sending that was given up half-way is followed by a whole one."""
+    """An abandoned sending is followed by a complete one."""
     body = Body(Chunks(b"abc", b"def"))
     async with aclosing(aiter(body)) as chunks:
         await anext(chunks)
@@ -604,7 +610,9 @@ async def test_iterable_that_gives_the_same_iterator() -> None:
 
 
 async def test_iterable_that_does_not_rewind() -> None:
-    """An iterable over a file that it does not rewind gives nothing the second time, and that is an error."""
+    """An iterable over a file that it does not rewind yields nothing the second time, and that is an
+    error.
+    """
 
     class OverFile:
         def __init__(self) -> None:
@@ -683,7 +691,7 @@ async def test_generator_sees_the_cancel() -> None:
 
 
 async def test_size_of_an_iterable() -> None:
-    """An int attribute size is the length of an iterable; a method or a flag of that name is none."""
+    """An int attribute size is the length of an iterable; a method or a flag of that name is not."""
     assert Body(Sized(6, b"abc", b"def")).size == 6
     assert Body(Sized(len, b"abc")).size is None
     assert Body(Sized(True, b"abc")).size is None
@@ -692,13 +700,15 @@ async def test_size_of_an_iterable() -> None:
 
 
 def test_size_below_zero() -> None:
-    """A size below zero is refused when the body is made."""
+    """A size below zero is refused when the body is created."""
     with pytest.raises(InvalidRequestError, match="size of -1 bytes"):
         Body(Sized(-1, b"abc"))
 
 
 async def test_iterable_longer_than_its_size() -> None:
-    """Content longer than its size is an error with both numbers, and nothing beyond the size ever leaves."""
+    """Content longer than its size is an error with both numbers, and no byte beyond the size is ever
+    sent.
+    """
     chunks = aiter(Body(Sized(5, b"abc", b"def")))
 
     assert await anext(chunks) == b"abc"
@@ -721,7 +731,7 @@ async def test_chunk_of_another_type(make: Callable[..., Any], chunk: Any) -> No
 
 
 async def test_chunks_like_bytes() -> None:
-    """Chunks may be anything like bytes, and every chunk that is sent is bytes of its own."""
+    """Chunks may be any bytes-like object, and every sent chunk is a separate bytes object."""
     body = Body(Chunks(b"ab", bytearray(b"cd"), memoryview(b"e-f-")[::2]))
 
     chunks = [chunk async for chunk in body]
@@ -742,7 +752,7 @@ async def test_buffer_that_is_filled_again() -> None:
 
 
 async def test_empty_chunks_are_not_sent() -> None:
-    """Empty chunks are left out: in chunked coding one would end the body."""
+    """Empty chunks are skipped: in chunked coding one would end the body."""
     assert [chunk async for chunk in Body(Chunks(b"", b"abc", b"", b"def", b""))] == [b"abc", b"def"]
     assert [chunk async for chunk in Body(b"")] == []
 
@@ -797,7 +807,7 @@ class Message(msgspec.Struct, rename="camel"):
 
 
 def test_json_is_compact() -> None:
-    """JSON is written without blanks, exactly, and encoded once, when the body is made."""
+    """JSON is written without white space, exactly, and encoded once, when the body is created."""
     body = Body.from_json({"key": "value", "number": 42})
 
     assert body.content == b'{"key":"value","number":42}'
@@ -805,7 +815,7 @@ def test_json_is_compact() -> None:
 
 
 def test_json_of_a_struct() -> None:
-    """Of a Struct the fields that are set are sent, under their renamed names, an explicit None as null."""
+    """Only the set fields of a Struct are sent, under their renamed names, an explicit None as null."""
     message = Message(role="user", stop_reason=None)
 
     assert Body.from_json([message]).content == b'[{"role":"user","stopReason":null}]'
@@ -824,7 +834,7 @@ def test_json_by_the_hook() -> None:
 
 
 def test_json_none_sends_null() -> None:
-    """json=None is given and sends null; only the sentinels leave it out."""
+    """json=None sends null; only the sentinels omit it."""
     body = build_body(json=None)
 
     assert body is not None
@@ -833,7 +843,7 @@ def test_json_none_sends_null() -> None:
 
 
 def test_extra_body_is_merged() -> None:
-    """extra_body is merged over the JSON object, wins where both name a member, and its None sends null."""
+    """extra_body is merged over the JSON object, wins if both name a member, and its None sends null."""
     body = build_body(json={"foo": 1, "bar": 2}, extra_body={"bar": 3, "baz": None})
 
     assert body is not None
@@ -841,7 +851,7 @@ def test_extra_body_is_merged() -> None:
 
 
 def test_extra_body_alone() -> None:
-    """extra_body without json makes a JSON object of its own."""
+    """extra_body without json makes a JSON object."""
     body = build_body(extra_body={"foo": 1})
 
     assert body is not None
@@ -850,7 +860,7 @@ def test_extra_body_alone() -> None:
 
 @pytest.mark.parametrize("data", [{"a": "x y", "b": "1"}, [("a", "x y"), ("b", "1")]])
 def test_form(data: Any) -> None:
-    """A form is made of a mapping or of pairs, and can be sent again."""
+    """A form is made from a mapping or from pairs, and can be sent again."""
     body = Body.from_form(data)
 
     assert body.content == b"a=x+y&b=1"
@@ -859,7 +869,7 @@ def test_form(data: Any) -> None:
 
 
 def test_form_of_a_generator() -> None:
-    """Pairs that can be read only once are read when the body is made, so the form can be sent again."""
+    """Pairs that can be read only once are read when the body is created, so the form can be sent again."""
     body = Body.from_form(pair for pair in [("a", "1"), ("a", "2")])
 
     assert body.content == b"a=1&a=2"
@@ -875,7 +885,9 @@ def test_form_follows_the_style() -> None:
 
 @pytest.mark.parametrize("data", [b"a=1", "a=1", bytearray(b"a=1"), File(b"a=1")])
 def test_data_that_is_no_form(data: Any) -> None:
-    """Bytes, text and files as data are a TypeError that says where they go, not a form of their letters."""
+    """Bytes, text and files as data are a TypeError that names the right keyword, not a form of their
+    letters.
+    """
     with pytest.raises(TypeError, match=f"must be a mapping or pairs, not {type(data).__name__}"):
         build_body(data=data)
 
@@ -883,9 +895,7 @@ def test_data_that_is_no_form(data: Any) -> None:
 @pytest.mark.parametrize("make", [aiohttp.FormData, aiohttp.MultipartWriter])
 @pytest.mark.parametrize("name", ["data", "content", "files"])
 def test_form_of_aiohttp(make: Callable[[], Any], name: str) -> None:
-    """Content that only aiohttp accepts is refused by name in every place: it would be sent as an empty
-    body.
-    """
+    """Content that only aiohttp accepts is refused by name everywhere: it would be sent as an empty body."""
     with pytest.raises(TypeError, match=rf"^{name} must not be .* {make.__name__}; .* in files="):
         build_body(**{name: make()})
     with pytest.raises(TypeError, match=rf"^files\['f'\] must not be aiohttp's {make.__name__}"):
@@ -903,7 +913,7 @@ def test_form_of_aiohttp(make: Callable[[], Any], name: str) -> None:
     ],
 )
 def test_two_bodies(first: str, second: str) -> None:
-    """Two kinds of body are a TypeError that names both: neither is dropped without a word."""
+    """Two kinds of body are a TypeError that names both: neither is dropped silently."""
     values: dict[str, Any] = {"json": None, "data": {"a": 1}, "content": b"abc", "extra_body": {"b": 2}}
 
     with pytest.raises(TypeError, match=f"^{first} and {second} were both given"):
@@ -911,7 +921,7 @@ def test_two_bodies(first: str, second: str) -> None:
 
 
 def test_json_with_extra_body_is_one_body() -> None:
-    """Beside JSON and its extra_body, it is the third that is one too many."""
+    """A third kind beside JSON and its extra_body is refused."""
     with pytest.raises(TypeError, match=r"^json and data were both given"):
         build_body(json={}, extra_body={"a": 1}, data={"b": 2})
 
@@ -934,13 +944,13 @@ def test_empty_content_is_a_body() -> None:
 
 
 def test_content_that_is_a_body() -> None:
-    """A body that was made before is taken as it is, with its content type."""
+    """A body that was created before is used unchanged, with its content type."""
     body = Body(b"abc", content_type="text/csv")
 
     assert build_body(content=body) is body
 
 
-# What holds for all of them
+# Common properties
 
 
 @pytest.fixture
@@ -960,7 +970,7 @@ async def answers(aiohttp_server: AiohttpServer) -> tuple[str, list[bytes]]:
 
 @pytest.mark.parametrize("make", [File, io.BytesIO, lambda content: Chunks(content[:9], content[9:])])
 async def test_whole_body_after_a_503(make: Callable[[bytes], Any], answers: tuple[str, list[bytes]]) -> None:
-    """On the wire a file or an iterable arrives whole the second time too, after a 503."""
+    """On the wire a file or an iterable also arrives complete the second time, after a 503."""
     url, received = answers
     body = Body(make(LONG))
 
@@ -1010,7 +1020,9 @@ async def test_any_split_through_any_kind(kind: str, chunks: list[bytes]) -> Non
     taken=st.integers(min_value=0, max_value=8),
 )
 async def test_any_part_of_a_sending_before_the_next(kind: str, chunks: list[bytes], taken: int) -> None:
-    """Wherever a sending is given up, the next one is whole, or refused once the first byte may have left."""
+    """Wherever a sending is abandoned, the next one is complete, or refused if the first byte may have
+    been sent.
+    """
     body = Body(KINDS[kind](chunks))
     async with aclosing(aiter(body)) as sending:
         for _ in range(taken):

@@ -1,4 +1,4 @@
-"""Files as bodies: sizes that are not true, devices and FIFOs, and one file that several calls are given."""
+"""Files as bodies: sizes that are wrong, devices and FIFOs, and one file passed to several calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aioapiclient.errors import InvalidRequestError, RequestNotReplayableError
 
 LONG = bytes(range(256)) * 800  # 204800 bytes: more than three chunks of a file
 
-# /proc says that its files are empty, and /sys that they have a page.
+# /proc reports that its files are empty, and /sys that they have a page.
 UNTRUE = [
     pytest.param(path, marks=pytest.mark.skipif(not path.exists(), reason="the system has no such file"))
     for path in map(Path, ("/proc/version", "/proc/self/environ", "/sys/class/net/lo/mtu"))
@@ -35,7 +35,7 @@ async def send(body: Body) -> bytes:
 
 
 def content_of(path: Path) -> bytes:
-    """The content of the file, whatever its size says."""
+    """The content of the file, whatever its reported size."""
     return path.read_bytes()
 
 
@@ -59,7 +59,7 @@ async def puts() -> AsyncIterator[Put]:
 
 @pytest.mark.parametrize("path", UNTRUE)
 async def test_path_whose_size_is_not_true(path: Path) -> None:
-    """A file that says 0 bytes, or more than it has, is sent whole, without a length, and again."""
+    """A file that reports 0 bytes, or more than it has, is sent completely, without a length, and again."""
     body = Body(path)
 
     assert await send(body) == content_of(path) != b""
@@ -69,7 +69,7 @@ async def test_path_whose_size_is_not_true(path: Path) -> None:
 
 @pytest.mark.parametrize("path", UNTRUE)
 async def test_open_file_whose_size_is_not_true(path: Path) -> None:
-    """So is the open file, from where it stands."""
+    """So is the open file, from its position."""
     with path.open("rb") as file:
         file.read(1)
         body = Body(file)
@@ -82,7 +82,7 @@ async def test_open_file_whose_size_is_not_true(path: Path) -> None:
 @pytest.mark.parametrize("path", UNTRUE)
 @pytest.mark.parametrize("is_open", [False, True])
 async def test_slice_of_a_file_whose_size_is_not_true(path: Path, is_open: bool) -> None:
-    """A slice has the bytes that are there; with a length that is not there it is refused at once."""
+    """A slice has the available bytes; one beyond the end is refused immediately."""
     content = content_of(path)
     with path.open("rb") as file:
         source: Any = file if is_open else path
@@ -97,7 +97,7 @@ async def test_slice_of_a_file_whose_size_is_not_true(path: Path, is_open: bool)
 
 @pytest.mark.parametrize("path", UNTRUE)
 async def test_such_files_on_the_wire(path: Path) -> None:
-    """They leave in chunks, alone and in a form."""
+    """Slices are sent in chunks, alone and in a form."""
     async with puts() as put:
         alone = await put(content=path)
         form = await put(files={"file": path})
@@ -111,7 +111,7 @@ async def test_such_files_on_the_wire(path: Path) -> None:
 async def test_file_whose_content_varies(path: Path) -> None:
     """A file that is read to its end may be shorter in the second send: it was opened again."""
     body = Body(path)
-    body._source._longest_send = 1_000_000  # as if the first sending had given more
+    body._source._longest_send = 1_000_000  # as if the first sending had returned more
 
     assert await send(body) == content_of(path)
 
@@ -131,7 +131,7 @@ async def test_empty_file_has_a_size(make: Callable[[Path], Any], tmp_path: Path
 
 
 async def test_sparse_file_has_a_size(tmp_path: Path) -> None:
-    """A file that takes no room on the disk and has its bytes all the same is believed."""
+    """The size of a file that takes no space on the disk but has its bytes is correct."""
     path = tmp_path / "sparse"
     with path.open("wb") as file:
         file.truncate(100_000)
@@ -155,7 +155,7 @@ async def test_file_in_a_buffer_has_its_size() -> None:
 
 
 async def test_file_that_wraps_another(tmp_path: Path) -> None:
-    """The size of a file that decompresses is that of its content, not that of the file below it."""
+    """The size of a file that decompresses is that of its content, not that of the underlying file."""
     path = tmp_path / "file.gz"
     path.write_bytes(gzip.compress(LONG))
     with gzip.open(path) as file:
@@ -201,7 +201,7 @@ async def test_cancel_while_nobody_writes(fifo: Path) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="the system has no such device")
 @pytest.mark.parametrize("is_open", [False, True])
 async def test_device(is_open: bool) -> None:
-    """A character device says that it ends at 0, and is read all the same."""
+    """A character device reports its end at 0, but is read."""
     path = Path("/dev/zero")
     with await asyncio.to_thread(path.open, "rb") as file:
         body = Body(file if is_open else path)
@@ -213,12 +213,12 @@ async def test_device(is_open: bool) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/null"), reason="the system has no such device")
 async def test_null_device_is_empty() -> None:
-    """The null device ends at once."""
+    """The null device ends immediately."""
     assert await send(Body(Path("/dev/null"))) == b""
 
 
 def test_slice_of_what_cannot_seek(fifo: Path) -> None:
-    """A slice of a FIFO is refused, for it cannot go to an offset."""
+    """A slice of a FIFO is refused, because a FIFO cannot seek."""
     with pytest.raises(TypeError, match="must be seekable"):
         Body(FilePart(fifo, 1))
 
@@ -234,7 +234,7 @@ class Untracked(io.BytesIO):
 
 
 class Slotted:
-    """A file that nothing can be remembered of."""
+    """A file for which nothing can be remembered."""
 
     __slots__ = ("file",)
 
@@ -301,7 +301,7 @@ async def test_file_that_its_owner_has_moved(make: Callable[[bytes], Any]) -> No
 
 @pytest.mark.parametrize("make", FILES)
 async def test_slice_does_not_move_the_file(make: Callable[[bytes], Any]) -> None:
-    """A file that a slice was taken of is sent from where it was before."""
+    """A file of which a slice was taken is sent from its original position."""
     file = make(LONG)
     file.seek(7)
     assert await send(Body(FilePart(file, 3, 5))) == LONG[3:8]
@@ -312,7 +312,7 @@ async def test_slice_does_not_move_the_file(make: Callable[[bytes], Any]) -> Non
 
 @pytest.mark.parametrize("make", FILES)
 async def test_one_file_in_two_parts(make: Callable[[bytes], Any]) -> None:
-    """Two parts of one form that are the same file are both whole."""
+    """Two parts of one form that are the same file are both complete."""
     file = make(b"content")
     body = build_body(files={"a": file, "b": file, "c": FilePart(file, 1, 3)})
     assert body is not None
@@ -324,7 +324,7 @@ async def test_one_file_in_two_parts(make: Callable[[bytes], Any]) -> None:
 
 
 async def test_files_that_are_equal() -> None:
-    """Two files that compare equal have positions of their own."""
+    """Two files that compare equal have separate positions."""
 
     class Equal(io.BytesIO):
         def __eq__(self, other: object) -> bool:
@@ -335,7 +335,7 @@ async def test_files_that_are_equal() -> None:
 
     first, second = Equal(b"first"), Equal(b"second")
     assert await send(Body(first)) == b"first"
-    second.seek(5)  # where the sending has left the other
+    second.seek(5)  # the position that the sending left
     assert await send(Body(second)) == b"d"
 
 
@@ -374,9 +374,7 @@ ONCE = [Pipe, AsyncFile, generate, generate_now]
 
 @pytest.mark.parametrize("make", ONCE)
 async def test_what_can_be_read_once_in_two_calls(make: Callable[[bytes], Any]) -> None:
-    """The second call with content that can be read once is refused, alone and in a form: it would send
-    nothing.
-    """
+    """A second call with one-shot content is refused, alone and in a form: it would send nothing."""
     content = make(b"content")
     async with puts() as put:
         request = await put(content=content)
@@ -394,7 +392,7 @@ async def test_what_can_be_read_once_in_two_calls(make: Callable[[bytes], Any]) 
 
 @pytest.mark.parametrize("make", ONCE)
 async def test_what_can_be_read_once_in_two_bodies(make: Callable[[bytes], Any]) -> None:
-    """So is a body that was made of it before the other one was sent; half a sending counts."""
+    """So is a body created from it before the other one was sent, even half of it."""
     content = make(LONG)
     first, second = Body(content), Body(content)
     async with aclosing(aiter(first)) as chunks:
@@ -437,5 +435,5 @@ async def test_nothing_is_remembered_of_what_is_gone() -> None:
         assert set(files._uses) - before == {id(file)}
     del file
 
-    # The thread that read the file lets go of it a moment after the reader has its bytes.
+    # The thread that read the file releases it a moment after the reader has its bytes.
     await until(lambda: set(files._uses) <= before)

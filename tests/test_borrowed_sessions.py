@@ -43,7 +43,7 @@ async def test_its_own_headers_win_over_the_librarys() -> None:
 
 
 async def test_what_it_does_not_set_is_the_librarys() -> None:
-    """A session that sets nothing, or one of them, leaves the rest to the library."""
+    """A session that sets neither, or one of them, leaves the rest to the library."""
     for own in ({}, {"Accept": "text/plain"}):
         sent = await headers_sent(own)
 
@@ -108,7 +108,7 @@ async def test_wrong_values_are_refused_beside_a_session_too() -> None:
             AiohttpTransport(session=session, proxy="socks5://h")
 
 
-# --- the end
+# --- closing
 
 
 async def test_who_owns_nothing_need_not_be_closed(recwarn: pytest.WarningsRecorder) -> None:

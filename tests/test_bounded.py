@@ -9,7 +9,7 @@ from aioapiclient._bounded import BoundedDict
 
 
 def test_the_key_that_was_set_least_recently_is_dropped() -> None:
-    """One key too many drops the one that was set least recently; reading a key does not count."""
+    """One key too many drops the least recently set one; reading a key does not count."""
     found: BoundedDict[str, int] = BoundedDict(2)
     found["a"], found["b"] = 1, 2
     found["a"] = 3

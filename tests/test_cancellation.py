@@ -1,7 +1,7 @@
-"""Cancellation: a cancel ends a call as `CancelledError` wherever the call waits, and nothing follows.
+"""Cancellation: it ends a call as `CancelledError` at any await, and nothing follows.
 
-`cancelling` says how a call is cancelled at each of its awaits, and what is checked then. The second half is
-about the turn of the loop in which a cancel coincides with a limit.
+`cancelling` defines how a call is cancelled at each of its awaits, and the checks afterwards. The second half
+is about the turn of the loop in which a cancellation coincides with a limit.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ CONTENT = bytes(range(256)) * 2000
 
 
 def calling(call: Call, **options: Any) -> Prepare:
-    """Prepare *call*, a function of a client that is made with *options*."""
+    """Prepare *call*, a function of a client that is created with *options*."""
 
     async def prepare(stage: Stage) -> Work:
         api = stage.make_client(**options)
@@ -98,7 +98,7 @@ async def fail(api: Any) -> Any:
 
 
 async def verdict(request: APIRequest, outcome: AsyncAPIResponse[Any]) -> bool:
-    """Waits, and retries a response that says "busy"."""
+    """Waits, and retries a response that reports "busy"."""
     await asyncio.sleep(0)
     return await outcome.read() == b'"busy"'
 
@@ -167,7 +167,7 @@ async def stream_by_verb(api: Any) -> list[Any]:
 
 
 async def leave_a_stream(api: Any) -> list[Any]:
-    """A stream that is left after its first event."""
+    """A stream that is abandoned after its first event."""
     async with api.stream("GET", "/events") as items:
         async for item in items:
             await asyncio.sleep(0)
@@ -179,7 +179,7 @@ async def leave_a_stream(api: Any) -> list[Any]:
 
 
 def with_tokens(*, passed: float = 0) -> Prepare:
-    """A call whose token comes from a provider that takes its time, after one *passed* seconds old."""
+    """A call whose token comes from a slow provider, after one *passed* seconds old."""
 
     async def prepare(stage: Stage) -> Work:
         asked: list[int] = []
@@ -238,7 +238,7 @@ async def upload_a_form(api: Any) -> Any:
     return await api.put("/thing", files={"a": ("a", Chunks(), "text/plain"), "b": b"b"}, data={"c": "d"})
 
 
-# --- what they are answered with
+# --- the answers
 
 
 def event(number: int) -> bytes:
@@ -327,7 +327,7 @@ each_moment = pytest.mark.parametrize("moment", MOMENTS)
 @each_moment
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_a_cancel_at_each_await(name: str, moment: str, eager: bool, make_stage: MakeStage) -> None:
-    """Cancelled at any await a call is cancelled, sends nothing more and leaves nothing behind."""
+    """Cancelled at any await, a call is cancelled, sends nothing more and leaks nothing."""
     async with eager_tasks(eager):
         assert await cancel_at_each_await(SCENARIOS[name], make_stage, moment) > 1
 
@@ -335,7 +335,7 @@ async def test_a_cancel_at_each_await(name: str, moment: str, eager: bool, make_
 @either_task
 @each_moment
 async def test_a_cancel_of_a_raw_response(moment: str, eager: bool) -> None:
-    """Aiohttp's own response leaves nothing behind either."""
+    """Aiohttp's own response leaks nothing either."""
     async with eager_tasks(eager), RawStage.make_servers() as servers:
         assert await cancel_at_each_await(RAW, lambda routes: RawStage(routes, *servers), moment) > 1
 
@@ -345,7 +345,7 @@ async def test_a_cancel_of_a_raw_response(moment: str, eager: bool) -> None:
 async def test_a_cancel_of_a_download(
     moment: str, eager: bool, make_stage: MakeStage, tmp_path: Path
 ) -> None:
-    """Cancelled at any await a download leaves its file whole or not at all, and no other file."""
+    """Cancelled at any await, a download leaves its file complete or absent, and no other file."""
 
     async def download(api: Any) -> int:
         async with api.open("GET", "/file") as response:
@@ -383,7 +383,7 @@ async def test_a_cancel_of_an_upload_from_the_disk(
     ["a GET", "a redirect", "a refused token", "events", "an unread response", "pages asked for ahead"],
 )
 async def test_a_cancel_at_each_turn(name: str, eager: bool, make_stage: MakeStage) -> None:
-    """Cancelled at any turn of the loop, a call leaves nothing behind, in other tasks either."""
+    """Cancelled at any turn of the loop, a call leaks nothing, even in other tasks."""
     async with eager_tasks(eager):
         assert await cancel_at_each_await(SCENARIOS[name], make_stage, AT_A_TURN) > 3
 
@@ -397,12 +397,12 @@ async def test_a_cancel_of_an_upload_at_each_turn(call: Call, eager: bool, make_
         assert await cancel_at_each_await(scenario, make_stage, AT_A_TURN) > 3
 
 
-# --- one flight for a token
+# --- one fetch of a token
 
 
 @either_task
 async def test_a_cancel_of_one_who_waits_for_a_token(eager: bool) -> None:
-    """Of three calls that wait for one token each can be cancelled at any await: the others get it."""
+    """Of three calls that wait for one token, each can be cancelled at any await: the others get it."""
     async with eager_tasks(eager):
         for place in range(3):
             number = 1
@@ -412,7 +412,7 @@ async def test_a_cancel_of_one_who_waits_for_a_token(eager: bool) -> None:
 
 
 async def _cancel_one_of_three(place: int, number: int) -> bool:
-    """Whether the call at *place* had an await of that *number*, at which it was cancelled."""
+    """Return whether the call at *place* had an await of that *number*, at which it was cancelled."""
     asked: list[int] = []
 
     async def provide() -> str:
@@ -446,7 +446,7 @@ async def _cancel_one_of_three(place: int, number: int) -> bool:
 @either_task
 @each_moment
 async def test_a_cancel_of_one_who_waits_for_the_connection(moment: str, eager: bool) -> None:
-    """Of three calls that share one connection each can be cancelled at any await: the others get it."""
+    """Of three calls that share one connection, each can be cancelled at any await: the others get it."""
     async with eager_tasks(eager), raw_server(serve(ok(b'{"id": 7}'))) as server:
         for place in range(3):
             number = 1
@@ -456,7 +456,7 @@ async def test_a_cancel_of_one_who_waits_for_the_connection(moment: str, eager: 
 
 
 async def _cancel_one_of_three_in_a_row(url: str, place: int, number: int, moment: str) -> bool:
-    """Whether the call at *place* had an await of that *number*, at which it was cancelled."""
+    """Return whether the call at *place* had an await of that *number*, at which it was cancelled."""
     transport: Any = AiohttpTransport(connector=partial(aiohttp.TCPConnector, limit=1))
     async with AsyncAPIClient(url, transport=transport) as api:
         strike = Strike(api.get("/thing"), number, moment)
@@ -473,11 +473,11 @@ async def _cancel_one_of_three_in_a_row(url: str, place: int, number: int, momen
     return bool(strike.cancels)
 
 
-# --- the closing of the client
+# --- closing the client
 
 
 class Closed:
-    """A middleware whose closing takes its time, and may fail."""
+    """A middleware whose close is slow, and may fail."""
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.failure = failure
@@ -495,7 +495,7 @@ class Closed:
 @each_moment
 @pytest.mark.parametrize("failure", [None, OSError("disk full")], ids=["", "and a failure"])
 async def test_a_cancel_of_close(failure: Exception | None, moment: str, eager: bool) -> None:
-    """Cancelled at any await, and whatever fails besides, `close` is cancelled and leaves nothing open."""
+    """Cancelled at any await, and whatever else fails, `close` is cancelled and leaves nothing open."""
     async with eager_tasks(eager), raw_server(serve(ok())) as server:
         number = 1
         while await _cancel_close(server, failure, number, moment):
@@ -518,7 +518,7 @@ async def _cancel_close(server: RawServer, failure: Exception | None, number: in
     return bool(strike.cancels)
 
 
-# --- the turn in which a limit runs out
+# --- the turn in which a limit expires
 
 WHEN: float = 1005.0
 """When the limit runs out: five seconds from the start of the clock."""
@@ -581,7 +581,7 @@ async def calls_that_wait(
 
 
 async def turn_until(condition: Callable[[], object]) -> None:
-    """Let the loop turn until it is so: the time of the loop stands still."""
+    """Let the loop turn until *condition* is true: the loop's time stands still."""
     for _ in range(100_000):
         if condition():
             return
@@ -590,7 +590,7 @@ async def turn_until(condition: Callable[[], object]) -> None:
 
 
 class Stepped:
-    """A coroutine whose first step can be made anywhere, in a timer of the loop too; then it is awaited."""
+    """A coroutine whose first step can be made anywhere, even in a timer of the loop; then it is awaited."""
 
     def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
         self._steps = work.__await__()
@@ -611,7 +611,7 @@ End: TypeAlias = Callable[["asyncio.Task[Any]"], object]
 async def meet(limit: str, number: int, start: Start, end: End) -> list[asyncio.Task[Any]]:
     """Run *number* calls until *limit* expires for all of them in one turn of the loop.
 
-    *start* makes the coroutine of one; *end* receives its task and plans the caller's own cancellation.
+    *start* makes the coroutine of one; *end* receives its task and schedules the caller's own cancellation.
     """
     clock = FakeClock()
     if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
@@ -639,7 +639,9 @@ LIMITS_THAT_MEET = ["total", "attempt", "connect", "pool", "read", "close"]
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("limit", LIMITS_THAT_MEET)
 async def test_a_cancel_in_the_turn_of_a_limit_is_not_lost(limit: str, order: str) -> None:
-    """Of 1,000 cancels in the very turn in which a limit runs out, or the client closes, none is lost."""
+    """Of 1,000 cancellations in the very turn in which a limit expires, or the client closes, none is
+    lost.
+    """
     cancelled = 0
 
     def end(task: asyncio.Task[Any]) -> None:

@@ -1,4 +1,4 @@
-"""The chain: its order and picture, the places of one's own middlewares, and how it is folded."""
+"""The chain: its order and picture, the positions of custom middlewares, and how it is folded."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_default_chain_has_the_order_of_the_picture() -> None:
 
 
 def test_explain_draws_the_picture() -> None:
-    """`explain` prints one link a line, each inside the one above, with the two bars of the picture."""
+    """`explain` prints one middleware a line, each inside the one above, with the two bars of the picture."""
     notes: list[str] = []
     api = Client(
         BASE,
@@ -163,11 +163,11 @@ async def test_what_stands_right_of_auth_sees_the_final_request() -> None:
     assert script.last.headers["Authorization"] == "Bearer t"
 
 
-# --- places
+# --- positions
 
 
 def test_middlewares_of_one_zone_keep_their_order() -> None:
-    """Middlewares of one kind stand in the order in which they were given, the first outermost."""
+    """Middlewares of one kind keep the given order, the first outermost."""
     notes: list[str] = []
     first, second, third, fourth = (noting(name, notes) for name in "1234")
     chain = default_chain(middlewares=[first, per_attempt(third), second, per_attempt(fourth)])
@@ -186,7 +186,7 @@ def test_middlewares_of_one_zone_keep_their_order() -> None:
     ],
 )
 def test_a_place_is_found_in_any_chain(chain: list[Middleware], expected: list[str]) -> None:
-    """In a chain of one's own a middleware goes to the end of its zone, as far as the chain has one."""
+    """In a custom chain a middleware goes to the end of its zone, as far as the chain has one."""
     own = noting("own", [])
     edited = insert(chain, [own])
 
@@ -194,7 +194,7 @@ def test_a_place_is_found_in_any_chain(chain: list[Middleware], expected: list[s
 
 
 def test_inserting_leaves_the_given_chain_alone() -> None:
-    """`insert` gives a new list."""
+    """`insert` returns a new list."""
     chain = default_chain()
     before = [*chain]
     insert(chain, [noting("own", [])])
@@ -203,7 +203,9 @@ def test_inserting_leaves_the_given_chain_alone() -> None:
 
 
 async def test_a_placed_middleware_can_be_called_itself() -> None:
-    """The results of `per_attempt` and `per_send` are middlewares too, and show their place in their repr."""
+    """The results of `per_attempt` and `per_send` are middlewares too, and show their position in their
+    repr.
+    """
     notes: list[str] = []
     placed = per_attempt(noting("own", notes))
     response = await placed(APIRequest("GET", f"{BASE}/x"), Script())  # type: ignore[arg-type]
@@ -217,7 +219,7 @@ async def test_a_placed_middleware_can_be_called_itself() -> None:
 
 
 def test_places_are_resolved_in_a_chain_of_ones_own() -> None:
-    """In `chain=` the place of a middleware is where it stands: a placed one is only unwrapped."""
+    """In `chain=` a middleware stays at its position in the list: a placed one is only unwrapped."""
     own = noting("own", [])
 
     assert Client(BASE, chain=[per_send(own), DecodingMiddleware()]).chain[0] is own
@@ -250,7 +252,7 @@ async def test_the_middlewares_of_a_call_stand_inside_the_clients() -> None:
 
 
 async def test_a_chain_is_taken_whole() -> None:
-    """`chain=` is the whole chain: nothing is added to it, and nothing taken out."""
+    """`chain=` is the complete chain: nothing is added to it, and nothing removed."""
     notes: list[str] = []
     script = Script()
     async with Client(BASE, chain=(noting("only", notes), DecodingMiddleware()), transport=script) as api:
@@ -262,7 +264,7 @@ async def test_a_chain_is_taken_whole() -> None:
 
 
 async def test_an_empty_chain_is_a_bare_transport() -> None:
-    """With an empty chain the transport is called as it is, once, and the status still decides."""
+    """With an empty chain the transport is called directly, once, and the status still decides."""
     script = Script(reply(json=[1]), reply(500))
     async with Client(BASE, chain=[], transport=script) as api:
         assert await api.get("/x") == [1]
@@ -291,12 +293,12 @@ async def test_an_edited_default_chain_works() -> None:
 
 @pytest.mark.parametrize("kind", DEFAULT)
 async def test_every_built_in_stands_alone(kind: Callable[[], Middleware]) -> None:
-    """Each built-in middleware can be made without arguments and used alone in a chain."""
+    """Each built-in middleware can be created without arguments and used alone in a chain."""
     async with Client(BASE, chain=[kind()], transport=Script(reply(json=[1]))) as api:
         assert await api.get("/x", list[int]) == [1]
 
 
-# --- what is a middleware
+# --- valid middlewares
 
 
 class AsyncObject:
@@ -310,7 +312,7 @@ class AsyncObject:
 
 
 async def configured(flag: bool, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """A function that takes one argument more."""
+    """A function with one argument too many."""
     return await handler(request)
 
 
@@ -363,8 +365,8 @@ def sync_function(request: Any, handler: Any) -> Any:
     ],
 )
 def test_what_is_not_async_is_refused_by_name(middleware: Any, message: str) -> None:
-    """A value that is not a middleware is refused when the client is made; the error names it and the
-    expectation.
+    """A value that is not a middleware is refused when the client is created; the error names it and the
+    expected type.
     """
     with pytest.raises(TypeError, match=message):
         Client(BASE, middlewares=[middleware])
@@ -376,7 +378,7 @@ def test_what_is_not_async_is_refused_by_name(middleware: Any, message: str) -> 
 
 
 def test_the_chain_is_an_immutable_tuple() -> None:
-    """`client.chain` is a tuple, cannot be set, and does not follow the list it was made of."""
+    """`client.chain` is a tuple, cannot be set, and does not follow the list that it was made from."""
     given = default_chain()
     api: Any = Client(BASE, chain=given)
     given.clear()
@@ -388,7 +390,7 @@ def test_the_chain_is_an_immutable_tuple() -> None:
 
 
 async def test_the_chain_is_folded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folding happens when the client is made, not with every call."""
+    """Folding happens when the client is created, not with every call."""
     folded: list[int] = []
 
     def counting(chain: Any, transport: Handler) -> Handler:
@@ -419,7 +421,7 @@ async def test_an_own_call_of_a_subclass_is_called() -> None:
 
 
 async def test_a_middleware_is_only_called() -> None:
-    """Methods that a middleware has beside ``__call__`` are its own: ``join`` is not asked for a handler."""
+    """Other methods of a middleware are its own: ``join`` is not called for a handler."""
 
     class Team:
         async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
@@ -467,7 +469,7 @@ async def test_a_chain_of_one_client_serves_another() -> None:
 
 
 async def test_a_middleware_is_loaded_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name in `middlewares` is resolved when the client is made, and in a call's when it is called."""
+    """A name in `middlewares` is resolved when the client is created, and in a call's when it is called."""
     notes: list[str] = []
     monkeypatch.setattr("aioapiclient._chain.load_middleware", lambda name: noting(name, notes))
     async with Client(BASE, middlewares=["one", per_attempt("two")], transport=Script()) as api:
@@ -489,7 +491,7 @@ class Pair:
 
 
 async def test_a_bundle_puts_each_of_its_middlewares_into_its_place() -> None:
-    """A bundle is one entry; its links stand per call and per send, between their neighbours."""
+    """A bundle is one entry; its middlewares run per call and per send, between their neighbours."""
     pair = Pair()
     pair.notes = notes = list[str]()
     own = [noting("first", notes), pair, per_send(noting("last", notes))]
@@ -534,7 +536,9 @@ def test_a_bundle_has_no_place_of_its_own(place: Callable[[Any], Middleware]) ->
 
 
 def test_a_bundle_is_not_a_link_of_a_whole_chain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In ``chain=`` each link is named by itself, so a bundle is refused; so is a placed name of one."""
+    """In ``chain=`` each middleware is named by itself, so a bundle is refused; so is a placed name of
+    one.
+    """
     with pytest.raises(TypeError, match="Middleware Pair is a bundle; pass it in middlewares="):
         Client(BASE, chain=[*default_chain(), Pair()])
     monkeypatch.setattr("aioapiclient._chain.load_middleware", lambda name: Pair())
@@ -543,7 +547,7 @@ def test_a_bundle_is_not_a_link_of_a_whole_chain(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_name_that_nobody_has_is_refused() -> None:
-    """A name that no installed distribution has is refused when the client is made."""
+    """A name that no installed distribution has is refused when the client is created."""
     with pytest.raises(InvalidRequestError, match="No installed distribution has a middleware 'no-such-one'"):
         Client(BASE, middlewares=["no-such-one"])
     with pytest.raises(InvalidRequestError, match="no-such-one"):
@@ -551,8 +555,8 @@ def test_a_name_that_nobody_has_is_refused() -> None:
 
 
 async def test_the_policy_of_a_chain_stays() -> None:
-    """A retry policy given to `default_chain` is the one that works, the client's default does not cut into
-    it.
+    """A retry policy passed to `default_chain` is the one that applies; the client's default does not
+    change it.
     """
     script = Script(reply(500))
     policy = RetryPolicy(max_retries=3, jitter=lambda wait: 0.0)

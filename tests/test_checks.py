@@ -1,4 +1,4 @@
-"""The checks of arguments: which values are numbers, and how a message names a wrong one."""
+"""The checks of arguments: the values that are numbers, and how a message names a wrong one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aioapiclient.errors import InvalidRequestError
 
 @pytest.mark.parametrize("value", [0, 1, 10**400])
 def test_whole_numbers_are_given_back(value: int) -> None:
-    """An int of the least or more passes as it is, however large."""
+    """An int of at least the minimum passes unchanged, however large."""
     assert check_whole("limit", value) == value
 
 
@@ -36,7 +36,7 @@ def test_whole_numbers_are_given_back(value: int) -> None:
     ],
 )
 def test_what_is_not_a_whole_number(value: object, error: type[Exception], message: str) -> None:
-    """Anything else is refused; numbers are shown, a text is not."""
+    """Any other value is refused; numbers are shown, a text is not."""
     with pytest.raises(error) as caught:
         check_whole("limit", value, unit="items", hint="None is no limit")
 
@@ -45,7 +45,7 @@ def test_what_is_not_a_whole_number(value: object, error: type[Exception], messa
 
 @pytest.mark.parametrize("value", [0, 0.5, 3])
 def test_seconds_are_given_back(value: float) -> None:
-    """A finite number of seconds passes as it is."""
+    """A finite number of seconds passes unchanged."""
     assert check_seconds("wait", value) == value
 
 
@@ -153,7 +153,7 @@ def test_statuses_become_a_set() -> None:
 
 @pytest.mark.parametrize("value", ["404", b"404", 404, None, ["404"], [True]])
 def test_what_is_not_statuses(value: Any) -> None:
-    """A text, a lone number and anything that is not an int are TypeErrors."""
+    """A text, a single number and any item that is not an int are TypeErrors."""
     message = r"ok_statuses must (be an iterable of statuses|contain ints), not \w+"
     with pytest.raises(TypeError, match=message):
         check_statuses("ok_statuses", value)

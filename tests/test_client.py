@@ -145,7 +145,9 @@ def test_the_constructor_has_the_keywords_of_the_design() -> None:
 def test_a_bad_argument_is_refused_with_its_name(
     options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """A bad argument is refused when the client is made; the message names the value and the expectation."""
+    """A bad argument is refused when the client is created; the message names the value and the expected
+    type.
+    """
     given = {"base_url": BASE, **options}
 
     with pytest.raises(error, match=message) as raised:
@@ -155,7 +157,7 @@ def test_a_bad_argument_is_refused_with_its_name(
 
 
 def test_retries_are_given_once() -> None:
-    """`max_retries` beside a whole policy is refused: one of them would be lost."""
+    """`max_retries` beside a complete policy is refused: one of them would be ignored."""
     with pytest.raises(TypeError, match="max_retries is a shorthand of retry; pass only one"):
         AsyncAPIClient(BASE, max_retries=1, retry=RetryPolicy())
 
@@ -192,7 +194,7 @@ async def test_session_and_transport_exclude_each_other() -> None:
 
 
 def test_a_client_is_made_without_a_running_loop() -> None:
-    """A client can be made at module level, where no event loop runs."""
+    """A client can be created at module level, where no event loop runs."""
     client = AsyncAPIClient(BASE)
 
     assert not client.is_closed()
@@ -202,7 +204,9 @@ def test_a_client_is_made_without_a_running_loop() -> None:
 
 
 async def test_one_shot_iterables_are_kept() -> None:
-    """Middlewares, trusted origins and a chain given as iterators still hold for a view made later."""
+    """Middlewares, trusted origins and a chain passed as iterators are still complete for a view made
+    later.
+    """
     script = Script(reply())
 
     async def mark(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:
@@ -224,7 +228,7 @@ async def test_one_shot_iterables_are_kept() -> None:
 
 @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete", "options"])
 async def test_a_verb_sends_its_method_and_decodes(method: str) -> None:
-    """Each verb sends its own method, fills the path and gives the body as the type that was asked for."""
+    """Each verb sends its own method, fills the path and returns the body as the requested type."""
     script = Script(reply(json={"id": 7, "login": "ada"}))
     async with Client(BASE, transport=script) as api:
         user = await getattr(api, method)("/users/{id}", User, path_params={"id": 7}, params={"q": "a b"})
@@ -237,7 +241,7 @@ async def test_a_verb_sends_its_method_and_decodes(method: str) -> None:
 
 
 async def test_head_gives_the_response() -> None:
-    """HEAD has no body to decode: it gives the response itself."""
+    """HEAD has no body to decode: it returns the response itself."""
     async with Client(BASE, transport=Script(text("", status=204))) as api:
         response = await api.head("/x")
 
@@ -272,7 +276,7 @@ async def test_a_method_that_is_no_token_is_refused(method: Any, error: type[Exc
 
 
 async def test_without_cast_to_the_result_is_plain_data() -> None:
-    """A call that names no type gives plain data."""
+    """A call without a type returns plain data."""
     async with Client(BASE, transport=Script(reply(json=[{"id": 1}]))) as api:
         assert await api.get("/x") == [{"id": 1}]
 
@@ -298,7 +302,7 @@ async def test_the_body_is_decoded_to_cast_to(cast_to: Any, answer: Any, value: 
 
 
 async def test_the_response_itself_can_be_asked_for() -> None:
-    """`AsyncAPIResponse[T]` as the type gives the response, which parses to T."""
+    """`AsyncAPIResponse[T]` as the type returns the response, which parses to T."""
     async with Client(BASE, transport=Script(reply(201, {"id": 1}, X_Request_Id="r1"))) as api:
         response = await api.post("/x", AsyncAPIResponse[User])
 
@@ -307,14 +311,14 @@ async def test_the_response_itself_can_be_asked_for() -> None:
 
 
 async def test_the_raw_response_is_what_the_transport_has() -> None:
-    """`aiohttp.ClientResponse` as the type gives the transport's own; a transport without one says so."""
+    """`aiohttp.ClientResponse` as the type returns the transport's own; a transport without one raises."""
     async with Client(BASE, transport=Script(text("x"))) as api:
         with pytest.raises(TypeError, match=r"No aiohttp.ClientResponse available"):
             await api.get("/x", aiohttp.ClientResponse)
 
 
 async def test_a_response_that_nobody_gets_is_closed() -> None:
-    """When an unread response cannot be handed out, its connection is given back all the same."""
+    """If an unread response cannot be returned, its connection is still released."""
     script = Script(text("x"))
     async with Client(BASE, transport=script) as api:
         with pytest.raises(TypeError):
@@ -400,7 +404,7 @@ async def test_a_get_without_body_has_no_content_type() -> None:
 
 
 async def test_the_content_type_of_the_call_wins() -> None:
-    """A Content-Type in the call's headers replaces the one that the body implies."""
+    """A Content-Type in the call's headers replaces the implied one."""
     script = Script()
     async with Client(BASE, transport=script) as api:
         await api.post("/x", json={}, headers={"content-type": "application/merge-patch+json"})
@@ -477,7 +481,7 @@ async def test_a_closed_client_refuses_a_call() -> None:
 
 
 class Hooked(Client):
-    """Overrides every hook, with things that are set up after ``super().__init__``."""
+    """Overrides every hook, with attributes that are set after ``super().__init__``."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -578,7 +582,7 @@ async def test_auth_headers_go_home_only() -> None:
 
 
 async def test_an_auth_stands_in_for_auth_headers() -> None:
-    """`auth=` takes the place of `auth_headers`."""
+    """`auth=` replaces `auth_headers`."""
     script = Script()
     async with Signed(BASE, auth=BearerAuth("t"), transport=script) as api:
         await api.get("/x")
@@ -607,7 +611,7 @@ async def test_the_hooks_have_the_documented_names() -> None:
 
 
 async def test_the_default_user_agent_names_the_sdk() -> None:
-    """The User-Agent is the class with its version, then this library; the call may say otherwise."""
+    """The User-Agent has the class with its version, then this library; a call may override it."""
     script = Script()
 
     class GitHub(Client):
@@ -644,7 +648,7 @@ async def test_idempotency_keys() -> None:
 
 
 class TokenEndpoint(Auth):
-    """An auth that needs calls of its own."""
+    """An auth that needs separate calls."""
 
     def __init__(self) -> None:
         self.client: Any = None
@@ -761,7 +765,7 @@ async def test_a_middleware_that_gives_no_response_is_named(
     ("answer", "message"), [(None, "returned None; return a response"), ({}, "a value of type dict, not a")]
 )
 async def test_a_transport_that_gives_no_response_is_named(answer: object, message: str) -> None:
-    """A transport of one's own that returns something else is named as well."""
+    """A custom transport that returns another object is named as well."""
 
     async def dial(request: APIRequest) -> Any:
         return answer
@@ -803,7 +807,7 @@ async def test_a_resource_groups_methods() -> None:
 
 
 async def test_one_shot_content_is_sent() -> None:
-    """An async generator as content is sent as it comes."""
+    """An async generator as content is sent as it yields."""
     script = Script()
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -817,7 +821,7 @@ async def test_one_shot_content_is_sent() -> None:
 
 
 async def test_aclose_is_close() -> None:
-    """aclose() calls close(), of a subclass too, on a client and on a response: aclosing() works."""
+    """aclose() calls close(), even of a subclass, on a client and on a response: aclosing() works."""
     closed: list[str] = []
 
     class Loud(AsyncAPIClient):

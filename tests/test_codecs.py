@@ -84,7 +84,7 @@ def path_of(body: bytes, cast_to: Any) -> str:
     return failure(body, cast_to).path
 
 
-# --- What picks the codec
+# --- Choice of the codec
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_json_whatever_the_content_type(content_type: str | None) -> None:
 )
 @pytest.mark.parametrize("cast_to", [Any, dict[str, int], Any | None])
 def test_mislabelled_json_is_plain_data(content_type: str | None, cast_to: Any) -> None:
-    """A JSON object or array is data, to a call without a type too, where the label says nothing or text."""
+    """A JSON object or array is data, even to a call without a type, if the label is text or says nothing."""
     assert decode_body(b' {"a":1}\n', cast_to, content_type) == {"a": 1}
     assert decode_body(b'\xef\xbb\xbf{"a":1}', cast_to, content_type) == {"a": 1}
 
@@ -137,7 +137,7 @@ def test_text_that_only_looks_like_json_is_text(body: bytes) -> None:
     "charset", ["gbk", "utf-16", "utf-16le", "utf-16be", "utf-32", "latin-1", "shift_jis"]
 )
 def test_a_declared_charset_is_believed(content_type: str | None, charset: str) -> None:
-    """JSON in the charset that is declared decodes, whatever its label, and broken text is an error."""
+    """JSON in the declared charset decodes, whatever its label, and broken text is an error."""
     word = "é" if charset == "latin-1" else "日本"
     header = f"{content_type or 'application/octet-stream'}; charset={charset}"
     body = f' {{"id":1,"name":"{word}"}}'.encode(charset)
@@ -159,7 +159,7 @@ def test_a_wide_charset_that_is_not_there_is_not_believed() -> None:
 
 
 def test_yaml_and_toml_in_a_declared_charset() -> None:
-    """The charset of other text formats is believed too; MessagePack is not text."""
+    """The charset of other text formats is used too; MessagePack is not text."""
     assert decode_body(
         "id = 1\nname = 'é'".encode("latin-1"), User, "application/toml; charset=latin-1"
     ) == User(1, "é")
@@ -168,14 +168,14 @@ def test_yaml_and_toml_in_a_declared_charset() -> None:
 
 @pytest.mark.parametrize("body", [b"\x0b", b"\x0c", b" \x0b\n"])
 def test_other_control_characters_are_not_white_space(body: bytes) -> None:
-    """A vertical tab is broken JSON, which knows four white space characters (RFC 8259 §2)."""
+    """A vertical tab is invalid JSON, which has four white space characters (RFC 8259 §2)."""
     assert failure(body, Any, "application/json").reason.startswith("JSON is malformed")
     assert failure(body, User | None, "application/json").reason.startswith("JSON is malformed")
 
 
 @pytest.mark.parametrize("blank", [b" ", b"\r\n", b"\t \n", b"\xef\xbb\xbf \n"])
 def test_white_space_only_is_an_empty_body(blank: bytes) -> None:
-    """A body of white space only is None where the type admits it, else an error; text stays as it is."""
+    """A body of white space only is None if the type admits it, otherwise an error; text is unchanged."""
     for content_type in (JSON, "text/html", None):
         assert decode_body(blank, User | None, content_type) is None
         assert failure(blank, User, content_type).reason == "the body is empty"
@@ -237,7 +237,7 @@ def test_yaml(content_type: str) -> None:
     ids=short,
 )
 def test_bad_yaml(body: bytes, reason: str) -> None:
-    """YAML that is broken, deep enough to crash its parser, or a bomb of aliases is a DecodeError."""
+    """Broken YAML, YAML deep enough to crash its parser, and a bomb of aliases are DecodeErrors."""
     error = failure(body, Any, "text/yaml")
     assert error.reason == reason
     assert SECRET not in str(error)
@@ -252,7 +252,7 @@ def test_yaml_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("content_type", ["text/html", "Text/HTML; charset=utf-8", "application/xhtml+xml"])
 @pytest.mark.parametrize("cast_to", [User, User | None, list[int], dict, int, bool])
 def test_html_is_never_a_value(content_type: str, cast_to: Any) -> None:
-    """An HTML page with status 200 fails, and says that it was HTML (fault 74)."""
+    """An HTML page with status 200 is an error that names HTML (fault 74)."""
     for page in (
         b"<html>login</html>",
         b"\n\n <!doctype html>{}",
@@ -321,7 +321,7 @@ def test_html_that_is_json_is_validated() -> None:
     ],
 )
 def test_types(cast_to: Any, body: bytes, expected: Any) -> None:
-    """Any type that msgspec decodes is a cast_to; bytes, str and None are about the body itself."""
+    """Any type that msgspec decodes is a valid cast_to; bytes, str and None stand for the body itself."""
     check_cast_to(cast_to)
     value = decode_body(body, cast_to, JSON)
     assert value == expected
@@ -337,7 +337,7 @@ def test_attrs() -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="type statements are new in Python 3.12")
 def test_type_alias_statement() -> None:
-    """A ``type`` alias, a generic one too, is a cast_to."""
+    """A ``type`` alias, even a generic one, is a valid cast_to."""
     names: dict[str, Any] = {"User": User}
     exec("type Users = list[User]\ntype Either[T] = T | None\ntype Text = str", names)
     assert decode_body(b'[{"id":1}]', names["Users"], JSON) == [User(1)]
@@ -373,7 +373,7 @@ def test_tagged_union() -> None:
 
 
 def test_known_tag_with_bad_content() -> None:
-    """A known tag with a wrong field, or an unknown tag, is an error and no half-built value."""
+    """A known tag with a wrong field, or an unknown tag, is an error and not a half-built value."""
     assert path_of(b'{"kind":"cat","lives":"x"}', Cat | Dog) == "$.lives"
     error = failure(b'{"kind":"s3cr3t"}', Cat | Dog)
     assert (error.reason, error.path) == ("Unknown tag", "$.kind")
@@ -394,7 +394,7 @@ def test_known_tag_with_bad_content() -> None:
     ],
 )
 def test_mismatches_fail_at_any_depth(body: bytes, path: str) -> None:
-    """A value of the wrong type fails with its path at every level; none passes through."""
+    """A value of the wrong type fails with its path at every level; none passes."""
     error = failure(body, Outer)
     assert error.path == path
     assert SECRET not in repr(error)
@@ -409,7 +409,7 @@ def test_reason_names_both_types() -> None:
 
 
 def test_big_integers_and_floats() -> None:
-    """2**53+1 is exact as int and Decimal, and the nearest float where a float is asked for."""
+    """2**53+1 is exact as int and Decimal, and the nearest float if a float is requested."""
     body = str(2**53 + 1).encode()
     assert decode_body(body, int, JSON) == 2**53 + 1
     assert decode_body(body, decimal.Decimal, JSON) == 2**53 + 1
@@ -419,7 +419,7 @@ def test_big_integers_and_floats() -> None:
 
 
 def test_strict_and_lenient() -> None:
-    """Strict refuses ``"1"`` for an int; lenient coerces it, and nothing that it cannot."""
+    """Strict refuses ``"1"`` for an int; lenient coerces it, but no impossible value."""
     assert failure(b'{"id":"1"}', User).path == "$.id"
     assert decode_body(b'{"id":"1"}', User, JSON, strict=False) == User(1)
     assert failure(b'{"id":"one"}', User, strict=False).path == "$.id"
@@ -429,7 +429,7 @@ def test_strict_and_lenient() -> None:
 
 @pytest.mark.parametrize("cast_to", [User, User | None, User | list[User], int | str, Annotated[User, 1]])
 def test_plain_text_for_a_model(cast_to: Any) -> None:
-    """Plain text where a model, or a union, was asked for is an error, never a str."""
+    """Plain text instead of a model, or a union, is an error, never a str."""
     assert failure(b"all is well", cast_to, "text/plain").path == "$"
     assert failure(b"all is well", cast_to, JSON, strict=False).path == "$"
 
@@ -482,7 +482,7 @@ def test_invalid_text(body: bytes, content_type: str) -> None:
     ],
 )
 def test_any(body: bytes, content_type: str | None, expected: Any) -> None:
-    """`Any` is plain data where a codec is named, str for text, bytes for the rest, None for nothing."""
+    """`Any` is plain data if a codec is named, str for text, bytes for the rest, None for an empty body."""
     assert decode_body(body, Any, content_type) == expected
     assert decode_body(body, Any | None, content_type) == expected
 
@@ -504,14 +504,14 @@ def test_any(body: bytes, content_type: str | None, expected: Any) -> None:
 )
 @pytest.mark.parametrize("content_type", [JSON, "text/plain", "text/html", MSGPACK, None])
 def test_empty_body(cast_to: Any, expected: Any, content_type: str | None) -> None:
-    """An empty body, of a 204 too, is None where the type admits None, and empty bytes or text (fault 76)."""
+    """An empty body, even of a 204, is None if the type admits None, and empty bytes or text (fault 76)."""
     assert decode_body(b"", cast_to, content_type) == expected
 
 
 @pytest.mark.parametrize("cast_to", [User, list[User], dict, int, Literal["a"], bool, Annotated[User, 1]])
 @pytest.mark.parametrize("content_type", [JSON, "text/plain", MSGPACK, None])
 def test_empty_body_is_no_value(cast_to: Any, content_type: str | None) -> None:
-    """An empty body is an error for a type without None, in lenient mode too (fault 75)."""
+    """An empty body is an error for a type without None, even in lenient mode (fault 75)."""
     assert failure(b"", cast_to, content_type).reason == "the body is empty"
     assert failure(b"", cast_to, content_type, strict=False).reason == "the body is empty"
 
@@ -603,7 +603,7 @@ def test_too_many_digits(cast_to: Any) -> None:
 
 
 def test_a_failed_decoder_recovers() -> None:
-    """After bodies nested too deep the same decoder still decodes."""
+    """After too deeply nested bodies the same decoder still works."""
     decode = decoder_for(list[Any], JSON)
     for _ in range(3):
         with pytest.raises(DecodeError):
@@ -750,8 +750,8 @@ def test_a_cause_holds_no_value_anywhere() -> None:
 
 
 def test_what_a_post_init_says_is_repeated() -> None:
-    """The error of a Struct that refuses its values has the Struct's own words, if they contain none of the
-    values.
+    """The error of a Struct that refuses its values has the Struct's own message, if it contains none of
+    the values.
     """
     error = failure(b'[{"low":3,"high":2}]', list[Span])
     assert (error.reason, error.path) == ("low must not be above high", "$[0]")
@@ -799,7 +799,7 @@ def test_what_pydantic_says() -> None:
 
 
 def test_keys_are_marked() -> None:
-    """An error in a key says so, with the path of its object."""
+    """An error in a key is reported with the path of its object."""
     error = failure(b'{"inner":{"x":1}}', dict[str, dict[int, int]])
     assert (error.reason, error.path) == ("Expected `int`, got `str` in a key", "$[...]")
 
@@ -808,7 +808,7 @@ def test_keys_are_marked() -> None:
 
 
 def test_dec_hook() -> None:
-    """A dec_hook makes the types that msgspec does not know; its other exceptions are raised unchanged."""
+    """A dec_hook decodes types unknown to msgspec; its other exceptions are raised unchanged."""
     value = decode_body(b'[{"a":1}]', list[Plain], JSON, dec_hook=lambda wanted, value: wanted(value))
     assert value[0].value == {"a": 1}
 
@@ -846,7 +846,7 @@ def test_types_that_cannot_be_decoded(cast_to: Any) -> None:
 
 
 def test_unresolved_annotations() -> None:
-    """A Struct whose annotation names nothing is a TypeError that names the Struct."""
+    """A Struct with an unresolvable annotation is a TypeError that names the Struct."""
     with pytest.raises(TypeError, match=r"Unresolved cannot be decoded: .*Nowhere"):
         check_cast_to(Unresolved)
 
@@ -854,7 +854,7 @@ def test_unresolved_annotations() -> None:
 def test_fields_of_unknown_types_may_have_defaults() -> None:
     """A Struct may have a field that is never decoded, such as its client.
 
-    If the server sends it all the same, the error names the missing dec_hook.
+    If the server still sends it, the error names the missing dec_hook.
     """
     held = msgspec.defstruct("Held", [("id", int), ("client", Plain | None, None)])
     check_cast_to(held)
@@ -902,7 +902,7 @@ class Out(msgspec.Struct, tag="out"):
     ],
 )
 def test_types_are_checked_through_their_fields(cast_to: Any) -> None:
-    """A class that needs a hook is found at any depth, before anything is sent, and its place is named."""
+    """A class that needs a hook is found at any depth, before anything is sent, and its path is named."""
     for _ in range(2):
         with pytest.raises(TypeError, match=r"InDataclass\.plain: Plain needs a dec_hook$"):
             check_cast_to(cast_to)
@@ -951,12 +951,12 @@ def test_values_in_place_of_types(cast_to: Any, message: str) -> None:
 
 
 def test_a_hook_makes_any_type_decodable() -> None:
-    """With a dec_hook a class of your own passes the check."""
+    """With a dec_hook a custom class passes the check."""
     check_cast_to(list[Plain], lambda wanted, value: wanted(value))
 
 
 def test_decoders_are_cached() -> None:
-    """The same type, format, strictness and hook give the same decoder, whatever else the header says."""
+    """The same type, format, strictness and hook give the same decoder, whatever else the header contains."""
     held = decoder_for(list[User], JSON)
     assert decoder_for(list[User], "application/vnd.x+json; v=2") is held
     assert decoder_for(list[User], JSON, False) is not held
@@ -978,7 +978,7 @@ def test_unhashable_types_are_not_cached() -> None:
 @steady
 @given(st.binary(max_size=60) | plain_data.map(msgspec.json.encode), st.sampled_from(CAST_TOS), st.booleans())
 def test_only_decode_errors_leave(body: bytes, cast_to: Any, strict: bool) -> None:
-    """Whatever the bytes, the type and the content type: a value comes out, or a DecodeError."""
+    """Whatever the bytes, the type and the content type, the result is a value or a DecodeError."""
     raised: list[DecodeError] = []
     for content_type in CONTENT_TYPES:
         try:
@@ -990,10 +990,10 @@ def test_only_decode_errors_leave(body: bytes, cast_to: Any, strict: bool) -> No
 
 
 def test_a_failure_keeps_nothing_alive() -> None:
-    """The caller of a decoder is freed at once, also after a failure: no frame holds its own error."""
+    """The caller of a decoder is freed immediately, even after a failure: no frame holds its own error."""
 
     class Caller:
-        """Whatever decodes."""
+        """Any result of decoding."""
 
     def hook(wanted: type, value: Any) -> Any:
         raise ValueError("refused")

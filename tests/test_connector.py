@@ -76,7 +76,7 @@ def limited(limit: int = 1, **options: Any) -> Callable[[], aiohttp.TCPConnector
 
 
 class Told:
-    """A script that gives each connection to the test, and sends the test's answers."""
+    """A script that passes each connection to the test, and sends the test's answers."""
 
     def __init__(self) -> None:
         self.exchange: Exchange | None = None
@@ -92,7 +92,7 @@ class Told:
             sock.send(data)
 
     def end_unread(self) -> None:
-        """Put a FIN into the client's socket, likewise."""
+        """Put a FIN into the client's socket in the same way."""
         with self._socket() as sock:
             sock.shutdown(socket.SHUT_WR)
 
@@ -186,7 +186,7 @@ async def test_stray_response_without_poll(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 async def test_keep_alive(transport: AiohttpTransport, keep_alive: str, connections: int) -> None:
-    """A connection that the server says it will soon give up is not used again."""
+    """A connection that the server announces to close soon is not used again."""
     async with raw_server(respond(response("200 OK", b"", Keep_Alive=keep_alive))) as server:
         for _ in range(2):
             await fetch(transport, server.url, "POST")
@@ -212,7 +212,7 @@ STRAY_BODIES = {
 
 @pytest.mark.parametrize(("method", "answer"), STRAY_BODIES.values(), ids=STRAY_BODIES.keys())
 async def test_what_follows_in_one_piece(transport: AiohttpTransport, method: str, answer: bytes) -> None:
-    """A whole response is good whatever comes in one piece with it; its connection is not."""
+    """A complete response is good whatever arrives in one piece with it; its connection is not."""
     async with raw_server(respond(answer)) as server:
         for _ in range(2):
             assert await fetch(transport, server.url, method) == (b'"a"' if method == "GET" else b"")
@@ -220,7 +220,7 @@ async def test_what_follows_in_one_piece(transport: AiohttpTransport, method: st
 
 
 async def test_what_follows_the_head_for_head(transport: AiohttpTransport) -> None:
-    """Nor is it where the body that must not be there comes later."""
+    """Nor is it if the forbidden body arrives later."""
     told = Told()
 
     async def script(exchange: Exchange) -> None:
@@ -265,7 +265,7 @@ async def test_connection_in_use_is_connected(transport: AiohttpTransport) -> No
 
 
 async def test_probes(transport: AiohttpTransport) -> None:
-    """TCP asks a peer that is silent for a minute whether it is there."""
+    """TCP keep-alive probes a peer that is silent for a minute."""
     async with raw_server(hang(response("200 OK", None, Content_Length="9") + b"a")) as server:
         answer = await transport(APIRequest("GET", server.url, cast_to=aiohttp.ClientResponse))
         raw = answer._take_raw()
@@ -287,7 +287,7 @@ class SlowResolver(AbstractResolver):
         return []
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Close does nothing."""
 
 
 async def test_connect_limits_dns() -> None:
@@ -300,7 +300,7 @@ async def test_connect_limits_dns() -> None:
 
 
 class FailingResolver(AbstractResolver):
-    """A resolver that fails at once with the given exception."""
+    """A resolver that fails immediately with the given exception."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -310,14 +310,14 @@ class FailingResolver(AbstractResolver):
         raise self.error
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Close does nothing."""
 
 
 class Own(Exception):
     """An exception of the user's resolver."""
 
 
-# what a resolver raises -> the end of the message, the reason
+# exception of a resolver -> the end of the message, the reason
 RESOLVER_ERRORS: dict[str, tuple[Exception, str, str]] = {
     "a limit of its own": (
         TimeoutError(),
@@ -337,9 +337,7 @@ RESOLVER_ERRORS: dict[str, tuple[Exception, str, str]] = {
 @pytest.mark.parametrize("kind", ["own", "borrowed"])
 @pytest.mark.parametrize(("error", "text", "reason"), RESOLVER_ERRORS.values(), ids=RESOLVER_ERRORS.keys())
 async def test_a_resolver_that_fails_at_once(error: Exception, text: str, reason: str, kind: str) -> None:
-    """A failed resolution is not a limit that expired: the error names no seconds, and says that nothing was
-    sent.
-    """
+    """A failed resolution is not a timeout: the error names no seconds, and its ``sent`` is False."""
     connector = aiohttp.TCPConnector(resolver=FailingResolver(error))
     async with aiohttp.ClientSession(connector=connector) as session:
         transport = (
@@ -383,7 +381,7 @@ async def test_connect_does_not_limit_the_rest(transport: AiohttpTransport) -> N
 
 
 async def test_caller_cancels_while_connecting() -> None:
-    """A caller's cancel, or timeout, while a connection is made stays theirs."""
+    """A caller's cancellation, or timeout, while a connection is made stays the caller's."""
     transport = AiohttpTransport(connector=lambda: aiohttp.TCPConnector(resolver=SlowResolver()))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
@@ -392,7 +390,7 @@ async def test_caller_cancels_while_connecting() -> None:
 
 
 async def test_pool_limit() -> None:
-    """``pool`` limits the wait for a free connection, by an error of its own that nothing was sent for."""
+    """``pool`` limits the wait for a free connection, with a separate error whose ``sent`` is False."""
     transport = AiohttpTransport(connector=limited(1))
     async with raw_server(hang()) as server:
         holder = asyncio.create_task(fetch(transport, server.url))
@@ -424,14 +422,14 @@ async def test_no_pool_limit() -> None:
 
 
 async def test_granted_and_cancelled() -> None:
-    """A connection that is granted to a call in the moment of its cancel goes to the next in the queue."""
+    """A connection granted to a call at the moment of its cancellation passes to the next in the queue."""
     transport = AiohttpTransport(connector=limited(1))
     async with raw_server(respond(ok())) as server:
         holder = await transport(request(server.url))
         await holder.read()
         session: Any = transport._session
         connector = session.connector
-        # The one connection is taken, and two calls queue for it.
+        # The only connection is in use, and two calls queue for it.
         key, idle = next(iter(connector._conns.items()))
         protocol, _ = idle[0]
         connector._conns.clear()
@@ -458,7 +456,7 @@ async def test_silence_before_the_head(transport: AiohttpTransport) -> None:
 
 
 async def test_read_limits_on_one_connection(transport: AiohttpTransport) -> None:
-    """Every request on a connection has its own ``read``, a shorter one after a longer one too."""
+    """Every request on a connection has its own ``read``, even a shorter one after a longer one."""
     async with raw_server(in_turn(respond(ok()), respond(ok()), hang())) as server:
         await fetch(transport, server.url, read=60)
         await fetch(transport, server.url, read=None)
@@ -478,7 +476,7 @@ class Handle:
 
 
 class Clock:
-    """The part of an event loop that tells the time and sets timers."""
+    """The time and timers of an event loop."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -513,7 +511,7 @@ def silent(clock: Clock, read_timeout: float | None) -> _Protocol:
 
 
 def test_read_timer() -> None:
-    """Silence is counted from the last byte, by one timer, however many bytes came."""
+    """Silence is measured from the last byte, by one timer, however many bytes arrive."""
     clock = Clock()
     protocol = silent(clock, 60)
     for _ in range(100):
@@ -528,7 +526,7 @@ def test_read_timer() -> None:
 
 
 def test_read_timer_is_idle_between_requests() -> None:
-    """The time that a connection lies idle is not counted against anybody, and its timer ends by itself."""
+    """Idle time of a connection does not count for any request, and its timer ends by itself."""
     clock = Clock()
     protocol = silent(clock, 60)
     protocol._drop_timeout()
@@ -538,7 +536,7 @@ def test_read_timer_is_idle_between_requests() -> None:
 
 
 def test_read_timer_gets_shorter() -> None:
-    """A shorter limit after a longer one holds at once; no limit is none."""
+    """A shorter limit after a longer one applies immediately; None means no limit."""
     clock = Clock()
     protocol = silent(clock, 60)
     protocol.read_timeout = None
@@ -563,7 +561,7 @@ def test_no_read_timer_after_the_end() -> None:
 
 
 async def test_no_timer_is_left(transport: AiohttpTransport) -> None:
-    """A connection that is gone leaves no timer behind."""
+    """A closed connection leaves no timer behind."""
     async with raw_server(close(ok())) as server:
         await fetch(transport, server.url)
         await until(lambda: server.open_connections == 0)
@@ -575,19 +573,19 @@ async def test_no_timer_is_left(transport: AiohttpTransport) -> None:
 
 
 class Paused(asyncio.Transport):
-    """A transport that counts how often it was told to go on reading."""
+    """A transport that counts the calls of resume_reading."""
 
     resumed = 0
 
     def pause_reading(self) -> None:
-        """Nothing comes anyway."""
+        """No data arrives anyway."""
 
     def resume_reading(self) -> None:
         self.resumed += 1
 
 
 async def test_only_what_was_paused_is_resumed() -> None:
-    """A read from a body that came at once does nothing to its connection; one that was paused goes on."""
+    """Reading a body that has fully arrived does not touch its connection; a paused one resumes."""
     protocol, transport = _Protocol(asyncio.get_running_loop()), Paused()
     protocol.transport = transport
     protocol.set_response_params(auto_decompress=False)
@@ -603,7 +601,7 @@ async def test_only_what_was_paused_is_resumed() -> None:
 
 
 async def test_interim_responses(transport: AiohttpTransport) -> None:
-    """Interim responses before the final one are passed over, however they come."""
+    """Interim responses before the final one are skipped, however they arrive."""
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     for script in (respond(hints * 99 + ok(b"1")), drip(hints * 9 + ok(b"1"), size=7, every=0)):
         async with raw_server(script) as server:
@@ -628,11 +626,11 @@ async def test_endless_interim_responses(transport: AiohttpTransport) -> None:
             await fetch(transport, server.url)
 
 
-# --- who else uses the connector
+# --- other users of the connector
 
 
 async def test_a_websocket_on_the_same_connector(aiohttp_server: AiohttpServer) -> None:
-    """A connector that its owner uses for a WebSocket as well carries one, however much is said on it."""
+    """A connector that its owner also uses for a WebSocket carries it, whatever the traffic."""
 
     async def echo(request: web.Request) -> web.WebSocketResponse:
         websocket = web.WebSocketResponse()
@@ -659,7 +657,7 @@ async def test_a_websocket_on_the_same_connector(aiohttp_server: AiohttpServer) 
     await transport.close()
 
 
-# --- the end of the session
+# --- closing the session
 
 
 WAITS: dict[str, Script] = {
@@ -673,7 +671,7 @@ WAITS: dict[str, Script] = {
 @pytest.mark.parametrize("script", WAITS.values(), ids=WAITS.keys())
 @pytest.mark.parametrize("tls", [False, True])
 async def test_close_ends_who_waits(script: Script, tls: bool) -> None:
-    """Whatever a call waits for, the closing of the transport ends it, and the connection."""
+    """Whatever a call waits for, closing the transport ends it, and the connection."""
     transport = AiohttpTransport(ssl=client_tls())
     async with raw_server(script, tls=tls) as server:
         call = asyncio.create_task(fetch(transport, server.url))
@@ -698,7 +696,7 @@ async def test_close_ends_the_queue() -> None:
 
 
 async def test_close_while_a_waiter_is_cancelled() -> None:
-    """A caller's cancel in the tick of the closing stays a cancel."""
+    """A caller's cancellation in the tick of the close stays a cancellation."""
     transport = AiohttpTransport(connector=limited(1))
     async with raw_server(hang()) as server:
         calls = [asyncio.create_task(fetch(transport, server.url)) for _ in range(2)]
@@ -722,7 +720,7 @@ async def test_close_during_dns() -> None:
             await asyncio.wait_for(call, 10)
 
 
-# --- a connector of the user's
+# --- custom connectors
 
 
 async def test_unix_socket() -> None:
@@ -784,7 +782,7 @@ async def test_factory_that_makes_no_connector() -> None:
 
 @contextmanager
 def lasting_server(script: Script, *, tls: bool) -> Iterator[RawServer]:
-    """A server on a loop of its own, which is there when the client's loop has ended."""
+    """A server on a separate loop, which still runs when the client's loop has ended."""
     started, stop = threading.Event(), threading.Event()
     servers: list[RawServer] = []
 
@@ -814,7 +812,7 @@ def test_second_loop(make_loop: Any, tls: bool) -> None:
     unread: list[Any] = []
 
     async def use(url: str) -> None:
-        # On one connection a body is awaited, another lies idle.
+        # One connection waits for a body, another is idle.
         unread.append(await transport(request(url + "/stream")))
         assert await fetch(transport, url) == b"{}"
 
@@ -826,7 +824,7 @@ def test_second_loop(make_loop: Any, tls: bool) -> None:
         for _ in range(2):
             with warnings.catch_warnings():
                 if make_loop is not asyncio.new_event_loop:
-                    # uvloop closes the sockets, and complains of each, when the loop ends: before our turn.
+                    # uvloop closes the sockets, with a complaint for each, when the loop ends, before us.
                     warnings.simplefilter("ignore", ResourceWarning)
                 with asyncio.Runner(loop_factory=make_loop) as runner:
                     runner.run(use(server.url))

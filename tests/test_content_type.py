@@ -53,7 +53,7 @@ def test_media_type(header: str | None, expected: str) -> None:
     ],
 )
 def test_charset(header: str | None, expected: str) -> None:
-    """A charset is a codec for text that Python knows, for JSON too; UTF-8 stands in for others."""
+    """A charset is a text codec that Python knows, even for JSON; UTF-8 replaces others."""
     assert charset_of(header) == expected
     assert b"abc!".decode(charset_of(header))
     assert charset_of(as_json(header)) == expected
@@ -73,7 +73,7 @@ def test_charset(header: str | None, expected: str) -> None:
     ],
 )
 def test_codings(values: list[str], expected: list[str]) -> None:
-    """A content coding is known by its name; names that mean nothing count as none."""
+    """A content coding is recognised by its name; meaningless names count as none."""
     assert codings_of(values) == expected
 
 
@@ -96,6 +96,6 @@ def test_a_long_content_type_is_cut() -> None:
 @steady
 @given(st.text(max_size=80))
 def test_any_content_type_is_read(header: str) -> None:
-    """Whatever a content type says, it has a media type, and a charset that Python knows for text."""
+    """Any content type has a media type, and a charset that Python knows for text."""
     assert media_type(header) == media_type(header).lower()
     assert isinstance(b"".join([b"x"]).decode(charset_of(header), "replace"), str)

@@ -34,7 +34,7 @@ class Fault(msgspec.Struct):
 
 
 def read_xml(body: bytes, wanted: Any) -> Any:
-    """Make a Struct of the children of the root, or give the element itself."""
+    """Make a Struct from the children of the root, or return the element itself."""
     root = ET.fromstring(body)
     if wanted in (ET.Element, Any):
         return root if wanted is ET.Element else {child.tag: child.text for child in root}
@@ -77,7 +77,7 @@ async def test_csv() -> None:
 
 
 async def test_other_bodies_are_none_of_its_business() -> None:
-    """JSON is read as ever, and text, bytes and nothing are the body itself."""
+    """JSON is decoded as usual, and text, bytes and None stand for the body itself."""
     async with client(reply(200, {"id": 7})) as api:
         assert await api.get("/u", User) == User(7)
     async with client(text("<u/>", XML)) as api:
@@ -87,7 +87,7 @@ async def test_other_bodies_are_none_of_its_business() -> None:
 
 
 async def test_a_function_may_replace_a_codec() -> None:
-    """A function for JSON is asked in place of msgspec."""
+    """A function for JSON is called instead of msgspec."""
     asked: list[Any] = []
 
     def read(body: bytes, wanted: Any) -> Any:
@@ -102,7 +102,7 @@ async def test_a_function_may_replace_a_codec() -> None:
 
 
 async def test_pages() -> None:
-    """The pages of a list are read by the function too."""
+    """The pages of a list are decoded by the function too."""
 
     def read(body: bytes, wanted: Any) -> Any:
         return read_csv(body, list[User])
@@ -113,8 +113,8 @@ async def test_pages() -> None:
 
 
 async def test_an_empty_body() -> None:
-    """An empty body is None if the type allows it, else an error, unless the function returns a value for
-    it.
+    """An empty body is None if the type allows it, otherwise an error, unless the function returns a value
+    for it.
     """
     async with client(text("", XML)) as api:
         assert await api.get("/u", User | None) is None
@@ -133,7 +133,7 @@ async def test_an_empty_body() -> None:
     ],
 )
 async def test_what_a_function_raises_is_an_error_of_the_body(body: str, says: str, path: str) -> None:
-    """Whatever a function raises is an `APIResponseValidationError`, which keeps its place and its text."""
+    """Any exception of a function is an `APIResponseValidationError`, which keeps its place and its text."""
     async with client(text(body, "application/xml")) as api:
         with pytest.raises(APIResponseValidationError) as caught:
             await api.get("/u", User)
@@ -143,7 +143,7 @@ async def test_what_a_function_raises_is_an_error_of_the_body(body: str, says: s
 
 
 async def test_what_a_function_says_of_a_body_is_not_repeated() -> None:
-    """A text that holds a piece of the body is left out, and so is the exception (P30)."""
+    """A text that contains a piece of the body is omitted, and so is the exception (P30)."""
 
     def read(body: bytes, wanted: Any) -> Any:
         raise RuntimeError(f"what is {body.decode()}?")
@@ -156,7 +156,7 @@ async def test_what_a_function_says_of_a_body_is_not_repeated() -> None:
 
 
 async def test_a_type_that_only_a_function_makes() -> None:
-    """With functions any class may be asked for; a body of another content type is an error of the body."""
+    """With functions any class may be requested; a body of another content type is an error."""
     async with client(text("<u/>", XML), reply(200, {"id": 7})) as api:
         assert (await api.get("/u", ET.Element)).tag == "u"
         with pytest.raises(APIResponseValidationError, match="Element needs a dec_hook"):
@@ -183,7 +183,7 @@ async def test_the_body_of_an_error(stream: bool) -> None:
 
 
 async def test_an_error_body_that_its_function_refuses() -> None:
-    """The status is raised all the same, with the text that came and a note."""
+    """The status is still raised, with the received text and a note."""
     async with client(text("<e>", XML, 404), error_types={404: Fault}) as api:
         with pytest.raises(APIStatusError) as caught:
             await api.get("/u", User)
@@ -191,7 +191,7 @@ async def test_an_error_body_that_its_function_refuses() -> None:
     assert "no element found" in caught.value.__notes__[0]
 
 
-# --- what is given
+# --- arguments
 
 
 async def test_accept_names_what_functions_read() -> None:
@@ -206,7 +206,7 @@ async def test_accept_names_what_functions_read() -> None:
 
 
 async def test_views() -> None:
-    """A view's functions lie over its client's, and None clears them."""
+    """A view's functions are merged over its client's, and None clears them."""
     script = Script(text("<u><id>7</id></u>", XML))
     async with Client(BASE, decoders={"application/xml": read_csv}, transport=script) as api:
         assert await api.with_options(decoders={"Application/XML": read_xml}).get("/u", User) == User(7)
@@ -231,8 +231,8 @@ async def read_later(body: bytes, wanted: Any) -> Any:
     ],
 )
 def test_wrong_decoders_are_refused(decoders: Any, error: type[Exception], message: str) -> None:
-    """A key that is not a media type, and a value that is not callable, are refused when the client
-    is made.
+    """A key that is not a media type, and a value that is not callable, are refused when the client is
+    created.
     """
     with pytest.raises(error, match=message):
         Client(BASE, decoders=decoders)
@@ -242,7 +242,9 @@ def test_wrong_decoders_are_refused(decoders: Any, error: type[Exception], messa
 
 
 async def test_events_that_a_function_or_a_missing_hook_refuses() -> None:
-    """An event that does not match its type is an error of the stream's body, whoever refuses it."""
+    """An event that does not match its type is an error of the stream's body, whichever decoder refuses
+    it.
+    """
 
     class Custom:
         """A class that only a hook can make."""

@@ -1,4 +1,4 @@
-"""Content codings: decoded whatever the pieces, in bounded steps, and never short."""
+"""Content codings: decoded whatever the pieces, in bounded steps, and never truncated."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_rest(coding: str, encode: Any) -> None:
 
 
 def test_cut_in_the_second_member() -> None:
-    """A second gzip member that is cut is truncated, not forgotten."""
+    """A second gzip member that is cut is truncated, not ignored."""
     whole = gzip.compress(b"one") + gzip.compress(b"two")
     for cut in range(1, len(gzip.compress(b"two"))):
         with pytest.raises(TruncatedError):
@@ -92,7 +92,7 @@ def test_cut_in_the_second_member() -> None:
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
 def test_nothing(coding: str) -> None:
-    """No byte is a whole body."""
+    """An empty body is complete."""
     decoder = decoder_for([coding])
     assert decoder is not None
     assert decoder.decode(b"", 10) == b""
@@ -114,7 +114,7 @@ def test_garbage(data: bytes, coding: str, most: int) -> None:
     [[], [""], ["identity"], ["Identity"], ["identity, identity"], [" ", "identity"], ["none"], ["UTF-8"]],
 )
 def test_identity(values: list[str]) -> None:
-    """Nothing, and identity, need no decoder."""
+    """An absent coding, and identity, need no decoder."""
     assert decoder_for(values) is None
 
 
@@ -137,7 +137,7 @@ def test_refused(values: list[str], message: str) -> None:
 
 
 def test_what_is_accepted_can_be_decoded() -> None:
-    """Every coding that is asked for has a decoder."""
+    """Every requested coding has a decoder."""
     assert ACCEPT_ENCODING == "gzip, deflate, br"
     for coding in ACCEPT_ENCODING.split(", "):
         assert decoder_for([coding]) is not None
@@ -151,7 +151,7 @@ class OldDecompressor:
 
 
 def test_old_brotli(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A brotli that cannot be bounded is not used; without any, br is not asked for."""
+    """A brotli package without bounded output is not used; without a usable one, br is not requested."""
     monkeypatch.setattr(brotli, "Decompressor", OldDecompressor)
     assert _load_brotli() is None
     monkeypatch.undo()

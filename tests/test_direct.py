@@ -35,7 +35,7 @@ async def transport() -> AsyncIterator[AiohttpTransport]:
 
 
 class Counter:
-    """Counts what goes through `ClientSession._request`, which alone makes these handles."""
+    """Counts the requests through `ClientSession._request`, which these handles bypass."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -64,7 +64,7 @@ async def fetch(transport: AiohttpTransport, url: str | URL, method: str = "GET"
 async def test_plain_requests_are_sent_directly(
     server: RawServer, transport: AiohttpTransport, through_session: Counter, method: str
 ) -> None:
-    """A plain GET or HEAD does not pass through `ClientSession._request`: a new aiohttp must be looked at."""
+    """A plain GET or HEAD does not pass through `ClientSession._request`; a new aiohttp must be checked."""
     for path in ("/a", "/b?c=d"):
         await fetch(transport, server.url + path, method, headers={"X-Call": path[1]})
 
@@ -74,7 +74,7 @@ async def test_plain_requests_are_sent_directly(
 
 
 async def test_the_answer_to_head_has_no_body(transport: AiohttpTransport) -> None:
-    """The length that an answer to HEAD tells is not waited for, and the connection serves the next one."""
+    """The body announced in an answer to HEAD is not awaited, and the connection serves the next request."""
     async with raw_server(respond(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")) as server:
         for _ in range(2):
             async with asyncio.timeout(10):
@@ -120,7 +120,7 @@ async def test_the_bytes_are_the_same(
     path: str,
     headers: dict[str, str],
 ) -> None:
-    """What is sent is what `ClientSession._request` sends, byte for byte, whether it is the first or not."""
+    """The sent bytes are those of `ClientSession._request`, for the first request and for later ones."""
     url = URL(server.url + path, encoded=True)
     for _ in range(2):
         await fetch(transport, url, method, headers=headers)
@@ -134,7 +134,7 @@ async def test_the_bytes_are_the_same(
 
 
 async def test_a_connector_that_closes_says_so(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With ``force_close`` each request says ``Connection: close``, as `ClientRequest.send` writes it."""
+    """With ``force_close`` each request has ``Connection: close``, as `ClientRequest.send` writes it."""
     for version in (aiohttp.__version__, "3.99.0"):
         monkeypatch.setattr(aiohttp, "__version__", version)
         transport = AiohttpTransport(connector=lambda: aiohttp.TCPConnector(force_close=True))
@@ -150,7 +150,7 @@ async def test_a_connector_that_closes_says_so(server: RawServer, monkeypatch: p
 async def test_writing_that_has_to_wait_is_left_to_aiohttp(
     server: RawServer, transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch, paused: bool
 ) -> None:
-    """A request is written at once; `ClientRequest.send` writes it only while the socket takes no more."""
+    """A request is written immediately; `ClientRequest.send` writes it only if the socket accepts no more."""
     sent: list[str] = []
     original: Any = vars(aiohttp.ClientRequest)["send"]
 
@@ -213,7 +213,7 @@ async def test_a_replaced_method_is_called(
 async def test_a_method_replaced_before_the_import_is_called(
     server: RawServer, transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A `_request` that is not aiohttp's own was there first, and sends everything."""
+    """A `_request` that is not aiohttp's own was installed before, and sends everything."""
     original: Any = vars(aiohttp.ClientSession)["_request"]
     seen: list[str] = []
 
@@ -232,7 +232,7 @@ async def test_a_method_replaced_before_the_import_is_called(
 async def test_other_methods_go_through_the_session(
     server: RawServer, transport: AiohttpTransport, through_session: Counter, method: str
 ) -> None:
-    """Any other method goes through the session, which frames what may have a body."""
+    """Any other method goes through the session, which frames requests that may have a body."""
     await fetch(transport, server.url, method)
     assert through_session.count == 1
 
@@ -267,7 +267,7 @@ async def test_features_of_the_session_go_through_it(
 
 
 async def test_a_trace_that_is_added_later_is_told(server: RawServer, transport: AiohttpTransport) -> None:
-    """A trace config that is added to the open session is told of the next request."""
+    """A trace config that is added to the open session receives the next request."""
     told: list[str] = []
 
     async def on_start(session: Any, context: Any, params: aiohttp.TraceRequestStartParams) -> None:
@@ -291,7 +291,7 @@ def test_urls_that_aiohttp_handles_go_through_the_session(url: str) -> None:
 
 
 class FakeConnector:
-    """What `Direct` reads of a connector."""
+    """The attributes of a connector that `Direct` reads."""
 
     allowed_protocol_schema_set = frozenset({"http", "https"})
     _timeout_ceil_threshold = 5
@@ -299,7 +299,7 @@ class FakeConnector:
 
 
 class FakeSession:
-    """What `Direct` reads of a session."""
+    """The attributes of a session that `Direct` reads."""
 
     _request: Any = vars(aiohttp.ClientSession)["_request"]
     _middlewares = ()
@@ -312,7 +312,7 @@ class FakeSession:
 
 
 class FakeRequest:
-    """A request that keeps what it was made from."""
+    """A request that keeps its constructor arguments."""
 
     def __init__(self, method: str, url: URL, *, headers: Any, timer: Any, **options: Any) -> None:
         self.method = method
@@ -323,14 +323,14 @@ class FakeRequest:
 
 
 def make(kind: Any = FakeRequest) -> direct.Direct:
-    """A sender of a session that is none."""
+    """A sender for an object that is not a session."""
     sender = direct.make_direct(FakeSession(), kind)
     assert sender is not None
     return sender
 
 
 def test_a_copy_is_what_the_class_makes() -> None:
-    """A copy has the attributes of the request that it stands for, and none of another one's."""
+    """A copy has the attributes of its own request, and none of another one's."""
     sender = make()
     for path in ("/a", "/b"):
         url, headers = URL("http://h" + path), CIMultiDict({"X-Path": path})
@@ -342,7 +342,7 @@ def test_a_copy_is_what_the_class_makes() -> None:
 
 
 def test_a_request_that_depends_on_more_is_not_copied() -> None:
-    """When the class derives another attribute from the URL or the headers, nothing is copied."""
+    """If the class derives another attribute from the URL or the headers, nothing is copied."""
 
     class Target(FakeRequest):
         def __init__(self, method: str, url: URL, **options: Any) -> None:
@@ -360,7 +360,7 @@ def test_a_request_that_depends_on_more_is_not_copied() -> None:
 
 
 def test_an_unknown_version_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On an aiohttp that was not looked at, everything goes through the session."""
+    """On an unchecked aiohttp version, all requests go through the session."""
     monkeypatch.setattr(aiohttp, "__version__", "3.99.0")
     assert direct.make_direct(FakeSession(), FakeRequest) is None
 

@@ -1,4 +1,4 @@
-"""README and docs/ are true: every block of code runs, or is part of a file that does (`pages`)."""
+"""README and docs/ are correct: every block of code runs, or is part of a file that does (`pages`)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_code_of_a_page_runs_and_prints_what_stands_there(path: Path) -> Non
 
 @pytest.mark.parametrize("path", PAGES, ids=IDS)
 def test_no_block_of_a_page_goes_unchecked(path: Path) -> None:
-    """A block is run, or is a piece of a file; but for README's commands and its picture."""
+    """A block is run, or is a piece of a file, except README's commands and its picture."""
     unchecked = [b for b in blocks_of(path) if b.file is None and b.language not in ("python", "pycon")]
 
     expected = {"README.md": ["console", "text", "sh", "sh"], "tutorial.md": ["console"]}.get(path.name, [])
@@ -55,7 +55,7 @@ def test_a_piece_of_a_file_stands_in_that_file(path: Path) -> None:
 
 
 def anchors_of(page: Path) -> set[str]:
-    """The anchors that GitHub gives the headings of a page."""
+    """Return the anchors that GitHub gives the headings of a page."""
     prose = FENCE.sub("", page.read_text(encoding="utf-8"))
     titles = [m["title"].lower() for m in _HEADING.finditer(prose)]
     return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
@@ -91,7 +91,7 @@ _LINK_OF_CHAIN = re.compile(r"\w+Middleware|your (?:\w+ )?middlewares|\w*[Tt]ran
 
 
 def _drawn() -> list[tuple[int, str]]:
-    """The links of the chain in README's picture, with the zone that each stands in."""
+    """Return the middlewares of the chain in README's picture, with their zones."""
     picture = next(block.text for block in blocks_of(README) if block.language == "text").splitlines()
     header = next(line for line in picture if "once per attempt" in line)
     bars = [match.start() for match in re.finditer(":", header)]
@@ -133,7 +133,7 @@ def test_the_picture_is_the_chain() -> None:
 
 
 def command_under(heading: str) -> str:
-    """The one line of the one block under a heading of README, as .ci/run finds it."""
+    """Return the only line of the only block under a heading of README, as .ci/run finds it."""
     section = re.split(rf"^## {heading}$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)[1]
     section = re.split(r"^## ", section, flags=re.MULTILINE)[0]
     fences = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
@@ -161,7 +161,9 @@ def test_test_it_runs_the_matrix() -> None:
 
 @pytest.mark.parametrize("door", ["aioapiclient", "errors", "middleware", "streaming", "testing"])
 def test_every_public_name_is_in_the_reference(door: str) -> None:
-    """The site's reference has an entry for each name of a door; that of a plugin lists them itself."""
+    """The site's reference has an entry for each name of a public module; that of a plugin lists them
+    itself.
+    """
     module = importlib.import_module("aioapiclient" if door == "aioapiclient" else f"aioapiclient.{door}")
     entries = "\n".join(page.read_text() for page in (CHECKOUT / "docs" / "reference").glob("*.rst"))
     named = set(re.findall(r"^\.\. auto(?:class|function|data):: (\w+)$", entries, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""Every parameter at the public doors is described in an ``Args`` section, which IDEs show."""
+"""Every parameter in the public modules is described in an ``Args`` section, which IDEs show."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def parameters(function: Any) -> set[str]:
 
 
 def documented(name: str, thing: Any) -> Iterator[tuple[str, Any, str | None]]:
-    """Each function of a public thing, with the docstring that describes its parameters."""
+    """Each public function, with the docstring that describes its parameters."""
     if inspect.isfunction(thing):
         yield name, thing, thing.__doc__
     if not inspect.isclass(thing):
@@ -80,7 +80,7 @@ def test_args_names_only_parameters(door: str) -> None:
 
 
 def test_the_doors_are_all_there() -> None:
-    """Every public module of the package is a door that these tests look at."""
+    """These tests cover every public module of the package."""
     found = {module.name for module in _public_modules()}
     assert found == set(DOORS) - {"aioapiclient"}
 

@@ -1,4 +1,4 @@
-"""Downloads into files: whole or not at all, and resumed where their connections broke."""
+"""Downloads into files: complete or absent, and resumed after broken connections."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 class Cut:
-    """Sends its data, and closes the connection after the client has received so many bytes of the body.
+    """Sends its data, and closes the connection after the client has received that many bytes of the body.
 
-    It is the client's progress: aiohttp drops unread bytes when a connection ends.
+    The client's progress is counted: aiohttp drops unread bytes when a connection ends.
     """
 
     def __init__(self, answer: bytes = b"", taken: int = 0) -> None:
@@ -73,7 +73,7 @@ class Cut:
 
 
 class Ranges(Cut):
-    """Serves one content, whole or from the byte that is asked for; its answers break off where told."""
+    """Serves one content, complete or from the requested byte; its answers break off at given positions."""
 
     def __init__(self, *breaks: int | None, content: bytes = CONTENT, **headers: str) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ async def calls(server: RawServer) -> AsyncIterator[Call]:
 
 
 class Bar:
-    """A progress that can only be told of bytes."""
+    """A progress that can only be updated with bytes."""
 
     def __init__(self) -> None:
         self.updates: list[int] = []
@@ -124,7 +124,7 @@ class Bar:
 
 
 def sha256(content: bytes = CONTENT) -> str:
-    """The digest of *content*, as one is given."""
+    """The digest of *content*, in the form of an argument."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
@@ -139,11 +139,11 @@ def open_files() -> list[str]:
     return [link for link in links if ".part" in link]
 
 
-# Whole
+# Complete downloads
 
 
 async def test_body_becomes_a_file(tmp_path: Path) -> None:
-    """The body stands in the file, its number of bytes comes back, and nothing else is in the directory."""
+    """The file contains the body, the number of bytes is returned, and the directory has no other file."""
     async with raw_server(respond(ok(CONTENT))) as server, calls(server) as call:
         count = await write_to_file(await call(), tmp_path / "file")
 
@@ -153,7 +153,7 @@ async def test_body_becomes_a_file(tmp_path: Path) -> None:
 
 
 async def test_body_that_was_read(tmp_path: Path) -> None:
-    """A response whose body was read already is written all the same."""
+    """A response whose body was already read is still written."""
     answer = AsyncAPIResponse.from_bytes(APIRequest("GET", "https://api.example.com/"), body=b"abc")
 
     assert await write_to_file(answer, str(tmp_path / "file"), digest=sha256(b"abc")) == 3
@@ -176,7 +176,7 @@ async def test_answer_to_head(tmp_path: Path) -> None:
 
 
 async def test_compressed_body(tmp_path: Path) -> None:
-    """A body that came compressed is written decompressed."""
+    """A compressed body is written decompressed."""
     coded = ok(gzip.compress(CONTENT), ETag=ETAG, Content_Encoding="gzip")
     async with raw_server(respond(coded)) as server, calls(server) as call:
         assert await write_to_file(await call(), tmp_path / "file") == len(CONTENT)
@@ -185,7 +185,7 @@ async def test_compressed_body(tmp_path: Path) -> None:
 
 
 async def test_mode_is_that_of_any_file(tmp_path: Path) -> None:
-    """The file has the mode that the umask leaves, as any new file has."""
+    """The file has the mode that the umask leaves, like any new file."""
     before = os.umask(0o027)
     try:
         async with raw_server(respond(ok(b"abc"))) as server, calls(server) as call:
@@ -197,7 +197,9 @@ async def test_mode_is_that_of_any_file(tmp_path: Path) -> None:
 
 
 async def test_file_that_is_there_is_replaced_at_the_end(tmp_path: Path) -> None:
-    """Until all bytes are there the old file is; those that have come are beside it, under another name."""
+    """Until all bytes have arrived, the old file is kept; the received bytes are beside it, under another
+    name.
+    """
     target = tmp_path / "file"
     target.write_bytes(b"old")
     arrived, go_on = asyncio.Event(), asyncio.Event()
@@ -226,7 +228,7 @@ async def test_file_that_is_there_is_replaced_at_the_end(tmp_path: Path) -> None
 
 
 async def test_longest_name(tmp_path: Path) -> None:
-    """A target whose name is as long as names may be is no longer beside itself."""
+    """A temporary name for a target with the longest allowed name is still valid."""
     target = tmp_path / ("ü" * 127)
     async with raw_server(respond(ok(b"abc"))) as server, calls(server) as call:
         await write_to_file(await call(), target)
@@ -235,7 +237,7 @@ async def test_longest_name(tmp_path: Path) -> None:
 
 
 async def test_file_is_written_in_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is opened, written, synced or renamed in the thread of the event loop."""
+    """No file is opened, written, synced or renamed in the thread of the event loop."""
     seen = set()
 
     def watch(name: str, place: str, real: Any) -> None:
@@ -256,7 +258,7 @@ async def test_file_is_written_in_threads(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_file_is_written_as_it_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each write but the last has 1 MiB, and what else arrived with its last bytes."""
+    """Each write except the last has 1 MiB, plus the rest of its last chunk."""
     sizes = []
 
     def counted(part: _PartFile, chunks: list[bytes], checksum: Any) -> None:
@@ -276,7 +278,7 @@ async def test_file_is_written_as_it_arrives(tmp_path: Path, monkeypatch: pytest
 
 
 async def test_method_of_the_response(tmp_path: Path) -> None:
-    """`AsyncAPIResponse.write_to_file` does all of this, with the same words."""
+    """`AsyncAPIResponse.write_to_file` does all of this, with the same arguments."""
     script = Ranges(200_000)
     async with raw_server(script) as server, calls(server) as call:
         body = await call()
@@ -292,7 +294,7 @@ async def test_method_of_the_response(tmp_path: Path) -> None:
 
 
 async def test_broken_body_leaves_nothing(tmp_path: Path) -> None:
-    """A body that breaks and cannot be resumed leaves the old file and nothing beside it."""
+    """A body that breaks and cannot be resumed leaves the old file, and no other file beside it."""
     target = tmp_path / "file"
     target.write_bytes(b"old")
     async with raw_server(close(ok(CONTENT)[:-1])) as server, calls(server) as call:
@@ -305,7 +307,7 @@ async def test_broken_body_leaves_nothing(tmp_path: Path) -> None:
 
 
 async def test_directory_that_is_missing(tmp_path: Path) -> None:
-    """A directory that is not there is the error that the system has for it, and the body stays unread."""
+    """A missing directory is the system's own error, and the body stays unread."""
     async with raw_server(respond(ok(b"abc"))) as server, calls(server) as call:
         answer = await call()
         with pytest.raises(FileNotFoundError):
@@ -319,7 +321,7 @@ async def test_directory_that_is_missing(tmp_path: Path) -> None:
 async def test_target_that_no_file_can_have(
     target: str, error: type[OSError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A directory, or no name at all, is refused before the body comes, and not after."""
+    """A directory, or an empty name, is refused before the body arrives, and not after."""
     monkeypatch.chdir(tmp_path)
     async with raw_server(respond(ok(b"abc"))) as server, calls(server) as call, await call() as answer:
         with pytest.raises(error):
@@ -333,7 +335,7 @@ async def test_target_that_no_file_can_have(
     "arguments", [{"path": b"x"}, {"max_resumes": 1.5}, {"digest": 7}, {"progress": object()}]
 )
 async def test_argument_of_another_type(arguments: dict[str, Any], tmp_path: Path) -> None:
-    """An argument of a type that makes no sense is a TypeError, before anything is made."""
+    """An argument of a wrong type is a TypeError, before anything is created."""
     answer = AsyncAPIResponse.from_bytes(APIRequest("GET", "https://api.example.com/"), body=b"abc")
     with pytest.raises(TypeError):
         await write_to_file(answer, **{"path": tmp_path / "file", **arguments})
@@ -349,7 +351,7 @@ async def test_resumes_below_zero(tmp_path: Path) -> None:
 
 
 async def test_response_that_was_streamed_away(tmp_path: Path) -> None:
-    """A body that is gone is a StreamConsumedError, and no empty file."""
+    """A consumed body is a StreamConsumedError, and creates no empty file."""
     async with raw_server(respond(ok(b"abc"))) as server, calls(server) as call:
         answer = await call()
         assert [chunk async for chunk in answer.iter_bytes()] == [b"abc"]
@@ -379,7 +381,7 @@ async def test_disk_that_is_full(step: str, tmp_path: Path, monkeypatch: pytest.
 
 
 async def test_cancel(tmp_path: Path) -> None:
-    """A cancel leaves no file, no descriptor and no connection."""
+    """A cancellation leaves no file, no descriptor and no connection."""
     arrived = asyncio.Event()
 
     async def script(exchange: Exchange) -> None:
@@ -405,7 +407,9 @@ async def test_cancel(tmp_path: Path) -> None:
 async def test_cancel_while_a_thread_is_at_work(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cancel waits for what a thread does to the file, and then removes it; only a whole one may stay."""
+    """A cancellation waits for the thread's file operation, and then removes the file; only a complete one
+    may stay.
+    """
     real = getattr(_PartFile, step)
     started, go_on = threading.Event(), threading.Event()
 
@@ -423,7 +427,7 @@ async def test_cancel_while_a_thread_is_at_work(
         go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await writing
-        # The thread that was left behind ends when it likes.
+        # The abandoned thread may end later.
         await asyncio.get_running_loop().shutdown_default_executor()
 
     left = [(tmp_path / name).read_bytes() for name in os.listdir(tmp_path)]
@@ -436,7 +440,7 @@ async def test_cancel_while_a_thread_is_at_work(
 
 @pytest.mark.parametrize("where", [0, 1, 200_000, len(CONTENT) - 1])
 async def test_broken_body_is_resumed(where: int, tmp_path: Path) -> None:
-    """A body that breaks goes on where it broke, if its server has the same content still."""
+    """A body that breaks resumes at the break, if its server still has the same content."""
     script = Ranges(where)
     async with raw_server(script) as server, calls(server) as call:
         assert await write_to_file(await call(), tmp_path / "file", progress=script) == len(CONTENT)
@@ -449,7 +453,7 @@ async def test_broken_body_is_resumed(where: int, tmp_path: Path) -> None:
 
 
 async def test_body_that_breaks_again_and_again(tmp_path: Path) -> None:
-    """A download goes on after five breaks, each time from where it stands."""
+    """A download continues after five breaks, each time from its position."""
     script = Ranges(10, 10, 10, 10, 10)
     async with raw_server(script) as server, calls(server) as call:
         await write_to_file(await call(), tmp_path / "file", progress=script)
@@ -472,7 +476,7 @@ async def test_bound_on_resumes(options: dict[str, Any], requests: int, tmp_path
 
 
 async def test_resume_by_date(tmp_path: Path) -> None:
-    """Without an ETag a date names the content, if nothing changed in the minute before the answer."""
+    """Without an ETag a date identifies the content, if nothing changed in the minute before the answer."""
     script = Ranges(10, Last_Modified=OLD, Date=NOW)
     async with raw_server(script) as server, calls(server) as call:
         await write_to_file(await call(), tmp_path / "file", progress=script)
@@ -495,7 +499,7 @@ async def test_resume_by_date(tmp_path: Path) -> None:
     ],
 )
 async def test_content_that_has_no_sure_name(headers: dict[str, str], tmp_path: Path) -> None:
-    """Without a strong validator no range is asked for: its bytes might be those of another content."""
+    """Without a strong validator no range is requested: its bytes might belong to another content."""
     script = Ranges(10, content=CONTENT, **headers)
     async with raw_server(script) as server, calls(server) as call:
         with pytest.raises(APIConnectionError):
@@ -506,7 +510,7 @@ async def test_content_that_has_no_sure_name(headers: dict[str, str], tmp_path: 
 
 
 async def test_coded_content_is_not_resumed(tmp_path: Path) -> None:
-    """A body that came compressed is not resumed: a range counts the bytes that were sent."""
+    """A compressed body is not resumed: a range counts the sent bytes."""
     coded = ok(gzip.compress(CONTENT), ETag=ETAG, Content_Encoding="gzip")
     async with raw_server(close(coded[:-20])) as server, calls(server) as call:
         with pytest.raises(APIConnectionError):
@@ -542,7 +546,7 @@ async def test_response_that_cannot_be_asked_for_again(tmp_path: Path) -> None:
 
 
 async def test_total_that_runs_out_is_not_resumed(tmp_path: Path) -> None:
-    """When the time of the whole call is over, so is the download."""
+    """When the time of the whole call is over, the download ends."""
     async with raw_server(Ranges()) as server, calls(server) as call:
         answer = await call()
         answer.abort(APITimeoutError("too late", phase="total"))
@@ -553,7 +557,7 @@ async def test_total_that_runs_out_is_not_resumed(tmp_path: Path) -> None:
 
 
 async def test_silence_is_resumed(tmp_path: Path) -> None:
-    """A server that falls silent in the middle of a body is asked again."""
+    """A server that falls silent in the middle of a body is requested again."""
 
     async def script(exchange: Exchange) -> None:
         if exchange.index:
@@ -584,7 +588,7 @@ async def test_content_that_has_changed(tmp_path: Path) -> None:
 
 
 async def test_shorter_content_after_a_change(tmp_path: Path) -> None:
-    """If the new content is shorter, no byte of the old one is left after it."""
+    """If the new content is shorter, no byte of the old one remains after it."""
     first = Ranges(300_000)
     async with raw_server(in_turn(first, respond(ok(b"short")))) as server, calls(server) as call:
         assert await write_to_file(await call(), tmp_path / "file", progress=first) == 5
@@ -620,7 +624,7 @@ TOTAL = len(CONTENT)
     ],
 )
 async def test_part_that_is_not_the_rest(answer: bytes, message: str, tmp_path: Path) -> None:
-    """A 206 that is not the rest of the same content is an error, and never put into the file."""
+    """A 206 that is not the rest of the same content is an error, and never written to the file."""
     first = Ranges(10)
     async with raw_server(in_turn(first, respond(answer))) as server, calls(server) as call:
         with pytest.raises(APIResponseValidationError, match=message) as caught:
@@ -640,7 +644,7 @@ async def test_part_of_another_date(tmp_path: Path) -> None:
 
 
 async def test_part_with_the_same_name_and_another_date(tmp_path: Path) -> None:
-    """A strong ETag names the content, whatever a date beside it says."""
+    """A strong ETag identifies the content, whatever the date."""
     first = Ranges(10)
     answer = part("bytes 10-409599/409600", ETag=ETAG, Last_Modified=JUST_BEFORE)
     async with raw_server(in_turn(first, respond(answer))) as server, calls(server) as call:
@@ -667,7 +671,7 @@ async def test_server_that_is_gone(tmp_path: Path) -> None:
 
 
 async def test_compressed_part(tmp_path: Path) -> None:
-    """A part that came compressed is written as it decodes: its range counts other bytes."""
+    """A compressed part is written as it decodes: its range counts other bytes."""
     body = gzip.compress(CONTENT)
     answer = part(f"bytes 0-{len(body) - 1}/{len(body)}", body, ETag=ETAG, Content_Encoding="gzip")
     async with raw_server(respond(answer)) as server, calls(server) as call:
@@ -716,12 +720,12 @@ async def test_another_status_than_those_of_ranges(tmp_path: Path) -> None:
 
 
 def chunked() -> Cut:
-    """Sends the three bytes that there are, without their length, and no end of the body."""
+    """Sends all three bytes, without their length, but not the end of the body."""
     return Cut(response("200 OK", None, ETag=ETAG, Transfer_Encoding="chunked") + b"3\r\nabc\r\n", 3)
 
 
 async def test_nothing_was_missing(tmp_path: Path) -> None:
-    """A 416 that names the very size that is here says that only the end of the body was lost."""
+    """A 416 that names the size of the file shows that only the end of the body was lost."""
     answer = response("416 Range Not Satisfiable", b"", Content_Range="bytes */3")
     first = chunked()
     async with raw_server(in_turn(first, respond(answer))) as server, calls(server) as call:
@@ -744,7 +748,7 @@ async def test_range_that_cannot_be(content_range: str, tmp_path: Path) -> None:
 
 
 async def test_rest_of_a_body_without_a_length(tmp_path: Path) -> None:
-    """A body of unknown length is resumed too, and is complete when the part says so."""
+    """A body of unknown length is resumed too, and is complete if the part's Content-Range confirms it."""
     rest = part("bytes 3-5/6", b"def", ETag=ETAG)
     first = chunked()
     async with raw_server(in_turn(first, respond(rest))) as server, calls(server) as call:
@@ -754,7 +758,7 @@ async def test_rest_of_a_body_without_a_length(tmp_path: Path) -> None:
 
 
 async def test_range_of_the_caller(tmp_path: Path) -> None:
-    """A part that the caller asked for is resumed within its own bounds."""
+    """A part that the caller requested is resumed within its own bounds."""
     first = Cut(part("bytes 100-199/409600", CONTENT[100:200], ETag=ETAG)[:-60], 40)
     script = in_turn(first, respond(part("bytes 140-199/409600", CONTENT[140:200], ETag=ETAG)))
     digest = sha256(CONTENT[100:200])
@@ -766,7 +770,7 @@ async def test_range_of_the_caller(tmp_path: Path) -> None:
 
 
 async def test_whole_content_instead_of_the_callers_range(tmp_path: Path) -> None:
-    """When a part that the caller asked for breaks, and the content has changed, that is the end of it."""
+    """If a part that the caller requested breaks, and the content has changed, the download fails."""
     script = in_turn(
         close(part("bytes 100-199/409600", CONTENT[100:200], ETag=ETAG)[:-60]), respond(ok(b"all"))
     )
@@ -782,7 +786,7 @@ async def test_whole_content_instead_of_the_callers_range(tmp_path: Path) -> Non
 
 
 async def test_parts_of_several_ranges_are_not_resumed(tmp_path: Path) -> None:
-    """A 206 of several ranges is written as it came, and not resumed."""
+    """A 206 of several ranges is written unchanged, and not resumed."""
     answer = response(
         "206 Partial Content", b"--x", Content_Type="multipart/byteranges; boundary=x", ETag=ETAG
     )
@@ -795,7 +799,7 @@ async def test_parts_of_several_ranges_are_not_resumed(tmp_path: Path) -> None:
 
 
 async def test_connections_are_given_back(tmp_path: Path) -> None:
-    """A download that was resumed, and one that failed at it, leave no response open."""
+    """A download that was resumed, and one whose resume failed, leave no response open."""
     answers: list[AsyncAPIResponse[Any]] = []
     script = in_turn(Ranges(0), Ranges(), Ranges(0), respond(part(None)))
     async with raw_server(script) as server, calls(server) as call:
@@ -892,7 +896,7 @@ async def test_progress_that_raises(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512", "md5", "blake2b", "SHA256"])
 async def test_digest(algorithm: str, tmp_path: Path) -> None:
-    """A body that comes to the digest it should is written; any algorithm of hashlib will do."""
+    """A body with the expected digest is written; any algorithm of hashlib works."""
     expected = f"{algorithm}:{hashlib.new(algorithm.lower(), CONTENT).hexdigest()}"
     script = Ranges(200_000)
     async with raw_server(script) as server, calls(server) as call:
@@ -902,7 +906,7 @@ async def test_digest(algorithm: str, tmp_path: Path) -> None:
 
 
 async def test_another_digest(tmp_path: Path) -> None:
-    """A body that comes to another digest is an error that shows both, and makes no file."""
+    """A body with another digest is an error that shows both, and creates no file."""
     target = tmp_path / "file"
     target.write_bytes(b"old")
     async with raw_server(respond(ok(b"abc"))) as server, calls(server) as call:
@@ -928,7 +932,7 @@ async def test_digest_that_is_none(digest: str, tmp_path: Path) -> None:
 
 
 async def test_digest_by_a_function(tmp_path: Path) -> None:
-    """A function finds the digest in the response, wherever its API puts it."""
+    """A function finds the digest in the response, wherever the API puts it."""
 
     def named(answer: AsyncAPIResponse[Any]) -> str:
         return answer.headers["Docker-Content-Digest"]
@@ -943,7 +947,7 @@ async def test_digest_by_a_function(tmp_path: Path) -> None:
 
 
 async def test_function_that_gives_no_digest(tmp_path: Path) -> None:
-    """A function that gives something else than a text is a TypeError."""
+    """A function that returns a value other than a text is a TypeError."""
     function: Any = len
     answer = AsyncAPIResponse.from_bytes(APIRequest("GET", "https://api.example.com/"), body=b"abc")
     with pytest.raises(TypeError, match="digest returned a int"):
@@ -988,7 +992,7 @@ async def test_digest_of_the_response(headers: dict[str, str], tmp_path: Path) -
     ],
 )
 async def test_digest_that_the_response_lacks(headers: dict[str, str], tmp_path: Path) -> None:
-    """A response that was to name its digest, and names none that can be checked, is an error."""
+    """A response without a digest that can be checked is an error if one was required."""
     async with (
         raw_server(respond(ok(b"abc", **headers))) as server,
         calls(server) as call,
@@ -1010,14 +1014,14 @@ async def test_digest_of_a_part(tmp_path: Path) -> None:
 
 
 async def test_digest_of_content_that_has_changed(tmp_path: Path) -> None:
-    """When the content changes on the way, the digest is that of the new one."""
+    """When the content changes during the download, the digest is that of the new one."""
     first = Ranges(10, ETag=ETAG, Repr_Digest=of("sha-256", CONTENT))
     script = in_turn(first, respond(ok(b"new", Repr_Digest=of("sha-256", b"new"))))
     async with raw_server(script) as server, calls(server) as call:
         assert await write_to_file(await call(), tmp_path / "file", progress=first, digest=True) == 3
 
 
-# What the headers mean
+# The headers
 
 
 @pytest.mark.parametrize(
@@ -1037,7 +1041,7 @@ async def test_digest_of_content_that_has_changed(tmp_path: Path) -> None:
     ],
 )
 def test_content_range(value: str | None, expected: tuple[int, int, int | None] | None) -> None:
-    """A Content-Range names the bytes that came, or nothing."""
+    """A Content-Range names the received bytes, or nothing."""
     assert parse_content_range(value) == expected
 
 
@@ -1149,7 +1153,7 @@ async def test_call_that_does_not_decompress(tmp_path: Path) -> None:
 async def test_any_breaks(
     contents: list[bytes], plan: list[tuple[int, bool]], digest: Callable[[bytes], str] | None, tmp_path: Path
 ) -> None:
-    """Wherever a body breaks and whenever its content changes, the file is one content, whole."""
+    """Wherever a body breaks and whenever its content changes, the file has one content, complete."""
     bar = Bar()
     target = tmp_path / "file"
 

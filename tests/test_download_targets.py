@@ -69,7 +69,7 @@ async def read_from(descriptor: int) -> tuple[Reader, asyncio.ReadTransport]:
 
 @pytest.mark.parametrize("length", [1, 3])
 async def test_link_is_followed_and_stays(length: int, tmp_path: Path) -> None:
-    """The file that symbolic links lead to is replaced, however many they are; the links stay as they are."""
+    """The target of symbolic links is replaced, however many there are; the links are unchanged."""
     (tmp_path / "elsewhere").mkdir()
     target = tmp_path / "elsewhere" / "file"
     target.write_bytes(b"old")
@@ -87,7 +87,7 @@ async def test_link_is_followed_and_stays(length: int, tmp_path: Path) -> None:
 
 
 async def test_link_to_nothing_makes_the_file(tmp_path: Path) -> None:
-    """The file that a link names is made, as open() makes it."""
+    """The missing target of a link is created, as open() does."""
     (tmp_path / "link").symlink_to("file")
 
     await answer().write_to_file(tmp_path / "link")
@@ -97,7 +97,7 @@ async def test_link_to_nothing_makes_the_file(tmp_path: Path) -> None:
 
 
 async def test_links_in_a_circle(tmp_path: Path) -> None:
-    """Links that lead to each other are the error that the system has for them, and the body stays unread."""
+    """Links that point to each other are the system's own error, and the body stays unread."""
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     async with raw_server(respond(ok(b"abc"))) as server, calls(server) as call:
@@ -124,7 +124,7 @@ async def test_link_to_a_directory(tmp_path: Path) -> None:
 async def test_file_that_cannot_be_replaced(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the system replaces no file its content is overwritten: the same inode, and nothing beside it."""
+    """If the system replaces no file, its content is overwritten: the same inode, and no file beside it."""
     target = tmp_path / "file"
     target.write_bytes(b"o" * (len(CONTENT) + 10))
     inode = target.stat().st_ino
@@ -144,7 +144,7 @@ async def test_file_that_cannot_be_replaced(
 async def test_broken_body_spares_a_file_that_cannot_be_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until all bytes are there the old ones stay, in such a file too."""
+    """Until all bytes have arrived, the old ones are kept, even in such a file."""
     target = tmp_path / "file"
     target.write_bytes(b"old")
 
@@ -161,7 +161,7 @@ async def test_broken_body_spares_a_file_that_cannot_be_replaced(
 
 
 async def test_disk_that_fails_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error in the middle of the overwriting says that the file may be damaged."""
+    """An error in the middle of overwriting states that the file may be damaged."""
     target = tmp_path / "file"
     target.write_bytes(b"old")
 
@@ -216,7 +216,7 @@ async def in_namespace(program: str, directory: Path) -> list[str]:
 
 @needs_root
 async def test_bind_mount_is_written_in_place(tmp_path: Path) -> None:
-    """A file that is a mount point, as in containers, gets the bytes; the mount stays."""
+    """A file that is a mount point, as in containers, gets the bytes; the mount is kept."""
     lines = await in_namespace(
         """
 os.mkdir("d")
@@ -233,7 +233,7 @@ print(fetch("d/target"), open("source").read(), os.listdir("d"))
 
 @needs_root
 async def test_read_only_mount_fails_before_the_body(tmp_path: Path) -> None:
-    """A mount point that is read-only can neither be replaced nor written: opening it is the error."""
+    """A read-only mount point can neither be replaced nor written: opening it raises the error."""
     lines = await in_namespace(
         """
 os.mkdir("d")
@@ -320,7 +320,7 @@ print(fetch("d/file"), open("d/file").read(), os.listdir("d"))
 
 
 def tmp_path_that_all_may_enter(path: Path) -> Path:
-    """Open the folders of pytest to the user that the program becomes."""
+    """Open pytest's folders to the user that the program becomes."""
     for directory in (path, *path.parents):
         if directory.stat().st_uid == os.geteuid() and directory != Path("/"):
             directory.chmod(directory.stat().st_mode | 0o755)
@@ -354,7 +354,7 @@ async def test_digest_and_progress_of_a_device(tmp_path: Path) -> None:
 
 
 async def test_device_that_is_full(tmp_path: Path) -> None:
-    """An error of a device comes out as it is."""
+    """An error of a device is raised unchanged."""
     node = make_device(tmp_path / "full", 7)
     with pytest.raises(OSError, match="No space left"):
         await answer().write_to_file(node)
@@ -395,7 +395,7 @@ async def test_fifo_waits_for_its_reader(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_read", [True, False])
 async def test_cancel_of_a_fifo(is_read: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cancel ends the wait for a FIFO's reader at once, before or during the transfer."""
+    """A cancellation ends the wait for a FIFO's reader immediately, before or during the transfer."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     end = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK) if is_read else None
@@ -436,7 +436,7 @@ async def test_reader_that_leaves(tmp_path: Path) -> None:
 
 
 def fifo_has_bytes(end: int) -> bool:
-    """Whether something can be read from a FIFO."""
+    """Return whether a FIFO has bytes to read."""
     import select
 
     return bool(select.select([end], [], [], 0)[0])
@@ -458,7 +458,7 @@ async def test_terminal_gets_the_bytes() -> None:
 
 
 async def test_break_goes_on_into_a_fifo(tmp_path: Path) -> None:
-    """A body that breaks goes on where it broke, in a FIFO too."""
+    """A body that breaks also resumes into a FIFO."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reader, transport = await read_from(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
@@ -472,7 +472,7 @@ async def test_break_goes_on_into_a_fifo(tmp_path: Path) -> None:
 
 
 async def test_changed_content_cannot_begin_anew_in_a_fifo(tmp_path: Path) -> None:
-    """Changed content cannot replace the bytes that a FIFO has taken: the break is raised, with a note."""
+    """Changed content cannot replace the bytes that a FIFO has accepted: the break is raised, with a note."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reader, transport = await read_from(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
@@ -542,7 +542,7 @@ async def test_descriptor_that_is_not_for_writing(number: str, tmp_path: Path) -
 
 
 def test_part_file_that_is_over(tmp_path: Path) -> None:
-    """A file that was discarded before its turn came to be opened is not made."""
+    """A file that was discarded before it was opened is not created."""
     part = _PartFile(str(tmp_path / "file"))
     part.discard()
     part.open()
@@ -555,7 +555,7 @@ CHUNKS = [bytes([number % 251]) * (number % 7 + 1) for number in range(3000)]
 
 @pytest.mark.parametrize("most", [0, 1, 5])
 def test_chunks_that_are_written_in_parts(most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More chunks than one call of the system takes are written, also by calls that take only some bytes."""
+    """More chunks than one system call accepts are written, even if each call accepts only some bytes."""
 
     def some(descriptor: int, chunks: list[bytes]) -> int:
         return os.write(descriptor, b"".join(chunks)[:most])
@@ -584,7 +584,7 @@ def test_chunks_without_writev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_file_that_may_grow_no_more(tmp_path: Path) -> None:
-    """A limit that a write meets half-way is an error, and not a shorter file."""
+    """A limit that a write meets half-way is an error, not a shorter file."""
     resource = pytest.importorskip("resource")
     part = _PartFile(str(tmp_path / "file"))
     part.open()

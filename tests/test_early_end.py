@@ -32,7 +32,7 @@ LINES = response("200 OK", None, Content_Length="99") + b"line\n"
 
 
 class Ends:
-    """A middleware of each send that notes how each body ended."""
+    """A middleware of each send that records how each body ended."""
 
     def __init__(self) -> None:
         self.errors: list[BaseException | None] = []
@@ -45,7 +45,7 @@ class Ends:
         return response
 
     def the_only(self) -> BaseException | None:
-        """The error of the one body that has ended."""
+        """The error of the only body that has ended."""
         (error,) = self.errors
         return error
 
@@ -77,7 +77,7 @@ async def read_pieces(api: AsyncAPIClient) -> None:
 
 
 async def read_at_once(api: AsyncAPIClient) -> None:
-    """Read a body that was opened, at once."""
+    """Read an opened body immediately."""
     async with api.open("GET", "/") as response:
         await response.read()
 
@@ -113,7 +113,7 @@ async def test_a_server_that_falls_silent(read: Reader) -> None:
 
 
 async def test_the_deadline_of_a_stream() -> None:
-    """A body that the deadline ends has that timeout, whether or not somebody reads it at that time."""
+    """A body that the deadline ends has that timeout error, whether or not it is being read at that time."""
     late = APITimeoutError("late", phase="total")
     async with watched(hang(EVENTS)) as (api, ends):
         async with api.stream("GET", "/", int) as stream:
@@ -145,7 +145,7 @@ async def test_a_cancelled_reader(read: Reader) -> None:
 
 
 async def test_a_response_that_is_aborted() -> None:
-    """It has the error that `abort` was given, before anybody reads; a later one changes nothing."""
+    """It has the error passed to `abort`, before anything is read; a later one changes nothing."""
     error = APIConnectionError("no longer wanted")
     async with watched(hang(HALF)) as (api, ends), api.open("GET", "/") as response:
         response.abort(error)
@@ -172,7 +172,7 @@ async def test_a_client_that_is_closed(read: Reader) -> None:
 
 
 async def test_a_body_above_the_bound() -> None:
-    """It has `BodyTooLargeError`: of a body that is read whole, and of a line of one that is not."""
+    """It has `BodyTooLargeError`, for a complete body, and for a line of a streamed one."""
     long = ok(b"x" * 99, "text/plain")
     async with watched(respond(long), max_body=9) as (api, ends):
         with pytest.raises(BodyTooLargeError):
@@ -203,7 +203,7 @@ async def test_events_that_end_a_stream(events: bytes, kind: type[Exception]) ->
 
 
 async def test_an_event_above_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream with an event that is too large has the error that its reader gets."""
+    """A stream with a too large event has the error that its reader gets."""
     monkeypatch.setattr(SSEStream, "max_event", 20)
     async with watched(close(EVENTS + b"data: " + b"x" * 99)) as (api, ends):
         with pytest.raises(APIStreamError, match="more than 20 bytes") as raised:
@@ -213,7 +213,9 @@ async def test_an_event_above_the_bound(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_the_body_of_an_error_status() -> None:
-    """A status error whose body breaks off is raised as ever, and the response says what broke."""
+    """A status error whose body breaks off is raised as usual, and the response has the error of the
+    break.
+    """
     head = response("500 Internal Server Error", None, Content_Length="99")
     async with watched(close(head + b"half")) as (api, ends):
         with pytest.raises(InternalServerError):
@@ -226,7 +228,7 @@ async def test_the_body_of_an_error_status() -> None:
 
 
 async def test_a_body_that_is_whole() -> None:
-    """It has none, read at once or in pieces."""
+    """A complete body has no error, read at once or in pieces."""
     async with watched(respond(ok(b"data: 1\n\n", "text/event-stream"))) as (api, ends):
         for read in READERS:
             await read(api)
@@ -235,7 +237,7 @@ async def test_a_body_that_is_whole() -> None:
 
 
 async def test_a_reader_that_leaves_early() -> None:
-    """A body that its reader closes has none: by a break, by `close`, or by an error of the reader's own."""
+    """A body that its reader closes has none: by a break, by `close`, or by an exception of the reader."""
     async with watched(drip(EVENTS + b"data: 2\n\n" * 99, size=64)) as (api, ends):
         async with api.stream("GET", "/", int) as stream:
             async for _ in stream:
@@ -254,7 +256,7 @@ async def test_a_reader_that_leaves_early() -> None:
 
 
 async def test_a_stream_that_another_task_closes() -> None:
-    """It has none, though the task that reads waits for the next event."""
+    """It has none, although the reading task waits for the next event."""
     async with watched(hang(EVENTS)) as (api, ends), api.stream("GET", "/", int) as stream:
         events = aiter(stream)
         assert await anext(events) == 1
@@ -267,7 +269,7 @@ async def test_a_stream_that_another_task_closes() -> None:
 
 
 async def test_a_stream_that_ends_before_its_body() -> None:
-    """A stream has none after its last event, though the server leaves the connection open."""
+    """A stream has none after its last event, even if the server leaves the connection open."""
     async with watched(hang(EVENTS + b"data: [DONE]\n\n")) as (api, ends):
         await read_events(api)
 
@@ -275,7 +277,7 @@ async def test_a_stream_that_ends_before_its_body() -> None:
 
 
 async def test_a_break_after_the_end() -> None:
-    """What is aborted after the body was whole has none."""
+    """A body aborted after its end has none."""
     async with watched(respond(ok(b"x"))) as (api, ends), api.open("GET", "/") as response:
         await response.read()
         response.abort(APIConnectionError("late"))

@@ -1,4 +1,4 @@
-"""Edge cases that clients of this kind have stumbled over; each docstring states the fact."""
+"""Edge cases in which HTTP clients have failed; each docstring states the expected behaviour."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Dog(msgspec.Struct, tag="dog", tag_field="kind"):
 
 
 async def sent(options: dict[str, Any] | None = None, **client: Any) -> APIRequest:
-    """The request of a GET with *options*, by a client made with the others, on the wire."""
+    """Return the request of a GET with *options*, by a client with the other options, as sent on the wire."""
     script = Script()
     async with Client(BASE, transport=script, **client) as api:
         await api.get("/x", **(options or {}))
@@ -73,11 +73,11 @@ async def got(answer: Any, cast_to: Any, **client: Any) -> Any:
         return await api.get("/x", cast_to)
 
 
-# --- URL and query, where the client adds something
+# --- URL and query
 
 
 async def test_the_base_path_is_kept() -> None:
-    """A leading slash never drops the base path, on the client and on a view with another base URL."""
+    """A leading slash never drops the base path, on the client or on a view with another base URL."""
     script = Script()
     async with Client("https://h/custom/path/", transport=script) as api:
         await api.get("/foo")
@@ -87,7 +87,7 @@ async def test_the_base_path_is_kept() -> None:
 
 
 async def test_slashes_of_the_base_url() -> None:
-    """A base URL with and without its last slash lead to the same place."""
+    """A base URL with and without a trailing slash lead to the same URL."""
     script = Script()
     async with Client("https://h/v1", transport=script) as api:
         for base in ("https://h/v1", "https://h/v1/"):
@@ -113,7 +113,7 @@ async def sent_to(path: str, **options: Any) -> APIRequest:
 
 
 async def test_a_param_overrides_the_default() -> None:
-    """A parameter of the call replaces the client's of that name, and the others stay."""
+    """A parameter of the call replaces the client's of that name; the others are kept."""
     request = await sent({"params": {"a": 2}}, default_params={"a": 1, "b": 1})
 
     assert request.url.raw_query_string == "b=1&a=2"
@@ -123,7 +123,7 @@ async def test_a_param_overrides_the_default() -> None:
 
 
 async def test_an_omitted_header_stays_away() -> None:
-    """A header that the call omits is absent on every attempt: no attempt sends a word for it."""
+    """A header that the call omits is absent on every attempt, without a replacement."""
     script = Script(reply(503), reply(503), reply())
     async with Client(BASE, default_headers={"X-Count": "0"}, transport=script) as api:
         await api.get("/x", headers={"x-count": OMIT})
@@ -142,7 +142,7 @@ async def test_a_header_of_the_call_is_never_overwritten() -> None:
 
 
 async def test_a_missing_credential_is_no_mistake() -> None:
-    """A client without credential sends none, and one that a call omits is not missed: the server decides."""
+    """A client without a credential sends none, and an omitted one is not an error: the server decides."""
     assert "Authorization" not in (await sent()).headers
     request = await sent({"headers": {"Authorization": OMIT}}, auth=BearerAuth("t"))
     assert "Authorization" not in request.headers
@@ -173,7 +173,7 @@ async def test_defaults_override_platform_headers() -> None:
 
 
 async def test_a_multidict_is_a_layer() -> None:
-    """Header objects of aiohttp are taken as a layer."""
+    """Header objects of aiohttp are accepted as a layer."""
     assert (await sent({"headers": CIMultiDict(a="b")})).headers["A"] == "b"
 
 
@@ -186,7 +186,7 @@ async def test_no_header_adds_up() -> None:
 
 
 async def test_values_are_sent_as_they_are() -> None:
-    """The value of a header is sent as it was given: nothing in it is split, joined or deduplicated."""
+    """The value of a header is sent unchanged: it is not split, joined or deduplicated."""
     request = await sent({"headers": {"X-Beta": "ab, a, ab"}}, default_headers={"X-Beta": "a"})
 
     assert request.headers["X-Beta"] == "ab, a, ab"
@@ -196,7 +196,7 @@ async def test_values_are_sent_as_they_are() -> None:
 
 
 def test_none_is_a_timeout_and_absent_keeps() -> None:
-    """`with_options(timeout=None)` switches the limits off; left out, they stay."""
+    """`with_options(timeout=None)` disables the limits; omitted, they are inherited."""
     api = Client(BASE, timeout=3)
 
     assert api.with_options(timeout=None).timeout.total is None
@@ -214,7 +214,7 @@ async def test_an_empty_layer_clears_nothing() -> None:
 
 
 def test_middlewares_of_a_view() -> None:
-    """None and an empty list clear the middlewares of a view; left out, they are inherited."""
+    """None and an empty list clear the middlewares of a view; omitted, they are inherited."""
 
     async def own(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         return await handler(request)
@@ -228,7 +228,7 @@ def test_middlewares_of_a_view() -> None:
 
 
 async def test_dropping_a_view_closes_nothing() -> None:
-    """A view that is collected leaves the session to its client."""
+    """A garbage-collected view leaves the session to its client."""
     script = Script()
     async with Client(BASE, transport=script) as api:
         view = api.with_options(max_retries=1)
@@ -256,13 +256,13 @@ async def test_the_timeout_of_a_borrowed_session_does_not_count() -> None:
 
 @pytest.mark.parametrize("session", [object(), "session", aiohttp.ClientSession])
 def test_a_wrong_session_fails_at_once(session: Any) -> None:
-    """A session of the wrong kind is refused when the client is made."""
+    """A session of the wrong type is refused when the client is created."""
     with pytest.raises(TypeError, match=r"session must be an aiohttp.ClientSession"):
         AsyncAPIClient(BASE, session=session)
 
 
 def test_retries_that_are_none_fail_at_once() -> None:
-    """`max_retries=None` is refused when the client is made, with the value to use instead."""
+    """`max_retries=None` is refused when the client is created, with the value to use instead."""
     retries: Any = None
     with pytest.raises(TypeError, match="max_retries must be an int of 0 or more, not None; 0 switches"):
         AsyncAPIClient(BASE, max_retries=retries)
@@ -294,8 +294,8 @@ async def test_json_is_compact() -> None:
     ],
 )
 async def test_odd_hints_give_our_own_wait(number: int, value: str) -> None:
-    """A Retry-After of zero, below, in the past, malformed or absurd gives our own
-    backoff, never an error.
+    """A Retry-After of zero, negative, in the past, malformed or absurd leads to the client's own backoff,
+    never an error.
     """
     script = Script(reply(503, Retry_After=value, Date="Fri, 29 Sep 2023 16:26:57 GMT"), reply())
     policy = RetryPolicy(jitter=lambda wait: wait)
@@ -306,7 +306,7 @@ async def test_odd_hints_give_our_own_wait(number: int, value: str) -> None:
 
 
 async def test_the_backoff_is_bounded() -> None:
-    """However many attempts came before, the wait is at most 8 s, and nothing overflows."""
+    """However many attempts were made, the wait is at most 8 s, and nothing overflows."""
     script = Script(reply(500))
     policy = RetryPolicy(max_retries=1100, budget=None, jitter=lambda wait: wait)
     async with Client(BASE, retry=policy, transport=script) as api:
@@ -318,7 +318,7 @@ async def test_the_backoff_is_bounded() -> None:
 
 
 async def test_a_bug_is_not_retried() -> None:
-    """A RuntimeError, which no wire gives, comes out as it is, at the first attempt."""
+    """A RuntimeError, which never comes from the wire, is raised unchanged, at the first attempt."""
     script = Script(RuntimeError("oops"))
     async with Client(BASE, transport=script) as api:
         with pytest.raises(RuntimeError, match="oops"):
@@ -368,7 +368,7 @@ async def test_a_post_is_redirected_as_get() -> None:
 
 @pytest.mark.parametrize("max_retries", [0, 2])
 async def test_a_refusal_renews_once(max_retries: int) -> None:
-    """A 401 renews the credential once per call, with `max_retries=0` too, and then is the caller's."""
+    """A 401 renews the credential once per call, even with `max_retries=0`, and is then raised."""
     asked: list[int] = []
 
     async def provide() -> Token:
@@ -384,7 +384,7 @@ async def test_a_refusal_renews_once(max_retries: int) -> None:
 
 
 async def test_many_calls_ask_for_one_token() -> None:
-    """However many calls wait for the first token, its provider is asked once."""
+    """However many calls wait for the first token, its provider is called once."""
     asked: list[int] = []
 
     async def provide() -> str:
@@ -409,8 +409,8 @@ async def test_json_under_another_content_type() -> None:
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize(("number", "cast_to"), [(62, User), (63, User | list[User]), (63, Cat | Dog)])
 async def test_text_is_no_model(strict: bool, number: int, cast_to: Any) -> None:
-    """Plain text for a model or a union is an error, lenient too: a value is never of another type than
-    asked for.
+    """Plain text for a model or a union is an error, even in lenient mode: a value always has the
+    requested type.
     """
     with pytest.raises(APIResponseValidationError, match="text/plain"):
         await got(text("my text"), cast_to, strict_response_validation=strict)
@@ -448,7 +448,7 @@ async def test_a_validation_error_says_it_itself() -> None:
 
 
 async def test_a_float_is_a_float() -> None:
-    """A number for a float is a float, an integer too, at the nearest value that a float has."""
+    """A number for a float is a float, even an integer, at the nearest value of a float."""
     value = await got(reply(json=2**53 + 1), float)
 
     assert type(value) is float
@@ -469,7 +469,7 @@ async def test_a_float_is_a_float() -> None:
     ],
 )
 async def test_what_does_not_fit_raises_at_every_level(strict: bool, data: Any, path: str) -> None:
-    """A mismatch at any level raises with its path, lenient too: no value of a wrong type passes."""
+    """A mismatch at any level raises with its path, even in lenient mode: no value of a wrong type passes."""
     with pytest.raises(APIResponseValidationError) as raised:
         await got(reply(json=data), Team, strict_response_validation=strict)
 
@@ -477,7 +477,7 @@ async def test_what_does_not_fit_raises_at_every_level(strict: bool, data: Any, 
 
 
 async def test_tags_known_and_new() -> None:
-    """A mistake inside a known variant raises; a new tag raises too, unless the union is open to it."""
+    """A mistake in a known variant raises; a new tag raises too, unless the union is open."""
     with pytest.raises(APIResponseValidationError, match=r"\$\.lives"):
         await got(reply(json={"kind": "cat", "lives": "nine"}), Open[Cat | Dog])
     with pytest.raises(APIResponseValidationError, match="tag"):
@@ -492,7 +492,7 @@ class Box(msgspec.Struct, rename="camel"):
 
 
 async def test_tags_under_other_names_and_nested() -> None:
-    """Tags may stand under any name, and unions inside fields with other names, lists and options."""
+    """Tags may have any name, and unions may be in fields with other names, lists and options."""
     assert await got(reply(json={"thePet": {"kind": "cat", "lives": 9}}), Box) == Box(Cat(9))
     assert await got(reply(json=[{"kind": "dog", "good": True}, None]), list[Cat | Dog | None]) == [
         Dog(True),
@@ -579,8 +579,8 @@ async def test_an_object_with_an_async_call() -> None:
 
 
 def test_a_base_class_is_no_implementation() -> None:
-    """A subclass of the protocol that overrides nothing is refused when the client is made: it answers
-    nothing.
+    """A subclass of the protocol that overrides nothing is refused when the client is created: it returns
+    no response.
     """
 
     class Empty(Middleware):
@@ -591,7 +591,7 @@ def test_a_base_class_is_no_implementation() -> None:
 
 
 async def test_a_chain_keeps_nothing_between_calls() -> None:
-    """The chain is joined once and used for every call, the first middleware outermost each time."""
+    """The chain is folded once and used for every call, the first middleware outermost each time."""
     notes: list[str] = []
     async with Client(BASE, middlewares=[noting("a", notes), noting("b", notes)], transport=Script()) as api:
         for _ in range(2):
@@ -601,7 +601,7 @@ async def test_a_chain_keeps_nothing_between_calls() -> None:
 
 
 async def test_a_value_is_parsed_once() -> None:
-    """The object that a middleware parses is the one that the caller gets."""
+    """The object that a middleware parses is the one that the caller receives."""
     seen: list[Any] = []
 
     async def look(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -627,8 +627,8 @@ async def test_an_error_is_a_response_inside() -> None:
     ("how", "attempts"), [("bug", 1), ("retryable", 3), ("from retryable", 3), ("from cause", 3)]
 )
 async def test_what_a_middleware_raises(how: str, attempts: int) -> None:
-    """A middleware's own error is not retried, a RetryableError is; when no retry is left its cause comes
-    out.
+    """A middleware's own error is not retried, a RetryableError is; after the last retry its cause is
+    raised.
     """
     seen: list[int] = []
     bug = ValueError("bug")
@@ -672,7 +672,7 @@ async def test_a_second_send_is_identical() -> None:
 
 
 def test_a_copy_shares_the_body_and_not_the_headers() -> None:
-    """A copy of a request has headers of its own, and shares the body, open files too, and `extensions`."""
+    """A copy of a request has separate headers, and shares the body, even open files, and `extensions`."""
     file = io.BytesIO(b"x")
     request = APIRequest("PUT", f"{BASE}/x", body=Body(file), headers={"A": "b"}, extensions={"e": 1})  # type: ignore[arg-type]
     twin = request.copy()
@@ -704,7 +704,7 @@ async def test_a_file_through_a_copying_middleware(tmp_path: Path) -> None:
 
 
 async def test_a_response_is_handed_back_unparsed() -> None:
-    """A call that asks for the response gets it with its body undecoded, whatever a middleware does."""
+    """A call that requests the response gets it with its body undecoded, whatever a middleware does."""
     answer = text("<not json>", "application/json")
 
     async def passes(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -719,8 +719,8 @@ async def test_a_response_is_handed_back_unparsed() -> None:
 
 
 async def test_a_fallback_gives_the_second_answer() -> None:
-    """A middleware that drops a failed answer and asks again gives the second one, and
-    leaves nothing open.
+    """A middleware that drops a failed answer and sends again returns the second one, and leaves nothing
+    open.
     """
     script = Script(reply(529), reply(json={"id": 2}))
 

@@ -56,12 +56,12 @@ class Renamed(msgspec.Struct, rename="camel", omit_defaults=True):
     ],
 )
 def test_encoding(value: Any, expected: bytes) -> None:
-    """JSON is compact UTF-8, and everything that msgspec knows is encoded."""
+    """JSON is compact UTF-8, and every type that msgspec knows is encoded."""
     assert encode_json(value) == expected
 
 
 def test_structs_say_what_they_send() -> None:
-    """Aliases are used, defaults left out where the Struct says so, an explicit None is kept."""
+    """Renamed names are used, defaults omitted if the Struct requires it, and an explicit None is kept."""
     assert encode_json(Renamed("a")) == b'{"firstName":"a"}'
     assert encode_json([Renamed("a", None)]) == b'[{"firstName":"a","lastName":null}]'
     assert encode_json({"u": Renamed("a", None), "x": OMIT}) == b'{"u":{"firstName":"a","lastName":null}}'
@@ -131,7 +131,7 @@ class Patch(msgspec.Struct):
     ],
 )
 def test_sentinels_leave_members_out(value: Any, expected: bytes) -> None:
-    """OMIT, NOT_GIVEN and UNSET leave a member of an object out, in dicts and Structs at any depth."""
+    """OMIT, NOT_GIVEN and UNSET omit a member of an object, in dicts and Structs at any depth."""
     assert encode_json(value) == expected
 
 
@@ -140,7 +140,9 @@ def test_sentinels_leave_members_out(value: Any, expected: bytes) -> None:
     [(OMIT, "$"), ([1, OMIT], "$[1]"), ({"a": (NOT_GIVEN,)}, "$.a[0]"), ({"a": {OMIT}}, "$.a[0]")],
 )
 def test_sentinels_elsewhere_are_refused(value: Any, path: str) -> None:
-    """A sentinel in a list, or as the whole body, would shift or lose values: refused, with its path."""
+    """A sentinel in a list, or as the whole body, would shift or lose values: it is refused, with its
+    path.
+    """
     with pytest.raises(InvalidRequestError) as caught:
         encode_json(value)
     assert f"at {path};" in str(caught.value)
@@ -167,20 +169,20 @@ def value_of(value: object) -> Any:
     ],
 )
 def test_nan_is_refused(number: float, wrap: Any, path: str) -> None:
-    """NaN and infinity are refused wherever they stand, with the path, and never sent as null."""
+    """NaN and infinity are refused at any depth, with the path, and never sent as null."""
     with pytest.raises(InvalidRequestError) as caught:
         encode_json(wrap(number), value_of)
     assert f"at {path};" in str(caught.value)
 
 
 def test_null_without_nan() -> None:
-    """None, and text that says null, are encoded as they are."""
+    """None, and text that contains null, are encoded unchanged."""
     value = {"a": None, "b": "null", "c": "\x7f\xf8", "d": b"\xcb\x7f\xf8" * 3, "e": 2**70}
     assert decode_body(encode_json(value), Any, JSON)["b"] == "null"
 
 
 def test_cycles_are_refused() -> None:
-    """A value that contains itself, or is nested too deep, is refused before anything is sent."""
+    """A value that contains itself, or is nested too deeply, is refused before anything is sent."""
     ring: list[Any] = []
     ring.append({"again": ring})
     deep: Any = []
@@ -229,7 +231,7 @@ class Twice(Mapping[str, int]):
     ],
 )
 def test_what_cannot_be_encoded(value: Any, kind: str, path: str) -> None:
-    """A type that nothing encodes, a file too, is a TypeError that names type and path."""
+    """A type that nothing encodes, even a file, is a TypeError that names type and path."""
     with pytest.raises(TypeError) as caught:
         encode_json(value)
     assert f"{kind} at {path} " in str(caught.value)
@@ -238,7 +240,7 @@ def test_what_cannot_be_encoded(value: Any, kind: str, path: str) -> None:
 
 
 def test_enc_hook() -> None:
-    """An enc_hook encodes its types; with NotImplementedError it leaves a value to us."""
+    """An enc_hook encodes its types; with NotImplementedError it leaves a value to the library."""
 
     def hook(value: Any) -> Any:
         if isinstance(value, Plain):
@@ -304,7 +306,7 @@ def test_extra_body_needs_an_object(value: Any) -> None:
 
 
 def test_extra_body_is_checked_too() -> None:
-    """extra_body must be a mapping, and is held to the same rules as json."""
+    """extra_body must be a mapping, and follows the same rules as json."""
     with pytest.raises(TypeError, match="must be a mapping, not list"):
         encode_json({}, extra_body=[("a", 1)])  # type: ignore[arg-type]
     with pytest.raises(InvalidRequestError, match=r"at \$\.a"):
@@ -317,7 +319,7 @@ def test_extra_body_is_checked_too() -> None:
 @steady
 @given(plain_data)
 def test_json_round_trip(value: Any) -> None:
-    """Plain data comes back as it was, and is encoded as Python's own json would, compactly."""
+    """Plain data is decoded unchanged, and is encoded as Python's own json would, compactly."""
     encoded = encode_json(value)
     assert decode_body(encoded, Any, JSON) == value
     assert json.loads(encoded) == value
@@ -326,7 +328,7 @@ def test_json_round_trip(value: Any) -> None:
 @steady
 @given(plain_data)
 def test_both_ways_to_encode_agree(value: Any) -> None:
-    """The slow way, which sentinels and NaN take, writes the same bytes as the fast one."""
+    """The slow path, which sentinels and NaN take, writes the same bytes as the fast one."""
     assert _encoding._encode_slowly(value, None, _encoding._encoders(None)) == encode_json(value)
 
 
@@ -350,13 +352,13 @@ NUMBER = msgspec.json.Encoder(decimal_format="number")
     ],
 )
 def test_encoder(value: Any, expected: bytes) -> None:
-    """Numbers, UUIDs and order are as the user's encoder has them, the slow way too."""
+    """Numbers, UUIDs and order follow the user's encoder, even in the slow path."""
     assert encode_json(value, EXACT) == expected
     json.loads(expected)
 
 
 def test_encoder_with_a_hook() -> None:
-    """The hook of the encoder is asked, and Decimals that it gives are written as the encoder writes them."""
+    """The hook of the encoder is called, and Decimals that it returns are written as the encoder does."""
 
     def hook(plain: Plain) -> decimal.Decimal:
         return decimal.Decimal(plain.value)
@@ -410,7 +412,7 @@ async def test_encoder_of_a_client() -> None:
 
 
 def test_encoder_beside_a_hook() -> None:
-    """A hook and an encoder exclude each other, over a view too: the encoder has a hook of its own."""
+    """A hook and an encoder exclude each other, even in a view: the encoder has its own hook."""
     with pytest.raises(TypeError, match=r"both given: pass msgspec.json.Encoder\(enc_hook="):
         AsyncAPIClient("https://api.example.com", encoder=EXACT, enc_hook=repr)
     client = AsyncAPIClient("https://api.example.com", enc_hook=repr)
@@ -439,5 +441,5 @@ def test_bytes_are_not_json(value: Any, extra_body: dict[str, int] | None) -> No
 
 
 def test_bytes_in_json() -> None:
-    """Bytes further down are base64, as msgspec has it."""
+    """Nested bytes are base64, as in msgspec."""
     assert encode_json({"a": b"x"}) == b'{"a":"eA=="}'

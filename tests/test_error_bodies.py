@@ -77,7 +77,9 @@ def test_problem_details_of_wrong_types() -> None:
     ],
 )
 def test_error_bodies(body: bytes, content_type: str | None, error_type: Any, expected: Any) -> None:
-    """An error body is its type if it fits, else plain data for JSON, else text, else None."""
+    """An error body is decoded to its type if it matches, otherwise to plain data for JSON, to text, or to
+    None.
+    """
     assert decode_error_body(body, content_type, error_type) == expected
 
 
@@ -88,14 +90,14 @@ def test_error_bodies(body: bytes, content_type: str | None, error_type: Any, ex
     st.sampled_from([*CAST_TOS, None, Plain, ProblemDetails]),
 )
 def test_error_bodies_never_raise(body: bytes, content_type: str | None, error_type: Any) -> None:
-    """Whatever comes with an error, it never masks the status, and comes to the same each time."""
+    """The body of an error never masks the status, and decodes to the same value each time."""
     first, second = (decode_error_body(body, content_type, error_type) for _ in range(2))
 
     assert repr(first) == repr(second)
 
 
 def test_error_bodies_survive_hooks() -> None:
-    """A hook that is broken does not mask the status either, and one that works is used."""
+    """A broken hook does not mask the status either, and a working one is used."""
 
     def broken(wanted: type, value: Any) -> Any:
         raise KeyError("a bug")
@@ -116,7 +118,7 @@ def test_deep_error_bodies() -> None:
     [(404, User), (409, Outer), (499, Outer), (500, dict), (999, dict), (302, "default")],
 )
 def test_error_type_for(status: int, expected: Any) -> None:
-    """The exact status goes before its class, and that before the default."""
+    """The exact status takes precedence over its class, and that over the default."""
     error_types: dict[int | str, Any] = {"default": "default", "4XX": Outer, "5XX": dict, 404: User}
     assert error_type_for(status, error_types) == expected
     assert error_type_for(status, {}) is None

@@ -108,7 +108,7 @@ class TupleBody(NamedTuple):
 
 
 def status_error(body: Any = None, status: int = 400, **facts: Any) -> APIStatusError:
-    """A status error made by hand."""
+    """A hand-made status error."""
     return status_error_class(status)("made", status=status, body=body, **facts)
 
 
@@ -127,7 +127,7 @@ def test_the_tree_is_that_of_the_design() -> None:
 
 
 def test_every_error_is_at_both_doors() -> None:
-    """Every error is exported by `aioapiclient.errors` and once more by `aioapiclient`, as the same class."""
+    """Every error is exported by `aioapiclient.errors` and by `aioapiclient`, as the same class."""
     assert set(TREE) <= set(errors.__all__)
     assert all(getattr(aioapiclient, name) is cls for name, cls in CLASSES.items())
 
@@ -152,18 +152,18 @@ async def test_the_class_of_a_status(status: int, name: str) -> None:
 
 
 def test_the_default_status_of_a_class() -> None:
-    """A status class made by hand without a status has its own."""
+    """A hand-made status class without a status has its own."""
     for status, cls in STATUS_ERRORS.items():
         assert cls().status == status
         assert str(cls()) == f"Status {status}"
 
 
-# --- made by hand, pickled, copied
+# --- created by hand, pickled, copied
 
 
 @pytest.mark.parametrize("cls", CLASSES.values(), ids=TREE)
 def test_every_class_can_be_made_by_hand(cls: type[APIClientError]) -> None:
-    """Every class can be made with nothing but a message: users raise them in their tests."""
+    """Every class can be created with only a message: users raise them in their tests."""
     error = cls("made by hand")
 
     assert str(error) == "made by hand"
@@ -191,7 +191,7 @@ def test_every_class_pickles_and_copies(cls: type[APIClientError], twin: Any) ->
 
 
 async def test_a_pickled_error_keeps_its_facts_and_no_live_thing() -> None:
-    """A pickled error keeps status, code, request id, retry_after and body; request and response are gone."""
+    """A pickled error keeps status, code, request ID, retry_after and body, but not request and response."""
     answer = reply(429, {"error": {"code": "slow", "type": "limit"}}, Retry_After="120", X_Request_Id="r1")
     async with Client(BASE, transport=Script(answer)) as api:
         with pytest.raises(RateLimitError) as raised:
@@ -220,7 +220,7 @@ def test_a_body_that_does_not_pickle_is_left_behind() -> None:
 
 
 def test_a_subclass_of_a_user_pickles() -> None:
-    """A class of an SDK with a constructor of its own pickles like ours."""
+    """A class of an SDK with a custom constructor pickles like ours."""
     error = SDKError("quota", left=3)
     twin = pickle.loads(pickle.dumps(error))
 
@@ -237,7 +237,7 @@ class SDKError(APIStatusError):
         self.left = left
 
 
-# --- what they know
+# --- attributes
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ class SDKError(APIStatusError):
     ],
 )
 def test_code_and_type_of_a_body(body: Any, code: str | None, kind: str | None) -> None:
-    """`.code` and `.type` are found where APIs put them, and are None for a body of any other shape."""
+    """`.code` and `.type` are found where APIs put them, and are None for a body of any other type."""
     error = status_error(body)
 
     assert (error.code, error.type) == (code, kind)
@@ -302,7 +302,7 @@ async def test_code_and_type_of_a_problem() -> None:
     ],
 )
 async def test_the_body_of_an_error_is_decoded(answer: Any, body: Any) -> None:
-    """The body of an error is plain data where it is JSON, else its text, and None when it is empty."""
+    """The body of an error is plain data for JSON, otherwise its text, and None if it is empty."""
     async with Client(BASE, transport=Script(answer)) as api:
         with pytest.raises(APIStatusError) as raised:
             await api.get("/x")
@@ -311,9 +311,7 @@ async def test_the_body_of_an_error_is_decoded(answer: Any, body: Any) -> None:
 
 
 async def test_a_status_error_knows_its_call() -> None:
-    """A status error has the request as it was sent, the response with its body read, and how often it was
-    tried.
-    """
+    """A status error has the sent request, the response with its body read, and the number of attempts."""
     answer = reply(503, {"a": 1}, Retry_After="3", X_Request_Id="r9")
     async with Client(BASE, max_retries=1, transport=Script(answer)) as api:
         with pytest.raises(InternalServerError) as raised:
@@ -348,7 +346,7 @@ async def test_the_request_id_header_is_the_clients_choice() -> None:
     ],
 )
 async def test_retry_after_is_on_the_error(headers: dict[str, str], seconds: float | None) -> None:
-    """A wait that is too long to be taken is given to the caller, on the error."""
+    """A wait that is too long is available to the caller on the error."""
     async with Client(BASE, max_retries=0, transport=Script(reply(429, **headers))) as api:
         with pytest.raises(RateLimitError) as raised:
             await api.get("/x")
@@ -368,7 +366,7 @@ async def test_a_transport_error_comes_out_as_it_is() -> None:
 
 
 async def test_a_validation_error_knows_where() -> None:
-    """An answer of the wrong shape says where, with status, content type and a bounded excerpt as
+    """An answer of the wrong type has the place, with status, content type and a bounded excerpt as
     attributes.
     """
     answer = reply(201, {"code": 5, "pad": "x" * 500}, X_Request_Id="r1")
@@ -450,7 +448,7 @@ async def test_no_repr_tells_a_secret(thing: str) -> None:
 
 
 async def test_a_request_id_that_is_no_id_is_not_in_the_message() -> None:
-    """A request id that is long or holds odd characters stays out of the message."""
+    """A request ID that is long or has unusual characters is not in the message."""
     async with Client(BASE, transport=Script(reply(404, X_Request_Id="x" * 200))) as api:
         with pytest.raises(APIStatusError) as raised:
             await api.get("/x")
@@ -459,7 +457,7 @@ async def test_a_request_id_that_is_no_id_is_not_in_the_message() -> None:
 
 
 def test_the_special_errors_have_their_facts() -> None:
-    """The errors that know more than a message keep it as attributes."""
+    """Errors with more than a message keep the rest as attributes."""
     assert APIConnectionError(sent=False).sent is False
     assert APITimeoutError(phase="pool").phase == "pool"
     assert [APITimeoutError(phase=phase).final for phase in ("pool", "read", "attempt", "total")] == [
@@ -480,7 +478,7 @@ def test_the_special_errors_have_their_facts() -> None:
         raise InvalidRequestError("x")
 
 
-# --- what the server says to people
+# --- the server's text
 
 
 class CodeOnly(msgspec.Struct):
@@ -512,7 +510,7 @@ class CodeOnly(msgspec.Struct):
     ],
 )
 async def test_a_status_error_ends_with_what_the_server_says(body: Any, detail: str | None) -> None:
-    """The text of a status error ends with the server's words for people, in one printable line."""
+    """The text of a status error ends with the server's text, in one printable line."""
     async with Client(BASE, transport=Script(reply(409, body, X_Request_Id="r1"))) as api:
         with pytest.raises(APIStatusError) as raised:
             await api.post("/x")
@@ -535,7 +533,7 @@ async def test_a_status_error_ends_with_what_the_server_says(body: Any, detail: 
     ],
 )
 async def test_what_a_problem_says(body: str, detail: str | None) -> None:
-    """A problem (RFC 9457) gives its title and detail; other bodies give their usual members."""
+    """A problem (RFC 9457) shows its title and detail; other bodies show their usual members."""
     async with Client(BASE, transport=Script(text(body, "application/problem+json", 403))) as api:
         with pytest.raises(APIStatusError) as raised:
             await api.get("/x")
@@ -545,7 +543,7 @@ async def test_what_a_problem_says(body: str, detail: str | None) -> None:
 
 @pytest.mark.parametrize("error_type", [CodeOnly, dict[str, Any], ErrorBody, bytes])
 async def test_what_the_server_says_does_not_depend_on_error_types(error_type: Any) -> None:
-    """The words are found in the body as it came, where its type does not have them."""
+    """The text is found in the received body if its type does not have it."""
     answer = reply(404, {"code": "c", "message": "No such user"})
     async with Client(BASE, transport=Script(answer), error_types={404: error_type}) as api:
         with pytest.raises(APIStatusError, match=r": No such user$") as raised:
@@ -600,7 +598,7 @@ async def test_a_body_that_does_not_fit_error_types_is_told(caplog: pytest.LogCa
     ],
 )
 async def test_what_is_told_of_an_error_body(answer: Any, expected: str | None) -> None:
-    """The note says why a body does not fit; one that is empty, or fits, has none."""
+    """The note explains why a body does not match; one that is empty, or matches, has none."""
     async with Client(
         BASE, transport=Script(answer), error_types={"default": CodeOnly}, max_retries=0
     ) as api:
@@ -612,7 +610,7 @@ async def test_what_is_told_of_an_error_body(answer: Any, expected: str | None) 
 
 
 async def test_a_hook_that_fails_on_an_error_body_is_told() -> None:
-    """A hook's exception is named, and the status is raised all the same."""
+    """A hook's exception is named, and the status is still raised."""
 
     def broken(wanted: type, value: Any) -> Any:
         raise KeyError("s3cr3t")

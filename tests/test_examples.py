@@ -1,4 +1,4 @@
-"""The programs under examples/ run, each in a process of its own, and print the expected output."""
+"""The programs under examples/ run, each in a separate process, and print the expected output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLUGIN = EXAMPLES / "slowcalls"
 
 
 async def test_the_sdk_example() -> None:
-    """A resource, options of its user's, an error class of its own, a key on every order."""
+    """A resource, options of its user, a custom error class, a key on every order."""
     assert await run(EXAMPLES / "sdk.py") == [
         "Moby-Dick has the ISBN 978-0",
         "order with a key",
@@ -29,7 +29,7 @@ async def test_the_sdk_example() -> None:
 
 
 async def test_the_demo_server_of_the_tutorial() -> None:
-    """One command starts it; it says where it answers."""
+    """One command starts it; it prints its URL."""
     server = await asyncio.create_subprocess_exec(
         sys.executable, EXAMPLES / "server.py", "--port", "0", stdout=asyncio.subprocess.PIPE
     )

@@ -19,12 +19,12 @@ VECTORS = json.loads((Path(__file__).parent / "cases" / "auth_vectors.json").rea
 
 
 async def test_the_custom_credential() -> None:
-    """Ten calls at once ask for one ticket, and ten refused ones for one more."""
+    """Ten concurrent calls request one ticket, and ten refused ones another one."""
     assert await run(EXAMPLES / "custom_auth.py") == ["10 calls, 1 ticket", "10 more, 2 tickets"]
 
 
 async def test_the_signing_credential() -> None:
-    """Each attempt is signed again, byte for byte as it is sent, and a wrong key is refused."""
+    """Each attempt is signed again, byte for byte as sent, and a wrong key is refused."""
     assert await run(EXAMPLES / "signing_auth.py") == [
         "placed: a/b c",
         "the wrong key: the signature is wrong",
@@ -34,7 +34,9 @@ async def test_the_signing_credential() -> None:
 
 
 async def test_the_credential_that_answers_a_challenge() -> None:
-    """A repository's first challenge has one token asked for at another origin, however many calls wait."""
+    """For a repository's first challenge one token is requested at another origin, however many calls
+    wait.
+    """
     assert await run(EXAMPLES / "challenge_auth.py") == [
         "library/app latest 1.0 1.1",
         "library/base latest 1.0 1.1",
@@ -45,7 +47,7 @@ async def test_the_credential_that_answers_a_challenge() -> None:
 
 @pytest.mark.parametrize("case", VECTORS["challenges"], ids=lambda case: case["source"])
 def test_the_challenge_example_reads_the_challenges_of_the_standards(case: dict[str, Any]) -> None:
-    """A Bearer challenge is read as its standard prints it, and another scheme is left alone."""
+    """A Bearer challenge is parsed as its standard prints it, and another scheme is ignored."""
     scheme, parameters = case["schemes"][0]
     parse_challenge = load(EXAMPLES / "challenge_auth.py").parse_challenge
     assert parse_challenge(case["value"]) == (parameters if scheme == "bearer" else {})

@@ -8,7 +8,9 @@ BAR = [f"  [{'#' * 5 * step:20}] {25 * step:3} %" for step in range(1, 5)]
 
 
 async def test_the_example_of_uploads() -> None:
-    """Eight parts go up at once, one of them twice, then a form; each bar comes to its end, and once."""
+    """Eight parts are uploaded concurrently, one of them twice, then a form; each bar reaches its end,
+    once.
+    """
     assert await run(EXAMPLES / "upload_parts.py") == [
         "in eight parts:",
         *BAR,
@@ -21,7 +23,7 @@ async def test_the_example_of_uploads() -> None:
 
 
 async def test_the_example_of_downloads() -> None:
-    """A download goes on after two breaks and is checked; one with another digest makes no file."""
+    """A download continues after two breaks and is checked; one with another digest creates no file."""
     assert await run(EXAMPLES / "download_resume.py") == [
         "a server that hangs up twice:",
         "  4194304 bytes, progress 4194304",

@@ -1,6 +1,4 @@
-"""examples/language_model.py, a complete SDK, runs in a process of its own, and prints the expected
-output.
-"""
+"""examples/language_model.py, a complete SDK, runs in a separate process, and prints the expected output."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from programs import EXAMPLES, run
 async def test_the_example_of_a_language_model() -> None:
     """The output of the program shows each feature of the SDK."""
     assert await run(EXAMPLES / "language_model.py") == [
-        # Pages: one by hand, then an item after the other over all of them.
+        # Pages: one by hand, then one item after the other over all of them.
         "first page: budgie dodo, and more",
         "all models: budgie dodo kakapo macaw parakeet",
         # A typed value.
@@ -22,10 +20,10 @@ async def test_the_example_of_a_language_model() -> None:
         "  a",
         "stop after 3 tokens",
         "skipped: 1",
-        # A raw response: an overloaded server is asked again, though it is a POST.
+        # A raw response: an overloaded server is called again, although it is a POST.
         "Polly wants a cracker (req-8, 1 retry)",
         "requests left: 42",
-        # One class for an overload in the status and in the stream, and what came before it is kept.
+        # One class for an overload in the status and in the stream, and the earlier values are kept.
         "status: OverloadedError 529 overloaded_error",
         "stream: OverloadedError 200 overloaded_error, after 'Polly'",
         # An error that every API has.

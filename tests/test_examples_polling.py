@@ -1,4 +1,4 @@
-"""The example of long-running operations runs in a process of its own, and prints the expected output."""
+"""The example of long-running operations runs in a separate process, and prints the expected output."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from programs import EXAMPLES, run
 
 
 async def test_the_example_of_operations() -> None:
-    """Three kinds of operation end with their results, one fails, one is out of time, one is raw."""
+    """Three kinds of operation end with their results, one fails, one times out, one is raw."""
     assert await run(EXAMPLES / "poll_operation.py") == [
         "Report(title='Tea', pages=12)",
         "Machine(name='m1', size=4)",

@@ -1,4 +1,4 @@
-"""The example of pydantic models runs in a process of its own, and prints the expected output."""
+"""The example of pydantic models runs in a separate process, and prints the expected output."""
 
 from __future__ import annotations
 

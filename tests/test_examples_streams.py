@@ -1,4 +1,4 @@
-"""The example of typed streams runs in a process of its own, and prints the expected output."""
+"""The example of typed streams runs in a separate process, and prints the expected output."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from programs import EXAMPLES, run
 
 
 async def test_the_example_of_streams() -> None:
-    """A union skips new types, an error ends its stream, a cut log is resumed, and a loop can be left."""
+    """A union skips new types, an error ends its stream, a cut log is resumed, and a loop can be left
+    early.
+    """
     assert await run(EXAMPLES / "stream_events.py") == [
         "text: Earl",
         "text: Grey",

@@ -30,21 +30,21 @@ URL = "https://api.example.com/users/7"
 
 
 def get(**fields: Any) -> APIRequest:
-    """A request made by hand."""
+    """A hand-made request."""
     return APIRequest("GET", cast("Any", URL), **fields)
 
 
 async def turns() -> None:
-    """Let the loop go round: tasks start, and timers that are due fire."""
+    """Let the loop run: tasks start, and due timers fire."""
     for _ in range(3):
         await asyncio.sleep(0)
 
 
-# --- FakeTransport: what it answers
+# --- FakeTransport: answers
 
 
 async def test_answers_come_in_order() -> None:
-    """The answers are given in the order in which they stand, one for each send."""
+    """The answers are used in order, one for each send."""
     transport = FakeTransport(respond(503), respond(200), respond(404))
 
     statuses = [(await transport(get())).status for _ in range(3)]
@@ -53,7 +53,7 @@ async def test_answers_come_in_order() -> None:
 
 
 async def test_concurrent_sends_are_answered_in_the_order_of_their_coming() -> None:
-    """Of two sends at once the one that came first gets the first answer, though both wait."""
+    """Of two concurrent sends, the first one gets the first answer, although both wait."""
     transport = FakeTransport(respond(201), respond(202))
 
     first, second = await asyncio.gather(transport(get()), transport(get()))
@@ -62,7 +62,7 @@ async def test_concurrent_sends_are_answered_in_the_order_of_their_coming() -> N
 
 
 async def test_a_send_too_many_says_which() -> None:
-    """A send more than there are answers raises an AssertionError that names its number and request."""
+    """A send without an answer left raises an AssertionError that names its number and request."""
     transport = FakeTransport(respond(), respond())
     for _ in range(2):
         await transport(get())
@@ -92,7 +92,7 @@ async def test_the_default_answers_the_rest() -> None:
 
 
 async def test_unused_answers_are_counted() -> None:
-    """Unused answers are counted, so that a test can assert that there are none."""
+    """Unused answers are counted, so that a test can assert that none are left."""
     transport = FakeTransport(respond(), respond(), default=respond())
 
     left = [transport.unused_answers]
@@ -116,7 +116,7 @@ async def test_an_error_is_raised_as_it_is() -> None:
 
 
 async def test_an_error_class_makes_a_new_error_each_time() -> None:
-    """An error given as a class is created again for each send."""
+    """An error given as a class is created anew for each send."""
     transport = FakeTransport(default=APITimeoutError)
     raised: list[APITimeoutError] = []
     for _ in range(2):
@@ -138,7 +138,7 @@ async def test_an_error_of_another_kind_is_raised_too() -> None:
 
 
 async def test_a_function_answers_from_the_request() -> None:
-    """A function, async or not, sees the request and gives an answer of any kind."""
+    """A function, async or not, receives the request and returns an answer of any kind."""
 
     async def by_path(request: APIRequest) -> Callable[[APIRequest], AsyncAPIResponse[Any]]:
         await asyncio.sleep(0)
@@ -183,13 +183,13 @@ async def test_a_function_reads_what_was_sent() -> None:
 
 @pytest.mark.parametrize("answer", [200, "ok", {"id": 1}, None, int, get()])
 def test_what_is_no_answer_is_refused_when_given(answer: Any) -> None:
-    """Something else in the list of answers is a TypeError at once, not at the send."""
+    """Another value in the list of answers is a TypeError immediately, not at the send."""
     with pytest.raises(TypeError, match=r"answers must be respond\(\.\.\.\), an error, or a function"):
         FakeTransport(answer)
 
 
 async def test_what_a_function_gives_is_checked() -> None:
-    """A function that gives something else is a TypeError at the send."""
+    """A function that returns another value is a TypeError at the send."""
 
     def wrong(request: APIRequest) -> Any:
         return {"id": 1}
@@ -198,7 +198,7 @@ async def test_what_a_function_gives_is_checked() -> None:
         await FakeTransport(wrong)(get())
 
 
-# --- FakeTransport: what it records
+# --- FakeTransport: recorded requests
 
 
 async def test_requests_are_kept_as_they_came() -> None:
@@ -227,7 +227,7 @@ async def test_requests_are_kept_as_they_came() -> None:
     ],
 )
 async def test_bodies_are_read(content: Any, expected: bytes) -> None:
-    """The bytes of each request's body can be read, whatever it is made of."""
+    """The bytes of each request's body can be read, whatever its source."""
     transport = FakeTransport(respond())
 
     await transport(get(body=content))
@@ -323,14 +323,14 @@ async def test_other_tasks_run_during_a_send() -> None:
     ],
 )
 async def test_a_body_is_of_one_kind(given: Any, body: bytes, content_type: str | None) -> None:
-    """json, text, body or chunks make the body; the headers that are given come first."""
+    """json, text, body or chunks make the body; given headers take precedence."""
     response = await FakeTransport(respond(200, **given))(get())
 
     assert (await response.read(), response.headers.get("Content-Type")) == (body, content_type)
 
 
 async def test_one_answer_makes_many_responses() -> None:
-    """An answer can be given any number of times, its chunks too: each time is a new response."""
+    """An answer can be used any number of times, even with chunks: each time is a new response."""
     transport = FakeTransport(default=respond(chunks=iter([b"a", b"b"])))
 
     bodies = [await (await transport(get())).read() for _ in range(2)]
@@ -339,7 +339,7 @@ async def test_one_answer_makes_many_responses() -> None:
 
 
 async def test_the_head_is_what_was_asked_for() -> None:
-    """Status, reason and headers are there at once; a name may come more than once."""
+    """Status, reason and headers are available immediately; a name may occur more than once."""
     response = await FakeTransport(respond(429, headers=[("Link", "<a>"), ("Link", "<b>")]))(get())
 
     assert (response.status, response.reason) == (429, "Too Many Requests")
@@ -348,7 +348,7 @@ async def test_the_head_is_what_was_asked_for() -> None:
 
 
 async def test_the_body_is_handed_out_unread() -> None:
-    """The response comes with its body unread, as from a real transport: reading belongs to the chain."""
+    """The response has an unread body, as from a real transport: the chain reads it."""
     response = await FakeTransport(respond(json=[1]))(get())
 
     with pytest.raises(StreamConsumedError):
@@ -357,7 +357,7 @@ async def test_the_body_is_handed_out_unread() -> None:
 
 
 async def test_a_stream_gives_its_chunks() -> None:
-    """Chunks come one by one, and empty ones not at all."""
+    """Chunks are yielded one by one, and empty ones are skipped."""
     response = await FakeTransport(respond(chunks=[b"a", b"", b"bc"]))(get(stream=True))
 
     assert [piece async for piece in response.iter_bytes()] == [b"a", b"bc"]
@@ -365,7 +365,7 @@ async def test_a_stream_gives_its_chunks() -> None:
 
 
 async def test_async_chunks_wait_where_they_like() -> None:
-    """Chunks may be an async iterable that waits for something between two of them."""
+    """Chunks may be an async iterable that waits between two of them."""
     go_on = asyncio.Event()
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -389,7 +389,7 @@ async def test_async_chunks_wait_where_they_like() -> None:
     ("cut_after", "got"), [(0, []), (1, [b"a"]), (2, [b"ab"]), (3, [b"ab", b"c"]), (4, [b"ab", b"cd"])]
 )
 async def test_a_body_can_be_cut(cut_after: int, got: list[bytes]) -> None:
-    """cut_after loses the connection after so many bytes, at the very end too; every later read fails."""
+    """cut_after loses the connection after that many bytes, even at the very end; every later read fails."""
     transport = FakeTransport(default=respond(chunks=[b"ab", b"cd"], cut_after=cut_after))
     pieces: list[bytes] = []
     response = await transport(get(stream=True))
@@ -432,7 +432,7 @@ async def test_a_large_body_is_refused() -> None:
 
 
 async def test_the_answer_to_head_has_no_body() -> None:
-    """HEAD is answered by the head alone, whatever the answer's body (RFC 9110 §9.3.2)."""
+    """HEAD is answered with the head alone, whatever the answer's body (RFC 9110 §9.3.2)."""
     response = await FakeTransport(respond(json={"id": 7}))(APIRequest("HEAD", cast("Any", URL)))
 
     assert (await response.read(), response.content_type) == (b"", "application/json")
@@ -480,13 +480,13 @@ async def test_a_cancelled_read_leaves_no_whole_body() -> None:
     ],
 )
 def test_a_wrong_answer_is_refused(given: Any, error: type[Exception], message: str) -> None:
-    """Two bodies, a status that is none and a cut before the body are refused when the answer is made."""
+    """Two bodies, an invalid status and a cut before the body are refused when the answer is created."""
     with pytest.raises(error, match=message):
         respond(**given)
 
 
 async def test_its_clock_has_the_waits_of_a_client() -> None:
-    """With a clock, waits between attempts and between polls take no time, in a view of a subclass too."""
+    """With a clock, waits between attempts and between polls take no time, even in a view of a subclass."""
 
     class Service(AsyncAPIClient):
         pass
@@ -504,7 +504,7 @@ async def test_its_clock_has_the_waits_of_a_client() -> None:
 
 
 async def test_a_hook_that_waits_comes_before_the_clock() -> None:
-    """A subclass that waits by itself is asked, whatever the transport has."""
+    """A subclass with its own wait uses it, whatever the transport has."""
     waits: list[float] = []
 
     class Patient(AsyncAPIClient):
@@ -520,7 +520,7 @@ async def test_a_hook_that_waits_comes_before_the_clock() -> None:
 
 
 async def test_a_client_takes_it_as_transport() -> None:
-    """A whole client runs on it: errors are raised, bodies decoded, and closing the client closes it."""
+    """A complete client runs on it: errors are raised, bodies decoded, and closing the client closes it."""
     transport = FakeTransport(respond(500, json={"error": "no"}), respond(json={"id": 7}))
     async with AsyncAPIClient("https://api.example.com", transport=transport, max_retries=0) as api:
         with pytest.raises(InternalServerError) as raised:
@@ -534,7 +534,7 @@ async def test_a_client_takes_it_as_transport() -> None:
     assert transport.is_closed
 
 
-# --- FakeTransport: what was sent, read again
+# --- FakeTransport: sent bodies
 
 
 async def sent(**options: Any) -> SentRequest:
@@ -547,7 +547,7 @@ async def sent(**options: Any) -> SentRequest:
 
 @pytest.mark.parametrize("content", [None, b'{"login":"ada"}', [b'{"login"', b':"ada"}']])
 async def test_json_that_was_sent(content: Any) -> None:
-    """A request that was noted gives its body as plain data, a streamed one too, and as bytes."""
+    """A recorded request has its body as plain data, even a streamed one, and as bytes."""
     request = await (sent(json={"login": "ada"}) if content is None else sent(content=content))
 
     assert request.json() == {"login": "ada"}
@@ -557,7 +557,7 @@ async def test_json_that_was_sent(content: Any) -> None:
 
 
 async def test_form_that_was_sent() -> None:
-    """A form compares like a dict, keeps empty values, and has all values of a name that repeats."""
+    """A form compares like a dict, keeps empty values, and has all values of a repeated name."""
     request = await sent(data={"q": "red tea & more", "empty": "", "id": [1, 2]})
     form = request.form()
 
@@ -603,7 +603,7 @@ async def test_what_is_no_json() -> None:
 
 
 async def test_repr_of_what_was_sent() -> None:
-    """The repr of a request that was noted shows its body; long ones that differ late differ in it too."""
+    """The repr of a recorded request shows its body; long bodies that differ late have different reprs."""
     short, first, second = [
         repr(await sent(content=content)) for content in (b"tea", b"x" * 1000 + b"1", b"x" * 1000 + b"2")
     ]

@@ -13,9 +13,9 @@ from servers import RawServer, ok, raw_server, refusing_port, respond
 from aioapiclient import AiohttpTransport, APIConnectionError, APITimeoutError
 
 
-# The classes that python_socks has, as it has them.
+# Stand-ins for the exception classes of python_socks.
 class ProxyError(Exception):
-    """The proxy said no."""
+    """The proxy refused."""
 
 
 class ProxyConnectionError(ProxyError, OSError):
@@ -64,7 +64,7 @@ ERRORS = [
 
 
 def client_of(server: RawServer, connector: aiohttp.BaseConnector, session: Any = None) -> Client:
-    """A client on *connector*, by a session of its own or a borrowed one."""
+    """A client on *connector*, with its own session or a borrowed one."""
     transport = (
         AiohttpTransport(session=session) if session else AiohttpTransport(connector=lambda: connector)
     )
@@ -109,7 +109,7 @@ async def test_it_was_never_sent(error: Exception, is_borrowed: bool) -> None:
 
 
 async def test_a_bug_is_not_tried_again() -> None:
-    """A `TypeError` of a connector is not mended by another try."""
+    """A `TypeError` of a connector is not retried."""
     connector = Failing(TypeError("a bug"), 9)
     async with raw_server(respond(ok())) as server, client_of(server, connector) as client:
         with pytest.raises(APIConnectionError, match="the connector raised TypeError") as caught:
@@ -138,7 +138,7 @@ async def test_a_trace_config_is_no_connector() -> None:
 
 
 class SaysNo(Exception):
-    """An error of a connector that knows that another try will not help."""
+    """An error of a connector that knows that a retry will not help."""
 
     final = True
 
@@ -165,7 +165,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
     ids=["own", "final", "system", "cause", "SOCKS", "SOCKS that is not there"],
 )
 async def test_it_says_why(error: Exception, reason: str, text: str, is_final: bool) -> None:
-    """The reason is that of the system, if one is among the causes, and a SOCKS proxy says it in words."""
+    """The reason is the system's, if one is among the causes; a SOCKS proxy states its own."""
     connector = Failing(error, 9)
     async with raw_server(respond(ok())) as server, client_of(server, connector) as client:
         with pytest.raises(APIConnectionError, match=text) as caught:
@@ -175,7 +175,7 @@ async def test_it_says_why(error: Exception, reason: str, text: str, is_final: b
     assert len(client.waits) == (0 if is_final else 2)
 
 
-# --- the real thing, where it is installed
+# --- the real packages, if installed
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -217,7 +217,7 @@ class SocksProxy:
 
 @pytest.mark.parametrize("is_borrowed", [False, True], ids=["own", "borrowed"])
 async def test_aiohttp_socks(is_borrowed: bool) -> None:
-    """By aiohttp_socks a refused connection is tried again, and the call goes through in the end."""
+    """With aiohttp_socks a refused connection is retried, and the call succeeds in the end."""
     aiohttp_socks: Any = pytest.importorskip("aiohttp_socks")
     async with SocksProxy(reply=5, times=2) as proxy, raw_server(respond(ok())) as server:
         connector = aiohttp_socks.ProxyConnector.from_url(f"socks5://127.0.0.1:{proxy.port}")
@@ -233,7 +233,7 @@ async def test_aiohttp_socks(is_borrowed: bool) -> None:
 
 @pytest.mark.parametrize("is_borrowed", [False, True], ids=["own", "borrowed"])
 async def test_aiohttp_socks_without_its_proxy(is_borrowed: bool) -> None:
-    """A SOCKS proxy that is not there, or says no, is the reason by name; nothing was sent."""
+    """A SOCKS proxy that is down, or refuses, is named as the reason; nothing was sent."""
     aiohttp_socks: Any = pytest.importorskip("aiohttp_socks")
     async with SocksProxy(reply=2, times=99) as proxy, raw_server(respond(ok())) as server:
         for port, text in ((refusing_port(), "ECONNREFUSED"), (proxy.port, "not allowed")):

@@ -83,7 +83,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 async def test_a_one_shot_body_is_never_sent_empty() -> None:
-    """A body that can be sent once is sent once: the failure comes out, with a note, and no empty retry."""
+    """A one-shot body is sent once: the failure is raised, with a note, and no empty retry is sent."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"abc"
@@ -160,7 +160,7 @@ async def test_no_hint_makes_a_call_sleep(value: str) -> None:
 
 
 async def test_no_sentinel_is_sent() -> None:
-    """No header, URL or body ever says NOT_GIVEN, OMIT or None."""
+    """No header, URL or body ever contains NOT_GIVEN, OMIT or None."""
     script = Script()
     async with Client(BASE, default_params={"a": None, "b": OMIT}, transport=script) as api:
         await api.post("/x", params={"c": OMIT}, json={"d": OMIT})
@@ -170,16 +170,14 @@ async def test_no_sentinel_is_sent() -> None:
 
 
 def test_a_base_url_with_a_query_is_refused() -> None:
-    """A base URL with a query is refused, and told where the query belongs."""
+    """A base URL with a query is refused, and the message names the right place for the query."""
     with pytest.raises(InvalidRequestError, match="default_params"):
         Client("https://h/v1?a=1")
 
 
 @pytest.mark.parametrize("retries", [-1, float("inf"), float("nan"), None, "2", 2.0])
 def test_a_number_of_retries_is_checked(retries: Any) -> None:
-    """A number of retries that is none is refused when it is given: to the client, a view, a call, a
-    policy.
-    """
+    """An invalid number of retries is refused where it is passed: to the client, a view, a call, a policy."""
     for refuse in (
         lambda: Client(BASE, max_retries=retries),
         lambda: Client(BASE).with_options(max_retries=retries),
@@ -190,7 +188,7 @@ def test_a_number_of_retries_is_checked(retries: Any) -> None:
 
 
 def test_waits_are_jittered_fully() -> None:
-    """The default wait is anything from 0 to the backoff, so that clients that failed together part."""
+    """The default wait is between 0 and the backoff, so that clients do not retry together."""
     policy = RetryPolicy()
     waits = [policy.jitter(8.0) for _ in range(500)]
 
@@ -245,7 +243,7 @@ async def test_no_log_tells_a_secret(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("path", ["../x", "a/../../../x", "%2e%2e/x", "a/..;/x"])
 async def test_no_path_climbs_out(path: str) -> None:
-    """No path leaves the base path, neither as it is written nor by a value."""
+    """No path leaves the base path, neither as written nor through a value."""
     script = Script()
     async with Client(BASE, transport=script) as api:
         with pytest.raises(InvalidRequestError):
@@ -257,7 +255,7 @@ async def test_no_path_climbs_out(path: str) -> None:
 
 
 async def test_cookies_are_not_kept() -> None:
-    """A cookie that a response sets is not sent with the next call: calls share nothing."""
+    """A cookie that a response sets is not sent with the next call: calls share no cookies."""
     script = servers.respond(ok(b"1", Set_Cookie="sid=1"))
     async with raw_server(script) as server, AsyncAPIClient(server.url) as api:
         await api.get("/x")
@@ -267,7 +265,7 @@ async def test_cookies_are_not_kept() -> None:
 
 
 async def test_a_message_holds_no_body() -> None:
-    """The message has method, URL, status and the server's words; the rest of the body is an attribute."""
+    """The message has method, URL, status and the server's text; the rest of the body is an attribute."""
     async with Client(BASE, transport=Script(reply(400, {"message": "No", "data": SECRET}))) as api:
         with pytest.raises(APIStatusError) as raised:
             await api.get("/x")
@@ -276,7 +274,7 @@ async def test_a_message_holds_no_body() -> None:
     assert raised.value.body == {"message": "No", "data": SECRET}
 
 
-# --- life and concurrency
+# --- lifecycle and concurrency
 
 
 async def test_a_view_owns_nothing() -> None:
@@ -293,7 +291,7 @@ async def test_a_view_owns_nothing() -> None:
 
 
 async def test_nothing_is_scheduled_by_a_collection() -> None:
-    """Collecting a client that was never closed makes no task and runs no code: it warns."""
+    """Collecting a client that was never closed creates no task and runs no code: it warns."""
     before = asyncio.all_tasks()
     api = Client(BASE, transport=Script())
     await api.get("/x")
@@ -321,7 +319,7 @@ def test_a_client_survives_its_loop() -> None:
 
 
 async def test_a_timeout_bounds_the_whole_call() -> None:
-    """A number as timeout is the whole call, attempts, waits and a dripping body included."""
+    """A number as timeout covers the whole call, including attempts, waits and a slow body."""
 
     async def drip() -> AsyncIterator[bytes]:
         while True:
@@ -338,7 +336,7 @@ async def test_a_timeout_bounds_the_whole_call() -> None:
 
 
 async def test_no_wait_begins_that_the_deadline_cannot_cover() -> None:
-    """A wait longer than the time left of the call does not begin: the failure is raised at once."""
+    """A wait longer than the call's time left does not begin: the failure is raised immediately."""
     script = Script(reply(503, Retry_After="20"))
     async with Client(BASE, transport=script) as api:
         with pytest.raises(InternalServerError) as raised:
@@ -349,7 +347,7 @@ async def test_no_wait_begins_that_the_deadline_cannot_cover() -> None:
 
 
 async def test_a_full_pool_says_so() -> None:
-    """A wait for a free connection that takes too long is an error of its own, and no fault of the server."""
+    """A wait for a free connection that takes too long is a separate error, not a fault of the server."""
     hold = asyncio.Event()
 
     async def wait(exchange: Exchange) -> None:
@@ -372,9 +370,7 @@ async def test_a_full_pool_says_so() -> None:
 
 
 async def test_a_middleware_may_be_around_everything() -> None:
-    """A middleware can wrap the whole call, retries and waits included, and see each attempt in another
-    place.
-    """
+    """A middleware can wrap the whole call, including retries and waits; elsewhere it sees each attempt."""
     notes: list[str] = []
 
     async def whole(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -407,7 +403,7 @@ async def test_a_signature_covers_what_is_sent() -> None:
 
 
 async def test_a_middleware_may_change_everything() -> None:
-    """A middleware may change method, URL, body, target type and limits of the request it was handed."""
+    """A middleware may change method, URL, body, target type and limits of its request."""
 
     async def changes(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
         request.method = "PUT"
@@ -436,7 +432,7 @@ async def test_no_mode_is_on_the_wire() -> None:
 
 
 class Challenged(Auth):
-    """An auth that renews whenever it is asked to."""
+    """An auth that renews whenever it is called."""
 
     async def authenticate(self, request: APIRequest, /) -> None:
         request.headers["Authorization"] = "x"
@@ -446,7 +442,7 @@ class Challenged(Auth):
 
 
 async def test_a_renewal_hangs_on_no_header() -> None:
-    """Once per call a credential is renewed: no header counts it, and no other retry is lost to it."""
+    """A credential is renewed once per call: no header counts it, and it does not use up a retry."""
     script = Script(reply(401), reply(503), reply(401))
     async with Client(BASE, auth=Challenged(), transport=script) as api:
         with pytest.raises(APIStatusError, match="401") as raised:
@@ -457,7 +453,7 @@ async def test_a_renewal_hangs_on_no_header() -> None:
 
 
 async def test_auth_lives_in_one_place() -> None:
-    """Credentials are the matter of AuthMiddleware alone: a chain without it sends none."""
+    """Only AuthMiddleware handles credentials: a chain without it sends none."""
     chain = [link for link in default_chain(auth=BearerAuth("t")) if not isinstance(link, AuthMiddleware)]
     script = Script()
     async with Client(BASE, chain=chain, transport=script) as api:
@@ -490,7 +486,7 @@ async def test_the_policy_is_the_users() -> None:
 
 
 async def test_a_post_is_sent_again_only_where_that_is_safe() -> None:
-    """A POST that may have been acted on is not sent again, unless a key says that it is the same one."""
+    """A POST that may have been processed is not sent again, unless it has an idempotency key."""
     bare, keyed = Script(APIConnectionError("lost")), Script(APIConnectionError("lost"))
     async with Client(BASE, transport=bare) as api:
         with pytest.raises(APIConnectionError):
@@ -505,14 +501,14 @@ async def test_a_post_is_sent_again_only_where_that_is_safe() -> None:
 
 
 def test_there_is_no_sync_twin() -> None:
-    """Everything is written once: no public name has a sync twin."""
+    """The API is async only: no public name has a sync twin."""
     names = set(aioapiclient.__all__)
 
     assert not {name for name in names if f"Async{name}" in names}
 
 
 async def test_a_call_makes_nothing_that_it_does_not_send(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a header to send it in, no idempotency key is made; an error type or policy is not copied per
+    """Without a header for it, no idempotency key is created; an error type or policy is not copied per
     call.
     """
 
@@ -529,7 +525,7 @@ async def test_a_call_makes_nothing_that_it_does_not_send(monkeypatch: pytest.Mo
 
 
 def test_decoders_are_made_once() -> None:
-    """A type is looked at once: its decoder, which goes straight from bytes to values, is kept."""
+    """A type is inspected once: its decoder, which goes straight from bytes to values, is kept."""
     assert decoder_for(list[User], "application/json") is decoder_for(
         list[User], "application/json; charset=x"
     )
@@ -538,8 +534,8 @@ def test_decoders_are_made_once() -> None:
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("data", [{}, {"id": None}, {"id": "x"}, [], "x", None])
 async def test_a_value_has_the_type_it_claims(strict: bool, data: Any) -> None:
-    """A missing member, a null and another shape raise, lenient too: no object has attributes of a wrong
-    type.
+    """A missing member, a null and another type raise, even in lenient mode: no object has attributes of a
+    wrong type.
     """
     async with Client(BASE, strict_response_validation=strict, transport=Script(reply(json=data))) as api:
         with pytest.raises(APIResponseValidationError):
@@ -607,8 +603,8 @@ async def test_the_wire_is_the_transports_alone() -> None:
 
 
 def test_an_import_brings_and_does_nothing_else() -> None:
-    """Importing takes no telemetry or other optional package along, and configures no logging, whatever the
-    variables.
+    """Importing loads no telemetry or other optional package, and configures no logging, whatever the
+    environment.
     """
     code = (
         "import logging, sys, aioapiclient\n"
@@ -622,7 +618,7 @@ def test_an_import_brings_and_does_nothing_else() -> None:
 
 
 async def test_every_call_passes_the_middlewares() -> None:
-    """A call by a verb passes the chain like any method of an SDK, and nothing is instrumented beside it."""
+    """A call by a verb passes the chain like any method of an SDK, and nothing is instrumented besides."""
     seen: list[str] = []
 
     async def span(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -679,7 +675,7 @@ async def test_views_leak_nothing() -> None:
 
 
 async def test_a_closed_client_is_named() -> None:
-    """After close a call says that the client is closed, and is not retried as a lost connection."""
+    """After close a call reports that the client is closed, and is not retried as a lost connection."""
     api = Client(BASE, transport=Script())
     await api.close()
 

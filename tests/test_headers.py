@@ -50,7 +50,7 @@ def test_a_name_is_a_token(name: str) -> None:
 
 @given(st.text(TOKEN, min_size=1, max_size=20).map(lambda name: f"x{name}"))
 def test_any_token_is_a_name(name: str) -> None:
-    """Every token is taken as a name, as it was written."""
+    """Every token is accepted as a name, as written."""
     assert check_layer({name: "v"}) == ((name, ("v",)),)
 
 
@@ -63,7 +63,7 @@ def test_what_is_no_token_is_never_a_name(before: str, wrong: str, after: str) -
 
 @pytest.mark.parametrize("control", [*map(chr, range(0x20)), "\x7f"])
 def test_a_value_holds_no_control_character(control: str) -> None:
-    """A control character in a value is refused, but for the tab, and the message does not show the value."""
+    """A control character in a value is refused, except the tab, and the message does not show the value."""
     if control == "\t":
         assert check_layer({"A": "a\tb"}) == (("A", ("a\tb",)),)
         return
@@ -74,7 +74,7 @@ def test_a_value_holds_no_control_character(control: str) -> None:
 
 
 def test_a_value_is_text_that_utf8_can_say() -> None:
-    """A value may be any text that UTF-8 can say; a lone surrogate is refused."""
+    """A value may be any text that UTF-8 can encode; a lone surrogate is refused."""
     assert check_layer({"A": "Zürich"}) == (("A", ("Zürich",)),)
     with pytest.raises(InvalidRequestError, match="header A cannot be encoded as UTF-8"):
         check_layer({"A": "\ud800"})
@@ -82,7 +82,7 @@ def test_a_value_is_text_that_utf8_can_say() -> None:
 
 @pytest.mark.parametrize("value", [None, 1, b"x", True, ["a"]])
 def test_a_value_of_another_type_is_refused(value: Any) -> None:
-    """A value that is not a str is a TypeError that names the header, also for None and numbers."""
+    """A value that is not a str is a TypeError that names the header, including None and numbers."""
     with pytest.raises(TypeError, match="The value of header A must be a str, not "):
         check_layer({"A": value})
 
@@ -125,7 +125,7 @@ async def test_framing_headers_are_refused(name: str, value: Any) -> None:
     ids=["dict", "proxy", "multidict", "multidict proxy"],
 )
 async def test_any_mapping_is_a_layer(headers: Any) -> None:
-    """Any mapping is taken as a layer, by the client and by the call, and is not changed."""
+    """Any mapping is accepted as a layer, by the client and by the call, and is not changed."""
     before = list(headers.items())
     own = await sent(headers)
     default = await sent(default_headers=headers)
@@ -156,7 +156,7 @@ def test_an_overlay_replaces_whatever_the_case() -> None:
     assert sorted(headers.items()) == [("C", "4"), ("a", "5")]
 
 
-# --- what can be read
+# --- Accept
 
 READS_JSON = "application/json, application/problem+json"
 
@@ -185,7 +185,7 @@ class Thing(msgspec.Struct):
 )
 @pytest.mark.parametrize("options", [{}, {"timeout": 5}])
 async def test_accept_says_what_can_be_read(cast_to: Any, accept: str, options: Any) -> None:
-    """A type is asked for as JSON, with problems beside it; text, bytes and nothing may be of any type."""
+    """A type is requested as JSON, with problems as an alternative; text, bytes and None accept any type."""
     script = Script(reply(200, {"id": 7}))
     async with Client(BASE, transport=script) as api:
         for method in ("GET", "post"):
@@ -194,7 +194,7 @@ async def test_accept_says_what_can_be_read(cast_to: Any, accept: str, options: 
 
 
 async def test_accept_of_what_has_no_type() -> None:
-    """A HEAD and an unread response accept anything, JSON lines problems too, and the call's own Accept
+    """A HEAD and an unread response accept any type, JSON lines problems too, and the call's own Accept
     wins.
     """
     script = Script(reply(200, {"id": 7}))
@@ -235,7 +235,7 @@ async def test_a_server_that_negotiates_answers_its_error() -> None:
 
 
 async def test_the_order_of_the_layers() -> None:
-    """Library, then the client's defaults, then auth, then the call: each lies over the one before."""
+    """Library, then the client's defaults, then auth, then the call: each overrides the one before."""
     layers: dict[str, Any] = {}
     assert (await sent())["Accept"] == "application/json, application/problem+json"
     layers["default_headers"] = {"accept": "text/csv", "authorization": "default", "user-agent": "mine"}
@@ -320,13 +320,11 @@ async def test_the_client_keeps_its_layer_to_itself() -> None:
     assert script.last.headers.getall("A") == ["1", "again"]
 
 
-# --- where they go
+# --- other origins
 
 
 async def test_defaults_stay_at_their_origin() -> None:
-    """To a foreign origin go only neutral headers, of the client and of the call: nothing
-    that is personal.
-    """
+    """A foreign origin receives only neutral headers, of the client and of the call, and no personal ones."""
     script = Script()
     defaults = {"A": "1", "Accept-Language": "de", "Cookie": "c", "User-Agent": "mine"}
     async with Client(BASE, default_headers=defaults, auth=BearerAuth("t"), transport=script) as api:
@@ -357,7 +355,7 @@ async def test_a_trusted_origin_gets_all_headers() -> None:
 
 
 async def test_the_middleware_alone_takes_mappings_and_functions() -> None:
-    """HeadersMiddleware takes its layers as mappings, or as functions that it asks at each call."""
+    """HeadersMiddleware accepts its layers as mappings, or as functions that it calls at each call."""
     asked: list[int] = []
 
     def headers() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The hooks of a subclass: when each is asked, by which client or view, and in which chains it holds."""
+"""The hooks of a subclass: when each is called, by which client or view, and in which chains it applies."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Tenanted(Client):
 
 
 def tenants(script: Script) -> list[set[str | None]]:
-    """Which tenants each request names."""
+    """Return the tenants that each request names."""
     return [
         {*(request.headers.get(name) for name in NAMES), request.url.query["tenant"]}
         for request in script.requests
@@ -74,7 +74,7 @@ async def test_hooks_follow_the_state_of_the_client() -> None:
     "options", [{"timeout": 1}, {"default_headers": {"X": "1"}}, {"version": "2"}], ids=repr
 )
 async def test_a_view_asks_its_own_hooks(options: Any) -> None:
-    """A view asks the hooks with its own state, and its client goes on with the client's."""
+    """A view calls the hooks with its own state, and its client continues with the client's."""
     script = Script()
     async with Tenanted(BASE, transport=script) as api:
         view = api.with_options(**options)
@@ -97,7 +97,7 @@ async def test_headers_of_other_origins_follow_as_well() -> None:
 
 
 async def test_how_often_each_hook_is_asked() -> None:
-    """Headers and parameters are asked for once per call, `auth_headers` for each attempt."""
+    """Headers and parameters are requested once per call, `auth_headers` for each attempt."""
     asked: list[str] = []
 
     class Counting(Tenanted):
@@ -125,7 +125,7 @@ async def test_how_often_each_hook_is_asked() -> None:
 
 
 async def test_hooks_that_are_not_overridden_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call of a client that overrides no hook asks none, so they cost nothing."""
+    """A call of a client that overrides no hook calls none, so hooks cost nothing."""
     asked: list[str] = []
     names = ("auth_headers", "default_headers", "user_agent")
     async with AsyncAPIClient(BASE, default_headers={"X": "1"}, transport=Script()) as api:
@@ -138,7 +138,7 @@ async def test_hooks_that_are_not_overridden_are_not_asked(monkeypatch: pytest.M
 
 
 async def test_a_hook_that_gives_no_mapping_is_refused() -> None:
-    """`default_headers` that is not a mapping is a `TypeError`, which says so."""
+    """`default_headers` that returns no mapping is a `TypeError` that names it."""
 
     class Wrong(Client):
         @property
@@ -153,7 +153,7 @@ async def test_a_hook_that_gives_no_mapping_is_refused() -> None:
 
 
 async def test_a_request_does_not_keep_its_client_alive() -> None:
-    """A request that outlives its call, on an error or in a transport, lets its client be freed."""
+    """A request that outlives its call, on an error or in a transport, does not keep its client alive."""
     script = Script()
     async with Tenanted(BASE, transport=script) as api:
         view = api.with_options(timeout=1)
@@ -166,11 +166,13 @@ async def test_a_request_does_not_keep_its_client_alive() -> None:
         assert len(script.requests) == 1
 
 
-# --- chains of one's own
+# --- custom chains
 
 
 async def test_hooks_hold_with_any_chain() -> None:
-    """With `chain=`, of a client or of a view, each hook holds where the chain has the link that it feeds."""
+    """With `chain=`, of a client or of a view, each hook applies if the chain has the middleware that uses
+    it.
+    """
     script, another = Script(reply(503), reply()), Script(reply(503), reply())
     async with Tenanted(BASE, transport=script) as api:
         view = api.with_options(chain=default_chain())
@@ -185,7 +187,7 @@ async def test_hooks_hold_with_any_chain() -> None:
 
 
 async def test_one_chain_serves_two_clients() -> None:
-    """A chain that two clients share uses the hooks of the client that makes the call."""
+    """A chain that two clients share uses the hooks of the calling client."""
     chain, script = default_chain(), Script()
     one, other = (Tenanted(BASE, chain=chain, transport=script) for _ in range(2))
     other.tenant = "b"
@@ -197,7 +199,7 @@ async def test_one_chain_serves_two_clients() -> None:
 
 
 async def test_the_user_agent_holds_with_any_chain() -> None:
-    """The User-Agent names the client and its version in a chain of one's own too."""
+    """The User-Agent names the client and its version in a custom chain too."""
     script = Script()
     async with Client(BASE, version="7", chain=default_chain(), transport=script) as api:
         await api.get("/x")
@@ -231,7 +233,7 @@ async def test_what_a_link_was_given_lies_over_the_hooks() -> None:
 
 
 async def test_a_chain_without_the_link_does_without_the_hook() -> None:
-    """A chain that has no `HeadersMiddleware` adds no headers, and none is asked for."""
+    """A chain without a `HeadersMiddleware` adds no headers, and calls no hook for them."""
     chain = [link for link in default_chain() if not isinstance(link, HeadersMiddleware | RetryMiddleware)]
     script = Script()
     async with Tenanted(BASE, chain=chain, transport=script) as api:
@@ -257,8 +259,8 @@ DROPPED = {
 
 @pytest.mark.parametrize("name", DROPPED)
 def test_a_view_with_a_chain_drops_nothing_of_its_client(name: str) -> None:
-    """`chain=` for a view is refused if the client has options that it would drop; cleared options are no
-    obstacle.
+    """`chain=` for a view is refused if the client has options that it would drop; cleared options are
+    fine.
     """
     given, none = DROPPED[name]
     options: dict[str, Any] = {name: given}

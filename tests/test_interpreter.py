@@ -1,4 +1,4 @@
-"""However Python was started, the tests test: their asserts hold under ``-O``, which takes the library's."""
+"""The tests work however Python was started: their asserts run under ``-O``, which removes the library's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import settings
 
 
 def test_an_assert_of_a_test_holds() -> None:
-    """A test that is wrong fails, under ``python -O`` too."""
+    """A failing test fails, even under ``python -O``."""
     with pytest.raises(AssertionError):
         assert asyncio is sys
 

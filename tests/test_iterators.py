@@ -1,4 +1,4 @@
-"""A body in pieces: bytes, text and lines come out the same wherever the wire cut them."""
+"""A body in pieces: bytes, text and lines are the same wherever the wire splits them."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def lines_of(text: str) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-# Cut anywhere
+# Split anywhere
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-32", "gb18030", "shift_jis"])
 async def test_text_cut_at_every_byte(encoding: str) -> None:
-    """Characters that are cut in two come out whole, at every place, in every encoding."""
+    """Split characters are decoded correctly, at every position, in every encoding."""
     text = TEXT if encoding.startswith(("utf", "gb")) else "aé€日本\r\nz".replace("é€", "")
     data = text.encode(encoding)
     kind = f"text/plain; charset={encoding}"
@@ -81,7 +81,7 @@ async def test_text_cut_at_every_byte(encoding: str) -> None:
 
 
 async def test_text_one_byte_at_a_time() -> None:
-    """A body that comes byte by byte is the same text and the same lines."""
+    """A body that arrives byte by byte has the same text and the same lines."""
     data = TEXT.encode()
     pieces = cut(data, *range(len(data)))
 
@@ -90,7 +90,7 @@ async def test_text_one_byte_at_a_time() -> None:
 
 
 async def test_lines_cut_at_every_two_places() -> None:
-    """Lines end with CRLF, LF or CR, wherever the wire cut them, and with nothing else."""
+    """Lines end only with CRLF, LF or CR, wherever the wire splits them."""
     data = TEXT.encode()
 
     assert lines_of(TEXT) == LINES
@@ -128,7 +128,7 @@ async def test_lines(pieces: list[bytes], lines: list[str]) -> None:
 @given(data=st.text(st.sampled_from("\r\na€")), places=st.lists(st.integers(0, 40), max_size=8))
 @example(data="\r\n\r\r\n", places=[1, 2, 3, 4])
 async def test_any_lines(data: str, places: list[int]) -> None:
-    """Any text cut anywhere has the lines that it has in one piece."""
+    """Any text, however split, has the lines that it has in one piece."""
     source = Pieces(cut(data.encode(), *places))
 
     assert [line async for line in streamed(source).iter_lines()] == lines_of(data)
@@ -136,7 +136,7 @@ async def test_any_lines(data: str, places: list[int]) -> None:
 
 @given(data=st.binary(max_size=40), places=st.lists(st.integers(0, 40), max_size=8))
 async def test_any_bytes(data: bytes, places: list[int]) -> None:
-    """Any bytes come out as they are, in pieces that are never empty, and as text with no error."""
+    """Any bytes are yielded unchanged, in pieces that are never empty, and as text without an error."""
     pieces = [piece async for piece in streamed(Pieces(cut(data, *places))).iter_bytes()]
     texts = [piece async for piece in streamed(Pieces(cut(data, *places))).iter_text()]
 
@@ -146,7 +146,7 @@ async def test_any_bytes(data: bytes, places: list[int]) -> None:
 
 
 async def test_body_that_was_read_comes_in_one_piece() -> None:
-    """A body that was read can be iterated as often as one likes."""
+    """A body that was read can be iterated any number of times."""
     answer = AsyncAPIResponse.from_bytes(APIRequest("GET", "https://api.example.com/"), body=TEXT.encode())
 
     for _ in range(2):
@@ -160,7 +160,7 @@ async def test_body_that_was_read_comes_in_one_piece() -> None:
 
 @pytest.mark.parametrize("kind", ["iter_bytes", "iter_text", "iter_lines"])
 async def test_end_gives_the_connection_back(kind: str) -> None:
-    """At its end a body gives the connection back, once, and cannot be asked for again."""
+    """At its end a body releases the connection, once, and cannot be iterated again."""
     source = Pieces([b"a\n", b"b\n"])
     answer = streamed(source)
     closed = [source.closed async for _ in getattr(answer, kind)()]
@@ -185,7 +185,7 @@ async def test_iterator_that_is_left_closes_the_body(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["iter_bytes", "iter_text", "iter_lines"])
 async def test_what_came_before_an_error_is_not_lost(kind: str) -> None:
-    """The pieces that came before a body broke are handed out before the error is."""
+    """The pieces that arrived before a body broke are yielded before the error is raised."""
     answer = streamed(Pieces([b"a\n", b"b\n"], APIConnectionError("broken")))
     got: list[Any] = []
     with pytest.raises(APIConnectionError, match="broken"):

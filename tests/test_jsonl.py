@@ -60,7 +60,7 @@ def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
 
 @pytest.mark.parametrize("case", CASES, ids=[case["source"] for case in CASES])
 def test_streams_of_other_suites(case: dict[str, Any]) -> None:
-    """The streams that other implementations test with give their values, however cut."""
+    """The test streams of other implementations give their values, however split."""
     chunks = [base64.b64decode(chunk) for chunk in case["chunks"]]
     stream = b"".join(chunks)
     for pieces in (chunks, [stream], cut(stream, range(len(stream)))):
@@ -73,7 +73,7 @@ def test_streams_of_other_suites(case: dict[str, Any]) -> None:
 
 @given(stream=STREAMS, data=st.data())
 def test_any_split_gives_the_same_lines(stream: bytes, data: st.DataObject) -> None:
-    """Wherever the bytes are cut, lines and numbers are those of splitting them whole."""
+    """Wherever the bytes are split, lines and numbers are those of the complete text."""
     places = data.draw(st.lists(st.integers(0, len(stream)), max_size=20))
     whole = [line.removesuffix(b"\r") for line in stream.split(b"\n")]
     expected = [(line, number) for number, line in enumerate(whole, 1) if line.strip(b" \t\r")]
@@ -84,7 +84,7 @@ def test_any_split_gives_the_same_lines(stream: bytes, data: st.DataObject) -> N
 
 
 def test_blank_lines_are_skipped_and_counted() -> None:
-    """A blank line gives nothing, but the number of a line is where an editor shows it."""
+    """A blank line yields nothing, but counts for the line numbers, as in an editor."""
     assert decode([b"\n{}\n \t\n\r\n[]"]) == ([b"{}", b"[]"], [2, 5])
 
 
@@ -97,7 +97,7 @@ def test_only_line_feeds_end_a_line() -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_a_line_above_the_bound_is_refused(size: int) -> None:
-    """A line of more than max_line bytes raises, after those before it; one that just fits does not."""
+    """A line of more than max_line bytes raises, after the lines before it; one that just fits does not."""
     stream = b"x" * 100 + b"\r\n" + b"y" * 101 + b"\n" + b"z\n"
     decoder = JSONLDecoder(max_line=100)
     lines: list[bytes] = []
@@ -122,7 +122,7 @@ def test_an_endless_line_is_refused_while_it_comes() -> None:
 
 
 def test_a_last_line_may_be_too_long() -> None:
-    """The bound holds for a line without an end too."""
+    """The bound also applies to a line without an end."""
     decoder = JSONLDecoder(max_line=4)
     decoder.feed(b"12345")
 

@@ -1,4 +1,4 @@
-"""The life of a client: its event loop, its process, its end, and that nothing is left behind."""
+"""The lifecycle of a client: its event loop, its process, its end, and that it leaks nothing."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def loops() -> Iterator[Callable[[], asyncio.AbstractEventLoop]]:
 def test_a_second_loop_beside_a_live_first_one_is_refused(
     loops: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
-    """A client used from a second event loop, while its session lives on the first, says so and sends
-    nothing.
+    """A client used from a second event loop, while its session lives on the first, raises an error and
+    sends nothing.
     """
     script = Script()
     api = Client(BASE, transport=script)
@@ -91,7 +91,7 @@ def test_a_loop_after_the_first_has_ended_is_fine() -> None:
 
 
 def test_a_new_session_after_the_first_loop_has_ended() -> None:
-    """A client with a session of its own opens a new one on the second loop, and leaves no warning behind."""
+    """A client with its own session opens a new one on the second loop, and leaves no warning behind."""
     api = AsyncAPIClient("http://127.0.0.1")
 
     async def call() -> Any:
@@ -162,8 +162,8 @@ print("the parent goes on")
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_a_forked_process_needs_a_client_of_its_own() -> None:
-    """A client that was opened before a fork refuses calls in the child, and goes on in the parent."""
-    # In a process of its own: forking the one that runs the tests, which may have threads, is no good.
+    """A client that was opened before a fork refuses calls in the child, and still works in the parent."""
+    # In a separate process: forking the test process, which may have threads, is unsafe.
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", FORK], capture_output=True, text=True, check=False
     )
@@ -257,7 +257,9 @@ PLACES = [
 
 @pytest.mark.parametrize("place", PLACES)
 async def test_close_ends_what_waits(place: Wait) -> None:
-    """Wherever a call waits, `close` ends it at once with ClientClosedError, and leaves no task behind."""
+    """Wherever a call waits, `close` ends it immediately with ClientClosedError, and leaves no task
+    behind.
+    """
     before = asyncio.all_tasks()
     reached = asyncio.Event()
     api = place(reached)
@@ -277,7 +279,7 @@ async def test_close_ends_what_waits(place: Wait) -> None:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("first", ["cancel", "close"])
 async def test_a_cancel_in_the_same_tick_stays_a_cancel(place: Wait, first: str) -> None:
-    """A caller's cancel in the same tick as `close`, before or after it, stays a CancelledError."""
+    """A caller's cancellation in the same tick as `close`, before or after it, stays a CancelledError."""
     reached = asyncio.Event()
     api = place(reached)
     call = asyncio.create_task(api.get("/x"))
@@ -296,7 +298,9 @@ async def test_a_cancel_in_the_same_tick_stays_a_cancel(place: Wait, first: str)
 
 
 async def test_the_callers_own_timeout_is_no_error_of_this_library() -> None:
-    """A caller's `asyncio.timeout` around a call is the caller's TimeoutError, and the client stays open."""
+    """A caller's `asyncio.timeout` around a call raises the caller's TimeoutError, and the client stays
+    open.
+    """
     reached = asyncio.Event()
     async with waits_in_the_transport(reached) as api:
         with pytest.raises(TimeoutError):
@@ -306,7 +310,7 @@ async def test_the_callers_own_timeout_is_no_error_of_this_library() -> None:
 
 
 async def test_close_can_be_called_again() -> None:
-    """`close` is safe to call again, at the same time too, and closes the transport once."""
+    """`close` is safe to call again, even concurrently, and closes the transport once."""
     closed: list[int] = []
 
     class Counting(Script):
@@ -346,7 +350,7 @@ async def test_a_transport_without_close_is_fine() -> None:
 
 
 class Closing:
-    """A middleware that holds something open."""
+    """A middleware that keeps a resource open."""
 
     def __init__(self) -> None:
         self.closed = 0
@@ -387,7 +391,7 @@ class ClosingData:
 
 
 async def test_a_middleware_without_a_hash_is_closed_too() -> None:
-    """A middleware that is a dataclass, which has no hash, is taken and closed like any other."""
+    """A middleware that is a dataclass, which has no hash, is accepted and closed like any other."""
     middleware = ClosingData()
     async with Client(BASE, middlewares=[middleware], transport=Script()) as api:
         await api.get("/x")
@@ -396,9 +400,7 @@ async def test_a_middleware_without_a_hash_is_closed_too() -> None:
 
 
 async def test_a_close_that_fails_keeps_nothing_open() -> None:
-    """When the `close` of a middleware fails the transport is closed all the same, and the failure is
-    raised.
-    """
+    """If the `close` of a middleware fails, the transport is still closed, and the failure is raised."""
 
     class Failing(Closing):
         async def close(self) -> None:
@@ -433,11 +435,11 @@ async def test_a_close_that_was_cancelled_can_be_repeated() -> None:
     assert script.is_closed
 
 
-# --- what is left behind
+# --- leaks
 
 
 def test_a_client_that_was_never_closed_is_named() -> None:
-    """A client that was used and never closed gives a ResourceWarning with its name when it is collected."""
+    """A client that was used and never closed raises a ResourceWarning with its name when it is collected."""
     api = Client(BASE, transport=Script())
     asyncio.run(api.get("/x"))
 
@@ -449,7 +451,7 @@ def test_a_client_that_was_never_closed_is_named() -> None:
 
 
 def test_a_view_that_is_dropped_warns_of_nothing(recwarn: pytest.WarningsRecorder) -> None:
-    """Neither a view that is dropped, nor a client that was closed or never used, gives a warning."""
+    """Neither a view that is dropped, nor a client that was closed or never used, warns."""
     api = Client(BASE, transport=Script())
     asyncio.run(api.with_options(version="2").get("/x"))
     gc.collect()
@@ -463,7 +465,7 @@ def test_a_view_that_is_dropped_warns_of_nothing(recwarn: pytest.WarningsRecorde
 
 
 async def test_no_task_is_made_for_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call through the whole default chain makes no task of its own, on a real connection neither."""
+    """A call through the default chain creates no task, even on a real connection."""
     made: list[Any] = []
     loop = asyncio.get_running_loop()
 
@@ -564,7 +566,7 @@ async def test_views_and_results_are_not_kept() -> None:
 
 
 async def test_gather_of_many_calls() -> None:
-    """Many calls at once share the client, and each gets its own answer."""
+    """Concurrent calls share the client, and each gets its own answer."""
 
     async def echo(request: APIRequest) -> AsyncAPIResponse[Any]:
         await asyncio.sleep(0)

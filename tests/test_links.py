@@ -1,4 +1,4 @@
-"""Link headers: their targets by relation, whatever is malformed in them."""
+"""Link headers: their targets by relation, including malformed ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def as_values(value: str | list[str]) -> list[str]:
 
 @pytest.mark.parametrize("case", LINKS["cases"], ids=lambda case: case["source"][:40])
 def test_link_vectors(case: dict[str, Any]) -> None:
-    """Link headers parse as RFC 8288 and other implementations' suites have it."""
+    """Link headers parse as in RFC 8288 and other implementations' suites."""
     base = URL(case["base"] or "http://base.example/", encoded=True)
     values = as_values(case["value"])
     links = iter_links(values, base)
@@ -43,7 +43,7 @@ def links_of(value: str) -> dict[str, str]:
 
 
 def test_first_link_of_a_relation_wins() -> None:
-    """The first link of a relation wins, over several header lines too."""
+    """The first link of a relation wins, even over several header lines."""
     links = parse_links(["<a>; rel=next", "<b>; rel=next, <c>; rel=prev"], URL("https://h/"))
     assert {name: str(url) for name, url in links.items()} == {"next": "https://h/a", "prev": "https://h/c"}
 

@@ -1,4 +1,4 @@
-"""Values of other libraries in place of this library's: the error names the right type."""
+"""Values of other libraries instead of this library's: the error names the right type."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     AIOHTTP_BASIC = aiohttp.BasicAuth("u", "SECRET")
 
 BASIC = r"pass aioapiclient\.BasicAuth\(user, password\)"
-# An argument of a client and of a call, a value that is not ours, and what the message says of it.
+# An argument of a client and of a call, a foreign value, and the text of the message.
 MEANT: dict[str, tuple[dict[str, Any], str]] = {
     "a pair": ({"auth": ("u", "SECRET")}, f"auth tuple has no async authenticate.*{BASIC}"),
     "a list": ({"auth": ["u", "SECRET"]}, f"auth list has no async authenticate.*{BASIC}"),
@@ -61,7 +61,7 @@ async def test_what_is_not_ours_points_to_ours(given: dict[str, Any], message: s
 
 @pytest.mark.parametrize(("given", "message"), list(MEANT.values())[:5], ids=list(MEANT)[:5])
 def test_a_chain_refuses_it_too(given: dict[str, Any], message: str) -> None:
-    """So does a chain that is made by hand."""
+    """So does a hand-made chain."""
     with pytest.raises(TypeError, match=message):
         default_chain(**given)
     with pytest.raises(TypeError, match=message):
@@ -70,7 +70,7 @@ def test_a_chain_refuses_it_too(given: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("wait", [backoff.expo(), backoff.constant(1), 5, 0.5])
 def test_a_wait_is_a_function(wait: Any) -> None:
-    """A generator that was made already, or a number, points to the function that makes one."""
+    """A generator object, or a number, raises an error that suggests a function that makes one."""
     with pytest.raises(TypeError, match=r"wait must be a function, not \w+; pass backoff\.expo itself"):
         RetryPolicy(wait=wait)
 

@@ -1,9 +1,9 @@
-"""What a body of any size costs in memory: of a process of its own, as its system counts it.
+"""The memory that a body of any size costs: of a separate process, as its system counts it.
 
-The peak of a process that did the same with 1 MiB before is compared to its peak afterwards, with
-everything in it: aiohttp's buffers, threads, what the allocator keeps. The bound is the 32 MiB that
-1 GiB may cost. 256 MiB prove it in a quarter of the time: what grows with a body passes the bound
-there already, were it one byte in eight, and what does not is the same for any size.
+The peak of a process that did the same with 1 MiB before is compared to its peak afterwards, with everything
+in it: aiohttp's buffers, threads, memory that the allocator keeps. The bound is the 32 MiB that 1 GiB may
+cost. 256 MiB prove it in a quarter of the time: memory that grows with a body, even by one byte in eight,
+passes the bound at that size already, and memory that does not is the same for any size.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ MOST = 32 * MIB
 PAGE = 4096
 BLOCK = bytes(MIB)
 
-# Prints how many bytes went through, how far the peak rose, and how many pages the system gave. Not
-# ru_maxrss: it begins at the parent's.
+# Prints the number of transferred bytes, the rise of the peak, and the number of new pages. Not ru_maxrss,
+# which begins at the parent's.
 CLIENT = """
 import asyncio, os, pathlib, resource, sys
 from aioapiclient import AsyncAPIClient, FilePart
@@ -90,7 +90,7 @@ async def cost(way: str, server: Callable[[Exchange], Awaitable[object]], path: 
 
 
 async def give(exchange: Exchange) -> None:
-    """Answer with as many bytes as the target says."""
+    """Answer with the number of bytes in the target."""
     size = int(exchange.request.target[1:])
     await exchange.send(response(body=None, Content_Length=str(size)))
     for _ in range(0, size, len(BLOCK)):
@@ -98,7 +98,7 @@ async def give(exchange: Exchange) -> None:
 
 
 async def take(exchange: Exchange) -> None:
-    """Read the body, and say how many bytes it had."""
+    """Read the body, and return its number of bytes."""
     left = length = int(exchange.request.headers["Content-Length"])
     while left:
         left -= len(await exchange.reader.read(left))
@@ -116,7 +116,7 @@ async def test_a_download_is_not_kept(way: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["content", "files", "parts"])
 async def test_an_upload_is_not_kept(way: str, tmp_path: Path) -> None:
-    """A file of any size, alone, in a form or in eight slices at once, adds less than 32 MiB."""
+    """A file of any size, alone, in a form or in eight concurrent slices, adds less than 32 MiB."""
     count, added, _ = await cost(way, take, tmp_path / "upload")
 
     assert count >= SIZE

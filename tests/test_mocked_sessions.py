@@ -1,7 +1,7 @@
-"""Sessions that others mock: what they raise is mapped and tried again, and what they answer is read.
+"""Mocked sessions: their exceptions are mapped and retried, and their answers are read.
 
-Home Assistant's tests and those of many libraries replace `ClientSession._request`, by aioresponses, by
-a mocker of their own, or by `unittest.mock`. No frame of aiohttp is in what such a mock raises.
+Home Assistant's tests and those of many libraries replace `ClientSession._request`, by aioresponses, by a
+separate mocker, or by `unittest.mock`. The exceptions of such a mock have no frame of aiohttp.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ URL = "http://api.example.com/v1/x"
 
 @pytest.fixture(params=["own", "borrowed"])
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
-    """A client on a session of its own, then on a borrowed one."""
+    """A client on its own session, then on a borrowed one."""
     async with aiohttp.ClientSession() as session:
         options = {"session": session} if request.param == "borrowed" else {}
         async with Client("http://api.example.com/v1", **options) as client:
@@ -76,7 +76,7 @@ async def test_what_a_mock_raises_is_tried_again(
 async def test_what_a_mock_raises_is_mapped(
     client: Client, mock_wire: aioresponses, error: Exception, text: str, reason: str
 ) -> None:
-    """An error of the network that aioresponses raises is ours in the end, as one of aiohttp's would be."""
+    """A network error that aioresponses raises is mapped like one of aiohttp's."""
     mock_wire.get(URL, exception=error, repeat=True)
 
     with pytest.raises(APIConnectionError) as caught:
@@ -88,7 +88,7 @@ async def test_what_a_mock_raises_is_mapped(
 
 
 async def test_a_url_that_no_mock_matches(client: Client, mock_wire: aioresponses) -> None:
-    """An URL that no mock matches keeps the text that says so."""
+    """A URL that no mock matches keeps the text of the mock's error."""
     mock_wire.get(URL, payload={})
 
     with pytest.raises(APIConnectionError) as caught:
@@ -116,7 +116,7 @@ async def test_what_is_no_error_of_the_network(
 
 
 async def test_unittest_mock() -> None:
-    """`AsyncMock` in place of a session's request works in the same way."""
+    """`AsyncMock` instead of a session's request works in the same way."""
     async with aiohttp.ClientSession() as session:
         request: Any = AsyncMock(side_effect=[TimeoutError(), OSError(111, "x"), ConnectionError("gone")])
         object.__setattr__(session, "_request", request)
@@ -143,11 +143,13 @@ async def test_an_error_of_a_middleware_is_not_of_a_mock() -> None:
     assert client.waits == []
 
 
-# --- what a mock answers with
+# --- the mock's answers
 
 
 class MockedResponse:
-    """As much of a response as Home Assistant's mocker has: no connection, version, reason or length."""
+    """The attributes of a response that Home Assistant's mocker has: no connection, version, reason or
+    length.
+    """
 
     charset = "utf-8"
 
@@ -193,7 +195,7 @@ class Mocker:
         self.calls: list[tuple[str, str]] = []
 
     async def match_request(self, method: str, url: Any, *, data: Any = None, **options: Any) -> Any:
-        """Give the next answer."""
+        """Return the next answer."""
         self.calls.append((method, str(url)))
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
@@ -253,7 +255,7 @@ async def test_headers_and_a_stream_are_optional() -> None:
 
 @pytest.mark.parametrize("length", ["9", "²", "-1", "nine"])
 async def test_a_length_need_not_be_a_number(length: str) -> None:
-    """A Content-Length that is no number counts as none."""
+    """A Content-Length that is not a number counts as none."""
     answer = MockedResponse(b'{"id": 7}')
     answer.headers = {**answer.headers, "Content-Length": length}
     async with Mocker(answer).client() as client:
@@ -261,7 +263,7 @@ async def test_a_length_need_not_be_a_number(length: str) -> None:
 
 
 async def test_a_response_is_closed_if_it_can_be() -> None:
-    """A ``close()`` that is a plain function is called when a body is left unread; none need be there."""
+    """A ``close()`` that is a plain function is called when a body is left unread; it may also be missing."""
     closed: list[str] = []
     answer = BareResponse()
     answer.close = lambda: closed.append("closed")
@@ -274,7 +276,7 @@ async def test_a_response_is_closed_if_it_can_be() -> None:
 
 
 async def test_what_it_means_is_the_same() -> None:
-    """Statuses raise and are tried again, errors of the network too; bounds hold."""
+    """Statuses raise and are retried, network errors too; limits apply."""
     big = MockedResponse(b"x" * 100_000)
     unknown = MockedResponse(b'{"message": "no"}', 499)
     mocker = Mocker(MockedResponse(status=503), TimeoutError(), MockedResponse(), big, unknown, big)
@@ -300,7 +302,7 @@ async def test_the_mock_itself_can_be_asked_for() -> None:
 
 
 async def test_a_mock_without_bytes() -> None:
-    """A mock whose body is a mock again says so."""
+    """A mock whose body is itself a mock raises an error that explains it."""
     answer = AsyncMock(status=200, headers={})
     async with Mocker(answer).client() as client:
         with pytest.raises(TypeError, match=r"read\(\) of the mocked response returned a .*Mock, not bytes"):

@@ -91,7 +91,7 @@ async def read(body: Body | None) -> list[Got]:
 
 
 def unescape(name: str) -> str:
-    """The name as it was, as far as it can be told."""
+    """Return the original name, as far as it can be recovered."""
     return re.sub("%([01][0-9A-F]|22|5C|7F)", lambda match: chr(int(match[1], 16)), name)
 
 
@@ -117,11 +117,11 @@ class PathLike:
         return str(self.path)
 
 
-# What a file can be
+# The forms of a file
 
 
 async def test_bytes() -> None:
-    """Bytes have no name of their own: they are sent without one, as any bytes."""
+    """Bytes have no name: they are sent without one."""
     assert await one(b"abc") == Got("f", None, "application/octet-stream", b"abc")
     assert await one(bytearray(b"abc")) == Got("f", None, "application/octet-stream", b"abc")
     assert await one(io.BytesIO(b"abc")) == Got("f", None, "application/octet-stream", b"abc")
@@ -137,14 +137,14 @@ async def test_bytes() -> None:
     ],
 )
 async def test_path(name: str, content_type: str, tmp_path: Path) -> None:
-    """A path is sent with its last segment for a name, and the type that goes with it."""
+    """A path is sent with its last segment as the name, and the matching type."""
     (tmp_path / name).write_bytes(LONG)
 
     assert await one(tmp_path / name) == Got("f", name, content_type, LONG)
 
 
 async def test_open_file(tmp_path: Path) -> None:
-    """An open file has the name of its path, is sent from where it stands, and stays open."""
+    """An open file has the name of its path, is sent from its position, and stays open."""
     path = tmp_path / "a.json"
     path.write_bytes(b"{}1234")
     with path.open("rb") as file:
@@ -169,7 +169,7 @@ async def test_open_file_without_a_path(tmp_path: Path) -> None:
 
 
 async def test_async_iterable() -> None:
-    """An async iterable is sent as it comes."""
+    """An async iterable is sent as it yields."""
     assert await one(generate(b"ab", b"", b"c")) == Got("f", None, "application/octet-stream", b"abc")
     assert (await one(("n.txt", iter([b"a", b"b"])))).content == b"ab"
 
@@ -182,7 +182,7 @@ async def test_body_as_a_part() -> None:
 
 
 async def test_tuples(tmp_path: Path) -> None:
-    """A tuple names a file, and may say its type and its headers."""
+    """A tuple names a file, and may give its type and its headers."""
     path = tmp_path / "a.txt"
     path.write_bytes(b"abc")
 
@@ -196,7 +196,7 @@ async def test_tuples(tmp_path: Path) -> None:
 
 
 async def test_headers_of_a_part() -> None:
-    """The headers of a part stand in it, and lie over its type, which they can also take away."""
+    """The headers of a part are sent in it, override its type, and can remove it."""
     entry = ("n.txt", b"x", None, {"X-Own": "ä 1", "content-type": "text/other"})
     (part,) = await parts_of(Body.from_multipart({"f": entry}))
 
@@ -227,7 +227,7 @@ async def test_absent_files(absent: Any) -> None:
 
 
 async def test_fields_stand_before_files() -> None:
-    """Fields are sent first, without a type of their own; then the files, each in the order given."""
+    """Fields are sent first, without a type; then the files, each in the given order."""
     body = build_body(files={"f": b"1", "e": b"2"}, data={"z": "ü", "a": [1, True], "none": None, "": ""})
 
     assert [(got.name, got.content) for got in await read(body)] == [
@@ -249,7 +249,7 @@ async def test_values_are_sent_byte_for_byte() -> None:
 
 
 async def test_structs_as_fields() -> None:
-    """A Struct gives its fields, under their renamed names."""
+    """A Struct provides its fields, under their renamed names."""
 
     class Meta(msgspec.Struct, rename="camel"):
         first_name: str = "Ada"
@@ -307,7 +307,7 @@ def test_files_that_contain_themselves() -> None:
 
 
 async def test_files_without_a_file() -> None:
-    """An empty files makes a multipart form of the fields alone, for servers that want one."""
+    """Empty files make a multipart form of the fields alone, for servers that require one."""
     body = build_body(files={}, data={"a": "1"})
 
     assert [(got.name, got.content) for got in await read(body)] == [("a", b"1")]
@@ -318,7 +318,7 @@ async def test_files_without_a_file() -> None:
     assert re.fullmatch(rb"--(\w+)--\r\n", await send(empty))
 
 
-# What is no file
+# Values that are not files
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_name_of_a_file_of_another_type() -> None:
 
 @pytest.mark.parametrize("part", [False, True])
 def test_text_file(part: bool, tmp_path: Path) -> None:
-    """A file in text mode is a TypeError that says which file it is."""
+    """A file in text mode is a TypeError that names the file."""
     with (
         (tmp_path / "a").open("w+") as file,
         pytest.raises(TypeError, match=r"files\['f'\] is a file in text mode"),
@@ -362,7 +362,7 @@ def test_text_file(part: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", [False, True])
 def test_closed_file(part: bool) -> None:
-    """A closed file is refused when the request is made."""
+    """A closed file is refused when the request is created."""
     file = io.BytesIO(b"abc")
     file.close()
     with pytest.raises(InvalidRequestError, match=r"files\['f'\] is a closed file"):
@@ -370,7 +370,7 @@ def test_closed_file(part: bool) -> None:
 
 
 def test_path_to_nothing(tmp_path: Path) -> None:
-    """A path to nothing is the error of the system, and one to a directory is refused by name."""
+    """A missing path is the system's own error, and a directory is refused by name."""
     with pytest.raises(FileNotFoundError):
         build_body(files={"f": tmp_path / "nothing"})
     with pytest.raises(InvalidRequestError, match=r"files\['f'\]: '.*' is neither a file nor a device"):
@@ -379,7 +379,7 @@ def test_path_to_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["json", "extra_body", "content"])
 def test_two_bodies(kind: str) -> None:
-    """Files go with data, and with no other kind of body."""
+    """Files are sent with data, and with no other kind of body."""
     given_too: dict[str, Any] = {kind: {"a": 1} if kind != "content" else b"x"}
     with pytest.raises(TypeError, match=f"^{kind} and files were both given"):
         build_body(files={"f": b"x"}, **given_too)
@@ -392,7 +392,7 @@ def test_data_that_is_no_form(data: Any) -> None:
         build_body(files={}, data=data)
 
 
-# What must not reach the wire
+# Values that must not reach the wire
 
 
 @pytest.mark.parametrize(
@@ -460,7 +460,7 @@ def test_header_of_another_type(entry: Any) -> None:
 
 
 def test_boundary_is_random() -> None:
-    """Every body has a boundary of its own that cannot be guessed."""
+    """Every body has its own boundary, which cannot be guessed."""
     found = {boundary_of(None)[0] for _ in range(100)}
 
     assert len(found) == 100
@@ -478,7 +478,7 @@ def test_boundary_is_random() -> None:
     ],
 )
 async def test_boundary_of_the_caller(content_type: str, boundary: str) -> None:
-    """A boundary in the caller's Content-Type is used, and the header stays word for word."""
+    """A boundary in the caller's Content-Type is used, and the header is sent word for word."""
     body = build_body(files={"f": b"x"}, content_type=content_type)
     assert body is not None
 
@@ -510,7 +510,7 @@ async def test_boundary_that_the_caller_left_out(content_type: str) -> None:
     ],
 )
 def test_content_type_that_cannot_be(content_type: str) -> None:
-    """Another type than a multipart one, or a boundary that is none, is refused."""
+    """A type that is not multipart, or an invalid boundary, is refused."""
     with pytest.raises(InvalidRequestError):
         build_body(files={"f": b"x"}, content_type=content_type)
 
@@ -541,7 +541,7 @@ async def test_content_type_on_the_wire(headers: dict[str, Any], start: str) -> 
 
 
 async def test_content_type_of_another_kind_with_files() -> None:
-    """A call that says its form is JSON sends nothing."""
+    """A form in a call whose Content-Type is JSON sends nothing."""
     async with raw_server(respond(ok())) as server, AsyncAPIClient(server.url) as api:
         with pytest.raises(InvalidRequestError, match="must be multipart"):
             await api.post("/", files={"f": b"x"}, headers={"Content-Type": "application/json"})
@@ -562,7 +562,7 @@ async def test_style_of_the_client() -> None:
 
 
 async def test_small_form_is_in_memory() -> None:
-    """A form of fields and small bytes is in memory as a whole, to be signed."""
+    """A form of fields and small bytes is in memory, to be signed."""
     body = build_body(files={"f": b"x"}, data={"a": "1"})
     assert body is not None
 
@@ -587,7 +587,7 @@ async def test_size_is_known_where_all_sizes_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("one_shot", [False, True])
 async def test_length_on_the_wire(one_shot: bool, aiohttp_server: AiohttpServer, tmp_path: Path) -> None:
-    """A server gets the parts with their length, or chunked where it is not known."""
+    """A server gets the parts with their length, or chunked if it is unknown."""
     path = tmp_path / "a.bin"
     path.write_bytes(LONG)
     seen: list[tuple[int | None, dict[str, Any]]] = []
@@ -648,7 +648,7 @@ async def test_path_is_opened_only_when_it_is_sent(tmp_path: Path, monkeypatch: 
 
 
 async def test_form_is_sent_again_whole(tmp_path: Path) -> None:
-    """A 503 is answered by the same form once more, byte for byte, with the same boundary."""
+    """After a 503 the same form is sent again, byte for byte, with the same boundary."""
     path = tmp_path / "a"
     path.write_bytes(LONG)
     body = build_body(files={"a": path, "b": LONG, "c": io.BytesIO(b"c")}, data={"d": "1"})
@@ -664,7 +664,7 @@ async def test_form_is_sent_again_whole(tmp_path: Path) -> None:
 
 
 async def test_form_with_a_one_shot_part_is_sent_once() -> None:
-    """A form with a part that cannot be sent again is not sent again: the first error comes out."""
+    """A form with a one-shot part is not sent again: the first error is raised."""
     body = build_body(files={"a": b"a", "b": generate(b"b")})
     assert body is not None
     script = respond(response("503 Busy", Retry_After="0"))
@@ -691,7 +691,7 @@ async def test_spent_form_sends_nothing(tmp_path: Path) -> None:
 
 
 async def test_one_shot_part_that_had_not_begun() -> None:
-    """A form that failed before its one-shot part began can be sent again, whole."""
+    """A form that failed before its one-shot part began can be sent again, complete."""
     body = build_body(files={"a": LONG, "b": generate(b"b")})
     assert body is not None
     async with aclosing(aiter(body)) as chunks:
@@ -702,7 +702,7 @@ async def test_one_shot_part_that_had_not_begun() -> None:
 
 
 async def test_part_that_shrinks(tmp_path: Path) -> None:
-    """A file that became shorter since the form was made is an error, and no hole in the form."""
+    """A file that became shorter after the form was created is an error, not a gap in the form."""
     path = tmp_path / "a"
     path.write_bytes(b"abcdef")
     body = build_body(files={"a": path})
@@ -718,7 +718,7 @@ async def test_part_that_shrinks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["path", "str", "file", "memory"])
 async def test_file_part(kind: str, tmp_path: Path) -> None:
-    """A `FilePart` is so many bytes of a file from an offset on, wherever the file stands."""
+    """A `FilePart` is a number of bytes of a file from an offset on, whatever the file's position."""
     path = tmp_path / "big.txt"
     path.write_bytes(LONG)
     with path.open("rb") as opened:
@@ -746,7 +746,7 @@ async def test_file_part_in_a_form(tmp_path: Path) -> None:
 
 
 async def test_parts_of_one_path_at_once(tmp_path: Path) -> None:
-    """Eight parts of one path go up at once, each by a handle of its own."""
+    """Eight parts of one path are uploaded concurrently, each with a separate handle."""
     path = tmp_path / "big"
     path.write_bytes(LONG)
     length = len(LONG) // 8
@@ -799,13 +799,13 @@ class Slotted:
 
 
 async def test_file_without_weak_references() -> None:
-    """A file object of one's own needs no more than read, seek and tell."""
+    """A custom file object needs only read, seek and tell."""
     assert await send(Body(FilePart(Slotted(b"0123456789"), 3, 4))) == b"3456"
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 11), (5, 6), (11, 0), (11, None)])
 def test_part_beyond_its_file(offset: int, length: int | None, tmp_path: Path) -> None:
-    """A part that its file does not have is refused when the request is made, and never sent short."""
+    """A part beyond the end of its file is refused when the request is created, and never truncated."""
     path = tmp_path / "a"
     path.write_bytes(b"0123456789")
     if length is None:
@@ -875,7 +875,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="%")
 CONTENTS = st.binary(max_size=40) | st.sampled_from([b"\r\n", b"--", b"\r\n--", LONG])
 
 
-# Some aiohttps take a semicolon between quotes for a separator; the names are not taken from them.
+# Some versions of aiohttp take a semicolon between quotes for a separator; the names are not read from them.
 @pytest.mark.filterwarnings(
     "ignore::aiohttp.BadContentDispositionHeader", "ignore::aiohttp.BadContentDispositionParam"
 )
@@ -889,7 +889,7 @@ CONTENTS = st.binary(max_size=40) | st.sampled_from([b"\r\n", b"--", b"\r\n--", 
 @example(fields=[(";=", "")], files=[])
 @example(fields=[("a", "--x\r\n"), ("a", "")], files=[("a", '"; name="b', b"\r\n--", True)])
 async def test_any_form(fields: list[tuple[str, str]], files: list[tuple[str, str, bytes, bool]]) -> None:
-    """Whatever the names and contents, a parser reads the very fields and files that were given."""
+    """Whatever the names and contents, a parser reads exactly the given fields and files."""
     entries = [
         (name, (filename, Body(FilePart(io.BytesIO(content))) if streamed else content, "a/b"))
         for name, filename, content, streamed in files
@@ -925,14 +925,14 @@ async def test_any_name_stays_in_its_header(name: str, filename: str) -> None:
 
 
 def test_max_retries_none_fails_at_construction() -> None:
-    """``max_retries=None`` fails when the client is made."""
+    """``max_retries=None`` fails when the client is created."""
     with pytest.raises(TypeError, match="max_retries"):
         AsyncAPIClient("https://api.example.com", max_retries=None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["content", "files"])
 async def test_async_iterator_is_not_touched_before_the_transport_asks(kind: str) -> None:
-    """An async iterator, as content or in files, is not touched before the transport asks for a chunk."""
+    """An async iterator, as content or in files, is not touched before the transport requests a chunk."""
     counter = 0
     seen: list[int] = []
 
@@ -957,7 +957,7 @@ async def test_async_iterator_is_not_touched_before_the_transport_asks(kind: str
 
 
 async def test_boundary_of_the_caller_is_respected_verbatim() -> None:
-    """The caller's boundary is sent as it stands, in the header and in the body."""
+    """The caller's boundary is sent unchanged, in the header and in the body."""
     content_type = "multipart/form-data; boundary=6b7ba517decee4a450543ea6ae821c82"
     body = build_body(files={}, data={"array": ["foo", "bar"]}, style=BRACKETS, content_type=content_type)
     assert body is not None
@@ -1008,13 +1008,13 @@ async def test_files_as_pairs_with_duplicate_names() -> None:
 
 @pytest.mark.parametrize("entry", ["a.txt", ("a.txt", "content"), ["a.txt"], {"b": "a.txt"}])
 def test_text_where_a_file_is_expected(entry: Any) -> None:
-    """A str in place of a file is a TypeError that names the right types."""
+    """A str instead of a file is a TypeError that names the right types."""
     with pytest.raises(TypeError, match=r"must be bytes, .* not a str; use a pathlib.Path"):
         build_body(files={"f": entry})
 
 
 async def test_the_callers_data_is_neither_changed_nor_copied() -> None:
-    """The caller's containers stay as they are, and their files are never copied."""
+    """The caller's containers are not changed, and their files are never copied."""
 
     class Uncopyable(io.BytesIO):
         def __copy__(self) -> Any:
@@ -1035,7 +1035,7 @@ async def test_the_callers_data_is_neither_changed_nor_copied() -> None:
 
 
 async def test_nested_arrays_of_files() -> None:
-    """Files nested in an array of objects give ``documents[][file]`` for each."""
+    """Files nested in an array of objects are named ``documents[][file]``."""
     body = build_body(files={"documents": [{"file": b"1"}, {"file": b"2"}]}, style=BRACKETS)
 
     assert [(got.name, got.content) for got in await read(body)] == [
@@ -1045,7 +1045,7 @@ async def test_nested_arrays_of_files() -> None:
 
 
 def test_there_are_no_paths_that_could_miss() -> None:
-    """Files are found by their place, not by paths: another value is an error, and never ignored."""
+    """Files are found by their position, not by paths: another value is an error, and never ignored."""
     with pytest.raises(TypeError, match=r"files\['a\[b\]'\]"):
         build_body(files={"a": {"b": 7}})
     with pytest.raises(TypeError, match="'a'"):
@@ -1061,7 +1061,7 @@ def test_there_are_no_paths_that_could_miss() -> None:
     ],
 )
 async def test_style_names_files_too(arrays: Any, names: list[str]) -> None:
-    """The style of arrays names files as it names fields."""
+    """The array style names files as it names fields."""
     body = build_body(files={"files": [b"1", b"2"]}, style=QueryStyle(arrays))
 
     assert [got.name for got in await read(body)] == names
@@ -1115,7 +1115,7 @@ def test_generators_in_bodies_become_lists() -> None:
 
 
 def test_text_mode_is_refused() -> None:
-    """A file in text mode is refused everywhere: a body is made of bytes, and no encoding is guessed."""
+    """A file in text mode is refused everywhere: a body consists of bytes, and no encoding is guessed."""
     for files in ({"f": io.StringIO("x")}, {"f": ("n", io.StringIO("x"))}, {"f": FilePart(io.StringIO("x"))}):
         with pytest.raises(TypeError, match="text mode"):
             build_body(files=files)

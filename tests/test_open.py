@@ -215,7 +215,7 @@ def test_decoding(cast_to: Any, value: object, expected: object) -> None:
 
 
 def test_struct_fields() -> None:
-    """Fields hold known and unknown side by side, each told apart on its own."""
+    """Fields hold known and unknown values side by side, each decided separately."""
     body = {
         "items": [
             {"type": "card", "price": 1},
@@ -242,7 +242,7 @@ def test_struct_fields() -> None:
 
 
 def test_depth() -> None:
-    """New values inside known variants are found too, to any depth."""
+    """New values inside known variants are recognised too, at any depth."""
     body = {
         "type": "folder",
         "entries": [{"type": "folder", "entries": [new_item, {"type": "card", "price": 1}]}],
@@ -275,7 +275,7 @@ def test_unparametrised_generic() -> None:
 
 
 def test_lenient_mode() -> None:
-    """In lenient mode known variants are coerced, and a new number may come as text."""
+    """In lenient mode known variants are coerced, and a new number may be given as text."""
     assert decode([{"type": "card", "price": "1"}], list[Open[Card | Cash]], strict=False) == [Card(1)]
     assert decode({"items": [{"type": "card", "price": "1"}]}, Order, strict=False).items == [Card(1)]
     assert decode("2", Open[Level], strict=False) is Level.HIGH
@@ -325,7 +325,7 @@ def test_lenient_mode() -> None:
     ],
 )
 def test_mistakes_still_fail(cast_to: Any, value: object, path: str) -> None:
-    """A mistake in a known variant, a missing tag and another JSON type fail, with the whole path."""
+    """A mistake in a known variant, a missing tag and another JSON type fail, with the complete path."""
     error = failure(value, cast_to)
     assert error.path == path
     assert SECRET not in repr(error)
@@ -333,7 +333,7 @@ def test_mistakes_still_fail(cast_to: Any, value: object, path: str) -> None:
 
 
 def test_unhashable_members_of_a_set() -> None:
-    """An object as the member of a set fails; msgspec tells the place from 0.23 on."""
+    """An object as the member of a set fails; msgspec reports the place from 0.23 on."""
     assert failure([new_item], set[Open[Card]]).path in ("$", "$[0]")
 
 
@@ -363,7 +363,7 @@ def test_what_cannot_be_open(cast_to: Any) -> None:
 
 
 def test_fields_that_cannot_be_open() -> None:
-    """The same holds for the fields of a Struct, and for unions that msgspec cannot tell apart."""
+    """The same applies to the fields of a Struct, and to unions that msgspec cannot tell apart."""
     bad = msgspec.defstruct("Bad", [("x", list[Open[int]])])
     with pytest.raises(TypeError, match="nothing in it can grow"):
         check_cast_to(list[bad])  # type: ignore[valid-type]
@@ -389,7 +389,7 @@ def test_decimals_stay_exact() -> None:
 
 
 def test_the_users_hook_is_asked() -> None:
-    """The user's dec_hook makes its types inside of Open, and its errors keep their path."""
+    """The user's dec_hook decodes its types inside Open, and its errors keep their path."""
 
     def hook(wanted: type, value: object) -> object:
         if value == SECRET:

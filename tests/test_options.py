@@ -50,7 +50,7 @@ async def last_request(options: dict[str, Any] | None = None, **keywords: Any) -
     return script.last
 
 
-# --- which there are
+# --- the list of options
 
 
 def test_the_options_of_a_call_are_those_of_the_design() -> None:
@@ -68,7 +68,7 @@ def test_the_options_of_a_call_are_those_of_the_design() -> None:
 
 
 def test_no_option_is_required() -> None:
-    """Every option may be left out."""
+    """Every option may be omitted."""
     assert not CallOptions.__required_keys__
     assert not RequestOptions.__required_keys__
 
@@ -102,9 +102,7 @@ async def test_what_makes_the_request_is_no_option_of_the_user(name: str) -> Non
     ],
 )
 async def test_an_unknown_option_is_refused_with_a_hint(name: str, hint: str) -> None:
-    """Options are closed: an unknown one is a TypeError that names it, and the one that
-    was probably meant.
-    """
+    """Options are closed: an unknown one is a TypeError that names it, and suggests the closest name."""
     script = Script()
     options: Any = {name: 1}
     async with Client(BASE, transport=script) as api:
@@ -121,7 +119,7 @@ def test_a_hint_shows_no_value() -> None:
         check_names({"tokn": "s3cr3t"}, frozenset({"token"}))
 
 
-# --- how options= lies over the keywords
+# --- how options= is merged over the keywords
 
 
 def layered(keywords: Any, options: Any) -> Any:
@@ -131,7 +129,7 @@ def layered(keywords: Any, options: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["params", "extra_body", "extensions", "error_types", "headers"])
 def test_mappings_merge(name: str) -> None:
-    """Of a mapping the user's entries lie over those of the SDK method, and the others stay."""
+    """In a mapping the user's entries override those of the SDK method, and the others are kept."""
     assert layered({name: {"a": 1, "b": 2}}, {name: {"b": 3, "c": 4}}) == {name: {"a": 1, "b": 3, "c": 4}}
 
 
@@ -150,7 +148,7 @@ def test_headers_merge_whatever_their_case() -> None:
 
 
 def test_middlewares_add_up() -> None:
-    """The user's middlewares come after, so inside, those of the SDK method."""
+    """The user's middlewares come after, and so inside, those of the SDK method."""
     first, second = Script(), Script()
 
     assert layered({"middlewares": [first]}, {"middlewares": iter([second])}) == {
@@ -180,7 +178,7 @@ def test_the_rest_replaces(name: str, own: Any, users: Any) -> None:
 
 
 def test_layering_changes_nothing_of_the_callers() -> None:
-    """Layering does not change the two mappings: an SDK may keep them for every call."""
+    """Merging does not change the two mappings: an SDK may keep them for every call."""
     keywords, options = {"params": {"a": 1}}, {"params": {"b": 2}}
     layered(keywords, options)
 
@@ -203,11 +201,11 @@ async def test_an_sdk_method_hands_its_users_options_through() -> None:
     assert request.body.content == b'{"b":1,"c":null}'
 
 
-# --- what each option does
+# --- the effect of each option
 
 
 async def test_params_lie_over_the_defaults() -> None:
-    """`params` lie over `default_params`: one name replaces, `OMIT` removes, the rest stays."""
+    """`params` are merged over `default_params`: one name replaces, `OMIT` removes, the rest is kept."""
     script = Script()
     async with Client(BASE, default_params={"a": 1, "b": 2, "c": 3}, transport=script) as api:
         await api.get("/x", params={"b": 4, "c": OMIT, "d": True})
@@ -216,9 +214,7 @@ async def test_params_lie_over_the_defaults() -> None:
 
 
 async def test_a_timeout_of_a_call() -> None:
-    """A number limits the whole call, a `Timeout` inherits its omitted limits, None switches all
-    limits off.
-    """
+    """A number limits the whole call, a `Timeout` inherits its omitted limits, None disables all limits."""
     script = Script()
     async with Client(BASE, timeout=Timeout(total=20, read=7), transport=script) as api:
         await api.get("/x")
@@ -247,7 +243,7 @@ async def test_max_retries_of_a_call(retries: int, attempts: int) -> None:
 
 
 async def test_a_retry_policy_of_a_call_brings_its_own_number() -> None:
-    """`retry` of a call is the whole policy: the client's `max_retries` does not cut into it."""
+    """`retry` of a call is the complete policy: the client's `max_retries` does not change it."""
     script = Script(reply(500))
     async with Client(BASE, max_retries=0, transport=script) as api:
         with pytest.raises(InternalServerError):
@@ -285,7 +281,7 @@ async def test_ok_statuses_are_no_errors() -> None:
 
 
 async def test_error_types_of_a_call_merge_over_the_clients() -> None:
-    """Error bodies decode by exact status, then "4XX", then "default"; a call's types lie over the
+    """Error bodies decode by exact status, then "4XX", then "default"; a call's types override the
     client's.
     """
     script = Script(
@@ -322,9 +318,7 @@ async def test_an_error_body_that_does_not_fit_masks_nothing() -> None:
 
 
 async def test_follow_redirects_of_a_call() -> None:
-    """`follow_redirects=False` on a call gives the redirect as the status error that it is, with its
-    Location.
-    """
+    """`follow_redirects=False` on a call raises the redirect as a status error, with its Location."""
     script = Script(reply(302, Location="/v1/y"), reply(302, Location="/v1/y"), reply())
     async with Client(BASE, transport=script) as api:
         with pytest.raises(APIStatusError) as raised:
@@ -352,7 +346,7 @@ async def test_max_body_of_a_call() -> None:
 
 
 async def test_an_auth_of_a_call() -> None:
-    """`auth` of a call replaces the client's; None sends none; left out, the client's is sent."""
+    """`auth` of a call replaces the client's; None sends none; omitted, the client's is sent."""
     script = Script()
     async with Client(BASE, auth=BearerAuth("client"), transport=script) as api:
         await api.get("/x")
@@ -365,7 +359,7 @@ async def test_an_auth_of_a_call() -> None:
 
 
 async def test_extensions_reach_every_middleware() -> None:
-    """`extensions` is one dict per call, the same for all attempts, and never that of the caller."""
+    """`extensions` is one dict per call, the same for all attempts, and never the caller's own."""
     given = {"tenant": 1}
     seen: list[dict[str, Any]] = []
 
@@ -383,7 +377,7 @@ async def test_extensions_reach_every_middleware() -> None:
 
 
 async def test_idempotent_of_a_call() -> None:
-    """`idempotent=True` lets a POST be tried again, `idempotent=False` keeps a GET from it."""
+    """`idempotent=True` lets a POST be retried, `idempotent=False` prevents it for a GET."""
     script = Script(reply(500))
     async with Client(BASE, transport=script) as api:
         with pytest.raises(InternalServerError) as post:
@@ -395,7 +389,7 @@ async def test_idempotent_of_a_call() -> None:
 
 
 async def test_sentinels_stand_for_what_is_left_out() -> None:
-    """`NOT_GIVEN` for the body's kinds is as good as leaving them out; in an object it drops the member."""
+    """`NOT_GIVEN` for the body's kinds equals omitting them; in an object it drops the member."""
     assert (await last_request(json=NOT_GIVEN)).body is None
     sent = (await last_request(json={"a": NOT_GIVEN, "b": OMIT, "c": None})).body
 
@@ -412,7 +406,7 @@ async def test_strictness_stays_with_the_client() -> None:
 
 
 async def test_calls_of_one_path_have_urls_of_their_own() -> None:
-    """A call is built from an earlier one of the same path, and takes neither its values nor its query."""
+    """A call is built from an earlier one of the same path, and uses neither its values nor its query."""
     script = Script()
     async with Client(BASE, transport=script) as api:
         for name, params in (("a", {"page": 1}), ("b/c", None), ("d", {"page": [2, 3]})):
@@ -441,7 +435,7 @@ async def test_calls_of_one_path_have_urls_of_their_own() -> None:
     ],
 )
 async def test_each_call_of_one_path_is_checked(given: dict[str, Any], error: type[Exception]) -> None:
-    """A mistake is refused before anything is sent, also after a call of the same path that was right."""
+    """A mistake is refused before anything is sent, even after a valid call of the same path."""
     script = Script()
     async with Client(BASE, transport=script) as api:
         with pytest.raises(error):
@@ -453,11 +447,11 @@ async def test_each_call_of_one_path_is_checked(given: dict[str, Any], error: ty
     assert len(script.requests) == 1
 
 
-# --- what a middleware reads of them
+# --- middlewares reading options
 
 
 async def test_a_middleware_reads_how_the_body_is_read() -> None:
-    """`decompress` and `max_body` of a request are those of the call, and the client's without them."""
+    """`decompress` and `max_body` of a request are those of the call, or else the client's."""
     script = Script()
     async with Client(BASE, transport=script, max_body=9) as api:
         await api.get("/x")

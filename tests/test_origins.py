@@ -105,7 +105,7 @@ def test_patterns(pattern: str, url: str, expected: bool) -> None:
     ],
 )
 def test_https_of_a_trusted_http_origin_is_trusted(home: str, url: str, expected: bool) -> None:
-    """Where http on port 80 is trusted, https on port 443 is too; no other port, and never the reverse."""
+    """If http on port 80 is trusted, https on port 443 is too; no other port, and never the reverse."""
     assert trusts(url, base=home) is expected
     assert trusts(url, home, base="https://unrelated.example") is expected
     assert is_same_server(URL(url), URL(home)) is expected
@@ -136,7 +136,7 @@ def test_https_of_a_trusted_http_pattern_is_trusted(url: str, expected: bool) ->
     ],
 )  # fmt: skip
 def test_patterns_refused(pattern: str) -> None:
-    """A value that is not an origin, or has a `*` elsewhere, is refused when the client is made."""
+    """A value that is not an origin, or has a `*` elsewhere, is refused when the client is created."""
     with pytest.raises(InvalidRequestError, match="trusted origin") as caught:
         TrustedOrigins(BASE, [pattern])
     assert "hunter2" not in str(caught.value)
@@ -158,7 +158,7 @@ def test_no_origin(url: str) -> None:
         origin_of(URL(url, encoded=True))
 
 
-# --- of a request
+# --- requests
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_request_to_nowhere_has_no_origin_to_speak_of() -> None:
     ],
 )
 async def test_a_request_tells_its_path_below_the_base_url(base: str, url: str, path: str) -> None:
-    """The relative path of a request is what comes after the path of the client's base URL."""
+    """The relative path of a request is the part after the path of the client's base URL."""
     transport = FakeTransport(respond(json=1))
     async with AsyncAPIClient(base, transport=transport) as api:
         await api.get(url)
@@ -213,5 +213,5 @@ async def test_a_request_tells_its_path_below_the_base_url(base: str, url: str, 
 
 
 def test_a_request_without_a_client_has_its_whole_path() -> None:
-    """A request that no client made has no base URL to be relative to."""
+    """A request without a client has no base URL to be relative to."""
     assert APIRequest("GET", "https://api.example.com/v1/users").relative_path == "/v1/users"

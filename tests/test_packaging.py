@@ -65,7 +65,7 @@ def test_the_type_marker_is_installed(installed: Distribution) -> None:
 
 
 def test_the_run_time_requirements_are_four(installed: Distribution) -> None:
-    """At run time aiohttp, backoff, msgspec and yarl are required, and nothing else."""
+    """At run time only aiohttp, backoff, msgspec and yarl are required."""
     requirements = [Requirement(line) for line in installed.requires or ()]
 
     assert {r.name for r in requirements if r.marker is None} == {"aiohttp", "backoff", "msgspec", "yarl"}
@@ -82,7 +82,7 @@ def test_the_version_is_the_newest_of_the_changelog(installed: Distribution) -> 
 
 
 def test_setup_py_is_two_lines() -> None:
-    """Everything is said in setup.cfg; setup.py only lets old tools find it."""
+    """setup.cfg contains all metadata; setup.py exists only for old tools."""
     assert (CHECKOUT / "setup.py").read_text(encoding="utf-8").splitlines() == [
         "from setuptools import setup",
         "setup()",
@@ -105,7 +105,7 @@ def test_every_built_in_entry_point_loads(installed: Distribution) -> None:
 
 
 def test_the_linter_knows_every_plugin() -> None:
-    """`tox -e lint` holds each package under middleware/ to importing what is meant for plugins."""
+    """`tox -e lint` restricts the imports of each package under middleware/ to those meant for plugins."""
     sources = [path for path in CHECKOUT.glob("middleware/*/src/*") if not path.name.endswith(".egg-info")]
     packages = {path.stem for path in sources if path.is_dir() or path.suffix == ".py"}
     config = ConfigParser()
@@ -117,9 +117,9 @@ def test_the_linter_knows_every_plugin() -> None:
 
 
 def test_two_plugins_know_the_server_of_aiohttp() -> None:
-    """Plugins are middlewares of a client, and leave servers alone. Two have a reason to import aiohttp.web.
+    """Plugins are middlewares of a client, not servers. Two have a reason to import aiohttp.web.
 
-    aioapiclient-web joins an aiohttp.web application to the clients that it calls with: it has to know both.
+    aioapiclient-web connects an aiohttp.web application with the clients that it uses, so it must know both.
     aioapiclient-oauth answers one request on loopback, when a browser returns from a login.
     """
     sources = CHECKOUT.glob("middleware/*/src/**/*.py")

@@ -1,4 +1,4 @@
-"""Paginated lists: every kind, where each starts, continues and ends, and which options are kept."""
+"""Paginated lists: every kind, how each starts, continues and ends, and which options are kept."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Meta(msgspec.Struct):
 
 
 class Counted(NumberedPage[T]):
-    """Knows how many pages there are."""
+    """Has the number of pages."""
 
     total_pages: int
 
@@ -116,7 +116,7 @@ async def all_ids(paginator: AsyncPaginator[Any, Any]) -> list[int]:
 
 
 class OData(NextURLPage[T]):
-    """The field with a default stands before the one without."""
+    """The field with a default comes before the one without."""
 
     next: str | None = msgspec.field(name="@odata.nextLink", default=None)
     value: list[T]
@@ -182,21 +182,21 @@ async def test_a_number_in_the_path_counts_too() -> None:
 
 
 async def test_a_number_in_an_absolute_url_is_replaced() -> None:
-    """The parameters of the next page take the place of those in an absolute URL."""
+    """The parameters of the next page replace those in an absolute URL."""
     api, transport = client(*bodies({"data": items(1)}, {"data": []}))
     await all_ids(api.get_api_list(f"{BASE}/users?page=7&x=%2C", Item, NumberedPage))
     assert targets(transport) == ["/users?page=7&x=%2C", "/users?x=%2C&page=8"]
 
 
 async def test_a_page_that_is_no_number_is_refused() -> None:
-    """A start that cannot be counted from raises, once the next page is asked for."""
+    """A start that is not a number raises, when the next page is requested."""
     api, _ = client(*bodies({"data": items(1)}))
     with pytest.raises(InvalidRequestError, match="'page' must be a whole number"):
         await all_ids(api.get_api_list("/users", Item, NumberedPage, params={"page": "first"}))
 
 
 async def test_the_total_saves_the_empty_page() -> None:
-    """With total_pages in the page class no page beyond the last is asked for."""
+    """With total_pages in the page class no page beyond the last is requested."""
     api, transport = client(*bodies(*({"data": items(n), "total_pages": 2} for n in (1, 2))))
     assert await all_ids(api.get_api_list("/users", Item, Counted)) == [1, 2]
     assert len(transport.requests) == 2
@@ -215,7 +215,7 @@ async def test_first_page_may_be_zero() -> None:
 
 
 async def test_a_server_that_ignores_the_number_is_a_loop() -> None:
-    """A page field that says another number than was asked for leads back, which raises."""
+    """A page field with another number than the requested one leads back, which raises."""
 
     class Numbered(NumberedPage[T]):
         page: int
@@ -228,7 +228,7 @@ async def test_a_server_that_ignores_the_number_is_a_loop() -> None:
 
 
 async def test_a_bare_array_is_a_page() -> None:
-    """NumberedPage and OffsetPage take a body that is nothing but the items."""
+    """NumberedPage and OffsetPage accept a body that is only the items."""
     for kind, query in ((NumberedPage, "page=2"), (OffsetPage, "offset=2")):
         api, transport = client(*bodies(items(1, 2), []))
         assert await all_ids(api.get_api_list("/users", Item, kind)) == [1, 2]
@@ -247,7 +247,7 @@ async def test_has_more_false_ends() -> None:
 
 
 async def test_offsets_count_what_came() -> None:
-    """The offset grows by the items received, not by those asked for: servers cap that number."""
+    """The offset grows by the received items, not by the requested ones: servers cap that number."""
     api, transport = client(*bodies({"data": items(1, 2)}, {"data": items(3)}, {"data": []}))
     assert await all_ids(api.get_api_list("/users", Item, OffsetPage, params={"limit": 100})) == [1, 2, 3]
     assert targets(transport) == [
@@ -270,7 +270,7 @@ async def test_a_total_ends_offsets() -> None:
 
 
 async def test_an_offset_of_the_body_is_believed() -> None:
-    """A declared offset field is believed above the offset that was asked for."""
+    """A declared offset field takes precedence over the requested offset."""
 
     class Telling(OffsetPage[T]):
         offset: int
@@ -284,7 +284,7 @@ async def test_an_offset_of_the_body_is_believed() -> None:
 
 
 async def test_cursors_are_handed_on() -> None:
-    """next_cursor of a page is the cursor of the next; null, an empty text or nothing ends."""
+    """next_cursor of a page is the cursor of the next; null, an empty text or a missing one ends the list."""
     for end in ({"next_cursor": None}, {"next_cursor": ""}, {}):
         api, transport = client(*bodies({"data": items(1), "next_cursor": "a b"}, {"data": items(2), **end}))
         assert await all_ids(api.get_api_list("/users", Item, CursorPage)) == [1, 2]
@@ -292,7 +292,7 @@ async def test_cursors_are_handed_on() -> None:
 
 
 async def test_has_more_wins_over_a_cursor() -> None:
-    """has_more of False ends the list although there is a cursor."""
+    """has_more of False ends the list although a cursor is present."""
     api, transport = client(*bodies({"data": items(1), "next_cursor": "a", "has_more": False}))
     assert await all_ids(api.get_api_list("/users", Item, CursorPage)) == [1]
     assert len(transport.requests) == 1
@@ -307,7 +307,9 @@ async def test_more_without_a_cursor_raises() -> None:
 
 
 async def test_an_empty_page_with_a_cursor_goes_on() -> None:
-    """A cursor is followed from an empty page too, unless the class says that such a page is the last."""
+    """A cursor is followed even from an empty page, unless the class declares that such a page is the
+    last.
+    """
 
     class Ending(CursorPage[T]):
         empty_page_ends: ClassVar[bool] = True
@@ -329,7 +331,7 @@ class Sided(CursorPage[T]):
 
 
 async def test_the_direction_follows_the_call() -> None:
-    """A call that gives before_id is walked backwards, every other one forwards."""
+    """A call with before_id is iterated backwards, every other one forwards."""
     answers = ({"data": items(1), "first_id": "f", "last_id": "l"}, {"data": []})
     for params, query in (
         ({}, ["/users", "/users?after_id=l"]),
@@ -341,7 +343,7 @@ async def test_the_direction_follows_the_call() -> None:
 
 
 async def test_fields_are_found_deep_down() -> None:
-    """A field name with dots goes through objects, mappings and arrays."""
+    """A field name with dots refers to nested objects, mappings and arrays."""
 
     class Deep(CursorPage[T]):
         meta: Meta
@@ -392,7 +394,7 @@ class Nodes(msgspec.Struct, Generic[T], rename="camel"):
 
 
 class GraphQLPage(CursorPage[T]):
-    """The items and the cursor lie deep down, and the cursor goes into the variables of the query."""
+    """The items and the cursor are deeply nested, and the cursor goes into the variables of the query."""
 
     data: dict[str, Nodes[T]]  # type: ignore[assignment]
 
@@ -454,7 +456,7 @@ async def test_a_cursor_may_go_deep_into_the_body(options: dict[str, Any], page:
 
 
 async def test_a_cursor_does_not_take_the_place_of_what_is_no_object() -> None:
-    """Where the body has a text in the way, the cursor cannot go there, and nothing is overwritten."""
+    """If the body has a text in the path, the cursor cannot go there, and nothing is overwritten."""
     api, transport = client(*graphql_pages())
 
     with pytest.raises(
@@ -468,7 +470,7 @@ async def test_a_cursor_does_not_take_the_place_of_what_is_no_object() -> None:
 
 
 class BackInTheBody(CursorPage[T]):
-    """Walks backwards when the variables say so."""
+    """Iterates backwards if the variables require it."""
 
     prior: str | None = None
 
@@ -488,7 +490,7 @@ async def test_what_is_asked_deep_in_the_body_is_seen() -> None:
 
 
 class InTheBody(CursorPage[T]):
-    """The cursor goes back as a member of the body."""
+    """The cursor is sent as a member of the body."""
 
     send_in = "json"
 
@@ -503,7 +505,7 @@ async def test_what_a_call_adds_to_its_body_stays() -> None:
 
 
 class InAHeader(CursorPage[T]):
-    """The cursor goes back in a header, as Azure's continuation tokens do."""
+    """The cursor is sent in a header, as Azure's continuation tokens are."""
 
     cursor_param = "X-Continuation"
     send_in = "headers"
@@ -515,7 +517,7 @@ class NumberInAHeader(NumberedPage[T]):
 
 
 async def test_a_cursor_may_go_into_a_header() -> None:
-    """It is laid over the call's headers, whatever their case; the others stay."""
+    """It overrides the call's headers, whatever their case; the others are kept."""
     pages = [
         {"data": items(1), "next_cursor": "a"},
         {"data": items(2), "next_cursor": "b"},
@@ -585,7 +587,7 @@ async def test_next_urls_are_followed() -> None:
 
 
 async def test_a_next_url_wins_over_the_parameters() -> None:
-    """Of the call's parameters those that the URL does not name are appended; its own stay byte for byte."""
+    """Of the call's parameters, those missing in the URL are appended; its own are kept byte for byte."""
     url = f"{BASE}/users?cursor=%41&filter%5Ba%5D=2&size=20"
     api, transport = client(*bodies({"data": items(1), "next": url}, {"data": []}))
     params = {"size": 10, "filter": {"a": 1}, "lang": "de", "cursor": "0"}
@@ -610,7 +612,7 @@ async def test_what_the_call_omits_stays_away() -> None:
 
 
 async def test_the_origin_that_was_asked_counts() -> None:
-    """After redirects to other origins a link back to the first is a link home: the parameters go along."""
+    """After redirects to other origins, a link back to the first origin gets the parameters."""
     api, transport = client(
         respond(302, headers={"Location": "https://one.example.net/"}),
         respond(302, headers={"Location": "https://two.example.net/"}),
@@ -645,7 +647,7 @@ async def test_links_are_followed() -> None:
 
 
 async def test_links_go_with_objects_too() -> None:
-    """The body of a LinkHeaderPage may be an object, and its class have fields of its own."""
+    """The body of a LinkHeaderPage may be an object, and its class may have fields."""
 
     class Wrapped(LinkHeaderPage[T]):
         results: list[T]
@@ -661,7 +663,7 @@ async def test_links_go_with_objects_too() -> None:
 
 
 async def test_what_is_no_url_raises() -> None:
-    """A next URL that no request can go to raises, with the items of its page handed over."""
+    """A next URL that no request can use raises, after the items of its page were yielded."""
     for url in ("mailto:a@b", "https://", "https://h:99999/", "//h\\x", "\x00"):
         api, _ = client(*bodies({"data": items(1), "next": url}))
         with pytest.raises(APIResponseValidationError, match="not an http or https URL"):
@@ -678,7 +680,7 @@ async def test_https_does_not_lead_to_http() -> None:
 
 
 async def test_relative_links_are_resolved_after_redirects() -> None:
-    """A relative link is resolved against where the response came from."""
+    """A relative link is resolved against the URL of the response."""
     api, transport = client(
         respond(302, headers={"Location": f"{BASE}/v2/users"}),
         *bodies({"data": items(1), "next": "more?p=2"}, {"data": []}),
@@ -693,7 +695,9 @@ FOREIGN = "https://elsewhere.example.net/users?p=2"
 
 
 async def test_nothing_personal_goes_to_another_origin() -> None:
-    """A next link to another origin goes without credential, default headers, call headers and parameters."""
+    """A next link to another origin is requested without credential, default headers, call headers and
+    parameters.
+    """
     api, transport = client(
         *bodies(
             {"data": items(1), "next": FOREIGN}, {"data": items(2), "next": f"{BASE}/users?p=3"}, {"data": []}
@@ -714,7 +718,7 @@ async def test_nothing_personal_goes_to_another_origin() -> None:
 
 
 async def test_a_key_in_the_query_does_not_travel() -> None:
-    """A credential that is a query parameter goes to the client's own origin only, and once."""
+    """A credential that is a query parameter is sent to the client's own origin only, and once."""
     api, transport = client(
         *bodies({"data": items(1), "next": "?p=2"}, {"data": items(2), "next": FOREIGN}, {"data": []}),
         auth=APIKeyAuth("secret", param="key"),
@@ -728,7 +732,7 @@ async def test_a_key_in_the_query_does_not_travel() -> None:
 
 
 async def test_trusted_origins_get_personal_headers() -> None:
-    """A next link to a trusted origin goes with the credential."""
+    """A next link to a trusted origin is requested with the credential."""
     api, transport = client(
         *bodies({"data": items(1), "next": FOREIGN}, {"data": []}),
         auth=BearerAuth("secret"),
@@ -739,7 +743,7 @@ async def test_trusted_origins_get_personal_headers() -> None:
 
 
 async def test_pages_go_on_after_an_upgrade_to_https() -> None:
-    """After a redirect from http to https of the own host the next page has parameters and body too."""
+    """After a redirect from http to https of the same host, the next page has parameters and body too."""
     api, transport = client(
         respond(308, headers={"Location": "https://plain.example/users?q=1"}),
         *bodies({"data": items(1), "next": "/users?p=2"}, {"data": []}),
@@ -773,7 +777,7 @@ async def test_a_body_does_not_go_to_another_origin() -> None:
 
 
 async def test_a_member_of_the_body_does_not_go_to_another_origin() -> None:
-    """Neither does what a page adds to the body, though the call has none."""
+    """Neither do members that a page adds to the body, although the call has none."""
 
     class Mixed(AsyncPage[T]):
         def next_page_info(self, response: AsyncAPIResponse[Any], /) -> PageInfo | None:
@@ -805,7 +809,7 @@ async def test_a_foreign_page_may_count_on() -> None:
     ]
 
 
-# --- pages of one's own
+# --- custom pages
 
 
 class Bookmarked(AsyncPage[T]):
@@ -821,7 +825,7 @@ class Bookmarked(AsyncPage[T]):
 
 
 async def test_a_page_may_say_itself_what_comes_next() -> None:
-    """next_page_info gets the response; its parameters lie over the request's, and OMIT removes one."""
+    """next_page_info receives the response; its parameters override the request's, and OMIT removes one."""
     api, transport = client(
         respond(json={"results": items(1), "bookmark": "b"}, headers={"X-After": "yes"}),
         respond(json={"results": None, "bookmark": "c"}),
@@ -832,7 +836,7 @@ async def test_a_page_may_say_itself_what_comes_next() -> None:
 
 
 async def test_a_page_class_may_be_of_one_model() -> None:
-    """A page class whose model is fixed, by subclassing or by brackets, is taken as it is."""
+    """A page class whose model is fixed, by subclassing or by brackets, is accepted."""
 
     class Items(NumberedPage[Item], kw_only=True):
         note: str = ""
@@ -878,13 +882,13 @@ async def test_a_wrong_item_raises_with_its_place() -> None:
 
 
 async def test_strictness_is_the_clients() -> None:
-    """Pages are decoded as strictly as everything else."""
+    """Pages are decoded as strictly as other bodies."""
     api, _ = client(*bodies({"data": [{"id": "1"}]}), strict_response_validation=False)
     assert await all_ids(api.get_api_list("/users", Item, CursorPage)) == [1]
 
 
 async def test_a_wrong_next_page_info_is_named() -> None:
-    """A next_page_info that gives something else than a PageInfo is a TypeError."""
+    """A next_page_info that returns another type than a PageInfo is a TypeError."""
 
     class Wrong(AsyncPage[T]):
         def next_page_info(self, response: AsyncAPIResponse[Any], /) -> Any:
@@ -920,7 +924,7 @@ def test_wrong_arguments_are_refused_at_once() -> None:
 
 # --- the page itself
 
-# --- what a page class names
+# --- names in a page class
 
 
 class NoSuchField(NextURLPage[T]):
@@ -971,7 +975,7 @@ class NoWay(CursorPage[T]):
 
 
 class Deaf(Misspelt[T]):
-    """Inherits the mistake, and has a method that reads something else."""
+    """Inherits the mistake, and has a method that reads another field."""
 
     def first(self) -> T:
         return self.data[0]
@@ -1039,7 +1043,7 @@ class ByAnything(Deep[T]):
 
 
 class Marked(AsyncPage[T]):
-    """Has class variables of its own, which its method reads."""
+    """Has class variables, which its method reads."""
 
     meta: dict[str, str] = msgspec.field(default_factory=dict)
 
@@ -1089,7 +1093,7 @@ async def test_where_a_page_came_from_is_no_part_of_it() -> None:
 
 
 async def test_a_page_knows_its_response_and_parameters() -> None:
-    """Response and params are available, those of the path and the cursor included, without omitted ones."""
+    """Response and params are available, including those of the path and the cursor, without omitted ones."""
     api, _ = client(*bodies({"data": items(1), "next_cursor": "c"}, {"data": []}), default_params={"d": 1})
     params = {"a": 1, "b": OMIT, "d": OMIT}
     page = await api.get_api_list("/users?x=1&x=2&y=%20", Item, CursorPage, params=params)
@@ -1099,7 +1103,7 @@ async def test_a_page_knows_its_response_and_parameters() -> None:
 
 
 async def test_a_copy_has_lost_its_way() -> None:
-    """A page made by hand, copied or pickled raises when asked for its response."""
+    """A page that was created by hand, copied or pickled raises when its response is read."""
     api, _ = client(*bodies({"data": items(1), "next_cursor": "c"}))
     page = await api.get_api_list("/users", Item, CursorPage)
     for lost in (
@@ -1124,7 +1128,7 @@ async def test_a_frozen_page_works() -> None:
 
 
 async def test_pages_can_be_walked_by_hand() -> None:
-    """has_next_page and get_next_page walk; asked twice, a page gives the same next page twice."""
+    """has_next_page and get_next_page iterate; called twice, a page returns the same next page twice."""
     answers = [{"data": items(1), "next_cursor": "c"}, {"data": items(2)}, {"data": items(2)}]
     api, transport = client(*bodies(*answers))
     page = await api.get_api_list("/users", Item, CursorPage)
@@ -1138,7 +1142,7 @@ async def test_pages_can_be_walked_by_hand() -> None:
 
 
 async def test_a_page_is_iterated_over_with_all_that_follow() -> None:
-    """Iterating over a page gives its items and those after it, iter_pages it and the pages after it."""
+    """Iterating over a page yields its items and those after it, iter_pages the page and those after it."""
     answers = [{"data": items(1), "next_cursor": "c"}, {"data": items(2)}]
     api, transport = client(*bodies(*answers, answers[1]))
     page = await api.get_api_list("/users", Item, CursorPage)
@@ -1185,7 +1189,7 @@ async def test_every_use_begins_anew() -> None:
 
 
 async def test_two_walks_at_once_do_not_meet() -> None:
-    """Two iterations side by side each see all items."""
+    """Two concurrent iterations each see all items."""
     api, _ = client(*bodies(*[{"data": items(1), "next_cursor": "c"}] * 2, *[{"data": items(2)}] * 2))
     paginator = api.get_api_list("/users", Item, CursorPage, prefetch=True)
     assert await asyncio.gather(all_ids(paginator), all_ids(paginator)) == [[1, 2], [1, 2]]
@@ -1261,7 +1265,7 @@ _KINDS: list[tuple[Any, Callable[[list[list[int]]], Callable[[APIRequest], Any]]
 def test_any_split_gives_every_item_once(
     split: list[list[int]], kind: Any, prefetch: bool, limit: int | None
 ) -> None:
-    """However the items are split over pages, a walk gives each once and in order, up to the limit."""
+    """However the items are split over pages, an iteration yields each once and in order, up to the limit."""
     page, serve, with_empty_pages = kind
     split = split if with_empty_pages else [one for one in split if one]
     expected = [number for one in split for number in one][:limit]
@@ -1295,7 +1299,7 @@ async def test_a_limit_ends_the_walk() -> None:
 
 
 async def test_a_limit_may_end_within_a_page() -> None:
-    """A limit cuts the items of the last page; pages themselves stay whole."""
+    """A limit cuts the items of the last page; pages themselves stay complete."""
     answers = [{"data": items(1, 2), "next_cursor": "c"}, {"data": items(3, 4), "next_cursor": "d"}]
     api, _ = client(*bodies(*answers, *answers))
     paginator = api.get_api_list("/users", Item, CursorPage, limit=3)
@@ -1304,7 +1308,7 @@ async def test_a_limit_may_end_within_a_page() -> None:
 
 
 async def test_a_limit_of_zero_sends_nothing() -> None:
-    """With a limit of 0 nothing is asked for, unless the first page is awaited."""
+    """With a limit of 0 nothing is requested, unless the first page is awaited."""
     api, transport = client(*bodies({"data": items(1), "next_cursor": "c"}))
     paginator = api.get_api_list("/users", Item, CursorPage, limit=0)
     assert await all_ids(paginator) == []
@@ -1314,7 +1318,7 @@ async def test_a_limit_of_zero_sends_nothing() -> None:
 
 
 async def test_a_limit_counts_from_the_first_page() -> None:
-    """Pages walked by hand know the limit too, and how many items came before them."""
+    """Pages requested by hand know the limit too, and the number of earlier items."""
     answers = [{"data": items(1, 2), "next_cursor": "c"}, {"data": items(3, 4), "next_cursor": "d"}]
     api, _ = client(*bodies(*answers))
     page = await api.get_api_list("/users", Item, CursorPage, limit=3)
@@ -1327,7 +1331,7 @@ async def test_a_limit_counts_from_the_first_page() -> None:
 
 
 class Gate:
-    """A server by cursor whose pages wait until they are let through."""
+    """A server with cursors whose pages wait for the test's command."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -1346,14 +1350,14 @@ class Gate:
 
 
 async def turns(until: Callable[[], bool]) -> None:
-    """Let other tasks run until something is so."""
+    """Let other tasks run until *condition* is true."""
     async with asyncio.timeout(10):
         while not until():  # noqa: ASYNC110  (what it waits for has no event)
             await asyncio.sleep(0)
 
 
 async def test_the_next_page_is_asked_for_ahead() -> None:
-    """With prefetch the next page is under way while the items of this one are used, and only one."""
+    """With prefetch the next page is requested while the items of this one are used, and only one."""
     gate = Gate()
     api = Client(BASE, transport=FakeTransport(default=gate))
     async with aclosing(aiter(api.get_api_list("/users", Item, CursorPage, prefetch=True))) as walk:
@@ -1414,7 +1418,7 @@ async def _leave_by_close(api: Client) -> None:
     "leave", [_leave_by_break, _leave_by_error, _leave_pages, _leave_a_page, _leave_by_close]
 )
 async def test_what_is_ahead_ends_with_the_walk(leave: Callable[[Client], Awaitable[None]]) -> None:
-    """A walk that stops early cancels the page it asked for ahead: no task and no request stays."""
+    """An iteration that stops early cancels its prefetched page: no task and no request is left."""
     gate = Gate()
     transport = FakeTransport(default=gate)
     api = Client(BASE, transport=transport)
@@ -1440,7 +1444,7 @@ async def test_a_cancelled_walk_cancels_what_is_ahead() -> None:
 
 
 async def test_a_failure_ahead_waits_for_its_turn() -> None:
-    """A page asked for ahead that fails raises only when the items before it are handed over."""
+    """A prefetched page that fails raises only after the items before it were yielded."""
     api, transport = client(*bodies({"data": items(1, 2), "next_cursor": "c"}), respond(500), max_retries=0)
     found: list[int] = []
     with pytest.raises(InternalServerError):
@@ -1475,7 +1479,7 @@ async def test_a_failure_ahead_that_nobody_waits_for_is_silent() -> None:
     assert complaints == []
 
 
-# --- loops
+# --- repeated pages
 
 
 async def test_a_page_that_points_at_itself_raises() -> None:
@@ -1494,7 +1498,9 @@ async def test_a_page_that_points_at_itself_raises() -> None:
 
 
 async def test_a_link_back_to_the_first_page_raises() -> None:
-    """A link to the first page, whose path was relative, raises before its items come a second time."""
+    """A link to the first page, whose path was relative, raises before its items are yielded a second
+    time.
+    """
     for query in ("a=1&b=2", "b=2&a=1"):
         answer = respond(json={"data": items(1), "next": f"{BASE}/users?{query}"})
         api, _ = client(answer, answer)
@@ -1506,7 +1512,7 @@ async def test_a_link_back_to_the_first_page_raises() -> None:
 
 
 async def test_a_longer_loop_raises() -> None:
-    """A page that leads back to one seen before raises, by hand as well as in a loop."""
+    """A page that leads back to an earlier one raises, by hand as well as in a loop."""
     cursors = {None: "a", "a": "b", "b": "a"}
 
     def answer(request: APIRequest) -> Any:
@@ -1542,7 +1548,7 @@ async def test_a_server_may_keep_the_position() -> None:
 
 
 async def test_an_error_keeps_what_was_handed_over() -> None:
-    """A third page that fails raises there: the items of the first two have been handed over."""
+    """A third page that fails raises there: the items of the first two have been yielded."""
     api, _ = client(
         *bodies({"data": items(1), "next_cursor": "a"}, {"data": items(2), "next_cursor": "b"}),
         respond(404, json={"code": "gone"}),
@@ -1567,7 +1573,7 @@ async def test_every_page_has_its_own_retries() -> None:
 
 
 async def test_the_options_hold_for_every_page() -> None:
-    """Headers, timeout, extensions and path parameters go with each page, options= above the keywords."""
+    """Headers, timeout, extensions and path parameters apply to each page, options= above the keywords."""
     api, transport = client(*bodies({"data": items(1), "next_cursor": "a"}, {"data": items(2)}))
     paginator = api.get_api_list(
         "/users/{id}/posts",
@@ -1609,7 +1615,7 @@ async def test_hooks_and_middlewares_see_every_page() -> None:
 
 
 async def test_a_subclass_may_send_pages_its_own_way() -> None:
-    """_request_api_list sends each page, and may change the options: they are that page's own."""
+    """_request_api_list sends each page, and may change the options, for that page only."""
 
     class Signed(Client):
         async def _request_api_list(
@@ -1624,7 +1630,7 @@ async def test_a_subclass_may_send_pages_its_own_way() -> None:
 
 
 async def test_an_idempotency_key_is_for_one_page() -> None:
-    """A key that the caller gave goes with the first page; the next is another request."""
+    """An idempotency key of the caller is sent with the first page; the next is another request."""
 
     class Posted(CursorPage[T]):
         send_in: ClassVar[Any] = "json"
@@ -1679,7 +1685,7 @@ async def test_a_form_of_pairs_is_kept() -> None:
 
 
 async def test_a_body_that_can_be_sent_once_is_not_sent_empty() -> None:
-    """A one-shot content raises for the second page; it never goes out as an empty body."""
+    """One-shot content raises for the second page; it is never sent as an empty body."""
     api, transport = client(*bodies({"data": items(1), "next_cursor": "a"}, {"data": items(2)}))
     with pytest.raises(RequestNotReplayableError):
         await walk_into(
@@ -1699,14 +1705,14 @@ async def test_a_cycle_in_the_body_is_refused() -> None:
 
 
 async def test_params_may_repeat_a_name() -> None:
-    """Parameters given as pairs are kept, a name that repeats too."""
+    """Parameters given as pairs are kept, including a repeated name."""
     api, transport = client(*bodies({"data": items(1), "next_cursor": "a"}, {"data": items(2)}))
     await all_ids(api.get_api_list("/s", Item, CursorPage, params=[("t", "1"), ("t", "2"), ("t", "3")]))
     assert targets(transport)[1] == "/s?t=1&t=2&t=3&cursor=a"
 
 
 async def test_closing_the_generators_twice_is_safe() -> None:
-    """A walk that ended can be closed, and a walk that never began too."""
+    """An iteration that ended can be closed, and so can one that never began."""
     api, _ = client(*bodies({"data": items(1)}))
     walk: AsyncGenerator[Any, None] = aiter(api.get_api_list("/users", Item, CursorPage))
     await walk.aclose()
@@ -1716,7 +1722,7 @@ async def test_closing_the_generators_twice_is_safe() -> None:
 
 
 async def test_get_next_page_of_a_subclass_keeps_its_class() -> None:
-    """Every page of a walk is of the class that was asked for."""
+    """Every page of an iteration has the requested class."""
     api, _ = client(*bodies(*({"data": items(n), "total_pages": 2} for n in (1, 2))))
     page = await api.get_api_list("/users", Item, Counted)
     assert type(await page.get_next_page()) is Counted

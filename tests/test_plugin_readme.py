@@ -1,4 +1,4 @@
-"""middleware/README.md is true: its blocks make a plugin that is found by its name and works."""
+"""middleware/README.md is correct: its blocks make a plugin that is found by its name and works."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUNSET = "Sat, 31 Dec 2033 23:59:59 GMT"
 
 
 def block(first_words: str) -> str:
-    """The block of the README that begins with these words."""
+    """Return the block of the README that begins with this text."""
     text = README.read_text(encoding="utf-8")
     blocks: list[str] = re.findall(r"^```\w+\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     (found,) = [code for code in blocks if code.startswith(first_words)]
@@ -31,7 +31,7 @@ def block(first_words: str) -> str:
 
 
 def run(code: str) -> dict[str, Any]:
-    """Run a block, and give its names."""
+    """Run a block, and return its names."""
     names: dict[str, Any] = {"__name__": "readme"}
     exec(compile(code, str(README), "exec", optimize=0), names)
     return names
@@ -39,7 +39,7 @@ def run(code: str) -> dict[str, Any]:
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Distribution]:
-    """The README's distribution, put where an installer would put it."""
+    """The README's distribution, installed as an installer would."""
     setup = configparser.ConfigParser()
     setup.read_string(block("[metadata]"))
     name, version = setup["metadata"]["name"], setup["metadata"]["version"]
@@ -57,7 +57,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Distribu
 
 @pytest.fixture
 def module(plugin: Distribution) -> ModuleType:
-    """The README's module, imported by way of its entry point."""
+    """The README's module, imported through its entry point."""
     (point,) = plugin.entry_points
     found = inspect.getmodule(point.load())
     assert found is not None
@@ -65,14 +65,14 @@ def module(plugin: Distribution) -> ModuleType:
 
 
 def test_it_has_fifteen_lines() -> None:
-    """The module has the 15 lines of the heading at most, blank ones not counted."""
+    """The module has at most the 15 lines of the heading, not counting blank ones."""
     lines = [line for line in block('"""Warns').splitlines() if line.strip()]
 
     assert len(lines) <= 15
 
 
 def test_it_is_found_by_its_name(plugin: Distribution) -> None:
-    """The entry point that setup.cfg names loads the class, and load_middleware makes one."""
+    """The entry point in setup.cfg loads the class, and load_middleware creates one."""
     (point,) = plugin.entry_points
 
     assert (point.group, point.name) == ("aioapiclient.middleware", "sunset")
@@ -116,7 +116,7 @@ async def test_its_tests_would_fail(module: ModuleType, monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("plugin")
 async def test_a_client_uses_it_by_its_name(caplog: pytest.LogCaptureFixture) -> None:
-    """The README's client has it in its chain, and warns of deprecated endpoints only."""
+    """The README's client has it in its chain, and warns only of deprecated endpoints."""
     api: AsyncAPIClient = run(block("from aioapiclient import AsyncAPIClient\n\napi ="))["api"]
     transport = FakeTransport(respond(json={}), respond(json={}, headers={"Sunset": SUNSET}))
     async with AsyncAPIClient(api.base_url, chain=api.chain, transport=transport) as client:

@@ -40,7 +40,7 @@ class Marker:
 
 
 def install(folder: Path, name: str, entry_points: str, source: str = PLUGIN) -> None:
-    """Put a distribution into a folder, the way that pip leaves it."""
+    """Put a distribution into a folder, as pip leaves it."""
     info = folder / f"{name}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
@@ -84,8 +84,8 @@ async def test_a_plugin_takes_its_config(site: Path) -> None:
 
 
 def test_a_config_that_the_factory_does_not_take(site: Path) -> None:
-    """A config that the factory does not take is its own TypeError, with a note that says which plugin it
-    was.
+    """Keywords that the factory does not accept raise its own TypeError, with a note that names the
+    plugin.
     """
     with pytest.raises(TypeError, match="colour") as raised:
         load_middleware("marker-for-tests", colour="red")
@@ -111,22 +111,20 @@ def test_nothing_installed_inserts_itself(site: Path) -> None:
     ],
 )  # fmt: skip
 def test_an_unknown_name_is_refused_with_a_hint(site: Path, name: str, message: str) -> None:
-    """A name that nothing installed has is refused, with the one that was probably meant,
-    or all there are.
-    """
+    """A name that no distribution has is refused, with the closest one, or all available ones."""
     with pytest.raises(InvalidRequestError, match=message):
         load_middleware(name)
 
 
 def test_no_plugin_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing is installed the message says so."""
+    """If none is installed, the message states it."""
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: EntryPoints([]))
     with pytest.raises(InvalidRequestError, match="installed are none"):
         load_middleware("marker")
 
 
 def test_a_name_that_two_distributions_have_is_refused(site: Path) -> None:
-    """A name of more than one distribution is ambiguous: nothing is chosen."""
+    """A name of more than one distribution is ambiguous: none is chosen."""
     install(site, "other", "marker-for-tests = other_plugin:Marker")
 
     with pytest.raises(
@@ -180,7 +178,7 @@ async def passes(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]
 
 
 def test_the_factory_is_asked_for_each_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name makes a new middleware for every client: two clients share no state."""
+    """A name creates a new middleware for every client: two clients share no state."""
     made: list[int] = []
 
     def factory() -> Any:

@@ -46,7 +46,7 @@ moves_time = pytest.mark.skipif(
 
 
 class Job(msgspec.Struct):
-    """A resource with a status of its own."""
+    """A resource with a status."""
 
     id: int
     state: str = ""
@@ -72,7 +72,7 @@ async def start(api: AsyncAPIClient, method: str = "POST") -> AsyncAPIResponse[A
 
 
 def client(*answers: Answer, **options: Any) -> tuple[Client, FakeTransport]:
-    """A client that waits for nothing, and the transport that gives it *answers*."""
+    """A client whose waits take no time, and the transport that gives it *answers*."""
     transport = FakeTransport(*answers)
     return Client(BASE, transport=transport, **options), transport
 
@@ -86,7 +86,7 @@ def urls(transport: FakeTransport) -> list[str]:
 
 
 async def test_a_location_is_asked_until_it_is_no_longer_202() -> None:
-    """A 202 leads to its Location, which is asked until it answers with something else: the result."""
+    """A 202 leads to its Location, which is requested until it answers with another status: the result."""
     api, transport = client(
         accepted(Location="/operations/7"), accepted(), accepted(), reply(json={"id": 7}), max_retries=0
     )
@@ -146,7 +146,7 @@ async def test_a_303_to_what_is_not_there_yet() -> None:
 
 
 async def test_a_result_without_a_body() -> None:
-    """An operation that ends with 204 gives None where the type admits it, and None takes anything."""
+    """An operation that ends with 204 is None if the type admits it, and None accepts any body."""
     for cast_to, end in ((None, respond(204)), (Job | None, respond(204)), (None, reply(json={"id": 7}))):
         api, _ = client(accepted(Location="/operations/7"), accepted(), end)
         async with api:
@@ -171,7 +171,9 @@ async def test_an_operation_that_was_done_at_once() -> None:
 
 
 async def test_a_202_without_a_place() -> None:
-    """A 202 to a PUT without Location is asked at its own URL; one to a POST is an error that says so."""
+    """A 202 to a PUT without Location is requested at its own URL; one to a POST is an error that explains
+    it.
+    """
     api, transport = client(accepted(), reply(json={"id": 7}), accepted())
     async with api:
         assert await api.poll(await start(api, "PUT"), Job) == Job(7)
@@ -182,7 +184,9 @@ async def test_a_202_without_a_place() -> None:
 
 
 async def test_a_path_is_asked_at_once() -> None:
-    """A path, filled, or a URL is asked without a wait, again and again with its parameters."""
+    """A path with its parameters, or a URL, is requested without a wait, again and again with its
+    parameters.
+    """
     api, transport = client(accepted(), reply(json={"id": 7}), accepted(), reply(json={"id": 7}))
     async with api:
         for started, filled in (("/operations/{id}", {"id": 7}), (URL(f"{BASE}/operations/7"), None)):
@@ -228,7 +232,7 @@ async def test_a_resource_location() -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 async def test_what_was_put_is_the_result(method: str) -> None:
-    """After a PUT or PATCH the result is the resource itself, though its body has a status of its own."""
+    """After a PUT or PATCH the result is the resource itself, although its body has a status."""
     api, transport = client(
         reply(201, json={"id": 7, "status": "failed"}, Azure_AsyncOperation=MONITOR),
         reply(json={"status": "Succeeded"}),
@@ -240,7 +244,7 @@ async def test_what_was_put_is_the_result(method: str) -> None:
 
 
 async def test_a_monitor_that_is_the_result() -> None:
-    """Without any other place the last body of the monitor is the result."""
+    """Without another location, the last body of the monitor is the result."""
     api, _ = client(accepted(Operation_Location=MONITOR), reply(json={"status": "succeeded", "id": 7}))
     async with api:
         assert await api.poll(await start(api), Job) == Job(7)
@@ -277,7 +281,7 @@ async def test_a_member_that_is_missing() -> None:
 
 
 async def test_a_result_of_the_wrong_shape() -> None:
-    """A result that does not fit its type raises, with the place."""
+    """A result that does not match its type raises, with the place."""
     api, _ = client(
         accepted(Operation_Location=MONITOR), reply(json={"status": "succeeded", "result": {"id": "seven"}})
     )
@@ -291,7 +295,7 @@ async def test_a_result_of_the_wrong_shape() -> None:
 
 
 async def test_a_status_field_of_a_resource() -> None:
-    """A resource is asked until its status, found by a function, is one of the caller's words."""
+    """A resource is requested until its status, found by a function, is one of the caller's values."""
     states = ["validating", "In_Progress", "Done"]
     api, transport = client(*(reply(json={"id": 7, "meta": {"state": state}}) for state in states))
     async with api:
@@ -302,7 +306,7 @@ async def test_a_status_field_of_a_resource() -> None:
 
 
 async def test_a_status_field_by_its_name() -> None:
-    """A status is found by the name of its member as well, in the response that started it too."""
+    """A status is also found by the name of its member, even in the response that started the operation."""
     api, transport = client(
         reply(201, {"id": 7, "state": "queued"}, Location="/v1/jobs/7"),
         reply(json={"id": 7, "state": "running"}),
@@ -324,7 +328,9 @@ async def test_a_status_field_by_its_name() -> None:
     ],
 )
 async def test_the_status_may_lie_deep_down(status_of: str, body: dict[str, Any]) -> None:
-    """Dots in status_of go deeper, into arrays by index; a name that has dots itself comes first."""
+    """Dots in status_of refer to nested members, and to arrays by index; a name that contains dots comes
+    first.
+    """
     ready = json.loads(json.dumps(body).replace("running", "completed"))
     transport = FakeTransport(reply(200, body), reply(200, ready))
     async with Client(BASE, transport=transport) as api:
@@ -341,7 +347,7 @@ async def test_a_status_that_is_not_there_deep_down_is_named(body: dict[str, Any
 
 
 async def test_the_result_may_lie_deep_down() -> None:
-    """Dots in result go deeper as well, to the very bytes: a Decimal keeps its digits."""
+    """Dots in result refer to nested members as well, down to the bytes: a Decimal keeps its digits."""
     text = b'{"state": "completed", "a.b": {"amount": 2.50}, "a": {"found": [{"price": {"amount": 1.10}}]}}'
     answer = respond(200, body=text, headers={"Content-Type": "application/json"})
     for result, amount in (("a.found.0.price", "1.10"), ("a.b", "2.50")):
@@ -359,7 +365,7 @@ async def test_the_result_may_lie_deep_down() -> None:
 
 
 async def test_an_envelope_with_the_result_or_the_error_in_it() -> None:
-    """An operation that says done, response and error, as Google's do, needs a function and a name."""
+    """An operation with done, response and error, like Google's, needs a function and a name."""
 
     def status_of(operation: dict[str, Any]) -> str:
         if "error" in operation:
@@ -379,7 +385,7 @@ async def test_an_envelope_with_the_result_or_the_error_in_it() -> None:
 
 
 async def test_a_function_picks_the_result() -> None:
-    """A function of the last body gives the result as plain data, or the URL where it is."""
+    """A function of the last body returns the result as plain data, or its URL."""
     done = {"state": "completed", "items": [{"id": 7}], "file": "f1"}
     api, transport = client(reply(json=done), reply(json=done), respond(200, body=b"zip"))
     async with api:
@@ -401,7 +407,7 @@ async def test_a_status_that_is_none() -> None:
 
 
 async def test_a_status_is_not_needed_while_it_is_202() -> None:
-    """A 202 goes on whatever is in it: nothing, text, or JSON without a status."""
+    """A 202 continues the poll whatever its body: empty, text, or JSON without a status."""
     texts: list[Answer] = [
         accepted(),
         respond(202, text="<p>Accepted"),
@@ -438,7 +444,7 @@ async def test_what_a_function_raises_passes() -> None:
 
 @pytest.mark.parametrize("word", ["Failed", "canceled", "Cancelled", "EXPIRED"])
 async def test_a_failed_operation(word: str) -> None:
-    """A failed operation raises OperationFailedError with its word, its body and the code in it."""
+    """A failed operation raises OperationFailedError with its status, its body and the code in it."""
     body = {"status": word, "error": {"code": "Quota", "message": "secret"}}
     api, transport = client(accepted(Operation_Location=MONITOR), reply(json=body, x_request_id="r1"))
     async with api:
@@ -454,7 +460,7 @@ async def test_a_failed_operation(word: str) -> None:
 
 
 async def test_a_failure_is_pickled_without_its_response() -> None:
-    """A pickled OperationFailedError keeps word and body; users can make one for their tests."""
+    """A pickled OperationFailedError keeps status and body; users can create one for their tests."""
     error = OperationFailedError("no", status="failed", body={"error": {"code": "Quota"}})
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert (str(twin), twin.status, twin.code) == ("no", "failed", "Quota")
@@ -462,7 +468,7 @@ async def test_a_failure_is_pickled_without_its_response() -> None:
 
 
 async def test_words_of_the_callers_own() -> None:
-    """With words of one's own the usual ones mean nothing."""
+    """With custom statuses the usual ones have no meaning."""
     api, _ = client(reply(json={"state": "failed"}), reply(json={"state": "broken"}))
     async with api:
         with pytest.raises(OperationFailedError) as caught:
@@ -484,7 +490,7 @@ async def test_a_status_error_of_a_request() -> None:
 
 
 async def test_each_request_has_its_retries() -> None:
-    """A request that fails is tried again by the chain, and the poll goes on."""
+    """A request that fails is retried by the chain, and the poll continues."""
     api, transport = client(
         accepted(Location="/operations/7"), reply(503), accepted(), APIConnectionError, reply(json={"id": 7})
     )
@@ -497,7 +503,7 @@ async def test_each_request_has_its_retries() -> None:
 
 
 async def test_retry_after_is_obeyed() -> None:
-    """It waits as long as Retry-After says, first for that of the response that started it."""
+    """It waits for the time in Retry-After, first that of the response that started it."""
     api, _ = client(
         accepted(Location="/operations/7", Retry_After="7"), accepted(Retry_After="2"), reply(json={"id": 7})
     )
@@ -517,7 +523,7 @@ async def test_own_waits_grow_with_jitter() -> None:
 
 @pytest.mark.parametrize("value", ["0", "-1", "soon", "nan"])
 async def test_a_wish_that_is_none(value: str) -> None:
-    """A Retry-After of zero, or of nonsense, leaves the wait to the interval."""
+    """A Retry-After of zero, or an invalid one, leaves the wait to the interval."""
     api, _ = client(accepted(Retry_After=value), reply(json={"id": 7}))
     async with api:
         await api.poll("/operations/7", Job, interval=4.0)
@@ -540,7 +546,7 @@ async def test_an_interval_above_the_longest() -> None:
         assert all(50.0 <= wait <= 100.0 for wait in api.waits)
 
 
-# --- time
+# --- timeouts
 
 
 class Paced(AsyncAPIClient):
@@ -557,7 +563,7 @@ class Paced(AsyncAPIClient):
 
 @moves_time
 async def test_it_is_out_of_time() -> None:
-    """A poll ends with a total timeout that says where it stood, and uses its time until near the end."""
+    """A poll ends with a total timeout that reports the last status, and uses nearly all of its time."""
     clock = FakeClock()
     with clock.install():
         async with Paced(clock, reply(json={"state": "running"})) as api:
@@ -571,7 +577,7 @@ async def test_it_is_out_of_time() -> None:
 
 
 async def test_no_wait_begins_that_the_time_cannot_cover() -> None:
-    """A Retry-After beyond the time left ends the poll at once, with that wait on the error."""
+    """A Retry-After beyond the time left ends the poll immediately, with that wait on the error."""
     api, transport = client(accepted(Location="/operations/7", Retry_After="120"))
     async with api:
         with pytest.raises(APITimeoutError) as caught:
@@ -583,7 +589,7 @@ async def test_no_wait_begins_that_the_time_cannot_cover() -> None:
 
 @moves_time
 async def test_the_default_time_is_the_clients() -> None:
-    """Without a timeout the client's total is the limit of the whole poll; None takes it away."""
+    """Without a timeout the client's total limits the whole poll; None removes it."""
     clock = FakeClock()
     with clock.install():
         async with Paced(clock, accepted(Retry_After="50"), timeout=120) as api:
@@ -599,7 +605,7 @@ async def test_the_default_time_is_the_clients() -> None:
 
 @moves_time
 async def test_a_request_that_hangs() -> None:
-    """A request gets the time that is left of the poll, and says that it was part of one."""
+    """A request gets the poll's time left, and its error states that it was part of a poll."""
     clock = FakeClock()
 
     async def hang(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -618,7 +624,7 @@ async def test_a_request_that_hangs() -> None:
 
 @moves_time
 async def test_a_request_that_is_out_of_its_own_time() -> None:
-    """A request may run into a limit of its own, of another phase, and that is the error then."""
+    """A request may reach its own limit, of another phase, and that is the error then."""
     clock = FakeClock()
 
     async def hang(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -646,7 +652,7 @@ async def test_a_retry_that_the_time_cannot_cover() -> None:
 
 
 async def test_limits_of_each_request() -> None:
-    """The timeout among the options is that of each request, the named one that of all."""
+    """The timeout in the options is that of each request, the keyword one that of the whole poll."""
     api, transport = client(accepted(Location="/operations/7"), reply(json={"id": 7}))
     async with api:
         await api.poll(await start(api), Job, timeout=60, options={"timeout": Timeout(total=5, read=2)})
@@ -654,11 +660,11 @@ async def test_limits_of_each_request() -> None:
     assert (limits.total, limits.read, limits.connect) == (5, 2, 5.0)
 
 
-# --- who may see what
+# --- origins
 
 
 async def test_a_foreign_monitor_sees_no_credential() -> None:
-    """A monitor on another origin is asked without credential, default header or parameter."""
+    """A monitor on another origin is requested without credential, default header or parameter."""
     api, transport = client(
         accepted(Operation_Location="https://monitor.example.net/7"),
         reply(json={"status": "succeeded", "resourceLocation": f"{BASE}/jobs/7"}),
@@ -681,7 +687,7 @@ async def test_a_foreign_monitor_sees_no_credential() -> None:
 
 
 async def test_a_trusted_monitor_sees_them() -> None:
-    """A monitor on a trusted origin is asked with the credential."""
+    """A monitor on a trusted origin is requested with the credential."""
     api, transport = client(
         accepted(Operation_Location="https://monitor.example.com/7"),
         reply(json={"status": "succeeded", "id": 7}),
@@ -711,7 +717,7 @@ async def test_a_link_that_is_not_followed() -> None:
     assert str(transport.requests[1].url) == f"{ORIGIN}/7"
 
 
-# --- what is given back
+# --- return values
 
 
 async def test_plain_data_without_a_type() -> None:
@@ -722,7 +728,7 @@ async def test_plain_data_without_a_type() -> None:
 
 
 async def test_the_response_of_the_result() -> None:
-    """AsyncAPIResponse[T] gives the last response itself, wherever the result lies."""
+    """AsyncAPIResponse[T] returns the last response itself, wherever the result is."""
     api, _ = client(accepted(), reply(json={"id": 7}, X_Cost="3"))
     async with api:
         answer = await api.poll("/operations/7", AsyncAPIResponse[Job])
@@ -746,7 +752,7 @@ async def test_the_response_of_the_result() -> None:
 
 
 async def test_a_method_that_polls_can_be_wrapped() -> None:
-    """raw_response of a method that starts and polls gives the last response, and parse() the result."""
+    """raw_response of a method that starts and polls returns the last response, and parse() the result."""
 
     class Jobs(Client):
         """An SDK with an operation."""
@@ -771,11 +777,11 @@ async def test_an_unread_start() -> None:
         assert transport.open_responses == 0
 
 
-# --- how it is ended
+# --- cancellation
 
 
 async def test_a_cancelled_poll() -> None:
-    """A cancel in a wait is a CancelledError at once, and nothing is asked any more."""
+    """A cancellation in a wait is a CancelledError immediately, and nothing is requested any more."""
     transport = FakeTransport(accepted(Retry_After="50"))
     async with AsyncAPIClient(BASE, transport=transport) as api:
         task = asyncio.create_task(api.poll("/operations/7"))
@@ -799,7 +805,7 @@ async def test_a_client_that_closes() -> None:
     assert len(transport.requests) == 1
 
 
-# --- bad input
+# --- invalid input
 
 
 @pytest.mark.parametrize(
@@ -854,7 +860,7 @@ async def test_a_client_that_closes() -> None:
 async def test_bad_input_is_refused_before_anything_is_sent(
     started: Any, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """Invalid arguments are refused at once, by name."""
+    """Invalid arguments are refused immediately, by name."""
     api, transport = client()
     async with api:
         with pytest.raises(error, match=message):
@@ -910,7 +916,7 @@ def answer(status: int = 200, method: str = "GET", **headers: str) -> AsyncAPIRe
     ],
 )
 def test_the_first_step(response: AsyncAPIResponse[Any], body: Any, rules: Rules, step: Step) -> None:
-    """The first response says where to ask, where the result will be, and how long to wait."""
+    """The first response determines the monitor, the location of the result, and the wait."""
     assert first_step(response, body, rules) == step
 
 
@@ -947,7 +953,7 @@ def test_the_next_step(response: AsyncAPIResponse[Any], body: Any, asked: Ask, s
 
 
 def test_the_last_step() -> None:
-    """A response that is the result is handed on as it is."""
+    """A response that is the result is returned unchanged."""
     last = answer(200)
     assert next_step(last, None, HERE, RULES) == Done(last)
     assert next_step(last, {"status": "succeeded"}, WATCH, RULES) == Done(last)
@@ -957,7 +963,7 @@ def test_the_last_step() -> None:
 
 
 async def test_a_real_server() -> None:
-    """Over a real wire: started, asked twice, redirected to its result, on one connection."""
+    """Over a real wire: started, polled twice, redirected to its result, on one connection."""
 
     async def script(exchange: Exchange) -> None:
         target = exchange.request.target

@@ -28,7 +28,7 @@ SLICE = 64 << 10
 
 
 class Bar:
-    """A progress that can only be told of bytes."""
+    """A progress that can only be updated with bytes."""
 
     def __init__(self) -> None:
         self.updates: list[int] = []
@@ -61,7 +61,7 @@ async def generate(*chunks: bytes) -> AsyncIterator[bytes]:
         yield chunk
 
 
-# What is told
+# Updates
 
 
 @pytest.mark.parametrize("kind", ["bytes", "path", "part", "file", "iterable", "generator", "form"])
@@ -103,7 +103,7 @@ async def test_body_stays_what_it_is() -> None:
 
 
 async def test_bytes_are_counted_when_they_are_taken() -> None:
-    """A chunk counts once the transport asks for the next: before that it may not have left."""
+    """A chunk counts when the transport requests the next one: before that it may not have been sent."""
     bar = Bar()
     body = Body([b"abc", b"de"]).with_progress(bar)
 
@@ -131,7 +131,7 @@ async def test_second_sending_is_taken_back() -> None:
 
 
 async def test_second_sending_resets() -> None:
-    """A progress that has a reset, as a bar of tqdm has, gets that; a first sending resets nothing."""
+    """A progress with a reset, like a bar of tqdm, is reset by it; a first sending resets nothing."""
     bar = ResettableBar()
     body = Body(LONG).with_progress(bar)
 
@@ -144,7 +144,7 @@ async def test_second_sending_resets() -> None:
 
 
 async def test_sending_that_never_began_resets_nothing() -> None:
-    """Where nothing was told there is nothing to set back."""
+    """Without updates there is nothing to reset."""
     bar = ResettableBar()
     body = Body(LONG).with_progress(bar)
 
@@ -157,7 +157,7 @@ async def test_sending_that_never_began_resets_nothing() -> None:
 
 @given(chunks=st.lists(st.binary(max_size=20), max_size=5), taken=st.lists(st.integers(0, 6), max_size=4))
 async def test_any_sendings(chunks: list[bytes], taken: list[int]) -> None:
-    """Whatever sendings came to nothing before, after a whole one the count is that of the body."""
+    """Whatever sendings failed before, after a complete one the count is that of the body."""
     bar = Bar()
     body = Body(chunks).with_progress(bar)
     for count in taken:
@@ -169,7 +169,7 @@ async def test_any_sendings(chunks: list[bytes], taken: list[int]) -> None:
     assert sum(bar.updates) == sum(map(len, chunks))
 
 
-# What is no progress
+# Invalid progress objects
 
 
 class AsyncBar:
@@ -189,7 +189,7 @@ class AsyncBar:
     ],
 )
 def test_what_is_no_progress(progress: Any, message: str) -> None:
-    """An object without a plain update is a TypeError at once, with a body and without."""
+    """An object without a plain update is a TypeError immediately, with a body and without."""
     with pytest.raises(TypeError, match=message):
         build_body(content=b"x", progress=progress)
     with pytest.raises(TypeError, match=message):
@@ -197,7 +197,7 @@ def test_what_is_no_progress(progress: Any, message: str) -> None:
 
 
 def test_progress_of_no_body() -> None:
-    """A call without a body tells its progress nothing."""
+    """A call without a body does not update its progress."""
     bar = Bar()
 
     assert build_body(progress=bar) is None
@@ -254,9 +254,9 @@ async def test_progress_that_raises(tmp_path: Path) -> None:
     assert server.connections == 1
 
 
-# What an upload costs
+# Memory of an upload
 
-# A server in a process of its own, whose memory is not counted: it swallows one upload and says its size.
+# A server in a separate process, whose memory is not counted: it reads one upload and returns its size.
 PEER = """
 import socket
 listener = socket.create_server(("127.0.0.1", 0))

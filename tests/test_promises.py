@@ -1,5 +1,5 @@
-"""`check_middleware`: a middleware that keeps the six promises passes; another is told which one it
-breaks.
+"""`check_middleware`: a middleware that keeps the six promises passes; for another, the error names the
+broken one.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ URL = "https://api.example.com/users/7"
 
 
 def get(**fields: Any) -> APIRequest:
-    """A request made by hand."""
+    """A hand-made request."""
     return APIRequest("GET", cast("Any", URL), **fields)
 
 
-# --- what keeps the promises
+# --- middlewares that keep the promises
 
 
 def tokens() -> Callable[[], Awaitable[Token]]:
-    """A provider of tokens, each another one."""
+    """A provider of tokens, a different one each time."""
     made = count()
 
     async def provide() -> Token:
@@ -62,7 +62,7 @@ def tokens() -> Callable[[], Awaitable[Token]]:
 
 
 async def undecided(request: APIRequest, outcome: object) -> None:
-    """A retry verdict that leaves it to the table, after a while."""
+    """A retry verdict that leaves the decision to the table, after a while."""
     await asyncio.sleep(0)
 
 
@@ -91,7 +91,7 @@ async def test_every_built_in_keeps_the_promises(name: str) -> None:
 
 
 async def test_a_timeout_with_a_limit_keeps_the_promises() -> None:
-    """The limits of one attempt and of a whole call keep them too where they are set."""
+    """The limits of one attempt and of a whole call keep them too if they are set."""
 
     def limited() -> APIRequest:
         return get(timeout=Timeout(total=60.0, attempt=30.0))
@@ -101,7 +101,7 @@ async def test_a_timeout_with_a_limit_keeps_the_promises() -> None:
 
 
 async def timed(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Tells how long a call took."""
+    """Records the duration of a call."""
     label = request.label
     try:
         return await handler(request)
@@ -115,12 +115,12 @@ async def canned(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]
 
 
 async def refusing(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Lets nothing out, as an open circuit breaker does."""
+    """Sends nothing, like an open circuit breaker."""
     raise APIClientError("The circuit is open")
 
 
 async def picky(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Asks for a retry in the right way."""
+    """Requests a retry in the right way."""
     response = await handler(request)
     if response.status == 404:
         raise RetryableError("not there yet", response=response)
@@ -128,7 +128,7 @@ async def picky(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
 
 
 async def explaining(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Puts an error of its own on top of the transport's."""
+    """Raises its own error from the transport's."""
     try:
         return await handler(request)
     except APIConnectionError as error:
@@ -136,7 +136,7 @@ async def explaining(request: APIRequest, handler: Handler) -> AsyncAPIResponse[
 
 
 async def with_fallback(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Asks a second host when the first one fails."""
+    """Calls a second host when the first one fails."""
     second = request.copy()
     try:
         response = await handler(request)
@@ -151,7 +151,7 @@ async def with_fallback(request: APIRequest, handler: Handler) -> AsyncAPIRespon
 
 
 async def hedged(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Sends twice and takes the first response."""
+    """Sends twice and returns the first response."""
     if request.body is not None:
         return await handler(request)
     sends = [asyncio.ensure_future(handler(request.copy())) for _ in range(2)]
@@ -167,13 +167,13 @@ async def hedged(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]
 
 
 class Limited:
-    """Lets one call through at a time, its stream included."""
+    """Lets one call through at a time, including its stream."""
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(1)
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
-        """Handle *request* when nothing else is in flight."""
+        """Handle *request* when no other call is in flight."""
         await self._free.acquire()
         try:
             response = await handler(request)
@@ -243,11 +243,11 @@ async def test_what_a_middleware_holds_is_closed() -> None:
     assert closed == [one]
 
 
-# --- what breaks them
+# --- middlewares that break them
 
 
 async def same_request_again(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Hands one request object to the handler twice."""
+    """Passes one request object to the handler twice."""
     response = await handler(request)
     if response.status == 503:
         await response.close()
@@ -256,7 +256,7 @@ async def same_request_again(request: APIRequest, handler: Handler) -> AsyncAPIR
 
 
 async def shared_headers(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Copies the request, and takes the headers of the first one."""
+    """Copies the request, and keeps the headers of the first one."""
     twin = request.copy()
     twin.headers = request.headers
     response = await handler(request)
@@ -337,7 +337,7 @@ async def hides_the_error(request: APIRequest, handler: Handler) -> AsyncAPIResp
 
 
 async def refuses_what_is_closed(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Cannot do with an answer that came without a connection."""
+    """Fails on an answer that came without a connection."""
     response = await handler(request)
     if response.is_closed and not response.headers.get("X-Vandal"):
         raise RuntimeError("closed already")
@@ -352,7 +352,7 @@ async def leaks_what_failed(request: APIRequest, handler: Handler) -> AsyncAPIRe
 
 
 async def replaces_without_closing(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Answers in the place of a response that it drops."""
+    """Returns another response instead of the one that it drops."""
     response = await handler(request)
     if response.status == 404:
         return AsyncAPIResponse.from_bytes(response.request, 200, None, b"{}")
@@ -360,14 +360,14 @@ async def replaces_without_closing(request: APIRequest, handler: Handler) -> Asy
 
 
 async def leaks_when_cancelled(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Waits with a response in its hands, and does not close it when it is cancelled."""
+    """Waits while it holds a response, and does not close it when it is cancelled."""
     response = await handler(request)
     await asyncio.sleep(0)
     return response
 
 
 async def reads_streams(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Reads every body, as if none would stream."""
+    """Reads every body, even of a stream."""
     response = await handler(request)
     await response.read()
     return response
@@ -380,7 +380,7 @@ async def closes_streams(request: APIRequest, handler: Handler) -> AsyncAPIRespo
 
 
 async def peeks_into_streams(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Takes the first piece of a stream."""
+    """Reads the first piece of a stream."""
     stream = request.stream
     response = await handler(request)
     source = response._source  # pyright: ignore[reportPrivateUsage]
@@ -394,7 +394,7 @@ async def peeks_into_streams(request: APIRequest, handler: Handler) -> AsyncAPIR
 
 
 async def swallows_the_cancellation(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Takes a cancellation for a failure of the service."""
+    """Mistakes a cancellation for a failure of the service."""
     twin = request.copy()
     try:
         return await handler(request)
@@ -403,7 +403,7 @@ async def swallows_the_cancellation(request: APIRequest, handler: Handler) -> As
 
 
 async def renames_the_cancellation(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Makes an error of its own of a cancellation."""
+    """Turns a cancellation into its own error."""
     try:
         return await handler(request)
     except asyncio.CancelledError:
@@ -422,7 +422,7 @@ async def takes_the_cancellation_back(request: APIRequest, handler: Handler) -> 
 
 
 async def sends_after_the_cancellation(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Tells the server of the cancellation."""
+    """Reports the cancellation to the server."""
     twin = request.copy()
     try:
         return await handler(request)
@@ -451,7 +451,7 @@ BEHIND: list[asyncio.Future[None]] = []
 
 
 async def cancels_itself(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Raises CancelledError as if it were an error like others."""
+    """Raises CancelledError like an ordinary error."""
     response = await handler(request)
     if response.status == 500:
         await response.close()
@@ -525,7 +525,7 @@ class CountsItsAttempts:
 
 
 async def bare_wish(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Asks for a retry without a response or a cause."""
+    """Requests a retry without a response or a cause."""
     response = await handler(request)
     if response.status == 404:
         await response.close()
@@ -534,7 +534,7 @@ async def bare_wish(request: APIRequest, handler: Handler) -> AsyncAPIResponse[A
 
 
 async def wish_without_a_body(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Wants a retry of a response whose body it has thrown away."""
+    """Requests a retry of a response whose body it has discarded."""
     response = await handler(request)
     if response.status == 404:
         await response.close()
@@ -543,7 +543,7 @@ async def wish_without_a_body(request: APIRequest, handler: Handler) -> AsyncAPI
 
 
 async def hides_the_wish(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-    """Takes somebody else's wish for a retry away."""
+    """Removes another middleware's request for a retry."""
     try:
         return await handler(request)
     except RetryableError:
@@ -648,7 +648,7 @@ async def test_a_call_that_never_ends_is_told() -> None:
 
 
 async def test_a_message_can_be_read_aloud() -> None:
-    """The message names the middleware, the promise by number and words, the trial, and the finding."""
+    """The message names the middleware, the promise by number and text, the trial, and the finding."""
     with pytest.raises(AssertionError) as raised:
         await check_middleware(lambda: leaks_what_failed)
 
@@ -672,6 +672,6 @@ async def test_the_request_can_be_given() -> None:
 
 @pytest.mark.parametrize("factory", [timed, None, "retry"])
 async def test_the_factory_is_no_middleware(factory: Any) -> None:
-    """A middleware in place of the factory is a TypeError that says so."""
+    """A middleware instead of the factory is a TypeError that explains it."""
     with pytest.raises(TypeError, match=r"such as a class or 'lambda: middleware'"):
         await check_middleware(factory)

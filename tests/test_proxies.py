@@ -1,4 +1,4 @@
-"""Proxies: which one a URL goes through, and that their credentials go nowhere else."""
+"""Proxies: which one a URL uses, and that their credentials reach nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from aioapiclient.errors import InvalidRequestError
     ],
 )
 def test_parse(url: str | URL, userinfo: str | None) -> None:
-    """The credentials are taken out of the URL, decoded, and put into a header (RFC 7617)."""
+    """The credentials are removed from the URL, decoded, and put into a header (RFC 7617)."""
     proxy = Proxy.parse(url)
     assert (proxy.url.host, proxy.url.port, proxy.url.user, proxy.url.password) == (
         "proxy.example",
@@ -78,9 +78,9 @@ def test_repr() -> None:
         ("api.example.com:8080", "http://api.example.com:8080", True),
         ("api.example.com:8080", "http://api.example.com", False),
         ("127.0.0.1", "http://127.0.0.1:9999", True),
-        # everything
+        # every host
         ("other.example.com, *", "http://api.example.com", True),
-        # what is below a domain
+        # subdomains only
         ("*.example.com", "http://api.example.com", True),
         ("*.example.com", "http://a.b.example.com", True),
         ("*.example.com", "http://example.com", False),
@@ -112,13 +112,13 @@ def test_repr() -> None:
         ("fd00::/8", "http://10.0.0.1", False),
         ("fe80::/10", "http://[fe80::1%25eth0]", True),
         ("fe80::1%eth0", "http://[fe80::1%25eth1]", True),
-        # what is nothing
+        # invalid entries
         (",, ,", "http://api.example.com", False),
         ("., :80, []", "http://api.example.com", False),
     ],
 )
 def test_no_proxy(monkeypatch: pytest.MonkeyPatch, no_proxy: str, url: str, is_bypassed: bool) -> None:
-    """``no_proxy`` has the meaning that curl and Go give it, and white space does no harm."""
+    """``no_proxy`` has the meaning of curl and Go, and white space does no harm."""
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", no_proxy)
     proxies = EnvironmentProxies()
@@ -127,7 +127,7 @@ def test_no_proxy(monkeypatch: pytest.MonkeyPatch, no_proxy: str, url: str, is_b
 
 
 def test_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each scheme has a proxy of its own, or none."""
+    """Each scheme has a separate proxy, or none."""
     monkeypatch.setenv("https_proxy", " http://secure.example:1 \n")
     proxies = EnvironmentProxies()
     assert proxies.find(URL("http://h")) is None
@@ -137,7 +137,7 @@ def test_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``ALL_PROXY`` is for a scheme without a proxy of its own, an empty one too; ``no_proxy`` bounds it."""
+    """``ALL_PROXY`` applies to a scheme without its own proxy, even an empty one; ``no_proxy`` limits it."""
     monkeypatch.setenv("ALL_PROXY", "http://all.example:1")
     monkeypatch.setenv("https_proxy", "http://secure.example:2")
     monkeypatch.setenv("http_proxy", "")
@@ -158,7 +158,7 @@ def test_all_proxy_by_socks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy without a scheme is an HTTP proxy, as it is for curl."""
+    """A proxy without a scheme is an HTTP proxy, as in curl."""
     monkeypatch.setenv("http_proxy", "proxy.example:3128")
     proxy = EnvironmentProxies().find(URL("http://h"))
     assert proxy is not None

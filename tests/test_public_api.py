@@ -1,4 +1,4 @@
-"""The public names: which ones exist, at which door, in which module, and what an import does."""
+"""The public names: which ones exist, in which public and defining modules, and the effects of an import."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ ERRORS = {
     "ThrottledError", "TooManyRedirectsError", "UnprocessableEntityError",
 }  # fmt: skip
 
-# The doors and their names, and what else a user is handed: ClientOptions, ProblemDetails, the
-# errors of long-running operations and of the circuit breaker.
+# The public modules and their names, and further classes that users receive: ClientOptions, ProblemDetails,
+# the errors of long-running operations and of the circuit breaker.
 DOORS = {
     "aioapiclient": ERRORS
     | {
@@ -70,7 +70,7 @@ DOORS = {
     },
 }  # fmt: skip
 
-# Names at the users' door that have another door too: they are re-exported once.
+# Names in `aioapiclient` that another public module has too: they are re-exported once.
 OTHER_DOORS = (
     "aioapiclient.contract",
     "aioapiclient.errors",
@@ -94,13 +94,13 @@ def source_of(name: str) -> ast.Module:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_door_has_the_names_of_the_design(door: str) -> None:
-    """Each door exports exactly the names that are promised."""
+    """Each public module exports exactly the promised names."""
     assert set(importlib.import_module(door).__all__) == DOORS[door]
 
 
 @pytest.mark.parametrize("module", modules())
 def test_all_is_sorted_and_true(module: str) -> None:
-    """`__all__` of every module is sorted, names nothing twice, and every name in it is there."""
+    """`__all__` of every module is sorted, has no duplicates, and every name in it exists."""
     imported = importlib.import_module(module)
     names: list[str] = getattr(imported, "__all__", [])
 
@@ -110,14 +110,14 @@ def test_all_is_sorted_and_true(module: str) -> None:
 
 
 def isort_key(name: str) -> tuple[int, str]:
-    """The order that ruff gives `__all__`: constants, then classes, then the rest, each by name."""
+    """Ruff's order of `__all__`: constants, then classes, then the rest, each by name."""
     kind = 0 if name.isupper() else 1 if name[:1].isupper() else 2
     return kind, name
 
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_name_is_the_same_at_every_door(door: str) -> None:
-    """A name that two doors have is one and the same object."""
+    """A name that two public modules have is the same object."""
     other = importlib.import_module(door)
     shared = set(other.__all__) & set(aioapiclient.__all__)
 
@@ -125,7 +125,7 @@ def test_a_name_is_the_same_at_every_door(door: str) -> None:
 
 
 def test_a_name_has_one_home() -> None:
-    """Every class and function at the users' door is defined in one module, which exports it itself."""
+    """Every class and function in `aioapiclient` is defined in one module, which exports it itself."""
     for name in aioapiclient.__all__:
         thing: Any = getattr(aioapiclient, name)
         if not (inspect.isclass(thing) or inspect.isfunction(thing)) or typing.get_origin(thing) is not None:
@@ -136,21 +136,21 @@ def test_a_name_has_one_home() -> None:
 
 
 def test_a_name_is_reexported_at_most_once() -> None:
-    """Beside its home and the users' door, a name stands at one other door at most."""
+    """Besides its own module and `aioapiclient`, at most one public module has a name."""
     for name in aioapiclient.__all__:
         doors = [door for door in OTHER_DOORS if name in importlib.import_module(door).__all__]
         assert len(doors) <= 1, (name, doors)
 
 
 def test_the_door_only_opens() -> None:
-    """`aioapiclient/__init__.py` has imports and `__all__`, and nothing else."""
+    """`aioapiclient/__init__.py` has only imports and `__all__`."""
     kinds = {type(node) for node in source_of("aioapiclient").body}
 
     assert kinds == {ast.Expr, ast.ImportFrom, ast.Assign}
 
 
 def test_all_and_the_imports_of_the_door_agree() -> None:
-    """The users' door exports everything that it imports."""
+    """`aioapiclient` exports everything that it imports."""
     imported = {
         alias.asname or alias.name
         for node in source_of("aioapiclient").body
@@ -162,7 +162,7 @@ def test_all_and_the_imports_of_the_door_agree() -> None:
 
 
 def test_the_types_are_marked() -> None:
-    """`py.typed` lies in the package."""
+    """The package contains `py.typed`."""
     assert (PACKAGE / "py.typed").is_file()
 
 
@@ -173,7 +173,7 @@ def test_the_version_is_a_release_number() -> None:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_everything_public_is_documented(door: str) -> None:
-    """Every public class and function has a docstring of its own, its public methods too."""
+    """Every public class and function has its own docstring, and so have its public methods."""
     module = importlib.import_module(door)
     missing = [name for name in module.__all__ for name in undocumented(name, getattr(module, name))]
 
@@ -222,7 +222,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_door_opens_alone(door: str) -> None:
-    """Each door can be imported first, in a fresh interpreter, without a warning."""
+    """Each public module can be imported first, in a fresh interpreter, without a warning."""
     result = run(f"import {door}")
 
     assert (result.returncode, result.stderr) == (0, "")
@@ -276,12 +276,12 @@ def test_optional_packages_are_not_imported() -> None:
     )
 
     assert result.stderr == ""
-    # aiohttp itself takes a brotli that is installed.
+    # aiohttp itself imports an installed brotli.
     assert result.stdout.strip() in ("[]", "['brotli']")
 
 
 def test_the_contract_names_what_there_is() -> None:
-    """Each field and method that the contract names is there, and the page on middlewares explains it."""
+    """Each field and method in the contract exists, and the page on middlewares explains it."""
     page = (Path(__file__).parents[1] / "docs" / "middleware.md").read_text(encoding="utf-8")
     section = page.partition("## The request and the response")[2].partition("\n## ")[0]
     text = str(aioapiclient.contract.__doc__).partition("A plugin may use")[2]

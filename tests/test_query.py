@@ -37,7 +37,7 @@ from aioapiclient.errors import InvalidRequestError
 BASE = BaseURL("https://h/v1")
 CASES = json.loads((Path(__file__).parent / "cases" / "query_string.json").read_text("utf-8"))
 
-# Not random, so that a run that passed passes again; no database, so that no file is left behind.
+# Not random, so that a passing run passes again; no database, so that no file is left behind.
 PROPERTY = settings(derandomize=True, database=None, deadline=None, max_examples=150)
 
 COLORS = ["blue", "black", "brown"]
@@ -92,13 +92,13 @@ def pairs(*names_and_values: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("case", CASES["openai"]["cases"], ids=lambda case: case["out"] or str(case["in"]))
 def test_vectors_of_other_sdks(case: dict[str, Any]) -> None:
-    """The query strings of the OpenAI and Anthropic SDKs come out the same."""
+    """The query strings of the OpenAI and Anthropic SDKs are the same."""
     style = QueryStyle(arrays=case.get("array", "repeat"), nesting=case.get("nested", "brackets"))
     assert unquote(query(case["in"], style)) == case["out"]
 
 
-# The other rows of that table are for paths (matrix, label, simple), for delimiters that no style of ours
-# has (space, pipe), or write an object without its name.
+# The other rows of that table are for paths (matrix, label, simple), for delimiters that no style here has
+# (space, pipe), or write an object without its name.
 OPENAPI = {
     ("form", False): QueryStyle(arrays="comma"),
     ("form", True): QueryStyle(arrays="repeat"),
@@ -127,12 +127,12 @@ def test_openapi_deep_object() -> None:
 
 
 def test_param_overrides_default() -> None:
-    """A parameter of the call overrides the client's default; the other defaults stay."""
+    """A parameter of the call overrides the client's default; the other defaults are kept."""
     assert merge_params({"a": 1, "b": 2}, {"b": 3}) == {"a": 1, "b": 3}
 
 
 def test_empty_nested_object() -> None:
-    """An empty object leaves nothing, however deep it lies."""
+    """An empty object adds nothing, however deeply nested."""
     assert query({"a": {"b": {"c": {}}}}) == ""
 
 
@@ -151,12 +151,12 @@ def test_bool() -> None:
     ],
 )
 def test_none_in_array(arrays: Any, expected: list[tuple[str, str]]) -> None:
-    """None, OMIT and NOT_GIVEN vanish from an array in every style, and take no index."""
+    """None, OMIT and NOT_GIVEN are dropped from an array in every style, and take no index."""
     assert flatten({"k": [None, 1, OMIT, 2, NOT_GIVEN]}, QueryStyle(arrays=arrays)) == expected
 
 
 def test_comma_bools_in_object() -> None:
-    """A comma array of bools inside an object keeps both rules."""
+    """A comma array of bools inside an object follows both rules."""
     values = {"a": {"b": [True, False, None, True]}}
     assert flatten(values, QueryStyle(arrays="comma")) == pairs("a[b]=true,false,true")
 
@@ -168,7 +168,7 @@ def test_mixed_array() -> None:
 
 @pytest.mark.parametrize("field", ["arrays", "nesting"])
 def test_unknown_style(field: str) -> None:
-    """An unknown style is refused when it is made, with the choices."""
+    """An unknown style is refused when it is created, with the choices."""
     options: dict[str, Any] = {field: "semicolons"}
     with pytest.raises(InvalidRequestError, match=r"repeat, comma, brackets, indices|brackets, dots"):
         QueryStyle(**options)
@@ -209,12 +209,12 @@ NOTHING: list[object] = [None, OMIT, NOT_GIVEN, {}, [], (), set[str](), [None], 
 @pytest.mark.parametrize("value", NOTHING, ids=repr)
 @pytest.mark.parametrize("arrays", ["repeat", "comma", "brackets", "indices"])
 def test_nothing(value: object, arrays: Any) -> None:
-    """None, the sentinels and empty collections give no pair in any style."""
+    """None, the sentinels and empty collections add no pair in any style."""
     assert flatten({"k": value}, QueryStyle(arrays=arrays)) == []
 
 
 def test_array_of_nothing() -> None:
-    """An array of empty arrays and objects leaves nothing either."""
+    """An array of empty arrays and objects adds nothing either."""
     assert flatten({"k": [[], {}, {"a": []}]}) == []
 
 
@@ -254,7 +254,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
     ids=["segment", "segments", "query text", "query", "form"],
 )
 def test_each_character_is_escaped_by_the_set_of_its_place(written: Callable[[str], str], kept: str) -> None:
-    """Of all bytes each place keeps letters, digits and its own characters; the others are escaped."""
+    """Of all bytes, each position keeps letters, digits and its own characters; the others are escaped."""
     for character in [*map(chr, range(256)), "\u20ac", "\U0001f600"]:
         escaped = "".join(f"%{byte:02X}" for byte in character.encode())
         assert written(character) == (character if character in LETTERS + kept else escaped), repr(character)
@@ -284,7 +284,7 @@ def test_sets_are_arrays() -> None:
 
 
 def test_iterable_object_is_no_array() -> None:
-    """An object that can merely be iterated over is not taken for an array."""
+    """An object that can merely be iterated over is not treated as an array."""
 
     class Model:
         def __iter__(self) -> Iterator[tuple[str, int]]:
@@ -295,7 +295,7 @@ def test_iterable_object_is_no_array() -> None:
 
 
 def test_structs_and_dataclasses_are_objects() -> None:
-    """Structs are objects under their renamed fields, without unset ones; dataclasses under their own."""
+    """Structs are objects with their renamed fields, without unset ones; dataclasses with their own."""
     values = {"f": Filter("Ann"), "p": Point(1), "t": [Tagged(age=4)]}
     assert flatten(values) == pairs("f[firstName]=Ann", "p[x]=1", "t[kind]=cat", "t[age]=4")
 
@@ -309,14 +309,14 @@ def test_struct_as_whole() -> None:
 
 
 def test_pairs_keep_order_and_repeats() -> None:
-    """Pairs, and a MultiDict, may repeat a name; the order stays."""
+    """Pairs, and a MultiDict, may repeat a name; the order is kept."""
     given_pairs = [("a", 1), ("b", 2), ("a", 3)]
     assert flatten(given_pairs) == flatten(MultiDict(given_pairs)) == pairs("a=1", "b=2", "a=3")
 
 
 @pytest.mark.parametrize("values", ["a=1", b"a=1", 5, ["ab"], [("a", 1, 2)], [1]])
 def test_not_parameters(values: Any) -> None:
-    """A value that is neither a mapping nor pairs is a TypeError, also a ready query string."""
+    """A value that is neither a mapping nor pairs is a TypeError, even a complete query string."""
     with pytest.raises(TypeError, match=r"mapping or pairs|must be pairs"):
         flatten(values)
 
@@ -345,7 +345,7 @@ def test_cycles() -> None:
 
 
 def test_same_value_twice_is_no_cycle() -> None:
-    """The same object may stand in two places."""
+    """The same object may occur in two positions."""
     shared = [1]
     assert flatten({"a": shared, "b": [shared, shared]}) == pairs("a=1", "b=1", "b=1")
 
@@ -360,7 +360,7 @@ def test_depth_is_bounded() -> None:
 
 
 def test_comma_array_of_objects() -> None:
-    """A comma array can hold scalars only; anything else is refused by name."""
+    """A comma array can hold scalars only; any other value is refused by name."""
     with pytest.raises(InvalidRequestError, match=r"'k'.*scalar, not dict"):
         flatten({"k": [1, {"a": 2}]}, QueryStyle(arrays="comma"))
 
@@ -377,12 +377,12 @@ def test_nested_arrays_and_objects_of_each_style() -> None:
 
 
 def test_omit_removes_a_default() -> None:
-    """OMIT removes a default, and the marker itself is gone from the result."""
+    """OMIT removes a default, and the marker itself is not in the result."""
     assert merge_params({"a": 1, "b": 2}, {"a": OMIT}) == {"b": 2}
 
 
 def test_omit_can_be_kept_for_the_next_layer() -> None:
-    """A layer that will lie over another one keeps its OMIT when asked to."""
+    """A layer to be merged over another one keeps its OMIT if requested."""
     assert merge_params({"a": 1}, {"b": OMIT}, keep_omitted=True) == {"a": 1, "b": OMIT}
 
 
@@ -485,7 +485,7 @@ NESTED = st.recursive(
 @PROPERTY
 @given(st.dictionaries(TEXT, NESTED), st.sampled_from(["repeat", "brackets", "indices"]))
 def test_flatten_loses_no_scalar(values: dict[str, Any], arrays: Any) -> None:
-    """Every scalar of any nested value comes out once, in order."""
+    """Every scalar of any nested value occurs once, in order."""
 
     def scalars(value: Any) -> list[str]:
         if isinstance(value, dict):
@@ -550,6 +550,6 @@ def test_numbers_stay_what_they_are(value: float | Decimal) -> None:
 
 @pytest.mark.parametrize("text", ["1E+1001", "1E-1001", "-1E+999999", "1E-999999", "0E-5000", "0E+5000"])
 def test_numbers_of_too_many_digits(text: str) -> None:
-    """A Decimal whose digits would fill a URL is refused, and takes no room."""
+    """A Decimal whose digits would fill a URL is refused, and takes no memory."""
     with pytest.raises(InvalidRequestError, match="over 1000 digits"):
         flatten({"n": Decimal(text)})

@@ -37,7 +37,7 @@ def output() -> str:
 
 
 def test_the_quickstart_shows_each_misbehaviour_and_what_became_of_it(output: str) -> None:
-    """Every way to misbehave is there, with its attempts and its typed result or typed error."""
+    """The example has every kind of misbehaviour, with its attempts and its typed result or error."""
     shown = [part.splitlines() for part in output.strip().split("\n\n")]
     outcomes = [[line.split()[-1] for line in lines if line.startswith("  attempt")] for lines in shown]
     ends = [lines[-1].strip() for lines in shown]
@@ -59,7 +59,7 @@ def test_the_quickstart_shows_each_misbehaviour_and_what_became_of_it(output: st
 
 
 def test_client_and_server_of_the_quickstart_count_the_same(output: str) -> None:
-    """For each call the server counted as many requests as the client says it sent; no send is hidden."""
+    """For each call the server counted as many requests as the client reports; no send is hidden."""
     counts = re.findall(r"(\d+) sent, (\d+) counted", output)
 
     assert len(counts) == 9
@@ -67,7 +67,7 @@ def test_client_and_server_of_the_quickstart_count_the_same(output: str) -> None
 
 
 def test_the_wait_after_a_503_is_the_one_that_the_server_asked_for(output: str) -> None:
-    """The second attempt after "Retry-After: 1" comes no sooner than a second later."""
+    """The second attempt after "Retry-After: 1" is made at least a second later."""
     waited = re.search(r"after (\d+\.\d\d) s\s+GET /v1/reports/7", output)
 
     assert waited is not None

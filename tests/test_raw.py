@@ -1,4 +1,4 @@
-"""Raw responses: the response of any method in place of its value, with no effect on the wire."""
+"""Raw responses: the response of any method instead of its value, with no effect on the wire."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Users(AsyncAPIResource["API"]):
 
 
 class API(AsyncAPIClient):
-    """An SDK with every shape of method that there is."""
+    """An SDK with every form of method."""
 
     calls = 0
 
@@ -75,7 +75,7 @@ class API(AsyncAPIClient):
         return (await self.user()).login
 
     async def size(self) -> int:
-        """Makes something of the value that works for a response too."""
+        """Transforms the value in a way that also works for a response."""
         return len(str(await self.user()))
 
     async def nothing(self) -> int:
@@ -89,16 +89,16 @@ class API(AsyncAPIClient):
         return await self.user()
 
     async def both(self) -> tuple[User, User]:
-        """Two calls in tasks of their own."""
+        """Makes two calls in separate tasks."""
         first, second = await asyncio.gather(self.user(1), self.user(2))
         return first, second
 
     async def answered(self) -> AsyncAPIResponse[User]:
-        """Gives the response anyway."""
+        """Returns the response anyway."""
         return await self.get("/users/7", AsyncAPIResponse[User])
 
     async def checked(self) -> User:
-        """Asks for the response, and makes its own value of it."""
+        """Requests the response, and makes its own value from it."""
         response = await self.get("/users/7", AsyncAPIResponse[User])
         return User(id=(await response.parse()).id, login=response.headers["X-Login"])
 
@@ -115,7 +115,7 @@ class API(AsyncAPIClient):
         return await self.get("/raw", aiohttp.ClientResponse)
 
     def list_users(self) -> AsyncPaginator[User, NumberedPage[User]]:
-        """Gives a paginator, which makes its calls when it is awaited or iterated."""
+        """Returns a paginator, which makes its calls when it is awaited or iterated."""
         return self.get_api_list("/users", User, NumberedPage)
 
     @classmethod
@@ -138,7 +138,7 @@ async def test_the_response_comes_in_place_of_the_value() -> None:
 
 
 async def test_the_value_is_parsed_once() -> None:
-    """A second parse() is the same object, for each type of its own."""
+    """A second parse() returns the same object, separately for each type."""
     async with API(BASE, transport=FakeTransport(reply(json={"id": 7}))) as api:
         response = await raw_response(api.user)()
 
@@ -179,7 +179,7 @@ async def test_every_kind_of_callable(kind: str) -> None:
 
 
 async def test_a_classmethod() -> None:
-    """A classmethod that makes its own client gives a response as well."""
+    """A classmethod that creates its own client returns a response as well."""
     response = await raw_response(API.of)(FakeTransport(reply(json={"id": 7})))
 
     assert await response.parse() == User(7)
@@ -203,7 +203,7 @@ async def test_the_wire_sees_no_difference() -> None:
 
 
 def heads_of(server: RawServer) -> list[bytes]:
-    """The heads of all requests, as they came."""
+    """Return the heads of all received requests."""
     return [request.head for request in server.requests]
 
 
@@ -230,7 +230,7 @@ async def test_no_marker_reaches_a_middleware() -> None:
 
 
 async def test_what_a_middleware_parsed_is_what_the_caller_gets() -> None:
-    """A value that a middleware parsed is the very object that parse() gives, raw or not."""
+    """A value that a middleware parsed is the very object that parse() returns, raw or not."""
     parsed: list[Any] = []
 
     async def look(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
@@ -257,7 +257,7 @@ async def test_a_status_error_is_an_error_here_too() -> None:
 
 
 async def test_retries_happen_under_it() -> None:
-    """A raw call is tried again like any, and the response is that of the last attempt."""
+    """A raw call is retried like any other, and the response is that of the last attempt."""
     transport = FakeTransport(reply(503), reply(json={"id": 7}))
     async with API(BASE, transport=transport) as api:
         api._sleep_for_retry = no_wait  # type: ignore[method-assign]
@@ -268,7 +268,7 @@ async def test_retries_happen_under_it() -> None:
 
 
 async def no_wait(seconds: float, /) -> None:
-    """Wait for nothing."""
+    """Wait without delay."""
 
 
 async def test_the_body_of_another_shape_is_handed_over() -> None:
@@ -281,18 +281,18 @@ async def test_the_body_of_another_shape_is_handed_over() -> None:
             await response.parse()
 
 
-# --- what the method makes of it
+# --- methods that use the value
 
 
 async def test_a_method_that_looks_into_the_value() -> None:
-    """A method that reads an attribute of the value cannot be given a response: a TypeError says so."""
+    """A method that reads an attribute of the value cannot return a response: a TypeError explains it."""
     async with API(BASE, transport=FakeTransport(default=reply(json={"id": 7}))) as api:
         with pytest.raises(TypeError, match=r"uses the value of its call \(it looks for .login\)"):
             await raw_response(api.name)()
 
 
 async def test_a_mistake_in_the_method() -> None:
-    """An AttributeError that has nothing to do with the response passes as it is."""
+    """An AttributeError unrelated to the response is raised unchanged."""
 
     async def mistaken(api: API) -> User:
         await api.user()
@@ -304,7 +304,7 @@ async def test_a_mistake_in_the_method() -> None:
 
 
 async def test_a_wrapped_call_inside_a_wrapped_method() -> None:
-    """A method may wrap calls itself; the response that it is asked for is that of its own call."""
+    """A method may wrap calls itself; the requested response is that of its own call."""
 
     async def looks_first(api: API) -> User:
         head = await raw_response(api.plain)()
@@ -334,7 +334,7 @@ async def test_a_method_that_gives_something_else() -> None:
 
 
 async def test_a_method_that_calls_nothing() -> None:
-    """A method that makes no call has run, and raises TypeError."""
+    """A method that makes no call runs, and then raises TypeError."""
     async with API(BASE, transport=FakeTransport()) as api:
         with pytest.raises(TypeError, match="returned a int, not the response of its call: it makes no call"):
             await raw_response(api.nothing)()
@@ -342,7 +342,7 @@ async def test_a_method_that_calls_nothing() -> None:
 
 
 async def test_a_method_with_two_calls() -> None:
-    """Of two calls the first hands out its response, so a method that returns the second's value fails."""
+    """Of two calls the first returns its response, so a method that returns the second's value fails."""
     transport = FakeTransport(default=reply(json={"id": 7}))
     async with API(BASE, transport=transport) as api:
         with pytest.raises(TypeError, match="returned a User"):
@@ -354,7 +354,7 @@ async def test_a_method_with_two_calls() -> None:
 
 
 async def test_two_calls_in_tasks() -> None:
-    """Of two calls at once one hands out its response, not both."""
+    """Of two concurrent calls, one returns its response, not both."""
     transport = FakeTransport(default=reply(json={"id": 7}))
     async with API(BASE, transport=transport) as api:
         with pytest.raises(TypeError, match="returned a tuple"):
@@ -363,7 +363,7 @@ async def test_two_calls_in_tasks() -> None:
 
 
 async def test_a_method_that_asks_for_the_response_itself() -> None:
-    """A method that makes its value of a response gives that response, and parse() gives that value."""
+    """A method that makes its value from a response returns that response, and parse() returns that value."""
     async with API(BASE, transport=FakeTransport(reply(json={"id": 7}, X_Login="ada"))) as api:
         response = await raw_response(api.checked)()
 
@@ -372,7 +372,7 @@ async def test_a_method_that_asks_for_the_response_itself() -> None:
 
 
 async def test_what_is_no_method() -> None:
-    """A value that is not callable, such as the coroutine of a call, is refused at once."""
+    """A value that is not callable, such as the coroutine of a call, is refused immediately."""
     async with API(BASE, transport=FakeTransport()) as api:
         with pytest.raises(
             TypeError,
@@ -384,7 +384,7 @@ async def test_what_is_no_method() -> None:
 
 
 async def test_a_method_that_is_not_async() -> None:
-    """A function that gives no awaitable is a TypeError with its name for it."""
+    """A function that returns no awaitable raises a TypeError with its name."""
     with pytest.raises(TypeError, match="must be async, but it returned a int"):
         await raw_response(cast("Any", int))()
     async with API(BASE, transport=FakeTransport()) as api:
@@ -393,18 +393,18 @@ async def test_a_method_that_is_not_async() -> None:
 
 
 async def test_wrong_arguments_are_the_methods_own_error() -> None:
-    """A TypeError for wrong arguments names the method, and nothing is left behind by it."""
+    """A TypeError for wrong arguments names the method, and leaves no state behind."""
     async with API(BASE, transport=FakeTransport(reply(json={"id": 7}))) as api:
         with pytest.raises(TypeError, match=r"user\(\) got an unexpected keyword"):
             await raw_response(cast("Any", api.user))(name="x")
         assert await api.user() == User(7)
 
 
-# --- who is affected, and who is not
+# --- other calls
 
 
 async def test_the_next_plain_call_is_plain() -> None:
-    """After a raw call, whether it ended or failed, calls give values again."""
+    """After a raw call, whether it succeeded or failed, calls return values again."""
     transport = FakeTransport(reply(404), default=reply(json={"id": 7}))
     async with API(BASE, transport=transport) as api:
         with pytest.raises(NotFoundError):
@@ -418,7 +418,7 @@ async def test_the_next_plain_call_is_plain() -> None:
 
 
 async def test_a_cancelled_raw_call_leaves_nothing() -> None:
-    """A cancel in the middle stays a cancel, the wish is gone, and the next call is plain."""
+    """A cancellation in the middle stays a cancellation, the capture ends, and the next call is plain."""
     reached = asyncio.Event()
 
     async def hang(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -456,10 +456,10 @@ async def test_concurrent_calls_do_not_mix() -> None:
 
 
 async def test_a_token_fetched_for_the_call_is_a_value() -> None:
-    """A call that an Auth makes because of the raw call is not affected: it gets its token."""
+    """A call that an Auth makes during the raw call is not affected: it gets its token."""
 
     class Fetched(Auth):
-        """Asks the same API for its token, through a view of the client."""
+        """Requests its token from the same API, through a view of the client."""
 
         def __init__(self) -> None:
             self.cache = TokenCache()
@@ -486,7 +486,7 @@ async def test_calls_of_a_hook_are_not_affected() -> None:
     """A call that `_prepare_options` makes before the request is built gets its value."""
 
     class Prepared(API):
-        """Asks for a session first."""
+        """Requests a session first."""
 
         session: dict[str, int] | None = None
 
@@ -505,10 +505,10 @@ async def test_calls_of_a_hook_are_not_affected() -> None:
 
 
 async def test_a_task_that_outlives_the_method_is_not_affected() -> None:
-    """A task that a method left running makes plain calls, also when the method itself called nothing."""
+    """A task that a method left running makes plain calls, even if the method itself called nothing."""
 
     class Background(API):
-        """Starts a task and goes."""
+        """Starts a task and returns."""
 
         async def start(self) -> asyncio.Task[User]:
             return asyncio.create_task(self.user())
@@ -526,7 +526,7 @@ async def test_a_task_that_outlives_the_method_is_not_affected() -> None:
 
 
 async def test_it_may_be_thrown_away() -> None:
-    """A raw call that is never finished ends in another context without a complaint."""
+    """A raw call that is never finished ends in another context without an error."""
 
     async def never(request: APIRequest) -> AsyncAPIResponse[Any]:
         raise AssertionError
@@ -554,7 +554,7 @@ async def test_the_client_closes_what_it_made_for_one_call() -> None:
 
 
 async def test_an_unread_response() -> None:
-    """streaming_response calls on entering, hands out the body unread, and closes on leaving."""
+    """streaming_response calls on entering, returns the body unread, and closes on leaving."""
     transport = FakeTransport(respond(200, chunks=[b"one", b"two"]))
     async with API(BASE, transport=transport) as api:
         call = streaming_response(api.content)()
@@ -568,7 +568,7 @@ async def test_an_unread_response() -> None:
 
 
 async def test_an_unread_response_that_is_left_early() -> None:
-    """Leaving the block gives the connection up, and the server sees it go."""
+    """Leaving the block closes the connection, and the server notices it."""
     body = b"x" * 1_000_000
     async with raw_server(drip(ok(body), size=1000, every=0.001)) as server, API(server.url) as api:
         with pytest.raises(ZeroDivisionError):
@@ -579,7 +579,7 @@ async def test_an_unread_response_that_is_left_early() -> None:
 
 
 async def test_parse_reads_first() -> None:
-    """parse() of an unread response reads the body, and gives the value."""
+    """parse() of an unread response reads the body, and returns the value."""
     api = API(BASE, transport=FakeTransport(reply(json={"id": 7})))
     async with api, streaming_response(api.user)() as response:
         assert await response.parse() == User(7)
@@ -606,7 +606,7 @@ async def test_an_unread_response_dies_with_its_client() -> None:
 
 
 async def test_a_method_that_gives_the_response_streams_too() -> None:
-    """A method that returns AsyncAPIResponse gives it unread, when it is asked to."""
+    """A method that returns AsyncAPIResponse returns it unread if requested."""
     transport = FakeTransport(reply(json={"id": 7}))
     async with API(BASE, transport=transport) as api, streaming_response(api.answered)() as response:
         assert not response.is_closed
@@ -614,7 +614,7 @@ async def test_a_method_that_gives_the_response_streams_too() -> None:
 
 
 async def test_a_method_that_streams() -> None:
-    """A method that streams gives its response unread, and parse() the very stream."""
+    """A method that streams returns its response unread, and parse() the same stream."""
     events = b'data: {"n":1}\n\ndata: {"n":2}\n\n'
     answer = respond(200, body=events, headers={"Content-Type": "text/event-stream"})
     transport = FakeTransport(default=answer)
@@ -629,7 +629,7 @@ async def test_a_method_that_streams() -> None:
 
 
 async def test_a_paginator() -> None:
-    """A method that gives a paginator gives the response of its first page, and parse() that page."""
+    """A method that returns a paginator returns the response of its first page, and parse() that page."""
     pages = [{"data": [{"id": 1}]}, {"data": [{"id": 2}]}, {"data": []}]
     transport = FakeTransport(*(reply(json=page) for page in [*pages, *pages[:1]]))
     async with API(BASE, transport=transport) as api:

@@ -1,4 +1,4 @@
-"""Content at hand in a relaying service: messages of aiohttp, and responses of this library."""
+"""Content in a relaying service: messages of aiohttp, and responses of this library."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Relay = Callable[[AsyncAPIClient, web.Request], Awaitable[object]]
 
 @asynccontextmanager
 async def service(relay: Relay) -> AsyncIterator[tuple[aiohttp.ClientSession, RawServer]]:
-    """A session to call a web service that relays its input by *relay*, and the server behind that."""
+    """A session to call a web service that relays its input by *relay*, and the upstream server."""
     async with raw_server(respond(ok())) as upstream, AsyncAPIClient(upstream.url, max_retries=0) as client:
 
         async def handle(request: web.Request) -> web.Response:
@@ -54,7 +54,7 @@ async def post(session: aiohttp.ClientSession, **options: Any) -> str:
 
 
 async def parts_of(upstream: RawServer) -> list[tuple[CIMultiDict[str], bytes]]:
-    """The headers and the content of each part that the server behind got last."""
+    """Return the headers and the content of each part that the upstream server got last."""
     request = upstream.requests[-1]
     stream = aiohttp.StreamReader(BaseProtocol(asyncio.get_running_loop()), limit=1 << 30)
     stream.feed_data(request.body)
@@ -105,7 +105,7 @@ async def test_request() -> None:
 
 
 async def test_request_that_the_server_decompressed() -> None:
-    """A request that came compressed and is read decompressed goes without the length that it came with."""
+    """A request that arrived compressed and is read decompressed is sent without its original length."""
     async with service(lambda client, request: client.put("/", None, content=request)) as (session, up):
         await post(session, data=gzip.compress(LONG), headers={"Content-Encoding": "gzip"})
 
@@ -140,8 +140,8 @@ async def test_request_that_was_read() -> None:
 
 
 async def test_flow_control(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the server behind reads nothing, the sender must wait; then all bytes arrive."""
-    chunk, count = bytes(1 << 16), 800  # 50 MB: more than all buffers on the way
+    """While the upstream server does not read, the sender must wait; then all bytes arrive."""
+    chunk, count = bytes(1 << 16), 800  # 50 MB: more than all buffers in between
     sent = received = 0
     paused, go_on = asyncio.Event(), asyncio.Event()
     pause = BaseProtocol.pause_reading
@@ -245,7 +245,7 @@ async def test_names_and_types_of_the_callers_own() -> None:
 
 @pytest.mark.parametrize("what", ["content", "files"])
 async def test_field_of_a_form_that_was_read(what: str) -> None:
-    """A FileField is sent with its length, the name of its file and its type; twice too."""
+    """A FileField is sent with its length, the name of its file and its type, even twice."""
 
     async def relay(client: AsyncAPIClient, request: web.Request) -> None:
         field = (await request.post())["file"]
@@ -267,7 +267,7 @@ async def test_field_of_a_form_that_was_read(what: str) -> None:
 
 
 async def test_part_without_a_name() -> None:
-    """A name that is omitted is not taken from the part."""
+    """An omitted name is not taken from the part."""
 
     async def relay(client: AsyncAPIClient, request: web.Request) -> None:
         field = (await request.post())["file"]
@@ -281,7 +281,7 @@ async def test_part_without_a_name() -> None:
 
 
 class Part:
-    """A part that comes in pieces of any size."""
+    """A part that arrives in pieces of any size."""
 
     filename = None
 
@@ -299,7 +299,7 @@ class Part:
 @pytest.mark.parametrize("coding", ["base64", "Quoted-Printable", "binary"])
 @pytest.mark.parametrize("step", [1, 7, 1000])
 async def test_part_with_a_transfer_encoding(coding: str, step: int) -> None:
-    """A Content-Transfer-Encoding, which HTTP does not have, is decoded, wherever the pieces are cut."""
+    """A Content-Transfer-Encoding, which HTTP does not have, is decoded, wherever the pieces are split."""
     content = "naïve = tea\r\n".encode() * 30
     encode = {"base64": base64.encodebytes, "Quoted-Printable": quopri.encodestring, "binary": bytes}[coding]
     coded = encode(content)
@@ -328,7 +328,7 @@ async def test_part_that_is_not_base64() -> None:
     ],
 )
 def test_length_of_a_part(headers: dict[str, str], size: int | None) -> None:
-    """A length is believed where it is that of the bytes, and not in a form (RFC 7578 §4.8)."""
+    """A length is used if it is that of the bytes, but not in a form (RFC 7578 §4.8)."""
     assert Body(Part(b"abc", **headers)).size == size
 
 
@@ -358,7 +358,7 @@ TEA = response(
 
 
 async def test_response_of_this_library() -> None:
-    """An unread response is passed on with its length and type, and its connection goes back to the pool."""
+    """An unread response is passed on with its length and type, and its connection returns to the pool."""
     async with answers(TEA) as (client, server):
         async with client.open("GET", "/") as found:
             await client.put("/", None, content=found)
@@ -372,7 +372,7 @@ async def test_response_of_this_library() -> None:
 
 
 async def test_response_of_this_library_in_a_form() -> None:
-    """In a form it has the name of its file too, without a path."""
+    """In a form it also has the name of its file, without a path."""
     async with answers(TEA) as (client, server):
         async with client.open("GET", "/") as found:
             await client.put("/", None, files={"f": found})
@@ -384,7 +384,7 @@ async def test_response_of_this_library_in_a_form() -> None:
 
 
 async def test_response_that_was_read() -> None:
-    """A response that was read has its bytes, as often as they are asked for."""
+    """A response that was read has its bytes, as often as they are requested."""
     async with answers(TEA) as (client, _):
         found = await client.get("/", AsyncAPIResponse[bytes])
         body = Body(found)
@@ -393,7 +393,7 @@ async def test_response_that_was_read() -> None:
 
 
 async def test_response_that_was_streamed_away() -> None:
-    """A response whose body is gone is refused."""
+    """A response whose body was consumed is refused."""
     async with answers(TEA) as (client, server), client.open("GET", "/") as found:
         assert b"".join([chunk async for chunk in found.iter_bytes()]) == LONG
         with pytest.raises(RequestNotReplayableError, match="already been read"):
@@ -403,7 +403,7 @@ async def test_response_that_was_streamed_away() -> None:
 
 
 async def test_response_that_is_decompressed() -> None:
-    """A response that is decompressed on the way goes without the length that it came with."""
+    """A response that is decompressed on the way is sent without its original length."""
     coded = response("200 OK", gzip.compress(LONG), Content_Encoding="gzip")
     async with answers(coded) as (client, server), client.open("GET", "/") as found:
         await client.put("/", None, content=found)
@@ -427,7 +427,7 @@ async def test_response_as_it_was_sent() -> None:
 
 
 async def test_response_to_head() -> None:
-    """The length of an answer to HEAD is that of another."""
+    """The length of an answer to HEAD is that of another body."""
     request = APIRequest("HEAD", "https://api.example.com/", stream=True)
     assert Body(AsyncAPIResponse.from_bytes(request, headers={"Content-Length": "7"})).size is None
 
@@ -453,5 +453,5 @@ async def test_response_of_aiohttp(what: str) -> None:
 
 @pytest.mark.parametrize("value", [b"", "", None, 1, {}, [], object(), Body(b"abc")])
 def test_what_is_no_message(value: object) -> None:
-    """Anything else is not taken for a message."""
+    """Any other object is not taken for a message."""
     assert relayed(value) is None

@@ -1,4 +1,4 @@
-"""`AsyncAPIResource`: the resources of a view call through the view, however they were made."""
+"""`AsyncAPIResource`: the resources of a view call through the view, however they were created."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Group(NamedTuple):
 
 
 class SDK(Client):
-    """An SDK that makes its resources in `__init__`, as the SDKs of OpenAI and Anthropic do."""
+    """An SDK that creates its resources in `__init__`, like those of OpenAI and Anthropic."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -101,7 +101,7 @@ async def test_the_options_of_a_view_reach_its_resources() -> None:
 
 
 def test_a_resource_of_another_client_stays_its_own() -> None:
-    """A resource that belongs to another client is left alone."""
+    """A resource that belongs to another client is not changed."""
     other = SDK(BASE)
     api = SDK(BASE)
     api.threads = other.threads
@@ -164,7 +164,7 @@ async def test_a_resource_without_super_init_says_so() -> None:
 
 
 async def test_super_init_may_come_late() -> None:
-    """A subclass may call `super().__init__()` after it has set up its own things."""
+    """A subclass may call `super().__init__()` after it has set its own attributes."""
 
     class Late(AsyncAPIClient):
         def __init__(self) -> None:

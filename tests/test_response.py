@@ -1,4 +1,4 @@
-"""The response: its head, its body whole and in pieces, typed values, and the life of its connection."""
+"""The response: its head, its body at once and in pieces, typed values, and its connection."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class User(msgspec.Struct):
 
 
 class Chunks(BytesSource):
-    """A body that comes in pieces, and tells whether it was closed."""
+    """A body that arrives in pieces, and records whether it was closed."""
 
     def __init__(self, *chunks: bytes) -> None:
         super().__init__(b"".join(chunks))
@@ -82,7 +82,7 @@ def respond(
 
 
 async def test_the_head_of_a_response() -> None:
-    """A response knows its status, headers, URL, method, version and the request that it answers."""
+    """A response knows its status, headers, URL, method, version and its request."""
     script = Script(reply(201, X_Request_Id="r1"))
     async with Client(BASE, transport=script) as api:
         response = await api.put("/x", AsyncAPIResponse[Any], params={"a": 1})
@@ -112,7 +112,7 @@ async def test_the_head_of_a_response() -> None:
     ],
 )
 def test_content_type_and_charset(header: str | None, content_type: str, charset: str | None) -> None:
-    """The content type comes without its parameters, the charset beside it, as with aiohttp."""
+    """The content type has no parameters, and the charset is separate, as in aiohttp."""
     headers = {} if header is None else {"Content-Type": header}
     response = AsyncAPIResponse.from_bytes(APIRequest("GET", BASE), headers=headers)
 
@@ -120,7 +120,7 @@ def test_content_type_and_charset(header: str | None, content_type: str, charset
 
 
 async def test_the_retries_of_a_response() -> None:
-    """A response knows how many attempts came before it."""
+    """A response knows the number of earlier attempts."""
     async with Client(BASE, transport=Script(reply(500), reply(500), reply())) as api:
         response = await api.get("/x", AsyncAPIResponse[Any])
 
@@ -162,7 +162,7 @@ def test_references_are_resolved() -> None:
     "value", ["https://", "http://[::1", "https://h:port/", "http://a\\b/", "https://h:99999/"]
 )
 def test_a_location_that_is_not_a_url_is_the_servers_fault(value: str) -> None:
-    """A Location that cannot be parsed is an error about the response, and none about the request."""
+    """A Location that cannot be parsed is an error about the response, not about the request."""
     response, _ = respond(status=201, headers=[("Location", value)])
 
     with pytest.raises(APIResponseValidationError, match="its Location header is not a URL") as caught:
@@ -199,7 +199,7 @@ async def test_what_is_ok(status: int, ok_statuses: tuple[int, ...], ok: bool) -
 
 
 def test_an_answer_made_on_the_spot() -> None:
-    """`from_bytes` makes a whole response, its body read, with case-insensitive headers."""
+    """`from_bytes` creates a complete response, its body read, with case-insensitive headers."""
     request = APIRequest("GET", URL(BASE))
     response = AsyncAPIResponse.from_bytes(request, 404, {"X-A": "b"}, b"body")
 
@@ -217,7 +217,7 @@ def test_an_answer_made_on_the_spot() -> None:
 
 
 async def test_parse_gives_what_was_asked_for() -> None:
-    """`parse` gives the body as the type of the call, the same object each time."""
+    """`parse` returns the body as the type of the call, the same object each time."""
     response, _ = respond(b'{"id":1}', cast_to=AsyncAPIResponse[User])
     user = await response.parse()
 
@@ -226,7 +226,7 @@ async def test_parse_gives_what_was_asked_for() -> None:
 
 
 async def test_parse_to_another_type() -> None:
-    """`parse(to=U)` gives U, cached per type, whatever the call asked for."""
+    """`parse(to=U)` returns U, cached per type, whatever type the call requested."""
     response, _ = respond(b'{"id":1}', cast_to=bytes)
 
     assert await response.parse() == b'{"id":1}'
@@ -295,7 +295,7 @@ async def test_what_does_not_fit_says_where(
 
 
 async def test_json_reads_any_content_type() -> None:
-    """`json` takes the body as JSON, whatever its content type says."""
+    """`json` parses the body as JSON, whatever its content type."""
     response, _ = respond(b"[1]", content_type="text/html")
 
     assert await response.json() == [1]
@@ -305,7 +305,7 @@ async def test_json_reads_any_content_type() -> None:
 
 
 async def test_a_body_is_read_once_and_kept() -> None:
-    """`read` gives the whole body, gives the connection back, and can be called again."""
+    """`read` returns the whole body, releases the connection, and can be called again."""
     response, source = respond(b"ab", b"cd")
     with pytest.raises(StreamConsumedError, match=r"the body was not read; await response.read\(\) first"):
         _ = response.body
@@ -318,7 +318,7 @@ async def test_a_body_is_read_once_and_kept() -> None:
 
 
 async def test_a_body_in_pieces() -> None:
-    """`iter_bytes` gives the pieces as they come and gives the connection back at the end."""
+    """`iter_bytes` yields the pieces as they arrive and releases the connection at the end."""
     response, source = respond(b"ab", b"cd")
 
     assert [chunk async for chunk in response.iter_bytes()] == [b"ab", b"cd"]
@@ -343,7 +343,7 @@ async def test_a_streamed_body_cannot_be_read_again() -> None:
 
 
 async def test_an_iteration_that_is_left_closes() -> None:
-    """Leaving an iteration, and closing its iterator, gives the connection up."""
+    """Leaving an iteration, and closing its iterator, closes the connection."""
     response, source = respond(b"ab", b"cd")
     pieces = response.iter_bytes()
     assert await anext(pieces) == b"ab"
@@ -364,7 +364,7 @@ async def test_an_iteration_that_is_left_closes() -> None:
     ],
 )
 async def test_text_by_its_charset(content_type: str, chunks: list[bytes], expected: str) -> None:
-    """Text is decoded by its charset, characters split over pieces too; invalid bytes become U+FFFD."""
+    """Text is decoded by its charset, even characters split over pieces; invalid bytes become U+FFFD."""
     whole, _ = respond(*chunks, content_type=content_type)
     pieces, _ = respond(*chunks, content_type=content_type)
 
@@ -387,7 +387,7 @@ async def test_text_by_its_charset(content_type: str, chunks: list[bytes], expec
     ],
 )
 async def test_lines(chunks: list[bytes], lines: list[str]) -> None:
-    """Lines end with CRLF, LF or CR and with nothing else, wherever the pieces are cut."""
+    """Lines end only with CRLF, LF or CR, wherever the pieces are split."""
     response, _ = respond(*chunks, content_type="text/plain")
 
     assert [line async for line in response.iter_lines()] == lines
@@ -414,7 +414,7 @@ async def test_a_broken_body_raises_and_closes() -> None:
 
 
 async def read_whole(response: AsyncAPIResponse[Any]) -> None:
-    """Read the body at once."""
+    """Read the body immediately."""
     await response.read()
 
 
@@ -439,7 +439,7 @@ async def test_a_body_that_is_too_large() -> None:
 
 
 async def test_the_body_of_an_error_that_breaks_off_masks_nothing() -> None:
-    """When the body of an error cannot be read, the status error is raised all the same, with a note."""
+    """If the body of an error cannot be read, the status error is still raised, with a note."""
     source = Chunks(b"12345")
     source.error = APIConnectionError("cut")
 
@@ -454,12 +454,12 @@ async def test_the_body_of_an_error_that_breaks_off_masks_nothing() -> None:
     assert raised.value.__notes__ == ["The body of the error response could not be read: cut"]
 
 
-# --- the life of the connection
+# --- the connection
 
 
 async def test_on_close_is_called_once() -> None:
-    """A callback of `on_close` runs once the connection is free: at the end of the body, or at once if it
-    is.
+    """A callback of `on_close` runs when the connection is free: at the end of the body, or immediately if
+    it is.
     """
     called: list[int] = []
     response, _ = respond(b"ab")
@@ -475,7 +475,7 @@ async def test_on_close_is_called_once() -> None:
 
 @pytest.mark.parametrize("end", [AsyncAPIResponse.close, AsyncAPIResponse.read], ids=["close", "read"])
 async def test_every_end_calls_on_close(end: Callable[[AsyncAPIResponse[Any]], Any]) -> None:
-    """Whatever ends a response, its callbacks run."""
+    """However a response ends, its callbacks run."""
     called: list[int] = []
     response, source = respond(b"ab")
     response.on_close(lambda: called.append(1))
@@ -486,7 +486,7 @@ async def test_every_end_calls_on_close(end: Callable[[AsyncAPIResponse[Any]], A
 
 
 async def test_on_chunk_tells_the_size_of_each_piece() -> None:
-    """Each callback of `on_chunk` gets the sizes of the pieces that were handed over, and of no others."""
+    """Each callback of `on_chunk` gets the sizes of the pieces that were read, and of no others."""
     sizes: list[int] = []
     total: list[int] = []
     response, _ = respond(b"ab", b"cde", b"f")
@@ -501,7 +501,7 @@ async def test_on_chunk_tells_the_size_of_each_piece() -> None:
 
 
 async def test_a_body_that_was_read_whole_has_no_pieces() -> None:
-    """`on_chunk` is silent for it: its size is that of ``body``."""
+    """`on_chunk` is not called for a body that was read at once: its size is that of ``body``."""
     sizes: list[int] = []
     response, _ = respond(b"ab", b"cde")
     response.on_chunk(sizes.append)
@@ -577,13 +577,13 @@ async def test_an_aborted_response_gives_the_error_to_its_reader() -> None:
     ],
 )
 async def test_a_scalar_in_plain_text(answer: Any, cast_to: Any, value: Any) -> None:
-    """A bool, int or float that stands alone in a plain text is decoded."""
+    """A bool, int or float as the whole plain text is decoded."""
     async with Client(BASE, transport=Script(answer)) as api:
         assert await api.get("/x", cast_to) == value
 
 
 async def test_a_value_that_a_middleware_parsed_is_the_callers() -> None:
-    """The object that a middleware parses is the one that the caller gets."""
+    """The object that a middleware parses is the one that the caller receives."""
     seen: list[Any] = []
 
     async def look(request: APIRequest, handler: Any) -> AsyncAPIResponse[Any]:

@@ -1,4 +1,4 @@
-"""How long a response asks to wait: every form of Retry-After, and everything that only looks like one."""
+"""The wait that a response requests: every form of Retry-After, and values that only resemble one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RATELIMIT = json.loads((CASES / "ratelimit_headers.json").read_text())
 
 
 def wait(value: str | None = None, *, status: int = 429, **headers: str) -> float | None:
-    """The wait that a response with these headers asks for."""
+    """Return the wait that a response with these headers requests."""
     named = CIMultiDict({name.replace("_", "-"): text for name, text in headers.items()})
     if value is not None:
         named["Retry-After"] = value
@@ -48,7 +48,7 @@ def date_of(unix: float) -> str:
 
 @pytest.mark.parametrize("case", VECTORS["rfc9110_dates"], ids=lambda case: case["form"])
 def test_the_dates_of_the_rfc_are_read(case: dict[str, Any]) -> None:
-    """Each form of an HTTP date in RFC 9110 is the point in time that it stands for."""
+    """Each form of an HTTP date in RFC 9110 is parsed to its point in time."""
     moment = parse_http_date(case["value"])
     assert moment is not None
     assert moment.timestamp() == case["unix"]
@@ -71,7 +71,9 @@ def test_the_examples_of_the_rfc_are_read(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", VECTORS["openai_python"]["cases"], ids=lambda case: case["value"])
 def test_the_values_of_another_sdk_are_read(case: dict[str, Any]) -> None:
-    """The values in another SDK's tests are read; where that falls back, there is no wait, or a long one."""
+    """The values in another SDK's tests are parsed; where that falls back, the result is None, or a long
+    wait.
+    """
     found = wait(case["value"], Date=date_of(VECTORS["openai_python"]["now_unix"]))
     if "seconds" in case:
         assert found == case["seconds"]
@@ -81,7 +83,7 @@ def test_the_values_of_another_sdk_are_read(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", VECTORS["urllib3"]["valid"], ids=lambda case: case["value"])
 def test_the_values_of_urllib3_are_read(case: dict[str, Any]) -> None:
-    """The values that urllib3 takes are read, but for dates that are none."""
+    """The values that urllib3 accepts are parsed, except invalid dates."""
     found = wait(case["value"], Date=date_of(VECTORS["urllib3"]["now_unix"]))
     lenient = case["value"].endswith("UTC")
     assert found == (None if lenient else case["seconds"])
@@ -113,7 +115,7 @@ def test_the_values_of_ky_are_read(case: dict[str, Any]) -> None:
         assert wait(value, **extra) == (None if big is None else 900000.0), expect
 
 
-# --- one by one
+# --- single cases
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,7 @@ NONSENSE += [
 
 @pytest.mark.parametrize("value", NONSENSE)
 def test_what_is_no_number_says_nothing(value: str) -> None:
-    """Signs, exponents, other scripts' digits, and more digits than any wait has, say nothing."""
+    """Signs, exponents, other scripts' digits, and more digits than any wait has, are ignored."""
     assert wait(value) is None
 
 
@@ -193,7 +195,7 @@ def test_what_is_no_number_says_nothing(value: str) -> None:
     ],
 )
 def test_what_is_no_date_says_nothing(value: str) -> None:
-    """A date that is wrong in any place says nothing."""
+    """A date with any wrong part is ignored."""
     assert wait(value) is None
 
 
@@ -206,14 +208,14 @@ def test_milliseconds_come_first() -> None:
 
 @pytest.mark.parametrize("value", ["", "soon", "-1", "nan"])
 def test_what_says_nothing_leaves_it_to_the_next(value: str) -> None:
-    """A header that makes no sense is as good as none."""
+    """An invalid header equals a missing one."""
     assert wait("7", retry_after_ms=value) == 7
     assert wait(value, RateLimit_Reset="9") == 9
 
 
 @pytest.mark.parametrize("status", [200, 404, 500, 503])
 def test_a_window_counts_with_a_429_only(status: int) -> None:
-    """RateLimit-Reset describes a window, and asks for a wait only with a 429."""
+    """RateLimit-Reset describes a window, and requests a wait only with a 429."""
     assert wait(RateLimit_Reset="9", status=status) is None
     assert wait("7", RateLimit_Reset="9", status=status) == 7
 
@@ -246,7 +248,7 @@ def test_an_epoch_without_a_date_counts_from_the_own_clock(name: str, unit: str,
 
 @given(now=st.datetimes(datetime(1980, 1, 1), datetime(2200, 1, 1)), seconds=st.integers(0, 366 * 86400))
 def test_seconds_and_both_epochs_are_told_apart(now: datetime, seconds: int) -> None:
-    """A window of up to a year is the same wait in all three forms, whatever the year is."""
+    """A window of up to a year is the same wait in all three forms, whatever the year."""
     now = now.replace(microsecond=0, tzinfo=UTC)
     date = {"Date": http_date(now)}
     end = int(now.timestamp()) + seconds
@@ -255,7 +257,7 @@ def test_seconds_and_both_epochs_are_told_apart(now: datetime, seconds: int) -> 
 
 
 async def test_a_client_waits_until_the_window_ends() -> None:
-    """A 429 with an epoch is tried again then; one whose window is too far off ends with ``retry_after``."""
+    """A 429 with an epoch is retried then; one whose window is too far off ends with ``retry_after``."""
     date = "Tue, 14 Nov 2023 22:13:20 GMT"
     script = Script(reply(429, X_RateLimit_Reset="1700000005", Date=date), reply(200))
     async with Client(BASE, transport=script) as api:
@@ -283,7 +285,7 @@ def test_a_date_in_the_past_is_no_wait() -> None:
 
 @pytest.mark.parametrize("date", [None, "", "soon", "Sun, 31 Feb 1994 08:49:37 GMT"])
 def test_without_a_date_the_own_clock_counts(date: str | None) -> None:
-    """Where Date is missing or broken, a date counts from now."""
+    """If Date is missing or broken, a date counts from now."""
     headers = {} if date is None else {"Date": date}
     found = wait(http_date(datetime.now(UTC) + timedelta(hours=5)), **headers)
     assert found is not None
@@ -292,7 +294,7 @@ def test_without_a_date_the_own_clock_counts(date: str | None) -> None:
 
 @pytest.fixture
 def far_away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Live fourteen hours east of Greenwich."""
+    """Set a time zone fourteen hours east of Greenwich."""
     monkeypatch.setenv("TZ", "Pacific/Kiritimati")
     time.tzset()
     yield
@@ -302,7 +304,7 @@ def far_away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("far_away")
 def test_the_time_zone_does_not_matter() -> None:
-    """A date is in GMT wherever the client runs, the form without a zone too."""
+    """A date is in GMT wherever the client runs, even the form without a zone."""
     now = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     for form in ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"):
         found = wait(now.strftime(form))
@@ -343,14 +345,14 @@ VALUES = st.text(max_size=40) | DATE_LIKE | st.from_regex(r"[+-]?\d*\.?\d*(e\d+)
 
 @given(headers=st.dictionaries(HEADER_NAMES, VALUES), status=st.sampled_from([200, 429, 500, 503]))
 def test_no_header_ever_raises(headers: Mapping[str, str], status: int) -> None:
-    """Whatever the headers hold, the answer is None or a finite number of seconds, 0 or more."""
+    """Whatever the headers contain, the result is None or a finite number of seconds, 0 or more."""
     found = retry_after(CIMultiDict(headers), status)
     assert found is None or (math.isfinite(found) and found >= 0)
 
 
 @given(first=st.integers(0, 10**15), second=st.integers(0, 10**15))
 def test_more_is_more(first: int, second: int) -> None:
-    """The larger number asks for the longer wait."""
+    """The larger number requests the longer wait."""
     one, other = wait(str(first)), wait(str(second))
     assert one is not None
     assert other is not None

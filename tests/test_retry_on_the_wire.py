@@ -59,7 +59,7 @@ CLASSES = {
     if inspect.isclass(kind) and issubclass(kind, BaseException) and kind.__module__.startswith("aiohttp")
 }
 
-# What the retry table makes of each: "unsent" is tried again whatever the method.
+# The decisions of the retry table: "unsent" is retried whatever the method.
 ALWAYS = {
     "ClientConnectorDNSError",
     "ClientConnectorError",
@@ -100,7 +100,7 @@ IF_IDEMPOTENT = {
 
 
 def make(name: str) -> Exception:
-    """An instance of the class *name* as aiohttp makes it, with a secret wherever aiohttp keeps one."""
+    """An instance of the class *name* as aiohttp creates it, with a secret wherever aiohttp keeps one."""
     kind = CLASSES[name]
     key: Any = SimpleNamespace(host="api.example.com", port=443, ssl=True, is_ssl=True)
     os_error = OSError(errno.ECONNREFUSED, "refused")
@@ -235,7 +235,7 @@ FROM_BELOW: list[tuple[Exception, str]] = [
 ]
 
 
-# The same in a frame of asyncio's: whose error it is that escapes, its traceback says.
+# The same in a frame of asyncio: the traceback shows the origin of an exception.
 _raise_below = FunctionType(_raise.__code__, {"__name__": "asyncio.below"})
 
 
@@ -243,7 +243,7 @@ _raise_below = FunctionType(_raise.__code__, {"__name__": "asyncio.below"})
 async def test_what_escapes_from_below_aiohttp_follows_the_table(
     error: Exception, rule: str, fail: Any
 ) -> None:
-    """Errors of the system and of TLS that aiohttp lets through are tried again like its own."""
+    """Errors of the system and of TLS that aiohttp lets through are retried like its own."""
     for method in ("GET", "POST"):
         for kind, body in bodies():
             ended, received = await fail(method, error, True, body, _raise_below)
@@ -291,7 +291,7 @@ def busy(status: str = "503 Service Unavailable", **headers: str) -> bytes:
     ],
 )
 async def test_statuses_on_the_wire(status: str, method: str, requests: int) -> None:
-    """The server sees as many requests as the table says, all on the one connection."""
+    """The server receives as many requests as the table specifies, all on one connection."""
     async with raw_server(respond(busy(status))) as server, Client(server.url) as api:
         with pytest.raises(APIClientError):
             await api.request(method, "/things", content=b"x" if method != "GET" else None)
@@ -301,7 +301,7 @@ async def test_statuses_on_the_wire(status: str, method: str, requests: int) -> 
 
 
 async def test_the_wait_that_a_server_names_is_taken() -> None:
-    """A POST is tried again after a 503 with Retry-After, and waits as long as that says."""
+    """A POST is retried after a 503 with Retry-After, after the time that it names."""
     scripts = (respond(busy(Retry_After="7")), respond(busy("429 X", retry_after_ms="1500")), respond(ok()))
     async with raw_server(in_turn(*scripts)) as server, Client(server.url) as api:
         await api.post("/things", json={"a": 1})
@@ -311,7 +311,7 @@ async def test_the_wait_that_a_server_names_is_taken() -> None:
 
 @pytest.mark.parametrize("value", ["inf", "nan", "1e400", "9" * 5000, "-5", "soon", "", "120, 60"])
 async def test_nonsense_on_the_wire_is_no_wait(value: str) -> None:
-    """Whatever stands in Retry-After, a 429 is tried again after a wait of our own."""
+    """Whatever Retry-After contains, a 429 is retried after the client's own wait."""
     async with raw_server(respond(busy("429 X", Retry_After=value))) as server, Client(server.url) as api:
         with pytest.raises(RateLimitError):
             await api.get("/things")
@@ -336,7 +336,7 @@ async def test_nobody_listens() -> None:
     ids=["fin", "rst", "half a head", "half a body"],
 )
 async def test_an_answer_that_is_lost(script: Any) -> None:
-    """An answer lost after sending is asked for again on GET, and on POST with a key, and not on POST."""
+    """A lost answer is retried on GET, and on POST with a key, but not on POST without one."""
     for method, options, requests in (
         ("GET", {}, 3),
         ("POST", {}, 1),
@@ -359,7 +359,7 @@ async def test_an_answer_that_is_lost(script: Any) -> None:
 
 
 async def test_a_one_shot_body_on_the_wire_goes_once() -> None:
-    """A generator is sent once, whole, and never empty."""
+    """A generator is sent once, complete, and never empty."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"once"
@@ -420,7 +420,7 @@ async def test_a_loop_on_the_wire_costs_eleven_requests() -> None:
 
 
 async def test_another_origin_on_the_wire_sees_nothing_personal() -> None:
-    """Across two servers, personal data stays with the first, whatever the redirects say."""
+    """With two servers, personal data stays with the first, whatever the redirects."""
     async with raw_server(respond(ok())) as stranger:
         away = response("302 Found", b"", Location=f"http://user:pw@127.0.0.1:{stranger.port}/x#y")
         async with (
@@ -442,7 +442,7 @@ async def test_another_origin_on_the_wire_sees_nothing_personal() -> None:
 
 
 async def test_a_renewed_credential_goes_on_the_same_connection() -> None:
-    """A challenge costs one request more and no connection; the body goes whole both times."""
+    """A challenge costs one more request and no connection; the body is complete both times."""
     tokens = iter(["old", "new"])
 
     async def provider() -> str:

@@ -1,4 +1,4 @@
-"""Cancel scopes: what ends a wait, which error it raises, and how other cancellations are kept apart."""
+"""Cancel scopes: the end of a wait, the error it raises, and how other cancellations are kept apart."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def test_another_error_of_the_work_is_not_replaced() -> None:
 
 
 async def test_the_order_of_nested_scopes_does_not_matter() -> None:
-    """The error of the outer one comes up when the inner one had nothing to say."""
+    """The error of the outer scope is raised if the inner one has none."""
     inner, outer = Scope(), Scope()
     asyncio.get_running_loop().call_soon(outer.fire, Outer)
     with pytest.raises(Outer), outer, inner:
@@ -163,7 +163,7 @@ async def test_a_timeout_of_the_caller_in_the_same_tick_is_the_callers(scope_fir
     """The caller's ``asyncio.timeout`` in the tick of the deadline is theirs, 20 times of 20."""
     loop = asyncio.get_running_loop()
     for _ in range(20):
-        # Due already: uvloop rounds each wait to a millisecond, and so may part two that end together.
+        # Already due: uvloop rounds each wait to a millisecond, and so may separate two that end together.
         when = loop.time()
         scope = Scope()
         if scope_first:
@@ -177,7 +177,7 @@ async def test_a_timeout_of_the_caller_in_the_same_tick_is_the_callers(scope_fir
 
 
 async def test_a_task_that_was_cancelled_before_still_hears_a_scope() -> None:
-    """Cleanup after a cancel can have a limit of its own."""
+    """Cleanup after a cancellation can have a separate limit."""
     ends: list[str] = []
 
     async def work() -> None:
@@ -216,7 +216,7 @@ async def test_a_settled_scope_is_settled_once() -> None:
 
 
 async def test_a_disarmed_scope_does_not_expire() -> None:
-    """A deadline that was taken away ends nothing, and leaves no timer."""
+    """A removed deadline ends nothing, and leaves no timer."""
     before = live_timers()
     with Scope() as scope:
         scope.expire_after(0.001, OutOfTime)
@@ -243,7 +243,7 @@ async def test_scopes_of_one_duration_share_one_timer(timers: Timers) -> None:
 
 
 async def test_each_scope_of_a_queue_expires_at_its_own_time(timers: Timers) -> None:
-    """Scopes that share a timer expire one after the other, each as if it had its own."""
+    """Scopes that share a timer expire one after the other, as if each had its own."""
     ends: list[int] = []
 
     async def work(number: int) -> None:
@@ -263,7 +263,7 @@ async def test_each_scope_of_a_queue_expires_at_its_own_time(timers: Timers) -> 
 
 
 async def test_one_that_leaves_does_not_keep_the_others_waiting(timers: Timers) -> None:
-    """The timer of a scope that ended early serves those that came after it."""
+    """The timer of a scope that ended early serves later ones."""
     first = Scope()
     first.timers = timers
     first.expire_after(0.02, OutOfTime)
@@ -283,12 +283,12 @@ async def test_no_timer_is_left_when_they_are_cancelled() -> None:
         Scope(timers=queues).expire_after(60 + number, OutOfTime)
     assert live_timers() > before
     queues.cancel()
-    # The durations beyond the bound have timers of their own, which live as long as their scopes.
+    # Durations beyond the bound have separate timers, which live as long as their scopes.
     assert live_timers() == before + 20 - Timers.MOST
 
 
 async def test_the_number_of_queues_is_bounded(timers: Timers) -> None:
-    """Durations that come once do not fill the memory: each scope of theirs has its own timer."""
+    """Durations that occur once do not fill the memory: each of their scopes has a separate timer."""
     before = live_timers()
     for number in range(1000):
         with Scope() as scope:
@@ -299,7 +299,7 @@ async def test_the_number_of_queues_is_bounded(timers: Timers) -> None:
 
 
 async def test_a_duration_that_comes_again_gets_a_queue_when_others_are_idle(timers: Timers) -> None:
-    """Idle queues make way for the durations that are in use."""
+    """Idle queues are dropped for durations that are in use."""
     for number in range(Timers.MOST):
         with Scope() as scope:
             scope.timers = timers

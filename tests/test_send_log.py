@@ -1,4 +1,4 @@
-"""The logger `aioapiclient`: a record at DEBUG for each send, one at INFO for each retry, nothing secret."""
+"""The logger `aioapiclient`: a record at DEBUG for each send, one at INFO for each retry, no secrets."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_a_send_that_fails_has_a_record(caplog: pytest.LogCaptureFixture) 
 
 
 async def test_a_send_that_is_cancelled_has_a_record(caplog: pytest.LogCaptureFixture) -> None:
-    """A send that is cancelled on its way is logged as cancelled."""
+    """A send that is cancelled in flight is logged as cancelled."""
     reached = asyncio.Event()
 
     async def silent(request: APIRequest) -> Any:

@@ -118,7 +118,7 @@ def test_a_trace_config_outlives_its_loop() -> None:
     assert Counter(tracer.phases("none"))["request_exception"] == 2
 
 
-# --- for what this library leaves out
+# --- features that this library omits
 
 
 async def echo(request: web.Request) -> web.WebSocketResponse:
@@ -132,7 +132,7 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
 
 
 async def test_a_websocket_on_the_session_of_the_transport(aiohttp_server: AiohttpServer) -> None:
-    """The session of a client carries a WebSocket beside its calls, before the first of them too."""
+    """The session of a client carries a WebSocket beside its calls, even before the first call."""
 
     async def user(request: web.Request) -> web.Response:
         return web.json_response({"id": 7})
@@ -164,7 +164,7 @@ async def test_what_was_mended_on_the_session_stays_mended() -> None:
             await hanging.wait()
 
         async def close(self) -> None:
-            """Nothing to close."""
+            """Close does nothing."""
 
     hanging = asyncio.Event()
     transport = AiohttpTransport(connector=lambda: aiohttp.TCPConnector(resolver=Never()))

@@ -1,4 +1,4 @@
-"""Mistakes that would go unnoticed: texts in place of True and False, names that name nothing."""
+"""Mistakes that would go unnoticed: texts instead of True and False, and invalid names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FLAGS: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("name", FLAGS)
 @pytest.mark.parametrize("value", ["no", "false", 0, 1, None], ids=repr)
 def test_what_is_true_or_false_takes_nothing_else(name: str, value: Any) -> None:
-    """An option that is a bool refuses all else: ``"no"`` and ``"false"`` would count as True."""
+    """An option that is a bool refuses other types: ``"no"`` and ``"false"`` would count as True."""
     FLAGS[name](value=True)
     FLAGS[name](value=False)
     with pytest.raises(TypeError, match=f"{name} must be True or False, not (str|0|1|None)"):
@@ -77,7 +77,7 @@ def test_a_token_has_no_white_space(token: str) -> None:
 
 
 async def test_a_token_of_a_provider_has_no_white_space() -> None:
-    """So is one that a provider gives, text or `Token`."""
+    """So is one that a provider returns, text or `Token`."""
     script = Script()
 
     async def text() -> str:
@@ -95,7 +95,7 @@ async def test_a_token_of_a_provider_has_no_white_space() -> None:
 
 
 async def test_a_key_may_have_a_scheme() -> None:
-    """An API key in a header of its own may have a scheme before it, as some APIs want."""
+    """An API key in a custom header may have a scheme before it, as some APIs require."""
     script = Script(reply(401))
     async with Client(BASE, auth=APIKeyAuth("GenieKey abc", header="Authorization"), transport=script) as api:
         with pytest.raises(AuthenticationError):
@@ -130,7 +130,7 @@ REFUSED: list[tuple[str, Callable[[], object], type[Exception], str]] = [
 def test_what_could_mean_nothing_is_refused(
     name: str, make: Callable[[], object], error: type[Exception], message: str
 ) -> None:
-    """A name that can name nothing, and a setting of a wrong type, are refused where they are given."""
+    """An invalid name, and a setting of a wrong type, are refused where they are passed."""
     with pytest.raises(error, match=re.escape(message)):
         make()
 
@@ -156,7 +156,7 @@ async def test_an_idempotency_key_is_not_empty(key: str) -> None:
 
 @pytest.mark.parametrize("name", ["status_of", "result"])
 async def test_a_member_to_poll_for_has_a_name(name: str) -> None:
-    """A member of a poll that has no name is refused at once, and the server is not blamed for it."""
+    """An empty member name of a poll is refused immediately, and the server is not blamed for it."""
     script = Script()
     options: dict[str, Any] = {name: ""}
     async with Client(BASE, transport=script) as api:

@@ -46,12 +46,12 @@ async def server(aiohttp_server: Any, gate: asyncio.Event) -> str:
 
 
 def test_a_client_that_has_not_begun_has_no_pool() -> None:
-    """Before the first call nothing is in flight, and there is no session with a pool."""
+    """Before the first call nothing is in flight, and the pool does not exist."""
     assert AsyncAPIClient(BASE).stats() == ClientStats(calls=0, streams=0, pool=None, origins={})
 
 
 async def test_the_numbers_follow_calls_streams_and_connections(server: str, gate: asyncio.Event) -> None:
-    """Calls, streams and the pool are counted, and a view tells the numbers of its client."""
+    """Calls, streams and the pool are counted, and a view returns the numbers of its client."""
     transport = AiohttpTransport(connector=lambda: TCPConnector(limit=2))
     async with AsyncAPIClient(server, transport=transport) as api:
         async with api.stream("GET", "/events", dict):
@@ -90,7 +90,7 @@ async def test_what_is_left_of_the_retry_budget_is_told_by_origin() -> None:
 
 
 class Counting:
-    """A middleware that tells how often it was passed."""
+    """A middleware that reports how often it was called."""
 
     def __init__(self) -> None:
         self.passed = 0
@@ -105,7 +105,7 @@ class Counting:
 
 
 async def test_a_link_adds_its_own() -> None:
-    """A middleware with a ``stats()`` is heard, and the whole is JSON for msgspec."""
+    """The ``stats()`` of a middleware are included, and msgspec can encode the result as JSON."""
     async with Client(BASE, middlewares=[Counting()], transport=Script()) as api:
         await api.get("/x")
         stats = api.stats()

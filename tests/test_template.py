@@ -1,4 +1,4 @@
-"""Path templates: values in their places, names that must match, and refused values."""
+"""Path templates: values in their segments, names that must match, and refused values."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Color(Enum):
     ids=str,
 )
 def test_place_values(value: object, segment: str) -> None:
-    """A value is one segment, whatever it holds: everything but the unreserved characters is escaped."""
+    """A value is one segment, whatever it contains: all but the unreserved characters are escaped."""
     assert built("/u/{id}/x", {"id": value}) == f"https://h/v1/u/{segment}/x"
 
 
@@ -157,7 +157,7 @@ def test_query_of_a_template() -> None:
 
 
 def test_percent_before_a_place() -> None:
-    """A % in front of a place is literal: a value cannot complete an escape."""
+    """A % before a placeholder is literal: a value cannot complete an escape."""
     assert built("/%{v}", {"v": "2e"}) == "https://h/v1/%252e"
 
 
@@ -176,7 +176,7 @@ def rfc6570_cases() -> list[tuple[str, dict[str, Any], str]]:
                 if not all(re.fullmatch(r"\+?\w+", name) for name in names):
                     continue  # Operators, lists of names, prefixes and explosion: OpenAPI has none of them.
                 if "http:" in expected:
-                    continue  # The whole is a URL there; here a path that starts like one is another URL.
+                    continue  # A complete URL there; here a path that starts like one is another URL.
                 values = {
                     name: section["variables"].get(name) for name in (name.lstrip("+") for name in names)
                 }
@@ -184,7 +184,7 @@ def rfc6570_cases() -> list[tuple[str, dict[str, Any], str]]:
                     value is None or value == "" or isinstance(value, list | dict)
                     for value in values.values()
                 ):
-                    continue  # RFC 6570 leaves out what is missing, and joins lists; ours needs one value.
+                    continue  # RFC 6570 omits missing values, and joins lists; here each needs one value.
                 if any("+" in name and "%2" in str(values[name[1:]]) for name in names if name[0] == "+"):
                     continue  # RFC 6570 keeps escapes in values of {+name}; here values are data.
                 chosen.append((template, values, expected))
@@ -198,7 +198,7 @@ def test_rfc6570(template: str, values: dict[str, Any], expected: str) -> None:
 
 
 def test_rfc6570_is_not_filtered_away() -> None:
-    """The filter on the RFC 6570 vectors leaves those that it is meant to leave."""
+    """The filter on the RFC 6570 vectors keeps the intended ones."""
     assert len(rfc6570_cases()) >= 20
 
 
@@ -216,7 +216,7 @@ def test_rfc6570_failures(template: str) -> None:
 
 
 def test_template_of() -> None:
-    """The template is the path as it was written, without its query; an absolute URL has none."""
+    """The template is the path as written, without its query; an absolute URL has none."""
     assert template_of("/users/{id}?q={q}") == "/users/{id}"
     assert template_of("users") == "users"
     assert template_of(URL("/a%2Fb?c", encoded=True)) == "/a%2Fb"
@@ -230,7 +230,7 @@ def test_template_of() -> None:
 @PROPERTY
 @given(TEXT | NASTY, st.sampled_from(["/u/{v}", "/u/{v}/x", "u/a{v}b", "/{v}", "/u.{v}"]))
 def test_a_value_stays_in_its_segment(value: str, template: str) -> None:
-    """Whatever the value, the URL keeps origin, base path and segments, and the value comes back."""
+    """Whatever the value, the URL keeps origin, base path and segments, and the value decodes unchanged."""
     try:
         url = BASE.build(template, {"v": value})
     except InvalidRequestError:
@@ -255,7 +255,7 @@ def test_only_meaningless_values_are_refused(value: str) -> None:
 @PROPERTY
 @given(TEXT | NASTY)
 def test_a_slash_keeping_value_stays_below_the_base(value: str) -> None:
-    """Whatever a {+name} is filled with, the path stays below the base path when it is normalised."""
+    """Whatever the value of a {+name}, the normalised path stays below the base path."""
     try:
         url = BASE.build("/u/{+v}", {"v": value})
     except InvalidRequestError:

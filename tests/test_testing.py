@@ -1,4 +1,4 @@
-"""`FakeClock`: the clock of a test, by hand and under the event loop."""
+"""`FakeClock`: the clock of a test, advanced by hand and under the event loop."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ URL = "https://api.example.com/users/7"
 
 
 def get(**fields: Any) -> APIRequest:
-    """A request made by hand."""
+    """A hand-made request."""
     return APIRequest("GET", cast("Any", URL), **fields)
 
 
 async def test_sleep_moves_the_clock_on_at_once() -> None:
-    """sleep() notes the seconds, moves the clock by them, and lets other tasks run once."""
+    """sleep() records the seconds, advances the clock by them, and lets other tasks run once."""
     clock = FakeClock(10.0)
     ran: list[bool] = []
     asyncio.get_running_loop().call_soon(ran.append, True)
@@ -67,7 +67,7 @@ async def test_a_clock_moves_by_a_number_of_seconds(seconds: Any, kind: type[Exc
 
 
 async def test_a_negative_sleep_is_over_at_once() -> None:
-    """A sleep of less than nothing is noted and moves nothing, as asyncio's does."""
+    """A negative sleep is recorded and advances nothing, like asyncio's."""
     clock = FakeClock()
     await clock.sleep(-1)
 
@@ -75,7 +75,7 @@ async def test_a_negative_sleep_is_over_at_once() -> None:
 
 
 async def test_it_is_the_sleep_of_a_retry() -> None:
-    """A retry that sleeps on the clock takes no time, and the waits can be looked at."""
+    """A retry that sleeps on the clock takes no time, and the waits can be inspected."""
     clock = FakeClock()
     transport = FakeTransport(respond(503, headers={"Retry-After": "7"}), respond(200))
 
@@ -87,7 +87,7 @@ async def test_it_is_the_sleep_of_a_retry() -> None:
 
 
 async def test_it_is_the_clock_of_a_token_cache() -> None:
-    """A token cache that reads the clock lets its tokens expire when the clock is moved."""
+    """A token cache that reads the clock lets its tokens expire when the clock is advanced."""
     clock = FakeClock()
     cache = TokenCache(clock=clock.time)
     made = count()
@@ -103,7 +103,7 @@ async def test_it_is_the_clock_of_a_token_cache() -> None:
 
 
 async def turns() -> None:
-    """Let the loop go round: tasks start, and timers that are due fire."""
+    """Let the loop run: tasks start, and due timers fire."""
     for _ in range(3):
         await asyncio.sleep(0)
 
@@ -188,7 +188,7 @@ async def test_installed_it_ends_a_stream_at_its_total() -> None:
 
 
 async def test_it_is_installed_once() -> None:
-    """A second clock in the same loop is refused, and the first one stays."""
+    """A second clock in the same loop is refused, and the first one is kept."""
     if not is_asyncio_loop():
         pytest.skip("asyncio's own loop")
     clock = FakeClock()
@@ -199,7 +199,7 @@ async def test_it_is_installed_once() -> None:
 
 
 async def test_it_is_refused_on_another_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loop that does not ask itself for the time, such as uvloop's, is refused by name."""
+    """A loop whose timers do not use its own `time`, such as uvloop's, is refused by name."""
 
     class Loop:
         """No loop of asyncio's."""

@@ -1,4 +1,4 @@
-"""No test hangs: a wait without end is a failure that names its place."""
+"""No test hangs: an endless wait is a failure that names its location."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ async def test_good():
 
 
 def test_a_wait_that_nobody_ends_is_a_failure(tmp_path: Path) -> None:
-    """A coroutine, thread, property or fixture that hangs fails, and says where; the next test runs."""
+    """A coroutine, thread, property or fixture that hangs fails, and the message has the location; the
+    next test runs.
+    """
     (tmp_path / "test_hanging.py").write_text(HANGING)
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\ntime_limit = 0.3\n")
     command = [sys.executable, "-B", "-m", "pytest", "-p", "time_limit", "-p", "no:cacheprovider", "-v"]

@@ -1,4 +1,6 @@
-"""Tokens: fetched once however many wait, renewed ahead of their end, and never thrown away when newer."""
+"""Tokens: fetched once for all waiting calls, renewed ahead of their expiry, and never dropped for an
+older one.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ class Clock:
 
 
 class Provider:
-    """Gives token-1, token-2 ... and counts; `fail` makes it fail, `gate` makes it wait."""
+    """Returns token-1, token-2 ..., and counts; `fail` makes it fail, `gate` makes it wait."""
 
     def __init__(self, expires_in: float | None = 3600) -> None:
         self.asked = 0
@@ -56,21 +58,21 @@ def clock() -> Clock:
 
 @pytest.fixture
 def cache(clock: Clock) -> TokenCache:
-    """A cache that lives by that clock."""
+    """A cache that uses that clock."""
     return TokenCache(clock=clock)
 
 
 async def landed() -> None:
-    """Let a flight that does not wait for anything land."""
+    """Let a fetch that does not wait finish."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-# --- one flight
+# --- one fetch
 
 
 async def test_a_thousand_waiters_ask_once(cache: TokenCache) -> None:
-    """However many calls wait for a token, its provider is asked once."""
+    """However many calls wait for a token, its provider is called once."""
     provider = Provider()
     tokens = await asyncio.gather(*(cache.get("k", provider) for _ in range(1000)))
     assert provider.asked == 1
@@ -78,7 +80,7 @@ async def test_a_thousand_waiters_ask_once(cache: TokenCache) -> None:
 
 
 async def test_a_fetch_says_that_it_serves_several_calls(cache: TokenCache) -> None:
-    """The task of a fetch has the context of the first call, and says that others wait for it too."""
+    """The task of a fetch has the context of the first call, and reports that others wait for it too."""
     own: ContextVar[str] = ContextVar("own")
     own.set("first call")
 
@@ -90,7 +92,7 @@ async def test_a_fetch_says_that_it_serves_several_calls(cache: TokenCache) -> N
 
 
 async def test_a_token_is_kept(cache: TokenCache) -> None:
-    """A token that holds is not asked for again."""
+    """A valid token is not requested again."""
     provider = Provider()
     for _ in range(3):
         assert (await cache.get("k", provider)).value == "token-1"
@@ -98,14 +100,14 @@ async def test_a_token_is_kept(cache: TokenCache) -> None:
 
 
 async def test_each_key_has_its_token(cache: TokenCache) -> None:
-    """Keys have nothing to do with each other."""
+    """Keys are independent."""
     one, other = Provider(), Provider()
     await asyncio.gather(cache.get("a", one), cache.get("b", other), cache.get(("b", 1), other))
     assert (one.asked, other.asked) == (1, 2)
 
 
 async def test_a_str_is_a_token_without_an_end(cache: TokenCache, clock: Clock) -> None:
-    """A provider may give a str, which is good until a server refuses it."""
+    """A provider may return a str, which is valid until a server refuses it."""
 
     async def provider() -> str:
         return "plain"
@@ -131,7 +133,7 @@ async def test_a_provider_that_gives_something_else_is_a_mistake(cache: TokenCac
 
 
 async def test_a_failure_goes_to_everyone_who_waits(cache: TokenCache) -> None:
-    """When no token holds, a failing provider is asked once, and its error is everybody's."""
+    """If no token is valid, a failing provider is called once, and all waiting calls get its error."""
     provider = Provider()
     provider.fail = LookupError("down")
     ends = await asyncio.gather(*(cache.get("k", provider) for _ in range(100)), return_exceptions=True)
@@ -140,7 +142,7 @@ async def test_a_failure_goes_to_everyone_who_waits(cache: TokenCache) -> None:
 
 
 async def test_after_a_failure_the_next_call_asks_again(cache: TokenCache) -> None:
-    """A failure is not kept: the next call asks the provider."""
+    """A failure is not kept: the next call calls the provider."""
     provider = Provider()
     provider.fail = LookupError("down")
     with pytest.raises(LookupError):
@@ -152,7 +154,7 @@ async def test_after_a_failure_the_next_call_asks_again(cache: TokenCache) -> No
 async def test_a_failure_that_nobody_waits_for_is_silent(
     cache: TokenCache, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A renewal that fails behind the calls leaves no "exception was never retrieved" in the log."""
+    """A background renewal that fails leaves no "exception was never retrieved" in the log."""
     provider = Provider(expires_in=600)
     await cache.get("k", provider)
     clock.now += 500
@@ -165,14 +167,14 @@ async def test_a_failure_that_nobody_waits_for_is_silent(
     assert caplog.records == []
 
 
-# --- ahead of the end
+# --- ahead of the expiry
 
 
 @pytest.mark.parametrize(
     ("expires_in", "left", "asked"),
     [
-        (3600, 121, 1),  # good
-        (3600, 119, 2),  # its last two minutes: renewed behind the calls
+        (3600, 121, 1),  # valid
+        (3600, 119, 2),  # its last two minutes: renewed in the background
         (3600, 11, 2),
         (60, 13, 1),  # a short-lived one: its last fifth
         (60, 11, 2),
@@ -181,7 +183,7 @@ async def test_a_failure_that_nobody_waits_for_is_silent(
 async def test_a_token_is_renewed_ahead_of_its_end(
     cache: TokenCache, clock: Clock, expires_in: float, left: float, asked: int
 ) -> None:
-    """Ahead of its end a token is renewed behind the calls, which go on with the one that holds."""
+    """Ahead of its expiry a token is renewed in the background, while calls continue with the valid one."""
     provider = Provider(expires_in)
     await cache.get("k", provider)
     clock.now += expires_in - left
@@ -219,7 +221,7 @@ async def test_a_renewal_ahead_is_one_flight(cache: TokenCache, clock: Clock) ->
 
 
 async def test_calls_that_must_wait_join_the_renewal_under_way(cache: TokenCache, clock: Clock) -> None:
-    """A renewal that began behind the calls serves those that have to wait by now."""
+    """A renewal that began in the background serves the calls that have to wait by now."""
     provider = Provider()
     await cache.get("k", provider)
     clock.now += 3500
@@ -291,7 +293,7 @@ async def test_a_token_that_has_expired_on_arrival_serves_those_who_waited(
     assert (await cache.get("k", provider)).value == "token-2"
 
 
-# --- the time of a token
+# --- the lifetime of a token
 
 
 @pytest.mark.parametrize(
@@ -335,13 +337,13 @@ def test_a_time_of_another_type_is_a_mistake(given: Any) -> None:
 
 @pytest.mark.parametrize("value", [None, 1, b"abc"])
 def test_the_value_of_a_token_is_a_text(value: Any) -> None:
-    """A token that is not a str, as after a ``grant.get("acces_token")``, is refused where it is made."""
+    """A token that is not a str, as after a ``grant.get("acces_token")``, is refused at construction."""
     with pytest.raises(TypeError, match="Token value must be a str"):
         Token(value)
 
 
 async def test_a_time_as_text_renews_like_any_other(cache: TokenCache, clock: Clock) -> None:
-    """A token whose time came as text is kept for that time, and renewed at its end."""
+    """A token whose lifetime was given as text is kept for that time, and renewed at its end."""
     asked = 0
 
     async def provider() -> Token:
@@ -359,7 +361,7 @@ async def test_a_time_as_text_renews_like_any_other(cache: TokenCache, clock: Cl
 
 
 async def test_a_refused_token_is_replaced(cache: TokenCache) -> None:
-    """After a refusal the provider is asked, though the token has time left."""
+    """After a refusal the provider is called, although the token has time left."""
     provider = Provider()
     await cache.get("k", provider)
     assert await cache.refresh("k", "token-1", provider)
@@ -391,7 +393,7 @@ async def test_a_thousand_refusals_ask_once(cache: TokenCache) -> None:
 
 
 async def test_the_same_token_again_is_nothing_new(cache: TokenCache) -> None:
-    """A provider that gives the refused token again has nothing new to say."""
+    """A provider that returns the refused token again has no new one."""
 
     async def provider() -> str:
         return "always"
@@ -401,7 +403,7 @@ async def test_the_same_token_again_is_nothing_new(cache: TokenCache) -> None:
 
 
 async def test_a_refusal_of_an_unknown_token_asks(cache: TokenCache) -> None:
-    """A refresh with nothing kept asks the provider."""
+    """A refresh without a kept token calls the provider."""
     provider = Provider()
     assert await cache.refresh("k", "from before", provider)
     assert provider.asked == 1
@@ -422,7 +424,7 @@ async def test_a_refresh_that_fails_raises(cache: TokenCache) -> None:
 
 
 async def test_a_refusal_joins_a_renewal_under_way(cache: TokenCache, clock: Clock) -> None:
-    """A refusal while the token is being renewed waits for that renewal, and asks for no second one."""
+    """A refusal while the token is being renewed waits for that renewal, and starts no second one."""
     provider = Provider()
     token = await cache.get("k", provider)
     clock.now += 3500
@@ -435,11 +437,11 @@ async def test_a_refusal_joins_a_renewal_under_way(cache: TokenCache, clock: Clo
     assert provider.asked == 2
 
 
-# --- cancellation and the end
+# --- cancellation and close
 
 
 async def test_a_waiters_cancel_does_not_end_the_flight(cache: TokenCache) -> None:
-    """The first waiter, whose call started the flight, can leave; the others get their token."""
+    """The first waiter, whose call started the fetch, can be cancelled; the others get their token."""
     provider = Provider()
     provider.gate = asyncio.Event()
     first, second = (asyncio.create_task(cache.get("k", provider)) for _ in range(2))
@@ -453,7 +455,7 @@ async def test_a_waiters_cancel_does_not_end_the_flight(cache: TokenCache) -> No
 
 
 async def test_when_all_waiters_leave_the_token_still_arrives(cache: TokenCache) -> None:
-    """A flight that everybody left lands, and serves the next call."""
+    """A fetch without any waiter finishes, and serves the next call."""
     provider = Provider()
     provider.gate = asyncio.Event()
     waiting = asyncio.create_task(cache.get("k", provider))
@@ -481,7 +483,7 @@ async def test_close_ends_the_flights_that_nobody_waits_for(cache: TokenCache) -
 
 
 async def test_close_leaves_a_flight_that_somebody_waits_for(cache: TokenCache) -> None:
-    """A cache that two clients share goes on for the one that is still there."""
+    """A cache that two clients share still works for the client that remains open."""
     provider = Provider()
     provider.gate = asyncio.Event()
     waiting = asyncio.create_task(cache.get("k", provider))
@@ -492,7 +494,7 @@ async def test_close_leaves_a_flight_that_somebody_waits_for(cache: TokenCache) 
 
 
 async def test_a_provider_that_is_cancelled_cancels_nobody(cache: TokenCache) -> None:
-    """A flight that was cancelled from within is an error of the waiters, never their cancellation."""
+    """A fetch that was cancelled from within is an error of the waiters, never their cancellation."""
 
     async def provider() -> str:
         raise asyncio.CancelledError
@@ -505,7 +507,7 @@ async def test_a_provider_that_is_cancelled_cancels_nobody(cache: TokenCache) ->
 
 
 def test_a_cache_outlives_its_loop() -> None:
-    """A cache that a loop left in mid-flight works in the next loop."""
+    """A cache whose loop ended during a fetch works in the next loop."""
     cache, provider = TokenCache(), Provider()
 
     async def abandon() -> None:
@@ -522,7 +524,7 @@ async def _get(cache: TokenCache, provider: Callable[[], Awaitable[Token]]) -> T
 
 
 async def test_neither_a_token_nor_a_cache_shows_the_secret(cache: TokenCache) -> None:
-    """The repr of a token, and of a cache that holds it, keeps it."""
+    """The repr of a token, and of a cache that holds it, does not show it."""
     await cache.get("k", Provider())
     assert "token-1" not in repr(await cache.get("k", Provider()))
     assert "token-1" not in f"{cache!r} {cache}"
@@ -534,7 +536,7 @@ async def test_neither_a_token_nor_a_cache_shows_the_secret(cache: TokenCache) -
     )
 )
 def test_whatever_happens_no_call_gets_a_token_that_has_expired(steps: list[tuple[str, float]]) -> None:
-    """Over any sequence of calls, refusals and failures, every token handed out holds at that time."""
+    """Over any sequence of calls, refusals and failures, every returned token is valid at that time."""
 
     async def run() -> None:
         clock = Clock()

@@ -54,7 +54,7 @@ from aioapiclient.errors import (
     InvalidRequestError,
 )
 
-# Not to be found anywhere but on the wire; tracebacks show source lines, so it never stands in one.
+# Found only on the wire; tracebacks show source lines, so it is never written in one.
 KEY = base64.b16encode(b"a secret").decode()
 
 
@@ -68,7 +68,7 @@ async def transport() -> AsyncIterator[AiohttpTransport]:
 
 @pytest.fixture(params=["own", "borrowed"])
 async def any_transport(request: pytest.FixtureRequest) -> AsyncIterator[AiohttpTransport]:
-    """A transport on a session of its own, then on a borrowed one."""
+    """A transport on its own session, then on a borrowed one."""
     if request.param == "own":
         transport = AiohttpTransport()
         yield transport
@@ -88,7 +88,7 @@ async def fetch(transport: AiohttpTransport, url: str | URL, method: str = "GET"
     return await (await transport(make(url, method, **facts))).read()
 
 
-# --- what it is made of
+# --- construction
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_refused_arguments(options: dict[str, Any], error: type[Exception], mess
 
 
 async def test_refused_connector() -> None:
-    """A connector is made in the running loop, so a factory is asked for, not a connector."""
+    """A connector is created in the running loop, so the argument is a factory, not a connector."""
     async with aiohttp.TCPConnector() as connector:
         with pytest.raises(TypeError, match=r"connector must be a factory.*not a TCPConnector"):
             AiohttpTransport(connector=connector)  # type: ignore[arg-type]
@@ -141,14 +141,14 @@ async def test_session_alone(besides: dict[str, Any]) -> None:
 
 
 def test_made_outside_a_loop() -> None:
-    """Nothing is opened before the first request: it can be made at module level, and closed there."""
+    """Nothing is opened before the first request: it can be created at module level, and closed there."""
     transport = AiohttpTransport(proxy="http://user:secret@proxy.example:3128")
     assert repr(transport) == "<AiohttpTransport own session, <Proxy http://proxy.example:3128>>"
     assert repr(AiohttpTransport()) == "<AiohttpTransport own session>"
     asyncio.run(transport.close())
 
 
-# --- what it sends
+# --- sent requests
 
 
 async def test_exactly_these_headers(any_transport: AiohttpTransport) -> None:
@@ -169,7 +169,7 @@ async def test_exactly_these_headers(any_transport: AiohttpTransport) -> None:
 
 
 async def test_usual_headers(any_transport: AiohttpTransport) -> None:
-    """Headers that aiohttp would add are sent as they are given."""
+    """Headers that aiohttp would add are sent unchanged."""
     given = {"Accept": "a/b", "User-Agent": "c/d", "Content-Type": "e/f", "Accept-Encoding": "br"}
     async with raw_server(respond(ok())) as server:
         await fetch(any_transport, server.url, "POST", headers=given, body=Body(b"x"))
@@ -178,7 +178,7 @@ async def test_usual_headers(any_transport: AiohttpTransport) -> None:
 
 
 async def test_stream_asks_for_no_compression(any_transport: AiohttpTransport) -> None:
-    """A stream is asked for as it is, so that every event comes when it is sent."""
+    """A stream is requested uncompressed, so that every event arrives when it is sent."""
     async with raw_server(respond(ok())) as server:
         await fetch(any_transport, server.url, stream=True)
         assert server.requests[0].headers["Accept-Encoding"] == "identity"
@@ -236,7 +236,7 @@ async def test_values_that_are_good(any_transport: AiohttpTransport) -> None:
 
 @pytest.mark.parametrize("target", ["/a b", "/a\r\nX: y", "/\u00e9", "/?a=b c", "/a\tb"])
 async def test_target_of_a_middleware(any_transport: AiohttpTransport, target: str) -> None:
-    """A URL that a middleware made is looked at too: a space in it would end the request line early."""
+    """A URL that a middleware made is checked too: a space in it would end the request line early."""
     request = make("http://127.0.0.1")
     path, _, query = target.partition("?")
     request.url = URL.build(
@@ -248,7 +248,7 @@ async def test_target_of_a_middleware(any_transport: AiohttpTransport, target: s
 
 @pytest.mark.parametrize("method", ["", "G T", "GET\r\n", "G\u00c9T", "CONNECT", "connect"])
 async def test_method(any_transport: AiohttpTransport, method: str) -> None:
-    """A method is a token, and not the one that makes a tunnel."""
+    """A method is a token, and not CONNECT."""
     with pytest.raises(InvalidRequestError):
         await any_transport(make(f"http://127.0.0.1:{refusing_port()}", method))
 
@@ -263,7 +263,7 @@ async def test_other_methods(any_transport: AiohttpTransport) -> None:
 
 @pytest.mark.parametrize("target", ["/a%2Fb/%7e?x=%2B+%20&x=&y", "/a;b=c/d@e:f?a/b?c", "//a//"])
 async def test_target_byte_for_byte(any_transport: AiohttpTransport, target: str) -> None:
-    """The path and the query are sent as they stand."""
+    """The path and the query are sent unchanged."""
     async with raw_server(respond(ok())) as server:
         await fetch(any_transport, URL(server.url + target, encoded=True))
         assert server.requests[0].target == target
@@ -302,7 +302,7 @@ ZONES = ["[FE80::1%25eTh0.1]", "[FE80::1%eTh0.1]"]
 @pytest.mark.parametrize("kind", ["own", "borrowed"])
 @pytest.mark.parametrize("host", ZONES)
 async def test_the_zone_of_an_address_is_for_the_resolver(host: str, kind: str) -> None:
-    """The resolver gets an IPv6 zone as it is, however the URL writes it; the server never sees it."""
+    """The resolver gets an IPv6 zone unchanged, however the URL writes it; the server never receives it."""
     connector = ZoneNoting()
     async with aiohttp.ClientSession(connector=connector) as session, raw_server(respond(ok())) as server:
         transport = (
@@ -333,7 +333,7 @@ async def test_a_certificate_is_for_the_address_without_its_zone() -> None:
 
 
 async def test_a_proxy_cannot_reach_a_zone() -> None:
-    """An address with a zone is of this machine's network interface, so no proxy is asked for it."""
+    """An address with a zone belongs to this machine's network interface, so no proxy is used for it."""
     async with raw_server(respond(ok())) as proxy:
         transport = AiohttpTransport(proxy=proxy.url)
         with pytest.raises(InvalidRequestError, match=r"a proxy cannot reach an IPv6 zone"):
@@ -417,7 +417,7 @@ async def test_broken_response(any_transport: AiohttpTransport, answer: bytes, m
 
 
 async def test_chunk_that_breaks_later(any_transport: AiohttpTransport) -> None:
-    """A chunk that is broken when the head is known already is the same error."""
+    """A broken chunk after the head has arrived is the same error."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
@@ -444,7 +444,7 @@ LOST = {
 @pytest.mark.parametrize("script", LOST.values(), ids=LOST.keys())
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST", "HEAD"])
 async def test_sent_once(any_transport: AiohttpTransport, script: Script, method: str) -> None:
-    """A request whose answer is lost is not sent a second time behind one's back, whatever its method."""
+    """A request whose answer is lost is not silently sent a second time, whatever its method."""
     async with raw_server(script) as server:
         body = Body(b"x") if method == "PUT" else None
         with pytest.raises(APIConnectionError) as caught:
@@ -455,7 +455,7 @@ async def test_sent_once(any_transport: AiohttpTransport, script: Script, method
 
 
 async def test_sent_once_on_a_used_connection(any_transport: AiohttpTransport) -> None:
-    """That holds on a connection that was used before, too."""
+    """That also holds on a reused connection."""
     async with raw_server(in_turn(respond(ok()), close())) as server:
         await fetch(any_transport, server.url)
         with pytest.raises(APIConnectionError):
@@ -478,7 +478,7 @@ async def test_refused_connection(any_transport: AiohttpTransport) -> None:
 
 
 async def test_name_that_does_not_resolve() -> None:
-    """A name that is not there is surely unsent."""
+    """A name that does not resolve is certainly unsent."""
 
     class Nowhere(aiohttp.ThreadedResolver):
         async def resolve(self, *args: Any, **options: Any) -> Any:
@@ -492,7 +492,7 @@ async def test_name_that_does_not_resolve() -> None:
 
 
 async def test_unknown_certificate() -> None:
-    """A certificate that is not trusted ends the call for good, before anything was sent."""
+    """An untrusted certificate ends the call without a retry, before anything was sent."""
     transport = AiohttpTransport()
     async with raw_server(respond(ok()), tls=True) as server:
         with pytest.raises(APIConnectionError, match="certificate is not accepted") as caught:
@@ -520,7 +520,7 @@ async def test_certificate_of_another_host() -> None:
 
 
 async def test_fingerprint() -> None:
-    """A pinned certificate is the only one that is taken."""
+    """A pinned certificate is the only one that is accepted."""
     der = ssl.PEM_cert_to_DER_cert(CERTIFICATE)
     async with raw_server(respond(ok()), tls=True) as server:
         good = AiohttpTransport(ssl=aiohttp.Fingerprint(hashlib.sha256(der).digest()))
@@ -557,7 +557,7 @@ async def test_tls_to_a_plain_port(transport: AiohttpTransport) -> None:
     reason="the parser in pure Python says nothing of a head that has not ended",
 )
 async def test_http_to_a_tls_port(any_transport: AiohttpTransport) -> None:
-    """A server that answers with a TLS alert may speak https: the error asks so."""
+    """A server that answers with a TLS alert may speak https: the error suggests it."""
     async with raw_server(close(b"\x15\x03\x01\0\2\2\x28")) as server:
         with pytest.raises(
             APIConnectionError, match=r"a TLS alert was received; does the server speak https\?"
@@ -599,17 +599,17 @@ async def test_tls_versions_that_do_not_meet() -> None:
 
 
 def client_tls_of(version: ssl.TLSVersion) -> ssl.SSLContext:
-    """A client's TLS that goes no higher than *version*."""
+    """A client's TLS that supports at most *version*."""
     context = ssl.create_default_context(cadata=CERTIFICATE)
     context.maximum_version = version
     return context
 
 
-# --- timeouts and cancelling
+# --- timeouts and cancellation
 
 
 async def test_no_limit_is_none() -> None:
-    """An omitted limit, as on a request without a client, is no limit."""
+    """An omitted limit, as on a request without a client, means no limit."""
     transport = AiohttpTransport()
     async with raw_server(respond(ok())) as server:
         assert await fetch(transport, server.url, timeout=Timeout()) == b"{}"
@@ -617,7 +617,7 @@ async def test_no_limit_is_none() -> None:
 
 
 async def test_read_on_a_borrowed_session() -> None:
-    """On a borrowed session ``read`` and ``connect`` hold too, and its own total does not."""
+    """On a borrowed session ``read`` and ``connect`` apply too, and its own total does not."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.001)) as session:
         transport = AiohttpTransport(session=session)
         async with raw_server(in_turn(respond(ok()), hang())) as server:
@@ -627,7 +627,7 @@ async def test_read_on_a_borrowed_session() -> None:
 
 
 async def test_cancel_in_the_tick_of_a_timeout(transport: AiohttpTransport) -> None:
-    """A cancel that comes with the end of a limit of the caller's is not lost."""
+    """A cancellation that coincides with the end of a caller's limit is not lost."""
     async with raw_server(hang()) as server:
         await_it = asyncio.create_task(fetch(transport, server.url))
         await until(lambda: server.requests)
@@ -640,7 +640,7 @@ async def test_cancel_in_the_tick_of_a_timeout(transport: AiohttpTransport) -> N
 
 
 async def test_cancels_at_any_point(transport: AiohttpTransport) -> None:
-    """Wherever a call is cancelled, it is cancelled, and no connection stays out of the pool."""
+    """Wherever a call is cancelled, it is cancelled, and no connection is missing from the pool."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(HEAD)
@@ -707,7 +707,7 @@ def with_credentials(server: RawServer) -> str:
 
 
 async def test_plain_request_by_proxy() -> None:
-    """A plain request goes to the proxy with the credentials for it, on every connection, a used one too."""
+    """A plain request is sent to the proxy with its credentials, on every connection, even a reused one."""
     async with raw_server(proxy_script()) as proxy:
         transport = AiohttpTransport(proxy=with_credentials(proxy))
         for _ in range(3):
@@ -723,7 +723,7 @@ async def test_plain_request_by_proxy() -> None:
 
 
 async def test_tls_by_proxy() -> None:
-    """A TLS request goes through a tunnel; the proxy has the credentials, the origin has not."""
+    """A TLS request uses a tunnel; the proxy gets the credentials, the origin does not."""
     async with raw_server(proxy_script()) as proxy, raw_server(respond(ok()), tls=True) as origin:
         transport = AiohttpTransport(proxy=with_credentials(proxy), ssl=client_tls())
         for _ in range(3):
@@ -861,7 +861,7 @@ async def test_session_middlewares() -> None:
 
 
 async def test_request_of_a_middleware() -> None:
-    """A client middleware of aiohttp may make requests of its own on the session, with limits or without."""
+    """A client middleware of aiohttp may make its own requests on the session, with limits or without."""
 
     async def ask(request: aiohttp.ClientRequest, handler: Any) -> aiohttp.ClientResponse:
         for limits in ({}, {"timeout": aiohttp.ClientTimeout(total=60), "headers": {"X-Own": "1"}}):
@@ -883,7 +883,7 @@ async def test_request_of_a_middleware() -> None:
 async def test_what_is_ready_is_not_copied(
     transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The library's session takes headers and URL unchanged, without aiohttp's own preparation."""
+    """The library's session sends headers and URL unchanged, without aiohttp's own preparation."""
 
     def unexpected(*_: Any) -> Any:
         raise AssertionError("aiohttp prepared it")
@@ -897,7 +897,7 @@ async def test_what_is_ready_is_not_copied(
 
 
 async def test_digest() -> None:
-    """The digest auth of aiohttp works, with a body too."""
+    """The digest auth of aiohttp works, even with a body."""
     challenge = 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'
     refusal = response("401 Unauthorized", b"", WWW_Authenticate=challenge)
     digest = aiohttp.DigestAuthMiddleware("user", KEY)
@@ -950,7 +950,7 @@ async def test_options_of_a_borrowed_session(options: dict[str, Any]) -> None:
 
 
 async def test_compression_on_a_borrowed_session() -> None:
-    """The library decompresses bodies itself, so that a truncated one is found there too."""
+    """The library decompresses bodies itself, so that a truncated one is detected there too."""
     async with aiohttp.ClientSession() as session:
         transport, data = AiohttpTransport(session=session), gzip.compress(b"abc" * 100)
         async with raw_server(respond(ok(data, Content_Encoding="gzip"))) as server:
@@ -966,7 +966,7 @@ FOREIGN: list[dict[str, Any]] = [{"headers": {"X-Key": KEY}}, {"auth": "auth"}]
 @pytest.mark.parametrize("options", FOREIGN, ids=["headers", "auth"])
 @pytest.mark.filterwarnings("ignore:.*auth.*:DeprecationWarning")
 async def test_foreign_origin(options: dict[str, Any]) -> None:
-    """Headers that a borrowed session adds go to the client's own origin only; a call to another is
+    """Headers that a borrowed session adds are sent to the client's own origin only; a call to another is
     refused.
     """
     if "auth" in options:
@@ -989,7 +989,7 @@ NEUTRAL = {"User-Agent": "mine/1", "Accept": "text/x", "accept-language": "de", 
 
 @pytest.mark.parametrize("way", ["redirect", "absolute URL"])
 async def test_a_session_with_neutral_headers_may_go_anywhere(way: str) -> None:
-    """A borrowed session with a User-Agent of its own follows a redirect to another origin."""
+    """A borrowed session with its own User-Agent follows a redirect to another origin."""
     async with raw_server(respond(ok())) as away:
         async with (
             raw_server(respond(response("302 Found", Location=f"{away.url}/x"))) as home,
@@ -1006,7 +1006,9 @@ async def test_a_session_with_neutral_headers_may_go_anywhere(way: str) -> None:
 @pytest.mark.parametrize("options", FOREIGN, ids=["headers", "auth"])
 @pytest.mark.filterwarnings("ignore:.*auth.*:DeprecationWarning")
 async def test_a_session_with_secrets_may_go_to_trusted_origins(options: dict[str, Any], way: str) -> None:
-    """Headers that a borrowed session adds go to trusted origins too; other calls are refused unsent."""
+    """Headers that a borrowed session adds are sent to trusted origins too; other calls are refused
+    unsent.
+    """
     auth = aiohttp.BasicAuth("user", KEY) if "auth" in options else None
     headers = {**NEUTRAL, **options.get("headers", {})}
     async with raw_server(respond(ok())) as away:
@@ -1027,7 +1029,7 @@ async def test_a_session_with_secrets_may_go_to_trusted_origins(options: dict[st
 
 
 async def test_foreign_origin_without_secrets() -> None:
-    """A session that adds nothing may go anywhere."""
+    """A session that adds nothing may call any origin."""
     async with aiohttp.ClientSession() as session, raw_server(respond(ok())) as server:
         transport = AiohttpTransport(session=session)
         assert await fetch(transport, server.url, _base_url=BaseURL("http://elsewhere.example")) == b"{}"
@@ -1070,7 +1072,7 @@ async def test_borrowed_session_that_closes_while_a_body_is_read() -> None:
 
 
 async def test_bodies_of_a_borrowed_session_leave_nothing() -> None:
-    """Many bodies on one borrowed connection leave nothing there."""
+    """Many bodies on one borrowed connection leave no leftovers."""
     body = b"x" * 300_000
     async with aiohttp.ClientSession() as session, raw_server(respond(ok(body))) as server:
         transport = AiohttpTransport(session=session)
@@ -1101,7 +1103,7 @@ def test_borrowed_session_of_another_loop() -> None:
         asyncio.run(use(transport))
 
 
-# --- its life
+# --- lifecycle
 
 
 async def test_close() -> None:
@@ -1164,7 +1166,7 @@ def test_fork() -> None:
         if child == 0:
             status = 1
             try:
-                # The child inherits the loop that lives in its parent, and runs one of its own.
+                # The child inherits the parent's loop, and runs its own.
                 asyncio.run(fetch(transport, "http://127.0.0.1:1"))
             except ClientClosedError:
                 status = 0
@@ -1196,7 +1198,7 @@ async def test_no_cookies(transport: AiohttpTransport) -> None:
 
 
 async def test_many_at_once(transport: AiohttpTransport) -> None:
-    """Hundreds of calls at once each get their own answer."""
+    """Hundreds of concurrent calls each get their own answer."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(ok(exchange.request.target.encode()))
@@ -1208,7 +1210,7 @@ async def test_many_at_once(transport: AiohttpTransport) -> None:
 
 
 async def test_no_task_is_made(transport: AiohttpTransport) -> None:
-    """A call makes no task of its own."""
+    """A call creates no task."""
     tasks: list[int] = []
 
     async def script(exchange: Exchange) -> None:
@@ -1236,7 +1238,7 @@ async def test_mocked(mock_wire: aioresponses) -> None:
     await transport.close()
 
 
-# --- whatever a server sends
+# --- arbitrary responses
 
 
 MUTATIONS: list[Callable[[bytes, int], bytes]] = [
@@ -1279,7 +1281,7 @@ async def test_mutated_responses(transport: AiohttpTransport, mutate: Callable[[
     ],
 )
 async def test_body_that_a_mock_sees(mock_wire: aioresponses, options: dict[str, Any], data: bytes) -> None:
-    """A mock of aiohttp sees the encoded bytes as data, whatever the call was given, and no json."""
+    """A mock of aiohttp gets the encoded bytes as data, whatever the call's argument was, and no json."""
     mock_wire.post("http://api.example.com/x", status=204)
     async with AsyncAPIClient("http://api.example.com") as client:
         await client.post("/x", None, **options)

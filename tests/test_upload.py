@@ -1,4 +1,6 @@
-"""How a request body leaves: framed by its size, in slices, with the user's errors and a limit for stalls."""
+"""How a request body is sent: framed by its size, in slices, with the user's errors and a limit for
+stalls.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ def put(url: str, content: Any, method: str = "PUT", **limits: float | None) -> 
 
 
 class Sized:
-    """An async iterable that knows its size, and gives a new iterator each time."""
+    """An async iterable that knows its size, and returns a new iterator each time."""
 
     def __init__(self, *chunks: bytes, size: int | None = None) -> None:
         self.chunks = chunks
@@ -112,7 +114,7 @@ async def test_file(transport: AiohttpTransport, tmp_path: Any) -> None:
 
 
 async def test_no_body(transport: AiohttpTransport) -> None:
-    """Without a body a method that expects one says that it has none."""
+    """Without a body, a method that expects one sends Content-Length: 0."""
     async with raw_server(respond(ok())) as server:
         for method in ("POST", "GET"):
             await (await transport(APIRequest(method, server.url))).read()
@@ -122,7 +124,7 @@ async def test_no_body(transport: AiohttpTransport) -> None:
 
 
 async def test_content_type(transport: AiohttpTransport) -> None:
-    """The body's Content-Type is sent unless a header gives another."""
+    """The body's Content-Type is sent unless a header overrides it."""
     async with raw_server(respond(ok())) as server:
         for content in (b"{}", Sized(b"{}"), b"x" * 100_000):
             request = put(server.url, Body(content, content_type="application/x-body"))
@@ -133,7 +135,7 @@ async def test_content_type(transport: AiohttpTransport) -> None:
         assert types == [["application/x-body"], ["text/plain"]] * 3
 
 
-# --- errors of the user's
+# --- errors of the user's iterable
 
 
 class Broken(Exception):
@@ -175,7 +177,7 @@ async def test_error_of_the_body(transport: AiohttpTransport) -> None:
 
 
 async def test_cancel_in_the_iterable(transport: AiohttpTransport) -> None:
-    """A cancellation that the user's iterable raises on its own account comes out as one."""
+    """A cancellation that the user's iterable raises itself is raised unchanged."""
 
     async def cancelled() -> AsyncIterator[bytes]:
         yield b"x"
@@ -187,7 +189,7 @@ async def test_cancel_in_the_iterable(transport: AiohttpTransport) -> None:
 
 
 async def test_spent_body(transport: AiohttpTransport) -> None:
-    """A body that can be sent once is not sent again: nothing goes to the wire, never an empty body."""
+    """A one-shot body is not sent again: nothing is sent, never an empty body."""
     async with raw_server(respond(ok())) as server:
         request = put(server.url, generate(b"abc"))
         await (await transport(request)).read()
@@ -198,11 +200,11 @@ async def test_spent_body(transport: AiohttpTransport) -> None:
         assert server.connections == 1
 
 
-# --- what the server does
+# --- the server's behaviour
 
 
 async def test_stall() -> None:
-    """A peer that takes no more bytes ends the request after ``write`` seconds."""
+    """A peer that accepts no more bytes ends the request after ``write`` seconds."""
     for content in (b"x" * (16 << 20), Sized(*[b"x" * 65536] * 256), generate(*[b"x" * 65536] * 256)):
         transport = AiohttpTransport()
         async with raw_server(_deaf, reads_bodies=False) as server:
@@ -221,14 +223,14 @@ async def _deaf(exchange: Exchange) -> None:
 
 
 async def test_stall_of_a_chunk_that_fits(transport: AiohttpTransport) -> None:
-    """The last bytes are watched too, those that the user's iterable is done with."""
+    """The last bytes are watched too, even after the user's iterable has ended."""
     async with raw_server(_deaf, reads_bodies=False) as server:
         with pytest.raises(APITimeoutError, match="write"):
             await transport(put(server.url, generate(b"x" * (16 << 20)), write=0.1, read=60))
 
 
 async def test_slow_iterable_is_no_stall(transport: AiohttpTransport) -> None:
-    """The time that the user's iterable takes is not a stall of the peer, nor its silence."""
+    """The time that the user's iterable takes is neither a stall of the peer nor its silence."""
 
     async def slow() -> AsyncIterator[bytes]:
         for _ in range(3):
@@ -261,7 +263,7 @@ class Pipe:
 
 
 async def test_progress_is_no_stall() -> None:
-    """A peer that takes one byte at a time is slow, and not gone; when it stops, it is gone."""
+    """A peer that reads one byte at a time is slow, not gone; when it stops, it is gone."""
     upload = Upload(Body(b"x"), put("http://127.0.0.1", b"x", write=1000))
     pipe = Pipe()
     watch = _Watch(upload, pipe)
@@ -280,7 +282,7 @@ async def test_progress_is_no_stall() -> None:
 
 
 async def test_a_deaf_peer_fills_no_memory() -> None:
-    """Of a body of any size, at most 256 KiB wait for a peer that takes nothing."""
+    """Of a body of any size, at most 256 KiB wait for a peer that does not read."""
     pipe, content = Pipe(), b"x" * (1 << 20)
     watch = _Watch(Upload(Body(content), put("http://127.0.0.1", content)), pipe)
     writing = asyncio.create_task(watch.write(content))
@@ -296,14 +298,14 @@ async def test_a_deaf_peer_fills_no_memory() -> None:
 async def test_one_block_of_a_file_at_a_time(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing holds a block of a file any more when the next one is read."""
+    """A block of a file is released before the next one is read."""
     blocks: list[bytes] = []
     holders: list[int] = []
 
     async def read(function: Any, *arguments: Any) -> bytes:
         if blocks:
             holders.append(sys.getrefcount(blocks.pop()))
-        blocks.append(function(*arguments))  # not in a thread, which lets go of it when it likes
+        blocks.append(function(*arguments))  # not in a thread, which may release it later
         return blocks[0]
 
     class Taken(Pipe):
@@ -364,7 +366,7 @@ async def test_end_of_the_call_is_no_error_of_the_user() -> None:
 
 
 async def test_early_answer(transport: AiohttpTransport) -> None:
-    """A server that answers before it has the whole body is heard, and the sending stops."""
+    """An answer before the body is complete is returned, and the sending stops."""
     ended = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -380,14 +382,14 @@ async def test_early_answer(transport: AiohttpTransport) -> None:
         got = await transport(put(server.url, endless()))
         assert (got.status, await got.read()) == (413, b"too large")
         await asyncio.wait_for(ended.wait(), 10)
-        # The body is on the wire in part: nothing can follow it there.
+        # The body is partly on the wire: nothing can follow it there.
         server.script = respond(ok())
         assert await (await transport(put(server.url, b"x"))).read() == b"{}"
         assert server.connections == 2
 
 
 async def test_server_that_leaves(transport: AiohttpTransport) -> None:
-    """A server that goes away while the body is sent is an error, and aiohttp does not try again."""
+    """A server that disconnects while the body is sent is an error, and aiohttp does not retry."""
 
     async def leave(exchange: Exchange) -> None:
         await exchange.reader.read(1000)
@@ -402,7 +404,7 @@ async def test_server_that_leaves(transport: AiohttpTransport) -> None:
 
 
 async def test_cancel_while_sending(transport: AiohttpTransport) -> None:
-    """A call that is cancelled while its body leaves closes the connection, and the user's iterator."""
+    """A call that is cancelled while its body is sent closes the connection, and the user's iterator."""
     ended = asyncio.Event()
 
     async def waiting() -> AsyncIterator[bytes]:
@@ -423,7 +425,7 @@ async def test_cancel_while_sending(transport: AiohttpTransport) -> None:
 
 
 async def test_sync_iterables(transport: AiohttpTransport) -> None:
-    """Plain iterables and binary files in memory are bodies too."""
+    """Plain iterables and binary files in memory are valid bodies too."""
 
     def chunks() -> Iterator[bytes]:
         yield b"a"
@@ -435,11 +437,11 @@ async def test_sync_iterables(transport: AiohttpTransport) -> None:
         assert [request.body for request in server.requests] == [b"ab"] * 3
 
 
-# --- as aiohttp's middlewares see it
+# --- aiohttp's middlewares
 
 
 async def test_as_aiohttp_sees_it() -> None:
-    """An aiohttp middleware that signs bodies gets those that are at hand."""
+    """An aiohttp middleware that signs bodies gets those in memory."""
     request = put("http://127.0.0.1", b"x" * 100_000)
     upload = Upload(Body(b"abc"), request)
     assert (upload.size, upload.autoclose, upload.consumed) == (3, True, False)
@@ -452,7 +454,7 @@ async def test_as_aiohttp_sees_it() -> None:
 
 
 async def test_sent_again_by_a_middleware() -> None:
-    """An aiohttp middleware that sends a request again sends the whole body again, or raises."""
+    """An aiohttp middleware that sends a request again sends the complete body again, or raises."""
 
     async def twice(request: aiohttp.ClientRequest, handler: Any) -> aiohttp.ClientResponse:
         first = await handler(request)

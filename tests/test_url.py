@@ -56,14 +56,14 @@ def test_base_path_is_kept(base: str, path: str, expected: str) -> None:
     ],
 )
 def test_empty_path(base: str, expected: str) -> None:
-    """An empty path is the base path itself, as it was written."""
+    """An empty path is the base path itself, as written."""
     url = BaseURL(base).build("")
     assert url.raw_path == expected.removeprefix("https://h")
     assert url == BaseURL(base).url
 
 
 def test_query_alone() -> None:
-    """A path that is only a query goes to the base path itself."""
+    """A path that is only a query refers to the base path itself."""
     assert built("?a=1") == "https://h/v1?a=1"
 
 
@@ -80,7 +80,9 @@ def test_query_alone() -> None:
     ids=str,
 )
 def test_base_url_is_normalised(base: str | URL, origin: tuple[str, str, int], path: str) -> None:
-    """Scheme and host are lower case, a host is IDNA, a default port goes; the path stays byte for byte."""
+    """Scheme and host are lower case, a host is IDNA, a default port is removed; the path is kept byte for
+    byte.
+    """
     parsed = BaseURL(base)
     assert origin_of(parsed.url) == origin
     assert parsed.url.raw_path == path
@@ -135,7 +137,7 @@ def test_base_url_refused(base: str, message: str) -> None:
 
 
 def test_base_url_object_with_a_bad_port() -> None:
-    """A URL object made without checks is checked like a str."""
+    """A URL object created without checks is checked like a str."""
     with pytest.raises(InvalidRequestError, match="no valid host"):
         BaseURL(URL("https://h:x/", encoded=True))
 
@@ -270,7 +272,7 @@ def test_dot_segments_refused(path: str) -> None:
 
 
 def test_relative_url_object() -> None:
-    """A relative URL object is a path whose bytes stay, braces too."""
+    """A relative URL object is a path whose bytes are kept, braces too."""
     assert built(URL("users/a%2Fb?q=%7e&q=a+b", encoded=True)) == "https://h/v1/users/a%2Fb?q=%7e&q=a+b"
     assert built(URL("/{id}", encoded=True), params={"a": 1}) == "https://h/v1/{id}?a=1"
     assert built(URL("?a=1"), default_params={"b": 2}) == "https://h/v1?a=1&b=2"
@@ -326,13 +328,13 @@ def test_one_shot_params() -> None:
 
 
 def test_params_that_come_to_nothing() -> None:
-    """Params that come to nothing leave no question mark."""
+    """Params without any value leave no question mark."""
     assert built("/x", params={"a": None, "b": []}) == "https://h/v1/x"
     assert built("/x?", params={"a": None}) == "https://h/v1/x"
 
 
 def test_default_params() -> None:
-    """default_params lie under params; OMIT removes one, None too."""
+    """default_params have lower precedence than params; OMIT removes one, None too."""
     defaults = {"a": 1, "b": 2, "c": 3, "d": 4}
     url = built("/x", params={"b": 5, "c": OMIT, "d": None, "e": NOT_GIVEN}, default_params=defaults)
     assert url == "https://h/v1/x?a=1&b=5"
@@ -375,7 +377,7 @@ def test_base_path_kept() -> None:
 
 
 def test_slash_is_no_difference() -> None:
-    """A base URL with and without its last slash makes the same URLs."""
+    """A base URL with and without its last slash make the same URLs."""
     for path in ("foo", "/foo", "/foo/"):
         assert BaseURL("http://h/a").build(path) == BaseURL("http://h/a/").build(path)
 
@@ -388,13 +390,15 @@ def test_escape_survives_params() -> None:
 
 
 def test_query_is_merged() -> None:
-    """A query in the path is merged with params, repeated keys too; params win on a clash, all of a name."""
+    """A query in the path is merged with params, even repeated keys; params win in a conflict, for the
+    whole name.
+    """
     assert built("/foo?a=1&a=2", params={"b": 3}) == "https://h/v1/foo?a=1&a=2&b=3"
     assert built("/foo?a=1&b=x&a=2", params={"a": 3}) == "https://h/v1/foo?b=x&a=3"
 
 
 def test_value_by_component() -> None:
-    """One value is escaped for the component that it stands in; a fragment, never sent, is refused."""
+    """A value is escaped for its component; a fragment, which is never sent, is refused."""
     assert built("/{v}?q={v}", {"v": "a/b?c#d"}) == "https://h/v1/a%2Fb%3Fc%23d?q=a%2Fb%3Fc%23d"
     with pytest.raises(InvalidRequestError, match="fragment"):
         BASE.build("/{v}?q={v}#{v}", {"v": "a/b?c#d"})
@@ -406,7 +410,7 @@ def test_escapes_in_values_are_data() -> None:
 
 
 def test_dots() -> None:
-    """Dots are fine unless a segment is nothing but one or two of them, also from adjacent places."""
+    """Dots are fine unless a segment consists of only one or two of them, even from adjacent placeholders."""
     assert built("/{v}", {"v": "..."}) == "https://h/v1/..."
     assert built("/{v}", {"v": ".hidden"}) == "https://h/v1/.hidden"
     assert built("/{a}{b}", {"a": ".", "b": "txt"}) == "https://h/v1/.txt"
@@ -455,7 +459,7 @@ def test_absolute_url_scheme_in_capitals() -> None:
 
 
 def test_absolute_url_without_path() -> None:
-    """An absolute URL without a path gets the one that is sent for it."""
+    """An absolute URL without a path gets the path that is sent for it."""
     assert BASE.build("https://other?a=1").raw_path_qs == "/?a=1"
 
 
@@ -466,7 +470,7 @@ def test_absolute_url_loses_its_fragment() -> None:
 
 
 def test_params_are_appended_to_an_absolute_url() -> None:
-    """Params are appended to an absolute URL; its own query stays, clash or not."""
+    """Params are appended to an absolute URL; its own query is kept, even in a conflict."""
     assert built("https://other/x?a=%7e&a", params={"a": [1, 2]}) == "https://other/x?a=%7e&a&a=1&a=2"
     assert built("https://other/x", params={"a": None}) == "https://other/x"
 
@@ -522,7 +526,7 @@ def test_check_url_refuses_what_is_not_http(url: str) -> None:
 
 
 def test_check_url_of_odd_url_objects() -> None:
-    """A URL object made without checks is checked like a str."""
+    """A URL object created without checks is checked like a str."""
     with pytest.raises(InvalidRequestError):
         check_url(URL("https://h:x/", encoded=True))
     with pytest.raises(InvalidRequestError):
@@ -533,7 +537,7 @@ def test_check_url_of_odd_url_objects() -> None:
 
 
 def test_append_params() -> None:
-    """Params are appended to any URL, whose own query stays byte for byte."""
+    """Params are appended to any URL, whose own query is kept byte for byte."""
     url = URL("https://h/a%2Fb?x=%7e#f", encoded=True)
     assert str(append_params(url, {"y": "a b"})) == "https://h/a%2Fb?x=%7e&y=a%20b"
     assert (
@@ -544,7 +548,7 @@ def test_append_params() -> None:
 
 
 def test_without_userinfo_and_fragment() -> None:
-    """Userinfo and fragment can be taken off; the rest stays byte for byte."""
+    """Userinfo and fragment can be removed; the rest is kept byte for byte."""
     url = URL("https://u:p%40@h:8443/a%2Fb?x=%7e#f", encoded=True)
     assert str(without_userinfo(url)) == "https://h:8443/a%2Fb?x=%7e"
     assert str(without_userinfo(URL("https://h/x#f"))) == "https://h/x"
@@ -590,7 +594,7 @@ def test_rfc3986_resolution(case: dict[str, str]) -> None:
     """References resolve as in the examples of RFC 3986 §5.4, strictly."""
     resolved = resolve_reference(URL(RESOLUTION["base"], encoded=True), case["ref"])
     if case["ref"] == "http:g":
-        # yarl writes it as "http:///g"; what counts is that it is not taken for a path of the base.
+        # yarl writes it as "http:///g"; it must not be taken for a path of the base.
         assert (resolved.scheme, resolved.raw_authority, resolved.raw_path) == ("http", "", "g")
         return
     assert str(resolved) == case["expected"]
@@ -628,7 +632,7 @@ def test_resolution_keeps_bytes(reference: str, expected: str) -> None:
      "//h\\@evil/x", "//h%2eevil/", "https://[::1/", "/a\ud800", "//\udce9/", "//a\N{ACCOUNT OF}b/"],
 )  # fmt: skip
 def test_references_refused(reference: str) -> None:
-    """A reference with a control character, or a host that is none, is refused."""
+    """A reference with a control character, or an invalid host, is refused."""
     with pytest.raises(InvalidRequestError):
         resolve_reference(URL("https://h/x/y?z"), reference)
 
@@ -646,7 +650,7 @@ def test_references_refused(reference: str) -> None:
     ],
 )
 def test_a_link_leads_to_a_url_without_userinfo_and_fragment(reference: str, expected: str) -> None:
-    """A link is resolved, and loses its userinfo and its fragment."""
+    """A link is resolved, without its userinfo and its fragment."""
     assert str(follow_link(URL("https://h/x/y?z"), reference)) == expected
 
 
@@ -675,7 +679,7 @@ def test_a_link_from_https_to_http_is_followed_only_on_request() -> None:
 @PROPERTY
 @given(TEXT | NASTY)
 def test_any_path_stays_below_the_base(path: str) -> None:
-    """Whatever the relative path, it is refused or below the base path, and legal to send."""
+    """Whatever the relative path, it is refused or below the base path, and valid to send."""
     assume(not path.lower().startswith(("http://", "https://")))
     try:
         url = BASE.build(path)
@@ -693,7 +697,7 @@ def test_any_path_stays_below_the_base(path: str) -> None:
     st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), TEXT | NASTY), TEXT | NASTY
 )
 def test_any_query_is_grammatical(params: dict[str, str], value: str) -> None:
-    """Whatever the values, the query is legal, and decodes to the same values."""
+    """Whatever the values, the query is valid, and decodes to the same values."""
     try:
         url = BASE.build("/x?hard={v}", {"v": value}, params)
     except InvalidRequestError:
@@ -706,7 +710,7 @@ def test_any_query_is_grammatical(params: dict[str, str], value: str) -> None:
 @PROPERTY
 @given(TEXT | NASTY)
 def test_resolution_stays_grammatical(reference: str) -> None:
-    """Whatever the reference, it is refused or gives a legal URL, with a host unless it had a scheme."""
+    """Whatever the reference, it is refused or gives a valid URL, with a host unless it had a scheme."""
     try:
         url = resolve_reference(URL("https://h/x/y?z"), reference)
     except InvalidRequestError:
@@ -722,7 +726,7 @@ def test_resolution_stays_grammatical(reference: str) -> None:
 @PROPERTY
 @given(TEXT | NASTY)
 def test_absolute_urls_are_verbatim_or_refused(rest: str) -> None:
-    """An absolute URL comes out as it went in, but for its fragment, or not at all."""
+    """An absolute URL is unchanged except for its fragment, or refused."""
     text = f"https://other/{rest}"
     try:
         url = BASE.build(text)
@@ -735,5 +739,5 @@ def test_absolute_urls_are_verbatim_or_refused(rest: str) -> None:
 @PROPERTY
 @given(TEXT | NASTY)
 def test_any_url_can_be_shown(value: str) -> None:
-    """No URL makes the redaction raise, or break the line of a log."""
+    """No URL makes the redaction raise, or break a log line."""
     assert "\n" not in redact_url(value)

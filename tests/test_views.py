@@ -64,7 +64,7 @@ def test_a_view_shares_the_transport(name: str) -> None:
 
 
 def test_an_unknown_option_is_refused_with_a_hint() -> None:
-    """An option that the constructor does not have is refused, with the one that was probably meant."""
+    """An option that the constructor does not have is refused, with the closest name."""
     options: Any = {"max_retrys": 1}
 
     with pytest.raises(TypeError, match="Unknown option 'max_retrys'; did you mean 'max_retries'"):
@@ -84,7 +84,7 @@ def test_an_unknown_option_is_refused_with_a_hint() -> None:
     ],
 )
 def test_a_bad_option_is_refused_and_changes_nothing(options: Any, error: type[Exception]) -> None:
-    """A bad option of a view is refused like that of a client, and the client stays as it was."""
+    """A bad option of a view is refused like that of a client, and the client is not changed."""
     api = Client(BASE)
     before = dict(vars(api))
 
@@ -113,7 +113,7 @@ async def test_a_view_does_not_run_init_again() -> None:
 
 
 async def test_mappings_merge_and_the_rest_replaces() -> None:
-    """Headers and parameters of a view lie over the client's; `OMIT` removes one, also for views of the
+    """Headers and parameters of a view override the client's; `OMIT` removes one, even for views of the
     view.
     """
     script = Script()
@@ -144,7 +144,7 @@ async def test_an_empty_mapping_changes_nothing_and_none_clears() -> None:
 
 
 async def test_error_types_merge() -> None:
-    """Error types of a view lie over the client's."""
+    """Error types of a view override the client's."""
     script = Script(reply(404, [1]), reply(400, [2]))
     async with Client(BASE, error_types={404: list[int]}, transport=script) as api:
         view = api.with_options(error_types={400: tuple[int, ...]})
@@ -176,7 +176,7 @@ def test_a_timeout_of_a_view_inherits() -> None:
     ],
 )
 async def test_retries_of_a_view(client: Any, view: Any, attempts: int) -> None:
-    """A view's retry options replace the client's, as a number or as a whole policy."""
+    """A view's retry options replace the client's, as a number or as a complete policy."""
     script = Script(reply(500))
     async with Client(BASE, transport=script, **client) as api:
         with pytest.raises(InternalServerError):
@@ -186,7 +186,7 @@ async def test_retries_of_a_view(client: Any, view: Any, attempts: int) -> None:
 
 
 async def test_views_share_the_retry_budget() -> None:
-    """A client and its views pay for retries from one budget, also when the view has a policy of its own."""
+    """A client and its views share one retry budget, even if the view has a separate policy."""
     script = Script(reply(500))
     async with Client(BASE, max_retries=1, transport=script) as api:
         for view in (api, api.with_options(retry=RetryPolicy(max_retries=1)), api.with_options(version="2")):
@@ -240,8 +240,8 @@ async def test_a_view_with_another_base_url() -> None:
 
 
 async def test_middlewares_of_a_view() -> None:
-    """`middlewares` of a view replace the client's; an empty list and None clear them;
-    left out, they stay.
+    """`middlewares` of a view replace the client's; an empty list and None clear them; omitted, they are
+    inherited.
     """
     async with Client(BASE, middlewares=[stops], transport=Script(reply(json="sent"))) as api:
         assert await api.get("/x") == "stopped"
@@ -254,7 +254,7 @@ async def test_middlewares_of_a_view() -> None:
 
 
 async def test_a_view_with_a_chain() -> None:
-    """`chain` of a view replaces the whole chain; None goes back to the default one."""
+    """`chain` of a view replaces the whole chain; None restores the default one."""
     async with Client(BASE, transport=Script(reply(json="sent"))) as api:
         bare = api.with_options(chain=[stops])
         assert bare.chain == (stops,)
@@ -283,7 +283,7 @@ def test_a_view_of_a_client_with_a_chain_refuses_what_lives_in_it(options: Any) 
 
 
 async def test_what_is_resolved_onto_the_request_works_with_any_chain() -> None:
-    """Timeout, retries, parameters and strictness of a view hold with a chain of one's own."""
+    """Timeout, retries, parameters and strictness of a view apply to a custom chain."""
     script = Script(reply(500))
     async with Client(BASE, chain=default_chain(), transport=script) as api:
         view = api.with_options(max_retries=1, timeout=3, default_params={"a": 1})
@@ -339,17 +339,17 @@ class SDK(Client):
 
     @property
     def users(self) -> Users:
-        """A resource made on every access."""
+        """A resource created at every access."""
         return Users(self)
 
     @functools.cached_property
     def cached(self) -> Users:
-        """A resource made once."""
+        """A resource created once."""
         return Users(self)
 
 
 def test_the_resources_of_a_view_belong_to_the_view() -> None:
-    """A resource asked of a view calls through the view, one that the client had cached before too."""
+    """A resource of a view calls through the view, even one that the client had cached before."""
     api = SDK(BASE)
     assert api.cached.owner() is api
     view = api.with_options(max_retries=0)
@@ -384,7 +384,7 @@ async def test_a_view_does_not_take_the_auth_of_its_client_away(first: str) -> N
 
 
 def test_the_chain_of_a_view_is_made_anew_only_where_it_differs() -> None:
-    """A view shares its client's chain unless an option of it lives there."""
+    """A view shares its client's chain unless an option of the view is part of it."""
     api = Client(BASE)
 
     assert api.with_options(timeout=3, max_retries=1, default_params={"a": 1}).chain is api.chain

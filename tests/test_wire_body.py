@@ -1,4 +1,6 @@
-"""The body of a response on the wire: whole or an error, bounded, and its connection given back or closed."""
+"""The body of a response on the wire: complete or an error, bounded, and its connection released or
+closed.
+"""
 
 from __future__ import annotations
 
@@ -94,12 +96,12 @@ def chunked(body: bytes, **headers: str) -> bytes:
     return head + b"".join(pieces) + b"0\r\n\r\n"
 
 
-# --- whole
+# --- complete bodies
 
 
 @pytest.mark.parametrize("size", [0, 1, 3000, 300_000, 3_000_000])
 async def test_sizes(transport: AiohttpTransport, size: int) -> None:
-    """A body of any size is read whole, at once or as a stream, and gives its connection back."""
+    """A body of any size is read completely, at once or as a stream, and releases its connection."""
     body = bytes(range(256)) * (size // 256 + 1)
     async with raw_server(respond(ok(body[:size]))) as server:
         for _ in range(2):
@@ -109,7 +111,7 @@ async def test_sizes(transport: AiohttpTransport, size: int) -> None:
 
 
 async def test_chunked(transport: AiohttpTransport) -> None:
-    """A chunked body is read whole, and gives its connection back."""
+    """A chunked body is read completely, and releases its connection."""
     async with raw_server(respond(chunked(BODY))) as server:
         for limit in (None, 1 << 20):
             assert await (await transport(get(server.url, max_body=limit))).read() == BODY
@@ -152,7 +154,7 @@ def deflate(body: bytes) -> bytes:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_codings(transport: AiohttpTransport, coding: str, data: bytes) -> None:
-    """Every coding that is asked for is taken off, however the body is framed and read."""
+    """Every requested coding is decoded, however the body is framed and read."""
     for answer in (ok(data, Content_Encoding=coding), chunked(data, Content_Encoding=coding)):
         async with raw_server(respond(answer)) as server:
             assert await (await transport(get(server.url))).read() == BODY
@@ -161,7 +163,7 @@ async def test_codings(transport: AiohttpTransport, coding: str, data: bytes) ->
             assert server.connections == 1
 
 
-# --- bodies as they were sent
+# --- undecoded bodies
 
 PACKED = gzip.compress(BODY)
 
@@ -192,7 +194,7 @@ async def test_a_body_as_it_was_sent(framing: str) -> None:
 
 
 async def test_a_range_of_what_was_sent() -> None:
-    """A part of a stored object, which no decoder could take, is handed over as it is, and bounded."""
+    """A part of a stored object, which no decoder could read, is returned unchanged, and bounded."""
     part = PACKED[10:30]
     answer = response("206 Partial Content", part, Content_Encoding="gzip", Content_Range="bytes 10-29/99")
     async with raw_server(respond(answer)) as server, AsyncAPIClient(server.url) as api:
@@ -204,7 +206,7 @@ async def test_a_range_of_what_was_sent() -> None:
 @pytest.mark.parametrize("cast_to", [bytes, aiohttp.ClientResponse])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_error_is_decompressed_all_the_same(cast_to: Any, stream: bool) -> None:
-    """The body of an error is for the client to read, whatever the call says of its own."""
+    """The body of an error is read by the client, whatever the call's own options."""
     answer = response("404 Not Found", gzip.compress(b'{"message":"gone"}'), Content_Encoding="gzip")
     async with raw_server(respond(answer)) as server, AsyncAPIClient(server.url) as api:
         with pytest.raises(NotFoundError, match=r"404 Not Found: gone$"):
@@ -246,7 +248,7 @@ async def test_a_borrowed_session_hands_over_what_was_sent() -> None:
 
 
 async def test_coding_in_drops(transport: AiohttpTransport) -> None:
-    """A compressed body that comes byte by byte is handed out as it comes."""
+    """A compressed body that arrives byte by byte is yielded as it arrives."""
     compressor = zlib.compressobj(wbits=31)
     parts = [compressor.compress(text) + compressor.flush(zlib.Z_SYNC_FLUSH) for text in (b"one", b"two")]
     parts.append(compressor.flush())
@@ -284,13 +286,13 @@ async def test_coding_in_drops(transport: AiohttpTransport) -> None:
     ids=["empty", "204", "304", "HEAD", "HEAD without length"],
 )
 async def test_nothing_is_whole(transport: AiohttpTransport, method: str, answer: bytes, coding: str) -> None:
-    """No byte is a whole body, whatever Content-Encoding says of it."""
+    """An empty body is complete, whatever its Content-Encoding."""
     async with raw_server(respond(answer.replace(b"@", coding.encode()))) as server:
         for read in (AsyncAPIResponse[Any].read, chunks):
             assert await read(await transport(get(server.url, method=method))) == b""
 
 
-# --- cut short
+# --- truncated bodies
 
 
 CUTS = {
@@ -312,7 +314,7 @@ CUTS = {
 @pytest.mark.parametrize("script", CUTS.values(), ids=CUTS.keys())
 @pytest.mark.parametrize("way", ["read", "read within a limit", "stream"])
 async def test_cut(transport: AiohttpTransport, script: Script, way: str) -> None:
-    """A body that was cut short is an error that says so, and its connection is not used again."""
+    """A truncated body is an error that states it, and its connection is not used again."""
     async with raw_server(script) as server:
         answer = await transport(get(server.url, max_body=1 << 20 if way == "read within a limit" else None))
         with pytest.raises(APIConnectionError, match="truncated") as caught:
@@ -341,7 +343,7 @@ async def test_tls_cut(transport: AiohttpTransport, way: str) -> None:
 
 
 async def test_head_then_reset(transport: AiohttpTransport) -> None:
-    """A connection that is lost after a response without a body does no harm to it."""
+    """A connection that is lost after a response without a body does not affect it."""
     for method, answer in (
         ("HEAD", response("200 OK", None)),
         ("GET", response("204 No Content", None)),
@@ -359,9 +361,9 @@ async def test_head_then_reset(transport: AiohttpTransport) -> None:
 async def test_what_arrived_meanwhile(
     transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch, has_hooks: bool, size: int
 ) -> None:
-    """What arrived while the reader was busy comes as one piece; large pieces come uncopied, one by one.
+    """Bytes that arrived while the reader was busy are one piece; large pieces are uncopied, one by one.
 
-    Each supported aiohttp has the hooks for that; without them all is copied into one.
+    Each supported aiohttp has the hooks for that; without them all bytes are copied into one.
     """
     assert response_body._GIVES_PIECES
     monkeypatch.setattr(response_body, "_GIVES_PIECES", has_hooks)
@@ -382,7 +384,7 @@ async def test_what_arrived_meanwhile(
         await held.close()
 
 
-# --- not what it says
+# --- mislabelled bodies
 
 
 FALSE = {
@@ -402,7 +404,7 @@ FALSE = {
 
 @pytest.mark.parametrize("answer", FALSE.values(), ids=FALSE.keys())
 async def test_false_label(transport: AiohttpTransport, answer: bytes) -> None:
-    """A body that its Content-Encoding does not fit is an error that no retry would mend."""
+    """A body that does not match its Content-Encoding is an error that a retry would not fix."""
     async with raw_server(respond(answer)) as server:
         for read in (AsyncAPIResponse[Any].read, chunks):
             with pytest.raises(APIResponseValidationError) as caught:
@@ -453,7 +455,7 @@ async def test_limit(transport: AiohttpTransport, answer: bytes) -> None:
 
 
 async def test_read_error_closes(transport: AiohttpTransport) -> None:
-    """A body that is refused closes its connection, though somebody still holds the response."""
+    """A refused body closes its connection, even while the response is still referenced."""
     async with raw_server(hang(response("200 OK", None, Content_Length="9000") + b"a")) as server:
         source: Any = (await transport(get(server.url)))._source
         with pytest.raises(BodyTooLargeError):
@@ -462,7 +464,7 @@ async def test_read_error_closes(transport: AiohttpTransport) -> None:
 
 
 async def test_limit_while_it_comes(transport: AiohttpTransport) -> None:
-    """The limit holds while the body comes: an endless one ends there."""
+    """The limit applies while the body arrives: an endless one ends there."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(response("200 OK", None))
@@ -512,7 +514,7 @@ async def test_stream_of_a_bomb(transport: AiohttpTransport) -> None:
     assert max(sizes) <= 256 << 10
 
 
-# --- silence, cancelling, closing
+# --- silence, cancellation, close
 
 
 async def test_silence(transport: AiohttpTransport) -> None:
@@ -535,7 +537,7 @@ PENDING = {
 
 @pytest.mark.parametrize("answer", PENDING.values(), ids=PENDING.keys())
 async def test_cancelled_read(transport: AiohttpTransport, answer: bytes) -> None:
-    """A read that is cancelled stays cancelled, and closes its connection at once."""
+    """A read that is cancelled stays cancelled, and closes its connection immediately."""
     async with raw_server(hang(answer)) as server:
         for read in (AsyncAPIResponse[Any].read, chunks):
             held = await transport(get(server.url))
@@ -551,7 +553,7 @@ async def test_cancelled_read(transport: AiohttpTransport, answer: bytes) -> Non
 
 
 class _Held:
-    """A source that nothing closes: it closes itself."""
+    """A source that is never closed explicitly closes itself."""
 
     def __init__(self, source: Any) -> None:
         self.read = source.read
@@ -565,7 +567,7 @@ class _Held:
 
 
 async def test_abort_wakes_the_reader(transport: AiohttpTransport) -> None:
-    """A reader of an aborted body gets the error at once; a later reader gets it too."""
+    """A reader of an aborted body gets the error immediately; a later reader gets it too."""
     async with raw_server(hang(response("200 OK", None, Content_Length="9") + b"a")) as server:
         answer = await transport(get(server.url))
         source: Any = answer._source
@@ -593,7 +595,7 @@ async def test_abort_before_reading(transport: AiohttpTransport) -> None:
 
 
 async def test_abort_of_a_whole_body(transport: AiohttpTransport) -> None:
-    """A body that was aborted is not handed out, though it is all there; its connection is good."""
+    """A body that was aborted is not yielded, even if it has arrived completely; its connection is good."""
     async with raw_server(respond(ok(BODY))) as server:
         answer = await transport(get(server.url))
         source: Any = answer._source
@@ -618,7 +620,7 @@ async def test_abort_in_a_bomb(transport: AiohttpTransport) -> None:
 
 
 async def test_close_before_the_end(transport: AiohttpTransport) -> None:
-    """A response that is closed before its end closes its connection, at once and once."""
+    """A response that is closed before its end closes its connection, immediately and once."""
     async with raw_server(hang(response("200 OK", None, Content_Length="9") + b"a")) as server:
         answer = await transport(get(server.url))
         await answer.close()
@@ -629,7 +631,7 @@ async def test_close_before_the_end(transport: AiohttpTransport) -> None:
 
 
 async def test_close_after_the_end(transport: AiohttpTransport) -> None:
-    """A response whose body is there gives its connection back, read or not."""
+    """A response whose body has arrived releases its connection, read or not."""
     async with raw_server(respond(ok(BODY))) as server:
         for _ in range(3):
             await (await transport(get(server.url))).close()
@@ -646,7 +648,7 @@ async def test_session_closed_while_reading(transport: AiohttpTransport) -> None
             await asyncio.wait_for(reading, 10)
 
 
-# --- as aiohttp has it
+# --- aiohttp's response
 
 
 async def test_raw(transport: AiohttpTransport) -> None:
@@ -685,7 +687,7 @@ async def test_on_close_of_raw(transport: AiohttpTransport, end: str) -> None:
 
 
 async def test_on_close_of_raw_that_is_whole(transport: AiohttpTransport) -> None:
-    """A raw response that holds no connection any more is done with at once."""
+    """A raw response that no longer holds a connection is finished immediately."""
     called: list[str] = []
     async with raw_server(respond(response("204 No Content", None))) as server:
         answer = await transport(get(server.url, cast_to=aiohttp.ClientResponse))
@@ -696,7 +698,7 @@ async def test_on_close_of_raw_that_is_whole(transport: AiohttpTransport) -> Non
 
 
 async def test_error_of_raw(transport: AiohttpTransport) -> None:
-    """A body of such a response can be read by us too, and is not decompressed twice."""
+    """The library can also read the body of such a response, and does not decompress it twice."""
     answer = encoded(gzip.compress(BODY), "gzip")
     assert await fetch(transport, respond(answer), cast_to=aiohttp.ClientResponse) == BODY
     with pytest.raises(BodyTooLargeError):
@@ -704,7 +706,7 @@ async def test_error_of_raw(transport: AiohttpTransport) -> None:
 
 
 async def test_bomb_of_raw(transport: AiohttpTransport) -> None:
-    """A body of such a response is bounded, also when it comes slowly and is small before decompression."""
+    """A body of such a response is bounded, even if it arrives slowly and is small before decompression."""
     answer = encoded(gzip.compress(bytes(1 << 20)), "gzip")
     with pytest.raises(BodyTooLargeError):
         await fetch(

@@ -1,4 +1,4 @@
-"""aiohttp's exceptions as errors of this library: every class, their messages, and what these omit."""
+"""aiohttp's exceptions as errors of this library: every class, the messages, and the omitted details."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def caused(error: Exception, cause: BaseException) -> Exception:
 
 
 class Failing(aiohttp.BaseConnector):
-    """A connector that fails with an error, once it is made without a loop."""
+    """A connector that fails with an error, created without a loop."""
 
     def __new__(cls) -> Any:
         return object.__new__(cls)
@@ -86,7 +86,7 @@ class Failing(aiohttp.BaseConnector):
 
 
 def unsent(error: Exception) -> Exception:
-    """*error*, as it comes out of the making of a connection."""
+    """*error*, as raised while a connection is made."""
     try:
         Failing().fail(error)
     except Exception as raised:
@@ -106,7 +106,7 @@ def connector_error(number: int) -> Exception:
     return aiohttp.ClientConnectorError(KEY, OSError(number, "said by the system"))
 
 
-# error -> class, what the message ends with, sent, final, class of the cause
+# error -> class, end of the message, sent, final, class of the cause
 CONNECTING: dict[str, tuple[Exception, str, bool, type[BaseException] | None]] = {
     "refused": (
         connector_error(errno.ECONNREFUSED),
@@ -345,7 +345,7 @@ def test_refused(error: Exception) -> None:
 
 
 def test_limits_of_others() -> None:
-    """A resolver or a connector that gives up by itself is not a limit of `Timeout`: no seconds are named."""
+    """A resolver or a connector that fails by itself is not a limit of `Timeout`: no seconds are named."""
     own = [unsent(TimeoutError("SECRET")) for _ in range(2)]
     for error in (
         caused(aiohttp.ConnectionTimeoutError("SECRET"), own[1]),
@@ -390,7 +390,7 @@ FOREIGN: dict[str, tuple[Exception, str, str, bool]] = {
 
 @pytest.mark.parametrize(("error", "reason", "text", "final"), FOREIGN.values(), ids=FOREIGN.keys())
 def test_what_a_connector_raises(error: Exception, reason: str, text: str, final: bool) -> None:
-    """Whatever a connector raises is an error of the connection that was never sent, from its cause."""
+    """Any exception of a connector is an error of the connection that was never sent, with its cause."""
     mapped = map_error(unsent(error), REQUEST)
 
     assert type(mapped) is APIConnectionError
@@ -399,7 +399,7 @@ def test_what_a_connector_raises(error: Exception, reason: str, text: str, final
     assert mapped.__cause__ is error
 
 
-# --- the reason, in one word for programs
+# --- reasons
 
 REASONS: dict[str, str] = {
     "refused": "refused",
@@ -482,7 +482,7 @@ def test_reason(name: str) -> None:
     ids=lambda value: errno.errorcode.get(value, value),
 )
 def test_a_number_of_the_system_has_its_reason(number: int, reason: str) -> None:
-    """What the operating system says is one word for programs, and its own words for people."""
+    """An operating system error has one word for programs, and the system's text for people."""
     mapped: Any = map_error(OSError(number, "x"), REQUEST)
 
     assert mapped.reason == reason
@@ -518,14 +518,14 @@ def test_an_error_without_a_number_is_told_by_its_class(kind: type[OSError], rea
     ],
 )
 def test_an_answer_that_is_not_tls_asks_for_http(reason: str) -> None:
-    """Each version of OpenSSL says it in its own way: the message asks whether the server speaks http."""
+    """Each version of OpenSSL has another text: the message asks whether the server speaks http."""
     mapped = map_error(tls_error(reason), REQUEST)
 
     assert str(mapped).endswith(f"TLS failed ({reason}); does the server speak http?")
 
 
 def test_every_row_has_a_reason() -> None:
-    """Every row of the table that makes a connection error gives a reason that is documented."""
+    """Every row of the table that makes a connection error has a documented reason."""
     rows = {kind: map_error(blank(kind), REQUEST) for kind, _ in TABLE}
     made = {kind: error.reason for kind, error in rows.items() if isinstance(error, APIConnectionError)}
 
@@ -542,7 +542,7 @@ def test_reasons_are_documented() -> None:
 
 
 def test_reasons_of_errors_made_by_hand() -> None:
-    """An error made by hand has the reason that it was given, or the one of its phase."""
+    """A hand-made error has the reason that it was given, or the one of its phase."""
     assert APIConnectionError().reason == "other"
     assert APIConnectionError(reason="dns").reason == "dns"
     assert APITimeoutError(phase="read").reason == "timeout"
@@ -550,13 +550,13 @@ def test_reasons_of_errors_made_by_hand() -> None:
     assert APIStreamError().reason == "other"
 
 
-# --- every class
+# --- all classes
 
 
 def aiohttp_exceptions() -> Iterator[type[Exception]]:
-    """Every exception class of aiohttp's client side, whatever module it stands in."""
+    """Every exception class of aiohttp's client side, whatever its module."""
     for module in pkgutil.iter_modules(aiohttp.__path__, "aiohttp."):
-        # Servers, their workers and test tools: nothing of a client.
+        # Servers, their workers and test tools: not part of a client.
         if module.name.startswith(
             ("aiohttp.web", "aiohttp.worker", "aiohttp.test_utils", "aiohttp.pytest_plugin")
         ):
@@ -577,19 +577,19 @@ def test_every_class_is_mapped() -> None:
 
 
 def test_no_row_is_dead() -> None:
-    """A class stands above those that it derives from, so that every row of the table can be met."""
+    """A class comes before its base classes, so that every row of the table can match."""
     for index, (kind, _) in enumerate(TABLE):
         assert not [above for above, _ in TABLE[:index] if issubclass(kind, above)], kind
 
 
 def test_every_row_maps() -> None:
-    """Every row makes one of our errors, from an error that knows nothing."""
+    """Every row makes one of our errors, even from an error without details."""
     for kind, _ in TABLE:
         assert isinstance(map_error(blank(kind), REQUEST), APIClientError), kind
 
 
 def blank(kind: type[Exception]) -> Exception:
-    """An error that knows nothing."""
+    """An error without details."""
     error = kind.__new__(kind)
     for name in ("status", "message", "history", "request_info"):
         if issubclass(kind, aiohttp.ClientResponseError):
@@ -599,7 +599,7 @@ def blank(kind: type[Exception]) -> Exception:
     return error
 
 
-# --- what is not aiohttp's
+# --- exceptions of other libraries
 
 
 @pytest.mark.parametrize(
@@ -625,7 +625,7 @@ def test_bug_below() -> None:
 
 
 def test_error_from_below() -> None:
-    """An error of Python's own that comes out of a library below aiohttp is mapped."""
+    """An error of Python's own that is raised by a library below aiohttp is mapped."""
     with pytest.raises(ValueError, match=r"[Pp]ort") as caught:
         URL("http://h:99999999")
     assert isinstance(map_error(caught.value, REQUEST), InvalidRequestError)

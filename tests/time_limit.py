@@ -1,7 +1,7 @@
-"""A pytest plugin that ends every wait: a test that exceeds `time_limit` fails, and says where it waits.
+"""A pytest plugin that ends every wait: a test that exceeds `time_limit` fails, and reports where it waits.
 
-The limit holds for each phase of a test (setup, call, teardown), and for each example of a property.
-It needs SIGALRM; on systems without it, tests have no limit.
+The limit applies to each phase of a test (setup, call, teardown), and to each example of a property. It needs
+SIGALRM; on systems without it, tests have no limit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _limit = 0.0  # seconds; 0 for none
 
 
 class _TooLong(KeyboardInterrupt):
-    """Of the exceptions that a signal can raise, loops hand on this kind alone; uvloop logs all others."""
+    """Of the exceptions that a signal can raise, loops pass on only this kind; uvloop logs all others."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -132,7 +132,7 @@ def _on_alarm(number: int, frame: FrameType | None) -> None:
 
 
 def _tasks() -> Iterator[str]:
-    """Where each task of the running loop waits: the traceback of the alarm shows the loop alone."""
+    """Report where each task of the running loop waits: the traceback of the alarm shows only the loop."""
     try:
         tasks = asyncio.all_tasks()
     except RuntimeError:  # no loop runs

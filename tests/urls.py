@@ -1,4 +1,4 @@
-"""URLs made under one base, and the texts that the property tests of URLs draw from."""
+"""URLs created under one base, and the texts that the property tests of URLs draw from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from yarl import URL
 
 from aioapiclient._url.base import BaseURL
 
-# Not random, so that a run that passed passes again; no database, so that no file is left behind.
+# Not random, so that a passing run passes again; no database, so that no file is left behind.
 PROPERTY = settings(derandomize=True, database=None, deadline=None, max_examples=150)
 
 BASE = BaseURL("https://h/v1")

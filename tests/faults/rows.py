@@ -112,7 +112,9 @@ def raises(
     waits: list[float] | None = None,
     **facts: Any,
 ) -> Ends:
-    """It ends with an error of exactly this class, that says *says* and has these *facts*."""
+    """The call ends with an error of exactly this class, whose message contains *says* and which has these
+    *facts*.
+    """
     return Ends(
         error=error,
         says=says,
@@ -137,31 +139,31 @@ class Fault:
     """
 
     number: int
-    """The number in the catalogue that this table was made from; several rows may share one."""
+    """The number in the catalogue; several rows may share one."""
     name: str
-    """What is wrong, in words."""
+    """A description of the fault."""
     where: Where
-    """The place, where it is injected."""
+    """The place where it is injected."""
     ends: Mapping[str, Ends]
     act: Act = one_call
-    """What is done there, when it is not just one call."""
+    """The action there, if it is not just one call."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the call."""
     client: Mapping[str, Any] = field(default_factory=dict)
     """Options of the client."""
     plain: Act | str | None = None
-    """What plain aiohttp does there, when it is not *act*; a string says why there is nothing to measure."""
+    """The action of plain aiohttp, if it is not *act*; a string gives the reason why it is not measured."""
     guard: float = 2.0
-    """Seconds after which plain aiohttp is said to hang, where it is measured."""
+    """Seconds after which plain aiohttp counts as hanging, if it is measured."""
     note: str = ""
-    """Why it ends so, where that can be asked."""
+    """The reason for the outcome, if it may be unclear."""
     needs: tuple[str, ...] = ()
     """Programs that the place runs."""
     heals: bool = True
     """Whether the client can call again when the servers are well again."""
 
 
-# Words after the method -> options of the call, options of the client.
+# Text after the method -> options of the call, options of the client.
 _CALLS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
     "": ({}, {}),
     "idempotent": ({"idempotent": True}, {}),

@@ -1,4 +1,4 @@
-"""Runs one case: by the client, which must leave nothing behind, and by plain aiohttp, for comparison."""
+"""Runs one case: by the client, which must not leak anything, and by plain aiohttp, for comparison."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from aioapiclient import AiohttpTransport, BearerAuth
 __all__ = ["Plain", "run_client", "run_plain"]
 
 SECRET = "hunter2-S3CRET"
-_GUARD = 30.0  # seconds that nothing here may take, on a machine that is busy with other things
+_GUARD = 30.0  # seconds that no case may take on a busy machine
 
 
 class ClientCall:
@@ -67,7 +67,7 @@ class PlainCall:
 
 
 def in_words(value: Any) -> str:
-    """A value in a few words that are the same every time."""
+    """Return a value as a short text that is the same every time."""
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
     if isinstance(value, str):
@@ -80,9 +80,9 @@ def in_words(value: Any) -> str:
 
 
 async def run_client(case: Case, patience: float = 10.0) -> None:
-    """Run *case* by a client with the whole default chain; `AssertionError` unless all is as it says.
+    """Run *case* by a client with the default chain; raise `AssertionError` unless all results match.
 
-    What is left behind has *patience* seconds to go: a socket is closed in a turn of the loop.
+    Leftovers have *patience* seconds to disappear: a socket is closed in a later turn of the loop.
     """
     before = _Alive()
     async with case.fault.where() as place:
@@ -118,7 +118,7 @@ async def _check_call(case: Case, client: Client, place: Place, patience: float)
         _check_error(case, error)
     else:
         assert (expected.error, expected.value) == (None, value), f"it gave {value!r}"
-    # What was written last may not have been read yet; and there must be no more than that.
+    # The last bytes written may not have been read yet; no more than that may be missing.
     with suppress(TimeoutError):
         async with asyncio.timeout(patience):
             await until(
@@ -158,7 +158,7 @@ async def _wait_for_nothing(look: Callable[[], list[object]], patience: float) -
 
 
 class _Alive:
-    """The tasks, timers and files that there are."""
+    """The existing tasks, timers and files."""
 
     def __init__(self) -> None:
         self.tasks = asyncio.all_tasks()
@@ -166,7 +166,7 @@ class _Alive:
         self.files = _files()
 
     def left(self) -> list[object]:
-        """What exists now and did not exist before."""
+        """Return the objects that exist now and did not exist before."""
         return [
             *(asyncio.all_tasks() - self.tasks),
             *(_timers() - self.timers),
@@ -183,9 +183,9 @@ def _files() -> Counter[str]:
     found: Counter[str] = Counter()
     if os.path.isdir("/proc/self/fd"):
         for number in os.listdir("/proc/self/fd"):
-            with suppress(FileNotFoundError):  # the one that lists them is gone
+            with suppress(FileNotFoundError):  # the descriptor used for listing is closed
                 found[os.readlink(f"/proc/self/fd/{number}")] += 1
-    # libuv opens it with its first listener, to have a file to give up when there is none left.
+    # libuv opens it with its first listener, to have a file to give up when none is left.
     del found[os.devnull]
     return found
 
@@ -202,9 +202,9 @@ class Plain:
 
 
 async def run_plain(case: Case, guard: float, requests: int = 0) -> Plain:
-    """What a bare `aiohttp.ClientSession` makes of *case*.
+    """Return the outcome of *case* for a bare `aiohttp.ClientSession`.
 
-    It hangs if it takes longer than *guard* seconds, counted from when so many *requests* have come.
+    It hangs if it takes longer than *guard* seconds, counted from the arrival of that many *requests*.
     """
     act = case.fault.act if case.fault.plain is None else case.fault.plain
     if isinstance(act, str):
@@ -218,7 +218,7 @@ async def run_plain(case: Case, guard: float, requests: int = 0) -> Plain:
             await turns()
         found = Plain(words, None if case.ends.requests is None else place.requests)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what plain aiohttp leaves behind is not for us to mend
+        warnings.simplefilter("ignore")  # leaks of plain aiohttp are not our concern
         gc.collect()
     return found
 

@@ -43,7 +43,7 @@ _AGAIN = gives({}, requests=2, connections=1)
 
 
 def _safely(error: type[APIStatusError], **facts: Any) -> dict[str, Ends]:
-    """Tried again where doing it twice is as good as once."""
+    """Retried if the request is idempotent."""
     once_only = raises(error, connections=1, **facts)
     return {"GET": _AGAIN, "POST": once_only, "POST idempotent": _AGAIN, "POST with a key": _AGAIN}
 
@@ -56,7 +56,7 @@ def _never(error: type[APIStatusError], **facts: Any) -> dict[str, Ends]:
 def _throttled(
     number: int, value: str, ends: Ends, *, name: str = "", note: str = "", date: str = ""
 ) -> Fault:
-    """A 429 once, with *value* as its Retry-After; the waits are exact, since there is no jitter."""
+    """A 429 once, with *value* as its Retry-After; the waits are exact, because there is no jitter."""
     headers = {"Retry_After": value, **({"Date": date} if date else {})}
     return Fault(
         number,
@@ -72,11 +72,11 @@ def _after(*waits: float) -> Ends:
     return gives({}, requests=2, connections=1, waits=list(waits))
 
 
-# --- credentials that are refused
+# --- refused credentials
 
 
 async def _storm(call: Call, place: Place) -> str:
-    """A thousand calls at once, with a token that has expired."""
+    """A thousand concurrent calls with an expired token."""
     numbers = count(1)
 
     async def ask() -> str:
@@ -93,7 +93,7 @@ async def _only_the_second_token(exchange: Exchange) -> None:
 
 
 class _FromAnEndpoint(Auth):
-    """Asks an endpoint of the same server for its token."""
+    """Requests its token from an endpoint of the same server."""
 
     def __init__(self) -> None:
         self._cache = TokenCache()
@@ -111,7 +111,7 @@ class _FromAnEndpoint(Auth):
 
 
 async def _stampede(call: Call, place: Place) -> str:
-    """A hundred calls at once that all need a token first."""
+    """A hundred concurrent calls that all need a token first."""
     auth = _FromAnEndpoint()
     errors = await asyncio.gather(*(call(auth=auth) for _ in range(100)), return_exceptions=True)
     return ", ".join(f"{number} {kind.__name__}" for kind, number in Counter(map(type, errors)).items())
@@ -135,7 +135,7 @@ def _proxied(script: Script, *, tunnels: bool) -> Where:
 
 
 async def _tunnel(exchange: Exchange) -> None:
-    """Connect to where CONNECT says, and carry bytes both ways."""
+    """Connect to the target of the CONNECT, and relay bytes both ways."""
     host, port = exchange.request.target.split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     await exchange.send(b"HTTP/1.1 200 OK\r\n\r\n")

@@ -1,4 +1,4 @@
-"""The fault catalogue, run: each case by the client and by plain aiohttp, and the page that shows both."""
+"""The fault catalogue: each case run by the client and by plain aiohttp, and the page that shows both."""
 
 from __future__ import annotations
 
@@ -46,13 +46,16 @@ every_case = pytest.mark.parametrize("case", CASES, ids=[case.id for case in CAS
 
 @every_case
 async def test_a_fault_ends_as_its_row_says(case: Case, caplog: pytest.LogCaptureFixture) -> None:
-    """The call ends with what the row says, the server has seen as many requests, and nothing is left."""
+    """The call ends as the row specifies, the server has received that many requests, and no resource
+    leaks.
+    """
     await run_client(_runnable(case))
     assert [record for record in caplog.records if record.levelno >= logging.ERROR and _is_ours(record)] == []
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    # In debug mode the loop, which is the server's too, tells of each TLS that a client has refused.
+    # In debug mode the loop, which is also the server's, reports each TLS handshake that a client has
+    # refused.
     return not record.getMessage().startswith("Error on transport creation")
 
 
@@ -69,7 +72,7 @@ _is_as_measured = (
 async def test_plain_aiohttp_does_what_the_page_says(case: Case) -> None:
     """The column of plain aiohttp shows its current behaviour."""
     said = _PLAIN.get(key_of(_runnable(case)), NOT_MEASURED)
-    # Where it hangs, it does so whatever the time: only what does not is given all that it may need.
+    # A case that hangs does so whatever the time: only the others get all the time that they may need.
     guard = 0.1 if said.words == "hangs" else 20.0
     assert await run_plain(case, guard, said.requests or 0) == said
 

@@ -62,7 +62,7 @@ def leave_socket(left: ExitStack) -> None:
 
 @pytest.mark.parametrize("leave", [leave_task, leave_timer, leave_file, leave_socket])
 async def test_what_is_left_behind_is_seen(leave: Callable[[ExitStack], None], left: ExitStack) -> None:
-    """A row that leaves something behind fails."""
+    """A row that leaves a leftover fails."""
 
     async def act(call: Call, place: Place) -> Any:
         leave(left)
@@ -73,7 +73,7 @@ async def test_what_is_left_behind_is_seen(leave: Callable[[ExitStack], None], l
 
 
 async def test_a_connection_that_is_kept_is_seen() -> None:
-    """So does one that keeps a connection while the client is open."""
+    """So does a row that keeps a connection while the client is open."""
     kept = []
 
     async def act(call: Call, place: Place) -> Any:
@@ -112,7 +112,7 @@ async def call_twice(call: Call, place: Place) -> Any:
     ],
 )
 async def test_another_end_is_seen(ends: Ends, act: Act, says: str) -> None:
-    """A row whose call ends in another way, or with other counts, fails."""
+    """A row whose call has another outcome, or other counts, fails."""
     with pytest.raises(AssertionError, match=says):
         await run(ends, act)
 

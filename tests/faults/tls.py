@@ -20,7 +20,7 @@ __all__ = ["FAULTS"]
 
 
 def tls(trusted: Any, scheme: str = "https") -> Where:
-    """A TLS server behind a relay, which counts the handshakes that fail too."""
+    """A TLS server behind a relay, which also counts failed handshakes."""
 
     @asynccontextmanager
     async def where() -> AsyncIterator[Place]:
@@ -41,13 +41,13 @@ async def another_name() -> AsyncIterator[Place]:
 
 
 async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read the client's first words, and end the connection."""
+    """Read the first bytes from the client, and end the connection."""
     await reader.read(1 << 16)
     writer.close()
 
 
 async def keep_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read, and say nothing."""
+    """Read, and send nothing."""
     while await reader.read(1 << 16):
         pass
 

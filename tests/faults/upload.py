@@ -22,7 +22,7 @@ from aioapiclient import (
 __all__ = ["FAULTS"]
 
 
-# --- a peer that takes nothing, or wants nothing
+# --- a peer that does not read, or refuses the body
 
 
 async def _take_nothing(exchange: Exchange) -> None:
@@ -31,7 +31,7 @@ async def _take_nothing(exchange: Exchange) -> None:
 
 
 async def _send_much(call: Call, place: Place) -> object:
-    """More than the buffers on the way hold."""
+    """More than the buffers in between can hold."""
     return await call(content=io.BytesIO(bytes(16 << 20)))
 
 
@@ -67,7 +67,7 @@ class Mistake(Exception):
 
 
 async def _break(call: Call, place: Place) -> object:
-    """A body whose making fails half-way."""
+    """A body whose creation fails half-way."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"half"
@@ -77,7 +77,7 @@ async def _break(call: Call, place: Place) -> object:
     return await call(content=chunks())
 
 
-# --- a body that must leave twice
+# --- a body that must be sent twice
 
 
 def _resend(kind: str, *, by_hand: bool = False) -> Act:

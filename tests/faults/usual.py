@@ -1,4 +1,4 @@
-"""How calls end at most faults, and what most acts do."""
+"""The usual outcomes of calls, and the usual acts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def both(ends: Ends) -> dict[str, Ends]:
 
 
 def lost(says: str = "", error: Any = APIConnectionError, **facts: Any) -> dict[str, Ends]:
-    """Lost after sending, always: tried again if it may be done twice."""
+    """Lost after sending, on every attempt: retried if the request may be repeated."""
     return {
         "GET": raises(error, says, sent=None, requests=3, **facts),
         "POST": raises(error, says, sent=None, requests=1, **facts),

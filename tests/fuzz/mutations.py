@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-# What parsers trip over, to be put in anywhere.
+# Bytes on which parsers fail, to be inserted anywhere.
 NASTY = [
     *(b"\0", b"\r\n", b"\r", b"\n", b"\r\n\r\n", b": ", b" ", b"\t", b"\xff", b"\xc3", b"\xef\xbb\xbf"),
     *(b"0", b"-1", b"9" * 30, b"+", b"0x", b"e999", b"\xd9\xa2", b",", b";", b'"', b"\\", b"<", b">"),
@@ -16,7 +16,9 @@ NASTY = [
 
 @st.composite
 def mutated(draw: st.DrawFn, good: Sequence[bytes], most: int = 4) -> bytes:
-    """One of *good*, changed up to *most* times: bytes flipped, cut, inserted, duplicated, or of another."""
+    """One of *good*, changed up to *most* times: bytes flipped, cut, inserted, duplicated, or taken from
+    another one.
+    """
     data = draw(st.sampled_from(good))
     for _ in range(draw(st.integers(0, most))):
         start = draw(st.integers(0, len(data)))

@@ -56,8 +56,8 @@ def test_any_answer_ends_in_a_value_or_an_api_error(
     cut_after: int | None,
     data: st.DataObject,
 ) -> None:
-    """Whatever status, headers and bytes come, and wherever they end, a call, a stream or an open response
-    gives a value or raises an `APIError`, and closes what it was given.
+    """Whatever the status, headers, bytes and cut, a call, a stream or an open response gives a value or
+    raises an `APIError`, and closes its response.
     """
     answer = respond(status, chunks=data.draw(pieces(body)), headers=headers, cut_after=cut_after)
     kind = data.draw(st.sampled_from(["get", "post", "head", "stream", "lines", "open"]))
@@ -108,8 +108,8 @@ async def values(stream_cls: Any, chunks: list[bytes], cast_to: Any, *, raw: boo
 
 @given(mutated(LINES, most=6), st.data())
 def test_json_lines_are_what_msgspec_makes_of_the_whole(body: bytes, data: st.DataObject) -> None:
-    """Lines in any pieces are the values that msgspec decodes from all at once, up to a bad one."""
-    assume(b"\xef\xbb\xbf" not in body)  # a BOM is no JSON to msgspec
+    """Lines in any pieces are the values that msgspec decodes from the whole, up to an invalid one."""
+    assume(b"\xef\xbb\xbf" not in body)  # msgspec does not accept a BOM
     lines = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip(b" \t\r")]
     found, ended = asyncio.run(values(JSONLStream, data.draw(pieces(body)), Any))
 
@@ -122,7 +122,7 @@ def test_json_lines_are_what_msgspec_makes_of_the_whole(body: bytes, data: st.Da
         assert f"line {lines[len(expected)][0]}:" in str(ended)
     else:
         assert ended is None
-        # Not the other way round: msgspec lets two values stand in a line, and one in two.
+        # Not the reverse: msgspec accepts two values on a line, and one split over two lines.
         assert found == msgspec.json.Decoder().decode_lines(b"\n".join(line for _, line in lines))
 
 
@@ -131,7 +131,7 @@ def test_json_lines_are_what_msgspec_makes_of_the_whole(body: bytes, data: st.Da
     st.data(),
 )
 def test_events_are_those_of_the_standard(body: bytes, data: st.DataObject) -> None:
-    """The raw events of a call's stream, in any pieces, are those of the algorithm as it is written."""
+    """The raw events of a call's stream, in any pieces, are those of the literal algorithm."""
     found, ended = asyncio.run(values(SSEStream, data.draw(pieces(body)), Any, raw=True))
 
     if ended is None:

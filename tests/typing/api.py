@@ -1,6 +1,7 @@
-"""What checkers see of the client: `assert_type` for every verb, option, view, resource and error.
+"""The types of the client as seen by checkers: `assert_type` for every verb, option, view, resource and
+error.
 
-Nothing here runs: `tox -e types` has mypy and pyright check it, strictly.
+Nothing here runs: `tox -e types` checks it with mypy and pyright, strictly.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ async def verbs(api: AsyncAPIClient) -> None:
 
 
 Pet: TypeAlias = Open[Cat | Dog]
-"""Named first: mypy takes ``Open[Cat | Dog]`` itself, as an argument of its own, for a call."""
+"""Assigned first: mypy accepts ``Open[Cat | Dog]`` as a direct argument only of a type form."""
 
 
 async def targets(api: AsyncAPIClient) -> None:
@@ -176,7 +177,7 @@ async def streams(api: AsyncAPIClient) -> None:
 
 
 async def options(api: AsyncAPIClient) -> None:
-    """Every option is typed; the keywords and those of a user go together."""
+    """Every option is typed; keywords and user options can be combined."""
     users: CallOptions = {"timeout": None, "headers": {"A": OMIT}, "auth": None, "max_body": None}
     await api.post(
         "/users/{id}",
@@ -214,7 +215,7 @@ async def contents(api: AsyncAPIClient, chunks: AsyncIterator[bytes], file: Bina
 
 
 async def life(session: aiohttp.ClientSession, transport: Handler) -> None:
-    """A client is its own context, and its views are of its own type."""
+    """A client is its own context, and its views have its own type."""
     async with SDK("https://h", session=session) as api:
         assert_type(api, SDK)
         assert_type(api.users, Users)
@@ -372,7 +373,7 @@ def sentinels(value: str | NotGiven | Omit) -> None:
 
 
 async def error_types_may_be_any_ordinary_dict(client: AsyncAPIClient) -> None:
-    """A mapping in a variable has a type of its own, and passes all the same."""
+    """A mapping in a variable has its own type, and is still accepted."""
     by_status: dict[int, type] = {404: User}
     by_class: dict[str, Any] = {"4XX": User, "default": Any}
     by_both: dict[int | str, Any] = {404: User, "default": Any}
@@ -389,7 +390,9 @@ async def error_types_may_be_any_ordinary_dict(client: AsyncAPIClient) -> None:
 
 
 def decoders_may_be_any_ordinary_dict() -> None:
-    """Functions for other content types are given by a dict in a variable too, and take their own types."""
+    """Functions for other content types are accepted as a dict in a variable too, and accept their own
+    types.
+    """
 
     def read_user(body: bytes, wanted: type[User]) -> User:
         return wanted(len(body))

@@ -58,7 +58,7 @@ def fields(order: Order, page: Page[Open[Card]], open_page: OpenPage[Card]) -> N
 
 
 async def results() -> None:
-    """A cast_to of an Open type gives the union."""
+    """A cast_to of an Open type returns the union."""
     assert_type(await get("/", Open[Card | Cash]), Card | Cash | Unknown)
     assert_type(await get("/", list[Open[Card | Cash]]), list[Card | Cash | Unknown])
     assert_type(await get("/", Open[Card] | None), Card | Unknown | None)

@@ -84,7 +84,7 @@ def models(api: AsyncAPIClient) -> None:
 
 
 def own_pages(api: AsyncAPIClient) -> None:
-    """A page class of one's own keeps its type, and one with required fields names its model."""
+    """A custom page class keeps its type, and one with required fields names its model."""
     counted = api.get_api_list("/users", model=User, page=Counted)
     assert_type(counted, AsyncPaginator[User, Counted[User]])
     search = api.get_api_list("/users", model=User, page=Search)
@@ -100,7 +100,7 @@ def own_pages(api: AsyncAPIClient) -> None:
 
 
 async def walks(api: AsyncAPIClient) -> None:
-    """Awaiting gives a page, ``async for`` items, ``iter_pages`` pages."""
+    """Awaiting returns a page, ``async for`` items, ``iter_pages`` pages."""
     users = api.get_api_list("/users", User, Counted, limit=7, prefetch=True, params={"a": 1}, timeout=3)
     page = await users
     assert_type(page, Counted[User])

@@ -44,7 +44,7 @@ async def starts(api: AsyncAPIClient, job: AsyncAPIResponse[Job]) -> None:
 
 
 async def options(api: AsyncAPIClient) -> None:
-    """Names or functions find status and result; everything else is by keyword."""
+    """Names or functions find status and result; all other options are keywords."""
     await api.poll("/jobs/7", Job, status_of="state", result="job", done={"ok"}, failed=["broken"])
     await api.poll(
         "/jobs/7", Job, status_of=lambda body: body["meta"]["state"], result=lambda body: body["job"]

@@ -36,7 +36,7 @@ class Event(msgspec.Struct):
 
 
 class Messages(AsyncAPIResource["API"]):
-    """A resource with an overloaded method, as an SDK for language models has it."""
+    """A resource with an overloaded method, as in an SDK for language models."""
 
     @overload
     async def create(
@@ -85,12 +85,12 @@ class API(AsyncAPIClient):
 
 
 async def count(api: API, factor: float) -> int:
-    """A function of one's own."""
+    """A plain function."""
     raise NotImplementedError
 
 
 async def raw(api: API) -> None:
-    """The parameters stay, and the result is wrapped."""
+    """The parameters are kept, and the result is wrapped."""
     messages = api.messages
     response = await raw_response(messages.get)("m1", verbose=True)
     assert_type(response, AsyncAPIResponse[Message])
@@ -117,7 +117,7 @@ async def overloads(api: API) -> None:
 
 
 async def responses(api: API) -> None:
-    """A method that gives a response anyway is not wrapped twice."""
+    """A method that returns a response anyway is not wrapped twice."""
     assert_type(await raw_response(api.messages.answer)("m1"), AsyncAPIResponse[Message])
     assert_type(await raw_response(raw_response(api.messages.get))("m1"), AsyncAPIResponse[Message])
     async with streaming_response(api.messages.answer)("m1") as response:
@@ -146,7 +146,7 @@ def raw_function() -> Callable[[API, float], Awaitable[AsyncAPIResponse[int]]]:
 
 
 def streaming_function() -> Callable[[API, float], AbstractAsyncContextManager[AsyncAPIResponse[int]]]:
-    """For the context manager too."""
+    """The same for the context manager."""
     return streaming_response(count)
 
 
