@@ -3,7 +3,7 @@
     python benchmarks/run.py [--no-fail] [--here] [name ...]
 
 Runs on CPython 3.11 and on the newest one that the machine has, side by side: module by module, each in a
-process of its own. `interpreters.py` prepares the one that this is not. --here measures with this one only.
+separate process. `interpreters.py` prepares the other one. --here measures only with this one.
 Without names all modules run. Ends with status 1 when a "must" is missed, unless --no-fail.
 """
 

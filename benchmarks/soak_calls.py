@@ -1,4 +1,4 @@
-"""The soak's main scenario: calls by the ten thousand, 500 at once, a fifth of their attempts faulty."""
+"""The soak's main scenario: tens of thousands of calls, 500 concurrent, a fifth of their attempts faulty."""
 
 from __future__ import annotations
 

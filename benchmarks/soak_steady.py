@@ -44,7 +44,7 @@ _FELT = 3.0  # seconds for which a restart or an outage is felt when it is over
 _RECOVERY = 5.0  # seconds
 _BUCKET = 0.1  # seconds
 _LOSS = 0.05**3  # the chance that three attempts fail, when every twentieth does
-_PATIENCE = 5.0  # seconds for an attempt; some get no answer
+_ATTEMPT = 5.0  # seconds for an attempt; some get no answer
 _FEWEST_CYCLES = 3  # in which memory growth can be told from noise
 
 
@@ -217,7 +217,7 @@ async def scenario(server: Server, seed: int, size: Size) -> list[Check]:
         server.base.replace("127.0.0.1", "service.test"),
         transport,
         auth=BearerAuth(events.fetch),
-        timeout=Timeout(total=300, attempt=_PATIENCE),
+        timeout=Timeout(total=300, attempt=_ATTEMPT),
         middlewares=[per_send(load.count)],
     ) as client:
         async with asyncio.TaskGroup() as group:
@@ -255,7 +255,7 @@ def _requests(load: Load, events: Events, log: list[Record]) -> list[Check]:
     seen = Counter(record.call for record in log)
     unknown = sum(max(0, number - load.sends[call]) for call, number in seen.items())
     # Calls in flight at the restart are written to a connection that the server no longer reads.
-    restarted = set(load.begun_in(*(Span(span.start - _PATIENCE, span.end) for span in events.restarts)))
+    restarted = set(load.begun_in(*(Span(span.start - _ATTEMPT, span.end) for span in events.restarts)))
     others = (call for call in range(load.number) if call not in restarted)
     missed = sum(load.sends[call] - seen[call] for call in others)
     return [

@@ -1,4 +1,6 @@
-"""The soak's streams: a thousand at once, a tenth of them cut by the server, a tenth abandoned by us."""
+"""The soak's streams: a thousand concurrent ones, a tenth of them cut by the server, a tenth abandoned by
+the client.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`RawServer`: a server on loopback that does, byte for byte, what a script says, and counts what came.
+"""`RawServer`: a server on loopback that does, byte for byte, what a script specifies, and counts requests.
 
 ::
 
@@ -7,9 +7,9 @@
     assert server.requests[0].target == "/users"
     assert server.connections == 1
 
-A script is an async function of one `Exchange`, run once for each request; those here are made by
-`respond`, `close`, `reset`, `hang`, `drip` and `in_turn`, and any other is as welcome. The connection
-stays open when a script returns, unless the script closed it.
+A script is an async function of one `Exchange`, run once for each request. `respond`, `close`, `reset`,
+`hang`, `drip` and `in_turn` create scripts; any other function works too. The connection stays open when a
+script returns, unless the script closed it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ __all__ = [
 
 
 class RawRequest(NamedTuple):
-    """One request, as it came over the wire."""
+    """One request, as received on the wire."""
 
     head: bytes
     """Request line and headers, without the blank line."""
@@ -62,7 +62,7 @@ class RawRequest(NamedTuple):
     """The body, without its chunked framing; empty where the server does not read bodies."""
 
     connection: int
-    """Which of the server's connections it came on, from 0."""
+    """The number of the server's connection that it used, from 0."""
 
     @property
     def method(self) -> str:
@@ -71,7 +71,7 @@ class RawRequest(NamedTuple):
 
     @property
     def target(self) -> str:
-        """The request target: path and query, or the whole URL when asked as a proxy."""
+        """The request target: path and query, or the whole URL if requested as a proxy."""
         return self.head.split(b" ", 2)[1].decode()
 
     @property
@@ -94,7 +94,7 @@ class Exchange:
         self.writer = writer
 
     async def send(self, data: bytes) -> None:
-        """Write *data*, and wait until it is on its way."""
+        """Write *data*, and wait until it is sent."""
         if self.writer.is_closing():
             raise ConnectionResetError("The client has left")  # uvloop calls that a RuntimeError
         self.writer.write(data)
@@ -111,7 +111,7 @@ class Exchange:
         self.cut()
 
     def cut(self) -> None:
-        """End the connection at once: on TLS, without a close_notify."""
+        """End the connection immediately: on TLS, without a close_notify."""
         self.writer.transport.abort()
 
 
@@ -119,7 +119,7 @@ Script = Callable[[Exchange], Awaitable[object]]
 
 
 class RawServer:
-    """The requests that a running server received, and its address; made by `raw_server`."""
+    """The requests that a running server received, and its address; created by `raw_server`."""
 
     def __init__(self, script: Script, *, tls: bool = False, reads_bodies: bool = True) -> None:
         self.script = script
@@ -138,7 +138,7 @@ class RawServer:
 
     @property
     def open_connections(self) -> int:
-        """How many connections are open now, as far as the server knows."""
+        """The number of open connections, as far as the server knows."""
         return len(self._open)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -146,7 +146,7 @@ class RawServer:
         self._open[task] = writer
         connection, self.connections = self.connections, self.connections + 1
         try:
-            # A peer that leaves is no concern of ours, whether between two requests or in one.
+            # A peer may disconnect at any time, between two requests or in one.
             with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
                 while not writer.is_closing():
                     head = (await reader.readuntil(b"\r\n\r\n"))[:-4]
@@ -257,7 +257,7 @@ def reset(data: bytes = b"") -> Script:
 
 
 def hang(data: bytes = b"") -> Script:
-    """Answer with *data*, if any, and then with nothing, until the client goes or the test ends."""
+    """Answer with *data*, if any, and then send nothing until the client disconnects or the test ends."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(data)
@@ -279,7 +279,7 @@ def drip(data: bytes, *, size: int = 1, every: float = 0.01) -> Script:
 
 
 def in_turn(*scripts: Script) -> Script:
-    """The first request gets the first script, the second the second; the last one stays."""
+    """The first request gets the first script, the second the second; the last one is repeated."""
 
     async def script(exchange: Exchange) -> None:
         await scripts[min(exchange.index, len(scripts) - 1)](exchange)
@@ -287,7 +287,7 @@ def in_turn(*scripts: Script) -> Script:
     return script
 
 
-# --- what else a test of the wire needs
+# --- other helpers for tests of the wire
 
 
 @asynccontextmanager
@@ -378,7 +378,7 @@ def client_tls() -> ssl.SSLContext:
     return ssl.create_default_context(cadata=CERTIFICATE)
 
 
-# For the tests alone: self-signed, for localhost and 127.0.0.1, good until 2120.
+# For the tests only: self-signed, for localhost and 127.0.0.1, valid until 2120.
 _KEY = """\
 -----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg7Kvq+P9EsKzff4zk

@@ -522,7 +522,7 @@ async def test_own_waits_grow_with_jitter() -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "soon", "nan"])
-async def test_a_wish_that_is_none(value: str) -> None:
+async def test_an_invalid_retry_after(value: str) -> None:
     """A Retry-After of zero, or an invalid one, leaves the wait to the interval."""
     api, _ = client(accepted(Retry_After=value), reply(json={"id": 7}))
     async with api:
@@ -530,7 +530,7 @@ async def test_a_wish_that_is_none(value: str) -> None:
         assert 2.0 <= api.waits[0] <= 4.0
 
 
-async def test_a_wish_beyond_an_hour() -> None:
+async def test_a_retry_after_beyond_an_hour() -> None:
     """After a Retry-After of a year, the next poll follows in an hour."""
     api, _ = client(accepted(Retry_After="31536000"), reply(json={"id": 7}))
     async with api:

@@ -211,7 +211,7 @@ GOOD: dict[str, Callable[[], Middleware]] = {
     "a function that looks on": lambda: timed,
     "an answer on the spot": lambda: canned,
     "a refusal": lambda: refusing,
-    "a wish for a retry": lambda: picky,
+    "a request for a retry": lambda: picky,
     "an error with its cause": lambda: explaining,
     "a fallback": lambda: with_fallback,
     "a hedge": lambda: hedged,
@@ -524,7 +524,7 @@ class CountsItsAttempts:
             await response.close()
 
 
-async def bare_wish(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+async def empty_retry(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
     """Requests a retry without a response or a cause."""
     response = await handler(request)
     if response.status == 404:
@@ -533,7 +533,7 @@ async def bare_wish(request: APIRequest, handler: Handler) -> AsyncAPIResponse[A
     return response
 
 
-async def wish_without_a_body(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+async def retry_without_a_body(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
     """Requests a retry of a response whose body it has discarded."""
     response = await handler(request)
     if response.status == 404:
@@ -542,7 +542,7 @@ async def wish_without_a_body(request: APIRequest, handler: Handler) -> AsyncAPI
     return response
 
 
-async def hides_the_wish(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+async def hides_the_retry(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
     """Removes another middleware's request for a retry."""
     try:
         return await handler(request)
@@ -608,9 +608,9 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (ReturnsTheLatest, "promise 5 .* one call returned the response of another"),
     (SignsOnSelf, "promise 5 .* with a second call in its await number 1, .* sent differently than alone"),
     (CountsItsAttempts, "promise 5 .* the first call was sent . times, and 3 times alone"),
-    (lambda: bare_wish, "promise 6 .* has no response and no cause"),
-    (lambda: wish_without_a_body, "promise 6 .* was closed unread: its body is missing"),
-    (lambda: hides_the_wish, "promise 6 .* a RetryableError, it raised an APIClientError"),
+    (lambda: empty_retry, "promise 6 .* has no response and no cause"),
+    (lambda: retry_without_a_body, "promise 6 .* was closed unread: its body is missing"),
+    (lambda: hides_the_retry, "promise 6 .* a RetryableError, it raised an APIClientError"),
     (lambda: not_async, "not_async is not a middleware: write it as 'async def'"),
     (NotAsync, "NotAsync is not a middleware"),
     (lambda: KeepsTheRequest, "KeepsTheRequest is not a middleware: .* pass an instance of it"),

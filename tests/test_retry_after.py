@@ -221,7 +221,7 @@ def test_a_window_counts_with_a_429_only(status: int) -> None:
 
 
 @pytest.mark.parametrize("case", RATELIMIT["cases"], ids=lambda case: case["value"])
-def test_the_structured_ratelimit_fields_are_no_wish(case: dict[str, Any]) -> None:
+def test_the_structured_ratelimit_fields_request_no_wait(case: dict[str, Any]) -> None:
     """RateLimit and RateLimit-Policy of the newer draft change no wait; Retry-After wins over them."""
     headers = CIMultiDict({case["field"]: case["value"]})
     assert retry_after(headers, 429) is None

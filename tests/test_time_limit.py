@@ -21,11 +21,11 @@ import asyncio, threading
 import pytest
 from hypothesis import given, strategies as st
 
-async def nobody_answers():
+async def never_answered():
     await asyncio.Event().wait()
 
 async def test_async():
-    await nobody_answers()
+    await never_answered()
 
 async def test_swallowed():
     """The alarm comes while a callback runs, which hands the exception to the loop."""
@@ -37,12 +37,12 @@ def test_sync():
 
 @given(st.just(1))
 def test_property(one):
-    asyncio.run(nobody_answers())
+    asyncio.run(never_answered())
 
 @pytest.fixture
 async def server():
     yield
-    await nobody_answers()
+    await never_answered()
 
 async def test_teardown(server):
     pass
@@ -73,7 +73,7 @@ def test_a_wait_that_nobody_ends_is_a_failure(tmp_path: Path) -> None:
         assert f"::{line}" in ended.stdout, ended.stdout + ended.stderr
     assert "::test_teardown ERROR" in ended.stdout
     assert "::test_good PASSED" in ended.stdout
-    assert "test_hanging.py:7: in nobody_answers" in ended.stdout
+    assert "test_hanging.py:7: in never_answered" in ended.stdout
     assert "test_hanging.py:27: in server" in ended.stdout
 
 

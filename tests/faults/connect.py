@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import aiohttp
-from faults.places import black_hole, nobody_listens, raw, resolving
+from faults.places import black_hole, closed_port, raw, resolving
 from faults.rows import Call, Fault, Place, Where, gives, raises
 from faults.usual import both
 from servers import hang, in_turn, ok, raw_server, refusing_port, respond, response, turns, until
@@ -232,7 +232,7 @@ FAULTS: list[Fault] = [
     Fault(
         1,
         "no listener on the port",
-        nobody_listens,
+        closed_port,
         both(raises(APIConnectionError, "ECONNREFUSED", sent=False, requests=0, attempts=3)),
     ),
     Fault(

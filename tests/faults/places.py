@@ -27,8 +27,8 @@ from servers import (
 
 __all__ = [
     "black_hole",
+    "closed_port",
     "listening",
-    "nobody_listens",
     "once",
     "raw",
     "relayed",
@@ -108,7 +108,7 @@ def listening(
 
 
 @asynccontextmanager
-async def nobody_listens() -> AsyncIterator[Place]:
+async def closed_port() -> AsyncIterator[Place]:
     """A port without a listener."""
     yield Place(f"http://127.0.0.1:{refusing_port()}")
 

@@ -79,10 +79,10 @@ def in_words(value: Any) -> str:
 # --- the client
 
 
-async def run_client(case: Case, patience: float = 10.0) -> None:
+async def run_client(case: Case, grace: float = 10.0) -> None:
     """Run *case* by a client with the default chain; raise `AssertionError` unless all results match.
 
-    Leftovers have *patience* seconds to disappear: a socket is closed in a later turn of the loop.
+    Leftovers have *grace* seconds to disappear: a socket is closed in a later turn of the loop.
     """
     before = _Alive()
     async with case.fault.where() as place:
@@ -91,14 +91,14 @@ async def run_client(case: Case, patience: float = 10.0) -> None:
             **{"auth": BearerAuth(SECRET), "transport": _transport_to(place), **case.client},
         )
         try:
-            await _check_call(case, client, place, patience)
-            await _wait_for_nothing(lambda: _acquired(client), patience)
+            await _check_call(case, client, place, grace)
+            await _wait_for_nothing(lambda: _acquired(client), grace)
             if case.fault.heals and not client.is_closed() and await heal(place):
                 assert await client.get("") == {}, "the next call"
         finally:
             await client.close()
     gc.collect()
-    await _wait_for_nothing(before.left, patience)
+    await _wait_for_nothing(before.left, grace)
 
 
 def _transport_to(place: Place) -> AiohttpTransport:
@@ -107,7 +107,7 @@ def _transport_to(place: Place) -> AiohttpTransport:
     return AiohttpTransport(ssl=place.ssl, proxy=place.proxy)
 
 
-async def _check_call(case: Case, client: Client, place: Place, patience: float) -> None:
+async def _check_call(case: Case, client: Client, place: Place, grace: float) -> None:
     expected, value, error = case.ends, None, None
     try:
         async with asyncio.timeout(_GUARD):
@@ -120,7 +120,7 @@ async def _check_call(case: Case, client: Client, place: Place, patience: float)
         assert (expected.error, expected.value) == (None, value), f"it gave {value!r}"
     # The last bytes written may not have been read yet; no more than that may be missing.
     with suppress(TimeoutError):
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(grace):
             await until(
                 lambda: (
                     place.requests >= (expected.requests or 0)
@@ -149,9 +149,9 @@ def _acquired(client: Client) -> list[object]:
     return [] if session is None else [*session.connector._acquired]
 
 
-async def _wait_for_nothing(look: Callable[[], list[object]], patience: float) -> None:
+async def _wait_for_nothing(look: Callable[[], list[object]], grace: float) -> None:
     clock = asyncio.get_running_loop().time
-    give_up = clock() + patience
+    give_up = clock() + grace
     while left := look():
         assert clock() < give_up, f"left behind: {left}"
         await asyncio.sleep(0.001)

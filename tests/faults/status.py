@@ -34,7 +34,7 @@ from aioapiclient import (
 __all__ = ["FAULTS"]
 
 
-def _says(status: str, body: bytes = b"{}", **headers: str) -> Script:
+def _status(status: str, body: bytes = b"{}", **headers: str) -> Script:
     return respond(response(status, body, Content_Type="application/json", **headers))
 
 
@@ -61,7 +61,7 @@ def _throttled(
     return Fault(
         number,
         name or f"429 once, with Retry-After: {value}",
-        raw(once(_says("429 Too Many Requests", **headers))),
+        raw(once(_status("429 Too Many Requests", **headers))),
         {"POST": ends},
         client=_EXACT,
         note=note,
@@ -162,11 +162,11 @@ def _tunnelled(name: str, fault: Script) -> Fault:
 
 
 FAULTS: list[Fault] = [
-    Fault(85, "500 once", raw(once(_says("500 Internal Server Error"))), _safely(InternalServerError)),
+    Fault(85, "500 once", raw(once(_status("500 Internal Server Error"))), _safely(InternalServerError)),
     Fault(
         86,
         "503 always",
-        raw(_says("503 Service Unavailable", b'{"why": "tired"}')),
+        raw(_status("503 Service Unavailable", b'{"why": "tired"}')),
         {
             "GET": raises(
                 ServiceUnavailableError,
@@ -210,11 +210,11 @@ FAULTS: list[Fault] = [
         date="Wed, 21 Oct 2015 07:28:00 GMT",
         note="counted from the response's own Date",
     ),
-    Fault(95, "408 once", raw(once(_says("408 Request Timeout"))), _safely(RequestTimeoutError)),
+    Fault(95, "408 once", raw(once(_status("408 Request Timeout"))), _safely(RequestTimeoutError)),
     Fault(
         96,
         "409 once",
-        raw(once(_says("409 Conflict"))),
+        raw(once(_status("409 Conflict"))),
         {
             **dict.fromkeys(("GET", "POST", "POST idempotent"), raises(ConflictError)),
             "POST with a key": _AGAIN,
@@ -224,23 +224,23 @@ FAULTS: list[Fault] = [
     Fault(
         97,
         "421 once",
-        raw(once(_says("421 Misdirected Request"))),
+        raw(once(_status("421 Misdirected Request"))),
         _never(APIStatusError, status=421),
         note="RFC 9110 §15.5.20 allows a retry on another connection; the retry table has none",
     ),
-    Fault(97, "425 once", raw(once(_says("425 Too Early"))), _safely(APIStatusError, status=425)),
-    Fault(98, "501", raw(_says("501 Not Implemented")), _never(ServerNotImplementedError)),
-    Fault(98, "505", raw(_says("505 HTTP Version Not Supported")), _never(InternalServerError, status=505)),
+    Fault(97, "425 once", raw(once(_status("425 Too Early"))), _safely(APIStatusError, status=425)),
+    Fault(98, "501", raw(_status("501 Not Implemented")), _never(ServerNotImplementedError)),
+    Fault(98, "505", raw(_status("505 HTTP Version Not Supported")), _never(InternalServerError, status=505)),
     Fault(
         99,
         "503 with x-should-retry: false",
-        raw(_says("503 Service Unavailable", x_should_retry="false")),
+        raw(_status("503 Service Unavailable", x_should_retry="false")),
         _never(ServiceUnavailableError),
     ),
     Fault(
         99,
         "500 once, with x-should-retry: true",
-        raw(once(_says("500 Internal Server Error", x_should_retry="true"))),
+        raw(once(_status("500 Internal Server Error", x_should_retry="true"))),
         dict.fromkeys(("GET", "POST"), _AGAIN),
     ),
     Fault(
@@ -254,7 +254,7 @@ FAULTS: list[Fault] = [
     Fault(
         101,
         "a hundred calls need a token, and the token endpoint is down",
-        raw(_says("503 Service Unavailable")),
+        raw(_status("503 Service Unavailable")),
         {"GET": gives("100 ServiceUnavailableError", requests=1)},
         act=_stampede,
         plain="has no renewable credentials",
@@ -263,13 +263,13 @@ FAULTS: list[Fault] = [
     Fault(
         102,
         "407 from the proxy of an http URL",
-        _proxied(_says("407 Proxy Authentication Required"), tunnels=False),
+        _proxied(_status("407 Proxy Authentication Required"), tunnels=False),
         {"GET": raises(APIStatusError, status=407)},
     ),
     Fault(
         102,
         "407 from the proxy, to CONNECT",
-        _proxied(_says("407 Proxy Authentication Required"), tunnels=True),
+        _proxied(_status("407 Proxy Authentication Required"), tunnels=True),
         {
             "GET": raises(
                 APIConnectionError, "status 407 to CONNECT", sent=False, final=True, requests=0, attempts=1
@@ -278,5 +278,5 @@ FAULTS: list[Fault] = [
         heals=False,
     ),
     _tunnelled("CONNECT ends with a FIN, once", close()),
-    _tunnelled("CONNECT is answered with 502, once", _says("502 Bad Gateway")),
+    _tunnelled("CONNECT is answered with 502, once", _status("502 Bad Gateway")),
 ]

@@ -30,7 +30,7 @@ def left() -> Iterator[ExitStack]:
 
 async def run(ends: Ends, act: Act, where: Any = WELL) -> None:
     """Run one row with a short time limit."""
-    await run_client(Case(Fault(1, "x", where, {"GET": ends}, act), "GET", ends), patience=0.05)
+    await run_client(Case(Fault(1, "x", where, {"GET": ends}, act), "GET", ends), grace=0.05)
 
 
 def leave_task(left: ExitStack) -> None:

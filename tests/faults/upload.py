@@ -48,7 +48,7 @@ def _refuse(*, closes: bool) -> Script:
     return script
 
 
-async def _send_for_ever(call: Call, place: Place) -> object:
+async def _send_forever(call: Call, place: Place) -> object:
     """A body that has no end: the call ends only if the sending is stopped."""
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -151,7 +151,7 @@ FAULTS: list[Fault] = [
             f"413 while the body is sent{', and a FIN' if closes else ''}",
             raw(_refuse(closes=closes), reads_bodies=False),
             dict.fromkeys(("PUT", "POST"), raises(ContentTooLargeError, status=413)),
-            act=_send_for_ever,
+            act=_send_forever,
         )
         for closes in (True, False)
     ),

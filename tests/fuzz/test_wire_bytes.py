@@ -60,7 +60,7 @@ GOOD = [
 ]
 
 
-async def stay_home(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
+async def stay_on_this_machine(request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
     """Prevent a mutated Location from leading out of this machine."""
     if request.url.host != "127.0.0.1" or request.url.port != request.extensions["port"]:
         return AsyncAPIResponse.from_bytes(request, 404)
@@ -117,7 +117,7 @@ async def call_and_call_again(call: Call, parts: list[bytes], end: str) -> None:
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
     answered = asyncio.Event()
     async with raw_server(answering(parts, end, answered)) as server:
-        async with Client(server.url, max_retries=1, middlewares=[per_send(stay_home)]) as api:
+        async with Client(server.url, max_retries=1, middlewares=[per_send(stay_on_this_machine)]) as api:
             options = {"extensions": {"port": server.port}, "timeout": 0.1 if end == "keep" else 30}
             with suppress(APIClientError):
                 await call(api, options)

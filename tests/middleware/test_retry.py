@@ -120,11 +120,11 @@ def attempts_of_status(
     key: str | None,
     idempotent: bool | None,
     unsafe: bool | set[int],
-    wish: str | None,
+    should_retry: str | None,
 ) -> int:
     """The retry table, written a second time."""
-    if wish is not None:
-        return 3 if wish == "true" else 1
+    if should_retry is not None:
+        return 3 if should_retry == "true" else 1
     if status in {501, 505} or (status < 500 and status not in {408, 409, 425, 429}):
         return 1
     if status == 429:
@@ -147,15 +147,15 @@ async def test_every_status_follows_the_table(status: int, method: str) -> None:
     combinations = itertools.product(
         (None, "key-1"), (None, True, False), (False, True, {503}), (None, "true", "false")
     )
-    for key, idempotent, unsafe, wish in combinations:
-        headers = {} if wish is None else {"x_should_retry": wish}
+    for key, idempotent, unsafe, should_retry in combinations:
+        headers = {} if should_retry is None else {"x_should_retry": should_retry}
         wire = Wire(answer(status, **headers))
         handed = request(method, idempotency_key=key, idempotent=idempotent)
         ended, _ = await run(wire, unbounded(retry_unsafe=unsafe, jitter=same), handed)
         assert isinstance(ended, AsyncAPIResponse)
         assert ended.status == status
-        expected = attempts_of_status(status, method, key, idempotent, unsafe, wish)
-        assert wire.attempts == expected, (key, idempotent, unsafe, wish)
+        expected = attempts_of_status(status, method, key, idempotent, unsafe, should_retry)
+        assert wire.attempts == expected, (key, idempotent, unsafe, should_retry)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -180,18 +180,18 @@ async def test_a_503_with_retry_after_was_refused_before_it_was_acted_on(
     assert wire.attempts == attempts
 
 
-@pytest.mark.parametrize("wish", ["TRUE", " true ", "True"])
-async def test_x_should_retry_is_read_whatever_its_case(wish: str) -> None:
+@pytest.mark.parametrize("should_retry", ["TRUE", " true ", "True"])
+async def test_x_should_retry_is_read_whatever_its_case(should_retry: str) -> None:
     """The value of x-should-retry is read in any case, and without the space around it."""
-    wire = Wire(answer(404, x_should_retry=wish))
+    wire = Wire(answer(404, x_should_retry=should_retry))
     await run(wire, None, request("POST"))
     assert wire.attempts == 3
 
 
-@pytest.mark.parametrize("wish", ["yes", "1", "", "true, false"])
-async def test_another_x_should_retry_leaves_it_to_the_table(wish: str) -> None:
+@pytest.mark.parametrize("should_retry", ["yes", "1", "", "true, false"])
+async def test_another_x_should_retry_leaves_it_to_the_table(should_retry: str) -> None:
     """An x-should-retry other than true and false is ignored."""
-    wire = Wire(answer(500, x_should_retry=wish))
+    wire = Wire(answer(500, x_should_retry=should_retry))
     await run(wire, None, request("GET"))
     assert wire.attempts == 3
 
@@ -961,7 +961,7 @@ async def test_the_response_behind_a_chained_error_is_closed() -> None:
     assert [response.is_closed for response in opened[:2]] == [True, True]
 
 
-async def test_an_error_without_a_wish_is_a_bug() -> None:
+async def test_an_error_without_a_retry_request_is_a_bug() -> None:
     """An exception of a middleware is not retried unless a `RetryableError` is among its causes."""
 
     async def middleware(request: APIRequest) -> AsyncAPIResponse[Any]:

@@ -137,7 +137,7 @@ async def verbs(api: AsyncAPIClient) -> None:
 
 
 Pet: TypeAlias = Open[Cat | Dog]
-"""Assigned first: mypy accepts ``Open[Cat | Dog]`` as a direct argument only of a type form."""
+"""Assigned first: mypy mistakes ``Open[Cat | Dog]`` as a direct argument for a call."""
 
 
 async def targets(api: AsyncAPIClient) -> None:
@@ -313,7 +313,7 @@ async def transport(request: APIRequest) -> AsyncAPIResponse[Any]:
 
 
 def requests() -> None:
-    """A middleware makes requests of its own."""
+    """A middleware makes separate requests."""
     request = APIRequest("GET", URL("https://h/x"))
     assert_type(request.timeout, Timeout)
     assert_type(request.body, Body | None)

@@ -556,7 +556,7 @@ async def test_a_deadline_that_ran_out_on_our_own_waits_is_no_failure(
     assert breaker.state(ORIGIN) == "open"
 
 
-async def test_a_caller_who_loses_patience_is_no_failure(breaker: CircuitBreakerMiddleware) -> None:
+async def test_a_timeout_of_the_caller_does_not_count(breaker: CircuitBreakerMiddleware) -> None:
     """A cancellation, and a timeout of the caller's own, are not held against the server."""
     async with (
         raw_server(hang()) as server,

@@ -191,10 +191,10 @@ async def test_a_long_wait_is_spread_over_five_seconds() -> None:
     assert setting.wire.times == [0, 65]
 
 
-@pytest.mark.parametrize(("wish", "time"), [(-5.0, 2.0), (float("-inf"), 2.0), (1e9, 3.0)])
-async def test_a_jitter_stays_in_its_window(wish: float, time: float) -> None:
+@pytest.mark.parametrize(("result", "time"), [(-5.0, 2.0), (float("-inf"), 2.0), (1e9, 3.0)])
+async def test_a_jitter_stays_in_its_window(result: float, time: float) -> None:
     """No call is sent before the time, or later than allowed, whatever the jitter returns."""
-    setting = Setting(jitter=lambda window: wish)
+    setting = Setting(jitter=lambda window: result)
     await setting.call()
     waiting = setting.start()
     await setting.timeline.move_to(10)
