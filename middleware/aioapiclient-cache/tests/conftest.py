@@ -1,4 +1,4 @@
-"""What the tests stand on: a client with a cache, a Redis server, a storage of each kind."""
+"""Shared by the tests: a client with a cache, a Redis server, a storage of each kind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["redis_process", "redis_server"]
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])
 async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[hishel.AsyncBaseStorage]:
-    """A storage of each kind, empty."""
+    """An empty storage of each kind."""
     made: hishel.AsyncBaseStorage
     if request.param == "memory":
         made = MemoryStorage()
@@ -55,7 +55,7 @@ def redis_storage(redis_server: RedisServer) -> Callable[..., hishel.AsyncRedisS
 
 
 class Bench:
-    """A client with a cache, before a server that answers from a list; time is what the test says."""
+    """A client with a cache, and a server that answers from a list; the test sets the time."""
 
     base = "https://api.example.com"
 
@@ -71,7 +71,7 @@ class Bench:
         )
 
     async def get(self, path: str = "/x", **options: Any) -> AsyncAPIResponse[Any]:
-        """A GET whose response is returned, whatever its status."""
+        """Send a GET, and return its response, whatever its status."""
         anything = frozenset(range(300, 600))
         response: AsyncAPIResponse[Any] = await self.api.get(
             path, AsyncAPIResponse[Any], **{"ok_statuses": anything, "follow_redirects": False, **options}
@@ -79,7 +79,7 @@ class Bench:
         return response
 
     async def hits(self, path: str = "/x", **options: Any) -> bool:
-        """Whether a GET is answered from the cache, and nothing is sent."""
+        """Return whether a GET is answered from the cache, and nothing is sent."""
         before = self.sends
         status = cache_status(await self.get(path, **options))
         hit = status is not None and status.hit
@@ -94,7 +94,7 @@ class Bench:
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Any]:
-    """Makes a `Bench`, and closes it at the end. Every response is closed by then."""
+    """Creates a `Bench`, and closes it at the end. Every response is closed by then."""
     made: list[Bench] = []
 
     def make(*answers: Any, **options: Any) -> Bench:

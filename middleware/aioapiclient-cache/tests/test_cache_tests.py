@@ -1,7 +1,7 @@
-"""http-tests/cache-tests judges the cache, through a proxy that is made of the client.
+"""http-tests/cache-tests checks the cache, through a proxy that uses the client.
 
 The list of exceptions, ``cache_tests_exceptions.json``, has the required rows that do not pass, each with its
-reason. A row that fails without a reason there fails the test, and so does a reason that is out of date.
+reason. A row that fails without a reason there fails the test, and so does an outdated reason.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _NOT_PASSED_ON = {
 }
 _ANY_STATUS = frozenset(range(100, 600))
 
-ROWS, PASSED = 165, 146  # required rows of http-cache-tests 0.4.5; the least that must pass
+ROWS, PASSED = 165, 146  # required rows of http-cache-tests 0.4.5; the minimum that must pass
 
 
 @asynccontextmanager
 async def reverse_proxy(origin: str, cache: Cache) -> AsyncIterator[str]:
-    """Run a proxy in front of *origin* that answers from *cache* where it may; give its URL."""
+    """Run a proxy in front of *origin* that answers from *cache* if allowed; yield its URL."""
     async with AsyncAPIClient(
         origin,
         middlewares=[per_send(cache)],
@@ -84,7 +84,7 @@ def _passes(name: str) -> bool:
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
-    """A folder from which node finds the judge and its modules."""
+    """A folder from which node finds cache-tests and its modules."""
     (tmp_path / "node_modules").symlink_to(need_node_modules(SERVER.name))
     for script in SERVER.glob("*.mjs"):
         shutil.copy(script, tmp_path)
@@ -111,15 +111,15 @@ async def node(folder: Path, *arguments: str) -> AsyncIterator[asyncio.subproces
 
 
 async def judged(folder: Path, cache: Cache) -> dict[str, str]:
-    """The required rows, and why each did not pass; empty if it did."""
+    """Return the required rows that did not pass, each with its reason; empty if all passed."""
     async with node(folder, "server.mjs") as origin:
         assert origin.stdout is not None
         word, _, port = (await origin.stdout.readline()).decode().strip().partition(" ")
         assert word == "port", "the judge's server did not start"
         async with reverse_proxy(f"http://127.0.0.1:{port}", cache) as url:
             rows = await rows_of(folder, url)
-            # Some rows give an answer two seconds to arrive, and 100 run at once: on a busy machine one may
-            # be late. It is tried again by itself.
+            # Some rows give a response two seconds to arrive, and 100 run concurrently: on a busy machine one
+            # may be late. It is run again alone.
             for _ in range(3):
                 if late := [row for row, why in rows.items() if why and row not in EXCEPTIONS]:
                     rows |= await rows_of(folder, url, *late)
@@ -127,7 +127,7 @@ async def judged(folder: Path, cache: Cache) -> dict[str, str]:
 
 
 async def rows_of(folder: Path, url: str, *ids: str) -> dict[str, str]:
-    """Let the judge try these required rows, or all of them."""
+    """Run these required rows, or all of them."""
     async with node(folder, "judge.mjs", url, *ids) as judge:
         assert judge.stdout is not None
         rows = json.loads(await judge.stdout.readline())
@@ -135,8 +135,8 @@ async def rows_of(folder: Path, url: str, *ids: str) -> dict[str, str]:
 
 
 async def test_the_required_rows_pass_as_a_shared_cache(suite: Path) -> None:
-    """146 or more of the required rows pass, and the list has a reason for each of the others."""
-    # The proxy has one store for all its callers, which is what the judge tests.
+    """At least 146 of the required rows pass, and the list has a reason for each of the others."""
+    # The proxy has one store for all its callers, as cache-tests requires.
     rows = await judged(suite, Cache(shared=True, identity=lambda request: "everyone"))
     failed = {row: why for row, why in rows.items() if why}
 
@@ -147,5 +147,5 @@ async def test_the_required_rows_pass_as_a_shared_cache(suite: Path) -> None:
 
 
 def test_each_exception_has_a_reason() -> None:
-    """Every row of the list says in a sentence why it does not pass."""
+    """Every row of the list has a sentence with the reason."""
     assert all(len(reason) > 20 and reason.endswith(".") for reason in EXCEPTIONS.values())

@@ -1,4 +1,4 @@
-"""Equal requests at the same time are one send, if its response can be shared; no task is made for it."""
+"""Concurrent equal requests are one send if the response can be shared; no task is created for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FRESH = respond(json=1, headers={"Cache-Control": "max-age=60"})
 
 
 class Gate:
-    """A server that answers when it is told to."""
+    """A server that answers at the test's command."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -37,7 +37,7 @@ class Gate:
         return answer
 
     async def has(self, count: int) -> None:
-        """Wait until *count* requests are there, and nothing else moves."""
+        """Wait until *count* requests have arrived, and no other task runs."""
         async with asyncio.timeout(20):
             while self.arrived < count:  # noqa: ASYNC110 - what is waited for is a number
                 await asyncio.sleep(0)
@@ -47,7 +47,7 @@ class Gate:
 
 
 async def test_a_thousand_misses_at_once_are_one_send(bench: Any) -> None:
-    """Of 1,000 equal calls one is sent; all get its answer, and no task is made beside their own."""
+    """Of 1,000 equal calls one is sent; all get its response, and no additional task is created."""
     gate = Gate(FRESH)
     it = bench(default=gate)
     before = len(asyncio.all_tasks())
@@ -74,7 +74,7 @@ async def test_without_coalescing_each_is_sent(bench: Any, shared: Any) -> None:
 
 
 async def test_what_cannot_be_shared_does_not_make_a_queue(bench: Any) -> None:
-    """When the first answer cannot be shared, all others go at once; the next time nobody waits at all."""
+    """If the first response cannot be shared, all others are sent immediately; later requests do not wait."""
     gate = Gate(respond(json=1))
     it = bench(default=gate)
     calls = [asyncio.ensure_future(it.get()) for _ in range(50)]
@@ -90,7 +90,7 @@ async def test_what_cannot_be_shared_does_not_make_a_queue(bench: Any) -> None:
 
 
 async def test_what_can_be_shared_again_is_shared_again(bench: Any) -> None:
-    """An answer that may be stored ends the time in which nobody waits."""
+    """After a response that may be stored, requests wait again."""
     gate = Gate(respond(json=1), respond(json=1, headers={"Cache-Control": "max-age=60"}))
     it = bench(default=gate)
     gate.open.set()
@@ -106,7 +106,7 @@ async def test_what_can_be_shared_again_is_shared_again(bench: Any) -> None:
 
 
 async def test_when_the_first_fails_the_others_go_alone(bench: Any) -> None:
-    """The failure of the first is its own; the others are sent, all at once."""
+    """A failure of the first request is not shared; the others are sent, concurrently."""
     gate = Gate(APIConnectionError("lost"), FRESH)
     it = bench(default=gate)
     calls = [asyncio.ensure_future(it.get()) for _ in range(5)]
@@ -118,7 +118,7 @@ async def test_when_the_first_fails_the_others_go_alone(bench: Any) -> None:
 
 
 async def test_when_the_first_is_cancelled_another_leads(bench: Any) -> None:
-    """A cancelled first one takes nobody with it: one of the others is sent in its place."""
+    """Cancelling the first request affects no other: one of the others is sent instead."""
     gate = Gate(FRESH)
     it = bench(default=gate)
     calls = [asyncio.ensure_future(it.get()) for _ in range(5)]
@@ -133,7 +133,7 @@ async def test_when_the_first_is_cancelled_another_leads(bench: Any) -> None:
 
 
 async def test_one_that_waits_can_be_cancelled(bench: Any) -> None:
-    """The end of one that waits is its own: the first, and the others, go on."""
+    """A waiting request that ends affects neither the first nor the others."""
     gate = Gate(FRESH)
     it = bench(default=gate)
     calls = [asyncio.ensure_future(it.get()) for _ in range(3)]
@@ -163,7 +163,7 @@ async def test_the_deadline_of_one_that_waits_holds(bench: Any) -> None:
 
 
 async def test_variants_go_alone(bench: Any) -> None:
-    """One that asks for another variant is sent when the first answer tells that it does not fit."""
+    """A waiting request for another variant is sent when the first response shows that it does not match."""
     gate = Gate(respond(json=1, headers={"Cache-Control": "max-age=60", "Vary": "Accept-Language"}))
     it = bench(default=gate)
     languages = ("sv", "sv", "en")
@@ -187,7 +187,7 @@ async def test_principals_are_not_coalesced(bench: Any) -> None:
 
 @pytest.mark.parametrize("control", ["no-cache", "max-age=0"])
 async def test_who_asks_for_a_newer_answer_does_not_join(bench: Any, control: str) -> None:
-    """A request with directives of its own is sent, though an equal one is under way."""
+    """A request with its own directives is sent, although an equal one is in flight."""
     gate = Gate(FRESH)
     it = bench(default=gate)
     calls = [
@@ -217,7 +217,7 @@ async def test_a_change_ends_the_joining(bench: Any) -> None:
     await change
     assert (await during).body == b'"new"'
     it.clock.advance(1)
-    assert not await it.hits()  # what was asked for before the end of the change may be older than it
+    assert not await it.hits()  # a response requested before the end of the change may be older than it
 
 
 async def test_hits_at_once_read_the_storage_once(bench: Any) -> None:

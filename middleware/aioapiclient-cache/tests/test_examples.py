@@ -1,4 +1,4 @@
-"""The example and the program of the README run in processes of their own, and print what they show."""
+"""The example and the program of the README run in separate processes, and print the expected output."""
 
 from __future__ import annotations
 

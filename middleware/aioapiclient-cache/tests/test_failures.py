@@ -1,4 +1,4 @@
-"""A storage that fails is a cache without entries: no call fails, and one warning a minute says so."""
+"""A failing storage acts like an empty cache: no call fails, and one warning a minute is logged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEPS = ("get_entries", "create_entry", "update_headers", "remove_entry")
 
 
 class Broken(MemoryStorage):
-    """A storage of which steps fail."""
+    """A storage whose operations fail."""
 
     def __init__(self, *steps: str, error: Exception | None = None) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ async def test_no_call_fails_with_its_storage(
 
 
 async def test_one_warning_a_minute(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """A storage that stays away is reported once a minute, and asked once a second."""
+    """A storage that is down is reported once a minute, and tried once a second."""
     storage, clock = Broken(*STEPS), FakeClock()
     it = bench(default=FRESH, storage=storage)
     it.cache._core.store.clock = clock.time
@@ -86,7 +86,7 @@ async def test_one_warning_a_minute(bench: Any, caplog: pytest.LogCaptureFixture
 
 
 async def test_damage_is_no_outage(bench: Any) -> None:
-    """An entry that cannot be decoded does not make the cache leave its storage alone."""
+    """After an entry that cannot be decoded, the cache still uses its storage."""
     storage = Broken("get_entries", error=ValueError("damaged"))
     it = bench(default=FRESH, storage=storage)
     for _ in range(5):
@@ -143,7 +143,7 @@ async def test_cancellation_is_no_failure(bench: Any, caplog: pytest.LogCaptureF
 async def test_the_records_of_hishel_belong_to_others_too(
     storage: type, caplog: pytest.LogCaptureFixture, tmp_path: Any
 ) -> None:
-    """Records of hishel's storages are taken away only while they work for this middleware."""
+    """Records of hishel's storages are removed only while they work for this middleware."""
     made: Any = (
         redis_storage(1) if storage is hishel.AsyncRedisStorage else storage(database_path=tmp_path / "c")
     )
@@ -154,7 +154,7 @@ async def test_the_records_of_hishel_belong_to_others_too(
 
 
 async def test_a_storage_of_the_users_may_warn(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """A warning that a user's own storage logs is the user's: it is shown, and is no failure."""
+    """A warning that a user's own storage logs is shown, and does not count as a failure."""
     logger = logging.getLogger(__name__)
 
     class Talking(MemoryStorage):
@@ -180,7 +180,7 @@ def redis_storage(port: int) -> Any:
 
 
 async def test_redis_is_killed_midway(redis_server: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Calls go on when Redis dies under them, and are hits again when it is back."""
+    """Calls continue when Redis dies, and are hits again when it is back."""
     storage = redis_storage(redis_server.port)
     cache = Cache(storage)
     transport = FakeTransport(default=FRESH)
@@ -206,7 +206,7 @@ async def test_redis_is_killed_midway(redis_server: Any, caplog: pytest.LogCaptu
 
 
 async def test_redis_that_does_not_answer(redis_server: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """A Redis that accepts and says nothing costs its timeout once a second, not once a call."""
+    """A Redis that accepts connections but never answers costs its timeout once a second, not once a call."""
     storage = redis_storage(redis_server.port)
     cache = Cache(storage)
     tries = 0
@@ -243,7 +243,7 @@ async def is_hit(api: AsyncAPIClient, transport: FakeTransport) -> bool:
 
 
 async def test_a_database_that_is_something_else(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that is no database makes no call fail."""
+    """A file that is not a database makes no call fail."""
     (tmp_path / "cache.db").write_bytes(b"this is not a database" * 100)
     storage = hishel.AsyncSqliteStorage(database_path=tmp_path / "cache.db")
     transport = FakeTransport(default=FRESH)

@@ -1,4 +1,4 @@
-"""`MemoryStorage`: what leaves when there is no more room, and hishel's rules for storages."""
+"""`MemoryStorage`: the order of eviction, and hishel's rules for storages."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_a_body_in_memory_is_stored_at_once() -> None:
 
 
 async def test_the_least_recently_used_entry_leaves_first() -> None:
-    """Above `max_entries` the entry leaves that was not asked for the longest."""
+    """Above `max_entries` the least recently used entry is dropped."""
     storage = MemoryStorage(max_entries=2)
     await put(storage, "a", b"a")
     await put(storage, "b", b"b")
@@ -71,7 +71,7 @@ async def test_the_least_recently_used_entry_leaves_first() -> None:
 
 
 async def test_bytes_are_bounded() -> None:
-    """Above `max_bytes` old entries leave, and what is larger than all of it is not stored."""
+    """Above `max_bytes` old entries are dropped, and an entry larger than the limit is not stored."""
     storage = MemoryStorage(max_bytes=10_000)
     for n in range(20):
         await put(storage, str(n), b"x" * 1000)
@@ -84,7 +84,7 @@ async def test_bytes_are_bounded() -> None:
 
 
 async def test_new_headers_count() -> None:
-    """Headers that grow make room by old entries, and the sum stays exact."""
+    """Headers that grow evict old entries, and the total stays exact."""
     storage = MemoryStorage(max_bytes=10_000)
     first = await put(storage, "a", b"a")
     await put(storage, "b", b"b")
@@ -113,7 +113,7 @@ async def test_an_entry_may_have_an_end(limits: dict[str, float]) -> None:
 
 
 async def test_clear_and_repr(bench: Any) -> None:
-    """`clear` counts what it removes; the repr has numbers only."""
+    """`clear` counts the removed entries; the repr has numbers only."""
     it = bench(default=respond(json=1, headers={"Cache-Control": "max-age=60"}))
     for path in ("/x", "/y"):
         await it.get(path)

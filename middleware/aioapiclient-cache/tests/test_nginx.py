@@ -51,7 +51,7 @@ class Origin(NamedTuple):
         os.utime(path, (modified, modified))
 
     async def requests(self, count: int) -> list[str]:
-        """What it has logged, once there are as many lines."""
+        """Return the log, once it has that many lines."""
         await until(lambda: len(self.log.read_text().splitlines()) >= count)
         return self.log.read_text().splitlines()
 
@@ -92,7 +92,7 @@ async def test_a_fresh_file_is_asked_for_once(nginx: Origin) -> None:
 
 
 async def test_a_stale_file_is_validated(nginx: Origin) -> None:
-    """A file that expires at once is validated by its ETag, and replaced when it has changed."""
+    """A file that expires immediately is validated by its ETag, and replaced when it has changed."""
     async with client(nginx) as api:
         first = await api.get("/stale/a.json", AsyncAPIResponse[Any])
         again = await api.get("/stale/a.json", AsyncAPIResponse[Any])
@@ -116,7 +116,7 @@ async def test_a_stale_file_is_validated(nginx: Origin) -> None:
 
 
 async def test_what_may_not_be_stored_is_sent_each_time(nginx: Origin) -> None:
-    """`no-store` leaves nothing behind."""
+    """`no-store` stores nothing."""
     async with client(nginx) as api:
         for _ in range(2):
             await api.get("/none/a.json")
@@ -132,7 +132,7 @@ async def test_a_redirect_hop_is_stored_by_itself(nginx: Origin) -> None:
 
 
 async def test_a_failure_of_nginx_is_answered_from_the_cache(nginx: Origin) -> None:
-    """A file that is missing is an answer; when the server fails, the stored response takes its place."""
+    """A missing file is a valid response; when the server fails, the stored response replaces it."""
     async with client(nginx, stale_if_error=60) as api:
         await api.get("/short/a.json")
         (nginx.files / "down").touch()

@@ -1,4 +1,4 @@
-"""Two principals never share an answer, and no secret gets into a storage, a log or a repr."""
+"""Two principals never share a response, and no secret gets into a storage, a log or a repr."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BASE = "https://api.example.com"
 
 
 def echo(request: APIRequest) -> AsyncAPIResponse[Any]:
-    """Answers with the headers that may name the principal, and lets anybody keep it."""
+    """Answers with the headers that may name the principal, and with a public response."""
     who = "|".join(f"{name}={value}" for name, value in sorted(request.headers.items()) if name[0] in "ACOXx")
     control = "max-age=60, public"
     body = f"{who} {request.url}".encode()
@@ -38,7 +38,7 @@ def echo(request: APIRequest) -> AsyncAPIResponse[Any]:
 
 
 class TeamAuth(Auth):
-    """A credential in a header whose name says nothing."""
+    """A credential in a header whose name does not suggest it."""
 
     def __init__(self, team: str) -> None:
         self.team = team
@@ -96,7 +96,7 @@ TELLING = [
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("telling", TELLING)
 async def test_each_principal_has_answers_of_its_own(telling: Callable[[str], Any], shared: bool) -> None:
-    """Whatever tells two principals apart, each gets its own answer, from the cache the second time."""
+    """Whatever distinguishes two principals, each gets its own response, from the cache the second time."""
     bodies, sends = await answers(*(telling(who) for who in ("alice", "bob", "alice", "bob")), shared=shared)
     assert bodies[:2] == bodies[2:]
     assert bodies[0] != bodies[1]
@@ -104,7 +104,7 @@ async def test_each_principal_has_answers_of_its_own(telling: Callable[[str], An
 
 
 async def test_who_asks_without_a_credential_is_somebody_else() -> None:
-    """An answer for a principal is not given to somebody without a credential, nor the other way round."""
+    """A response for a principal is not given to a caller without a credential, or the reverse."""
     bodies, sends = await answers({"auth": BearerAuth("alice")}, {}, {"auth": BearerAuth("alice")}, {})
     assert bodies[:2] == bodies[2:]
     assert bodies[0] != bodies[1]
@@ -112,14 +112,14 @@ async def test_who_asks_without_a_credential_is_somebody_else() -> None:
 
 
 async def test_headers_that_change_each_time_do_not_tell() -> None:
-    """A request id, a trace, an idempotency key and a User-Agent do not keep answers apart."""
+    """A request ID, a trace, an idempotency key and a User-Agent do not keep responses apart."""
     names = ("X-Request-ID", "traceparent", "Idempotency-Key", "User-Agent")
     _, sends = await answers(*({"headers": dict.fromkeys(names, f"v{n}")} for n in range(3)))
     assert sends == 1
 
 
 async def test_an_identity_stands_for_the_headers_of_its_credential() -> None:
-    """A signature that differs each time still finds the answers of its principal."""
+    """A signature that differs each time still finds the responses of its principal."""
     alice = Signature("alice")
     bodies, sends = await answers({"auth": alice}, {"auth": alice}, {"auth": Signature("bob")})
     assert sends == 2
@@ -127,14 +127,14 @@ async def test_an_identity_stands_for_the_headers_of_its_credential() -> None:
 
 
 async def test_without_an_identity_a_signature_finds_nothing() -> None:
-    """Without a name nothing tells that two signatures are of one principal."""
+    """Without a name, two signatures of one principal cannot be recognised as equal."""
     alice = Signature(None)
     _, sends = await answers({"auth": alice}, {"auth": alice})
     assert sends == 2
 
 
 async def test_a_header_of_the_call_counts_beside_the_identity() -> None:
-    """A credential that the call itself sets is sent in place of the named one, and keeps answers apart."""
+    """A credential that the call itself sets replaces the named one, and keeps responses apart."""
     alice = Signature("alice")
     calls = [{"auth": alice, "headers": {"Authorization": who}} for who in ("x", "y", "x")]
     calls += [{"auth": alice, "headers": {"Cookie": who}} for who in ("x", "y", "x")]
@@ -144,7 +144,9 @@ async def test_a_header_of_the_call_counts_beside_the_identity() -> None:
 
 
 async def test_identity_replaces_the_credentials() -> None:
-    """Requests to which `identity` gives one name share their answers; None leaves it to the credentials."""
+    """Requests with the same name from `identity` share their responses; None leaves it to the
+    credentials.
+    """
 
     def tenant(request: APIRequest) -> str | None:
         return request.headers.get("X-Tenant")
@@ -164,7 +166,7 @@ async def test_an_identity_is_a_text() -> None:
         await answers({}, identity=wrong)
 
 
-# --- a fuzz of two tenants
+# --- two tenants, fuzzed
 
 HEADERS = ("Authorization", "Cookie", "X-API-Key", "X-Tenant", "X-Team-Token")
 STEP = st.tuples(
@@ -191,7 +193,7 @@ ANSWER = st.sampled_from(
 @settings(max_examples=200, deadline=None)
 @given(st.lists(STEP, min_size=2, max_size=12), st.lists(ANSWER, min_size=1, max_size=4), st.booleans())
 async def test_no_answer_crosses_from_one_tenant_to_another(steps: Any, shapes: Any, shared: bool) -> None:
-    """However two tenants call, and whatever the server allows, each gets what was made for it."""
+    """However two tenants call, and whatever the server allows, each gets its own responses."""
     clock = FakeClock(start=1_800_000_000.0)
 
     def serve(request: APIRequest) -> AsyncAPIResponse[Any]:
@@ -206,11 +208,11 @@ async def test_no_answer_crosses_from_one_tenant_to_another(steps: Any, shapes: 
     transport = FakeTransport(default=serve)
     cache = Cache(shared=shared, clock=clock.time, stale_if_error=60, stale_while_revalidate=True)
     async with AsyncAPIClient(BASE, transport=transport, middlewares=[per_send(cache)]) as api:
-        for who, header, path, method, wish, seconds in steps:
+        for who, header, path, method, directive, seconds in steps:
             clock.advance(seconds)
-            wishes = {"Cache-Control": wish} if wish else {}
+            directives = {"Cache-Control": directive} if directive else {}
             response = await api.request(
-                method, path, AsyncAPIResponse[bytes], headers={header: who, **wishes}, ok_statuses={504}
+                method, path, AsyncAPIResponse[bytes], headers={header: who, **directives}, ok_statuses={504}
             )
             if response.status != 504:
                 assert response.headers["X-For"] == who
@@ -247,7 +249,7 @@ async def test_nothing_secret_is_stored(storage: hishel.AsyncBaseStorage, tmp_pa
     assert response.headers["X-Shown"] == "kept"
     assert SECRET not in str(response.headers)
     kept = await everything_in(storage, tmp_path)
-    assert b"kept" in kept  # so that the search is one of what was stored
+    assert b"kept" in kept  # so that stored data is searched
     assert b"body" in kept
     assert SECRET.encode() not in kept
 
@@ -288,6 +290,6 @@ async def test_no_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_cache_is_not_pickled() -> None:
-    """A cache with what it holds is not written to a file by mistake."""
+    """A cache with its contents cannot be pickled by mistake."""
     with pytest.raises(TypeError, match="A Cache cannot be pickled"):
         pickle.dumps(Cache())

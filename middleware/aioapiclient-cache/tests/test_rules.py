@@ -1,4 +1,6 @@
-"""The rules of RFC 9111: what is stored, how long it is fresh, and what a request may ask for."""
+"""The rules of RFC 9111: which responses are stored, how long they are fresh, and the directives of a
+request.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ def answer(control: str | None = None, status: int = 200, body: bytes = b"{}", *
     return respond(status, body=body, headers={"Content-Type": "application/json", **given})
 
 
-def wish(control: str) -> dict[str, dict[str, str]]:
+def cache_control(control: str) -> dict[str, dict[str, str]]:
     """The options of a call with this Cache-Control."""
     return {"headers": {"Cache-Control": control}}
 
@@ -33,7 +35,7 @@ def wish(control: str) -> dict[str, dict[str, str]]:
 
 
 async def test_a_fresh_response_is_used_again(bench: Any) -> None:
-    """A hit has the body and the headers of the stored response, its age, and says what it is."""
+    """A hit has the body and the headers of the stored response, its age, and a Cache-Status."""
     it = bench(answer("max-age=60", body=b'{"n":1}', ETag='"a"', Date=DATE))
     await it.get()
     it.clock.advance(20)
@@ -45,7 +47,7 @@ async def test_a_fresh_response_is_used_again(bench: Any) -> None:
 
 
 async def test_a_hit_is_decoded_to_the_type_of_its_call(bench: Any) -> None:
-    """The stored body is decoded to what each call asks for."""
+    """The stored body is decoded to the type that each call requests."""
     it = bench(answer("max-age=60", body=b'{"n":1}'))
     assert await it.api.get("/x", dict[str, int]) == {"n": 1}
     assert await it.api.get("/x", dict[str, float]) == {"n": 1.0}
@@ -106,7 +108,7 @@ async def test_how_long_a_response_is_fresh(
 
 
 async def test_the_time_that_a_response_took_counts_for_its_age(bench: Any) -> None:
-    """A response that was 10 s under way is 10 s old when it arrives (RFC 9111 §4.2.3)."""
+    """A response that was in flight for 10 s is 10 s old when it arrives (RFC 9111 §4.2.3)."""
 
     async def slow(request: Any) -> Any:
         it.clock.advance(10)
@@ -117,7 +119,7 @@ async def test_the_time_that_a_response_took_counts_for_its_age(bench: Any) -> N
     assert (await it.get()).headers["Age"] == "15"
 
 
-# --- what is stored
+# --- storing
 
 
 async def test_what_helps_nobody_is_not_stored(bench: Any) -> None:
@@ -147,7 +149,9 @@ NOT_STORED = [
 
 @pytest.mark.parametrize(("response", "shared"), NOT_STORED)
 async def test_what_is_not_stored(bench: Any, response: Any, shared: bool) -> None:
-    """What may not be kept, what a retry must not find again, and what is too large, is sent each time."""
+    """Responses that may not be stored, that a retry must not get again, or that are too large are fetched
+    each time.
+    """
     it = bench(default=response, shared=shared, max_body=100)
     await it.get()
     assert not await it.hits()
@@ -156,7 +160,7 @@ async def test_what_is_not_stored(bench: Any, response: Any, shared: bool) -> No
 
 @pytest.mark.parametrize("status", [200, 203, 204, 300, 301, 302, 307, 308, 404, 410, 418])
 async def test_any_other_status_is_stored_if_its_time_is_given(bench: Any, status: int) -> None:
-    """A redirect or an error with a lifetime is used again, as it was."""
+    """A redirect or an error with a lifetime is reused unchanged."""
     it = bench(default=answer("max-age=60", status=status, body=b"" if status == 204 else b"{}"))
     await it.get()
     response = await it.get()
@@ -164,7 +168,7 @@ async def test_any_other_status_is_stored_if_its_time_is_given(bench: Any, statu
 
 
 async def test_a_stored_error_is_raised_again(bench: Any) -> None:
-    """A call that finds a 404 in the cache ends as the first one did, its reason in the message too."""
+    """A call that gets a 404 from the cache ends like the first one, with the reason in the message."""
     it = bench(default=answer("max-age=60", status=404, body=b'{"detail":"gone fishing"}'))
     texts = []
     for _ in range(2):
@@ -176,7 +180,7 @@ async def test_a_stored_error_is_raised_again(bench: Any) -> None:
 
 
 async def test_fields_of_the_connection_are_not_stored(bench: Any) -> None:
-    """What `Connection` names, and what `no-cache` names, is left out of the stored response."""
+    """Headers that `Connection` or `no-cache` names are left out of the stored response."""
     it = bench(
         answer(
             'max-age=60, no-cache="X-Once"',
@@ -194,7 +198,7 @@ async def test_fields_of_the_connection_are_not_stored(bench: Any) -> None:
 
 
 async def test_calls_that_wait_do_not_get_an_excluded_header(bench: Any) -> None:
-    """Of equal calls the one that is sent gets an excluded header; those that share its answer do not."""
+    """Of equal calls, the one that is sent gets an excluded header; those that share its response do not."""
     it = bench(default=answer("max-age=60", X_Left="99"), exclude_headers=["X-Left"])
     responses = await asyncio.gather(*(it.get() for _ in range(3)))
     assert it.sends == 1
@@ -202,7 +206,7 @@ async def test_calls_that_wait_do_not_get_an_excluded_header(bench: Any) -> None
 
 
 async def test_a_head_has_a_response_of_its_own(bench: Any) -> None:
-    """HEAD and GET of one URL are stored apart, and HEAD keeps the length that it tells of."""
+    """HEAD and GET of one URL are stored separately, and HEAD keeps its Content-Length."""
     it = bench(answer("max-age=60", body=b"", Content_Length="99"), answer("max-age=60", body=b"12"))
     for _ in range(2):
         head = await it.api.head("/x")
@@ -212,7 +216,7 @@ async def test_a_head_has_a_response_of_its_own(bench: Any) -> None:
 
 
 async def test_only_the_methods_that_are_named_are_stored(bench: Any) -> None:
-    """With ``methods=("GET",)`` a HEAD goes past the cache."""
+    """With ``methods=("GET",)`` a HEAD bypasses the cache."""
     it = bench(default=answer("max-age=60", body=b""), methods=("GET",))
     for _ in range(2):
         assert cache_status(await it.api.head("/x")) is None
@@ -224,7 +228,7 @@ CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-S
 
 @pytest.mark.parametrize("name", CONDITIONS)
 async def test_a_request_with_a_condition_goes_past_the_cache(bench: Any, name: str) -> None:
-    """A condition or a range of the caller's own is sent as it is, and its answer is not stored."""
+    """A condition or a range set by the caller is sent unchanged, and its response is not stored."""
     it = bench(default=answer("max-age=60"))
     for _ in range(2):
         assert cache_status(await it.get(headers={name: "x"})) is None
@@ -241,7 +245,9 @@ async def test_a_stream_goes_past_the_cache(bench: Any) -> None:
 
 
 async def test_default_ttl_is_for_successes_that_say_nothing(bench: Any) -> None:
-    """`default_ttl` makes a silent success fresh; an error, and what says no-cache, stay as they are."""
+    """`default_ttl` makes a success without freshness information fresh; it does not affect an error or a
+    no-cache response.
+    """
     it = bench(
         answer(),
         answer(status=404),
@@ -268,7 +274,7 @@ async def test_a_call_that_reads_less_is_not_given_more(bench: Any) -> None:
 
 
 async def test_bodies_as_they_were_sent_are_kept_apart(bench: Any) -> None:
-    """A call with ``decompress=False`` finds what such a call has stored, with its Content-Encoding."""
+    """A call with ``decompress=False`` finds the responses of such calls, with their Content-Encoding."""
     it = bench(
         answer("max-age=60", body=b"plain"), answer("max-age=60", body=b"coded", Content_Encoding="gzip")
     )
@@ -323,7 +329,7 @@ async def test_an_error_is_never_as_it_was_sent(bench: Any) -> None:
 # --- the directives of a request (RFC 9111 §5.2.1)
 
 DIRECTIVES = [
-    # of the request, of the stored response, seconds since, what happens
+    # of the request, of the stored response, seconds since, result
     ("max-age=10", "max-age=60", 9, "hit"),
     ("max-age=10", "max-age=60", 10, "validated"),
     ("max-age=0", "max-age=60", 0, "validated"),
@@ -350,11 +356,11 @@ DIRECTIVES = [
 async def test_the_directives_of_a_request(
     bench: Any, request_control: str, control: str, seconds: int, outcome: str
 ) -> None:
-    """Each directive of a request does what RFC 9111 §5.2.1 says."""
+    """Each directive of a request follows RFC 9111 §5.2.1."""
     it = bench(answer(control, ETag='"a"'), default=answer(control, 304, b"", ETag='"a"'))
     await it.get()
     it.clock.advance(seconds)
-    response = await it.get(**wish(request_control))
+    response = await it.get(**cache_control(request_control))
     status = cache_status(response)
     conditional = [sent.headers.get("If-None-Match") for sent in it.transport.requests[1:]]
     if outcome == "hit":
@@ -381,7 +387,7 @@ async def test_the_directives_of_a_request(
 async def test_why_a_request_was_sent(
     bench: Any, first: str, control: str | None, headers: dict[str, str], why: str
 ) -> None:
-    """`Cache-Status` says why the stored response was not used (RFC 9211 §2.2)."""
+    """`Cache-Status` names the reason why the stored response was not used (RFC 9211 §2.2)."""
     it = bench(answer(first, ETag='"a"', Vary="Accept-Language"), default=answer())
     assert "fwd=uri-miss" in (await it.get()).headers["Cache-Status"]
     it.clock.advance(100)
@@ -391,7 +397,9 @@ async def test_why_a_request_was_sent(
 
 
 async def test_pragma_counts_without_cache_control(bench: Any) -> None:
-    """``Pragma: no-cache`` asks the server, unless there is a Cache-Control (RFC 9111 §5.4)."""
+    """``Pragma: no-cache`` validates with the server, unless the request has a Cache-Control (RFC 9111
+    §5.4).
+    """
     it = bench(default=answer("max-age=60"))
     await it.get()
     assert not await it.hits(headers={"Pragma": "no-cache"})
@@ -399,17 +407,17 @@ async def test_pragma_counts_without_cache_control(bench: Any) -> None:
 
 
 async def test_the_response_to_no_store_is_not_stored(bench: Any) -> None:
-    """A request with no-store leaves nothing behind."""
+    """A request with no-store stores nothing."""
     it = bench(default=answer("max-age=60"))
-    await it.get(**wish("no-store"))
+    await it.get(**cache_control("no-store"))
     assert it.cache.storage._items == {}
 
 
 async def test_only_if_cached_is_not_tried_again(bench: Any) -> None:
-    """The 504 that the cache makes is final: other attempts would find the same."""
+    """The 504 of the cache is final: a retry would have the same result."""
     it = bench(client={"max_retries": 5})
     with pytest.raises(Exception, match="504 Gateway Timeout") as caught:
-        await it.api.get("/x", **wish("only-if-cached"))
+        await it.api.get("/x", **cache_control("only-if-cached"))
     assert caught.value.retries_taken == 0
     assert it.sends == 0
 
@@ -462,7 +470,7 @@ async def test_a_304_without_a_lifetime_keeps_the_old_one(bench: Any) -> None:
 
 
 async def test_a_full_response_replaces_the_stale_one(bench: Any) -> None:
-    """After a 200 in place of a 304 one entry is left: the new one."""
+    """After a 200 instead of a 304 one entry is left: the new one."""
     it = bench(*(answer("max-age=60", body=b"%d" % n, ETag=f'"{n}"') for n in range(3)))
     for n in range(3):
         assert (await it.get()).body == b"%d" % n
@@ -472,7 +480,7 @@ async def test_a_full_response_replaces_the_stale_one(bench: Any) -> None:
 
 @pytest.mark.parametrize(("status", "left"), [(404, 0), (410, 0), (403, 1), (500, 1), (503, 1), (429, 1)])
 async def test_what_an_error_leaves_of_the_stale_response(bench: Any, status: int, left: int) -> None:
-    """A response that says that the resource is gone removes the stale one; a failure does not."""
+    """A 404 or 410 removes the stale response; a failure does not."""
     it = bench(answer("max-age=60", ETag='"a"'), answer(None, status))
     await it.get()
     it.clock.advance(100)
@@ -494,7 +502,7 @@ async def test_a_304_about_another_response_is_asked_again(bench: Any) -> None:
 
 
 async def test_a_validator_that_cannot_be_sent_is_left_out(bench: Any) -> None:
-    """An ETag that is not ASCII makes no condition, and no error."""
+    """An ETag that is not ASCII is not used as a condition, and causes no error."""
     it = bench(default=answer("max-age=60", ETag='"\u00e4"'))
     await it.get()
     it.clock.advance(100)
@@ -550,7 +558,9 @@ async def test_headers_that_vary_does_not_name_yet(bench: Any, keep: bool) -> No
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "M-SEARCH"])
 async def test_a_change_makes_the_stored_response_stale(bench: Any, method: str) -> None:
-    """After a successful unsafe request the next GET asks the server, whoever stored the response."""
+    """After a successful unsafe request the next GET is sent to the server, whichever cache stored the
+    response.
+    """
     it = bench(default=answer("max-age=60"))
     bob = {"headers": {"Authorization": "Bearer bob"}}
     for who in ({}, bob):
@@ -566,7 +576,7 @@ async def test_a_change_makes_the_stored_response_stale(bench: Any, method: str)
 
 @pytest.mark.parametrize("status", [400, 404, 500])
 async def test_a_change_that_was_refused_changes_nothing(bench: Any, status: int) -> None:
-    """An unsafe request that ends with an error leaves the stored response as it is."""
+    """An unsafe request that ends with an error does not affect the stored response."""
     it = bench(answer("max-age=60"), answer(None, status))
     await it.get()
     it.clock.advance(1)
@@ -575,7 +585,7 @@ async def test_a_change_that_was_refused_changes_nothing(bench: Any, status: int
 
 
 async def test_a_change_whose_answer_was_lost_counts(bench: Any) -> None:
-    """An unsafe request that failed on the way may have had its effect."""
+    """An unsafe request that failed in transit may have had its effect."""
     it = bench(answer("max-age=60"), ConnectionError("lost"), answer("max-age=60"))
     await it.get()
     it.clock.advance(1)
@@ -595,7 +605,7 @@ async def test_a_change_whose_answer_was_lost_counts(bench: Any) -> None:
     ],
 )
 async def test_the_places_that_a_change_names(bench: Any, name: str, place: str, changes: bool) -> None:
-    """What is stored of a `Location` or `Content-Location` of the same origin becomes stale as well."""
+    """Responses stored for a `Location` or `Content-Location` of the same origin become stale as well."""
     it = bench(answer("max-age=60"), respond(201, headers={name: place}), default=answer("max-age=60"))
     await it.get("/y")
     it.clock.advance(1)
@@ -605,7 +615,7 @@ async def test_the_places_that_a_change_names(bench: Any, name: str, place: str,
 
 
 async def test_a_safe_method_changes_nothing(bench: Any) -> None:
-    """OPTIONS, and safe methods of other specifications, leave what is stored as it is."""
+    """OPTIONS, and safe methods of other specifications, do not affect stored responses."""
     it = bench(default=answer("max-age=60"))
     await it.get()
     it.clock.advance(1)
@@ -618,7 +628,7 @@ async def test_a_safe_method_changes_nothing(bench: Any) -> None:
 
 
 async def test_clear_removes_a_url_or_everything(bench: Any) -> None:
-    """`clear` removes what is stored of a URL, of all principals, or of all URLs, and counts it."""
+    """`clear` removes the responses stored for a URL, of all principals, or for all URLs, and counts them."""
     it = bench(default=answer("max-age=60"))
     bob = {"headers": {"Authorization": "Bearer bob"}}
     for path in ("/x", "/y"):
@@ -635,7 +645,9 @@ async def test_clear_removes_a_url_or_everything(bench: Any) -> None:
 
 
 async def test_clear_reaches_what_an_identity_names(bench: Any) -> None:
-    """`clear` of a URL finds what everybody shares, also in a cache that has stored nothing itself."""
+    """`clear` of a URL finds the responses of a principal that all requests share, even in a cache that
+    has stored nothing itself.
+    """
     everyone = {"identity": lambda request: "everyone"}
     one = bench(answer("max-age=60"), **everyone)
     await one.get(headers={"Authorization": "Bearer ada"})
@@ -644,7 +656,7 @@ async def test_clear_reaches_what_an_identity_names(bench: Any) -> None:
 
 
 async def test_clear_asks_for_no_header(bench: Any) -> None:
-    """An `identity` that needs a header of the request does not keep `clear` from its work."""
+    """An `identity` that needs a header of the request does not break `clear`."""
     it = bench(answer("max-age=60"), identity=lambda request: request.headers["X-Tenant"])
     await it.get(headers={"X-Tenant": "1"})
     assert await it.cache.clear(it.base + "/x") == 1

@@ -1,4 +1,4 @@
-"""Stale answers: in place of a failure, and while they are validated in the background (RFC 5861)."""
+"""Stale responses: instead of a failure, and while they are validated in the background (RFC 5861)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ FAILURES = [
 
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_a_failure_is_answered_with_what_is_stored(bench: Any, failure: Any) -> None:
-    """On a 5xx, a connection that fails or an open circuit the stale response is used, and says so."""
+    """On a 5xx, a failed connection or an open circuit the stale response is used, and Cache-Status
+    reports it.
+    """
     it = await stale(bench, failure)
     response = await it.get()
     status = cache_status(response)
@@ -61,14 +63,14 @@ async def test_a_failure_is_answered_with_what_is_stored(bench: Any, failure: An
 
 @pytest.mark.parametrize(("seconds", "used"), [(60, True), (61, False)])
 async def test_stale_if_error_has_an_end(bench: Any, seconds: int, used: bool) -> None:
-    """So many seconds after its freshness a response is no longer used."""
+    """That many seconds after its expiry a response is no longer used."""
     it = await stale(bench, respond(503), seconds=seconds)
     assert (await it.get()).status == (200 if used else 503)
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429])
 async def test_an_answer_that_is_no_failure_is_returned(bench: Any, status: int) -> None:
-    """What the server means is returned as it is."""
+    """A 4xx is returned unchanged."""
     it = await stale(bench, respond(status))
     assert (await it.get()).status == status
 
@@ -96,13 +98,13 @@ async def test_it_is_off_by_default(bench: Any) -> None:
 
 
 async def test_the_request_may_forbid_it(bench: Any) -> None:
-    """A request with no-cache wants the server's answer, or none."""
+    """A request with no-cache requires the server's response."""
     it = await stale(bench, respond(503))
     assert (await it.get(headers={"Cache-Control": "no-cache"})).status == 503
 
 
 async def test_what_was_changed_is_not_used(bench: Any) -> None:
-    """After an unsafe request through the client the old response is no help."""
+    """After an unsafe request through the client the old response is not used instead of a failure."""
     it = await stale(bench, respond(503), respond(200), respond(503))
     await it.api.get("/x")
     # The entry of the caller itself is removed; that of another principal is only marked.
@@ -137,7 +139,7 @@ async def lazy(bench: Any, *answers: Any, **options: Any) -> Any:
 
 
 async def test_it_is_used_while_it_is_validated(bench: Any) -> None:
-    """The stale response is the answer at once; the next call has the validated one."""
+    """The stale response is returned immediately; the next call has the validated one."""
     it = await lazy(bench, answer(SWR, 304, b""))
     response = await it.get()
     status = cache_status(response)
@@ -149,7 +151,7 @@ async def test_it_is_used_while_it_is_validated(bench: Any) -> None:
 
 
 async def test_a_new_response_takes_its_place(bench: Any) -> None:
-    """What the background has brought is stored."""
+    """The response of the background validation is stored."""
     it = await lazy(bench, answer(SWR, body=b"new"))
     assert (await it.get()).body == b"old"
     await until(lambda: it.sends == 2 and not it.cache._core._tasks)
@@ -157,7 +159,7 @@ async def test_a_new_response_takes_its_place(bench: Any) -> None:
 
 
 async def test_one_validation_for_all(bench: Any) -> None:
-    """Many calls at once start one validation."""
+    """Many concurrent calls start one validation."""
     go = asyncio.Event()
 
     async def slow(request: Any) -> Any:
@@ -194,7 +196,7 @@ async def test_it_is_off_by_default_too(bench: Any) -> None:
 async def test_a_failure_in_the_background_reaches_nobody(
     bench: Any, failure: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A validation that fails leaves the stale response, and a record at DEBUG at most."""
+    """A validation that fails keeps the stale response, and logs at DEBUG at most."""
     it = await lazy(bench, failure)
     with caplog.at_level(logging.INFO):
         assert (await it.get()).body == b"old"
@@ -204,7 +206,7 @@ async def test_a_failure_in_the_background_reaches_nobody(
 
 
 async def test_closing_the_client_ends_it(bench: Any) -> None:
-    """A validation that is under way when the client closes is cancelled, and waited for."""
+    """A validation in flight when the client closes is cancelled, and awaited."""
     ended = []
 
     async def endless(request: Any) -> Any:
@@ -245,7 +247,7 @@ async def test_it_outlives_the_deadline_of_its_call(bench: Any) -> None:
 async def test_it_has_the_total_time_of_a_call(bench: Any) -> None:
     """A validation that hangs ends after the time that a call has, and the next one may begin."""
     hanging = [lambda request: asyncio.Event().wait()] * 2
-    # Stale for a second when it is asked for the first time, and for 31.5 s the second time.
+    # Stale for a second at the first request, and for 31.5 s at the second.
     it = await lazy(bench, *hanging, client={"timeout": 30}, seconds=1)
     with it.clock.install():
         for sends in (2, 3):

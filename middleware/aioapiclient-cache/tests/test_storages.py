@@ -35,7 +35,7 @@ async def test_a_body_comes_back_as_it_was(bench: Any, storage: Any, body: bytes
 
 
 async def test_headers_come_back_as_they_were(bench: Any, storage: Any) -> None:
-    """A header that came twice comes twice again, and one that is not ASCII is unchanged."""
+    """A repeated header is repeated again, and one that is not ASCII is unchanged."""
     headers = [
         ("Cache-Control", "max-age=60"),
         ("Link", "</a>; rel=a"),
@@ -50,7 +50,7 @@ async def test_headers_come_back_as_they_were(bench: Any, storage: Any) -> None:
 
 
 async def test_a_304_is_stored(bench: Any, storage: Any) -> None:
-    """What a 304 has changed is there at the next hit."""
+    """Changes by a 304 are visible at the next hit."""
     it = bench(answer(b"v", X_A="1"), respond(304, headers={"ETag": '"a"', "X-A": "2"}), storage=storage)
     await it.get()
     it.clock.advance(100)
@@ -73,7 +73,7 @@ async def test_an_excluded_header_is_not_stored(bench: Any, storage: Any, exclud
 
 
 async def test_a_304_does_not_bring_an_excluded_header(bench: Any, storage: Any) -> None:
-    """A 304 updates what is stored, except for a header that the user excludes."""
+    """A 304 updates the stored headers, except those that the user excludes."""
     news = {"ETag": '"a"', "x-refreshed": "canary", "X-Kept": "2", "Cache-Control": "max-age=60"}
     it = bench(
         answer(X_Refreshed="old", X_Kept="1"),
@@ -107,7 +107,7 @@ async def test_a_header_that_was_stored_before_is_not_given_out(bench: Any, stor
 
 
 async def test_a_full_response_replaces_the_old_one(bench: Any, storage: Any) -> None:
-    """After a 200 in place of a 304 only the new response is used."""
+    """After a 200 instead of a 304 only the new response is used."""
     it = bench(answer(b"old"), answer(b"new", ETag='"b"'), storage=storage)
     await it.get()
     it.clock.advance(100)
@@ -137,14 +137,14 @@ async def test_a_change_removes_what_is_stored(bench: Any, storage: Any) -> None
 
 
 async def test_another_client_finds_it(bench: Any, storage: Any) -> None:
-    """What one cache has stored, another one with the same storage uses."""
+    """A response stored by one cache is used by another one with the same storage."""
     one, other = bench(answer(b"1"), storage=storage), bench(storage=storage)
     await one.get()
     assert (await other.get()).body == b"1"
 
 
 async def test_equal_requests_are_one_send(bench: Any, storage: Any) -> None:
-    """A hundred equal calls at once are one send, and those that follow are hits."""
+    """A hundred concurrent equal calls are one send, and later ones are hits."""
     it = bench(answer(b"1"), storage=storage)
     responses = await asyncio.gather(*(it.get() for _ in range(100)))
     assert {response.body for response in responses} == {b"1"}
@@ -152,7 +152,7 @@ async def test_equal_requests_are_one_send(bench: Any, storage: Any) -> None:
 
 
 async def test_many_different_requests_at_once(bench: Any, storage: Any) -> None:
-    """A hundred different calls at once are stored and found, with twenty connections to Redis."""
+    """A hundred concurrent different calls are stored and found, with twenty connections to Redis."""
     it = bench(default=lambda request: answer(str(request.url).encode()), storage=storage)
     paths = [f"/{n}" for n in range(100)]
     for _ in range(2):
@@ -162,7 +162,7 @@ async def test_many_different_requests_at_once(bench: Any, storage: Any) -> None
 
 
 async def test_a_damaged_entry_is_dropped(bench: Any, storage: Any) -> None:
-    """An entry without the facts, or whose body has another length, is removed, and the server asked."""
+    """An entry without the facts, or whose body has another length, is removed, and the server is called."""
     it = bench(default=answer(b"good"), storage=storage)
     await it.get()
     facts = (await entries(storage))[0].response.headers["x-aioapiclient-cache"]

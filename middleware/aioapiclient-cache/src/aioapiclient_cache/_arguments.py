@@ -1,4 +1,4 @@
-"""Checks of arguments that only a cache has: its methods, its storage, and headers that it leaves out."""
+"""Checks of arguments that only a cache has: its methods, its storage, and the headers that it excludes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["CACHEABLE", "check_excluded", "check_methods", "check_storage"]
 
 CACHEABLE = ("GET", "HEAD")
 
-# Without one of these a response would be used for too long, or for the wrong request.
+# Without one of these, a response would be used for too long, or for the wrong request.
 _DECISIVE = frozenset({"age", "cache-control", "date", "etag", "expires", "last-modified", "vary"})
 
 
@@ -22,13 +22,13 @@ def check_excluded(value: object) -> frozenset[str]:
     names = check_header_names("exclude_headers", value)
     for name in sorted(names & _DECISIVE):
         raise InvalidRequestError(
-            f"exclude_headers cannot hold {name!r}, which decides how long and for whom a response is used"
+            f"exclude_headers cannot contain {name!r}, which decides how long and for whom a response is used"
         )
     return names
 
 
 def check_methods(value: Iterable[str]) -> frozenset[str]:
-    """Return the methods whose responses are kept: GET, HEAD or both."""
+    """Return the methods whose responses are stored: GET, HEAD or both."""
     if isinstance(value, str):
         raise TypeError("methods must be a tuple such as ('GET', 'HEAD'), not str")
     methods = frozenset(value)

@@ -1,4 +1,6 @@
-"""`Core`: what all requests of one cache share, and what it knows of changes (RFC 9111 §4.4)."""
+"""`Core`: the state that all requests of one cache share, and the changes that it knows of (RFC 9111
+§4.4).
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,14 @@ _MOST_TASKS: Final = 1000
 
 
 class Core:
-    """The storage, the policy, the requests that are under way, and the changes that were seen.
+    """The storage, the policy, the requests in flight, and the recorded changes.
 
     Args:
         storage: The storage.
-        policy: How the cache decides.
-        methods: The methods whose responses are kept.
-        identity: Names the principal of a request; None for the credentials.
-        store_all_headers: Whether the digests of all request headers are kept.
+        policy: The rules of the cache.
+        methods: The methods whose responses are stored.
+        identity: Returns the principal of a request; None for the credentials.
+        store_all_headers: Whether the digests of all request headers are stored.
         clock: Returns the time in seconds since 1970.
     """
 
@@ -68,17 +70,17 @@ class Core:
         self._changed[url] = self.clock()
 
     def was_changed(self, url: str, stored: Stored) -> bool:
-        """Return whether the resource has changed since *stored* was asked for."""
+        """Return whether the resource has changed since *stored* was requested."""
         return stored.facts.asked <= max(self._changed.get(url, self._cleared), self._cleared)
 
-    # --- what is known to be stored
+    # --- known keys
 
     def remember(self, key: str, url: str) -> None:
         """Record that a response to *url* is stored under *key*."""
         self._keys[key] = url
 
     async def clear(self, url: str | None, keys: set[str]) -> int:
-        """Remove what is stored for *url*, or everything, and return how many responses there were.
+        """Remove the responses stored for *url*, or all responses, and return their number.
 
         Args:
             url: The URL; None for all.
@@ -96,13 +98,13 @@ class Core:
             count += await self.store.clear(key)
         return count
 
-    # --- the background
+    # --- background tasks
 
     def in_background(self, key: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run *work* in a task, unless one of *key* runs; `close` cancels it."""
+        """Run *work* in a task, unless a task for *key* is running; `close` cancels it."""
         loop = asyncio.get_running_loop()
         if any(task.get_loop() is not loop for task in self._tasks.values()):
-            self._tasks.clear()  # of a loop that has ended
+            self._tasks.clear()  # tasks of a loop that has ended
         if key in self._tasks or len(self._tasks) >= _MOST_TASKS:
             work.close()
             return

@@ -22,8 +22,8 @@ _MOST: Final = 1 << 31  # seconds, which count as infinite (RFC 9111 §1.2.2)
 
 @lru_cache(maxsize=1024)
 def parse_directives(text: str) -> Directives:
-    """Parse the values of ``Cache-Control``, joined by commas. Of a repeated time the least counts."""
-    if "" in _QUOTED.findall(text):  # a quote that is not closed must not hide the directives behind it
+    """Parse the values of ``Cache-Control``, joined by commas. Of a repeated time, the smallest counts."""
+    if "" in _QUOTED.findall(text):  # an unclosed quote must not hide the directives behind it
         text = text.replace('"', " ")
     found: dict[str, str] = {}
     for part in _PART.findall(text):
@@ -44,7 +44,7 @@ def _less(one: str, other: str) -> str:
 
 
 def seconds(directives: Directives, name: str) -> int | None:
-    """Return the time of a directive in seconds; None without it, and 0 if it is not a number.
+    """Return the time of a directive in seconds; None if it is missing, and 0 if it is not a number.
 
     Args:
         directives: The directives.

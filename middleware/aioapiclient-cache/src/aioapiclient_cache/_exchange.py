@@ -36,7 +36,7 @@ from .status import member
 
 __all__ = ["Exchange"]
 
-_MOST_VARIANTS: Final = 8  # of one key
+_MOST_VARIANTS: Final = 8  # responses of one key
 _USEFUL: Final = ("Cache-Control", "ETag", "Expires", "Last-Modified")
 _UNNAMED: Final = UUID(int=0)  # the storage gives an entry its ID
 _NO_HEADERS: Final = Headers({})
@@ -47,8 +47,8 @@ class Exchange:
     """One request that may be answered from the cache.
 
     Args:
-        core: What all requests of the cache share.
-        request: The request. It is kept as it is: the handler gets copies.
+        core: The state that all requests of the cache share.
+        request: The request. It is not changed: the handler gets copies.
         handler: The rest of the chain.
         directives: The directives of the request.
     """
@@ -63,7 +63,7 @@ class Exchange:
         self._why = "uri-miss"
 
     async def run(self, flight: Flight | None = None) -> AsyncAPIResponse[Any]:
-        """Answer from the cache, or by the server.
+        """Return a response from the cache or from the server.
 
         Args:
             flight: The flight that this request leads, if any.
@@ -78,7 +78,7 @@ class Exchange:
         return await self._forward(fitting, flight)
 
     def after(self, landed: Landed) -> AsyncAPIResponse[Any] | None:
-        """Return the answer that another request has brought; None if it does not answer this one."""
+        """Return the response that another request has fetched; None if it does not fit this one."""
         stored, now = landed.stored, self._core.clock()
         if self._core.was_changed(self.asked.url, stored) or not stored.may_answer(self._directives, now):
             return None
@@ -91,7 +91,7 @@ class Exchange:
     # --- from the cache
 
     async def _look_up(self) -> list[Stored]:
-        """Return what is stored for this request, the newest first."""
+        """Return the stored responses for this request, the newest first."""
         core = self._core
         for entry in await core.store.find(self.asked.key):
             stored = Stored.of(entry, core.policy)
@@ -109,7 +109,7 @@ class Exchange:
     async def _from_cache(
         self, stored: Stored, fitting: list[Stored], flight: Flight | None
     ) -> AsyncAPIResponse[Any] | None:
-        """Return the answer from the cache; None if the server has to be asked."""
+        """Return the response from the cache; None if the server must be called."""
         core, now = self._core, self._core.clock()
         if core.was_changed(self.asked.url, stored):
             return None
@@ -141,7 +141,7 @@ class Exchange:
         return None
 
     def _is_too_large(self, stored: Stored) -> bool:
-        """Return whether the call would refuse the body: the transport does that, with its own error."""
+        """Return whether the call would refuse the body: the transport does so, with its own error."""
         most = self._request.max_body
         return most is not None and stored.facts.size > most
 
@@ -153,7 +153,7 @@ class Exchange:
         head: CIMultiDict[str] = CIMultiDict()
         kept = stored.entry.response.headers
         for name in kept:
-            # A storage may have been filled by a cache that excludes less.
+            # The storage may have been filled by a cache that excludes fewer headers.
             if name not in (FACTS, "age") and name not in self._core.policy.excluded:
                 for value in kept.get_list(name) or ():
                     head.add(name, value)
@@ -183,14 +183,14 @@ class Exchange:
     async def _validate(self) -> None:
         seconds = self._request.limit("total")
         with nullcontext() if seconds is None else self._request.time_limit(seconds, "total"):
-            # Looked up once more: the body of an entry can be read once only, and the answer has read it.
+            # Looked up again: the body of an entry can be read only once, and the response has read it.
             response = await self._forward(await self._look_up(), None)
             await response.close()
 
-    # --- by the server
+    # --- from the server
 
     async def _forward(self, fitting: list[Stored], flight: Flight | None) -> AsyncAPIResponse[Any]:
-        """Send the request, conditional if there is something to validate."""
+        """Send the request, with a condition if a stored response can be validated."""
         core = self._core
         validation = self._validation_of(fitting) if fitting else None
         while True:
@@ -296,7 +296,7 @@ class Exchange:
     async def _freshen(
         self, state: NeedToBeUpdated, answer: Headers, fitting: list[Stored], flight: Flight | None
     ) -> AsyncAPIResponse[Any] | None:
-        """Update what a 304 is about, and answer with it; None if its body is gone."""
+        """Update the response that a 304 refers to, and return it; None if its body is gone."""
         by_id = {stored.entry.id: stored for stored in fitting}
         chosen = state.next().entry.id
         response: AsyncAPIResponse[Any] | None = None
@@ -368,7 +368,7 @@ class Exchange:
             flight.land(Landed(stored, body, was_hit=False) if stored is not None and fresh else None)
 
     def _replaced(self, status: int, fitting: list[Stored], stored: Stored | None) -> list[Stored]:
-        """Return the entries that are outdated by a full response, or too many."""
+        """Return the entries that a full response replaces, or that exceed the limit."""
         outdated = fitting if status < 400 or status in (404, 410) else []
         if stored is None:
             return outdated
@@ -381,7 +381,9 @@ class Exchange:
 
 
 def _may_be_stored(live: AsyncAPIResponse[Any], policy: Policy) -> bool:
-    """Return False for a response that can be seen to be of no use, which most of those are."""
+    """Return False for a response that obviously must not or need not be stored, as most such responses
+    are.
+    """
     headers = live.headers
     if "no-store" in headers.get("Cache-Control", ""):
         return False

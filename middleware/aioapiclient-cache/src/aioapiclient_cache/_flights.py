@@ -1,6 +1,6 @@
-"""`Flights`: equal requests at the same time are one send, whose response is handed to all (RFC 9111 §4).
+"""`Flights`: equal requests at the same time are one send, whose response is shared (RFC 9111 §4).
 
-No task is made: the first request leads, in the task of its call, and the others wait for its result.
+No task is created: the first request leads, in the task of its call, and the others wait for its result.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Landed(NamedTuple):
 
 
 class Flight:
-    """A request that is under way, and that others may wait for."""
+    """A request in flight, which others may wait for."""
 
     __slots__ = ("_future", "joinable", "url")
 
@@ -44,7 +44,7 @@ class Flight:
 
     @property
     def was_given_up(self) -> bool:
-        """Whether its leader was cancelled."""
+        """Whether the leader was cancelled."""
         return self._future.cancelled()
 
     async def wait(self) -> Landed | None:
@@ -54,7 +54,7 @@ class Flight:
 
 
 class Flights:
-    """The requests that are under way, by key, and the keys whose responses cannot be shared."""
+    """The requests in flight, by key, and the keys whose responses cannot be shared."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,17 +71,17 @@ class Flights:
         return flight if flight is not None and flight.joinable else None
 
     def lead(self, key: str, url: str) -> Flight:
-        """Begin a flight, in place of one that may not be joined."""
+        """Begin a flight, replacing one that must not be joined."""
         flight = self._flights[key] = Flight(url)
         return flight
 
     def end(self, key: str, flight: Flight) -> None:
-        """Forget *flight*."""
+        """Remove *flight*."""
         if self._flights.get(key) is flight:
             del self._flights[key]
 
     def end_joining(self, url: str) -> None:
-        """Let no request join a flight to *url* any more: what it brings may be older than a change."""
+        """Let no further request join a flight to *url*: its response may be older than a change."""
         for flight in self._flights.values():
             if flight.url == url:
                 flight.joinable = False
@@ -99,6 +99,6 @@ class Flights:
 
     def _follow_loop(self) -> None:
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # a future of a loop that has ended never has a result
+        if loop is not self._loop:  # a future of an ended loop never gets a result
             self._flights.clear()
             self._loop = loop

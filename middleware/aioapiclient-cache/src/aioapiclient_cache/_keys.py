@@ -31,7 +31,7 @@ _HARMLESS: Final = frozenset({"idempotency-key", "user-agent"})
 
 @lru_cache(maxsize=1024)
 def _tells_who(name: str) -> bool:
-    """Return whether a header of this name, in any case, may tell one principal from another."""
+    """Return whether a header of this name, in any case, may distinguish principals."""
     name = name.lower()
     return name not in _HARMLESS and _PRINCIPAL.search(name) is not None
 
@@ -45,7 +45,7 @@ def has_any(headers: Container[str], names: Iterable[str]) -> bool:
 
 
 def url_of(url: object) -> str:
-    """Return a URL as text, without its fragment, which no server sees."""
+    """Return a URL as text, without its fragment, which is never sent."""
     return str(url).partition("#")[0]
 
 
@@ -56,11 +56,11 @@ def prefix_of(url: str | None) -> str:
 
 
 class Asked:
-    """What a request asks for, and in whose name.
+    """The resource that a request asks for, and its principal.
 
     Args:
         request: The request of one send. Its headers must not change while this object is in use.
-        identity: Names the principal in place of its credentials. None, as its result too, leaves it to them.
+        identity: Returns the principal; if it is None or returns None, the credentials are the principal.
     """
 
     __slots__ = ("_credential", "_extensions", "_headers", "_named", "_who", "key", "method", "url")
@@ -86,11 +86,11 @@ class Asked:
         return prefix_of(url) + _hash(f"{url}\n{self._who}")
 
     def _principal(self, request: APIRequest) -> str:
-        """Return what tells the principal from others: its name, and the credentials besides it."""
+        """Return the values that identify the principal: its name, and further credentials."""
         name = request.extensions.get(_IDENTITY)
         of_auth: frozenset[str] = request.extensions.get(_CREDENTIALS, _NO_NAMES)
         if name is not None:
-            # What the call itself sets is sent in place of the credential's own.
+            # A header that the call itself sets is sent instead of the credential's own.
             self._named = frozenset(header for header in of_auth if not request.call_sets(header))
         found = [
             (header.lower(), value)
@@ -100,14 +100,14 @@ class Asked:
         return repr((name, sorted(found)))
 
     def check_place(self) -> None:
-        """Refuse an answer to a request that got its credential further inside: whose it is, is not known.
+        """Refuse a response whose request got its credential inside the cache: its principal is not known.
 
         Raises:
             TypeError: The cache is placed outside of auth.
         """
         if self._credential_now() != self._credential:
             raise TypeError(
-                "A Cache must stand inside auth, where it sees whose request it is: per_send(Cache())"
+                "A Cache must be placed inside auth, where it knows the principal: per_send(Cache())"
             )
 
     def _credential_now(self) -> tuple[Any, Any]:
@@ -116,7 +116,7 @@ class Asked:
     def digests(self, names: Iterable[str]) -> dict[str, list[str]]:
         """Return the digests of the request headers that ``Vary`` names, by name in lower case.
 
-        A header that is missing has none. One that the name of the principal replaces has none either.
+        A missing header has no digest. Neither has a header that the principal's name replaces.
         """
         found: dict[str, list[str]] = {}
         for name in names:

@@ -1,7 +1,7 @@
 """`Store`: a storage whose failures are misses, with one warning a minute.
 
-hishel's storages log each failure with a traceback, and go on. While one of them works for this middleware, a
-filter takes these records away, and a failure is reported here.
+hishel's storages log each failure with a traceback, and continue. While a storage works for this middleware,
+a filter removes these records, and the failure is reported here.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ T = TypeVar("T")
 _logger = logging.getLogger("aioapiclient.cache")
 
 _WARN_EVERY: Final = 60.0  # seconds
-_PAUSE: Final = 1.0  # seconds after a failure without another try: a timeout for each call would add up
+_PAUSE: Final = 1.0  # seconds without another attempt after a failure: a timeout for each call would add up
 
-_DAMAGE: Final = (LookupError, TypeError, ValueError)  # of an entry that cannot be decoded: the storage works
+_DAMAGE: Final = (
+    LookupError,
+    TypeError,
+    ValueError,
+)  # for an entry that cannot be decoded: the storage itself works
 
 _failures: ContextVar[list[BaseException | None] | None] = ContextVar(
     "aioapiclient cache failures", default=None
@@ -35,7 +39,7 @@ _failures: ContextVar[list[BaseException | None] | None] = ContextVar(
 
 
 class _Quiet(logging.Filter):
-    """Takes the records of a storage's failures away while it works for this middleware."""
+    """Removes the records of a storage's failures while it works for this middleware."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         failures = _failures.get()
@@ -49,10 +53,10 @@ _QUIET: Final = _Quiet()
 
 
 class Store:
-    """What the middleware asks of its storage. Nothing of it raises.
+    """The operations on the storage that the middleware needs. None of them raises.
 
     Args:
-        storage: The storage. It stays the user's.
+        storage: The storage, which belongs to the user.
         clock: Returns the time in seconds, for the pause after a failure and the next warning.
     """
 
@@ -85,7 +89,9 @@ class Store:
             await self._try(self.storage.update_headers(entry.id, entry.response.headers), None)
 
     async def remove(self, id: UUID) -> None:
-        """Remove an entry. This is tried after a failure too: what is left could be served."""
+        """Remove an entry. This is attempted even after a failure, because a remaining entry could be
+        served.
+        """
         await self._try(self.storage.remove_entry(id), None)
 
     async def keys(self, prefix: str) -> list[str]:
@@ -129,7 +135,7 @@ class Store:
             self._paused_until = now + _PAUSE
         if now >= self._silent_until:
             self._silent_until = now + _WARN_EVERY
-            # The class only: what a client library puts into its texts is not known here.
+            # Only the class: the texts of a client library may contain secrets.
             kind = "unknown" if error is None else type(error).__name__
             _logger.warning("The storage of the cache fails (%s): calls go to the server", kind)
 
@@ -141,5 +147,5 @@ async def _read(stream: Any) -> bytes:
 async def _read_if_there(stream: Any) -> bytes | None:
     try:
         return await _read(stream)
-    except RuntimeError:  # as hishel's storages say that the entry was removed meanwhile
+    except RuntimeError:  # as hishel's storages report that the entry was removed meanwhile
         return None

@@ -1,4 +1,4 @@
-"""`Stored`: an entry of a storage, with what decides whether it may be used (RFC 9111 §4)."""
+"""`Stored`: an entry of a storage, with the facts that decide whether it may be used (RFC 9111 §4)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ._times import HeaderLists, age_on_arrival, date_of, http_date
 __all__ = ["FACTS", "Facts", "Policy", "Stored", "headers_to_keep"]
 
 FACTS: Final = "x-aioapiclient-cache"
-"""The header of a stored response with its `Facts`. No response that is given out has it."""
+"""The header of a stored response that contains its `Facts`. It is removed from returned responses."""
 
 _HEURISTIC: Final = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})  # RFC 9110 §15.1
 _SUCCESS: Final = frozenset({200, 203, 204, 300, 301, 308})
@@ -61,7 +61,7 @@ class Policy(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What is known of a stored response besides its headers."""
+    """The facts about a stored response besides its headers."""
 
     asked: float
     """When the request was sent, in seconds since 1970."""
@@ -93,12 +93,12 @@ class Facts(NamedTuple):
 
 
 class Stored:
-    """A stored response. `of` makes one of an entry.
+    """A stored response. `of` creates one from an entry.
 
     Args:
         entry: The entry.
-        facts: What is known of it.
-        policy: How the cache decides.
+        facts: Its facts.
+        policy: The rules of the cache.
     """
 
     __slots__ = ("control", "entry", "facts", "lifetime", "policy", "vary")
@@ -134,7 +134,9 @@ class Stored:
         return None if self.lifetime is None else floor(self.ttl(now))
 
     def fits(self, asked: Asked) -> bool:
-        """Return whether it is for the same method, and for what its ``Vary`` names (RFC 9111 §4.1)."""
+        """Return whether it is for the same method, and for the same values of the headers in its ``Vary``
+        (RFC 9111 §4.1).
+        """
         if self.entry.request.method != asked.method:
             return False
         names = self.vary
@@ -214,15 +216,15 @@ class Stored:
         return self.policy.shared and ("proxy-revalidate" in control or "s-maxage" in control)
 
     def to_validate(self) -> Entry:
-        """Return the entry as hishel's states have to see it: one that must be validated."""
+        """Return the entry in the form for hishel's states: one that must be validated."""
         headers = {**lists_of(self.entry.response.headers), "cache-control": ["no-cache"]}
         return replace(self.entry, response=replace(self.entry.response, headers=Headers(headers)))
 
     def freshened(self, answer: Headers) -> Stored:
-        """Return it as a 304 has updated it (RFC 9111 §3.2).
+        """Return it as updated by a 304 (RFC 9111 §3.2).
 
         Args:
-            answer: The headers of the 304, made by `headers_to_keep`.
+            answer: The headers of the 304, returned by `headers_to_keep`.
         """
         facts = Facts.parse(answer[FACTS]) or self.facts
         facts = facts._replace(size=self.facts.size)
@@ -235,7 +237,7 @@ class Stored:
 
 
 def lists_of(headers: Headers) -> dict[str, list[str]]:
-    """Return headers as a dict; a name that came several times keeps its values apart."""
+    """Return headers as a dict; a repeated name keeps its values separate."""
     return {name: headers.get_list(name) or [] for name in headers}
 
 
@@ -285,7 +287,7 @@ def headers_to_keep(
 
 
 def lifetime_of(response: Response, control: Directives, policy: Policy) -> float | None:
-    """Return for how many seconds a response is fresh (RFC 9111 §4.2.1); None if nothing says so."""
+    """Return the seconds for which a response is fresh (RFC 9111 §4.2.1); None if unknown."""
     for name in ("s-maxage", "max-age") if policy.shared else ("max-age",):
         told = seconds(control, name)
         if told is not None:

@@ -1,4 +1,4 @@
-"""Times of HTTP: dates that are strict, and the age of a response (RFC 9110 §5.6.7, RFC 9111 §4.2.3)."""
+"""Times in HTTP: strict dates, and the age of a response (RFC 9110 §5.6.7, RFC 9111 §4.2.3)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 __all__ = ["HeaderLists", "age_on_arrival", "date_of", "http_date", "parse_date"]
 
 HeaderLists = Mapping[str, Sequence[str]]
-"""Values by name in lower case, in the order in which they came."""
+"""Values by name in lower case, in the received order."""
 
 _MONTH: Final = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _TIME: Final = r"\d\d:\d\d:\d\d"
@@ -53,7 +53,7 @@ def age_on_arrival(headers: HeaderLists, asked: float, arrived: float) -> float:
     Args:
         headers: Its headers.
         asked: When the request was sent, in seconds since 1970.
-        arrived: When the response was there.
+        arrived: When the response arrived, in seconds since 1970.
     """
     date = date_of(headers.get("date"))
     apparent = 0.0 if date is None else arrived - date

@@ -1,4 +1,4 @@
-"""`MemoryStorage`: entries in the memory of this process; the least recently used one leaves first."""
+"""`MemoryStorage`: entries in the memory of this process; the least recently used one is dropped first."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class MemoryStorage(AsyncBaseStorage):
             request: The request to keep.
             response: The response to keep, with its body as the stream.
             key: The key to find it by.
-            ttl: Seconds after which it is dropped. None, the default, keeps it until room is needed.
+            ttl: Seconds after which it is dropped. None (the default) keeps it until space is needed.
             tti: Seconds without use after which it is dropped. None by default.
         """
         now = time.time()
@@ -74,7 +74,7 @@ class MemoryStorage(AsyncBaseStorage):
         """Return the entries of a key.
 
         Args:
-            key: The key that they were stored by.
+            key: The key under which they were stored.
         """
         found: list[Entry] = []
         for id in tuple(self._ids.get(key, ())):
@@ -93,7 +93,7 @@ class MemoryStorage(AsyncBaseStorage):
         """Replace the headers of a stored response.
 
         Args:
-            id: The ID of its entry; one that is gone is ignored.
+            id: The ID of its entry; an unknown one is ignored.
             headers: The new headers.
         """
         item = self._items.get(id)
@@ -107,7 +107,7 @@ class MemoryStorage(AsyncBaseStorage):
         """Remove an entry.
 
         Args:
-            id: Its ID; one that is gone is ignored.
+            id: Its ID; an unknown one is ignored.
         """
         self._drop(id)
 
@@ -120,7 +120,7 @@ class MemoryStorage(AsyncBaseStorage):
         return [key for key in self._ids if key.startswith(prefix)]
 
     def clear(self) -> int:
-        """Remove all entries, and return how many there were."""
+        """Remove all entries, and return their number."""
         count = len(self._items)
         self._items.clear()
         self._ids.clear()
@@ -128,7 +128,7 @@ class MemoryStorage(AsyncBaseStorage):
         return count
 
     async def _save(self, item: _Item, stream: Any) -> AsyncIterator[bytes]:
-        """Hand over the body of *item*, and publish it at the end."""
+        """Yield the body of *item*, and publish the entry at the end."""
         pieces: list[bytes] = []
         if stream is not None:
             async for piece in stream:

@@ -31,7 +31,7 @@ from .memory import MemoryStorage
 
 __all__ = ["Cache"]
 
-# Those that are registered as safe (RFC 9110 §16.1.1), and QUERY. Any other method may change something.
+# The methods registered as safe (RFC 9110 §16.1.1), and QUERY. Any other method may change a resource.
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PRI", "PROPFIND", "QUERY", "REPORT", "SEARCH", "TRACE"})
 _CONDITIONS: Final = (
     "If-None-Match",
@@ -46,17 +46,17 @@ _CONDITIONS: Final = (
 class Cache:
     """Answers from stored responses while they are fresh, and validates them afterwards (RFC 9111).
 
-    Place it with `per_send`: there the credential is known, and what is kept for one principal is given to
-    that principal only. A principal is what `Auth.identity` names. Without a name it is the credentials
-    themselves, and all headers whose names sound like a credential, a user or a tenant.
+    Place it with `per_send`: there the credential is known, and a response stored for one principal is
+    returned to that principal only. `Auth.identity` names the principal. Without a name, the principal is the
+    credentials themselves, and all headers whose names suggest a credential, a user or a tenant.
 
-    A storage sees a hash of the URL and the principal, and hashes of the request headers that ``Vary`` names.
-    Response headers that hold a secret, such as ``Set-Cookie``, are not stored, nor are those that
+    A storage receives a hash of the URL and the principal, and hashes of the request headers that ``Vary``
+    names. Response headers that contain a secret, such as ``Set-Cookie``, are not stored, nor are those that
     *exclude_headers* names.
 
-    Streams, and requests with a body, a condition or a ``Range`` of their own, go past it. A successful
-    request of an unsafe method makes what is stored for its URL stale. A storage that fails is a cache
-    without entries: a warning of ``aioapiclient.cache`` says so once a minute.
+    Streams, and requests with a body, a condition or a ``Range``, bypass the cache. A successful
+    request with an unsafe method makes the responses stored for its URL stale. A failing storage acts like an
+    empty cache: ``aioapiclient.cache`` logs a warning once a minute.
 
     Args:
         storage: Where responses are kept: a `MemoryStorage` of its own by default, or an
@@ -67,23 +67,25 @@ class Cache:
             name share their responses. None, as its result too, leaves it to the credentials.
         coalesce: Whether equal GET requests at the same time are one send, if its response can be shared.
             True by default.
-        stale_if_error: Seconds after its freshness for which a response is used when the server cannot be
+        stale_if_error: Seconds after its expiry for which a stale response is used if the server cannot be
             reached or answers with 5xx; 0 by default. Never if the server forbids it (``must-revalidate``).
-        stale_while_revalidate: Whether a response with ``stale-while-revalidate`` is used for so many
-            seconds, and validated in the background (RFC 5861 §3). False by default.
-        default_ttl: Seconds for which a success is fresh that says nothing about it. None, the default,
-            leaves it to its ``Last-Modified``.
-        max_body: The most bytes of a body that is stored, 1 MiB by default.
+        stale_while_revalidate: Whether a response with ``stale-while-revalidate`` is used for that many
+            seconds while it is validated in the background (RFC 5861 §3). False by default.
+        default_ttl: Seconds for which a success without freshness information is fresh. None (the default)
+            uses its ``Last-Modified``.
+        max_body: The largest body to store in bytes, 1 MiB by default.
         methods: The methods whose responses are stored, GET and HEAD by default.
-        exclude_headers: Response headers that are never stored, and so never part of an answer from the
-            cache, by their names in any case: such as one that holds what is left of a quota. None by default
-            besides those that hold a secret. Those that the cache decides by, as ``Vary``, are refused.
-        store_unmatched_headers: Whether the hashes of all request headers are kept, also of those that
-            ``Vary`` does not name, so that the response still fits after a 304 names them. False by default.
+        exclude_headers: Names of response headers, in any case, that are never stored and so never part of a
+            response from the cache, such as one with the rest of a quota. None by default, except headers
+            with a secret. Headers that the cache itself needs, such as ``Vary``, are refused.
+        store_unmatched_headers: Whether to store the hashes of all request headers, including those that
+            ``Vary`` does not name, so that the response still matches after a 304 names them. False by
+            default.
         clock: Returns the time in seconds since 1970; `time.time` by default.
 
     Raises:
-        InvalidRequestError: A number is negative, a method is another one, or a header cannot be excluded.
+        InvalidRequestError: A number is negative, a method is not GET or HEAD, or a header cannot be
+            excluded.
         TypeError: An argument has the wrong type. In a call: the cache is placed outside of auth.
     """
 
@@ -125,10 +127,10 @@ class Cache:
         return f"<Cache: {kind}, {type(self.storage).__name__}>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("A Cache cannot be pickled: make one in each process, with a storage that they share")
+        raise TypeError("A Cache cannot be pickled: create one in each process, with a shared storage")
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
-        """Handle *request*, from the cache if it may be."""
+        """Handle *request*, from the cache if allowed."""
         if request.method not in _SAFE:
             return await self._change(request, handler)
         if not self._concerns(request):
@@ -142,7 +144,7 @@ class Cache:
         return await exchange.run()
 
     async def clear(self, url: str | URL | None = None) -> int:
-        """Remove what is stored for a URL, of all principals, or everything.
+        """Remove the responses stored for a URL, of all principals, or all responses.
 
         Of a `MemoryStorage`, and of an ``AsyncSqliteStorage`` or ``AsyncRedisStorage``, this removes what any
         process has stored, and leaves the entries of other programs. A response that another process
@@ -154,10 +156,10 @@ class Cache:
         storage fails, what is left stays there, and a warning says so.
 
         Args:
-            url: The absolute URL, with its query. None, the default, is everything.
+            url: The absolute URL, with its query. None (the default) means all.
 
         Returns:
-            The number of responses that were removed.
+            The number of removed responses.
 
         Raises:
             InvalidRequestError: *url* is not an absolute URL.
@@ -166,12 +168,12 @@ class Cache:
             return await self._core.clear(None, set())
         request = APIRequest("GET", url)
         keys = {Asked(request, None).key}
-        with suppress(LookupError):  # of a function that looks for a header
+        with suppress(LookupError):  # raised by an `identity` that needs a header
             keys.add(Asked(request, self._core.identity).key)
         return await self._core.clear(url_of(request.url), keys)
 
     async def close(self) -> None:
-        """Cancel the validations in the background; a client that closes does. The storage stays open."""
+        """Cancel the validations in the background; closing a client does so. The storage stays open."""
         await self._core.close()
 
     def _concerns(self, request: APIRequest) -> bool:
@@ -180,7 +182,7 @@ class Cache:
         return not has_any(request.headers, _CONDITIONS)
 
     async def _together(self, exchange: Exchange) -> AsyncAPIResponse[Any]:
-        """Wait for an equal request that is under way, or lead."""
+        """Wait for an equal request in flight, or lead."""
         flights, key = self._core.flights, exchange.asked.key
         if flights.goes_alone(key):
             return await exchange.run()
@@ -202,7 +204,7 @@ class Cache:
             flights.end(key, flight)
 
     async def _change(self, request: APIRequest, handler: Handler) -> AsyncAPIResponse[Any]:
-        """Handle a request that may change its resource, and make what is stored stale (RFC 9111 §4.4)."""
+        """Handle a request that may change its resource, and make stored responses stale (RFC 9111 §4.4)."""
         asked = Asked(request, self._core.identity)
         self._core.flights.end_joining(asked.url)
         try:
@@ -231,7 +233,7 @@ def _directives_of(request: APIRequest) -> Directives:
 
 
 def _places_of(response: AsyncAPIResponse[Any]) -> list[str]:
-    """Return the URLs of the same origin that the response of a change names."""
+    """Return the URLs of the same origin that the response to a change names."""
     here = response.url
     places: list[str] = []
     for name in ("Location", "Content-Location"):

@@ -1,4 +1,4 @@
-"""`cache_status`: what the cache did for a response, as its ``Cache-Status`` header says (RFC 9211)."""
+"""`cache_status`: the action of the cache for a response, from its ``Cache-Status`` header (RFC 9211)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _MEMBER: Final = re.compile(rf"(?:^|,)[ \t]*{NAME}((?:[ \t]*;[ \t]*[a-z-]+(?:=[\
 
 
 class CacheStatus(NamedTuple):
-    """What the cache did for one response."""
+    """The action of the cache for one response."""
 
     hit: bool
     """Whether it came from the cache, and nothing was sent."""
 
     stored: bool
-    """Whether the response of the server was stored."""
+    """Whether the server's response was stored."""
 
     revalidated: bool
-    """Whether the server was asked, and said that the stored response is still good (304)."""
+    """Whether the server confirmed that the stored response is still valid (304)."""
 
     coalesced: bool
     """Whether it is the response to an equal request that was in flight."""
@@ -32,11 +32,12 @@ class CacheStatus(NamedTuple):
     """Its age in seconds, from its ``Age`` header; None without one."""
 
     ttl: int | None
-    """Seconds for which it is fresh, negative if it is stale; None if nothing says so."""
+    """Seconds for which it is fresh, negative if it is stale; None if unknown."""
 
     detail: str | None
-    """Why a stale response was given: ``stale-if-error``, ``stale-while-revalidate``; ``only-if-cached`` if
-    there was none. None otherwise."""
+    """Why a stale response was returned: ``stale-if-error``, ``stale-while-revalidate``;
+    ``only-if-cached`` if nothing was stored. None otherwise.
+    """
 
 
 def member(said: str, ttl: int | None = None, detail: str | None = None) -> str:
@@ -52,13 +53,13 @@ def member(said: str, ttl: int | None = None, detail: str | None = None) -> str:
 
 
 def cache_status(response: AsyncAPIResponse[Any]) -> CacheStatus | None:
-    """Return what the cache did for *response*.
+    """Return the action of the cache for *response*.
 
     Args:
         response: A response of a client with a `Cache`.
 
     Returns:
-        The status; None if the request went past the cache, as a stream does.
+        The status; None if the request bypassed the cache, as a stream does.
     """
     members = _MEMBER.findall(", ".join(response.headers.getall("Cache-Status", ())))
     if not members:

@@ -12,7 +12,7 @@ from aioapiclient.contract import Middleware
 
 
 def tenant(request: APIRequest) -> str | None:
-    """What ``identity`` takes."""
+    """A function for ``identity``."""
     return request.headers.get("X-Tenant")
 
 
