@@ -231,7 +231,7 @@ async def test_a_refund_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -
         with pytest.raises(asyncio.CancelledError):
             await call
 
-    assert caplog.messages == ["A turn could not be given back (ConnectionError)"]
+    assert caplog.messages == ["A turn could not be refunded (ConnectionError)"]
 
 
 async def test_a_refund_that_takes_long_does_not_hold_the_cancellation_up() -> None:

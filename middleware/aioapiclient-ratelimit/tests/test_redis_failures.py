@@ -22,7 +22,7 @@ RATES = (parse_rate("1/min", 2),)
 
 
 def client(port: int, **options: Any) -> Any:
-    """A client that gives up soon."""
+    """A client with short timeouts."""
     redis = need_module("redis.asyncio", "redis")
     retries = need_module("redis.asyncio.retry", "redis")
     none = retries.Retry(need_module("redis.backoff", "redis").NoBackoff(), 0)
@@ -35,14 +35,14 @@ async def waits(store: RedisStore, number: int) -> list[int]:
 
 
 async def test_the_fallback_hands_out_turns(caplog: pytest.LogCaptureFixture) -> None:
-    """By default each process keeps the rates by itself; one warning is logged, with nothing but the kind."""
+    """By default each process keeps the rates separately; one warning names only the class of the error."""
     store = RedisStore(client(refusing_port(), password="canary-secret"))
 
     for turns in ([0, 0, 60, 120], [180], [240]):
         store._paused_until = 0
         assert await waits(store, len(turns)) == turns
     assert caplog.messages == [
-        "The store of rate limits does not answer (ConnectionError): the fallback hands out turns"
+        "The store of rate limits does not answer (ConnectionError): the fallback assigns turns"
     ]
     assert caplog.records[0].name == "aioapiclient.ratelimit"
     assert "canary" not in caplog.text + repr(store)

@@ -1,13 +1,13 @@
 """The server's own limits in the headers of a response: every dialect of rate-limit headers, as windows.
 
-Known are ``RateLimit`` and ``RateLimit-Policy`` of the IETF drafts (a list since draft 8, a dictionary in
-draft 7), and every set of fields ``[Vendor-][X-]Rate[-]Limit-...`` that names what is left:
+The known fields are ``RateLimit`` and ``RateLimit-Policy`` of the IETF drafts (a list since draft 8, a
+dictionary in draft 7), and every set of fields ``[Vendor-][X-]Rate[-]Limit-...`` that names what is left:
 ``RateLimit-Remaining`` of the early drafts, ``X-RateLimit-Remaining`` (GitHub, Discord, Reddit),
 ``X-Rate-Limit-Remaining`` (Okta, X), ``x-ratelimit-remaining-tokens`` (OpenAI),
 ``anthropic-ratelimit-requests-remaining``. A reset may be seconds from now, a point in time in seconds or
 milliseconds, a duration such as ``6m0s``, an RFC 3339 date or an HTTP date.
 
-Whatever a server writes there, the answer is a list, never an error.
+Whatever these headers contain, the result is a list, never an error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import http_sf
 __all__ = ["DEFAULT", "MOST_SECONDS", "Window", "parse_limits"]
 
 DEFAULT: Final = "default"  # the name of a window that the server does not name
-MOST_SECONDS: Final = 86400.0  # of a reset; a later one may be nonsense, and no call waits for days
+MOST_SECONDS: Final = 86400.0  # seconds; a later reset may be invalid, and no call waits for days
 _MOST_NAME: Final = 100  # characters of a name, which is kept
 
 _FIELD: Final = re.compile(r"(?:(?P<vendor>[a-z0-9-]+)-)?rate-?limit(?:-(?P<rest>[a-z0-9-]+))?", re.ASCII)
@@ -39,7 +39,7 @@ _DURATION: Final = re.compile(
     r"(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)ms)?",
     re.ASCII,
 )
-# What servers of draft 8 send: one policy. The general parser of structured fields takes ten times as long.
+# Servers of draft 8 send one policy. The general parser of structured fields takes ten times as long.
 _COMMON_ITEM: Final = re.compile(r'"([ !#-\[\]-~]{1,100})"; *r=([0-9]{1,15}); *t=([0-9]{1,15})', re.ASCII)
 _UNITS: Final = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 # A number this large is an epoch, not a duration: 1e8 s is three years from now, or 1973.
@@ -63,13 +63,13 @@ class Window(NamedTuple):
     """The policy's name, what is limited (``tokens``), or ``default``."""
 
     limit: int | None
-    """The number of calls that a whole window allows; None if the server does not say."""
+    """The number of calls in a whole window; None if unknown."""
 
     remaining: int
-    """The number of calls that are left."""
+    """The number of remaining calls."""
 
     resets_in: float | None
-    """Seconds until the window ends; None if the server does not say."""
+    """Seconds until the window ends; None if unknown."""
 
 
 def parse_limits(headers: Mapping[str, str], *, now: float) -> list[Window]:

@@ -88,7 +88,7 @@ class RateLimit:
         if not rates and (burst is not None or store is not None or cost != 1 or not learn):
             raise TypeError("Without rates, RateLimit takes no burst, cost or store, and needs learn=True")
         if pace and not learn:
-            raise TypeError("pace spreads what the server says is left: it needs learn=True")
+            raise TypeError("pace spreads the calls that the server allows: it needs learn=True")
         self._key = key
         self._cost = cost if rates else 0  # nothing is reserved without rates
         if callable(cost):
@@ -110,18 +110,18 @@ class RateLimit:
         return f"RateLimit({rates}max_wait={self.max_wait:g}, learn={self._learns})"
 
     def left(self, key: Hashable) -> Window | None:
-        """Return what the server has said last of *key*'s windows: the tightest; None if it said nothing.
+        """Return the tightest of *key*'s windows that the server reported last; None if it reported none.
 
         Args:
-            key: The origin, such as ``https://api.example.com``, or what *key* of the constructor returns.
+            key: The origin, such as ``https://api.example.com``, or a result of the constructor's *key*.
         """
         gate = self._gates.get(key)
         return None if gate is None or self._loop is None else gate.tightest(self._loop.time())
 
     def stats(self) -> dict[str, dict[str, float]]:
-        """Return for each origin how many calls are ``waiting``, and of its tightest window what is left.
+        """Return for each origin the number of ``waiting`` calls, and the rest of its tightest window.
 
-        That is ``remaining`` and ``resets_in``, in seconds; both are missing if the server says nothing.
+        The rest is ``remaining`` and ``resets_in``, in seconds; both are missing if the server reports none.
         """
         found: dict[str, dict[str, float]] = {}
         now = 0.0 if self._loop is None else self._loop.time()
@@ -165,7 +165,7 @@ class RateLimit:
     # --- the server's windows
 
     def _gate(self, key: Hashable, request: APIRequest, loop: asyncio.AbstractEventLoop) -> Gate:
-        if loop is not self._loop:  # the locks and times of a loop that has ended mean nothing in this one
+        if loop is not self._loop:  # the locks and times of an ended loop mean nothing in this one
             self._gates.clear()
             self._loop = loop
         return self._gates.get_or_make(key, self._new_gate, request)
@@ -204,7 +204,7 @@ class RateLimit:
             gate.queued -= 1
 
     def _look_ahead(self, gate: Gate, request: APIRequest, give_up: float, more: float = 0.0) -> None:
-        """Refuse a call whose wait is known, and too long."""
+        """Refuse a call whose wait is known to be too long."""
         now = asyncio.get_running_loop().time()
         wait, sure = gate.closed_for(now)
         if sure and wait + more > give_up - now:
@@ -218,7 +218,7 @@ class RateLimit:
         if said or (status < 500 and status != 429):
             gate.answered(said, now, self._spread)
         else:
-            gate.failed()  # one that was not counted, or by somebody else: it says nothing of the windows
+            gate.failed()  # not counted, or answered by another server: it says nothing about the windows
 
     # --- the rates
 
@@ -250,7 +250,7 @@ class RateLimit:
             raise
 
     async def _give_back(self, key: Hashable, turn: Turn) -> None:
-        """Refund *turn*, whatever becomes of the call."""
+        """Refund *turn*, whatever happens to the call."""
         refund = asyncio.ensure_future(self._refund(key, turn))
         self._refunds.add(refund)
         refund.add_done_callback(self._refunds.discard)
@@ -260,7 +260,7 @@ class RateLimit:
         try:
             await self._store.refund(key, self.rates, turn)
         except Exception as error:
-            _logger.warning("A turn could not be given back (%s)", type(error).__name__)
+            _logger.warning("A turn could not be refunded (%s)", type(error).__name__)
 
     def _check_cost(self, cost: int) -> int:
         for rate in self.rates:
@@ -286,7 +286,7 @@ class RateLimit:
 
 
 def _obeying_retry_after(said: list[Window], seconds: float | None) -> list[Window]:
-    """What a refusal says: ``Retry-After`` counts for more than the end of a window."""
+    """Apply a refusal: ``Retry-After`` takes precedence over the end of a window."""
     if seconds is None or seconds > MOST_SECONDS:
         return said
     if all(window.remaining for window in said):

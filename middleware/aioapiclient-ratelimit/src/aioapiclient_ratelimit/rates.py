@@ -13,7 +13,7 @@ __all__ = ["Rate", "parse_rate"]
 _UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _NAMES: Final = {float(seconds): name for name, seconds in _UNITS.items()}
 _RATE: Final = re.compile(r"([0-9]{1,9}) ?/ ?([0-9]{0,6})(s|min|h|d)", re.ASCII)
-_DEFAULT_BURST: Final = 0.1  # of the calls: short bursts pass, and a whole window's worth does not
+_DEFAULT_BURST: Final = 0.1  # of the calls: short bursts pass, but not a whole window's worth
 
 
 class Rate(NamedTuple):

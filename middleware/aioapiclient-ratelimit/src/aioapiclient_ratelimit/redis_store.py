@@ -21,7 +21,7 @@ __all__ = ["RedisStore"]
 _logger = logging.getLogger("aioapiclient.ratelimit")
 
 _WARN_EVERY: Final = 60.0  # seconds
-_PAUSE: Final = 1.0  # seconds after a failure without another try: a timeout for each call would add up
+_PAUSE: Final = 1.0  # seconds without another attempt after a failure: a timeout for each call would add up
 
 # ARGV: the time (empty: the server's own), then "refund", a turn's time and cost; or "reserve", the cost,
 # the longest wait, and burst and seconds per call of each rate. The state is {drained, freed}, freed being
@@ -109,7 +109,7 @@ class _LocalTurn(Turn):
     __slots__ = ()
 
 
-_OWN: Final = LocalStore()  # stands for one that is made for each RedisStore
+_OWN: Final = LocalStore()  # a placeholder for a LocalStore created for each RedisStore
 
 
 class RedisStore:
@@ -156,7 +156,7 @@ class RedisStore:
         return f"<RedisStore: prefix={self._prefix!r}>"
 
     async def reserve(self, key: Hashable, rates: Sequence[Rate], cost: int, most: float) -> Turn:
-        """Reserve the next turn, as `RateStore.reserve` says.
+        """Reserve the next turn; see `RateStore.reserve`.
 
         Raises:
             APIConnectionError: The server does not answer, and there is no fallback.
@@ -190,8 +190,8 @@ class RedisStore:
         try:
             return await self._run(name, *arguments)
         except Exception:
-            # The connection may be older than the server, which was restarted. Should the first one have
-            # counted all the same, a turn is wasted. (A refund is not repeated: it would free two turns.)
+            # The connection may be from before a restart of the server. If the first request was counted
+            # nevertheless, a turn is wasted. (A refund is not repeated: it would free two turns.)
             return await self._run(name, *arguments)
 
     async def _run(self, name: str, *arguments: object) -> Any:
@@ -208,13 +208,13 @@ class RedisStore:
         if now < self._silent_until:
             return
         self._silent_until = now + _WARN_EVERY
-        instead = "no call is sent" if self._fallback is None else "the fallback hands out turns"
+        instead = "no call is sent" if self._fallback is None else "the fallback assigns turns"
         # Only the class: the texts of a client library may contain secrets.
         _logger.warning("The store of rate limits does not answer (%s): %s", type(error).__name__, instead)
 
 
 def _registered(client: Any) -> Any:
-    """The script as *client* runs it."""
+    """The script, registered with *client*."""
     register = getattr(client, "register_script", None)
     script = register(_SCRIPT) if callable(register) else None
     if not inspect.iscoroutinefunction(getattr(type(script), "__call__", None)):  # noqa: B004 - of its class

@@ -23,7 +23,7 @@ SOON: Final = 1e-6  # seconds; a shorter wait is an error of rounding
 
 
 class Turn(NamedTuple):
-    """A reserved turn, or the one that would have been reserved."""
+    """A reserved turn, or the turn that would have been reserved."""
 
     wait: float
     """Seconds until it comes."""
@@ -32,7 +32,7 @@ class Turn(NamedTuple):
     """When it comes, on the clock of the store."""
 
     cost: int
-    """How many calls it counts for."""
+    """The number of calls that it counts for."""
 
 
 @runtime_checkable
@@ -67,7 +67,9 @@ def check_store(name: str, store: object) -> RateStore | None:
 
 
 class _Bucket:
-    """The turns of one key. `RedisStore` has the same in Lua; a test holds that both agree exactly."""
+    """The turns of one key. `RedisStore` has the same algorithm in Lua; a test checks that both agree
+    exactly.
+    """
 
     __slots__ = ("_limits", "drained", "freed")
 
@@ -76,7 +78,7 @@ class _Bucket:
         self.drained = [-float("inf")] * len(rates)
         """For each rate, when its turns will have drained."""
         self.freed: list[tuple[float, int]] = []
-        """Time and cost of turns that were given back, in order."""
+        """Time and cost of returned turns, in order."""
 
     def reserve(self, now: float, cost: int, most: float) -> Turn:
         if self.freed and (turn := self._freed_turn(now, cost, most)) is not None:
@@ -151,7 +153,7 @@ class LocalStore:
         return f"<LocalStore: {len(self._buckets)} keys>"
 
     async def reserve(self, key: Hashable, rates: Sequence[Rate], cost: int, most: float) -> Turn:
-        """Reserve the next turn, as `RateStore.reserve` says."""
+        """Reserve the next turn; see `RateStore.reserve`."""
         bucket = self._buckets.get_or_make((key, rates), _Bucket, rates)
         return bucket.reserve(self._clock(), cost, most)
 

@@ -1,8 +1,9 @@
 """The gate of one key: the server's windows, and whether a call may be sent.
 
-What may go is what the server said was left, less what is in flight: the server may not have counted that
-yet. Of several answers the least counts until the window ends, because answers arrive out of order. When a
-window that was used up ends, one call goes first, and its headers decide for the others.
+The number of calls that may be sent is the remaining number that the server reported, less the calls in
+flight, which the server may not have counted yet. Of several responses, the lowest number counts until the
+window ends, because responses arrive out of order. When an exhausted window ends, one call is sent first, and
+its headers decide for the others.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from .headers import Window
 
 __all__ = ["Gate"]
 
-PROBE_WAIT: Final = 1.0  # seconds that others wait for the headers of the one that went first
+PROBE_WAIT: Final = 1.0  # seconds that others wait for the headers of the first call
 _SAME: Final = 1.5  # seconds between two resets of one window: many servers count whole seconds
 _MOST_SPREAD: Final = 5.0  # seconds
-_MOST_WINDOWS: Final = 32  # of one key: their names are the server's
+_MOST_WINDOWS: Final = 32  # windows of one key: the server chooses their names
 _NEVER: Final = float("inf")
 
 
@@ -139,7 +140,7 @@ class Gate:
                 known.remaining = min(known.remaining, said.remaining)
                 return
             if resets_in <= _SAME:
-                return  # a late answer, of the window before
+                return  # a late response, of the previous window
         if known is None and len(self._windows) >= _MOST_WINDOWS:
             return
         opens = resets + random.uniform(0.0, min(spread * resets_in, _MOST_SPREAD))
