@@ -1,4 +1,4 @@
-"""Servers that tests run and do not bring: on the PATH, or where `.ci/servers.sh` puts them.
+"""External servers for the tests: on the PATH, or unpacked by `.ci/servers.sh`.
 
 A test whose server is missing is skipped. It fails if ``AIOAPICLIENT_REQUIRE_SERVERS`` is 1, as in `.ci/run`.
 """

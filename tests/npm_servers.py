@@ -16,7 +16,7 @@ __all__ = ["npm_server"]
 
 @contextmanager
 def npm_server(source: Path, *arguments: str) -> Iterator[str]:
-    """Run the server of a folder in a process of its own, and give the first line that it prints."""
+    """Run the server of a folder in a separate process, and yield the first line that it prints."""
     node, modules = need_program("node"), need_node_modules(source.name)
     with TemporaryDirectory() as name, (Path(name) / "log").open("wb") as log:
         folder = Path(name)

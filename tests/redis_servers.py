@@ -1,4 +1,4 @@
-"""A Redis server for the tests: a process of its own on a free port of 127.0.0.1, with nothing on disk."""
+"""A Redis server for the tests: a separate process on a free port of 127.0.0.1, with nothing on disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from needed_servers import need_program
 from servers import unused_port
 
-START_SECONDS = 30.0  # of a machine that runs a whole matrix beside it; it needs a tenth of one
+START_SECONDS = 30.0  # seconds, on a machine that runs a whole matrix; a tenth is usually enough
 
 
 class RedisServer:
@@ -43,18 +43,18 @@ class RedisServer:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """Kill it, so that it loses its memory."""
+        """Kill the server, so that it loses its memory."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def freeze(self) -> None:
-        """Let it answer nothing, and accept connections."""
+        """Stop the process: it answers nothing, but connections are accepted."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume the process."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 

@@ -645,7 +645,7 @@ async def test_a_websocket_on_the_same_connector(aiohttp_server: AiohttpServer) 
     connector = aiohttp.TCPConnector()
     transport = AiohttpTransport(connector=lambda: connector)
     with pytest.raises(APIConnectionError):
-        await fetch(transport, f"http://127.0.0.1:{refusing_port()}")  # mends it
+        await fetch(transport, f"http://127.0.0.1:{refusing_port()}")  # repairs it
     async with (
         aiohttp.ClientSession(connector=connector, connector_owner=False) as session,
         session.ws_connect(server.make_url("/")) as websocket,

@@ -123,7 +123,7 @@ def test_ci_requires_servers() -> None:
 
 
 def test_servers_are_found_in_one_place() -> None:
-    """No other file looks where the servers are unpacked, so that none can skip what CI requires."""
+    """No other file searches the folder of unpacked servers, so none can skip a test that CI requires."""
     files = [*ROOT.glob("tests/**/*.py"), *ROOT.glob("middleware/*/tests/**/*.py")]
 
     found = {path.name for path in files if "AIOAPICLIENT_TEST_SERVERS" in path.read_text("utf-8")}

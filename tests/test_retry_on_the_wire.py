@@ -321,7 +321,7 @@ async def test_nonsense_on_the_wire_is_no_wait(value: str) -> None:
 
 
 async def test_nobody_listens() -> None:
-    """A refused connection was never sent: a POST is tried again, too."""
+    """A refused connection was never sent: a POST is retried, too."""
     async with Client(f"http://127.0.0.1:{refusing_port()}") as api:
         with pytest.raises(APIConnectionError) as caught:
             await api.post("/things", json={})

@@ -146,7 +146,7 @@ async def _call_backends(call: Call, place: Place) -> str:
 
 @contextmanager
 def _running(program: str, configure: Callable[[Path, int], str]) -> Iterator[tuple[str, Path]]:
-    """Run *program*, configured for a folder and a port; gives its URL and its folder."""
+    """Run *program*, configured for a folder and a port; yield its URL and its folder."""
     path = need_program(program)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -78,7 +78,7 @@ def pypiserver(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def mcp_proxy(folder: Path) -> Iterator[str]:
-    """An mcp-proxy, which puts mcp-server-time on the web: answers come as server-sent events."""
+    """An mcp-proxy, which serves mcp-server-time over HTTP: answers arrive as server-sent events."""
     program, served = need_program("mcp-proxy"), need_program("mcp-server-time")
     command = [program, "--host", "127.0.0.1", "--port", "0", served]
     with announced(command, folder / "mcp", r"running on (\S+)") as (url,):
@@ -124,7 +124,7 @@ def docker_registry(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def nchan(folder: Path) -> Iterator[str]:
-    """An nginx with the nchan module: server-sent events with ids, which start again where one left."""
+    """An nginx with the nchan module: server-sent events with IDs, which resume after the last one."""
     program, original = need_program("nginx"), need_file("usr/lib/nginx/modules/ngx_nchan_module.so")
     own = folder / "nchan"
     own.mkdir()

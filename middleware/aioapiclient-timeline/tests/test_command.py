@@ -173,7 +173,7 @@ async def test_the_exit_status_tells_the_outcome(
 
 
 async def test_without_a_response_the_exit_status_is_3() -> None:
-    """The error is one line, and each refused attempt a bar of its connect."""
+    """The error is one line, and each refused attempt has a bar for its connect."""
     done = await run("GET", f"http://127.0.0.1:{refusing_port()}/x", "--retries", "1")
 
     assert (done.status, done.out) == (3, "")
