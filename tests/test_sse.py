@@ -30,7 +30,7 @@ def decode(chunks: Iterable[bytes]) -> Seen:
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 def test_streams_of_other_suites(case: dict[str, Any]) -> None:
-    """The streams that other implementations test with give the events of the standard, however cut."""
+    """The test streams of other implementations give the events of the standard, however split."""
     stream = base64.b64decode(case["stream_base64"])
     events = [(event["event"], event["data"], event["id"]) for event in case["expected_events"]]
     expected = Seen(events, case["expected_last_event_id"], case["retry"])
@@ -45,7 +45,7 @@ def test_streams_of_other_suites(case: dict[str, Any]) -> None:
 
 @given(stream=STREAMS, data=st.data())
 def test_any_split_gives_what_the_standard_says(stream: bytes, data: st.DataObject) -> None:
-    """Whatever the bytes, and wherever they are cut, the events are those of the algorithm as written."""
+    """Whatever the bytes, and wherever they are split, the events are those of the literal algorithm."""
     places = data.draw(st.lists(st.integers(0, len(stream)), max_size=20))
 
     assert decode(cut(stream, places)) == by_the_letter(stream)
@@ -54,7 +54,7 @@ def test_any_split_gives_what_the_standard_says(stream: bytes, data: st.DataObje
 
 @given(stream=STREAMS, data=st.data())
 def test_the_short_way_gives_what_the_long_way_gives(stream: bytes, data: st.DataObject) -> None:
-    """Where a text of whole events is taken the short way, its data are those of its parsed events."""
+    """If a text of whole events takes the shortcut, its data equal those of its parsed events."""
     places = data.draw(st.lists(st.integers(0, len(stream)), max_size=20))
     short, long = SSEDecoder(), SSEDecoder()
     for chunk in cut(stream, places):
@@ -77,7 +77,7 @@ def test_the_short_way_gives_what_the_long_way_gives(stream: bytes, data: st.Dat
     ],
 )
 def test_the_common_forms_take_the_short_way(text: bytes) -> None:
-    """One line of data, alone or after a name, is recognised without a look at each event's fields."""
+    """One line of data, alone or after a name, is recognised without examining each event's fields."""
     decoder = SSEDecoder()
 
     found = decoder.single_lines(decoder.complete(text))
@@ -99,7 +99,7 @@ def test_the_common_forms_take_the_short_way(text: bytes) -> None:
     ],
 )
 def test_what_differs_in_one_event_takes_the_long_way(text: bytes) -> None:
-    """One event that has more to say than its data, or less, is enough for a look at all of them."""
+    """One event with more fields than its data, or without data, is enough to examine all of them."""
     decoder = SSEDecoder()
 
     assert decoder.single_lines(decoder.complete(text)) is None
@@ -132,7 +132,7 @@ def test_what_is_not_utf_8_becomes_replacement_characters() -> None:
 
 
 def test_the_id_stays_until_another_is_named() -> None:
-    """An event without an id has the last one; an empty id takes it away, and NUL voids the field."""
+    """An event without an ID has the last one; an empty ID removes it, and NUL voids the field."""
     decoder = SSEDecoder()
 
     events = decoder.feed(b"id: 1\ndata: a\n\ndata: b\n\nid: x\0y\ndata: c\n\nid\ndata: d\n\n")
@@ -156,7 +156,7 @@ def test_a_decoder_goes_on_with_the_id_of_the_one_before() -> None:
 
 
 def test_the_end_drops_an_event_but_keeps_its_retry() -> None:
-    """An event that was cut off gives nothing, not even its id; a whole retry line is obeyed."""
+    """An event that was cut off yields nothing, not even its ID; a complete retry line applies."""
     decoder = SSEDecoder()
     decoder.feed(b"id: 1\nretry: 20\nretry: 3")
 
@@ -180,7 +180,7 @@ def test_the_end_drops_an_event_but_keeps_its_retry() -> None:
     ],
 )
 def test_retry_is_ascii_digits_and_nothing_else(line: bytes, retry: int | None) -> None:
-    """A retry of ASCII digits counts, one beyond all reason is cut down, and any other is ignored."""
+    """A retry of ASCII digits counts, an excessive one is limited, and any other is ignored."""
     decoder = SSEDecoder()
 
     (event,) = decoder.feed(b"data: x\n" + line + b"\n\n")
@@ -196,7 +196,7 @@ def test_a_line_feed_of_unicode_ends_no_line() -> None:
 
 
 def test_4_mb_in_small_chunks_are_one_event() -> None:
-    """An event of 4 MB in chunks of 1 kB is whole, as is one in two chunks."""
+    """An event of 4 MB in chunks of 1 kB is complete, as is one in two chunks."""
     stream = b"data: " + b"x" * (4 << 20) + b"\n\n"
 
     for size in (1 << 10, 3 << 20):
@@ -227,7 +227,9 @@ def test_an_event_in_very_many_pieces_takes_little_more_than_its_bytes() -> None
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_an_event_above_the_bound_is_refused(size: int) -> None:
-    """An event of more than max_event bytes raises, after those before it; one that just fits does not."""
+    """An event of more than max_event bytes raises, after the events before it; one that just fits does
+    not.
+    """
     fits = b"data: " + b"x" * 94 + b"\n\n"
     stream = fits + b"\n" + fits + b"data: " + b"x" * 95 + b"\n\n" + fits
     decoder = SSEDecoder(max_event=100)
@@ -254,7 +256,7 @@ def test_an_endless_line_is_refused_while_it_comes() -> None:
 
 @pytest.mark.parametrize("comment", [b":\n", b": ping\r\n", b": ping\r"])
 def test_comments_without_end_are_not_kept(comment: bytes) -> None:
-    """A server may keep a stream alive with comment lines alone, for as long as it likes."""
+    """A server may keep a stream alive with comment lines alone, for any time."""
     decoder = SSEDecoder(max_event=100)
 
     for _ in range(1000):

@@ -1,4 +1,4 @@
-"""Typed streams: from bytes to values, what ends them, what breaks them, and how they are resumed."""
+"""Typed streams: from bytes to values, their end, the errors that break them, and how they resume."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ Part = bytes | Exception | Callable[[], Coroutine[Any, Any, object]]
 
 
 class Parts:
-    """A body of given parts: bytes come, an error is raised, and a function is waited for."""
+    """A body of given parts: bytes are yielded, an error is raised, and a function is awaited."""
 
     def __init__(self, parts: Iterable[Part]) -> None:
         self._parts = list(parts)
@@ -135,13 +135,13 @@ class Parts:
             self._aborted.set_exception(error)
 
 
-async def for_ever() -> None:
-    """Wait for nothing."""
+async def forever() -> None:
+    """Wait without delay."""
     await asyncio.Event().wait()
 
 
 class Opened(AsyncAPIResponse[Any]):
-    """A response as a client opens it for streaming: it can be asked for again."""
+    """A response as a client opens it for streaming: it can be requested again."""
 
     __slots__ = ("answers", "asked", "parts")
 
@@ -170,7 +170,7 @@ def answer(
     content_type: str | None = EVENT_STREAM,
     settings: CallSettings | None = None,
 ) -> Opened:
-    """A response whose body has these *parts*; asked for again, it gives those of *then* in turn."""
+    """A response whose body has these *parts*; each further request gets those of *then* in turn."""
     request = APIRequest("GET", URL, stream=True, _settings=settings or CallSettings())
     headers = CIMultiDictProxy(CIMultiDict({} if content_type is None else {"Content-Type": content_type}))
     return Opened(Parts(parts), then, [], request=request, status=status, headers=headers)
@@ -190,12 +190,12 @@ def state(response: AsyncAPIResponse[Any]) -> str:
 
 
 async def collect(stream: AsyncIterator[Any] | AsyncStream[Any]) -> list[Any]:
-    """All that comes."""
+    """Return all values."""
     return [value async for value in stream]
 
 
 async def gather(stream: AsyncIterator[Any] | AsyncStream[Any]) -> tuple[list[Any], Exception]:
-    """All that comes before an error, and the error."""
+    """Return all values before an error, and the error."""
     found: list[Any] = []
     try:
         async for value in stream:
@@ -206,7 +206,7 @@ async def gather(stream: AsyncIterator[Any] | AsyncStream[Any]) -> tuple[list[An
 
 
 def data(*payloads: str) -> bytes:
-    """Events that have nothing but data."""
+    """Events with only data."""
     return b"".join(b"data: %b\n\n" % payload.encode() for payload in payloads)
 
 
@@ -232,7 +232,7 @@ def expected_of(events: Iterable[tuple[str, str, str]]) -> tuple[list[Any], type
 
 @given(stream=JSON_STREAMS, places=st.data())
 def test_any_split_gives_the_same_values(stream: bytes, places: st.DataObject) -> None:
-    """However a stream is cut, its values are those of the events by the algorithm as written."""
+    """However a stream is split, its values are those of the events by the literal algorithm."""
     chunks = cut(stream, places.draw(st.lists(st.integers(0, len(stream)), max_size=20)))
     values: list[Any] = []
 
@@ -264,7 +264,7 @@ def test_any_split_gives_the_same_values(stream: bytes, places: st.DataObject) -
 )
 @pytest.mark.parametrize("size", [1, 5, 1000])
 async def test_events_become_what_was_asked_for(cast_to: Any, expected: list[Any], size: int) -> None:
-    """Each event comes as the type of the stream, however its bytes were cut."""
+    """Each event is decoded to the type of the stream, however its bytes were split."""
     for body in (data('{"id":1}', '{"id":2}'), b'event: a\ndata: {"id":1}\n\nid: 2\ndata: {"id":2}\n\n'):
         chunks = [body[start : start + size] for start in range(0, len(body), size)]
 
@@ -316,7 +316,7 @@ async def test_a_chunk_after_a_usual_event_is_read_by_the_letter(chunk: bytes, e
 
 
 async def test_a_stream_of_events_gives_them_whole() -> None:
-    """With ServerSentEvent as its type a stream gives all but its end, undecoded."""
+    """With ServerSentEvent as its type a stream yields every event except its end, undecoded."""
     stream = SSEStream[ServerSentEvent](
         answer(b"event: a\ndata: 1\n\nevent: ping\ndata: 2\n\n"), ServerSentEvent
     )
@@ -349,7 +349,7 @@ async def test_signs_of_life_are_passed_over() -> None:
 
 
 async def test_empty_data_is_text_where_text_is_asked_for() -> None:
-    """A stream of text has empty lines too."""
+    """A stream of text also yields empty lines."""
     assert await collect(SSEStream[str](answer(data("a", "", "b")), str)) == ["a", "", "b"]
 
 
@@ -438,7 +438,7 @@ async def test_strictness_and_hooks_are_those_of_the_call() -> None:
 
 
 async def test_a_type_that_cannot_be_decoded_is_refused_at_once() -> None:
-    """A wrong type is a mistake of the program, found before anything is read."""
+    """A wrong type is a mistake in the program, found before anything is read."""
     with pytest.raises(TypeError, match="cannot be decoded"):
         SSEStream[Any](answer(), set[list[int]] | int | str | bool | complex)
 
@@ -455,7 +455,7 @@ async def test_done_ends_a_stream(cast_to: Any) -> None:
 
 
 async def test_until_ends_a_stream() -> None:
-    """The event that until recognises ends the stream, and is not handed over."""
+    """The event that *until* recognises ends the stream, and is not yielded."""
     body = data('{"id":1}') + b"event: end\ndata: bye\n\n" + data('{"id":2}')
     stream = SSEStream[Item](answer(body), Item, until=lambda event: event.event == "end")
 
@@ -463,7 +463,7 @@ async def test_until_ends_a_stream() -> None:
 
 
 async def test_done_ends_a_stream_with_until_too() -> None:
-    """An end of one's own is one more, not another."""
+    """A custom end is an additional one, not a replacement."""
     stream = SSEStream[Item](answer(data('{"id":1}', "[DONE]", "!")), Item, until=lambda event: False)
 
     assert await collect(stream) == [Item(1)]
@@ -499,8 +499,8 @@ async def test_after_the_end_mark_the_body_is_drained() -> None:
 
 
 async def test_the_drain_is_bounded_in_time() -> None:
-    """If a server keeps the connection open after [DONE], it is closed, and nothing waits for it."""
-    response = answer(data('{"id":1}', "[DONE]"), for_ever)
+    """If a server keeps the connection open after [DONE], the client closes it without waiting."""
+    response = answer(data('{"id":1}', "[DONE]"), forever)
 
     assert await collect(SSEStream[Item](response, Item)) == [Item(1)]
     assert state(response) == "aborted"
@@ -516,18 +516,18 @@ async def test_the_drain_is_bounded_in_bytes() -> None:
 
 
 async def test_a_break_after_the_end_mark_is_no_error() -> None:
-    """Once the end has come, nothing is missing."""
+    """After the end mark, the stream is complete."""
     response = answer(data('{"id":1}', "[DONE]"), APIConnectionError("cut"))
 
     assert await collect(SSEStream[Item](response, Item)) == [Item(1)]
 
 
-# --- the life of the connection
+# --- the connection
 
 
 async def test_break_closes_at_once() -> None:
-    """A loop that is left closes the connection, though stream and response live on."""
-    response = answer(data('{"id":1}', '{"id":2}'), for_ever)
+    """Leaving the loop closes the connection, although stream and response still exist."""
+    response = answer(data('{"id":1}', '{"id":2}'), forever)
     stream = SSEStream[Item](response, Item)
 
     async for _ in stream:
@@ -542,7 +542,7 @@ async def test_break_closes_at_once() -> None:
 @pytest.mark.parametrize("way", ["async with", "aclosing", "close"])
 async def test_a_stream_is_closed_by_name(way: str) -> None:
     """Leaving `async with` closes, and so do close() and aclose(); twice is once."""
-    response = answer(data('{"id":1}'), for_ever)
+    response = answer(data('{"id":1}'), forever)
     stream = SSEStream[Item](response, Item)
     if way == "async with":
         async with stream as same:
@@ -560,7 +560,7 @@ async def test_a_stream_is_closed_by_name(way: str) -> None:
 
 
 async def test_close_in_the_loop_ends_it() -> None:
-    """A stream that is closed while it is iterated gives no further event."""
+    """A stream that is closed during the iteration yields no further event."""
     stream = SSEStream[Item](answer(data('{"id":1}'), data('{"id":2}')), Item)
     seen: list[Item] = []
     async for item in stream:
@@ -571,8 +571,8 @@ async def test_close_in_the_loop_ends_it() -> None:
 
 
 async def test_close_wakes_who_waits() -> None:
-    """Closing a stream ends the loop of a task that waits for an event, at once and without an error."""
-    response = answer(for_ever)
+    """Closing a stream ends the loop of a task that waits for an event, immediately and without an error."""
+    response = answer(forever)
     stream = SSEStream[Item](response, Item)
     task = asyncio.create_task(collect(stream))
     await asyncio.sleep(0)
@@ -616,7 +616,7 @@ async def test_close_holds_back_what_came_already(when: str) -> None:
 
 
 async def test_a_stream_that_ends_by_itself_is_not_closed() -> None:
-    """`closed` tells a stream that was closed from one that came to its end."""
+    """`closed` distinguishes a stream that was closed from one that reached its end."""
     async with SSEStream[Item](answer(data('{"id":1}')), Item) as stream:
         assert await collect(stream) == [Item(1)]
         assert not stream.closed
@@ -634,7 +634,7 @@ async def test_close_before_the_loop_begins_is_no_mistake_of_the_loop() -> None:
 
 
 async def test_a_stream_outside_of_its_block_says_so() -> None:
-    """A loop that begins, or continues, after the `async with` block raises an error that says so."""
+    """A loop that begins, or continues, after the `async with` block raises an error that explains it."""
     async with SSEStream[Item](answer(data('{"id":1}', '{"id":2}')), Item) as stream:
         items = aiter(stream)
         assert await anext(items) == Item(1)
@@ -643,7 +643,7 @@ async def test_a_stream_outside_of_its_block_says_so() -> None:
     with pytest.raises(StreamConsumedError, match="used outside"):
         await collect(stream.events())
 
-    async with SSEStream[Item](answer(for_ever), Item) as stream:
+    async with SSEStream[Item](answer(forever), Item) as stream:
         task = asyncio.create_task(collect(stream))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -685,7 +685,7 @@ async def test_a_dropped_stream_warns() -> None:
 
 
 async def test_a_stream_is_iterated_once() -> None:
-    """A second loop would find nothing, which looks like an empty answer: it raises."""
+    """A second loop would find nothing, which looks like an empty answer, so it raises."""
     stream = SSEStream[Item](answer(data('{"id":1}')), Item)
     await collect(stream)
 
@@ -696,7 +696,7 @@ async def test_a_stream_is_iterated_once() -> None:
 
 
 async def test_an_iterator_that_has_ended_stays_ended() -> None:
-    """After its last event an iterator ends, as often as it is asked."""
+    """After its last event an iterator ends, however often it is called."""
     iterator = aiter(SSEStream[Item](answer(data('{"id":1}')), Item))
 
     assert await anext(iterator) == Item(1)
@@ -705,8 +705,8 @@ async def test_an_iterator_that_has_ended_stays_ended() -> None:
 
 
 async def test_a_cancelled_reader_closes() -> None:
-    """A cancellation stays one, and the connection is closed."""
-    response = answer(data('{"id":1}'), for_ever)
+    """A cancellation stays a cancellation, and the connection is closed."""
+    response = answer(data('{"id":1}'), forever)
     task = asyncio.create_task(collect(SSEStream[Item](response, Item)))
     for _ in range(4):
         await asyncio.sleep(0)
@@ -719,7 +719,7 @@ async def test_a_cancelled_reader_closes() -> None:
 
 
 async def test_the_response_is_at_hand() -> None:
-    """Headers and request id of a stream are those of its response."""
+    """Headers and request ID of a stream are those of its response."""
     response = answer()
     stream = SSEStream[Item](response, Item)
 
@@ -728,7 +728,7 @@ async def test_the_response_is_at_hand() -> None:
     await stream.close()
 
 
-# --- what breaks a stream
+# --- broken streams
 
 
 @pytest.mark.parametrize(
@@ -741,7 +741,7 @@ async def test_the_response_is_at_hand() -> None:
     ],
 )
 async def test_a_break_is_a_stream_error(broken: Exception) -> None:
-    """Whatever the wire does mid-stream is one error, which says how far the stream got, from its cause."""
+    """Any failure on the wire mid-stream is one error, with its cause and the number of events received."""
     response = answer(data('{"id":1}', '{"id":2}'), b"data: ", broken)
     response.request.attempt = 2
 
@@ -770,7 +770,7 @@ async def test_an_error_event_raises() -> None:
     """An event named error raises, with its type and body, after the earlier events were yielded."""
     payload = '{"type":"error","error":{"type":"overloaded_error","message":"secret"}}'
     body = data('{"id":1}') + f"event: error\ndata: {payload}\n\n".encode()
-    response = answer(body, for_ever)
+    response = answer(body, forever)
 
     found, error = await gather(SSEStream[Item](response, Item))
 
@@ -875,7 +875,7 @@ OVERLOADED = '{"error": {"type": "overloaded", "message": "busy"}}'
 
 
 def error_streams(cast_to: Any, *payloads: str) -> list[AsyncStream[Any]]:
-    """Streams of these payloads in either framing: whole, in small chunks, with ids, with `until`."""
+    """Streams of these payloads in either framing: whole, in small chunks, with IDs, with `until`."""
     events = data(*payloads)
     rows = "".join(f"{payload}\n" for payload in payloads).encode()
     numbered = b"".join(b"id: 1\n" + data(payload) for payload in payloads)
@@ -914,7 +914,7 @@ def error_streams(cast_to: Any, *payloads: str) -> list[AsyncStream[Any]]:
     ],
 )
 async def test_an_object_that_reports_an_error_raises(cast_to: Any, payload: str) -> None:
-    """An object with a member `error` that is set raises, unless the type has a place for it."""
+    """An object with a non-null member `error` raises, unless the type has a field for it."""
     good = {Item: '{"id":1}', list[int]: "[1]", Tagged: '{"type":"tagged"}'}.get(cast_to, '{"text":"a"}')
     for stream in error_streams(cast_to, good, payload, good):
         found, error = await gather(stream)
@@ -930,7 +930,7 @@ async def test_an_object_that_reports_an_error_raises(cast_to: Any, payload: str
     ("cast_to", "value"), [(Lenient, Lenient("a")), (Plain, Plain("a")), (Typed, {"text": "a"})]
 )
 async def test_an_error_that_is_not_set_is_none(error: str, cast_to: Any, value: Any) -> None:
-    """Servers that send `"error": null` with every event report nothing by it."""
+    """Servers that send `"error": null` with every event report no error by it."""
     payload = f'{{"error": {error}, "text": "a"}}'
     for stream in error_streams(cast_to, payload, payload):
         assert await collect(stream) == [value, value]
@@ -951,13 +951,13 @@ async def test_an_error_that_is_not_set_is_none(error: str, cast_to: Any, value:
 async def test_an_error_that_the_type_has_a_place_for_is_a_value(
     cast_to: Any, payload: str, value: Any
 ) -> None:
-    """A type with a member of that name, or one that keeps every member, gets it."""
+    """A type with a member of that name, or one that keeps every member, receives it."""
     for stream in error_streams(cast_to, payload):
         assert await collect(stream) == [value]
 
 
 async def test_a_variant_without_a_place_for_the_error_raises() -> None:
-    """Of a union that knows such a member in another variant, the one that came counts."""
+    """If another variant of a union has such a member, the variant that arrived decides."""
     for stream in error_streams(Tagged | TaggedTelling, '{"type":"tagged","error":"busy"}'):
         found, error = await gather(stream)
 
@@ -965,7 +965,7 @@ async def test_a_variant_without_a_place_for_the_error_raises() -> None:
 
 
 async def test_an_error_of_an_unknown_tag_is_not_skipped() -> None:
-    """A union skips events of unknown tags, and Open hands them over: but not one that reports an error."""
+    """A union skips events of unknown tags, and Open yields them, except one that reports an error."""
     payload = '{"type":"error","error":{"type":"overloaded"}}'
     opened: Any = Open
     for cast_to in (Text | Stop, opened[Text | Stop]):
@@ -977,7 +977,7 @@ async def test_an_error_of_an_unknown_tag_is_not_skipped() -> None:
 
 
 async def test_an_error_that_is_not_utf_8_is_one_too() -> None:
-    """Its text is mended, as that of every event."""
+    """Invalid bytes in its text are replaced, as in every event."""
     stream = SSEStream[Lenient](answer(b'data: {"error":"caf\xe9","text":"\xe9"}\n\n'), Lenient)
     _, error = await gather(stream)
 
@@ -1003,14 +1003,14 @@ async def test_an_sdk_makes_the_error_of_an_object_too() -> None:
 
 
 class Small(SSEStream[Any]):
-    """A stream with a bound of its own."""
+    """A stream with its own bound."""
 
     max_event = 20
 
 
 @pytest.mark.parametrize("size", [1, 1000])
 async def test_an_event_above_the_bound_breaks_the_stream(size: int) -> None:
-    """One event may have so many bytes and no more; those before it are handed over."""
+    """One event may have exactly that many bytes; events before a larger one are yielded."""
     body = data('"fits"', '"' + "x" * 20 + '"')
     chunks = [body[start : start + size] for start in range(0, len(body), size)]
 
@@ -1022,7 +1022,7 @@ async def test_an_event_above_the_bound_breaks_the_stream(size: int) -> None:
     assert (error.events_seen, error.final) == (1, True)
 
 
-# --- what is no stream
+# --- responses that are not streams
 
 
 @pytest.mark.parametrize("name", [name for name, case in HTTP_CASES.items() if "content_type" in case])
@@ -1041,7 +1041,7 @@ async def test_content_types_of_the_standard(name: str) -> None:
 
 
 async def test_html_is_no_stream() -> None:
-    """A page in place of a stream raises before the first event, with the beginning of the page."""
+    """A page instead of a stream raises before the first event, with the beginning of the page."""
     response = answer(b"<html>" + b"x" * 300, content_type="text/html")
 
     with pytest.raises(APIResponseValidationError) as caught:
@@ -1054,19 +1054,19 @@ async def test_html_is_no_stream() -> None:
 async def test_a_page_that_does_not_come_keeps_nobody_waiting() -> None:
     """The excerpt of a wrong answer contains only the bytes received."""
     with pytest.raises(APIResponseValidationError) as caught:
-        await collect(SSEStream[Item](answer(for_ever, content_type="text/html"), Item))
+        await collect(SSEStream[Item](answer(forever, content_type="text/html"), Item))
 
     assert caught.value.excerpt == ""
 
 
 async def test_a_response_without_a_content_type_is_taken_for_a_stream() -> None:
-    """Nothing was claimed, so nothing is contradicted."""
+    """Without a content type, nothing is contradicted."""
     assert await collect(SSEStream[Item](answer(data('{"id":1}'), content_type=None), Item)) == [Item(1)]
 
 
 @pytest.mark.parametrize("status", [204, 205])
 async def test_no_content_is_a_stream_that_is_over(status: int) -> None:
-    """A 204 ends a stream before it began, whatever its type, and nothing reconnects."""
+    """A 204 ends a stream before it began, whatever its type, and the stream does not reconnect."""
     response = answer(status=status, content_type=None)
 
     assert await collect(SSEStream[Item](response, Item, reconnect=True)) == []
@@ -1122,7 +1122,7 @@ async def test_a_last_line_that_is_cut_is_named() -> None:
 
 
 async def test_a_broken_stream_of_lines_gives_no_half_line() -> None:
-    """When the wire breaks in a line, the line is not mistaken for a whole one."""
+    """If the connection breaks within a line, the line is not mistaken for a complete one."""
     found, error = await gather(JSONLStream[int](lines(b"1\n23", APIConnectionError("cut")), int))
 
     assert found == [1]
@@ -1130,7 +1130,7 @@ async def test_a_broken_stream_of_lines_gives_no_half_line() -> None:
 
 
 class ShortLines(JSONLStream[Any]):
-    """A stream with a bound of its own."""
+    """A stream with its own bound."""
 
     max_line = 4
 
@@ -1175,11 +1175,11 @@ async def test_json_lines_cannot_reconnect() -> None:
         JSONLStream[Item](lines(), Item, reconnect=True)
 
 
-# --- a framing of one's own
+# --- a custom framing
 
 
 class Words(AsyncStream[Any]):
-    """Words between blanks, each an event."""
+    """Words between spaces, each an event."""
 
     accept = "text/words"
     media_types = frozenset({"text/words"})
@@ -1204,7 +1204,7 @@ async def test_a_framing_of_ones_own() -> None:
 
 
 class Naps:
-    """A sleep that takes no time, and knows how long it would have taken."""
+    """A sleep that takes no time, and records its length."""
 
     def __init__(self) -> None:
         self.taken: list[float] = []
@@ -1223,7 +1223,7 @@ def numbered(*numbers: int) -> bytes:
 
 
 async def test_a_broken_stream_is_resumed_where_it_broke() -> None:
-    """The next connection names the last event that came, and nothing is lost or repeated."""
+    """The next connection names the last received event, and no event is lost or repeated."""
     naps = Naps()
     response = answer(
         numbered(1, 2),
@@ -1252,7 +1252,7 @@ async def test_a_stream_that_ends_is_opened_again() -> None:
 
 
 async def test_an_event_that_comes_again_is_dropped() -> None:
-    """A server may start with the event it was told; that one is not handed over twice."""
+    """A server may start with the event that the request names; that one is not yielded twice."""
     response = answer(
         numbered(1, 2),
         b"id: 2\ndata: 22\n\n",
@@ -1266,7 +1266,7 @@ async def test_an_event_that_comes_again_is_dropped() -> None:
 
 
 async def test_events_that_only_share_an_id_are_kept() -> None:
-    """An event that names no id of its own is new, though the last id is still that of the one before."""
+    """An event without its own ID is new, although the last ID is still that of the previous event."""
     response = answer(numbered(1), then=[answer(b"data: 2\n\nid: 1\ndata: 3\n\n", data("[DONE]"))])
     stream = SSEStream[int](response, int, reconnect=EXACT, sleep=Naps())
 
@@ -1274,7 +1274,7 @@ async def test_events_that_only_share_an_id_are_kept() -> None:
 
 
 async def test_the_server_names_the_wait() -> None:
-    """The server's retry is the first wait, doubled while nothing comes; without it, it is a second."""
+    """The server's retry is the first wait, doubled while no event arrives; without it, it is a second."""
     naps = Naps()
     response = answer(
         b"retry: 4000\n", CUT, then=[CUT, answer(CUT), answer(data("1")), answer(data("[DONE]"))]
@@ -1289,7 +1289,7 @@ async def test_the_server_names_the_wait() -> None:
     ("retry", "wait"), [(b"0", 0.1), (b"99999999999999999999", 30), (b"1500", 1.5), (b"x", 1)]
 )
 async def test_the_wait_is_never_nothing_and_never_without_end(retry: bytes, wait: float) -> None:
-    """A server's wait is taken between a tenth of a second and max_wait."""
+    """A server's wait is limited to between a tenth of a second and max_wait."""
     naps = Naps()
     response = answer(b"retry: " + retry + b"\n\n", then=[answer(data("[DONE]"))])
 
@@ -1299,7 +1299,7 @@ async def test_the_wait_is_never_nothing_and_never_without_end(retry: bytes, wai
 
 
 async def test_waits_are_jittered_upwards() -> None:
-    """Clients do not come back all at once, and none before the time that the server named."""
+    """Clients do not reconnect all together, and none before the time that the server named."""
     naps = Naps()
     response = answer(b"retry: 2000\n", then=[CUT, CUT, CUT, answer(data("[DONE]"))])
 
@@ -1309,7 +1309,7 @@ async def test_waits_are_jittered_upwards() -> None:
 
 
 async def test_a_retry_after_is_waited_for() -> None:
-    """An overloaded server that names a time when asked again gets it."""
+    """An overloaded server that names a time in answer to a reconnect gets that time."""
     naps = Naps()
     busy = RateLimitError("busy", retry_after=7)
     response = answer(CUT, then=[busy, InternalServerError("down"), answer(data("[DONE]"))])
@@ -1320,7 +1320,9 @@ async def test_a_retry_after_is_waited_for() -> None:
 
 
 async def test_attempts_without_a_new_event_are_bounded() -> None:
-    """After five reconnects in a row that brought nothing new the stream is given up, with how far it got."""
+    """After five reconnects in a row without a new event the stream fails, with the number of events
+    received.
+    """
     naps = Naps()
     again = [
         answer(numbered(2), CUT),
@@ -1345,7 +1347,7 @@ async def test_attempts_without_a_new_event_are_bounded() -> None:
 
 
 async def test_a_new_event_makes_attempts_start_anew() -> None:
-    """A stream that goes on may break as often as it likes."""
+    """A stream that makes progress may break any number of times."""
     rounds = [step for number in range(2, 9) for step in (CUT, answer(numbered(number), CUT))]
     response = answer(numbered(1), CUT, then=[*rounds, answer(data("[DONE]"))])
     policy = ReconnectPolicy(max_attempts=2, jitter=lambda seconds: 0)
@@ -1378,7 +1380,7 @@ async def test_an_answer_that_is_final_ends_the_reconnects(final: Exception) -> 
 
 
 async def test_an_answer_that_is_no_stream_ends_the_reconnects() -> None:
-    """A page in place of the next connection is an error, and is not asked for again."""
+    """A page instead of the next connection is an error, and is not requested again."""
     page = answer(b"<html>", content_type="text/html")
     response = answer(numbered(1), CUT, then=[page])
 
@@ -1399,7 +1401,7 @@ async def test_what_ends_a_call_ends_its_reconnects(broken: Exception) -> None:
 
 
 async def test_no_wait_begins_that_the_deadline_cannot_cover() -> None:
-    """A reconnect that would come after the call's time has run out is not waited for."""
+    """A reconnect that would be due after the call's deadline is not awaited."""
     naps = Naps()
     response = answer(numbered(1), CUT)
     response.request.deadline = asyncio.get_running_loop().time() + 0.5
@@ -1433,7 +1435,7 @@ async def test_what_cannot_be_decompressed_is_not_reconnected() -> None:
 
 
 async def test_close_while_reconnecting_ends_it() -> None:
-    """A stream that is closed while it waits to reconnect does not come back."""
+    """A stream that is closed while it waits to reconnect does not reconnect."""
     naps: list[float] = []
     response = answer(numbered(1), CUT)
     stream: SSEStream[int]
@@ -1462,7 +1464,7 @@ async def test_close_ends_a_reconnect_at_once(where: str) -> None:
     async def nap(seconds: float) -> None:
         if where == "wait":
             begun.set()
-            await for_ever()
+            await forever()
 
     head = answer()
     parts = Parts([numbered(1), CUT])
@@ -1489,7 +1491,7 @@ async def test_raw_events_survive_too() -> None:
 
 
 async def test_reconnect_needs_a_response_to_ask_for_again() -> None:
-    """A response made by hand cannot be asked for again, which is said at once."""
+    """A hand-made response cannot be requested again, and the error is raised immediately."""
     request = APIRequest("GET", URL, stream=True)
     response = AsyncAPIResponse.from_bytes(request, 200, {"Content-Type": EVENT_STREAM}, data("1"))
 
@@ -1515,7 +1517,7 @@ def test_a_policy_that_makes_no_sense_is_refused(options: dict[str, Any], error:
 
 
 class Picky(SSEStream[Any]):
-    """A stream that cannot be made."""
+    """A stream that cannot be created."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         raise LookupError("no room")
@@ -1628,7 +1630,7 @@ async def test_a_finished_stream_gives_its_connection_back(body: list[bytes]) ->
 
 
 async def test_an_abandoned_stream_closes_its_connection() -> None:
-    """The server sees the end of the connection soon after the loop is left."""
+    """The server notices the end of the connection soon after the loop is left."""
     gone = asyncio.Event()
 
     async def script(exchange: Exchange) -> None:
@@ -1684,7 +1686,9 @@ async def one_connection(script: Script, **options: Any) -> AsyncGenerator[Async
 
 
 async def test_the_clients_total_bounds_the_way_to_the_head_of_a_stream() -> None:
-    """While a stream holds the only connection, the next ends after the client's total; the first goes on."""
+    """While a stream holds the only connection, the next call ends after the client's total; the first
+    continues.
+    """
     go_on = asyncio.Event()
 
     async def script(exchange: Exchange) -> None:
@@ -1712,8 +1716,8 @@ async def test_the_clients_total_bounds_the_way_to_the_head_of_a_stream() -> Non
 
 
 async def test_a_total_that_the_call_asks_for_holds_to_the_end_of_the_stream() -> None:
-    """A `timeout` of the call ends its stream in the middle, whatever the client says; None removes the
-    limit.
+    """A `timeout` of the call ends its stream in the middle, whatever the client's timeout; None removes
+    the limit.
     """
     async with one_connection(hang(head() + chunk(data("1"))), timeout=60) as api:
         for timeout in (0.1, Timeout(total=0.1)):
@@ -1738,7 +1742,7 @@ async def test_a_deadline_that_a_request_brings_holds_to_the_end_of_its_stream()
         return await handler(request)
 
     transport = FakeTransport(
-        lambda request: AsyncAPIResponse(request, 200, sse_head(), Parts([data("1"), for_ever]))
+        lambda request: AsyncAPIResponse(request, 200, sse_head(), Parts([data("1"), forever]))
     )
     chain = [bring, *default_chain()]
     async with (
@@ -1753,7 +1757,9 @@ async def test_a_deadline_that_a_request_brings_holds_to_the_end_of_its_stream()
 
 
 async def test_each_reconnect_has_the_clients_total() -> None:
-    """The way to the head of a reconnect is bound by the client's total, as that of the first is."""
+    """The time until the head of a reconnect is limited by the client's total, like that of the first
+    request.
+    """
     scripts = in_turn(
         close(head() + chunk(b"id: 1\n" + data("1"))),
         hang(),
@@ -1774,7 +1780,7 @@ async def test_each_reconnect_has_the_clients_total() -> None:
 
 
 async def test_a_stream_of_a_client_outside_of_its_block_says_so() -> None:
-    """The result of `client.stream` knows the end of its block, also if another task reads it."""
+    """The result of `client.stream` ends with its block, even if another task reads it."""
     async with AsyncAPIClient("http://127.0.0.1", transport=FakeTransport(sse(data("1")))) as api:
         async with api.stream("GET", "/", int) as stream:
             pass
@@ -1828,7 +1834,7 @@ async def test_crlf_and_characters_cut_on_the_wire() -> None:
 
 
 async def test_a_line_of_two_megabytes_is_no_trouble() -> None:
-    """A line is bounded by the stream's own bound, and by none below it."""
+    """A line is limited by the stream's own bound, and by no lower one."""
     line = b'{"id":1}' + b" " * (2 << 20)
 
     async with wire(reply(head("application/x-ndjson") + chunk(line + b"\n") + chunk(b""))) as (
@@ -1839,7 +1845,7 @@ async def test_a_line_of_two_megabytes_is_no_trouble() -> None:
 
 
 async def test_a_resumed_stream_over_the_wire() -> None:
-    """Over three connections, two of them cut, every event comes once and in order."""
+    """Over three connections, two of them cut, every event arrives once and in order."""
     script = in_turn(
         close(head() + chunk(numbered(1, 2)) + chunk(b"id: 3\nda")),
         close(head() + chunk(numbered(3))),
@@ -1859,7 +1865,9 @@ async def test_a_resumed_stream_over_the_wire() -> None:
 
 
 def test_what_a_stream_asks_for() -> None:
-    """An event stream is asked for by name and past every cache; JSON lines by their names."""
+    """An event stream is requested by its media type and past every cache; JSON lines by their media
+    types.
+    """
     assert SSEStream.accept == "text/event-stream"
     assert SSEStream.request_headers == {"Cache-Control": "no-cache"}
     assert "application/x-ndjson" in JSONLStream.accept
@@ -1869,6 +1877,6 @@ Kind = Literal["a", "b"]
 
 
 async def test_a_literal_that_grew_is_a_mistake() -> None:
-    """Only tags say that an event is of a new kind; a new word in a closed list is wrong."""
+    """Only tags mark an event as new; a new value in a closed list is wrong."""
     with pytest.raises(APIResponseValidationError, match="event 2"):
         await collect(SSEStream[Kind](answer(data('"a"', '"c"')), Literal["a", "b"]))
