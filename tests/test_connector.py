@@ -1,4 +1,4 @@
-"""The pool: which connections are reused, how long a call waits for one, and what is left at the end."""
+"""The pool: which connections are reused, how long a call waits for one, and the state at the end."""
 
 from __future__ import annotations
 

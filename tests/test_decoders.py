@@ -125,19 +125,19 @@ async def test_an_empty_body() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "says", "path"),
+    ("body", "message", "path"),
     [
         ("<u><id>s3cr3t</id></u>", "Expected `int`, got `str` at $.id", "$.id"),
         ("<u><name>s3cr3t</name></u>", "Object missing required field `id`", "$"),
         ("<u><s3cr3t>", "no element found: line 1, column 11", "$"),
     ],
 )
-async def test_what_a_function_raises_is_an_error_of_the_body(body: str, says: str, path: str) -> None:
+async def test_what_a_function_raises_is_an_error_of_the_body(body: str, message: str, path: str) -> None:
     """Any exception of a function is an `APIResponseValidationError`, which keeps its place and its text."""
     async with client(text(body, "application/xml")) as api:
         with pytest.raises(APIResponseValidationError) as caught:
             await api.get("/u", User)
-    assert str(caught.value) == f"GET {BASE}/u: status 200, application/xml: {says}"
+    assert str(caught.value) == f"GET {BASE}/u: status 200, application/xml: {message}"
     assert caught.value.path == path
     assert caught.value.excerpt == body
 

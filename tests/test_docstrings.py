@@ -44,7 +44,7 @@ def documented(name: str, thing: Any) -> Iterator[tuple[str, Any, str | None]]:
         yield name, thing, thing.__doc__
     if not inspect.isclass(thing):
         return
-    # A protocol has no constructor of its own, although `typing` gives it one.
+    # A protocol has no constructor, although `typing` gives it one.
     if "__init__" in vars(thing) and not getattr(thing, "_is_protocol", False):
         yield name, thing.__init__, thing.__doc__
     for method_name, method in vars(thing).items():

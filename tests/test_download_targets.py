@@ -190,7 +190,7 @@ def fetch(path):
     return asyncio.run(response.write_to_file(path))
 
 def become_nobody():
-    fetch("warm")  # what is imported late may be unreadable afterwards
+    fetch("warm")  # modules imported later may be unreadable
     os.remove("warm")
     os.setuid(65534)
 
@@ -500,7 +500,7 @@ print("after", flush=True)
 """
 
 
-has_descriptors = pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="there is no /dev/fd here")
+has_descriptors = pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="the system has no /dev/fd")
 
 
 @has_descriptors

@@ -160,7 +160,7 @@ print("the parent goes on")
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no fork")
 def test_a_forked_process_needs_a_client_of_its_own() -> None:
     """A client that was opened before a fork refuses calls in the child, and still works in the parent."""
     # In a separate process: forking the test process, which may have threads, is unsafe.

@@ -123,7 +123,7 @@ async def test_an_upload_is_not_kept(way: str, tmp_path: Path) -> None:
     assert added < MOST
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have rules of their own")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have other rules")
 async def test_a_download_uses_its_memory_again(tmp_path: Path) -> None:
     """Of the pages that a download to a file fills, fewer than an eighth are new ones."""
     count, _, pages = await cost("write_to_file", give, tmp_path / "download")

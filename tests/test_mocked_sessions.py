@@ -180,7 +180,7 @@ class BareResponse:
     """The least that a response can be, with a plain dict for its headers."""
 
     status = HTTPStatus.OK
-    headers = {"content-type": "application/json"}  # noqa: RUF012 - nobody changes it
+    headers = {"content-type": "application/json"}  # noqa: RUF012 - it is never changed
 
     async def read(self) -> bytes:
         """The body."""

@@ -525,7 +525,7 @@ def test_content_type_that_cannot_be(content_type: str) -> None:
     ],
 )
 async def test_content_type_on_the_wire(headers: dict[str, Any], start: str) -> None:
-    """The Content-Type names the boundary of the body, whatever the client's own headers say."""
+    """The Content-Type names the boundary of the body, whatever the client's own headers contain."""
     defaults = {"Content-Type": "application/json"}
     async with (
         raw_server(respond(ok())) as server,

@@ -244,7 +244,7 @@ for name in sys.argv[1:] or {names!r}:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no fork")
 def test_every_module_can_be_imported_alone() -> None:
     """Each module imports its own dependencies: none needs another to be imported first."""
     names = [name for name in modules() if name != "aioapiclient"]
@@ -294,7 +294,7 @@ def test_the_contract_names_what_there_is() -> None:
             assert hasattr(there, name), name
             assert f"`{name}" in section, name
         public = {name for name in dir(there) if not name.startswith("_")}
-        assert public == set(names), "what is not in the contract begins with an underscore"
+        assert public == set(names), "members outside the contract begin with an underscore"
     helpers = [name for name in aioapiclient.contract.__all__ if name.startswith("check_")]
     for name in ("serves_several", "BoundedDict", *helpers):
         assert name in str(aioapiclient.contract.__doc__), name

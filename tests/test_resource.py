@@ -139,7 +139,7 @@ USES = {
 
 @pytest.mark.parametrize("use", USES)
 async def test_a_client_without_super_init_says_so(use: str) -> None:
-    """Any use of a client whose subclass forgot `super().__init__()` raises an error that says so."""
+    """Any use of a client whose subclass forgot `super().__init__()` raises an error that explains it."""
     with pytest.raises(RuntimeError, match=r"Forgetful\.__init__\(\) did not call super\(\)\.__init__\(\)"):
         await USES[use](Forgetful())
 

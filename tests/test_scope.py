@@ -77,7 +77,7 @@ async def test_a_scope_that_was_left_is_deaf() -> None:
 
 
 async def test_a_scope_belongs_to_a_task() -> None:
-    """A scope outside a task raises an error that says what is missing."""
+    """A scope outside a task raises an error that names the missing task."""
     failures: list[BaseException] = []
 
     def callback() -> None:

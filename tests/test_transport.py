@@ -554,7 +554,7 @@ async def test_tls_to_a_plain_port(transport: AiohttpTransport) -> None:
 
 @pytest.mark.skipif(
     http_parser.HttpResponseParser is http_parser.HttpResponseParserPy,
-    reason="the parser in pure Python says nothing of a head that has not ended",
+    reason="the parser in pure Python does not report an incomplete head",
 )
 async def test_http_to_a_tls_port(any_transport: AiohttpTransport) -> None:
     """A server that answers with a TLS alert may speak https: the error suggests it."""

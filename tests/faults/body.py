@@ -43,9 +43,9 @@ def stored(body: bytes) -> bytes:
     return gzip.compress(body, 0, mtime=0)
 
 
-def invalid(says: str) -> dict[str, Ends]:
+def invalid(message: str) -> dict[str, Ends]:
     """A complete body that differs from its head: never retried."""
-    return both(raises(APIResponseValidationError, says, status=200))
+    return both(raises(APIResponseValidationError, message, status=200))
 
 
 def dripped(body: bytes, every: float) -> Script:

@@ -56,8 +56,8 @@ def _answer(
     )
 
 
-def _misfit(says: str, path: str = "$", **facts: Any) -> Ends:
-    return raises(APIResponseValidationError, says, connections=1, path=path, **facts)
+def _misfit(message: str, path: str = "$", **facts: Any) -> Ends:
+    return raises(APIResponseValidationError, message, connections=1, path=path, **facts)
 
 
 _NO_CONTENT = raw(respond(response("204 No Content", None)))

@@ -12,11 +12,11 @@ from aioapiclient import APIConnectionError, InternalServerError
 __all__ = ["FAULTS"]
 
 
-def no_http(says: str = "") -> dict[str, Ends]:
+def no_http(message: str = "") -> dict[str, Ends]:
     """Not HTTP, on every attempt: lost after sending, and no connection is reused."""
     return {
-        "GET": raises(APIConnectionError, says, sent=None, requests=3, connections=3),
-        "POST": raises(APIConnectionError, says, sent=None, requests=1, connections=1),
+        "GET": raises(APIConnectionError, message, sent=None, requests=3, connections=3),
+        "POST": raises(APIConnectionError, message, sent=None, requests=1, connections=1),
     }
 
 

@@ -46,12 +46,12 @@ async def _tell_by_post(call: Call, place: Place) -> str:
     return await _tell(call, place, content=secret)
 
 
-def _leads(number: int, name: str, *, says: str = "", **headers: str) -> Fault:
+def _leads(number: int, name: str, *, message: str = "", **headers: str) -> Fault:
     """A 302 that cannot be followed."""
-    refused = raises(TooManyRedirectsError, says, connections=1)
+    refused = raises(TooManyRedirectsError, message, connections=1)
     status_error = raises(APIStatusError, "302 Found", connections=1, status=302)
     place = raw(respond(response("302 Found", **headers)))
-    return Fault(number, name, place, {"GET": refused if says else status_error})
+    return Fault(number, name, place, {"GET": refused if message else status_error})
 
 
 _NOWHERE = ("file:///etc/passwd", "javascript:alert(1)", "http://127.0.0.1:99999/", "http://[::1/")
@@ -81,5 +81,5 @@ FAULTS: list[Fault] = [
         note="10 hops, which no retry repeats",
     ),
     _leads(107, "302 without a Location"),
-    *(_leads(107, f"302 to {url}", says="is not an http or https URL", Location=url) for url in _NOWHERE),
+    *(_leads(107, f"302 to {url}", message="is not an http or https URL", Location=url) for url in _NOWHERE),
 ]

@@ -28,7 +28,7 @@ class Place:
         self.url = url
         self.servers = servers
         self.ssl = ssl
-        """The certificates that the client trusts, if there is no *connector*."""
+        """The certificates that the client trusts, if *connector* is missing."""
         self.connector = connector
         """Creates the connector, in the running loop."""
         self.proxy = proxy
@@ -83,7 +83,7 @@ class Ends:
 
     value: Any = None
     error: type[BaseException] | None = None
-    says: str = ""
+    message: str = ""
     """A piece of the error's message."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Attributes of the error."""
@@ -104,7 +104,7 @@ def gives(value: Any, **counted: Any) -> Ends:
 
 def raises(
     error: type[BaseException],
-    says: str = "",
+    message: str = "",
     *,
     requests: int | None = 1,
     connections: int | None = None,
@@ -112,12 +112,12 @@ def raises(
     waits: list[float] | None = None,
     **facts: Any,
 ) -> Ends:
-    """The call ends with an error of exactly this class, whose message contains *says* and which has these
+    """The call ends with an error of exactly this class, whose message contains *message* and which has these
     *facts*.
     """
     return Ends(
         error=error,
-        says=says,
+        message=message,
         facts=facts,
         requests=requests,
         connections=connections,

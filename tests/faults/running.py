@@ -138,7 +138,7 @@ def _check_error(case: Case, error: BaseException) -> None:
     text = "".join(traceback.format_exception(error))
     expected = case.ends
     assert type(error) is expected.error, text
-    assert expected.says in str(error), text
+    assert expected.message in str(error), text
     facts: Mapping[str, Any] = {name: getattr(error, name) for name in expected.facts}
     assert facts == expected.facts, text
     assert SECRET not in text + repr(error), f"it shows {SECRET}"

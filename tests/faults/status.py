@@ -56,7 +56,7 @@ def _never(error: type[APIStatusError], **facts: Any) -> dict[str, Ends]:
 def _throttled(
     number: int, value: str, ends: Ends, *, name: str = "", note: str = "", date: str = ""
 ) -> Fault:
-    """A 429 once, with *value* as its Retry-After; the waits are exact, because there is no jitter."""
+    """A 429 once, with *value* as its Retry-After; the waits are exact, because jitter is disabled."""
     headers = {"Retry_After": value, **({"Date": date} if date else {})}
     return Fault(
         number,

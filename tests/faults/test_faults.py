@@ -79,7 +79,7 @@ async def test_plain_aiohttp_does_what_the_page_says(case: Case) -> None:
 
 def test_the_page_is_the_table() -> None:
     """docs/faults.md has the rows of the table, each with its outcome; `faults.report` writes it."""
-    assert render(_PLAIN, _VERSION) == _TEXT, "write it anew: tests/faults/README.md says how"
+    assert render(_PLAIN, _VERSION) == _TEXT, "write it again: see tests/faults/README.md"
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=[section.title for section in SECTIONS])

@@ -96,7 +96,7 @@ async def call_twice(call: Call, place: Place) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("ends", "act", "says"),
+    ("ends", "act", "message"),
     [
         (gives({}), call_twice, "2 requests"),
         (gives({}, requests=2, connections=2), call_twice, "1 connections"),
@@ -111,9 +111,9 @@ async def call_twice(call: Call, place: Place) -> Any:
         (raises(APIConnectionError, requests=0), fail, SECRET),
     ],
 )
-async def test_another_end_is_seen(ends: Ends, act: Act, says: str) -> None:
+async def test_another_end_is_seen(ends: Ends, act: Act, message: str) -> None:
     """A row whose call has another outcome, or other counts, fails."""
-    with pytest.raises(AssertionError, match=says):
+    with pytest.raises(AssertionError, match=message):
         await run(ends, act)
 
 

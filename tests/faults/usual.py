@@ -17,21 +17,21 @@ def both(ends: Ends) -> dict[str, Ends]:
     return {"GET": ends, "POST": ends}
 
 
-def lost(says: str = "", error: Any = APIConnectionError, **facts: Any) -> dict[str, Ends]:
+def lost(message: str = "", error: Any = APIConnectionError, **facts: Any) -> dict[str, Ends]:
     """Lost after sending, on every attempt: retried if the request may be repeated."""
     return {
-        "GET": raises(error, says, sent=None, requests=3, **facts),
-        "POST": raises(error, says, sent=None, requests=1, **facts),
+        "GET": raises(error, message, sent=None, requests=3, **facts),
+        "POST": raises(error, message, sent=None, requests=1, **facts),
     }
 
 
-def lost_once(says: str = "", value: Any = None) -> dict[str, Ends]:
+def lost_once(message: str = "", value: Any = None) -> dict[str, Ends]:
     """Lost after sending, once; then *value*, ``{}`` by default."""
     well = gives({} if value is None else value, requests=2)
     return {
         "GET": well,
         "PUT": well,
-        "POST": raises(APIConnectionError, says, sent=None, requests=1),
+        "POST": raises(APIConnectionError, message, sent=None, requests=1),
         "POST idempotent": well,
         "POST with a key": well,
     }

@@ -1,4 +1,4 @@
-"""Reading and decoding inside the attempt: what is read, when, and which error a broken body raises."""
+"""Reading and decoding inside the attempt: when a body is read, and which error a broken one raises."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 The numbers are those of the AWS SDKs' retry 2.1. Its test vectors, case by case and token by token,
 are in `test_retry`. Three of them have no counterpart here: the clamp of ``x-amz-retry-after`` (a
 server's wait is taken or refused, never cut), the wait of a long-polling operation that finds the
-quota empty, and the cubic rate limiter of the adaptive mode. What they say of threads does not apply
+quota empty, and the cubic rate limiter of the adaptive mode. Their rules for threads do not apply
 either: a client belongs to one event loop.
 
 The load is a simulation of 1,000 calls a second on a clock that is advanced by hand: a real client, the
@@ -437,4 +437,4 @@ class CallsMachine(RuleBasedStateMachine):
 
 
 TestCalls = CallsMachine.TestCase
-TestCalls.__doc__ = "Each call ends once, as a model of the rules says, and sends nothing after its end."
+TestCalls.__doc__ = "Each call ends once, as a model of the rules requires, and sends nothing after its end."

@@ -137,7 +137,7 @@ async def _read(api: Client) -> None:
 async def test_no_body_passes_its_bound(name: str, coding: str) -> None:
     """A body, also of an error or a redirect, is limited to ``max_body``, plus 2 MiB of memory (P11).
 
-    The status of an error is still raised, and a note says that its body was too large.
+    The status of an error is still raised, and a note explains that its body was too large.
     """
     status, call = CALLS[name]
     packed(coding)

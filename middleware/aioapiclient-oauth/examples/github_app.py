@@ -58,7 +58,7 @@ asked: list[str] = []
 
 async def token(request: web.Request) -> web.Response:
     asked.append(request.match_info["n"])
-    assert request.headers["Authorization"].count(".") == 2, "that is no JWT"
+    assert request.headers["Authorization"].count(".") == 2, "not a JWT"
     end = datetime.now(UTC) + timedelta(hours=1)
     return web.json_response({"token": f"ghs_{len(asked)}", "expires_at": end.isoformat()}, status=201)
 

@@ -232,7 +232,7 @@ async def test_the_deadline_of_the_call(telemetry: Any) -> None:
     ],
 )
 async def test_a_send_without_a_response(telemetry: Any, error: Exception, name: str) -> None:
-    """``error.type`` is the class of the error, there is no status, and no exception is recorded."""
+    """``error.type`` is the class of the error; neither a status nor an exception is recorded."""
     async with client(FakeTransport(error), telemetry.make(), max_retries=0, retry=None) as api:
         with pytest.raises(type(error)):
             await api.get("/users")
@@ -323,7 +323,7 @@ async def test_throttling_is_an_event_of_the_call(telemetry: Any) -> None:
 
 async def test_a_second_copy_is_an_event_of_the_call(telemetry: Any) -> None:
     """Hedging gives one call two sends, one of which was cancelled."""
-    loadcontrol = pytest.importorskip("aioapiclient_loadcontrol", reason="it is a distribution of its own")
+    loadcontrol = pytest.importorskip("aioapiclient_loadcontrol", reason="it is a separate distribution")
     hanging = asyncio.Event()
 
     async def hang(request: APIRequest) -> AsyncAPIResponse[Any]:

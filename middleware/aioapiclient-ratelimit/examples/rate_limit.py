@@ -36,7 +36,7 @@ def knowing(url: str) -> AsyncAPIClient:
 
 
 async def load(api: AsyncAPIClient) -> None:
-    """Make twelve calls at once."""
+    """Make twelve concurrent calls."""
     calls = (api.get(f"/items/{number}") for number in range(12))
     for outcome in await asyncio.gather(*calls, return_exceptions=True):
         if not isinstance(outcome, RateLimitError | dict):

@@ -23,7 +23,7 @@ PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{C}\n-----END RSA PRIVATE KEY-----"
 class Kind(NamedTuple):
     """A position of a secret: in a call, or in its response."""
 
-    options: dict[str, Any] = {}  # noqa: RUF012 - nobody changes it
+    options: dict[str, Any] = {}  # noqa: RUF012 - it is never changed
     client: dict[str, Any] = {}  # noqa: RUF012
     answer: dict[str, Any] = {"json": {}}  # noqa: RUF012
     path: str = "/x"

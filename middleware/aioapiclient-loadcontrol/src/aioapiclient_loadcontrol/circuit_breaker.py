@@ -158,7 +158,7 @@ class CircuitBreakerMiddleware:
 
 
 def _is_failure(outcome: Outcome, attempt_time: _AttemptTime | None) -> bool | None:
-    """Return whether the server failed; None if the outcome says nothing about the server: the table."""
+    """Return whether the server failed; None if the outcome does not concern the server: the table."""
     if isinstance(outcome, AsyncAPIResponse):
         # A healthy server sends a 429 to a client that sends too much.
         return not outcome.ok and outcome.status >= 500 and outcome.status not in _NOT_OVERLOADED

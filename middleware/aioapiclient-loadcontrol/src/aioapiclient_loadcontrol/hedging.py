@@ -104,7 +104,7 @@ class HedgingMiddleware:
 
 
 def _may_be_sent_twice(request: APIRequest) -> bool:
-    # The head of a stream says nothing about its body. The time of an upload depends on its size, and its
+    # The head of a stream does not predict its body. The time of an upload depends on its size, and its
     # progress would be counted twice.
     if request.stream or not request.is_idempotent:
         return False
@@ -256,7 +256,7 @@ class _Budget:
         self.saved = min(self.saved + amount, _MOST_SAVED)
 
     def take(self) -> bool:
-        """Pay for a second copy; return False if there is not enough."""
+        """Pay for a second copy; return False if the budget is too small."""
         if self.saved < 1 - 1e-9:  # a sum of twentieths is not exact
             return False
         self.saved -= 1

@@ -1,8 +1,8 @@
 """The server's own limits in the headers of a response: every dialect of rate-limit headers, as windows.
 
 The known fields are ``RateLimit`` and ``RateLimit-Policy`` of the IETF drafts (a list since draft 8, a
-dictionary in draft 7), and every set of fields ``[Vendor-][X-]Rate[-]Limit-...`` that names what is left:
-``RateLimit-Remaining`` of the early drafts, ``X-RateLimit-Remaining`` (GitHub, Discord, Reddit),
+dictionary in draft 7), and every set of fields ``[Vendor-][X-]Rate[-]Limit-...`` that names the remaining
+calls: ``RateLimit-Remaining`` of the early drafts, ``X-RateLimit-Remaining`` (GitHub, Discord, Reddit),
 ``X-Rate-Limit-Remaining`` (Okta, X), ``x-ratelimit-remaining-tokens`` (OpenAI),
 ``anthropic-ratelimit-requests-remaining``. A reset may be seconds from now, a point in time in seconds or
 milliseconds, a duration such as ``6m0s``, an RFC 3339 date or an HTTP date.
@@ -60,7 +60,7 @@ class Window(NamedTuple):
     """One limit of a server, as its headers describe it."""
 
     name: str
-    """The policy's name, what is limited (``tokens``), or ``default``."""
+    """The policy's name, the limited resource (``tokens``), or ``default``."""
 
     limit: int | None
     """The number of calls in a whole window; None if unknown."""

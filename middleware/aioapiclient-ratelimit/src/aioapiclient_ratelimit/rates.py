@@ -17,7 +17,7 @@ _DEFAULT_BURST: Final = 0.1  # of the calls: short bursts pass, but not a whole 
 
 
 class Rate(NamedTuple):
-    """At most ``burst`` calls at once, and a steady flow of ``calls`` in ``seconds``."""
+    """At most ``burst`` calls together, and a steady flow of ``calls`` in ``seconds``."""
 
     calls: int
     """Calls in ``seconds``."""
@@ -26,7 +26,7 @@ class Rate(NamedTuple):
     """The length of the window."""
 
     burst: int
-    """Calls that may leave at once after a pause."""
+    """Calls that may be sent together after a pause."""
 
     @property
     def every(self) -> float:

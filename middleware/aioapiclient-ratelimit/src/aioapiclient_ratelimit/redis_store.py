@@ -159,7 +159,7 @@ class RedisStore:
         """Reserve the next turn; see `RateStore.reserve`.
 
         Raises:
-            APIConnectionError: The server does not answer, and there is no fallback.
+            APIConnectionError: The server does not answer, and the store has no fallback.
             TypeError: *key* contains a value that differs between processes.
         """
         name = self._name(key, rates)
