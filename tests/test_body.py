@@ -884,7 +884,7 @@ def test_form_follows_the_style() -> None:
 
 
 @pytest.mark.parametrize("data", [b"a=1", "a=1", bytearray(b"a=1"), File(b"a=1")])
-def test_data_that_is_no_form(data: Any) -> None:
+def test_data_that_is_not_a_form(data: Any) -> None:
     """Bytes, text and files as data are a TypeError that names the right keyword, not a form of their
     letters.
     """

@@ -187,7 +187,7 @@ async def test_path_of_a_fifo(fifo: Path) -> None:
     assert (body.size, body.replayable, body.consumed) == (None, False, True)
 
 
-async def test_cancel_while_nobody_writes(fifo: Path) -> None:
+async def test_cancel_while_no_data_is_written(fifo: Path) -> None:
     """A FIFO without a writer blocks no thread: a cancel ends the read immediately."""
     body = Body(fifo)
     sending = asyncio.create_task(send(body))

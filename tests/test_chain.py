@@ -546,7 +546,7 @@ def test_a_bundle_is_not_a_link_of_a_whole_chain(monkeypatch: pytest.MonkeyPatch
         Client(BASE, middlewares=[per_send("pair")])
 
 
-def test_a_name_that_nobody_has_is_refused() -> None:
+def test_an_unknown_name_is_refused() -> None:
     """A name that no installed distribution has is refused when the client is created."""
     with pytest.raises(InvalidRequestError, match="No installed distribution has a middleware 'no-such-one'"):
         Client(BASE, middlewares=["no-such-one"])

@@ -265,7 +265,7 @@ async def test_request_takes_any_method() -> None:
 @pytest.mark.parametrize(
     ("method", "error"), [("", InvalidRequestError), ("GE T", InvalidRequestError), (7, TypeError)]
 )
-async def test_a_method_that_is_no_token_is_refused(method: Any, error: type[Exception]) -> None:
+async def test_a_method_that_is_not_a_token_is_refused(method: Any, error: type[Exception]) -> None:
     """A method that is not a token is refused before anything is sent."""
     script = Script()
     async with Client(BASE, transport=script) as api:
@@ -317,7 +317,7 @@ async def test_the_raw_response_is_what_the_transport_has() -> None:
             await api.get("/x", aiohttp.ClientResponse)
 
 
-async def test_a_response_that_nobody_gets_is_closed() -> None:
+async def test_an_undelivered_response_is_closed() -> None:
     """If an unread response cannot be returned, its connection is still released."""
     script = Script(text("x"))
     async with Client(BASE, transport=script) as api:

@@ -510,7 +510,7 @@ def test_empty_body(cast_to: Any, expected: Any, content_type: str | None) -> No
 
 @pytest.mark.parametrize("cast_to", [User, list[User], dict, int, Literal["a"], bool, Annotated[User, 1]])
 @pytest.mark.parametrize("content_type", [JSON, "text/plain", MSGPACK, None])
-def test_empty_body_is_no_value(cast_to: Any, content_type: str | None) -> None:
+def test_empty_body_is_not_a_value(cast_to: Any, content_type: str | None) -> None:
     """An empty body is an error for a type without None, even in lenient mode (fault 75)."""
     assert failure(b"", cast_to, content_type).reason == "the body is empty"
     assert failure(b"", cast_to, content_type, strict=False).reason == "the body is empty"
@@ -561,7 +561,7 @@ def test_scalars_from_text(body: bytes, cast_to: Any, expected: Any) -> None:
     ],
     ids=short,
 )
-def test_text_that_is_no_scalar(body: bytes, cast_to: Any) -> None:
+def test_text_that_is_not_a_scalar(body: bytes, cast_to: Any) -> None:
     """Text that is not exactly a bool or a finite number is an error."""
     assert failure(body, cast_to, "text/plain").path == "$"
 

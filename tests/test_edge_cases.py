@@ -141,7 +141,7 @@ async def test_a_header_of_the_call_is_never_overwritten() -> None:
     assert [request.headers.getall("X-Count") for request in script.requests] == [["42"]] * 3
 
 
-async def test_a_missing_credential_is_no_mistake() -> None:
+async def test_a_missing_credential_is_not_a_mistake() -> None:
     """A client without a credential sends none, and an omitted one is not an error: the server decides."""
     assert "Authorization" not in (await sent()).headers
     request = await sent({"headers": {"Authorization": OMIT}}, auth=BearerAuth("t"))
@@ -408,7 +408,7 @@ async def test_json_under_another_content_type() -> None:
 
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize(("number", "cast_to"), [(62, User), (63, User | list[User]), (63, Cat | Dog)])
-async def test_text_is_no_model(strict: bool, number: int, cast_to: Any) -> None:
+async def test_text_is_not_a_model(strict: bool, number: int, cast_to: Any) -> None:
     """Plain text for a model or a union is an error, even in lenient mode: a value always has the
     requested type.
     """
@@ -578,7 +578,7 @@ async def test_an_object_with_an_async_call() -> None:
         assert await api.get("/x") == 1
 
 
-def test_a_base_class_is_no_implementation() -> None:
+def test_a_base_class_is_not_an_implementation() -> None:
     """A subclass of the protocol that overrides nothing is refused when the client is created: it returns
     no response.
     """

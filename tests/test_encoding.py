@@ -370,7 +370,7 @@ def test_encoder_with_a_hook() -> None:
 
 
 @pytest.mark.parametrize("text", ["NaN", "-NaN", "sNaN", "Infinity", "-Infinity"])
-def test_decimal_that_is_no_number(text: str) -> None:
+def test_decimal_that_is_not_a_number(text: str) -> None:
     """A Decimal without a JSON form is refused with its path; msgspec would write invalid JSON."""
     with pytest.raises(InvalidRequestError, match=r"at \$\.a\[0\]"):
         encode_json({"a": [decimal.Decimal(text)]}, NUMBER)

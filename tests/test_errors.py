@@ -447,7 +447,7 @@ async def test_no_repr_tells_a_secret(thing: str) -> None:
     assert SECRET not in reprs[thing]
 
 
-async def test_a_request_id_that_is_no_id_is_not_in_the_message() -> None:
+async def test_an_invalid_request_id_is_not_in_the_message() -> None:
     """A request ID that is long or has unusual characters is not in the message."""
     async with Client(BASE, transport=Script(reply(404, X_Request_Id="x" * 200))) as api:
         with pytest.raises(APIStatusError) as raised:

@@ -182,7 +182,7 @@ async def test_a_function_reads_what_was_sent() -> None:
 
 
 @pytest.mark.parametrize("answer", [200, "ok", {"id": 1}, None, int, get()])
-def test_what_is_no_answer_is_refused_when_given(answer: Any) -> None:
+def test_an_invalid_answer_is_refused_when_given(answer: Any) -> None:
     """Another value in the list of answers is a TypeError immediately, not at the send."""
     with pytest.raises(TypeError, match=r"answers must be respond\(\.\.\.\), an error, or a function"):
         FakeTransport(answer)
@@ -586,7 +586,7 @@ async def test_empty_multipart_form() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"content": b"tea"}, {"json": {"a": 1}}])
-async def test_what_is_no_form(options: dict[str, Any]) -> None:
+async def test_invalid_forms(options: dict[str, Any]) -> None:
     """A body that is not a form is an AssertionError that shows it."""
     request = await sent(**options)
     with pytest.raises(AssertionError, match="was not sent a form") as caught:
@@ -595,7 +595,7 @@ async def test_what_is_no_form(options: dict[str, Any]) -> None:
     assert repr(request.body) in str(caught.value)
 
 
-async def test_what_is_no_json() -> None:
+async def test_values_that_are_not_json() -> None:
     """A body that is not JSON is an assertion that shows it."""
     request = await sent(content=b"tea")
     with pytest.raises(AssertionError, match=r"b'tea'.* was not sent JSON"):

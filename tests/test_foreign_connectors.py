@@ -118,7 +118,7 @@ async def test_a_bug_is_not_tried_again() -> None:
     assert (caught.value.final, connector.left, client.waits) == (True, 8, [])
 
 
-async def test_a_trace_config_is_no_connector() -> None:
+async def test_a_trace_config_is_not_a_connector() -> None:
     """An exception of a trace config while connecting is raised unchanged."""
 
     async def fail(*args: Any) -> None:

@@ -110,7 +110,7 @@ async def test_broken_json_is_our_error(strict: bool) -> None:
 
 
 @pytest.mark.parametrize("strict", [True, False])
-async def test_a_page_of_html_is_no_model(strict: bool) -> None:
+async def test_a_page_of_html_is_not_a_model(strict: bool) -> None:
     """An HTML page with status 200 for a model is an error that names the content type, strict or not."""
     script = Script(text("<html>", "text/html"))
     async with Client(BASE, strict_response_validation=strict, transport=script) as api:
@@ -500,7 +500,7 @@ async def test_a_post_is_sent_again_only_where_that_is_safe() -> None:
     assert len(keyed.requests) == 3
 
 
-def test_there_is_no_sync_twin() -> None:
+def test_no_sync_twin() -> None:
     """The API is async only: no public name has a sync twin."""
     names = set(aioapiclient.__all__)
 

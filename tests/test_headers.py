@@ -55,7 +55,7 @@ def test_any_token_is_a_name(name: str) -> None:
 
 
 @given(st.text(TOKEN, max_size=4), st.characters(exclude_characters=TOKEN), st.text(TOKEN, max_size=4))
-def test_what_is_no_token_is_never_a_name(before: str, wrong: str, after: str) -> None:
+def test_a_value_that_is_not_a_token_is_never_a_name(before: str, wrong: str, after: str) -> None:
     """One character that a token cannot contain is enough to refuse a name."""
     with pytest.raises(InvalidRequestError):
         check_layer({before + wrong + after: "v"})

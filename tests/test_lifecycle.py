@@ -297,7 +297,7 @@ async def test_a_cancel_in_the_same_tick_stays_a_cancel(place: Wait, first: str)
     assert call.cancelled()
 
 
-async def test_the_callers_own_timeout_is_no_error_of_this_library() -> None:
+async def test_the_callers_own_timeout_is_not_an_error_of_this_library() -> None:
     """A caller's `asyncio.timeout` around a call raises the caller's TimeoutError, and the client stays
     open.
     """

@@ -102,7 +102,7 @@ MISTAKES = [KeyError("boom"), TypeError("boom"), AssertionError("no mock"), Exce
 
 
 @pytest.mark.parametrize("error", MISTAKES, ids=lambda error: type(error).__name__)
-async def test_what_is_no_error_of_the_network(
+async def test_errors_that_are_not_of_the_network(
     client: Client, mock_wire: aioresponses, error: Exception
 ) -> None:
     """A mistake in a mock, or its assertion, is raised unchanged."""

@@ -386,7 +386,7 @@ def test_two_bodies(kind: str) -> None:
 
 
 @pytest.mark.parametrize("data", ["a=1", b"a=1"])
-def test_data_that_is_no_form(data: Any) -> None:
+def test_data_that_is_not_a_form(data: Any) -> None:
     """The fields of a multipart form are a mapping or pairs, too."""
     with pytest.raises(TypeError, match="must be a mapping or pairs"):
         build_body(files={}, data=data)
@@ -1044,7 +1044,7 @@ async def test_nested_arrays_of_files() -> None:
     ]
 
 
-def test_there_are_no_paths_that_could_miss() -> None:
+def test_files_are_found_without_paths() -> None:
     """Files are found by their position, not by paths: another value is an error, and never ignored."""
     with pytest.raises(TypeError, match=r"files\['a\[b\]'\]"):
         build_body(files={"a": {"b": 7}})

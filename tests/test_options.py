@@ -74,7 +74,7 @@ def test_no_option_is_required() -> None:
 
 
 @pytest.mark.parametrize("name", ["json", "data", "content", "path_params"])
-async def test_what_makes_the_request_is_no_option_of_the_user(name: str) -> None:
+async def test_what_makes_the_request_is_not_an_option_of_the_user(name: str) -> None:
     """`options=` accepts the options for users of an SDK; the content of the request is the SDK method's
     own.
     """
@@ -269,7 +269,7 @@ async def test_a_retry_policy_of_a_call_pays_from_the_budget_of_the_client() -> 
     assert after_two == {"RetryMiddleware": {"retry_tokens": 500 - 2 * 14}}
 
 
-async def test_ok_statuses_are_no_errors() -> None:
+async def test_ok_statuses_are_not_errors() -> None:
     """A status in `ok_statuses` is not an error; every other one outside of 2xx is, also 304."""
     script = Script(text("", status=304), reply(404), text("", status=304))
     async with Client(BASE, transport=script) as api:

@@ -188,7 +188,7 @@ async def test_a_number_in_an_absolute_url_is_replaced() -> None:
     assert targets(transport) == ["/users?page=7&x=%2C", "/users?x=%2C&page=8"]
 
 
-async def test_a_page_that_is_no_number_is_refused() -> None:
+async def test_a_page_that_is_not_a_number_is_refused() -> None:
     """A start that is not a number raises, when the next page is requested."""
     api, _ = client(*bodies({"data": items(1)}))
     with pytest.raises(InvalidRequestError, match="'page' must be a whole number"):
@@ -455,7 +455,7 @@ async def test_a_cursor_may_go_deep_into_the_body(options: dict[str, Any], page:
     assert repr(options) == before
 
 
-async def test_a_cursor_does_not_take_the_place_of_what_is_no_object() -> None:
+async def test_a_cursor_does_not_replace_a_value_that_is_not_an_object() -> None:
     """If the body has a text in the path, the cursor cannot go there, and nothing is overwritten."""
     api, transport = client(*graphql_pages())
 
@@ -662,7 +662,7 @@ async def test_links_go_with_objects_too() -> None:
         await api.get_api_list("/users", Item, Wrapped)
 
 
-async def test_what_is_no_url_raises() -> None:
+async def test_an_invalid_url_raises() -> None:
     """A next URL that no request can use raises, after the items of its page were yielded."""
     for url in ("mailto:a@b", "https://", "https://h:99999/", "//h\\x", "\x00"):
         api, _ = client(*bodies({"data": items(1), "next": url}))
@@ -758,7 +758,7 @@ async def test_pages_go_on_after_an_upgrade_to_https() -> None:
     assert transport.bodies == [b'{"filter":1}'] * 3
 
 
-async def test_userinfo_in_a_link_is_no_credential() -> None:
+async def test_userinfo_in_a_link_is_not_a_credential() -> None:
     """User and password in a next link are dropped."""
     api, transport = client(
         *bodies({"data": items(1), "next": "https://user:word@elsewhere.example.net/"}, {"data": []})
@@ -1081,7 +1081,7 @@ async def test_what_leads_somewhere_is_taken(page: Any, body: Any, after: str) -
         assert targets(transport) == ["/users", f"/users{after}"]
 
 
-async def test_where_a_page_came_from_is_no_part_of_it() -> None:
+async def test_the_response_is_not_part_of_a_page() -> None:
     """Two equal bodies are equal pages; encoding, repr and asdict show the fields only."""
     api, _ = client(*bodies(*[{"data": items(1), "next_cursor": "a"}] * 2))
     one, two = [await api.get_api_list("/users", Item, CursorPage) for _ in range(2)]
@@ -1454,7 +1454,7 @@ async def test_a_failure_ahead_waits_for_its_turn() -> None:
     assert found == [1, 2]
 
 
-async def test_a_failure_ahead_that_nobody_waits_for_is_silent() -> None:
+async def test_a_failure_of_an_abandoned_prefetch_is_silent() -> None:
     """A prefetched page that fails, even while it is cancelled, leaves no unretrieved exception."""
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))

@@ -133,7 +133,7 @@ def test_a_name_that_two_distributions_have_is_refused(site: Path) -> None:
         load_middleware("marker-for-tests")
 
 
-def test_one_distribution_seen_twice_is_no_contradiction(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_distribution_seen_twice_is_not_a_contradiction(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same entry point found twice, in a checkout and its wheel, is one."""
     point = EntryPoint("twice", "aioapiclient.middleware:TimeoutMiddleware", GROUP)
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: EntryPoints([point, point]))
@@ -148,7 +148,7 @@ def test_a_name_is_a_str(name: Any) -> None:
         load_middleware(name)
 
 
-def test_a_plugin_that_is_no_middleware_is_refused(site: Path) -> None:
+def test_a_plugin_that_is_not_a_middleware_is_refused(site: Path) -> None:
     """The result of a factory is checked like any middleware: a sync one is refused by name."""
     install(
         site,
@@ -161,7 +161,7 @@ def test_a_plugin_that_is_no_middleware_is_refused(site: Path) -> None:
         Client(BASE, middlewares=["sync-for-tests"])
 
 
-async def test_an_async_function_is_no_factory(site: Path) -> None:
+async def test_an_async_function_is_not_a_factory(site: Path) -> None:
     """An entry point that names the middleware itself, not a factory of it, is refused with its name."""
     source = "async def link(request, handler): ...\n"
     install(site, "direct", "direct-for-tests = direct_plugin:link", source)

@@ -188,7 +188,7 @@ class AsyncBar:
         (AsyncBar(), "update of AsyncBar is async"),
     ],
 )
-def test_what_is_no_progress(progress: Any, message: str) -> None:
+def test_invalid_progress_objects(progress: Any, message: str) -> None:
     """An object without a plain update is a TypeError immediately, with a body and without."""
     with pytest.raises(TypeError, match=message):
         build_body(content=b"x", progress=progress)

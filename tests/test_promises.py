@@ -671,7 +671,7 @@ async def test_the_request_can_be_given() -> None:
 
 
 @pytest.mark.parametrize("factory", [timed, None, "retry"])
-async def test_the_factory_is_no_middleware(factory: Any) -> None:
+async def test_the_factory_is_not_a_middleware(factory: Any) -> None:
     """A middleware instead of the factory is a TypeError that explains it."""
     with pytest.raises(TypeError, match=r"such as a class or 'lambda: middleware'"):
         await check_middleware(factory)

@@ -283,7 +283,7 @@ def test_sets_are_arrays() -> None:
     assert sorted(flatten({"k": {1, 2}, "l": frozenset({3})})) == pairs("k=1", "k=2", "l=3")
 
 
-def test_iterable_object_is_no_array() -> None:
+def test_iterable_object_is_not_an_array() -> None:
     """An object that can merely be iterated over is not treated as an array."""
 
     class Model:
@@ -344,7 +344,7 @@ def test_cycles() -> None:
         flatten({"k": values})
 
 
-def test_same_value_twice_is_no_cycle() -> None:
+def test_a_repeated_value_is_not_a_cycle() -> None:
     """The same object may occur in two positions."""
     shared = [1]
     assert flatten({"a": shared, "b": [shared, shared]}) == pairs("a=1", "b=1", "b=1")

@@ -371,7 +371,7 @@ async def test_a_method_that_asks_for_the_response_itself() -> None:
         assert await response.parse() == User(7, "ada")
 
 
-async def test_what_is_no_method() -> None:
+async def test_objects_that_are_not_methods() -> None:
     """A value that is not callable, such as the coroutine of a call, is refused immediately."""
     async with API(BASE, transport=FakeTransport()) as api:
         with pytest.raises(

@@ -452,6 +452,6 @@ async def test_response_of_aiohttp(what: str) -> None:
 
 
 @pytest.mark.parametrize("value", [b"", "", None, 1, {}, [], object(), Body(b"abc")])
-def test_what_is_no_message(value: object) -> None:
+def test_objects_that_are_not_messages(value: object) -> None:
     """Any other object is not taken for a message."""
     assert relayed(value) is None

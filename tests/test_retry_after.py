@@ -171,7 +171,7 @@ NONSENSE += [
 
 
 @pytest.mark.parametrize("value", NONSENSE)
-def test_what_is_no_number_says_nothing(value: str) -> None:
+def test_an_invalid_number_is_ignored(value: str) -> None:
     """Signs, exponents, other scripts' digits, and more digits than any wait has, are ignored."""
     assert wait(value) is None
 
@@ -194,7 +194,7 @@ def test_what_is_no_number_says_nothing(value: str) -> None:
         "1696004797 GMT",
     ],
 )
-def test_what_is_no_date_says_nothing(value: str) -> None:
+def test_an_invalid_date_is_ignored(value: str) -> None:
     """A date with any wrong part is ignored."""
     assert wait(value) is None
 
@@ -277,7 +277,7 @@ def test_a_date_counts_from_the_servers_own() -> None:
     assert wait("Fri, 06 Nov 2099 08:50:07 GMT", Date="Fri, 06 Nov 2099 08:49:37 GMT") == 30
 
 
-def test_a_date_in_the_past_is_no_wait() -> None:
+def test_a_date_in_the_past_requests_no_wait() -> None:
     """A date that has passed is 0."""
     assert wait("Sun, 06 Nov 1994 08:49:37 GMT") == 0
     assert wait("Sun, 06 Nov 1994 08:49:37 GMT", Date="Sun, 06 Nov 1994 08:49:38 GMT") == 0

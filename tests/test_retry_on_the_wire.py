@@ -310,7 +310,7 @@ async def test_the_wait_that_a_server_names_is_taken() -> None:
 
 
 @pytest.mark.parametrize("value", ["inf", "nan", "1e400", "9" * 5000, "-5", "soon", "", "120, 60"])
-async def test_nonsense_on_the_wire_is_no_wait(value: str) -> None:
+async def test_an_invalid_retry_after_on_the_wire(value: str) -> None:
     """Whatever Retry-After contains, a 429 is retried after the client's own wait."""
     async with raw_server(respond(busy("429 X", Retry_After=value))) as server, Client(server.url) as api:
         with pytest.raises(RateLimitError):
@@ -320,7 +320,7 @@ async def test_nonsense_on_the_wire_is_no_wait(value: str) -> None:
     assert len(server.requests) == 3
 
 
-async def test_nobody_listens() -> None:
+async def test_closed_port() -> None:
     """A refused connection was never sent: a POST is retried, too."""
     async with Client(f"http://127.0.0.1:{refusing_port()}") as api:
         with pytest.raises(APIConnectionError) as caught:

@@ -209,7 +209,7 @@ async def test_a_borrowed_session_is_the_session() -> None:
         assert AiohttpTransport(session=session).session is session
 
 
-def test_there_is_no_session_outside_a_loop() -> None:
+def test_no_session_outside_a_loop() -> None:
     """Without a running loop no session can be opened."""
     with pytest.raises(RuntimeError, match="no running event loop"):
         AiohttpTransport().session  # noqa: B018 - asking is what is refused

@@ -515,7 +515,7 @@ async def test_the_drain_is_bounded_in_bytes() -> None:
     assert state(response) == "closed"
 
 
-async def test_a_break_after_the_end_mark_is_no_error() -> None:
+async def test_a_break_after_the_end_mark_is_not_an_error() -> None:
     """After the end mark, the stream is complete."""
     response = answer(data('{"id":1}', "[DONE]"), APIConnectionError("cut"))
 
@@ -623,7 +623,7 @@ async def test_a_stream_that_ends_by_itself_is_not_closed() -> None:
     assert stream.closed
 
 
-async def test_close_before_the_loop_begins_is_no_mistake_of_the_loop() -> None:
+async def test_close_before_the_loop_begins_is_not_an_error_of_the_loop() -> None:
     """A cancel button that is pressed before the loop begins ends it likewise; a second loop is a mistake."""
     stream = SSEStream[Item](answer(data('{"id":1}')), Item)
     await asyncio.create_task(stream.close())
@@ -1040,7 +1040,7 @@ async def test_content_types_of_the_standard(name: str) -> None:
         assert state(response) == "closed"
 
 
-async def test_html_is_no_stream() -> None:
+async def test_html_is_not_a_stream() -> None:
     """A page instead of a stream raises before the first event, with the beginning of the page."""
     response = answer(b"<html>" + b"x" * 300, content_type="text/html")
 
@@ -1051,7 +1051,7 @@ async def test_html_is_no_stream() -> None:
     assert caught.value.excerpt == "<html>" + "x" * 194
 
 
-async def test_a_page_that_does_not_come_keeps_nobody_waiting() -> None:
+async def test_the_excerpt_of_an_incomplete_page() -> None:
     """The excerpt of a wrong answer contains only the bytes received."""
     with pytest.raises(APIResponseValidationError) as caught:
         await collect(SSEStream[Item](answer(forever, content_type="text/html"), Item))
@@ -1163,7 +1163,7 @@ async def test_json_lines_have_many_names(content_type: str) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["text/html", EVENT_STREAM, "application/json-seq", "image/png"])
-async def test_other_types_are_no_json_lines(content_type: str) -> None:
+async def test_other_types_are_not_json_lines(content_type: str) -> None:
     """A page or a stream of another framing is refused before its first line."""
     with pytest.raises(APIResponseValidationError, match="was expected"):
         await collect(JSONLStream[Item](lines(b'{"id":1}\n', content_type=content_type), Item))
@@ -1379,7 +1379,7 @@ async def test_an_answer_that_is_final_ends_the_reconnects(final: Exception) -> 
     assert len(naps.taken) == 1
 
 
-async def test_an_answer_that_is_no_stream_ends_the_reconnects() -> None:
+async def test_an_answer_that_is_not_a_stream_ends_the_reconnects() -> None:
     """A page instead of the next connection is an error, and is not requested again."""
     page = answer(b"<html>", content_type="text/html")
     response = answer(numbered(1), CUT, then=[page])
@@ -1833,7 +1833,7 @@ async def test_crlf_and_characters_cut_on_the_wire() -> None:
         assert await collect(SSEStream[Text](await open_stream(), Text)) == [Text("\u2028日本")]
 
 
-async def test_a_line_of_two_megabytes_is_no_trouble() -> None:
+async def test_a_line_of_two_megabytes_is_read() -> None:
     """A line is limited by the stream's own bound, and by no lower one."""
     line = b'{"id":1}' + b" " * (2 << 20)
 

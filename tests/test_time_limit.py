@@ -52,7 +52,7 @@ async def test_good():
 '''
 
 
-def test_a_wait_that_nobody_ends_is_a_failure(tmp_path: Path) -> None:
+def test_an_endless_wait_is_a_failure(tmp_path: Path) -> None:
     """A coroutine, thread, property or fixture that hangs fails, and the message has the location; the
     next test runs.
     """

@@ -151,7 +151,7 @@ async def test_after_a_failure_the_next_call_asks_again(cache: TokenCache) -> No
     assert (await cache.get("k", provider)).value == "token-2"
 
 
-async def test_a_failure_that_nobody_waits_for_is_silent(
+async def test_a_failure_without_a_waiter_is_silent(
     cache: TokenCache, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A background renewal that fails leaves no "exception was never retrieved" in the log."""
@@ -467,7 +467,7 @@ async def test_when_all_waiters_leave_the_token_still_arrives(cache: TokenCache)
     assert provider.asked == 1
 
 
-async def test_close_ends_the_flights_that_nobody_waits_for(cache: TokenCache) -> None:
+async def test_close_ends_fetches_without_waiters(cache: TokenCache) -> None:
     """After `close` no task of the cache is left, and its tokens are kept."""
     provider = Provider()
     await cache.get("kept", provider)
@@ -493,7 +493,7 @@ async def test_close_leaves_a_flight_that_somebody_waits_for(cache: TokenCache) 
     assert (await waiting).value == "token-1"
 
 
-async def test_a_provider_that_is_cancelled_cancels_nobody(cache: TokenCache) -> None:
+async def test_a_cancelled_provider_cancels_no_call(cache: TokenCache) -> None:
     """A fetch that was cancelled from within is an error of the waiters, never their cancellation."""
 
     async def provider() -> str:

@@ -218,7 +218,7 @@ async def test_headers_of_a_middleware(
         assert len(server.requests) == 1
 
 
-async def test_header_that_is_no_text(any_transport: AiohttpTransport) -> None:
+async def test_header_that_is_not_text(any_transport: AiohttpTransport) -> None:
     """A value that is not text is a TypeError."""
     request = make(f"http://127.0.0.1:{refusing_port()}")
     request.headers["X"] = 1  # type: ignore[assignment]

@@ -229,7 +229,7 @@ async def test_stall_of_a_chunk_that_fits(transport: AiohttpTransport) -> None:
             await transport(put(server.url, generate(b"x" * (16 << 20)), write=0.1, read=60))
 
 
-async def test_slow_iterable_is_no_stall(transport: AiohttpTransport) -> None:
+async def test_slow_iterable_is_not_a_stall(transport: AiohttpTransport) -> None:
     """The time that the user's iterable takes is neither a stall of the peer nor its silence."""
 
     async def slow() -> AsyncIterator[bytes]:
@@ -262,7 +262,7 @@ class Pipe:
         await self.taken.wait()
 
 
-async def test_progress_is_no_stall() -> None:
+async def test_progress_is_not_a_stall() -> None:
     """A peer that reads one byte at a time is slow, not gone; when it stops, it is gone."""
     upload = Upload(Body(b"x"), put("http://127.0.0.1", b"x", write=1000))
     pipe = Pipe()
@@ -346,7 +346,7 @@ async def test_stall_at_the_end() -> None:
     assert isinstance(upload.error, APITimeoutError)
 
 
-async def test_end_of_the_call_is_no_error_of_the_user() -> None:
+async def test_end_of_the_call_is_not_an_error_of_the_user() -> None:
     """If aiohttp cancels the sending because the call has ended, no error of the user's iterable is
     reported.
     """

@@ -376,7 +376,7 @@ def test_base_path_kept() -> None:
     )
 
 
-def test_slash_is_no_difference() -> None:
+def test_a_trailing_slash_makes_no_difference() -> None:
     """A base URL with and without its last slash make the same URLs."""
     for path in ("foo", "/foo", "/foo/"):
         assert BaseURL("http://h/a").build(path) == BaseURL("http://h/a/").build(path)

@@ -205,7 +205,7 @@ async def test_a_range_of_what_was_sent() -> None:
 
 @pytest.mark.parametrize("cast_to", [bytes, aiohttp.ClientResponse])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_error_is_decompressed_all_the_same(cast_to: Any, stream: bool) -> None:
+async def test_an_error_is_still_decompressed(cast_to: Any, stream: bool) -> None:
     """The body of an error is read by the client, whatever the call's own options."""
     answer = response("404 Not Found", gzip.compress(b'{"message":"gone"}'), Content_Encoding="gzip")
     async with raw_server(respond(answer)) as server, AsyncAPIClient(server.url) as api:

@@ -64,7 +64,7 @@ def test_what_is_json_is_read(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [*BAD, *UNSETTLED], ids=short)
-def test_what_is_no_json_is_refused(body: bytes) -> None:
+def test_values_that_are_not_json_are_refused(body: bytes) -> None:
     """Text that is not JSON, or cannot be represented, is a DecodeError that names the place and quotes no
     value.
     """

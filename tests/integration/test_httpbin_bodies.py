@@ -108,7 +108,7 @@ async def test_a_shape_that_does_not_fit_raises(api: Client) -> None:
     assert raised.value.path == "$[...]"
 
 
-async def test_html_is_no_typed_value(api: Client) -> None:
+async def test_html_is_not_a_typed_value(api: Client) -> None:
     """An HTML page with status 200 is an error for a typed call, which contains an excerpt."""
     with pytest.raises(APIResponseValidationError, match="the body is an HTML page") as raised:
         await api.get("/html", Slideshow)
@@ -213,7 +213,7 @@ async def test_a_line_that_does_not_fit_is_named(api: Client) -> None:
                 pass
 
 
-async def test_a_page_of_html_is_no_stream(api: Client) -> None:
+async def test_a_page_of_html_is_not_a_stream(api: Client) -> None:
     """A page of HTML instead of events raises."""
     async with api.stream("GET", "/html", Line) as events:
         with pytest.raises(APIResponseValidationError):

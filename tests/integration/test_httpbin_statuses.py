@@ -98,7 +98,7 @@ async def test_a_post_is_repeated_after_a_429(api: Client) -> None:
     assert len(api.waits) == 2
 
 
-async def test_a_status_that_the_call_names_is_no_error(api: Client) -> None:
+async def test_a_status_that_the_call_names_is_not_an_error(api: Client) -> None:
     """A call with 404 in its ``ok_statuses`` returns None for it."""
     assert await api.get("/status/404", Echo | None, ok_statuses={404}) is None
 

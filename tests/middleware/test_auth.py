@@ -726,7 +726,7 @@ async def test_what_an_auth_raises_is_final(error: Exception, in_refresh: bool) 
 
 
 @pytest.mark.parametrize("auth", [BearerAuth, object(), "token", lambda request: None, ("u", "p")])
-def test_what_is_no_auth_is_refused(auth: Any) -> None:
+def test_an_invalid_auth_is_refused(auth: Any) -> None:
     """A value that is not an `Auth` is a TypeError when the client is created."""
     with pytest.raises(TypeError):
         AsyncAPIClient(BASE, auth=auth)

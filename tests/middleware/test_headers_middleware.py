@@ -79,7 +79,7 @@ async def test_the_content_type_of_the_call_wins() -> None:
     assert script.last.headers.getall("Content-Type") == ["application/vnd.x+json"]
 
 
-async def test_without_a_body_there_is_no_content_type() -> None:
+async def test_no_content_type_without_a_body() -> None:
     """A request without a body has no Content-Type."""
     assert "Content-Type" not in await sent(HeadersMiddleware())
 

@@ -734,7 +734,7 @@ async def test_a_verdict_is_not_asked_about_what_is_final() -> None:
         assert wire.attempts == 1
 
 
-async def test_a_verdict_of_zero_is_now_and_bounded_all_the_same() -> None:
+async def test_a_verdict_of_zero_is_now_but_still_bounded() -> None:
     """Zero seconds skip the policy's wait, whatever the server asks for; number and budget still apply."""
     policy = RetryPolicy(verdict=says(0), budget=RetryBudget(capacity=14, price=14), max_retry_after=0)
     wire = Wire(answer(500, Retry_After="30"))
@@ -1217,7 +1217,7 @@ async def test_a_budget_given_to_the_client_is_the_one_of_its_views() -> None:
         assert await requests_of_one_failure(api, script, retry=policy) == 1
 
 
-async def test_no_budget_is_no_bound() -> None:
+async def test_without_a_budget_retries_are_unlimited() -> None:
     """``budget=None`` removes the limit, and is inherited by a call's policy without a budget."""
     script = Script(reply(500))
     async with Client(BASE, transport=script, retry=RetryPolicy(budget=None)) as api:
@@ -1266,7 +1266,7 @@ OF_THE_TABLE = [kind for kind in THROTTLED if kind not in {"a status error", "a 
     ("kind", "verdict"),
     [(kind, None) for kind in OF_THE_TABLE] + [(kind, says) for kind in THROTTLED for says in (True, 1, 0)],
 )
-async def test_throttling_has_its_own_price_whoever_asks_for_the_retry(kind: str, verdict: Any) -> None:
+async def test_throttling_has_its_own_cost_for_every_kind_of_retry(kind: str, verdict: Any) -> None:
     """A retry after a 429 costs 5 tokens: by the table, by a verdict, and by a middleware in any form."""
     budget = RetryBudget()
 

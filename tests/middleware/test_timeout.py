@@ -165,7 +165,7 @@ async def test_the_deadline_is_on_the_request() -> None:
     assert 0 < left <= 60
 
 
-async def test_without_a_total_there_is_no_deadline() -> None:
+async def test_no_deadline_without_a_total() -> None:
     """``timeout=None`` disables every limit."""
     script = Script()
     async with Client(BASE, transport=script) as api:
@@ -295,7 +295,7 @@ async def test_an_attempt_is_clipped_on_a_chain_of_ones_own_too() -> None:
     assert caught.value.phase == "total"
 
 
-async def test_time_for_a_credential_is_no_time_of_the_attempt() -> None:
+async def test_time_for_a_credential_does_not_count_for_the_attempt() -> None:
     """The limit of an attempt begins after auth."""
 
     class Slow(Auth):

@@ -502,7 +502,7 @@ async def test_what_a_server_echoes_shows_no_secret(name: str, auth: Auth) -> No
     assert SECRET.upper() not in error.detail
 
 
-async def test_a_server_may_name_what_is_no_secret() -> None:
+async def test_ordinary_values_in_the_servers_text_are_kept() -> None:
     """Ordinary values of the call, in its path or elsewhere, are kept in the server's text."""
     said = "User ada of team red: limit must be at most 500, not 1000; try the Bearer scheme"
     async with Client(BASE, transport=Script(reply(400, {"message": said})), auth=AUTHS[0]) as api:

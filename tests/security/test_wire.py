@@ -60,7 +60,7 @@ async def test_an_ambiguous_response_is_an_error(name: str) -> None:
 
 @pytest.mark.parametrize("late", ["at once", "later"])
 @pytest.mark.parametrize("extra", [ok(b'"alice"'), response("408 Request Timeout"), b"\r\n", b"garbage"])
-async def test_nobody_gets_the_answer_to_another(extra: bytes, late: str) -> None:
+async def test_no_call_gets_the_answer_to_another(extra: bytes, late: str) -> None:
     """Bytes that arrive before a request are never its response: bob does not get alice's (P16)."""
 
     async def script(exchange: Exchange) -> None:

@@ -85,7 +85,7 @@ async def test_one_warning_a_minute(bench: Any, caplog: pytest.LogCaptureFixture
     assert len(warnings(caplog)) == 2
 
 
-async def test_damage_is_no_outage(bench: Any) -> None:
+async def test_a_damaged_entry_is_not_an_outage(bench: Any) -> None:
     """After an entry that cannot be decoded, the cache still uses its storage."""
     storage = Broken("get_entries", error=ValueError("damaged"))
     it = bench(default=FRESH, storage=storage)
@@ -120,7 +120,7 @@ async def test_a_body_that_is_lost_is_asked_for_again(bench: Any) -> None:
     assert it.sends == 4  # a 304 has no body, so the request is sent once more without a condition
 
 
-async def test_cancellation_is_no_failure(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_cancellation_is_not_a_failure(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A call that is cancelled while its storage works ends as cancelled, without a warning."""
     storage = MemoryStorage()
     began = asyncio.Event()

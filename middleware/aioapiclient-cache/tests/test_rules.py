@@ -122,7 +122,7 @@ async def test_the_time_that_a_response_took_counts_for_its_age(bench: Any) -> N
 # --- storing
 
 
-async def test_what_helps_nobody_is_not_stored(bench: Any) -> None:
+async def test_a_useless_response_is_not_stored(bench: Any) -> None:
     """A response without freshness and without a validator is not stored."""
     it = bench(default=answer())
     status = cache_status(await it.get())

@@ -69,7 +69,7 @@ async def test_stale_if_error_has_an_end(bench: Any, seconds: int, used: bool) -
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429])
-async def test_an_answer_that_is_no_failure_is_returned(bench: Any, status: int) -> None:
+async def test_a_4xx_is_returned(bench: Any, status: int) -> None:
     """A 4xx is returned unchanged."""
     it = await stale(bench, respond(status))
     assert (await it.get()).status == status
@@ -114,7 +114,7 @@ async def test_what_was_changed_is_not_used(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("error", [ClientClosedError("closed"), APITimeoutError("late", phase="total")])
-async def test_the_end_of_the_call_is_no_failure_of_the_server(bench: Any, error: Exception) -> None:
+async def test_the_end_of_the_call_is_not_a_failure_of_the_server(bench: Any, error: Exception) -> None:
     """A closed client and a deadline that has passed end the call."""
     it = await stale(bench, error)
     with pytest.raises(type(error)):
@@ -193,7 +193,7 @@ async def test_it_is_off_by_default_too(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("bug"), APIConnectionError("lost"), respond(503)])
-async def test_a_failure_in_the_background_reaches_nobody(
+async def test_a_failure_in_the_background_reaches_no_call(
     bench: Any, failure: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A validation that fails keeps the stale response, and logs at DEBUG at most."""

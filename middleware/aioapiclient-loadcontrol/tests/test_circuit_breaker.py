@@ -298,7 +298,7 @@ async def test_what_says_nothing_of_the_server(
     assert breaker.state(ORIGIN) == "closed"
 
 
-async def test_a_status_that_the_call_expects_is_no_failure(breaker: CircuitBreakerMiddleware) -> None:
+async def test_a_status_that_the_call_expects_is_not_a_failure(breaker: CircuitBreakerMiddleware) -> None:
     """A 503 that ``ok_statuses`` names is an answer."""
     async with Client(BASE, middlewares=[per_attempt(breaker)], transport=Script(reply(503))) as api:
         await api.get("/health", ok_statuses={503})
@@ -532,7 +532,7 @@ async def test_a_server_that_hangs_opens_it(
         assert breaker.state(server.url) == "open"
 
 
-async def test_a_deadline_that_ran_out_on_our_own_waits_is_no_failure(
+async def test_a_deadline_that_ran_out_on_our_own_waits_is_not_a_failure(
     breaker: CircuitBreakerMiddleware,
 ) -> None:
     """An attempt cut off by the deadline does not count if it began late."""
@@ -574,7 +574,7 @@ async def test_a_timeout_of_the_caller_does_not_count(breaker: CircuitBreakerMid
         assert breaker.state(server.url) == "closed"
 
 
-async def test_closing_the_client_is_no_failure(breaker: CircuitBreakerMiddleware) -> None:
+async def test_closing_the_client_is_not_a_failure(breaker: CircuitBreakerMiddleware) -> None:
     """The calls that `close` ends were ended by us."""
     async with raw_server(hang()) as server:
         api = Client(server.url, middlewares=[per_attempt(breaker)])
@@ -586,7 +586,7 @@ async def test_closing_the_client_is_no_failure(breaker: CircuitBreakerMiddlewar
         assert breaker.state(server.url) == "closed"
 
 
-async def test_a_token_that_cannot_be_had_is_no_failure(breaker: CircuitBreakerMiddleware) -> None:
+async def test_a_token_that_cannot_be_had_is_not_a_failure(breaker: CircuitBreakerMiddleware) -> None:
     """Failures of the credential's own server do not count against this one."""
 
     async def provider() -> str:

@@ -254,7 +254,7 @@ async def test_a_bulk_fetch_is_told_which_argument_to_raise() -> None:
     assert await fetch(max_waiting=2000) == [{}] * 2000
 
 
-async def test_without_a_queue_nobody_waits() -> None:
+async def test_without_a_queue_no_call_waits() -> None:
     """``max_waiting=0`` refuses a call that finds no slot."""
     calls = Calls(ConcurrencyLimitMiddleware(1, max_waiting=0))
     calls.start()
@@ -664,7 +664,7 @@ async def test_a_failure_gives_the_slot_back() -> None:
         assert await api.get("/things") == {}
 
 
-async def test_what_is_no_response_gives_the_slot_back() -> None:
+async def test_a_call_without_a_response_releases_the_slot() -> None:
     """A handler that forgets to return costs an error, and no slot."""
 
     async def forgets(request: APIRequest) -> Any:

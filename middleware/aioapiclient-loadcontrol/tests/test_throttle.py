@@ -475,7 +475,7 @@ async def test_the_jitter_does_not_pass_the_deadline() -> None:
     assert 20 < setting.wire.times[1] <= 21
 
 
-async def test_nobody_waits_for_longer_than_max_wait() -> None:
+async def test_no_call_waits_for_longer_than_max_wait() -> None:
     """A call that would wait for more than 60 s fails immediately; one with a shorter wait waits."""
     setting = Setting(reply(429, Retry_After="61"))
     assert await setting.call() == 429
@@ -534,7 +534,7 @@ async def test_closing_the_client_ends_a_wait() -> None:
         await waiting
 
 
-async def test_a_sleep_that_does_not_keep_its_time_ends_a_wait_all_the_same() -> None:
+async def test_no_endless_wait_with_a_clock_that_stands_still() -> None:
     """With a clock that stands still, as in tests, no call waits indefinitely."""
     clock, naps = FakeClock(), FakeClock()
     gate = ThrottleMiddleware(clock=clock.time, sleep=naps.sleep, jitter=no_jitter)

@@ -148,7 +148,7 @@ async def test_the_environment_says_which_methods_are_known(
     assert [facts(span)["http.request.method"] for span in telemetry.sends] == ["_OTHER", "PUT"]
 
 
-async def test_a_status_that_the_call_expects_is_no_error(telemetry: Any) -> None:
+async def test_a_status_that_the_call_expects_is_not_an_error(telemetry: Any) -> None:
     """A 404 in ``ok_statuses`` leaves span and metric without an error; otherwise both have one."""
     async with client(FakeTransport(respond(404), respond(404)), telemetry.make()) as api:
         await api.get("/a", ok_statuses={404})
@@ -415,7 +415,7 @@ async def test_a_stream_that_is_aborted(telemetry: Any, error: Exception, name: 
     assert facts(telemetry.calls[0])["error.type"] == name
 
 
-async def test_a_body_that_nobody_reads_has_no_size(telemetry: Any) -> None:
+async def test_an_unread_body_has_no_size(telemetry: Any) -> None:
     """A response that is closed early, or answers a HEAD, is reported with the known facts."""
     transport = FakeTransport(respond(body=b"abc"), respond(body=b"abc"), respond())
     async with client(transport, telemetry.make()) as api:

@@ -131,7 +131,7 @@ async def test_it_goes_back_to_a_server_that_answers(redis_server: Any) -> None:
     await redis.aclose()
 
 
-async def test_old_connections_are_no_outage(redis_server: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_old_connections_are_not_an_outage(redis_server: Any, caplog: pytest.LogCaptureFixture) -> None:
     """After a restart each connection of the pool is closed once: no call fails for that, and no pause
     begins.
     """

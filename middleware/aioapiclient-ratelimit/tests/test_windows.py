@@ -203,7 +203,7 @@ async def test_a_server_that_says_nothing_is_asked_once() -> None:
             call.cancel()
 
 
-async def test_nobody_waits_for_a_slow_first_answer() -> None:
+async def test_calls_do_not_wait_long_for_a_slow_first_answer() -> None:
     """After a second without headers, the other calls are sent."""
     async with moving() as clock:
         server = Script(clock)
@@ -402,7 +402,7 @@ async def test_a_call_in_the_queue_is_refused_when_time_is_up() -> None:
         calls[1].cancel()
 
 
-async def test_a_call_that_is_cancelled_in_the_queue_holds_nobody_up() -> None:
+async def test_a_call_cancelled_in_the_queue_delays_no_other() -> None:
     """If the first call is cancelled, the next one takes its place."""
     async with moving() as clock:
         server = Server(clock, 1)

@@ -174,7 +174,7 @@ def test_a_good_id_is_kept(good: str) -> None:
     assert accept_id(good) == good
 
 
-def test_nothing_is_no_id() -> None:
+def test_a_missing_id_is_replaced() -> None:
     """accept_id makes a new ID if the request has none, a different one each time."""
     assert MADE.fullmatch(accept_id(None))
     assert accept_id(None) != accept_id(None)
@@ -293,7 +293,7 @@ async def test_an_error_is_marked_once() -> None:
     assert response.notes == ("request id: inbound-1",)
 
 
-async def test_what_is_no_error_of_the_library_passes_as_it_is() -> None:
+async def test_a_foreign_error_is_raised_unchanged() -> None:
     """A bug, or a cancellation, passes without a note."""
     for error in (KeyError("bug"), asyncio.CancelledError()):
         with pytest.raises(type(error)) as raised:

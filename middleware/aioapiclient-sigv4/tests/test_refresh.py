@@ -313,7 +313,7 @@ async def test_other_refusals_renew_nothing(credentials: str) -> None:
     assert issuer.given == (credentials == "fetched")
 
 
-async def test_a_renewal_that_fails_ahead_of_time_is_no_matter() -> None:
+async def test_a_failed_renewal_ahead_of_the_expiry() -> None:
     """While the old credentials are valid, calls use them; after that they raise the function's error."""
     issuer = Issuer(clock := FakeClock(NOON))
     async with raw_server(fine) as server, AsyncAPIClient(server.url, auth=signer(issuer, clock)) as s3:

@@ -121,7 +121,7 @@ async def test_a_connection_that_fails_is_a_phase_too() -> None:
     assert send.phases[0].ended <= (send.ended or 0)
 
 
-async def test_without_trace_configs_there_are_no_phases_but_a_head(nginx: int) -> None:
+async def test_only_the_head_without_trace_configs(nginx: int) -> None:
     """Without the trace config, the head is known, but not whether a connection was reused."""
     calls: list[Call] = []
     timeline = Timeline(calls.append)

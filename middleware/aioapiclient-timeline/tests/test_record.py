@@ -286,7 +286,7 @@ async def test_both_links_keep_the_six_promises() -> None:
 
 
 @pytest.mark.parametrize("sink", [None, "log", 7])
-def test_what_is_no_function_is_refused_as_a_sink(sink: Any) -> None:
+def test_a_sink_must_be_a_function(sink: Any) -> None:
     """It would fail at the end of the first call."""
     with pytest.raises(TypeError, match="a sink must be a function, not"):
         Timeline(sink)

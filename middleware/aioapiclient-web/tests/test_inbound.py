@@ -89,7 +89,7 @@ async def test_the_time_of_a_request(serve: Any, options: dict[str, Any], header
 
 
 @pytest.mark.parametrize("text", ["", "nan", "-1", "inf", "1_0", "5 hours", "9" * 4000, "\xff", "1,2"])
-async def test_garbage_is_no_time(serve: Any, text: str) -> None:
+async def test_garbage_is_not_a_time(serve: Any, text: str) -> None:
     """A header without a valid time counts as missing: without a budget there is no deadline."""
     assert await left_of(serve, {"X-Request-Timeout": text}) is None
     assert await left_of(serve) is None
@@ -100,7 +100,7 @@ async def test_less_than_the_reserve_is_nothing(serve: Any) -> None:
     assert await left_of(serve, {"X-Request-Timeout": "0.01"}, reserve=5) == 0.0
 
 
-async def test_outside_of_a_request_there_is_no_deadline() -> None:
+async def test_no_deadline_outside_of_a_request() -> None:
     """`time_left` is None outside a request."""
     assert time_left() is None
 
@@ -198,7 +198,7 @@ def test_no_value_shows() -> None:
     assert repr(found) == "<Inbound: deadline=5.0, headers baggage>"
 
 
-async def test_bytes_that_are_no_text(serve: Any) -> None:
+async def test_bytes_that_are_not_text(serve: Any) -> None:
     """Bytes that are not UTF-8 are not sent on, and the request is answered."""
     service = Service(inbound())
     url = await serve(service.app)

@@ -109,7 +109,7 @@ async def test_when_to_come_back(serve: Any, seconds: float | None, said: str) -
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(math.nan, "1"), (math.inf, "86400")])
-async def test_a_time_that_is_no_number(serve: Any, seconds: float, said: str) -> None:
+async def test_a_time_that_is_not_a_number(serve: Any, seconds: float, said: str) -> None:
     """An invalid time from a plugin still makes a valid header."""
     found = await answer(serve, CircuitOpenError(retry_after=seconds))
     assert found.headers["Retry-After"] == said

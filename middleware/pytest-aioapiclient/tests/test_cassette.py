@@ -209,7 +209,7 @@ async def test_another_file_is_another_request(path: Path) -> None:
 # --- modes
 
 
-async def test_none_asks_nobody(path: Path) -> None:
+async def test_none_sends_nothing(path: Path) -> None:
     """Without a file ``none`` refuses each request once, with a message, and writes nothing."""
     tape = Cassette(path, FakeTransport())
     async with AsyncAPIClient(URL, transport=tape, max_retries=5) as api:
@@ -348,7 +348,7 @@ async def test_a_failure_is_played_too(server: TestServer, path: Path) -> None:
     assert clock.sleeps == [20.0]
 
 
-async def test_no_connection_is_no_take(path: Path) -> None:
+async def test_a_failed_connection_is_not_a_take(path: Path) -> None:
     """An attempt without a response is not recorded; the next one is."""
     inner = FakeTransport(APIConnectionError("refused"), respond(json=1), clock=FakeClock())
     tape = Cassette(path, inner, mode="once")
@@ -358,7 +358,7 @@ async def test_no_connection_is_no_take(path: Path) -> None:
     assert tape.recorded == len(lines(path)) == 1
 
 
-async def test_a_stream_that_breaks_is_no_take(path: Path) -> None:
+async def test_a_stream_that_breaks_is_not_a_take(path: Path) -> None:
     """A body that broke off is not recorded as complete."""
     inner = FakeTransport(respond(chunks=[b"data: 1\n\n", b"data: 2\n\n"], cut_after=9))
     api = AsyncAPIClient(URL, transport=Cassette(path, inner, mode="once"))
@@ -529,7 +529,7 @@ async def test_a_login_is_played(path: Path) -> None:
         ),
     ],
 )
-async def test_a_line_that_is_no_take(path: Path, line: str, reason: str) -> None:
+async def test_a_line_that_is_not_a_take(path: Path, line: str, reason: str) -> None:
     """A broken line is refused with the file, its number and the reason."""
     fine = '{"request": {"method": "GET", "path": "/"}, "response": {"status": 200}}'
     write(path, f"{fine}\n\n{line}")

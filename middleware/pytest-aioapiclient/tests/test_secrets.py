@@ -194,7 +194,7 @@ async def test_a_short_secret_in_a_path(tmp_path: Path) -> None:
         '{"count": 1, "items": [{"id": 7, "monkey": "x", "keyboard": "y"}]}',
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_ordinary_values_are_kept(text: str) -> None:
     """Numbers of tokens, types, times and words that merely resemble a secret are written unchanged."""
     value = json.loads(text)
     secrets = Secrets(DEFAULT_SECRETS)
