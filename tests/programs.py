@@ -1,4 +1,4 @@
-"""Programs run as a user runs them, by Python in a process of their own, or loaded as modules."""
+"""Programs run as a user runs them, by Python in a separate process, or loaded as modules."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ async def _run(
 
 
 def _lines(output: str) -> list[str]:
-    # In development mode the loop tells what held it up: on a busy machine anything does.
+    # In development mode the loop reports slow callbacks, which are common on a busy machine.
     return [line for line in output.splitlines() if not line.startswith("Executing <")]
 
 
 def load(path: Path) -> ModuleType:
-    """A program as a new module, without running it as the main one."""
+    """Load a program as a new module, without running it as the main one."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

@@ -301,7 +301,7 @@ def test_url_object_takes_no_path_params() -> None:
 
 
 def test_plain_paths_are_cached() -> None:
-    """A plain path gives the same URL object again, until 512 other paths have been used."""
+    """A plain path returns the same URL object again, until 512 other paths have been used."""
     base = BaseURL("https://h/v1")
     first = base.build("/users")
     for number in range(511):

@@ -226,7 +226,7 @@ async def test_an_event_has_a_bound(name: str, coding: str) -> None:
 @pytest.mark.parametrize("coding", ["gzip", "br"])
 @pytest.mark.parametrize("name", SMALL)
 async def test_a_stream_of_small_events_does_not_grow(name: str, coding: str) -> None:
-    """Events and lines that are small cost no more than one step of them, however many come (P11)."""
+    """Small events and lines need no more memory than one step of them, however many arrive (P11)."""
     stream_cls, media, fill, values = SMALL[name]
     size = 12 * MIB
     packed(coding, fill, size)

@@ -47,8 +47,8 @@ WRONG = [
     ({"exclude_headers": None}, TypeError, "exclude_headers must be an iterable of header names, not None"),
     ({"exclude_headers": [b"X-A"]}, TypeError, "exclude_headers must contain str, not bytes"),
     ({"exclude_headers": ["X A"]}, InvalidRequestError, "exclude_headers: header name 'X...' is not a token"),
-    ({"exclude_headers": ["VARY"]}, InvalidRequestError, "cannot contain 'vary', which decides"),
-    ({"exclude_headers": ["ETag"]}, InvalidRequestError, "cannot contain 'etag', which decides"),
+    ({"exclude_headers": ["VARY"]}, InvalidRequestError, "exclude_headers cannot contain 'vary'"),
+    ({"exclude_headers": ["ETag"]}, InvalidRequestError, "exclude_headers cannot contain 'etag'"),
     ({"storage": {}}, TypeError, "storage must be an AsyncBaseStorage of hishel, such as MemoryStorage, not"),
     ({"storage": hishel.SqliteStorage}, TypeError, "storage must be an AsyncBaseStorage of hishel"),
 ]  # fmt: skip

@@ -241,7 +241,7 @@ async def test_hits_at_once_read_the_storage_once(bench: Any) -> None:
 
 
 def test_a_second_event_loop_starts_anew() -> None:
-    """A flight that a loop left behind holds up no call on the next one; entries are still there."""
+    """A flight left by an ended event loop does not block the next loop; entries are still available."""
     cache = Cache()
     sent: list[str] = []
     base = "https://api.example.com"

@@ -11,7 +11,7 @@ HOME = Path(__file__).parents[1]
 
 
 async def test_the_example() -> None:
-    """Each customer has prices of its own, fifty calls are one request, and an outage goes unnoticed."""
+    """Each customer has separate prices, fifty calls are one request, and an outage has no effect."""
     lines = await run(HOME / "examples/cached_prices.py")
     assert [re.sub(r"ttl=-?\d+", "ttl=N", line) for line in lines] == [
         "/prices: {'for': 'ada'} (aioapiclient; fwd=uri-miss; fwd-status=200; stored; ttl=N)",

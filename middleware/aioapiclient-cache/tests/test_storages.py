@@ -208,5 +208,5 @@ async def entries(storage: hishel.AsyncBaseStorage) -> list[hishel.Entry]:
 
 
 async def count(storage: hishel.AsyncBaseStorage) -> int:
-    """How many entries there are."""
+    """Return the number of entries."""
     return len(await entries(storage))

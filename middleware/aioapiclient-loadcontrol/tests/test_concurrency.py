@@ -803,7 +803,7 @@ async def test_one_limit_for_all_origins() -> None:
 
 
 async def test_origins_are_not_remembered_without_end() -> None:
-    """Any number of origins takes the memory of a thousand, and none that is in use is forgotten."""
+    """Any number of origins uses the memory of a thousand, and an origin in use is never forgotten."""
     limit = ConcurrencyLimitMiddleware(1, max_waiting=0)
     held = await limit(get(host="held.example.com"), unread)
 

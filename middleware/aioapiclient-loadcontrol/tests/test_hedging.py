@@ -751,7 +751,7 @@ def test_the_budget_holds_whatever_comes(slowness: list[bool], budget: float) ->
 
 
 async def test_the_origins_that_are_known_are_bounded() -> None:
-    """A server that redirects to ever more hosts does not grow our memory."""
+    """A server that redirects to ever more hosts does not grow the memory."""
     hedging = HedgingMiddleware()
     transport = Script(reply())
     for number in range(1100):

@@ -11,7 +11,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 async def test_the_service() -> None:
-    """Fifty calls ask for one token, and for one more after it was revoked."""
+    """Fifty calls request one token, and another one after it was revoked."""
     assert await run(EXAMPLES / "client_credentials.py") == [
         "50 calls: 200, and 1 token was asked for",
         "the token was revoked; 50 calls: 200, and 2 tokens were asked for",
@@ -19,7 +19,7 @@ async def test_the_service() -> None:
 
 
 async def test_the_command_line() -> None:
-    """The first start asks a person, the second has the token, the third renews it."""
+    """The first start asks the user to log in, the second has the token, the third renews it."""
     assert await run(EXAMPLES / "command_line.py") == [
         "Open https://login.example.net/device and type WDJB-MJHT.",
         "Hello, Ada.",

@@ -58,7 +58,7 @@ HEADERS = " ".join(
 
 @pytest.fixture(scope="module")
 def haproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The server in a process of its own; gives its URL."""
+    """Run the server in a separate process; yield its URL."""
     program, folder = need_program("haproxy"), tmp_path_factory.mktemp("haproxy")
 
     def command(port: int) -> list[str]:

@@ -52,7 +52,7 @@ def test_what_names_no_rate_is_refused(text: str) -> None:
         (("5/s",), {"max_wait": "60"}, "max_wait must be a number of seconds, not str"),
         (("5/s",), {"learn": "no"}, "learn must be True or False, not str"),
         (("5/s",), {"pace": 1}, "pace must be True or False, not 1"),
-        (("5/s",), {"pace": True, "learn": False}, "pace spreads what the server says is left"),
+        (("5/s",), {"pace": True, "learn": False}, "pace spreads the calls that the server allows"),
         (("5/s",), {"spread": None}, "spread must be a number, not None"),
         (("5/s",), {"store": {}}, "store must be a RateStore, with async reserve() and refund(), not dict"),
         (

@@ -19,7 +19,7 @@ FUNCTIONS = runpy.run_path(str(EXAMPLES / "temporary_credentials.py"))
 
 
 async def test_the_bucket() -> None:
-    """Objects, a stream, a link, credentials that end, and a secret that is wrong."""
+    """The example prints objects, a stream, a link, credentials that expire, and a wrong secret."""
     assert await run(EXAMPLES / "bucket.py") == [
         "hello",
         "5000 bytes were streamed",

@@ -66,7 +66,7 @@ class Core:
     # --- changes
 
     def change(self, url: str) -> None:
-        """Record that the resource has changed: what was requested until now must be validated."""
+        """Record that the resource has changed: responses to earlier requests must be validated."""
         self._changed[url] = self.clock()
 
     def was_changed(self, url: str, stored: Stored) -> bool:

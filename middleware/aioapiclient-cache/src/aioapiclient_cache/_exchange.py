@@ -130,7 +130,7 @@ class Exchange:
         return self._answer(stored, body, "hit", detail)
 
     async def _body(self, stored: Stored, fitting: list[Stored]) -> bytes | None:
-        """Return the body of *stored*; None, and *stored* is removed, if the storage no longer has it."""
+        """Return the body of *stored*; if the storage no longer has it, remove *stored* and return None."""
         if self._is_too_large(stored):
             return None
         body = await self._core.store.body(stored.entry)
@@ -148,7 +148,7 @@ class Exchange:
     def _answer(
         self, stored: Stored, body: bytes, said: str, detail: str | None = None
     ) -> AsyncAPIResponse[Any]:
-        """Return the response to give for *stored*, with what ``Cache-Status`` says of it."""
+        """Return the response for *stored*, with its ``Cache-Status``."""
         now = self._core.clock()
         head: CIMultiDict[str] = CIMultiDict()
         kept = stored.entry.response.headers
@@ -166,9 +166,9 @@ class Exchange:
         return response
 
     def _not_cached(self) -> AsyncAPIResponse[Any]:
-        """Return the response that ``only-if-cached`` asks for (RFC 9111 §5.2.1.7)."""
+        """Return the response that ``only-if-cached`` requires (RFC 9111 §5.2.1.7)."""
         status = member(f"fwd={self._why}", detail="only-if-cached")
-        headers = {"Cache-Status": status, "X-Should-Retry": "false"}  # another attempt would find the same
+        headers = {"Cache-Status": status, "X-Should-Retry": "false"}  # a retry would have the same result
         response = AsyncAPIResponse[Any].from_bytes(self._request, 504, headers)
         response.reason = _phrase(504)
         return response
@@ -206,10 +206,10 @@ class Exchange:
             response = await self._validated(validation, live, asked, fitting, flight)
             if response is not None:
                 return response
-            validation = None  # what the 304 is about is not stored: ask once more, without a condition
+            validation = None  # the 304 refers to a response that is not stored
 
     def _validation_of(self, fitting: list[Stored]) -> NeedRevalidation | None:
-        """Return hishel's state with the condition to send; None if there is nothing to validate."""
+        """Return hishel's state with the condition to send; None without a response to validate."""
         headers = Headers({"authorization": "-"} if self._has_credential() else {})
         request = Request(self.asked.method, self.asked.key, headers)
         presented = [stored.to_validate() for stored in fitting]
@@ -222,7 +222,7 @@ class Exchange:
     async def _send(
         self, validation: NeedRevalidation | None, fitting: list[Stored]
     ) -> tuple[AsyncAPIResponse[Any], bool]:
-        """Return the response of the server; or a stale one that helps out, and True."""
+        """Return the server's response and False; or a stale response and True, if the server fails."""
         try:
             live = await self._handler(self._to_send(validation))
         except _OUTAGES as error:
@@ -261,7 +261,7 @@ class Exchange:
     async def _help_out(
         self, fitting: Sequence[Stored], status: int | None = None
     ) -> AsyncAPIResponse[Any] | None:
-        """Return a stale answer in place of a failure; None if no stored response may be used."""
+        """Return a stale response instead of a failure; None if none may be used."""
         if not fitting or "no-cache" in self._directives:
             return None
         stored = fitting[0]
@@ -281,7 +281,7 @@ class Exchange:
         fitting: list[Stored],
         flight: Flight | None,
     ) -> AsyncAPIResponse[Any] | None:
-        """Update what a 304 is about, and answer with it; None if it is not stored."""
+        """Update the response that a 304 refers to, and return it; None if it is not stored."""
         lists, arrived = self._headers_of(live, 0), self._core.clock()
         facts = Facts.on_arrival(lists, asked, arrived, 0)
         answer = Headers(headers_to_keep(lists, facts, arrived, self._core.policy))
@@ -319,7 +319,7 @@ class Exchange:
         fitting: list[Stored],
         flight: Flight | None,
     ) -> AsyncAPIResponse[Any]:
-        """Store a response that was sent whole, if it may be, and return it."""
+        """Store a complete response if allowed, and return it."""
         core = self._core
         stored = self._to_keep(live, body, asked)
         self._land(flight, stored, body)  # before it is stored: other calls wait for it
@@ -338,10 +338,10 @@ class Exchange:
         return live
 
     def _to_keep(self, live: AsyncAPIResponse[Any], body: bytes, asked: float) -> Stored | None:
-        """Return a response as it is to be stored; None if it may not be."""
+        """Return the stored form of a response; None if it must not be stored."""
         core = self._core
         policy = core.policy
-        # A note tells of an error whose body could not be read whole.
+        # A note reports an error body that could not be read completely.
         if not _may_be_stored(live, policy) or len(body) > policy.max_body or live.notes:
             return None
         # The bodies of errors are decompressed for every call.

@@ -16,7 +16,7 @@ __all__ = ["Flight", "Flights", "Landed"]
 
 
 class Landed(NamedTuple):
-    """The result of a flight, which its leader gives to the requests that wait."""
+    """The result of a flight, which its leader passes to the waiting requests."""
 
     stored: Stored
     body: bytes
@@ -34,12 +34,12 @@ class Flight:
         self._future: asyncio.Future[Landed | None] = asyncio.get_running_loop().create_future()
 
     def land(self, result: Landed | None) -> None:
-        """Give *result* to the requests that wait; None lets each be sent by itself."""
+        """Pass *result* to the waiting requests; None lets each be sent separately."""
         if not self._future.done():
             self._future.set_result(result)
 
     def give_up(self) -> None:
-        """Let one of the requests that wait lead in its place."""
+        """Let one of the waiting requests lead instead."""
         self._future.cancel()
 
     @property

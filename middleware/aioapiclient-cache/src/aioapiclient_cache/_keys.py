@@ -82,7 +82,7 @@ class Asked:
         """The key of the storage: hashes of the URL, the principal, and how bodies are returned."""
 
     def key_of(self, url: str) -> str:
-        """Return the key of a URL, asked for in the same name."""
+        """Return the key of a URL for the same principal."""
         return prefix_of(url) + _hash(f"{url}\n{self._who}")
 
     def _principal(self, request: APIRequest) -> str:

@@ -110,7 +110,7 @@ class Store:
         entry = await self.storage.create_entry(request, response, key)
         stream = entry.response.stream
         if not isinstance(stream, Whole):
-            await _read(stream)  # an entry is published when its stream was read
+            await _read(stream)  # an entry is published when its stream has been read
 
     def _paused(self) -> bool:
         return self.clock() < self._paused_until

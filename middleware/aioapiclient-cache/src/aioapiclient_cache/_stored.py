@@ -23,11 +23,11 @@ FACTS: Final = "x-aioapiclient-cache"
 _HEURISTIC: Final = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})  # RFC 9110 §15.1
 _SUCCESS: Final = frozenset({200, 203, 204, 300, 301, 308})
 _WEEK: Final = 7 * 24 * 3600
-# A failed attempt is repeated, and a challenge answered: neither can be helped from the cache. The last two
-# are not responses of their own.
+# A failed attempt is retried, and a challenge answered: the cache must not return either again. The last two
+# are not complete responses.
 _PASSING: Final = frozenset({401, 407, 408, 425, 429, 206, 304})
-_LETS_SHARE: Final = ("public", "s-maxage", "must-revalidate")  # in spite of a credential (RFC 9111 §3.5)
-# Of one connection (RFC 9111 §3.1).
+_LETS_SHARE: Final = ("public", "s-maxage", "must-revalidate")  # despite a credential (RFC 9111 §3.5)
+# Headers of one connection (RFC 9111 §3.1).
 _HOP_BY_HOP: Final = frozenset(
     {
         "connection",
@@ -50,7 +50,7 @@ _OF_THE_BODY: Final = frozenset(
 
 
 class Policy(NamedTuple):
-    """How a cache decides, for every request."""
+    """The rules of a cache, the same for all requests."""
 
     shared: bool
     default_ttl: float | None
@@ -110,13 +110,13 @@ class Stored:
         headers = entry.response.headers
         self.control: Directives = parse_directives(",".join(headers.get_list("cache-control") or ()))
         self.lifetime: float | None = lifetime_of(entry.response, self.control, policy)
-        """Seconds for which it is fresh; None if nothing says so."""
+        """Seconds for which it is fresh; None if unknown."""
         self.vary: list[str] = _names_in(headers.get_list("vary"))
         """The names in its ``Vary``, in lower case."""
 
     @classmethod
     def of(cls, entry: Entry, policy: Policy) -> Stored | None:
-        """Return the stored response of *entry*; None if it is damaged, or another program's."""
+        """Return the stored response in *entry*; None if it is damaged, or was written by another program."""
         told = entry.response.headers.get_list(FACTS)
         facts = None if told is None else Facts.parse(told[0])
         return None if facts is None else cls(entry, facts, policy)
@@ -250,14 +250,14 @@ def _names_in(values: list[str] | None) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _is_left_out(name: str) -> bool:
-    """Return whether a header, by its name in lower case, is of one connection, or holds a secret."""
+    """Return whether a header, by its name in lower case, belongs to one connection, or contains a secret."""
     return name in _HOP_BY_HOP or _SECRET.search(name) is not None
 
 
 def headers_to_keep(
     headers: Mapping[str, list[str]], facts: Facts, arrived: float, policy: Policy
 ) -> dict[str, list[str]]:
-    """Return the headers of a response as they are stored, with what is known of it.
+    """Return the headers to store for a response, with the facts about it.
 
     Fields of the connection are left out, those that ``Connection``, ``no-cache`` or ``private`` names
     (RFC 9111 §3.1, §5.2.2), those that hold a secret, and those that the user excludes. A ``Date`` that is

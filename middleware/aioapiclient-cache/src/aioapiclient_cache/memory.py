@@ -192,7 +192,7 @@ class _Item:
         return Response(self.status, self.headers, stream)
 
     def measure(self) -> int:
-        """Count the bytes that it takes, about."""
+        """Estimate the bytes that it occupies."""
         texts = len(str(self.request.headers)) + len(str(self.headers))
         self.size = _OVERHEAD + texts + len(self.body)
         return self.size

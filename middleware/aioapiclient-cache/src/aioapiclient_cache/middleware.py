@@ -59,14 +59,14 @@ class Cache:
     empty cache: ``aioapiclient.cache`` logs a warning once a minute.
 
     Args:
-        storage: Where responses are kept: a `MemoryStorage` of its own by default, or an
-            ``AsyncRedisStorage`` or ``AsyncSqliteStorage`` of hishel. It stays yours: close it yourself.
-        shared: Whether the rules for caches of several users hold: ``s-maxage`` counts, ``private`` forbids.
-            False by default. Principals are kept apart in either case.
-        identity: Returns the name of the principal of a request, in place of its credentials; requests of one
-            name share their responses. None, as its result too, leaves it to the credentials.
-        coalesce: Whether equal GET requests at the same time are one send, if its response can be shared.
-            True by default.
+        storage: The storage of the responses: a new `MemoryStorage` by default, or an
+            ``AsyncRedisStorage`` or ``AsyncSqliteStorage`` of hishel. The cache does not close it.
+        shared: Whether to follow the rules for shared caches: ``s-maxage`` counts, ``private`` forbids
+            storing. False by default. Principals are kept apart in either case.
+        identity: Returns the name of a request's principal, instead of its credentials; requests with the
+            same name share their responses. If it is None or returns None, the credentials are the principal.
+        coalesce: Whether to send concurrent equal GET requests once, if the response can be shared. True by
+            default.
         stale_if_error: Seconds after its expiry for which a stale response is used if the server cannot be
             reached or answers with 5xx; 0 by default. Never if the server forbids it (``must-revalidate``).
         stale_while_revalidate: Whether a response with ``stale-while-revalidate`` is used for that many
@@ -117,7 +117,7 @@ class Cache:
             excluded=check_excluded(exclude_headers),
         )
         self.storage: AsyncBaseStorage = MemoryStorage() if storage is None else check_storage(storage)
-        """Where the responses are kept."""
+        """The storage of the responses."""
         self._coalesces = check_flag("coalesce", coalesce)
         store_all = check_flag("store_unmatched_headers", store_unmatched_headers)
         self._core = Core(self.storage, policy, check_methods(methods), identity, store_all, clock)
@@ -146,14 +146,15 @@ class Cache:
     async def clear(self, url: str | URL | None = None) -> int:
         """Remove the responses stored for a URL, of all principals, or all responses.
 
-        Of a `MemoryStorage`, and of an ``AsyncSqliteStorage`` or ``AsyncRedisStorage``, this removes what any
-        process has stored, and leaves the entries of other programs. A response that another process
-        receives meanwhile may be stored afterwards. A storage of another class cannot list its keys: there it
-        removes what this cache has stored, of the last 10,000 keys, and what is stored of *url* without a
-        credential; this cache validates the rest before it uses it again.
+        In a `MemoryStorage`, an ``AsyncSqliteStorage`` or an ``AsyncRedisStorage``, this removes the
+        responses that any process has stored, but not the entries of other programs. A response that another
+        process receives meanwhile may be stored afterwards. A storage of another class cannot list its
+        keys: of such a storage, this removes the responses that this cache has stored, of the last 10,000
+        keys, and those stored for *url* without a credential; this cache validates the rest before it uses it
+        again.
 
-        It takes some requests to the storage for each response, and Redis looks at all its keys. If the
-        storage fails, what is left stays there, and a warning says so.
+        It makes several requests to the storage for each response, and Redis scans all its keys. If the
+        storage fails, the remaining responses are kept, and a warning is logged.
 
         Args:
             url: The absolute URL, with its query. None (the default) means all.

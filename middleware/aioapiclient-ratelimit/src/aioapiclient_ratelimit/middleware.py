@@ -96,7 +96,7 @@ class RateLimit:
         else:
             self._check_cost(check_whole("cost", cost, least=1))
         self._store = check_store("store", store) or LocalStore()
-        # A subclass may reserve in another way.
+        # A subclass may reserve differently.
         self._local = self._store if type(self._store) is LocalStore else None
         self._learns = learn
         self._pace = pace
