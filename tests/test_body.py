@@ -448,7 +448,7 @@ class Opened:
         self.started.set()
         assert self.go_on.wait(10)
         self.in_main_thread.append(threading.current_thread() is threading.main_thread())
-        self.files.append(builtins.open(*arguments))  # noqa: SIM115 (whoever asked closes it)
+        self.files.append(builtins.open(*arguments))  # noqa: SIM115 (the caller closes it)
         return self.files[-1]
 
 

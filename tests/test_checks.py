@@ -28,17 +28,17 @@ def test_whole_numbers_are_given_back(value: int) -> None:
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (-1, InvalidRequestError, "limit must be 0 items or more, not -1; None is no limit"),
-        (1.5, TypeError, "limit must be an int of 0 items or more, not 1.5; None is no limit"),
-        (True, TypeError, "limit must be an int of 0 items or more, not bool; None is no limit"),
-        (None, TypeError, "limit must be an int of 0 items or more, not None; None is no limit"),
-        ("secret", TypeError, "limit must be an int of 0 items or more, not str; None is no limit"),
+        (-1, InvalidRequestError, "limit must be 0 items or more, not -1; None: no limit"),
+        (1.5, TypeError, "limit must be an int of 0 items or more, not 1.5; None: no limit"),
+        (True, TypeError, "limit must be an int of 0 items or more, not bool; None: no limit"),
+        (None, TypeError, "limit must be an int of 0 items or more, not None; None: no limit"),
+        ("secret", TypeError, "limit must be an int of 0 items or more, not str; None: no limit"),
     ],
 )
 def test_what_is_not_a_whole_number(value: object, error: type[Exception], message: str) -> None:
     """Any other value is refused; numbers are shown, a text is not."""
     with pytest.raises(error) as caught:
-        check_whole("limit", value, unit="items", hint="None is no limit")
+        check_whole("limit", value, unit="items", hint="None: no limit")
 
     assert str(caught.value) == message
 

@@ -39,7 +39,7 @@ def opened(storage: Any, request: pytest.FixtureRequest, tmp_path: Path) -> Call
 
 
 async def test_it_counts_what_it_removes(bench: Any, storage: Any) -> None:
-    """A URL is cleared with all its responses, whoever asked for them; without a URL all are."""
+    """A URL is cleared with all its responses, for every principal; without a URL all are."""
     it = bench(default=FRESH, storage=storage)
     for path in ("/x", "/y", "/z"):
         for options in ({}, *USERS):
