@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
+import msgspec
 from yarl import URL
 
 from ._patterns import lazily
@@ -23,7 +24,7 @@ __all__ = ["Link", "iter_links", "parse_http_date", "parse_links", "retry_after"
 # --- links (RFC 8288)
 
 
-class Link(NamedTuple):
+class Link(msgspec.Struct, frozen=True):
     """One link of a Link header (RFC 8288 §3)."""
 
     target: URL

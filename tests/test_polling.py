@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from helpers import BASE, Client, reply
+from msgspec.structs import replace
 from servers import Exchange, ok, raw_server, response, turns
 from yarl import URL
 
@@ -881,7 +882,7 @@ async def test_path_params_of_a_response() -> None:
 
 
 RULES = Rules(None, frozenset({"succeeded"}), frozenset({"failed"}), None)
-STATED = RULES._replace(status_of="status")
+STATED = replace(RULES, status_of="status")
 
 
 def answer(status: int = 200, method: str = "GET", **headers: str) -> AsyncAPIResponse[Any]:
@@ -928,21 +929,21 @@ WATCH = Ask("/watch", is_monitor=True)
     ("response", "body", "asked", "step"),
     [
         (answer(202), None, HERE, HERE),
-        (answer(202, Retry_After="3"), None, HERE, HERE._replace(retry_after=3.0)),
+        (answer(202, Retry_After="3"), None, HERE, replace(HERE, retry_after=3.0)),
         (answer(202, Location="/a"), None, HERE, Ask(URL(f"{ORIGIN}/a"))),
         (answer(202, Operation_Location="/a"), None, HERE, Ask(URL(f"{ORIGIN}/a"))),
-        (answer(200, Location="/a"), {"status": "new"}, WATCH, WATCH._replace(final=URL(f"{ORIGIN}/a"))),
+        (answer(200, Location="/a"), {"status": "new"}, WATCH, replace(WATCH, final=URL(f"{ORIGIN}/a"))),
         (
             answer(200, Operation_Location="/a"),
             {"status": "new"},
             WATCH,
-            WATCH._replace(url=URL(f"{ORIGIN}/a")),
+            replace(WATCH, url=URL(f"{ORIGIN}/a")),
         ),
-        (answer(200), {"status": "SUCCEEDED"}, WATCH._replace(final=URL("/f")), Fetch(URL("/f"))),
+        (answer(200), {"status": "SUCCEEDED"}, replace(WATCH, final=URL("/f")), Fetch(URL("/f"))),
         (
             answer(200),
             {"status": "succeeded", "resourceLocation": "/r"},
-            WATCH._replace(final=URL("/f")),
+            replace(WATCH, final=URL("/f")),
             Fetch(URL(f"{ORIGIN}/r")),
         ),
     ],

@@ -8,7 +8,7 @@ import io
 import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 from uuid import UUID
 
 import msgspec
@@ -105,7 +105,7 @@ def _encode(value: Any, encoding: Encoding) -> bytes:
     return _encode_slowly(value, encoding, encoders)
 
 
-class _Encoders(NamedTuple):
+class _Encoders(msgspec.Struct, frozen=True):
     encode: Callable[[Any], bytes]
     """Encode at the full speed of msgspec."""
     is_suspect: Callable[[bytes], bool]

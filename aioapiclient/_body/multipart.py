@@ -10,7 +10,9 @@ import mimetypes
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
+
+import msgspec
 
 from aioapiclient._headers import check_layer, check_value
 from aioapiclient._patterns import lazily
@@ -29,7 +31,7 @@ Files: TypeAlias = "Mapping[str, Any] | Iterable[tuple[str, Any]]"
 """Names with their values: a file, a list of files, or a mapping of names to either."""
 
 
-class Part(NamedTuple):
+class Part(msgspec.Struct, frozen=True):
     """One part of a multipart body."""
 
     label: str

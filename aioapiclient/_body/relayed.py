@@ -10,7 +10,9 @@ from __future__ import annotations
 import binascii
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from aioapiclient._codecs.content_type import codings_of
 from aioapiclient.errors import InvalidRequestError, RequestNotReplayableError, StreamConsumedError
@@ -27,7 +29,7 @@ _CODING: Final = "Content-Encoding"
 _CODED: Final = frozenset({"base64", "quoted-printable"})  # RFC 2045 §6.1; other values change no byte
 
 
-class Relayed(NamedTuple):
+class Relayed(msgspec.Struct, frozen=True):
     """The properties of a relayed message."""
 
     content: bytes | None = None

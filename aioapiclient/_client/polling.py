@@ -12,7 +12,7 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import msgspec
 from multidict import CIMultiDict
@@ -46,7 +46,7 @@ _NO_TIME: Final = 1e-6  # seconds, instead of 0, which is not a valid limit
 _MAX_RETRY_AFTER: Final = 3600.0  # seconds: poll at least once an hour, whatever the Retry-After
 
 
-class Rules(NamedTuple):
+class Rules(msgspec.Struct, frozen=True):
     """The caller's description of an operation; the statuses are case-folded."""
 
     status_of: Pick | None
@@ -59,7 +59,7 @@ class Rules(NamedTuple):
     """Where the result is; None for the default."""
 
 
-class Ask(NamedTuple):
+class Ask(msgspec.Struct, frozen=True):
     """Not done: wait, then poll *url*."""
 
     url: str | URL
@@ -72,14 +72,14 @@ class Ask(NamedTuple):
     """The wait in seconds that the server requested."""
 
 
-class Fetch(NamedTuple):
+class Fetch(msgspec.Struct, frozen=True):
     """Done: the result is at *url*."""
 
     url: URL
     """The URL of the result."""
 
 
-class Done(NamedTuple):
+class Done(msgspec.Struct, frozen=True):
     """Done: the result is the body of this response, a *member* of it, or *value*."""
 
     response: AsyncAPIResponse[Any]
@@ -147,7 +147,7 @@ def _again(response: AsyncAPIResponse[Any], asked: Ask) -> Ask:
             moved or asked.url, asked.final or location, is_monitor=True, retry_after=response.retry_after
         )
     moved = moved or (location if response.status == 202 else None)
-    return asked._replace(url=moved or asked.url, retry_after=response.retry_after)
+    return msgspec.structs.replace(asked, url=moved or asked.url, retry_after=response.retry_after)
 
 
 def _done(response: AsyncAPIResponse[Any], body: Any, asked: Ask, rules: Rules) -> Step:

@@ -15,7 +15,7 @@ import importlib
 import math
 import re
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args, get_origin
+from typing import Any, Literal, NoReturn, TypeAlias, get_args, get_origin
 
 import msgspec
 import msgspec.toml
@@ -205,7 +205,7 @@ def _admits_none(one: Any) -> bool:
 _LONGEST_SEARCHED = 1 << 20  # bytes; a longer body is not searched for the text of a hook's exception
 
 
-class _Requested(NamedTuple):
+class _Requested(msgspec.Struct, frozen=True):
     """The type of a decoder, and the function that reads its bodies as plain data."""
 
     cast_to: Any

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, cast, get_type_hints
+from typing import Any, Final, cast, get_type_hints
 
 import msgspec
 
@@ -75,7 +75,7 @@ class DecodeError(Exception):
         return f"{self.reason} (at {self.path})"
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True):
     """The type that was decoded to, and the body as plain data, to find its values."""
 
     cast_to: Any
@@ -162,7 +162,7 @@ def _shown_by(error: BaseException) -> Iterator[str]:
         yield from (str(one), repr(one), repr(one.args), repr(vars(one)))
 
 
-class _Values(NamedTuple):
+class _Values(msgspec.Struct, frozen=True):
     """The values of a body, to find them in a text."""
 
     texts: str

@@ -22,7 +22,6 @@ from typing import (
     ClassVar,
     Generic,
     Literal,
-    NamedTuple,
     NoReturn,
     TypeAlias,
     TypeVar,
@@ -153,7 +152,7 @@ def _wrapped(one: Any) -> Any:
     return getattr(one, "__supertype__", None) or getattr(one, "__value__", None)
 
 
-class _Plan(NamedTuple):
+class _Plan(msgspec.Struct, frozen=True):
     """The known types inside one ``Open[...]``. It keeps the alias alive, because its id is the key."""
 
     alias: Any
@@ -188,7 +187,7 @@ def _plan(alias: Any) -> _Plan:
     kinds.discard(type(None))
     if not (tags or kinds or anything):
         raise TypeError(f"{alias}: nothing in it can grow; Open needs tagged Structs, Enums or Literals")
-    return _Plan(alias, known, field, objects, arrays, type(tags[0]) if tags else str, frozenset(kinds))
+    return _Plan(alias, known, field, objects, arrays, _kind(tags[0]) if tags else str, frozenset(kinds))
 
 
 def _kind(value: object) -> type:

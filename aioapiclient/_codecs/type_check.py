@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import msgspec
 import msgspec.inspect
@@ -56,7 +56,7 @@ def check_is_type(cast_to: Any) -> None:
         raise NotATypeError(f"it is a value; pass its type, {kind}")
 
 
-class _Found(NamedTuple):
+class _Found(msgspec.Struct, frozen=True):
     """A type found while walking through the fields of another."""
 
     node: Any
@@ -90,7 +90,7 @@ def check_classes(cast_to: Any) -> frozenset[str]:
                 raise TypeError(f"{found.place}{node.cls.__name__} needs a dec_hook{hint}")
             unchecked.add(node.cls.__name__)
         elif node.__class__ is tuple:
-            waiting.extend(found._replace(node=one) for one in node)
+            waiting.extend(msgspec.structs.replace(found, node=one) for one in node)
         elif isinstance(node, msgspec.inspect.Type):
             waiting.extend(_below(found))
     return frozenset(unchecked)
@@ -99,7 +99,9 @@ def check_classes(cast_to: Any) -> frozenset[str]:
 def _below(found: _Found) -> Iterator[_Found]:
     node: Any = found.node
     if not hasattr(node, "fields"):
-        yield from (found._replace(node=getattr(node, name)) for name in node.__struct_fields__)
+        yield from (
+            msgspec.structs.replace(found, node=getattr(node, name)) for name in node.__struct_fields__
+        )
         return
     hints: Mapping[str, Any] = {}
     with contextlib.suppress(Exception):  # msgspec reports unresolvable names itself

@@ -14,9 +14,10 @@ import ssl
 from collections.abc import Callable, Iterator
 from http.cookies import CookieError
 from types import FrameType
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import aiohttp
+import msgspec
 from aiohttp import http_exceptions, http_websocket, payload, streams, tracing
 from yarl import URL
 
@@ -48,7 +49,7 @@ class GaveUp(aiohttp.ClientConnectionError):
     """A resolver or a connector reached its own time limit, which is the cause."""
 
 
-class Failure(NamedTuple):
+class Failure(msgspec.Struct, frozen=True):
     """The arguments of the functions that create our errors."""
 
     error: Any

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib import request as environment
 from urllib.parse import unquote
 
+import msgspec
 from yarl import URL
 
 from aioapiclient._bounded import BoundedDict
@@ -22,7 +23,7 @@ __all__ = ["EnvironmentProxies", "NoProxy", "Proxy"]
 _SEPARATORS: Final = lazily(r"[\s,]+")
 
 
-class Proxy(NamedTuple):
+class Proxy(msgspec.Struct, frozen=True):
     """A proxy: its address without the credentials, and the header with the credentials."""
 
     url: URL

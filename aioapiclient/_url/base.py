@@ -334,18 +334,18 @@ def redact_url(url: URL | str) -> str:
 
     Never raises, whatever the string. Characters that could break a log line are escaped.
     """
-    scheme, authority, path, query, _ = split_url(_text_of(url))
-    shown = escape_illegal(path, escape_any)
-    host = (authority or "").rpartition("@")[2]
-    if (scheme is not None and not host and "@" in path) or _has_no_port(host):
+    parts = split_url(_text_of(url))
+    shown = escape_illegal(parts.path, escape_any)
+    host = (parts.authority or "").rpartition("@")[2]
+    if (parts.scheme is not None and not host and "@" in parts.path) or _has_no_port(host):
         # In a malformed URL (`https:/user:password@host`, `https://user:pass/word@host`), userinfo may be
         # anywhere.
         shown = "..."
-    elif authority is not None:
+    elif parts.authority is not None:
         shown = f"//{escape_illegal(host, escape_any)}{shown}"
     if len(shown) > _LONGEST_SHOWN:
         shown = shown[:_LONGEST_SHOWN] + "..."
-    return f"{scheme + ':' if scheme else ''}{shown}{'' if query is None else '?...'}"
+    return f"{parts.scheme + ':' if parts.scheme else ''}{shown}{'' if parts.query is None else '?...'}"
 
 
 _LONGEST_SHOWN = 1000  # characters; a redirect to a path of 32 KiB must not fill the logs
@@ -372,7 +372,8 @@ def resolve_reference(base: URL, reference: str) -> URL:
     """
     reference = reference.strip(" \t")
     refuse_controls(reference, "the reference")
-    scheme, authority, path, query, fragment = split_url(_escape_reference(reference))
+    parts = split_url(_escape_reference(reference))
+    scheme, authority, path, query = parts.scheme, parts.authority, parts.path, parts.query
     if scheme is None:
         scheme = base.scheme
         if authority is None:
@@ -387,14 +388,15 @@ def resolve_reference(base: URL, reference: str) -> URL:
         authority=authority or "",
         path=_remove_dot_segments(path),
         query_string=query or "",
-        fragment=fragment or "",
+        fragment=parts.fragment or "",
         encoded=True,
     )
 
 
 def _escape_reference(reference: str) -> str:
     """Return *reference* with illegal characters escaped, except in the host, which is IDNA-encoded."""
-    scheme, authority, _, _, _ = split_url(reference)
+    parts = split_url(reference)
+    scheme, authority = parts.scheme, parts.authority
     if authority is None or scheme not in (None, "http", "https"):
         return escape_illegal(reference, escape_header)
     if "\\" in authority:  # Browsers end the host there; other parsers may find another host.

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import msgspec
 from yarl import URL
 
 from aioapiclient._patterns import lazily
@@ -82,7 +83,7 @@ _HOST_PORT = lazily(
 )
 
 
-class Parts(NamedTuple):
+class Parts(msgspec.Struct, frozen=True):
     """The parts of a reference (RFC 3986 §3); None means absent, as opposed to empty."""
 
     scheme: str | None

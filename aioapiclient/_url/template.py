@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import msgspec
 from yarl import URL
 
 from aioapiclient._patterns import lazily
@@ -34,7 +35,7 @@ _encode_segments = partial(percent_encode, safe="/!$&'()*+,;=:@")
 _encode_query_text = partial(percent_encode, safe="/?!$'()*,:@")
 
 
-class _Place(NamedTuple):
+class _Place(msgspec.Struct, frozen=True):
     """One placeholder ``{name}`` of a template, and the literal text up to the next placeholder."""
 
     name: str
@@ -43,7 +44,7 @@ class _Place(NamedTuple):
     literal: str
 
 
-class Template(NamedTuple):
+class Template(msgspec.Struct, frozen=True):
     """A parsed path, ready to be filled."""
 
     path: str
@@ -109,18 +110,19 @@ def fill_template(template: Template, values: Mapping[str, Any]) -> str:
         raise _wrong_names(template, values)
     filled = template.head
     risky = False
-    for name, encode, in_path, literal in template.places:
+    for place in template.places:
+        name = place.name
         try:
             value = values[name]
         except KeyError:
             raise _wrong_names(template, values) from None
         text = value if type(value) is str else _place_text(name, value)
-        if in_path:
+        if place.in_path:
             if not text:
                 raise InvalidRequestError(f"path_params[{name!r}] is empty")
             # Only a dot or a semicolon can change the meaning of a segment.
             risky = risky or "." in text or ";" in text
-        filled += encode(text) + literal
+        filled += place.encode(text) + place.literal
     if risky:
         refuse_dot_segments(filled.partition("?")[0], "the path, with path_params filled in,")
     return filled
