@@ -1,4 +1,4 @@
-"""The server of the benchmarks, in a separate process: it answers each GET with prepared bytes.
+"""The server of the benchmarks, in a separate process: it answers each request with prepared bytes.
 
 ``/tail/...`` is answered after `USUAL` seconds, and a few of them, at random, after `SLOW`; ``/counts``
 returns the number of requests for each such path.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import Counter
 from functools import cache
 from typing import cast
@@ -61,11 +62,13 @@ RESPONSES = {
 USUAL, SLOW, SLOW_SHARE = 0.010, 0.400, 0.02
 """Seconds of an answer to ``/tail/...``, of a slow one, and how many are slow."""
 
+_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
+
 _counts: Counter[str] = Counter()
 
 
 class Server(asyncio.Protocol):
-    """One connection: a request without a body ends with an empty line, and that is all it looks for."""
+    """One connection: it looks for the end of each head, and skips bodies of a declared length."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -74,19 +77,27 @@ class Server(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer each complete request."""
-        *requests, self._pending = (self._pending + data).split(b"\r\n\r\n")
-        for request in requests:
-            path = request.split(b" ", 2)[1]
-            if path.startswith(b"/tail/"):
-                _counts[path.decode()] += 1
-                seconds = SLOW if random.random() < SLOW_SHARE else USUAL
-                asyncio.get_running_loop().call_later(seconds, self._answer_late)
-            elif path == b"/list":
-                self._transport.write(long_list())
-            elif path == b"/counts":
-                self._transport.write(response(b"application/json", msgspec.json.encode(_counts)))
-            else:
-                self._transport.write(RESPONSES.get(path, RESPONSES[b"/page"]))
+        self._pending += data
+        while (end := self._pending.find(b"\r\n\r\n")) >= 0:
+            head = self._pending[:end]
+            length = _LENGTH.search(head)
+            end += 4 + (0 if length is None else int(length[1]))
+            if len(self._pending) < end:
+                return
+            self._pending = self._pending[end:]
+            self._answer(head.split(b" ", 2)[1])
+
+    def _answer(self, path: bytes) -> None:
+        if path.startswith(b"/tail/"):
+            _counts[path.decode()] += 1
+            seconds = SLOW if random.random() < SLOW_SHARE else USUAL
+            asyncio.get_running_loop().call_later(seconds, self._answer_late)
+        elif path == b"/list":
+            self._transport.write(long_list())
+        elif path == b"/counts":
+            self._transport.write(response(b"application/json", msgspec.json.encode(_counts)))
+        else:
+            self._transport.write(RESPONSES.get(path, RESPONSES[b"/page"]))
 
     def _answer_late(self) -> None:
         if not self._transport.is_closing():

@@ -155,14 +155,15 @@ class AiohttpTransport:
         if "%" in url.raw_authority:
             url = self._enter_zone(url, options)
         try:
-            direct = self._direct if len(options) == _PLAIN else None
-            plain = direct and direct.prepare(request.method, url, options["headers"])
+            direct = self._direct if _PLAIN.issuperset(options) else None
+            body = options.get("data")
+            plain = direct and direct.prepare(request.method, url, options["headers"], body)
             if direct is None or plain is None:
                 # `session.request` only adds an object for ``async with``.
                 send = session._request  # pyright: ignore[reportPrivateUsage]
                 raw = await send(request.method, url, **options)
             else:
-                raw = await direct.send(plain, options["timeout"])
+                raw = await direct.send(plain, options["timeout"], body)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not session.closed or task is None or task.cancelling():
@@ -187,7 +188,6 @@ class AiohttpTransport:
         if timeout is not request.timeout:
             limits = _limits_of(request.timeout)
             self._last = (request.timeout, limits)
-        # `_PLAIN` keywords; a request with more of them is not plain.
         options: dict[str, Any] = {"headers": headers, "timeout": limits, "allow_redirects": False}
         if "Accept-Encoding" not in headers:
             headers["Accept-Encoding"] = _accept_encoding(request)
@@ -455,7 +455,9 @@ class _ExactRequest(aiohttp.ClientRequest):
             self._skip_auto_headers = CIMultiDict((name, None) for name in skip_auto_headers)
 
 
-_PLAIN: Final = 3  # the number of keywords of a request without special features
+_PLAIN: Final = frozenset(
+    {"allow_redirects", "data", "headers", "timeout"}
+)  # what `Direct` supports
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _checked_names: set[str] = set()
