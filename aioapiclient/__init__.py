@@ -4,6 +4,9 @@ This module has everything needed to call an API. To write a middleware, use `ai
 errors, `aioapiclient.errors`; to test, `aioapiclient.testing`.
 """
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+
 from ._body.body import Body
 from ._body.files import FilePart
 from ._chain import default_chain, load_middleware
@@ -14,7 +17,6 @@ from ._client.stats import ClientStats
 from ._codecs.error_bodies import ProblemDetails
 from ._codecs.open import Open, Unknown
 from ._options import CallOptions, ClientOptions, RequestOptions
-from ._pagination.kinds import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
 from ._pagination.next_request import PageInfo
 from ._pagination.page import AsyncPage
 from ._pagination.paginator import AsyncPaginator
@@ -65,6 +67,28 @@ from .errors import (
 from .middleware.auth import APIKeyAuth, BasicAuth, BearerAuth
 from .middleware.retry import RetryBudget, RetryPolicy
 from .streaming import AsyncStream, JSONLStream, SSEStream
+
+if TYPE_CHECKING:
+    from ._pagination.kinds import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
+else:
+    # Programs without pages need not load these. CONTRIBUTING.md states which modules are imported late.
+    _IMPORTED_LATE = {
+        "CursorPage": "._pagination.kinds",
+        "LinkHeaderPage": "._pagination.kinds",
+        "NextURLPage": "._pagination.kinds",
+        "NumberedPage": "._pagination.kinds",
+        "OffsetPage": "._pagination.kinds",
+    }
+
+    def __getattr__(name):
+        if name not in _IMPORTED_LATE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(_import_module(_IMPORTED_LATE[name], __name__), name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "NOT_GIVEN",

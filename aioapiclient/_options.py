@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from ._body.body import Body
-    from ._body.multipart import Files
+    from ._body.files import Files
     from ._body.sources import Content
     from ._progress import Progress
     from ._query import QueryStyle

@@ -143,22 +143,64 @@ def test_a_name_is_reexported_at_most_once() -> None:
 
 
 def test_the_door_only_opens() -> None:
-    """`aioapiclient/__init__.py` has only imports and `__all__`."""
-    kinds = {type(node) for node in source_of("aioapiclient").body}
+    """`aioapiclient/__init__.py` has only imports, late ones too, and `__all__`."""
+    body = source_of("aioapiclient").body
+    (late,) = (node for node in body if isinstance(node, ast.If))
+    kinds = {type(node) for node in body if node is not late}
 
     assert kinds == {ast.Expr, ast.ImportFrom, ast.Assign}
+    assert {type(node) for node in late.body} == {ast.ImportFrom}
+    assert {type(node) for node in late.orelse} == {ast.Assign, ast.FunctionDef}
+
+
+def test_late_names_are_those_that_checkers_see() -> None:
+    """`aioapiclient` imports late what it imports for type checkers, from the same modules."""
+    (late,) = (node for node in source_of("aioapiclient").body if isinstance(node, ast.If))
+    seen = {
+        alias.name: f".{node.module}"
+        for node in late.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+    assert seen == vars(aioapiclient)["_IMPORTED_LATE"]
+    assert seen.keys() <= set(aioapiclient.__all__)
+
+
+LATE = (
+    "aioapiclient._body.multipart",
+    "aioapiclient._download",
+    "aioapiclient._pagination.checks",
+    "aioapiclient._pagination.kinds",
+)
+
+
+def test_features_are_imported_when_they_are_used() -> None:
+    """Importing the package does not load page classes, downloads and forms; their names load them."""
+    code = f"""
+import sys, aioapiclient
+loaded = [name for name in sys.modules if name.startswith({LATE!r})]
+assert not loaded, loaded
+assert set(aioapiclient.__all__) <= set(dir(aioapiclient))
+assert not hasattr(aioapiclient, "Nothing")
+from aioapiclient import LinkHeaderPage
+assert vars(aioapiclient)["LinkHeaderPage"] is LinkHeaderPage
+from aioapiclient import *
+assert OffsetPage.__module__ == "aioapiclient._pagination.kinds"
+"""
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
 
 
 def test_all_and_the_imports_of_the_door_agree() -> None:
     """`aioapiclient` exports everything that it imports."""
     imported = {
         alias.asname or alias.name
-        for node in source_of("aioapiclient").body
+        for node in ast.walk(source_of("aioapiclient"))
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
 
-    assert imported == set(aioapiclient.__all__)
+    assert imported - {"TYPE_CHECKING", "_import_module"} == set(aioapiclient.__all__)
 
 
 def test_the_types_are_marked() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -11,11 +11,14 @@ from aioapiclient._progress import Meter, Progress
 from aioapiclient._query import DEFAULT_STYLE, QueryStyle, QueryValues, encode_form, flatten
 from aioapiclient._types import NOT_GIVEN, NotGiven, Omit
 
+from .files import Files
 from .json import EncHook, Encoding, check_encoding, encode_json
-from .multipart import Files, Part, boundary_of, field_parts, file_parts, join
 from .names import FORM, member_names
 from .relayed import content_type_of, refuse_writers
 from .sources import Content, InMemory, Source, Watched, source_of
+
+if TYPE_CHECKING:
+    from .multipart import Part
 
 __all__ = ["Body", "build_body"]
 
@@ -127,6 +130,8 @@ class Body:
             InvalidRequestError: A name, header or boundary cannot be sent.
         """
         refuse_writers("files", files)
+        from .multipart import boundary_of, field_parts, file_parts, join
+
         boundary, content_type = boundary_of(content_type)
         _check_form(data)
         parts = [*field_parts(flatten(data or (), style)), *file_parts(files, style)]

@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
@@ -18,6 +18,7 @@ __all__ = [
     "NO_END",
     "NO_WAIT",
     "FilePart",
+    "Files",
     "Use",
     "end_of_file",
     "end_of_path",
@@ -31,6 +32,9 @@ NO_WAIT: Final[int] = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 NO_END: Final = -1
 """The end of a file that cannot seek: a device, a FIFO, a pipe."""
+
+Files: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, Any]]
+"""Names with their values: a file, a list of files, or a mapping of names to either."""
 
 _Named: TypeAlias = int | str | os.PathLike[str]
 

@@ -10,7 +10,7 @@ import mimetypes
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -24,11 +24,7 @@ from .files import FilePart, is_path
 from .relayed import relayed
 from .sources import CHUNK, InMemory, Joined, OneShot, Source
 
-__all__ = ["Files", "Part", "boundary_of", "field_parts", "file_parts", "join"]
-
-
-Files: TypeAlias = "Mapping[str, Any] | Iterable[tuple[str, Any]]"
-"""Names with their values: a file, a list of files, or a mapping of names to either."""
+__all__ = ["Part", "boundary_of", "field_parts", "file_parts", "join"]
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -17,7 +17,6 @@ from aioapiclient._options import RequestOptions
 from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient._types import NotGiven, Omit
 
-from .checks import check_page_class
 from .next_request import mapping_of
 from .page import AsyncPage
 from .walk import Pass, Walk, items_of, pages_of
@@ -145,6 +144,8 @@ def _check_page(page: Any, model: Any) -> tuple[type[AsyncPage[Any]], Any]:
             f"page {cls.__name__} has no next_page_info(response); implement it, or use NumberedPage ..."
         )
     own_items = cls._get_page_items is not base._get_page_items  # pyright: ignore[reportPrivateUsage]
+    from .checks import check_page_class
+
     check_page_class(cls, own_items)
     try:
         check_is_type(model)

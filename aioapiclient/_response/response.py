@@ -20,7 +20,6 @@ from aioapiclient._codecs.decoders import DecodeError, decoder_for
 from aioapiclient._codecs.error_bodies import ProblemDetails, decode_error_body, error_type_for
 from aioapiclient._codecs.error_detail import detail_of
 from aioapiclient._codecs.type_check import name_of
-from aioapiclient._download.download import Digest, write_to_file
 from aioapiclient._progress import Progress
 from aioapiclient._request import APIRequest
 from aioapiclient._types import NOT_GIVEN, NotGiven
@@ -432,7 +431,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         path: str | os.PathLike[str],
         *,
         progress: Progress | None = None,
-        digest: Digest = None,
+        digest: str | bool | Callable[[AsyncAPIResponse[Any]], str] | None = None,
         resume: bool = True,
         max_resumes: int = 5,
     ) -> int:
@@ -463,6 +462,8 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
             OSError: The target cannot be written. If it cannot be opened, the body is not read.
             TypeError: An argument has the wrong type.
         """
+        from aioapiclient._download.download import write_to_file
+
         return await write_to_file(
             self, path, progress=progress, digest=digest, resume=resume, max_resumes=max_resumes
         )

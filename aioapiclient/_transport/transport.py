@@ -455,9 +455,7 @@ class _ExactRequest(aiohttp.ClientRequest):
             self._skip_auto_headers = CIMultiDict((name, None) for name in skip_auto_headers)
 
 
-_PLAIN: Final = frozenset(
-    {"allow_redirects", "data", "headers", "timeout"}
-)  # what `Direct` supports
+_PLAIN: Final = frozenset({"allow_redirects", "data", "headers", "timeout"})  # what `Direct` supports
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _checked_names: set[str] = set()
