@@ -1,28 +1,25 @@
 """The options of a call and of a client; layering and checking the options of a call."""
 
-from __future__ import annotations
+# Not `from __future__ import annotations`: a TypedDict would compile each of its annotations at the import.
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import Any, TypedDict, cast
 
 import msgspec
+from yarl import URL
 
+from ._body.body import Body
+from ._body.files import Files
+from ._body.sources import Content
 from ._checks import check_flag, check_statuses, check_whole, closest
 from ._codecs.custom import Decoders
 from ._codecs.error_bodies import check_error_types
+from ._progress import Progress
+from ._query import QueryStyle
 from ._request import CallSettings
 from ._types import NOT_GIVEN, ErrorTypes, HeaderLayer, Params, Timeout, check_max_retries
+from .contract import Auth, Middleware, MiddlewareEntry
 from .middleware.retry import RetryPolicy
-
-if TYPE_CHECKING:
-    from yarl import URL
-
-    from ._body.body import Body
-    from ._body.files import Files
-    from ._body.sources import Content
-    from ._progress import Progress
-    from ._query import QueryStyle
-    from .contract import Auth, Middleware, MiddlewareEntry
 
 __all__ = [
     "CallOptions",
@@ -181,8 +178,8 @@ class ClientOptions(TypedDict, total=False):
     """The maximum size of a buffered response body in bytes, decompressed; None removes the limit."""
 
 
-CALL_OPTIONS = frozenset(CallOptions.__annotations__)
-REQUEST_OPTIONS = CALL_OPTIONS | frozenset(RequestOptions.__annotations__)
+CALL_OPTIONS = CallOptions.__optional_keys__
+REQUEST_OPTIONS = RequestOptions.__optional_keys__
 
 # Options that become part of the call's settings; the others describe the request itself.
 _SETTINGS = frozenset(

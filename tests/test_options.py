@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from aioapiclient import (
     BearerAuth,
     BodyTooLargeError,
     CallOptions,
+    ClientOptions,
     ConflictError,
     InternalServerError,
     InvalidRequestError,
@@ -65,6 +67,12 @@ def test_the_options_of_a_call_are_those_of_the_design() -> None:
     }  # fmt: skip
     assert request - call - LATER == {"path_params", "json", "data", "content"}
     assert request > call
+
+
+@pytest.mark.parametrize("options", [CallOptions, RequestOptions, ClientOptions])
+def test_the_types_of_options_can_be_read(options: Any) -> None:
+    """Every annotation can be evaluated at run time, as tools do that make documentation of them."""
+    assert typing.get_type_hints(options).keys() == options.__optional_keys__
 
 
 def test_no_option_is_required() -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CLIENT_OPTIONS", "PLAIN_OPTIONS", "Config", "build_request", "plain_request"]
 
-CLIENT_OPTIONS: Final = frozenset(ClientOptions.__annotations__)
+CLIENT_OPTIONS: Final = ClientOptions.__optional_keys__
 """Every keyword of a client that its views may change."""
 
 CHAIN_OPTIONS: Final = frozenset(
