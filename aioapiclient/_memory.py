@@ -15,9 +15,8 @@ def keep_memory() -> None:
     """Let glibc keep up to 6 MiB of freed memory; this does not affect other C libraries.
 
     It keeps twice the size of the largest block that was freed so far (``M_MMAP_THRESHOLD`` in mallopt(3)).
-    With 3 MiB, a download of 256 MiB on a busy machine still filled up to 13,000 new pages, of 65,536; with
-    6 MiB, at most 870. Without any, the system reclaims the pages of each chunk and zeroes new ones for the next: a download to a
+    Without it, the system reclaims the pages of each chunk and zeroes new ones for the next: a download to a
     file took about 1.4 times the CPU time (CPython 3.11, a busy machine), and eight concurrent uploads 1.4
-    times.
+    times. With 3 MiB a download of 256 MiB still filled up to 13,000 new pages; with 6 MiB, at most 870.
     """
     bytes(_LARGEST)
