@@ -149,7 +149,8 @@ def check_function(name: str, value: object, *, may_be_async: bool = False) -> N
     """
     if not callable(value):
         raise TypeError(f"{name} must be a function, not {_shown(value)}")
-    if not may_be_async and inspect.iscoroutinefunction(value):
+    is_async = inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__)
+    if is_async and not may_be_async:
         raise TypeError(f"{name} must be a plain function, not an async one")
 
 

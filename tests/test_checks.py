@@ -114,12 +114,16 @@ def test_a_function_can_be_called() -> None:
 
     async def fetch() -> None: ...
 
+    class Fetch:
+        async def __call__(self) -> None: ...
+
     check_function("key", len)
     check_function("key", fetch, may_be_async=True)
     with pytest.raises(TypeError, match="key must be a function, not str"):
         check_function("key", "secret")
-    with pytest.raises(TypeError, match="key must be a plain function, not an async one"):
-        check_function("key", fetch)
+    for wrong in (fetch, Fetch()):
+        with pytest.raises(TypeError, match="key must be a plain function, not an async one"):
+            check_function("key", wrong)
 
 
 def test_header_names_become_a_set() -> None:

@@ -495,8 +495,8 @@ async def test_a_silent_provider_is_given_up(
         ({"extra": [("a", "b")]}, TypeError, "extra must be a mapping"),
         ({"extra": {"a": 1}}, TypeError, "extra must be a mapping of str to str"),
         ({"leeway": "1"}, TypeError, "leeway must be a number"),
-        ({"leeway": -1}, InvalidRequestError, "leeway must be 0 or more"),
-        ({"leeway": float("nan")}, InvalidRequestError, "leeway must be 0 or more"),
+        ({"leeway": -1}, InvalidRequestError, "leeway must be 0 seconds or more"),
+        ({"leeway": float("nan")}, InvalidRequestError, "leeway must be 0 seconds or more"),
     ],
 )
 def test_what_is_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:

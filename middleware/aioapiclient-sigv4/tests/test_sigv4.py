@@ -409,15 +409,23 @@ async def test_rich_shows_no_secret() -> None:
         ),
         (lambda: signer(credentials=Credentials), TypeError, "not the class Credentials"),
         (lambda: signer(unsigned_payload="no"), TypeError, "unsigned_payload must be True or False, not str"),
-        (lambda: signer(normalize_path=1), TypeError, "normalize_path must be True or False, not int"),
-        (lambda: signer(clock=1.0), TypeError, "clock must be a function, not float"),
-        (lambda: signer(sign_headers="range"), TypeError, "sign_headers must be an iterable of str or None"),
+        (lambda: signer(normalize_path=1), TypeError, "normalize_path must be True or False, not 1"),
+        (lambda: signer(clock=1.0), TypeError, "clock must be a function, not 1.0"),
+        (
+            lambda: signer(sign_headers="range"),
+            TypeError,
+            "sign_headers must be an iterable of header names",
+        ),
         (
             lambda: signer(sign_headers=[1]),
             TypeError,
-            "sign_headers must contain the names of headers, not int",
+            "sign_headers must contain str, not int",
         ),
-        (lambda: signer(sign_headers=["a b"]), InvalidRequestError, "the names of headers, not 'a b'"),
+        (
+            lambda: signer(sign_headers=["a b"]),
+            InvalidRequestError,
+            "header name .* is not a token",
+        ),
     ],
 )
 def test_bad_arguments(make: Any, error: type[Exception], words: str) -> None:

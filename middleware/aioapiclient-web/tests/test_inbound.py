@@ -248,8 +248,8 @@ async def test_a_head_that_was_sent_stays(serve: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"budget": -1}, InvalidRequestError, "budget must be 0 or more seconds, not -1"),
-        ({"most": float("inf")}, InvalidRequestError, "most must be 0 or more seconds, not inf"),
+        ({"budget": -1}, InvalidRequestError, "budget must be 0 seconds or more, not -1"),
+        ({"most": float("inf")}, InvalidRequestError, "most must be 0 seconds or more, not inf"),
         ({"reserve": "1"}, TypeError, "reserve must be a number of seconds, not str"),
         ({"budget": True}, TypeError, "budget must be a number of seconds, not bool"),
         ({"header": ""}, InvalidRequestError, "is not a token"),

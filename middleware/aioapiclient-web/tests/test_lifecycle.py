@@ -176,7 +176,7 @@ async def test_a_client_that_cannot_be_made(serve: Any) -> None:
     ("key", "make", "words"),
     [
         ("up", lambda app: None, "key must be a web.AppKey, not str"),
-        (UP, AsyncAPIClient("https://api.example.com"), "make must be a function of the application"),
+        (UP, AsyncAPIClient("https://api.example.com"), "make must be a function, not AsyncAPIClient"),
     ],
 )
 def test_what_an_argument_may_not_be(key: Any, make: Any, words: str) -> None:

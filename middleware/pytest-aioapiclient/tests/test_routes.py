@@ -398,7 +398,7 @@ def test_a_wrong_answer() -> None:
     with pytest.raises(InvalidRequestError, match="cut_after must be a number of bytes, 0 or more, not -1"):
         route.then(drop_after=-1)
     for delay in (-1, float("nan"), float("inf")):
-        with pytest.raises(InvalidRequestError, match="delay must be 0 or more seconds"):
+        with pytest.raises(InvalidRequestError, match="delay must be 0 seconds or more"):
             route.respond(delay=delay)
     with pytest.raises(TypeError, match="handler must be a transport"):
         MockAPI().pass_through(wrong)

@@ -13,7 +13,7 @@ from urllib.parse import quote_plus
 import msgspec
 from yarl import URL
 
-from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler, per_send
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler, check_function, per_send
 from aioapiclient.errors import APIError, APIResponseValidationError, APIStatusError, InvalidRequestError
 
 from .errors import OAuthError, refusal
@@ -122,8 +122,8 @@ class ClientLogin:
             raise InvalidRequestError(
                 f"client_auth must be 'basic', 'post' or 'none', not {str(client_auth)[:32]!r}"
             )
-        if assertion is not None and not callable(assertion):
-            raise TypeError(f"assertion must be a function of the claims, not {type(assertion).__name__}")
+        if assertion is not None:
+            check_function("assertion", assertion, may_be_async=True)
         if secret is not None and (assertion is not None or client_auth == "none"):
             raise TypeError("client_secret is not used with an assertion, or with client_auth='none'")
         if client_auth == "post" and secret is None:

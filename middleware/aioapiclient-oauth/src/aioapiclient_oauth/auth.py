@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 import msgspec
 from yarl import URL
 
-from aioapiclient.contract import APIRequest, AsyncAPIResponse, Auth, Token, TokenCache
-from aioapiclient.errors import APIClientError, APIResponseValidationError, InvalidRequestError
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Auth, Token, TokenCache, check_seconds
+from aioapiclient.errors import APIClientError, APIResponseValidationError
 
 from ._endpoint import (
     Assertion,
@@ -106,7 +106,7 @@ class OAuth2(Auth):
         self._scope = join_scope(scope)
         self._common = [*_pairs(audience, resource), *_extra_pairs(extra)]
         self._store: TokenStore = MemoryStore() if store is None else store
-        self._leeway = _checked_leeway(leeway)
+        self._leeway = check_seconds("leeway", leeway)
         self._cache = TokenCache() if cache is None else cache
         self._clients: list[Client] = []
         # The current token: its value, and the time of its request (None if another process requested it).
@@ -280,14 +280,6 @@ def _checked_grant(grant: object) -> Grant:
         hint = ", without the parentheses of a call" if isinstance(grant, type) else ""
         raise TypeError(f"grant must be a Grant such as RefreshToken(...), not {type(grant).__name__}{hint}")
     return grant
-
-
-def _checked_leeway(leeway: object) -> float:
-    if isinstance(leeway, bool) or not isinstance(leeway, int | float):
-        raise TypeError(f"leeway must be a number of seconds, not {type(leeway).__name__}")
-    if not (math.isfinite(leeway) and leeway >= 0):
-        raise InvalidRequestError(f"leeway must be 0 or more seconds, not {leeway}")
-    return float(leeway)
 
 
 def join_scope(scope: object) -> str:

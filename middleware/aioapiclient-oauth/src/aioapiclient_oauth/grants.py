@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Final, NoReturn, TypeAlias
 
+from aioapiclient.contract import check_function
+
 from ._endpoint import Assertion, check_text, sign
 from .errors import OAuthError
 
@@ -90,8 +92,7 @@ class JWTBearer(Grant):
     grant_type = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
     def __init__(self, assertion: Assertion) -> None:
-        if not callable(assertion):
-            raise TypeError(f"assertion must be a function of the claims, not {type(assertion).__name__}")
+        check_function("assertion", assertion, may_be_async=True)
         self._assertion = assertion
 
     async def form(self, claims: Mapping[str, Any], /) -> Mapping[str, str]:

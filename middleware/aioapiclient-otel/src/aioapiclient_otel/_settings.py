@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, cast
@@ -12,7 +10,7 @@ from opentelemetry import context, propagate, trace
 from opentelemetry.metrics import MeterProvider, get_meter
 from opentelemetry.propagators.textmap import Setter, TextMapPropagator, default_setter
 
-from aioapiclient.contract import APIRequest
+from aioapiclient.contract import APIRequest, check_flag, check_function, check_header_names
 from aioapiclient.errors import InvalidRequestError
 
 from ._conventions import BUCKETS, SCHEMA_URL, Target, known_methods, target
@@ -34,7 +32,6 @@ _SUPPRESSED: Final = context.Context({SUPPRESS_HTTP: SUPPRESSED_BY_US} if SUPPRE
 # The setter that the propagator uses by default; its type is too narrow for a dict of str.
 _SETTER = cast("Setter[dict[str, str]]", default_setter)
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECRET = frozenset(
     {
         "api-key",
@@ -70,7 +67,8 @@ class Settings:
         _check_instance("propagator", propagator, TextMapPropagator)
         for flag, value in {"metrics": metrics, "template": template, "foreign": foreign}.items():
             check_flag(flag, value)
-        _check_name(name)
+        if name is not None:
+            check_function("name", name)
         release = _version()
         self.call_tracer = trace.get_tracer("aioapiclient.call", release, tracer_provider, SCHEMA_URL)
         self.send_tracer = trace.get_tracer("aioapiclient.send", release, tracer_provider, SCHEMA_URL)
@@ -173,42 +171,18 @@ class Settings:
         return bool(asked) and asked != SUPPRESSED_BY_US
 
 
-def check_flag(name: str, value: object) -> None:
-    """Raise `TypeError` unless the value is a bool."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
-
-
 def _check_instance(name: str, value: object, kind: type[Any]) -> None:
     if value is not None and not isinstance(value, kind):
         raise TypeError(f"{name} must be a {kind.__name__} of OpenTelemetry, not {type(value).__name__}")
 
 
-def _check_name(value: object) -> None:
-    if value is None:
-        return
-    if not callable(value):
-        raise TypeError(f"name must be a function of the request, not {type(value).__name__}")
-    if inspect.iscoroutinefunction(value):
-        raise TypeError("name must be a plain function, not an async one")
-
-
-def _header_names(argument: str, names: Any) -> dict[str, str]:
+def _header_names(argument: str, names: object) -> dict[str, str]:
     """Return the span attribute of each header, by header name."""
-    given: Any = names
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise TypeError(f"{argument} must be an iterable of header names, not {type(names).__name__}")
     side = argument.partition("_")[0]
-    attributes: dict[str, str] = {}
-    for name in given:
-        if not isinstance(name, str):
-            raise TypeError(f"{argument} must hold header names as str, not {type(name).__name__}")
-        if not _TOKEN.fullmatch(name):
-            raise InvalidRequestError(f"{argument} must hold header names (RFC 9110 tokens), not {name!r}")
-        if name.lower() in _SECRET:
-            raise InvalidRequestError(f"{argument} must not name {name}: its value is a secret")
-        attributes[name] = f"http.{side}.header.{name.lower()}"
-    return attributes
+    found = check_header_names(argument, names)
+    if secret := sorted(found & _SECRET):
+        raise InvalidRequestError(f"{argument} must not name {secret[0]}: its value is a secret")
+    return {name: f"http.{side}.header.{name}" for name in sorted(found)}
 
 
 def _version() -> str:

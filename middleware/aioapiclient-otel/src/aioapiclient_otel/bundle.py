@@ -8,11 +8,11 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import TracerProvider
 
-from aioapiclient.contract import APIRequest, Middleware, per_send
+from aioapiclient.contract import APIRequest, Middleware, check_flag, per_send
 
 from ._calls import CallTelemetry
 from ._sends import SendTelemetry
-from ._settings import Settings, check_flag
+from ._settings import Settings
 
 __all__ = ["OpenTelemetry"]
 

@@ -11,10 +11,19 @@ from typing import Any, NoReturn, TypeAlias, cast
 
 from yarl import URL
 
-from aioapiclient.contract import APIRequest, AsyncAPIResponse, Auth, Token, TokenCache
+from aioapiclient.contract import (
+    APIRequest,
+    AsyncAPIResponse,
+    Auth,
+    Token,
+    TokenCache,
+    check_flag,
+    check_function,
+    check_header_names,
+)
 from aioapiclient.errors import InvalidRequestError
 
-from ._arguments import check_bool, check_callable, check_name, header_names, whole_seconds
+from ._arguments import check_name, whole_seconds
 from ._canonical import query_names, sent_url
 from ._refusals import clock_offset, says_expired
 from ._signature import EMPTY, UNSIGNED, Scheme, stamp_of
@@ -90,10 +99,10 @@ class SigV4(Auth):
             raise TypeError(f"credentials must be Credentials or an async function, not {_kind(given)}")
         check_name("service", service, "s3")
         check_name("region", region, "us-east-1")
-        check_bool("unsigned_payload", unsigned_payload)
+        check_flag("unsigned_payload", unsigned_payload)
         if normalize_path is not None:
-            check_bool("normalize_path", normalize_path)
-        check_callable("clock", clock)
+            check_flag("normalize_path", normalize_path)
+        check_function("clock", clock)
         is_s3 = service in _S3
         self._given = credentials
         self._scheme = Scheme(
@@ -101,7 +110,7 @@ class SigV4(Auth):
             region,
             normalize=not is_s3 if normalize_path is None else normalize_path,
             twice=not is_s3,
-            names=header_names("sign_headers", sign_headers),
+            names=None if sign_headers is None else check_header_names("sign_headers", sign_headers),
         )
         self._unsigned_payload = unsigned_payload
         self._clock = clock

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler, Middleware, per_send
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, Handler, Middleware, check_function, per_send
 from aioapiclient.errors import APIConnectionError, APIResponseValidationError, APITimeoutError
 
 from ._record import Call, Send
@@ -50,8 +49,8 @@ class Timeline:
 
     def __init__(self, *sinks: Sink, clock: Callable[[], float] = time.perf_counter) -> None:
         for sink in sinks:
-            _check_function("a sink", sink)
-        _check_function("clock", clock)
+            check_function("a sink", sink)
+        check_function("clock", clock)
         self.sinks: tuple[Sink, ...] = sinks
         self._clock = clock
         self._failed: set[int] = set()
@@ -234,10 +233,3 @@ def _printable(text: str | None) -> str | None:
         return text
     shown = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}..."
     return shown if shown.isprintable() else ascii(shown)[1:-1]
-
-
-def _check_function(name: str, value: object) -> None:
-    if not callable(value):
-        raise TypeError(f"{name} must be a function, not {type(value).__name__}")
-    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__):
-        raise TypeError(f"{name} must be a plain function, not an async one")

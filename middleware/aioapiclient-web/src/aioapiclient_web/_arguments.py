@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any, cast
 
 from aioapiclient.contract import APIRequest
 from aioapiclient.errors import InvalidRequestError
 
-__all__ = ["check", "header_name", "header_names", "seconds", "status", "statuses"]
+__all__ = ["check", "header_name", "header_names", "status", "statuses"]
 
 
 def check(name: str, value: object, kind: type | tuple[type, ...], what: str) -> None:
     """Raise unless *value* is of the type *kind*; the message calls it *what*."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be {what}, not {type(value).__name__}")
-
-
-def seconds(name: str, value: object) -> float:
-    """Return *value* as a float, a finite number of 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
-    if not 0 <= value < math.inf:
-        raise InvalidRequestError(f"{name} must be 0 or more seconds, not {value:g}")
-    return float(value)
 
 
 def status(name: str, value: object) -> int:

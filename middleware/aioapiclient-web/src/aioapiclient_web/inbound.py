@@ -13,7 +13,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from multidict import CIMultiDict
 
-from ._arguments import check, header_name, header_names, seconds
+from aioapiclient.contract import check_seconds
+
+from ._arguments import check, header_name, header_names
 from .durations import read_duration
 
 __all__ = ["TIMEOUT_HEADER", "TRACE_HEADERS", "Inbound", "current", "inbound", "time_left"]
@@ -95,10 +97,10 @@ def inbound(
     if request_id is not None:
         check("request_id", request_id, ContextVar, "a ContextVar")
     return _Reader(
-        None if budget is None else seconds("budget", budget),
+        None if budget is None else check_seconds("budget", budget),
         header_name("header", header),
-        seconds("most", most),
-        seconds("reserve", reserve),
+        check_seconds("most", most),
+        check_seconds("reserve", reserve),
         header_names("keep", keep),
         request_id,
     ).middleware()

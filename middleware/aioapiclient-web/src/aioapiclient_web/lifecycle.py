@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
+from aioapiclient.contract import check_function
+
 from ._arguments import check
 
 __all__ = ["client_ctx"]
@@ -38,8 +40,7 @@ def client_ctx(
         TypeError: *key* is not an `aiohttp.web.AppKey`, or *make* is not a function.
     """
     check("key", key, web.AppKey, "a web.AppKey")
-    if not callable(make):
-        raise TypeError(f"make must be a function of the application, not {type(make).__name__}")
+    check_function("make", make)
 
     async def client_of(app: web.Application) -> AsyncIterator[None]:
         client = make(app)

@@ -13,10 +13,10 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, overload
 
 from multidict import CIMultiDict
 
-from aioapiclient.contract import APIRequest, AsyncAPIResponse
+from aioapiclient.contract import APIRequest, AsyncAPIResponse, check_function, check_seconds
 from aioapiclient.errors import APIClientError, APIError, InvalidRequestError
 
-from ._arguments import check, seconds
+from ._arguments import check
 
 __all__ = ["WebhookError", "WebhookReason", "Webhooks"]
 
@@ -76,9 +76,8 @@ class Webhooks:
         if not secrets:
             raise TypeError("Webhooks needs a secret, such as 'whsec_...'")
         self._keys = tuple(_key(secret) for secret in secrets)
-        self._tolerance = seconds("tolerance", tolerance)
-        if not callable(clock):
-            raise TypeError(f"clock must be a function, not {type(clock).__name__}")
+        self._tolerance = check_seconds("tolerance", tolerance)
+        check_function("clock", clock)
         self._clock = clock
 
     def __repr__(self) -> str:

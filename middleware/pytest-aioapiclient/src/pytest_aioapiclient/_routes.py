@@ -9,8 +9,7 @@ from unittest.mock import ANY
 import msgspec
 from yarl import URL
 
-from aioapiclient.contract import APIRequest
-from aioapiclient.errors import InvalidRequestError
+from aioapiclient.contract import APIRequest, check_seconds
 from aioapiclient.testing import Answer, FakeTransport, SentRequest, respond
 
 from ._differences import difference, shown
@@ -139,8 +138,7 @@ class Route:
                     "Give answers or drop_after, not both; respond(cut_after=...) breaks an answer"
                 )
             answers = (respond(body=bytes(max(drop_after, 0)), cut_after=drop_after),)
-        if not 0 <= delay < float("inf"):
-            raise InvalidRequestError(f"delay must be 0 or more seconds, not {delay}")
+        check_seconds("delay", delay)
         FakeTransport(*answers)  # raises TypeError for a value that is not an answer
         self._steps += [Step(answer, delay) for answer in answers or (respond(),)]
         return self
