@@ -465,12 +465,14 @@ async def test_what_changes_a_presigned_url() -> None:
         await auth.presign(url, expires=60),
         await auth.presign(url, headers={"Content-Type": "text/plain"}),
         await auth.presign(url, headers={"Content-Type": "text/html"}),
+        await auth.presign(url, content=b""),
+        await auth.presign(url, content=b"{}"),
         await auth.presign("https://c.s3.example/k?a=1"),
         await auth.presign("https://b.s3.example/k?a=2"),
         await auth.presign("https://b.s3.example/l?a=1"),
     }
 
-    assert len({one.rpartition("=")[2] for one in signatures}) == 8
+    assert len({one.rpartition("=")[2] for one in signatures}) == 10
 
 
 @pytest.mark.parametrize(
@@ -487,6 +489,7 @@ async def test_what_changes_a_presigned_url() -> None:
         ({"url": "https://h.example/a%2Fb"}, InvalidRequestError, "escaped slash"),
         ({"url": 7}, TypeError, "a URL must be a str or a URL, not int"),
         ({"headers": {"a b": "c"}}, InvalidRequestError, "[Hh]eader"),
+        ({"content": "hush"}, TypeError, "content must be bytes or None, not str"),
     ],
 )
 async def test_bad_presigned_urls(arguments: dict[str, Any], error: type[Exception], words: str) -> None:

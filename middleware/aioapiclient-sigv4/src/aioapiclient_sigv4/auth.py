@@ -202,11 +202,13 @@ class SigV4(Auth):
         expires: int = 3600,
         *,
         headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
     ) -> str:
         """Return a URL that allows one request without credentials, for a limited time.
 
         Keep it as secret as the resource. It expires with temporary credentials, even before *expires*.
-        Bodies are not signed for S3, and must be empty for other services, unless *headers* contain the hash.
+        Without *content*, a body is not signed for S3, and must be empty for other services, unless *headers*
+        contain its hash.
 
         Args:
             url: The complete URL, with its query.
@@ -214,6 +216,7 @@ class SigV4(Auth):
             expires: Seconds for which it is valid; an hour by default, at most seven days.
             headers: Headers that have to be sent with it, such as the Content-Type of an upload; none by
                 default.
+            content: The body that has to be sent with it; None by default.
 
         Returns:
             The URL with the signature in its query.
@@ -228,8 +231,12 @@ class SigV4(Auth):
         target = sent_url(request.url)
         if not _OF_SIGNATURES.isdisjoint(query_names(target.raw_query_string)):
             raise InvalidRequestError(f"{request.label}: the URL is signed already")
+        if content is not None and not isinstance(content, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"content must be bytes or None, not {_kind(content)}")
         key = await self._credentials()
         default = UNSIGNED if self._scheme.service in _S3 else EMPTY
+        if content is not None:
+            default = await _hash_of(content)
         digest = request.headers.get("X-Amz-Content-Sha256", default)
         stamp = stamp_of(self._now())
         return str(
@@ -258,9 +265,7 @@ class SigV4(Auth):
             )
         if given is not None or content is None:
             return given or UNSIGNED
-        if len(content) <= _HASHED_AT_ONCE:
-            return _hash(content)
-        return await asyncio.to_thread(_hash, content)
+        return await _hash_of(content)
 
     def _check_slashes(self, request: APIRequest) -> None:
         if not self._scheme.twice and "%2f" in request.url.raw_path.lower():
@@ -296,6 +301,12 @@ def _name_of_used(request: APIRequest) -> str:
     """Return the name of the credentials that signed *request*."""
     scope = request.headers.get("Authorization", "").partition("Credential=")[2]
     return _name_of(scope.partition("/")[0], request.headers.get("X-Amz-Security-Token"))
+
+
+async def _hash_of(content: bytes) -> str:
+    if len(content) <= _HASHED_AT_ONCE:
+        return _hash(content)
+    return await asyncio.to_thread(_hash, content)
 
 
 def _hash(content: bytes) -> str:
