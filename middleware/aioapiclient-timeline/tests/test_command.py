@@ -273,6 +273,16 @@ async def test_curl_has_variables_for_secrets_and_sends_nothing(flaky: RawServer
     assert set(done.err.removeprefix("# set first: ").strip().split(", ")) == names
 
 
+@pytest.mark.parametrize("instead", ["--curl", "--explain"])
+async def test_nothing_sent_needs_no_token(instead: str) -> None:
+    """A command that sends nothing runs without the variable of the token."""
+    done = await run("GET", "http://example.com/x", "--bearer", "NO_SUCH_VARIABLE", instead)
+
+    assert done.status == 0
+    assert "value-of" not in done.out + done.err
+    assert ('"Authorization: Bearer ${NO_SUCH_VARIABLE}"' in done.out) is (instead == "--curl")
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on PATH")
 async def test_the_curl_command_sends_what_the_call_sends() -> None:
     """Bash runs it with the variables set: method, target, headers and body are the same."""

@@ -88,7 +88,7 @@ async def _run(given: argparse.Namespace, items: Items) -> int:
         sent.append(request)
         return AsyncAPIResponse.from_bytes(request)
 
-    token = _token(given.bearer)
+    token = _token(given.bearer, is_sent=not (given.curl or given.explain))
     origin = _ORIGIN.match(given.url)
     if origin is None:
         raise InvalidRequestError("URL must start with http:// or https://, and have a host")
@@ -119,13 +119,13 @@ async def _run(given: argparse.Namespace, items: Items) -> int:
     return code
 
 
-def _token(name: str | None) -> str | None:
+def _token(name: str | None, *, is_sent: bool) -> str | None:
     if name is None:
         return None
     token = os.environ.get(name)
-    if not token:
+    if not token and is_sent:
         raise InvalidRequestError(f"--bearer: the environment variable {name} is not set")
-    return token
+    return token or f"value-of-{name}"
 
 
 async def _call(
