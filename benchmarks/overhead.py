@@ -71,7 +71,8 @@ BARS: Mapping[str, tuple[str, float, float]] = {
         1.15,
         1.05,
     ),
-    "posted": ("a typed POST of 1 kB of JSON, over `session.post(data=bytes)` by hand", 1.10, 1.00),
+    # The must is the cost of such a call through `ClientSession._request`.
+    "posted": ("a typed POST of 1 kB of JSON, over `session.post(data=bytes)` by hand", 1.35, 1.10),
 }
 
 
