@@ -177,7 +177,7 @@ async def test_a_storage_that_cannot_list_its_keys(bench: Any) -> None:
 async def test_a_storage_that_fails(
     bench: Any, redis_server: Any, redis_storage: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is raised: this cache does not use what is left, and a warning says that the storage fails."""
+    """A failing storage raises nothing: this cache ignores its entries, and logs a warning."""
     storage = redis_storage(uuid.uuid4().hex, socket_timeout=0.2)
     it = bench(default=FRESH, storage=storage)
     await it.get()

@@ -63,7 +63,7 @@ async def test_a_failure_is_answered_with_what_is_stored(bench: Any, failure: An
 
 @pytest.mark.parametrize(("seconds", "used"), [(60, True), (61, False)])
 async def test_stale_if_error_has_an_end(bench: Any, seconds: int, used: bool) -> None:
-    """That many seconds after its expiry a response is no longer used."""
+    """A response is not used later than `stale_if_error` seconds after its expiry."""
     it = await stale(bench, respond(503), seconds=seconds)
     assert (await it.get()).status == (200 if used else 503)
 

@@ -224,7 +224,7 @@ def _whole(value: object) -> int | None:
 
 
 def _counted(kind: str, said: Mapping[str, str], clock: Callable[[], float]) -> list[Window]:
-    """Return the window of a set that has what is left."""
+    """Return the window of a set of headers that contains the remaining requests."""
     remaining = _number(said["remaining"])
     text = said.get("reset-after") or said.get("reset")
     resets_in = _LENGTHS.get(kind) if text is None else _seconds_until(text, clock)
