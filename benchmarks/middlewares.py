@@ -131,6 +131,21 @@ def signing() -> dict[str, Any]:
     return {"SigV4 in place of BearerAuth": sigv4.SigV4(key, service="s3", region="us-east-1")}
 
 
+def mocks() -> dict[str, Handler]:
+    """The routes of the pytest plugin, with the asked one as the only one and as the last."""
+    plugin = optional("pytest_aioapiclient")
+    if plugin is None:
+        return {}
+    found: dict[str, Handler] = {}
+    for others, name in ((0, "one route"), (9, "the last of ten routes")):
+        mock = plugin.MockAPI()
+        for number in range(others):
+            mock.get(f"/other/{number}")
+        mock.get("/page").respond(body=BODY, headers=HEADERS)
+        found[f"MockAPI in place of a function, {name}"] = mock
+    return found
+
+
 async def answer(request: APIRequest) -> AsyncAPIResponse[Any]:
     """The transport."""
     return AsyncAPIResponse.from_bytes(request, 200, HEADERS, BODY)
@@ -175,6 +190,8 @@ async def measure(base: str) -> list[Row]:
         calls[name] = through(default_chain(auth=auth, middlewares=[bundle]))
     for name, signature in signing().items():
         calls[name] = through(default_chain(auth=signature))
+    for name, mock in mocks().items():
+        calls[name] = through(whole, mock)
     inner = dict.fromkeys(calls, names[0]) | dict(zip(names, [*names[1:], "none"], strict=True))
     del inner["none"]
     for name, (limit, transport) in rate_limits().items():
