@@ -65,6 +65,15 @@ def environment(version: str, python: Path) -> Path:
         subprocess.run([python, "-m", "venv", "--without-pip", folder], check=True)
     plugins = [f"{ROOT}/middleware/aioapiclient-{name}" for name in PLUGINS]
     packages = [f"{ROOT}[bench]", *plugins, "opentelemetry-sdk"]
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(inside)]
+    pip = [sys.executable, str(newest_pip()), "--disable-pip-version-check", "--python", str(inside)]
     subprocess.run([*pip, "install", "--quiet", *packages], check=True)
     return inside
+
+
+def newest_pip() -> Path:
+    """Return the newest pip, in a folder of its own: the pip of an older interpreter fails on a newer one."""
+    folder = ROOT / ".tox/benchmarks/pip"
+    if not folder.exists():
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+        subprocess.run([*pip, "install", "--quiet", "--target", folder, "pip"], check=True)
+    return folder / "pip"
