@@ -4,27 +4,20 @@ This module has everything needed to call an API. To write a middleware, use `ai
 errors, `aioapiclient.errors`; to test, `aioapiclient.testing`.
 """
 
-from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
 from ._body.body import Body
 from ._body.files import FilePart
 from ._chain import default_chain, load_middleware
 from ._client.client import AsyncAPIClient
-from ._client.raw_response import raw_response, streaming_response
-from ._client.resource import AsyncAPIResource
-from ._client.stats import ClientStats
 from ._codecs.error_bodies import ProblemDetails
 from ._codecs.open import Open, Unknown
+from ._late import late_names as _late_names
 from ._options import CallOptions, ClientOptions, RequestOptions
-from ._pagination.next_request import PageInfo
-from ._pagination.page import AsyncPage
-from ._pagination.paginator import AsyncPaginator
 from ._query import QueryStyle
 from ._request import APIRequest
 from ._response.head import BaseAPIResponse
 from ._response.response import AsyncAPIResponse
-from ._transport.transport import AiohttpTransport
 from ._types import NOT_GIVEN, OMIT, NotGiven, Omit, Timeout
 from ._version import __version__
 from .contract import Auth, Handler, Middleware, Token, TokenCache, per_attempt, per_send
@@ -66,29 +59,46 @@ from .errors import (
 )
 from .middleware.auth import APIKeyAuth, BasicAuth, BearerAuth
 from .middleware.retry import RetryBudget, RetryPolicy
-from .streaming import AsyncStream, JSONLStream, SSEStream
 
 if TYPE_CHECKING:
-    from ._pagination.kinds import CursorPage, LinkHeaderPage, NextURLPage, NumberedPage, OffsetPage
+    from ._client.raw_response import raw_response, streaming_response
+    from ._client.resource import AsyncAPIResource
+    from ._client.stats import ClientStats
+    from ._pagination import (
+        AsyncPage,
+        AsyncPaginator,
+        CursorPage,
+        LinkHeaderPage,
+        NextURLPage,
+        NumberedPage,
+        OffsetPage,
+        PageInfo,
+    )
+    from ._transport.transport import AiohttpTransport
+    from .streaming import AsyncStream, JSONLStream, SSEStream
 else:
-    # Programs without pages need not load these. CONTRIBUTING.md states which modules are imported late.
-    _IMPORTED_LATE = {
-        "CursorPage": "._pagination.kinds",
-        "LinkHeaderPage": "._pagination.kinds",
-        "NextURLPage": "._pagination.kinds",
-        "NumberedPage": "._pagination.kinds",
-        "OffsetPage": "._pagination.kinds",
-    }
-
-    def __getattr__(name):
-        if name not in _IMPORTED_LATE:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(_import_module(_IMPORTED_LATE[name], __name__), name)
-        return value
-
-    def __dir__():
-        return sorted({*globals(), *__all__})
-
+    # Programs without these need not load them. CONTRIBUTING.md states which modules are imported late.
+    __getattr__, __dir__ = _late_names(
+        __name__,
+        {
+            "AiohttpTransport": "._transport.transport",
+            "AsyncAPIResource": "._client.resource",
+            "AsyncPage": "._pagination",
+            "AsyncPaginator": "._pagination",
+            "AsyncStream": ".streaming",
+            "ClientStats": "._client.stats",
+            "CursorPage": "._pagination",
+            "JSONLStream": ".streaming",
+            "LinkHeaderPage": "._pagination",
+            "NextURLPage": "._pagination",
+            "NumberedPage": "._pagination",
+            "OffsetPage": "._pagination",
+            "PageInfo": "._pagination",
+            "SSEStream": ".streaming",
+            "raw_response": "._client.raw_response",
+            "streaming_response": "._client.raw_response",
+        },
+    )
 
 __all__ = [
     "NOT_GIVEN",

@@ -155,5 +155,8 @@ def check_max_retries(value: object) -> int:
     return check_whole("max_retries", value, hint="0 switches retries off")
 
 
+Pick: TypeAlias = str | Callable[[Any], Any]
+"""The name of a member of a body, with dots for nested members, or a function of the plain data."""
+
 Sleep: TypeAlias = Callable[[float], Awaitable[object]]
 """``asyncio.sleep``, or a replacement in a test."""

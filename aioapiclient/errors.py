@@ -37,6 +37,8 @@ pickled one keeps its facts, and drops the live ``request`` and ``response``.
 
 from __future__ import annotations
 
+__lazy_modules__ = ("aioapiclient._error_facts",)
+
 import pickle
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias

@@ -40,7 +40,8 @@ from hypothesis import strategies as st
 from aioapiclient import Open
 from aioapiclient._codecs import decoders
 from aioapiclient._codecs.custom import Decoders
-from aioapiclient._codecs.decoders import DecodeError, check_cast_to, decode_body, decoder_for
+from aioapiclient._codecs.decoders import check_cast_to, decode_body, decoder_for
+from aioapiclient._codecs.failures import DecodeError
 
 SECRET = "s3cr3t"
 T = TypeVar("T")

@@ -31,7 +31,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aioapiclient._body.json import encode_json
-from aioapiclient._codecs.decoders import DecodeError, check_cast_to, decode_body
+from aioapiclient._codecs.decoders import check_cast_to, decode_body
+from aioapiclient._codecs.failures import DecodeError
 from aioapiclient._codecs.open import Open, Unknown, without_open
 
 JSON = "application/json"

@@ -150,36 +150,42 @@ def test_the_door_only_opens() -> None:
 
     assert kinds == {ast.Expr, ast.ImportFrom, ast.Assign}
     assert {type(node) for node in late.body} == {ast.ImportFrom}
-    assert {type(node) for node in late.orelse} == {ast.Assign, ast.FunctionDef}
+    assert {type(node) for node in late.orelse} == {ast.Assign}
 
 
-def test_late_names_are_those_that_checkers_see() -> None:
-    """`aioapiclient` imports late what it imports for type checkers, from the same modules."""
-    (late,) = (node for node in source_of("aioapiclient").body if isinstance(node, ast.If))
+@pytest.mark.parametrize("package", ["aioapiclient", "aioapiclient.streaming", "aioapiclient._pagination"])
+def test_late_names_are_those_that_checkers_see(package: str) -> None:
+    """A package imports late what it imports for type checkers, from the same modules."""
+    (late,) = (node for node in source_of(package).body if isinstance(node, ast.If))
     seen = {
         alias.name: f".{node.module}"
         for node in late.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
+    (places,) = (ast.literal_eval(node) for node in ast.walk(late) if isinstance(node, ast.Dict))
 
-    assert seen == vars(aioapiclient)["_IMPORTED_LATE"]
-    assert seen.keys() <= set(aioapiclient.__all__)
+    assert seen == places
+    assert seen.keys() <= set(importlib.import_module(package).__all__)
 
 
 LATE = (
     "aioapiclient._body.multipart",
+    "aioapiclient._client.polling",
+    "aioapiclient._client.raw_response",
+    "aioapiclient._client.resource",
     "aioapiclient._download",
-    "aioapiclient._pagination.checks",
-    "aioapiclient._pagination.kinds",
+    "aioapiclient._pagination.",
+    "aioapiclient.streaming.",
 )
+LAZY = () if sys.version_info < (3, 15) else ("aioapiclient._transport", "aioapiclient._codecs.failures")
 
 
 def test_features_are_imported_when_they_are_used() -> None:
-    """Importing the package does not load page classes, downloads and forms; their names load them."""
+    """Importing the package does not load streams, pages, downloads and forms; their names load them."""
     code = f"""
 import sys, aioapiclient
-loaded = [name for name in sys.modules if name.startswith({LATE!r})]
+loaded = [name for name in sys.modules if name.startswith({LATE + LAZY!r})]
 assert not loaded, loaded
 assert set(aioapiclient.__all__) <= set(dir(aioapiclient))
 assert not hasattr(aioapiclient, "Nothing")
@@ -191,6 +197,22 @@ assert OffsetPage.__module__ == "aioapiclient._pagination.kinds"
     subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
 
 
+@pytest.mark.parametrize("module", modules())
+def test_lazy_modules_are_imported_by_their_file(module: str) -> None:
+    """A file imports, at its top, each module that its `__lazy_modules__` names for Python 3.15 (PEP 810)."""
+    source = source_of(module)
+    package = importlib.import_module(module).__package__
+    imported = {
+        importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+        for node in source.body
+        if isinstance(node, ast.ImportFrom)
+    }
+    lazy = getattr(importlib.import_module(module), "__lazy_modules__", ())
+
+    assert set(lazy) <= imported
+    assert list(lazy) == sorted(lazy)
+
+
 def test_all_and_the_imports_of_the_door_agree() -> None:
     """`aioapiclient` exports everything that it imports."""
     imported = {
@@ -200,7 +222,7 @@ def test_all_and_the_imports_of_the_door_agree() -> None:
         for alias in node.names
     }
 
-    assert imported - {"TYPE_CHECKING", "_import_module"} == set(aioapiclient.__all__)
+    assert imported - {"TYPE_CHECKING", "_late_names"} == set(aioapiclient.__all__)
 
 
 def test_the_types_are_marked() -> None:

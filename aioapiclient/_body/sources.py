@@ -30,6 +30,8 @@ peer, which waits for the last byte, and a retry that sends nothing looks like a
 
 from __future__ import annotations
 
+__lazy_modules__ = ("aioapiclient._body.relayed", "aioapiclient._memory")
+
 import asyncio
 import inspect
 import io

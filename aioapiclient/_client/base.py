@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+__lazy_modules__ = ("aioapiclient._client.notes", "aioapiclient._transport.transport")
+
 import asyncio
 import copy
 import functools
 import uuid
 import weakref
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Final, Self, cast
 
 import aiohttp
 import msgspec
 from yarl import URL
 
+from aioapiclient import streaming
 from aioapiclient._chain import check_auth, check_chain, checked, default_chain, fold, insert
 from aioapiclient._checks import check_flag
 from aioapiclient._codecs.accept import ANYTHING, JSON, accept_for
@@ -28,16 +31,11 @@ from aioapiclient.contract import Auth, Handler, Middleware
 from aioapiclient.errors import APIStatusError, RequestNotReplayableError, status_error_class
 from aioapiclient.middleware.auth import AuthMiddleware
 from aioapiclient.middleware.retry import RetryBudget, RetryPolicy
-from aioapiclient.streaming import SSEStream
-from aioapiclient.streaming._reconnect import ReconnectPolicy
-from aioapiclient.streaming._sse import ServerSentEvent
-from aioapiclient.streaming._stream import AsyncStream, Until, stream_error
 
+from .capture import record, running, take_mode
 from .config import CHAIN_OPTIONS, PLAIN_OPTIONS, Config, build_request, plain_request
 from .lifecycle import Lifecycle
 from .notes import note_on_withheld
-from .raw_response import capturing, record, take_mode
-from .resource import rebind
 from .send_log import logging_sends
 from .set_by_init import SetByInit
 
@@ -142,10 +140,14 @@ class BaseClient:
         """Return the error for *response* with its decoded body; an SDK may return its own classes."""
         return status_error_class(response.status).from_response(response, body)
 
-    def _make_stream_error(self, event: ServerSentEvent, response: AsyncAPIResponse[Any], /) -> Exception:
+    def _make_stream_error(
+        self, event: streaming.ServerSentEvent, response: AsyncAPIResponse[Any], /
+    ) -> Exception:
         """Return the error for an ``error`` event in a stream; an SDK may return the class of a status
         error.
         """
+        from aioapiclient.streaming._stream import stream_error
+
         return stream_error(event, response)
 
     async def _request_api_list(
@@ -244,6 +246,8 @@ class BaseClient:
     def _view(self, config: Config) -> Self:
         view = copy.copy(self)
         view._config = config
+        from .resource import rebind
+
         view._is_view = True
         rebind(view, self, view)
         return view
@@ -269,7 +273,7 @@ class BaseClient:
         """Return an awaitable for the call. It is not `async` itself, to save a coroutine on the hot path."""
         config = self._config
         is_plain = not options and not stream and config.is_plain and keywords.keys() <= PLAIN_OPTIONS
-        if not is_plain or cast_to is aiohttp.ClientResponse or capturing() is not None:
+        if not is_plain or cast_to is aiohttp.ClientResponse or running.get() is not None:
             return self._call_with(method, path, cast_to, stream, options, keywords)
         request = plain_request(config, method, path, cast_to, keywords, self._build_checked)
         return self._value_of(request, self._handler, cast_to)
@@ -285,7 +289,7 @@ class BaseClient:
     ) -> Any:
         if stream:
             check_flag("stream", stream)
-            return await self._open_stream(method, path, cast_to, SSEStream, options, keywords)
+            return await self._open_stream(method, path, cast_to, streaming.SSEStream, options, keywords)
         # Before the hooks, because their own calls are not the call of the wrapped method.
         mode, asked = take_mode(), is_response_type(cast_to)
         given = layer_options(keywords, options)
@@ -331,11 +335,11 @@ class BaseClient:
         method: str,
         path: str | URL,
         cast_to: Any,
-        stream_cls: type[AsyncStream[Any]],
+        stream_cls: type[streaming.AsyncStream[Any]],
         options: CallOptions | None,
         keywords: RequestOptions,
-        until: Until | None = None,
-        reconnect: bool | ReconnectPolicy = False,
+        until: Callable[[streaming.ServerSentEvent], bool] | None = None,
+        reconnect: bool | streaming.ReconnectPolicy = False,
     ) -> Any:
         _check_stream_class(stream_cls)
         stream_cls.check_options(until, reconnect)
@@ -402,7 +406,7 @@ class BaseClient:
                 "cast_to of a stream is the type of its events, not AsyncAPIResponse:"
                 " client.open(method, path) gives an unread response"
             )
-        if cast_to is not ServerSentEvent:
+        if cast_to is not streaming.ServerSentEvent:
             settings = self._config.settings
             check_cast_to(cast_to, settings.dec_hook, settings.decoders)
 
@@ -511,7 +515,7 @@ def _owned(link: object) -> object:
 
 
 def _check_stream_class(stream_cls: object) -> None:
-    if not (isinstance(stream_cls, type) and issubclass(stream_cls, AsyncStream)):
+    if not (isinstance(stream_cls, type) and issubclass(stream_cls, streaming.AsyncStream)):
         raise TypeError(
             f"stream_cls must be a subclass of AsyncStream, such as SSEStream, not {stream_cls!r}"
         )

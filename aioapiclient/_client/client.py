@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+# Python 3.15 imports these when they are first used (PEP 810); CONTRIBUTING.md states which ones.
+__lazy_modules__ = (
+    "aioapiclient._client.block",
+    "aioapiclient._client.stats",
+    "aioapiclient._transport.transport",
+)
+
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -9,26 +16,21 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, Unpack, overload
 
 from yarl import URL
 
+from aioapiclient import _pagination, streaming
 from aioapiclient._chain import check_transport, explain
 from aioapiclient._codecs.decoders import check_cast_to
 from aioapiclient._options import CallOptions, ClientOptions, RequestOptions, check_names, layer_options
-from aioapiclient._pagination.page import AsyncPage
-from aioapiclient._pagination.paginator import AsyncPaginator, PageMaker
 from aioapiclient._query import DEFAULT_STYLE, QueryStyle
 from aioapiclient._response.response import AsyncAPIResponse, result_type
 from aioapiclient._transport.transport import AiohttpTransport
-from aioapiclient._types import NOT_GIVEN, ErrorTypes, HeaderLayer, NotGiven, Params, Timeout
+from aioapiclient._types import NOT_GIVEN, ErrorTypes, HeaderLayer, NotGiven, Params, Pick, Timeout
 from aioapiclient.contract import Auth, Handler, Middleware, MiddlewareEntry
 from aioapiclient.middleware.retry import RetryBudget, RetryPolicy
-from aioapiclient.streaming import SSEStream
-from aioapiclient.streaming._reconnect import ReconnectPolicy
-from aioapiclient.streaming._stream import AsyncStream, Until
 
 from .base import BaseClient
 from .block import Block
 from .config import CLIENT_OPTIONS, Config
 from .lifecycle import Lifecycle
-from .polling import Pick, Poll, check_started, rules
 from .stats import ClientStats, collect_stats
 
 if TYPE_CHECKING:
@@ -36,9 +38,11 @@ if TYPE_CHECKING:
     import msgspec
     from typing_extensions import TypeForm, TypeVar
 
+    from aioapiclient._pagination.paginator import PageMaker
+
     T = TypeVar("T", default=Any)
     ItemT = TypeVar("ItemT")
-    PageT = TypeVar("PageT", bound=AsyncPage[Any])
+    PageT = TypeVar("PageT", bound=_pagination.AsyncPage[Any])
 else:
     from typing import TypeVar
 
@@ -190,7 +194,7 @@ class AsyncAPIClient(BaseClient):
         stream: Literal[True],
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> AsyncStream[T]: ...
+    ) -> streaming.AsyncStream[T]: ...
     @overload
     async def request(
         self,
@@ -280,7 +284,7 @@ class AsyncAPIClient(BaseClient):
         stream: Literal[True],
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> AsyncStream[T]: ...
+    ) -> streaming.AsyncStream[T]: ...
     @overload
     async def get(
         self,
@@ -330,7 +334,7 @@ class AsyncAPIClient(BaseClient):
         stream: Literal[True],
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> AsyncStream[T]: ...
+    ) -> streaming.AsyncStream[T]: ...
     @overload
     async def post(
         self,
@@ -381,7 +385,7 @@ class AsyncAPIClient(BaseClient):
         stream: Literal[True],
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> AsyncStream[T]: ...
+    ) -> streaming.AsyncStream[T]: ...
     @overload
     async def put(
         self,
@@ -432,7 +436,7 @@ class AsyncAPIClient(BaseClient):
         stream: Literal[True],
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> AsyncStream[T]: ...
+    ) -> streaming.AsyncStream[T]: ...
     @overload
     async def patch(
         self,
@@ -483,7 +487,7 @@ class AsyncAPIClient(BaseClient):
         stream: Literal[True],
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> AsyncStream[T]: ...
+    ) -> streaming.AsyncStream[T]: ...
     @overload
     async def delete(
         self,
@@ -533,7 +537,7 @@ class AsyncAPIClient(BaseClient):
         stream: Literal[True],
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> AsyncStream[T]: ...
+    ) -> streaming.AsyncStream[T]: ...
     @overload
     async def options(
         self,
@@ -582,12 +586,12 @@ class AsyncAPIClient(BaseClient):
         path: str | URL,
         cast_to: TypeForm[T] = Any,
         *,
-        stream_cls: type[AsyncStream[Any]] = SSEStream,
-        until: Until | None = None,
-        reconnect: bool | ReconnectPolicy = False,
+        stream_cls: type[streaming.AsyncStream[Any]] | None = None,
+        until: Callable[[streaming.ServerSentEvent], bool] | None = None,
+        reconnect: bool | streaming.ReconnectPolicy = False,
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> AbstractAsyncContextManager[AsyncStream[T]]:
+    ) -> AbstractAsyncContextManager[streaming.AsyncStream[T]]:
         """Open a stream of events: ``async with api.stream("POST", path, Event) as events``.
 
         Leaving the block closes the stream.
@@ -596,8 +600,8 @@ class AsyncAPIClient(BaseClient):
             method: The HTTP method.
             path: A path relative to the base URL, or an absolute URL; see `request`.
             cast_to: The type of each event; plain data by default.
-            stream_cls: The framing: `SSEStream` for server-sent events (the default) or `JSONLStream` for
-                JSON lines. The class determines the format, not the content type.
+            stream_cls: The framing: `SSEStream` for server-sent events (None, the default) or `JSONLStream`
+                for JSON lines. The class determines the format, not the content type.
             until: A function of an event that returns True for the event that ends the stream. ``[DONE]``
                 always ends it.
             reconnect: Whether to reopen a broken `SSEStream` as browsers do, with ``Last-Event-ID``; a
@@ -617,10 +621,9 @@ class AsyncAPIClient(BaseClient):
             ClientClosedError: The client is closed, or belongs to another event loop or process.
         """
 
-        def open_stream() -> Awaitable[AsyncStream[T]]:
-            return self._open_stream(
-                method, path, cast_to, stream_cls, options, request_options, until, reconnect
-            )
+        def open_stream() -> Awaitable[streaming.AsyncStream[T]]:
+            kind = streaming.SSEStream if stream_cls is None else stream_cls
+            return self._open_stream(method, path, cast_to, kind, options, request_options, until, reconnect)
 
         return Block("stream", "events", open_stream)
 
@@ -672,7 +675,7 @@ class AsyncAPIClient(BaseClient):
         prefetch: bool = False,
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> AsyncPaginator[ItemT, PageT]: ...
+    ) -> _pagination.AsyncPaginator[ItemT, PageT]: ...
     @overload
     def get_api_list(  # pyright: ignore[reportOverlappingOverload]  (a page class with required fields)
         self,
@@ -685,7 +688,7 @@ class AsyncAPIClient(BaseClient):
         prefetch: bool = False,
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> AsyncPaginator[ItemT, PageT]: ...
+    ) -> _pagination.AsyncPaginator[ItemT, PageT]: ...
     def get_api_list(
         self,
         path: str | URL,
@@ -697,7 +700,7 @@ class AsyncAPIClient(BaseClient):
         prefetch: bool = False,
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> AsyncPaginator[Any, Any]:
+    ) -> _pagination.AsyncPaginator[Any, Any]:
         """Iterate over the items of a paginated list: ``async for user in api.get_api_list(...)``.
 
         Awaiting the result returns the first page. Each page is a separate call, with the same options.
@@ -722,7 +725,7 @@ class AsyncAPIClient(BaseClient):
             InvalidRequestError: An argument has an invalid value.
             TypeError: An argument has the wrong type or an unknown name.
         """
-        return AsyncPaginator(
+        return _pagination.AsyncPaginator(
             self._request_api_list,
             path,
             model=model,
@@ -785,6 +788,8 @@ class AsyncAPIClient(BaseClient):
             InvalidRequestError: An argument has an invalid value.
             TypeError: An argument has the wrong type.
         """
+        from .polling import Poll, check_started, rules
+
         check_started(started, path_params)
         settings = self._config.settings
         check_cast_to(result_type(cast_to), settings.dec_hook, settings.decoders)

@@ -22,7 +22,7 @@ from aioapiclient._body.json import encode_json
 from aioapiclient._checks import check_seconds
 from aioapiclient._options import RequestOptions
 from aioapiclient._response.response import AsyncAPIResponse, is_response_type
-from aioapiclient._types import NOT_GIVEN, NotGiven, Timeout, as_timeout
+from aioapiclient._types import NOT_GIVEN, NotGiven, Pick, Timeout, as_timeout
 from aioapiclient._url.links import follow_link
 from aioapiclient.errors import (
     APIResponseValidationError,
@@ -31,12 +31,9 @@ from aioapiclient.errors import (
     OperationFailedError,
 )
 
-__all__ = ["Pick", "Poll", "check_started", "rules"]
+__all__ = ["Poll", "check_started", "rules"]
 
 T = TypeVar("T")
-
-Pick: TypeAlias = str | Callable[[Any], Any]
-"""The name of a member of the body, with dots for nested members, or a function of the plain data."""
 
 # The first header is Azure's newer one, which other APIs use too.
 _MONITORS: Final = ("Operation-Location", "Azure-AsyncOperation")

@@ -1,107 +1,35 @@
-"""`raw_response` and `streaming_response`: the response of any SDK method instead of its value.
-
-A context variable contains a capture while the method runs. The first call that the method makes takes the
-mode of the capture and records its response. All tasks of the method share the capture, but only one call
-takes the mode: a token fetch, a further page or a task that outlives the method returns values.
-"""
+"""`raw_response` and `streaming_response`: the response of any SDK method instead of its value."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from contextvars import ContextVar, Token
+from contextvars import Token
 from functools import wraps
-from typing import Any, Literal, ParamSpec, TypeAlias, TypeGuard, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from aioapiclient._response.response import AsyncAPIResponse
 
 from .block import Block
+from .capture import Capture, Mode, Response, is_response, running
 
-__all__ = ["capturing", "raw_response", "record", "streaming_response", "take_mode"]
+__all__ = ["raw_response", "streaming_response"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Response: TypeAlias = AsyncAPIResponse[Any]
-Mode: TypeAlias = Literal["value", "response", "unread response"]
-
-
-class _Capture:
-    """The mode of one wrapped method, and the responses that its calls recorded."""
-
-    __slots__ = ("mode", "replaced", "responses")
-
-    def __init__(self, mode: Mode) -> None:
-        self.mode: Mode = mode
-        self.responses: list[Response] | None = []
-        self.replaced = False
-
-    def take(self) -> Mode:
-        """Return the mode; later calls return ``"value"``."""
-        mode, self.mode = self.mode, "value"
-        return mode
-
-    def end(self) -> list[Response]:
-        """Stop capturing, and return the recorded responses."""
-        self.mode = "value"
-        responses, self.responses = self.responses, None
-        return responses or []
-
-    def response_for(self, result: Any) -> Response:
-        """Return the response for the caller of a method that returned *result*."""
-        if _is_response(result):
-            return result
-        if self.responses and not self.replaced:
-            # The method itself requested responses, as a paginator does, so its result is the value.
-            response = self.responses[-1]
-            response._value = result
-            return response
-        raise TypeError(
-            f"The method returned a {type(result).__name__}, not the response of its call: "
-            + ("it builds something from the value" if self.replaced else "it makes no call with a response")
-        )
-
-
-def _is_response(value: Any) -> TypeGuard[Response]:
-    return isinstance(value, AsyncAPIResponse)
-
-
-_capture: ContextVar[_Capture | None] = ContextVar("aioapiclient capture", default=None)
-capturing = _capture.get
-"""Return the capture of the running method, if any."""
-
-
-def take_mode() -> Mode:
-    """Return the mode of the call that is starting. Only the first call takes the mode of the capture."""
-    capture = _capture.get()
-    return "value" if capture is None else capture.take()
-
-
-def record(response: Response, *, asked: bool) -> Response:
-    """Record *response* if a wrapped method is running, and return it.
-
-    Args:
-        response: The response of a call.
-        asked: Whether the call itself requested a response.
-    """
-    capture = _capture.get()
-    if capture is not None and capture.responses is not None:
-        capture.responses.append(response)
-        capture.replaced = capture.replaced or not asked
-    return response
-
 
 async def _call(mode: Mode, make: Callable[[], Awaitable[Any]]) -> Response:
     """Run a method with a capture, and close every recorded response except the result."""
-    capture = _Capture(mode)
-    token = _capture.set(capture)
+    capture = Capture(mode)
+    token = running.set(capture)
     given: Response | None = None
     try:
         given = capture.response_for(await _checked_awaitable(make()))
         return given
     except AttributeError as error:
-        if capture.replaced and _is_response(error.obj):
+        if capture.replaced and is_response(error.obj):
             raise TypeError(
                 f"The method uses the value of its call (it looks for .{error.name}), "
                 "so the response cannot take its place"
@@ -114,10 +42,10 @@ async def _call(mode: Mode, make: Callable[[], Awaitable[Any]]) -> Response:
                 await response.close()
 
 
-def _reset(token: Token[_Capture | None]) -> None:
+def _reset(token: Token[Capture | None]) -> None:
     # An unfinished coroutine that is discarded ends in another context, without the capture.
     with suppress(ValueError):
-        _capture.reset(token)
+        running.reset(token)
 
 
 def _checked_method(name: str, method: object) -> None:

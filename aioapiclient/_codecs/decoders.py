@@ -7,6 +7,8 @@ and contains no part of the body.
 
 from __future__ import annotations
 
+__lazy_modules__ = ("aioapiclient._codecs.failures",)
+
 import codecs
 import contextlib
 import decimal
@@ -28,7 +30,7 @@ from .failures import FAILURES, Asked, DecodeError, explain, explain_hook
 from .open import DecHook, check_opens, open_hook, reachable_types, union_members, without_open
 from .type_check import NotATypeError, check_classes, check_is_type, name_of
 
-__all__ = ["FAILURES", "DecodeError", "check_cast_to", "decode_body", "decoder_for", "unguarded"]
+__all__ = ["check_cast_to", "decode_body", "decoder_for", "unguarded"]
 
 Decode: TypeAlias = Callable[[bytes], Any]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__lazy_modules__ = ("aioapiclient._codecs.failures",)
+
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
@@ -12,7 +14,8 @@ from aioapiclient.errors import InvalidRequestError
 
 from .content_type import as_json, parse_content_type
 from .custom import Decoders
-from .decoders import DecodeError, check_cast_to, decode_body
+from .decoders import check_cast_to, decode_body
+from .failures import DecodeError
 from .open import DecHook
 
 __all__ = ["ProblemDetails", "check_error_types", "decode_error_body", "error_type_for"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__lazy_modules__ = ("aioapiclient._response_headers",)
+
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any

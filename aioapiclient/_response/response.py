@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+__lazy_modules__ = (
+    "aioapiclient._codecs.error_detail",
+    "aioapiclient._codecs.failures",
+)
+
 import asyncio
 import codecs
 import logging
@@ -16,9 +21,10 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from aioapiclient._codecs.content_type import as_json, charset_of, codings_of, media_type
-from aioapiclient._codecs.decoders import DecodeError, decoder_for
+from aioapiclient._codecs.decoders import decoder_for
 from aioapiclient._codecs.error_bodies import ProblemDetails, decode_error_body, error_type_for
 from aioapiclient._codecs.error_detail import detail_of
+from aioapiclient._codecs.failures import DecodeError
 from aioapiclient._codecs.type_check import name_of
 from aioapiclient._progress import Progress
 from aioapiclient._request import APIRequest

@@ -17,6 +17,8 @@ used, and is covered by a test on every aiohttp version of the matrix.
 
 from __future__ import annotations
 
+__lazy_modules__ = ("aioapiclient._transport.errors",)
+
 import asyncio
 import re
 import select

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, Final, Protocol
 
+from aiohttp import compression_utils
+
 from aioapiclient._codecs.content_type import codings_of
 
 __all__ = ["ACCEPT_ENCODING", "CodingError", "Decoder", "TruncatedError", "decoder_for"]
@@ -156,6 +158,8 @@ class _Brotli:
 
 def _load_brotli() -> Any:
     """Import brotli or brotlicffi, 1.2 or later, because the output of older versions cannot be limited."""
+    if not getattr(compression_utils, "HAS_BROTLI", True):
+        return None  # aiohttp has looked for both
     for name in ("brotli", "brotlicffi"):
         try:
             module: Any = import_module(name)

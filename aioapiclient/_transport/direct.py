@@ -53,10 +53,6 @@ class _Written:
     output_size = 0
 
 
-_TAKES_WRITER: Final = "stream_writer" in inspect.signature(aiohttp.ClientResponse).parameters
-_NO_WRITER: Final[dict[str, Any]] = {"stream_writer": _Written()} if _TAKES_WRITER else {}
-
-
 def make_direct(session: Any, request_class: Any) -> Direct | None:
     """Return the sender for our own *session*, or None if `_request` must send all its requests."""
     is_own = getattr(_REQUEST, "__globals__", None) is vars(client) and _serialize_headers is not None
@@ -74,6 +70,8 @@ class Direct:
         self._traces: list[Any] = session.trace_configs
         self._closes: bool = session.connector.force_close
         self._class = request_class
+        takes_writer = "stream_writer" in inspect.signature(aiohttp.ClientResponse).parameters
+        self._writer: dict[str, Any] = {"stream_writer": _Written()} if takes_writer else {}
         self._patterns: dict[_Key, _Attributes | None] = {}
         self._params: dict[str, Any] = {
             "read_until_eof": True,
@@ -149,7 +147,7 @@ class Direct:
             traces=[],
             loop=request.loop,
             session=self._session,
-            **_NO_WRITER,
+            **self._writer,
         )
 
     def _copy(self, pattern: _Attributes, url: URL, headers: CIMultiDict[str], body: bytes | None) -> Any:

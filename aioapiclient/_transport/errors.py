@@ -219,7 +219,7 @@ def os_reason(error: OSError) -> tuple[ConnectionReason, str]:
     # asyncio raises some of them without a number.
     number = cause.errno or next((number for kind, number in _NUMBERS if isinstance(cause, kind)), 0)
     if isinstance(cause, socket.gaierror):
-        return "dns", f"the name was not resolved ({_RESOLVER_CODES.get(number, number)})"
+        return "dns", f"the name was not resolved ({_resolver_code(number)})"
     if number in errno.errorcode:
         text = f"{os.strerror(number).lower()} ({errno.errorcode[number]})"
         return _BY_NUMBER.get(number, "system"), text
@@ -248,10 +248,11 @@ _NUMBERS: Final = (
 )
 
 
-# getaddrinfo has its own codes; on Windows they are socket error codes.
-_RESOLVER_CODES: Final = {
-    value: name for name, value in vars(socket).items() if name.startswith("EAI_") and isinstance(value, int)
-}
+def _resolver_code(number: int) -> str | int:
+    """Return the name of a code of getaddrinfo, which has its own; on Windows they are socket error codes."""
+    names = (name for name, value in vars(socket).items() if name.startswith("EAI_") and value == number)
+    return next(names, number)
+
 
 # Reasons after which a retry cannot succeed: the two sides share no protocol, or one does not speak TLS.
 _FINAL_TLS: Final = frozenset(

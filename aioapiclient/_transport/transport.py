@@ -21,6 +21,13 @@ A borrowed session is not changed, so it lacks the corrections of `connector`. O
 
 from __future__ import annotations
 
+__lazy_modules__ = (
+    "aioapiclient._transport.errors",
+    "aioapiclient._transport.lookalike",
+    "aioapiclient._transport.proxies",
+    "aioapiclient._transport.request_body",
+)
+
 import asyncio
 import ssl as tls
 from collections.abc import Awaitable, Callable, Iterable, Mapping

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__lazy_modules__ = ("aioapiclient._url.links",)
+
 from typing import Any
 
 from multidict import CIMultiDict

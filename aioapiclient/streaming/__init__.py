@@ -12,11 +12,29 @@ connection when it has ended, and closes the connection if you leave it earlier.
 
 from __future__ import annotations
 
-from ._framings import JSONLStream, SSEStream
-from ._jsonl import JSONLDecoder
-from ._reconnect import ReconnectPolicy
-from ._sse import ServerSentEvent, SSEDecoder
-from ._stream import AsyncStream
+from typing import TYPE_CHECKING
+
+from aioapiclient._late import late_names
+
+if TYPE_CHECKING:
+    from ._framings import JSONLStream, SSEStream
+    from ._jsonl import JSONLDecoder
+    from ._reconnect import ReconnectPolicy
+    from ._sse import ServerSentEvent, SSEDecoder
+    from ._stream import AsyncStream
+else:
+    __getattr__, __dir__ = late_names(
+        __name__,
+        {
+            "AsyncStream": "._stream",
+            "JSONLDecoder": "._jsonl",
+            "JSONLStream": "._framings",
+            "ReconnectPolicy": "._reconnect",
+            "SSEDecoder": "._sse",
+            "SSEStream": "._framings",
+            "ServerSentEvent": "._sse",
+        },
+    )
 
 __all__ = [
     "AsyncStream",

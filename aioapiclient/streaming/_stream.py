@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeAlias
 import msgspec
 
 from aioapiclient._codecs.content_type import media_type
-from aioapiclient._codecs.decoders import FAILURES, DecodeError, decoder_for, unguarded
+from aioapiclient._codecs.decoders import decoder_for, unguarded
 from aioapiclient._codecs.error_bodies import decode_error_body
+from aioapiclient._codecs.failures import FAILURES, DecodeError
 from aioapiclient._codecs.open import union_members
 from aioapiclient._response.response import AsyncAPIResponse
 from aioapiclient.errors import (

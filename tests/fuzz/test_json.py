@@ -16,7 +16,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aioapiclient import APIResponseValidationError, AsyncAPIClient
-from aioapiclient._codecs.decoders import DecodeError, decode_body
+from aioapiclient._codecs.decoders import decode_body
+from aioapiclient._codecs.failures import DecodeError
 from aioapiclient.testing import FakeTransport, respond
 
 # RFC 8259 by its sections: values, white space, numbers, strings, objects, arrays.

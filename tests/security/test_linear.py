@@ -32,7 +32,8 @@ from aioapiclient import APIRequest, AsyncAPIResponse, Open, QueryStyle
 from aioapiclient._body.json import encode_json
 from aioapiclient._body.multipart import boundary_of
 from aioapiclient._codecs.content_type import parse_content_type
-from aioapiclient._codecs.decoders import DecodeError, decode_body
+from aioapiclient._codecs.decoders import decode_body
+from aioapiclient._codecs.failures import DecodeError
 from aioapiclient._download.download import expected_digest, parse_content_range
 from aioapiclient._headers import check_layer
 from aioapiclient._patterns import LazyPattern
