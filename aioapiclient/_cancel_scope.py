@@ -54,7 +54,7 @@ class Scope(msgspec.Struct, eq=False):
     def __enter__(self) -> Scope:
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("A call must run inside an asyncio task")
+            raise RuntimeError("a call must run inside an asyncio task")
         self.task = task
         self._before = task.cancelling()
         if self.group is not None:

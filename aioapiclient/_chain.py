@@ -130,7 +130,7 @@ def resolve(given: MiddlewareEntry) -> Middleware:
     middleware = load_middleware(inner) if isinstance(inner, str) else inner
     if is_bundle(middleware):
         raise TypeError(
-            f"Middleware {type(middleware).__name__} is a bundle; pass it in middlewares= of a client or of "
+            f"middleware {type(middleware).__name__} is a bundle; pass it in middlewares= of a client or of "
             "default_chain(), where each of its middlewares takes its own place"
         )
     _check(middleware)
@@ -140,15 +140,15 @@ def resolve(given: MiddlewareEntry) -> Middleware:
 def _check(middleware: object) -> None:
     name = getattr(middleware, "__qualname__", None) or type(middleware).__qualname__
     if isinstance(middleware, type):
-        raise TypeError(f"Middleware {name} is a class; pass an instance of it: {name}(...)")
+        raise TypeError(f"middleware {name} is a class; pass an instance of it: {name}(...)")
     if not callable(middleware):
         raise TypeError(
-            f"Middleware {name} is not callable; it must be an async function of (request, handler)"
+            f"middleware {name} is not callable; it must be an async function of (request, handler)"
         )
     if type(middleware).__call__ is Middleware.__call__:
-        raise TypeError(f"Middleware {name} does not override __call__ of Middleware, which does nothing")
+        raise TypeError(f"middleware {name} does not override __call__ of Middleware, which does nothing")
     if not is_async(middleware):
-        raise TypeError(f"Middleware {name} is not async; write it as 'async def' (request, handler)")
+        raise TypeError(f"middleware {name} is not async; write it as 'async def' (request, handler)")
     if isinstance(middleware, AuthMiddleware) and middleware.auth is not None:
         check_auth(middleware.auth)
 
@@ -212,7 +212,7 @@ def _bind(middleware: Middleware, handler: Handler) -> Handler:
     async def bound(request: APIRequest) -> AsyncAPIResponse[Any]:
         response = await call(request, handler)
         if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise _no_response(f"Middleware {_name(middleware)}", response, _ADVICE)
+            raise _no_response(f"middleware {_name(middleware)}", response, _ADVICE)
         return response
 
     return bound
@@ -239,7 +239,7 @@ def checked(transport: Handler) -> Handler:
     async def send(request: APIRequest) -> AsyncAPIResponse[Any]:
         response = await transport(request)
         if not isinstance(response, AsyncAPIResponse):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise _no_response(f"Transport {_name(transport)}", response, "return a response")
+            raise _no_response(f"transport {_name(transport)}", response, "return a response")
         return response
 
     return send
@@ -325,7 +325,7 @@ def load_middleware(name: str, **config: Any) -> Any:
 
 def _find(name: object) -> EntryPoint:
     if not isinstance(name, str):
-        raise TypeError(f"A middleware is loaded by its name, a str, not {type(name).__name__}")
+        raise TypeError(f"name must be a str, the name of a middleware, not {type(name).__name__}")
     # Imported here: most clients load no plugin, and this import is a fifth of the cost of importing the
     # package.
     from importlib.metadata import entry_points
@@ -337,9 +337,9 @@ def _find(name: object) -> EntryPoint:
         return next(iter(found.values()))
     if found:
         raise InvalidRequestError(
-            f"More than one distribution has a middleware {name!r}: {', '.join(sorted(found))}"
+            f"more than one distribution has a middleware {name!r}: {', '.join(sorted(found))}"
         )
     names = sorted({point.name for point in installed})
     near = closest(name, names)
     hint = f"did you mean {near!r}?" if near else f"installed are {', '.join(names) or 'none'}"
-    raise InvalidRequestError(f"No installed distribution has a middleware {name!r}; {hint}")
+    raise InvalidRequestError(f"no installed distribution has a middleware {name!r}; {hint}")

@@ -86,17 +86,17 @@ def overlay(headers: CIMultiDict[str], layer: Layer) -> None:
 
 def _check_name(name: object) -> str:
     if not isinstance(name, str):
-        raise TypeError(f"A header name must be a str, not {type(name).__name__}")
+        raise TypeError(f"a header name must be a str, not {type(name).__name__}")
     _check_known(name)
     return name
 
 
 @lru_cache(maxsize=512)
 def _check_known(name: str) -> None:
-    check_token(name, "Header name")
+    check_token(name, "header name")
     key = name.lower()
     if key in _FRAMING or key.startswith("proxy-"):
-        raise InvalidRequestError(f"Header {name} cannot be set by a caller: the transport sets it")
+        raise InvalidRequestError(f"header {name} cannot be set by a caller: the transport sets it")
 
 
 def check_token(text: str, what: str) -> None:
@@ -133,15 +133,15 @@ def check_header_names(name: str, value: object) -> frozenset[str]:
 def check_value(name: str, value: object) -> str:
     """Return *value* if it is a valid value of header *name*; messages never show it."""
     if not isinstance(value, str):
-        raise TypeError(f"The value of header {name} must be a str, not {type(value).__name__}")
+        raise TypeError(f"the value of header {name} must be a str, not {type(value).__name__}")
     # Nearly every value is printable ASCII, and this is the cheapest test for it.
     if not (value.isascii() and value.isprintable()):
         if _CONTROL.search(value):
             raise InvalidRequestError(
-                f"The value of header {name} contains a control character (RFC 9110 §5.5)"
+                f"the value of header {name} contains a control character (RFC 9110 §5.5)"
             )
         if not is_utf8(value):
-            raise InvalidRequestError(f"The value of header {name} cannot be encoded as UTF-8")
+            raise InvalidRequestError(f"the value of header {name} cannot be encoded as UTF-8")
     return value
 
 

@@ -229,7 +229,7 @@ def check_names(given: Iterable[str], known: frozenset[str], what: str = "option
     """Raise `TypeError` for a name that is not in *known*, and suggest the closest one."""
     for name in given:
         if name not in known:
-            raise TypeError(f"Unknown {what} {name!r}; {_hint(name, known)}")
+            raise TypeError(f"unknown {what} {name!r}; {_hint(name, known)}")
 
 
 def _hint(name: str, known: frozenset[str]) -> str:

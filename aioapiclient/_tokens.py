@@ -208,7 +208,7 @@ class TokenCache:
         except asyncio.CancelledError:
             waiter = asyncio.current_task()
             if task.cancelled() and waiter is not None and not waiter.cancelling():
-                raise ClientClosedError("The client that renewed the token was closed") from None
+                raise ClientClosedError("the client that renewed the token was closed") from None
             raise
         finally:
             entry.waiters -= 1
@@ -228,14 +228,14 @@ class TokenCache:
         try:
             fetching: Any = fetch()
             if not hasattr(fetching, "__await__"):
-                raise TypeError("A token provider must be an async function without arguments")
+                raise TypeError("a token provider must be an async function without arguments")
             fetched: Any = await fetching
         except BaseException:
             entry.quiet_until = self._clock() + _PAUSE
             raise
         token: Any = Token(fetched) if isinstance(fetched, str) else fetched
         if not isinstance(token, Token):
-            raise TypeError(f"A token provider must return a str or a Token, not {type(token).__name__}")
+            raise TypeError(f"a token provider must return a str or a Token, not {type(token).__name__}")
         # The lifetime counts from the start of the fetch: the server's clock started during it.
         entry.expires = None if token.expires_in is None else asked + token.expires_in
         entry.token = token

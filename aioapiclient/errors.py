@@ -216,7 +216,7 @@ class APIConnectionError(APIError):
 
     def __init__(
         self,
-        message: str = "Connection failed",
+        message: str = "connection failed",
         *,
         sent: Literal[False] | None = None,
         reason: ConnectionReason = "other",
@@ -242,7 +242,7 @@ class APITimeoutError(APIConnectionError):
     phase: TimeoutPhase
     """The limit that was reached: connect, pool, attempt, read, write or total."""
 
-    def __init__(self, message: str = "Timed out", *, phase: TimeoutPhase = "total", **facts: Any) -> None:
+    def __init__(self, message: str = "timed out", *, phase: TimeoutPhase = "total", **facts: Any) -> None:
         facts.setdefault("reason", "pool" if phase == "pool" else "timeout")
         facts.setdefault("final", phase == "total")
         super().__init__(message, **facts)
@@ -272,7 +272,7 @@ class APIStreamError(APIConnectionError):
 
     def __init__(
         self,
-        message: str = "The stream broke",
+        message: str = "the stream broke",
         *,
         events_seen: int = 0,
         bytes_seen: int = 0,
@@ -332,7 +332,7 @@ class APIStatusError(APIError):
         **facts: Any,
     ) -> None:
         self.status = self.default_status if status is None else status
-        super().__init__(message or f"Status {self.status}", **facts)
+        super().__init__(message or f"status {self.status}", **facts)
         self.response = response
         self.request_id = request_id
         self.detail = detail
@@ -546,7 +546,7 @@ class APIResponseValidationError(APIError):
 
     def __init__(
         self,
-        message: str = "The response does not match the requested type",
+        message: str = "the response does not match the requested type",
         *,
         path: str = "$",
         response: AsyncAPIResponse[Any] | None = None,
@@ -581,7 +581,7 @@ class CircuitOpenError(APIError):
     """The origin whose circuit is open, such as ``https://api.example.com``."""
 
     def __init__(
-        self, message: str = "The circuit is open", *, origin: str = "", final: bool = True, **facts: Any
+        self, message: str = "the circuit is open", *, origin: str = "", final: bool = True, **facts: Any
     ) -> None:
         super().__init__(message, final=final, **facts)
         self.origin = origin
@@ -606,7 +606,7 @@ class OperationFailedError(APIError):
 
     def __init__(
         self,
-        message: str = "The operation failed",
+        message: str = "the operation failed",
         *,
         status: str = "failed",
         response: AsyncAPIResponse[Any] | None = None,
@@ -641,7 +641,7 @@ class BodyTooLargeError(APIError):
 
     def __init__(
         self,
-        message: str = "The response body is too large",
+        message: str = "the response body is too large",
         *,
         limit: int | None = None,
         status: int | None = None,
@@ -682,7 +682,7 @@ class ConcurrencyLimitError(APIError):
 
     def __init__(
         self,
-        message: str = "Too many calls are in flight",
+        message: str = "too many calls are in flight",
         *,
         limit: int | None = None,
         waiting: int | None = None,
@@ -708,7 +708,7 @@ class ThrottledError(APIError):
     """
 
     def __init__(
-        self, message: str = "The server asked to wait", *, final: bool = True, **facts: Any
+        self, message: str = "the server asked to wait", *, final: bool = True, **facts: Any
     ) -> None:
         super().__init__(message, final=final, **facts)
 
@@ -741,7 +741,7 @@ class RetryableError(APIClientError):
 
     def __init__(
         self,
-        message: str = "Another attempt was requested",
+        message: str = "another attempt was requested",
         *,
         retry_after: float | None = None,
         response: AsyncAPIResponse[Any] | None = None,

@@ -354,13 +354,13 @@ def sync_function(request: Any, handler: Any) -> Any:
     [
         (
             sync_function,
-            "Middleware sync_function is not async; write it as 'async def' \\(request, handler\\)",
+            "middleware sync_function is not async; write it as 'async def' \\(request, handler\\)",
         ),
         (functools.partial(sync_function), "is not async"),
-        (SyncCall(), "Middleware SyncCall is not async"),
-        (AsyncObject, "Middleware AsyncObject is a class; pass an instance of it: AsyncObject\\(...\\)"),
-        (per_attempt(sync_function), "Middleware sync_function is not async"),
-        (None, "Middleware NoneType is not callable; it must be an async function of \\(request, handler\\)"),
+        (SyncCall(), "middleware SyncCall is not async"),
+        (AsyncObject, "middleware AsyncObject is a class; pass an instance of it: AsyncObject\\(...\\)"),
+        (per_attempt(sync_function), "middleware sync_function is not async"),
+        (None, "middleware NoneType is not callable; it must be an async function of \\(request, handler\\)"),
         (Passthrough(), "Passthrough"),
     ],
 )
@@ -539,7 +539,7 @@ def test_a_bundle_is_not_a_link_of_a_whole_chain(monkeypatch: pytest.MonkeyPatch
     """In ``chain=`` each middleware is named by itself, so a bundle is refused; so is a placed name of
     one.
     """
-    with pytest.raises(TypeError, match="Middleware Pair is a bundle; pass it in middlewares="):
+    with pytest.raises(TypeError, match="middleware Pair is a bundle; pass it in middlewares="):
         Client(BASE, chain=[*default_chain(), Pair()])
     monkeypatch.setattr("aioapiclient._chain.load_middleware", lambda name: Pair())
     with pytest.raises(TypeError, match="is a bundle"):
@@ -548,7 +548,7 @@ def test_a_bundle_is_not_a_link_of_a_whole_chain(monkeypatch: pytest.MonkeyPatch
 
 def test_an_unknown_name_is_refused() -> None:
     """A name that no installed distribution has is refused when the client is created."""
-    with pytest.raises(InvalidRequestError, match="No installed distribution has a middleware 'no-such-one'"):
+    with pytest.raises(InvalidRequestError, match="no installed distribution has a middleware 'no-such-one'"):
         Client(BASE, middlewares=["no-such-one"])
     with pytest.raises(InvalidRequestError, match="no-such-one"):
         load_middleware("no-such-one")

@@ -155,7 +155,7 @@ def test_the_default_status_of_a_class() -> None:
     """A hand-made status class without a status has its own."""
     for status, cls in STATUS_ERRORS.items():
         assert cls().status == status
-        assert str(cls()) == f"Status {status}"
+        assert str(cls()) == f"status {status}"
 
 
 # --- created by hand, pickled, copied

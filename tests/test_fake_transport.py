@@ -71,7 +71,7 @@ async def test_a_send_too_many_says_which() -> None:
         await transport(APIRequest("POST", cast("Any", f"{URL}?token=secret")))
 
     assert str(raised.value) == (
-        f"Send 3 was not expected: POST {URL}?...; this FakeTransport has 2 answers and no default"
+        f"send 3 was not expected: POST {URL}?...; this FakeTransport has 2 answers and no default"
     )
 
 
@@ -80,7 +80,7 @@ async def test_a_send_too_many_passes_a_retry() -> None:
     transport = FakeTransport(APIConnectionError)
     retry = RetryMiddleware(sleep=FakeClock().sleep)
 
-    with pytest.raises(AssertionError, match=r"Send 2 was not expected: .* has 1 answer and no default"):
+    with pytest.raises(AssertionError, match=r"send 2 was not expected: .* has 1 answer and no default"):
         await retry(get(), transport)
 
 

@@ -269,7 +269,7 @@ def test_a_view_with_a_chain_drops_nothing_of_its_client(name: str) -> None:
 
     for each in (api, view):
         with pytest.raises(
-            TypeError, match=f"The client's own {name} belongs to its default chain, and chain="
+            TypeError, match=f"the client's own {name} belongs to its default chain, and chain="
         ):
             each.with_options(chain=default_chain())
         cleared: dict[str, Any] = {name: none}

@@ -106,8 +106,8 @@ def test_nothing_installed_inserts_itself(site: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("marker-for-test", "No .* has a middleware 'marker-for-test'; did you mean 'marker-for-tests'"),
-        ("zzzzzz", "No installed distribution has a middleware 'zzzzzz'; installed are .*marker-for-tests"),
+        ("marker-for-test", "no .* has a middleware 'marker-for-test'; did you mean 'marker-for-tests'"),
+        ("zzzzzz", "no installed distribution has a middleware 'zzzzzz'; installed are .*marker-for-tests"),
     ],
 )  # fmt: skip
 def test_an_unknown_name_is_refused_with_a_hint(site: Path, name: str, message: str) -> None:
@@ -128,7 +128,7 @@ def test_a_name_that_two_distributions_have_is_refused(site: Path) -> None:
     install(site, "other", "marker-for-tests = other_plugin:Marker")
 
     with pytest.raises(
-        InvalidRequestError, match=r"More than one .* marking_plugin:Marker, other_plugin:Marker"
+        InvalidRequestError, match=r"more than one .* marking_plugin:Marker, other_plugin:Marker"
     ):
         load_middleware("marker-for-tests")
 
@@ -144,7 +144,7 @@ def test_one_distribution_seen_twice_is_not_a_contradiction(monkeypatch: pytest.
 @pytest.mark.parametrize("name", [None, 5, ["retry"]])
 def test_a_name_is_a_str(name: Any) -> None:
     """A name that is not a str is a TypeError."""
-    with pytest.raises(TypeError, match="A middleware is loaded by its name, a str, not"):
+    with pytest.raises(TypeError, match="name must be a str, the name of a middleware, not"):
         load_middleware(name)
 
 

@@ -199,7 +199,7 @@ async def test_closing_ends_a_websocket(aiohttp_server: AiohttpServer) -> None:
     await client.close()
 
     assert (await asyncio.wait_for(receiving, 10)).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
-    with pytest.raises(ClientClosedError, match="The transport is closed"):
+    with pytest.raises(ClientClosedError, match="the transport is closed"):
         transport.session  # noqa: B018 - asking is what is refused
 
 

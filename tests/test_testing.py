@@ -193,7 +193,7 @@ async def test_it_is_installed_once() -> None:
         pytest.skip("asyncio's own loop")
     clock = FakeClock()
     with clock.install():
-        with pytest.raises(RuntimeError, match="Another FakeClock is installed"), FakeClock().install():
+        with pytest.raises(RuntimeError, match="another FakeClock is installed"), FakeClock().install():
             pass
         assert asyncio.get_running_loop().time() == clock.time()
 

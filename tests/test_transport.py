@@ -103,7 +103,7 @@ async def fetch(transport: AiohttpTransport, url: str | URL, method: str = "GET"
         ),
         ({"ssl": "cert.pem"}, TypeError, "not str"),
         ({"connector": 1}, TypeError, "connector must be a factory"),
-        ({"connector": aiohttp.TCPConnector, "ssl": client_tls()}, TypeError, "Pass ssl to the connector"),
+        ({"connector": aiohttp.TCPConnector, "ssl": client_tls()}, TypeError, "ssl belongs to the connector"),
         ({"proxy": "socks5://h"}, InvalidRequestError, "SOCKS"),
         ({"session_middlewares": 1}, TypeError, "not iterable"),
         ({"trace_configs": 1}, TypeError, "not iterable"),
@@ -1114,7 +1114,7 @@ async def test_close() -> None:
         await transport.close()
         await transport.close()
         await until(lambda: server.open_connections == 0)
-        with pytest.raises(ClientClosedError, match="The transport is closed"):
+        with pytest.raises(ClientClosedError, match="the transport is closed"):
             await fetch(transport, server.url)
 
 

@@ -49,7 +49,7 @@ class Capture:
             response._value = result
             return response
         raise TypeError(
-            f"The method returned a {type(result).__name__}, not the response of its call: "
+            f"the method returned a {type(result).__name__}, not the response of its call: "
             + ("it builds something from the value" if self.replaced else "it makes no call with a response")
         )
 

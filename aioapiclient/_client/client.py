@@ -139,7 +139,7 @@ class AsyncAPIClient(BaseClient):
     ) -> None:
         given = {name: value for name, value in locals().items() if name in CLIENT_OPTIONS}
         if session is not None and transport is not None:
-            raise TypeError("Pass session or transport, not both; use AiohttpTransport(session=...) for both")
+            raise TypeError("session and transport were both given; pass AiohttpTransport(session=...)")
         self._config = Config(given)
         self._budget = RetryBudget()
         if transport is None:
@@ -174,7 +174,7 @@ class AsyncAPIClient(BaseClient):
         """
         for name in ("session", "transport"):
             if name in overrides:
-                raise TypeError(f"A view shares its client's {name}; create a separate client for another")
+                raise TypeError(f"{name} cannot differ in a view, which shares it; create a separate client")
         check_names(overrides, CLIENT_OPTIONS)
         view = self._view(Config(overrides, self._config))
         view._set_up_chain(overrides)

@@ -221,7 +221,7 @@ def _check_chain_options(given: Mapping[str, Any], changes: Mapping[str, Any]) -
             )
         none = "()" if name in {"trusted_origins", "middlewares"} else "None"
         raise TypeError(
-            f"The client's own {name} belongs to its default chain, and chain= would drop it; pass it to "
+            f"the client's own {name} belongs to its default chain, and chain= would drop it; pass it to "
             f"default_chain(...) as well, and {name}={none} to this view"
         )
 
@@ -278,7 +278,7 @@ def build_request(
         _apply_key(request, config.idempotency_header, given.get("idempotency_key"), make_key)
     elif given.get("idempotency_key") is not None:
         raise InvalidRequestError(
-            "An idempotency_key was given, but the client has no idempotency_header to send it in"
+            "idempotency_key was given, but the client has no idempotency_header to send it in"
         )
     return request
 
@@ -373,11 +373,11 @@ def _apply_key(request: APIRequest, name: str, key: str | None, make_key: Callab
 
 def _checked_method(method: object) -> str:
     if not isinstance(method, str):
-        raise TypeError(f"The method must be a str, not {type(method).__name__}")
+        raise TypeError(f"method must be a str, not {type(method).__name__}")
     if method in _COMMON_METHODS:
         return method
     if not (method.isascii() and method.isalpha()):
-        check_token(method, "The method")
+        check_token(method, "method")
     return method.upper()
 
 

@@ -373,6 +373,7 @@ def _folded_words(name: str, words: Any) -> frozenset[str]:
     if isinstance(words, str) or not isinstance(words, Iterable):
         raise TypeError(f"{name} must be a collection of str, not {type(words).__name__}")
     listed: list[Any] = [*words]
-    if not all(isinstance(word, str) for word in listed):
-        raise TypeError(f"{name} must contain only str")
+    for word in listed:
+        if not isinstance(word, str):
+            raise TypeError(f"{name} must contain str, not {type(word).__name__}")
     return frozenset(word.casefold() for word in listed)

@@ -31,7 +31,7 @@ async def _call(mode: Mode, make: Callable[[], Awaitable[Any]]) -> Response:
     except AttributeError as error:
         if capture.replaced and is_response(error.obj):
             raise TypeError(
-                f"The method uses the value of its call (it looks for .{error.name}), "
+                f"the method uses the value of its call (it looks for .{error.name}), "
                 "so the response cannot take its place"
             ) from error
         raise
@@ -60,7 +60,7 @@ def _checked_method(name: str, method: object) -> None:
 
 def _checked_awaitable(made: Awaitable[Any]) -> Awaitable[Any]:
     if not isinstance(made, Awaitable):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"The method must be async, but it returned a {type(made).__name__}")
+        raise TypeError(f"method must be async, but it returned a {type(made).__name__}")
     return made
 
 

@@ -450,11 +450,14 @@ def _bare(
     return msgspec.json.Decoder(cast_to, strict=strict, dec_hook=dec_hook, float_hook=float_hook).decode
 
 
+_OUT_OF_RANGE = "Number out of range"  # as msgspec says it of a number that is decoded without `Open`
+
+
 def _exact_float(text: str) -> float | decimal.Decimal:
     """Return a float, or a Decimal if a float would not be exact: `Open` decodes through plain data."""
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError("Number out of range")
+        raise ValueError(_OUT_OF_RANGE)
     exact = decimal.Decimal(text)
     return number if exact == decimal.Decimal(repr(number)) else exact
 

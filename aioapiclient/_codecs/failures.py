@@ -53,9 +53,9 @@ _UNHASHABLE: Final = "an array or object is used as a set member or a key, which
 _REWORDED: Final = {
     "Expected a hashable value": _UNHASHABLE,
     "Invalid UTF-8 ": "not valid UTF-8",
-    "Invalid enum value ": "Not a member of the enum or literal",
-    "Invalid value ": "Unknown tag",
-    "Object contains unknown field ": "Object contains an unknown field",
+    "Invalid enum value ": "not a member of the enum or literal",
+    "Invalid value ": "unknown tag",
+    "Object contains unknown field ": "the object contains an unknown field",
 }
 
 

@@ -71,10 +71,10 @@ class Unknown:
         object.__setattr__(self, "tag", tag)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"Unknown is immutable: {name} cannot be set")
+        raise AttributeError(f"{name} cannot be set: Unknown is immutable")
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"Unknown is immutable: {name} cannot be deleted")
+        raise AttributeError(f"{name} cannot be deleted: Unknown is immutable")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Unknown):

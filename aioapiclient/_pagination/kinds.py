@@ -241,7 +241,7 @@ def _requested_number(page: AsyncPage[Any], name: str, send_in: SendIn) -> int |
         return None if value is None else int(value)
     except (TypeError, ValueError):
         pass
-    raise InvalidRequestError(f"The parameter {name!r} must be a whole number for {type(page).__name__}")
+    raise InvalidRequestError(f"the parameter {name!r} must be a whole number for {type(page).__name__}")
 
 
 def _requested(page: AsyncPage[Any], name: str, send_in: SendIn) -> Any:
@@ -271,7 +271,7 @@ def _send_with(page: AsyncPage[Any], send_in: SendIn, name: str, value: Any) -> 
     member = _with_member(_requested_body(page).get(first), rest, value)
     if member is None:
         raise InvalidRequestError(
-            f"The parameter {name!r} goes into the JSON body, which has no object there"
+            f"the parameter {name!r} goes into the JSON body, which has no object there"
         )
     return PageInfo(json={first: member})
 

@@ -89,7 +89,7 @@ class AsyncPage(
         items = look_up(self, self.items_field)
         if items is msgspec.UNSET:
             raise link_of(self).response.validation_error(
-                f"Object missing required field `{self.items_field}`, which has the items of a page"
+                f"the body has no member `{self.items_field}`, which has the items of a page"
             )
         return cast("list[T]", [] if items is None else items)
 
@@ -136,7 +136,7 @@ class AsyncPage(
         """
         page = await link_of(self).walk.follow(self)
         if page is None:
-            raise InvalidRequestError("This is the last page; check has_next_page() first")
+            raise InvalidRequestError("this is the last page; check has_next_page() first")
         return cast("Self", page)
 
     def iter_pages(self) -> AsyncGenerator[Self, None]:

@@ -141,7 +141,7 @@ def _check_page(page: Any, model: Any) -> tuple[type[AsyncPage[Any]], Any]:
     base: Any = AsyncPage
     if cls.next_page_info is base.next_page_info:
         raise TypeError(
-            f"page {cls.__name__} has no next_page_info(response); implement it, or use NumberedPage ..."
+            f"page {cls.__name__} has no next_page_info(response); implement it, or subclass NumberedPage"
         )
     own_items = cls._get_page_items is not base._get_page_items  # pyright: ignore[reportPrivateUsage]
     from .checks import check_page_class

@@ -187,7 +187,7 @@ def link_of(page: AsyncPage[Any]) -> Link:
     link: Link | None = vars(page).get("_link")
     if link is None:
         raise InvalidRequestError(
-            f"This {type(page).__name__} did not come from get_api_list (it was constructed or copied), "
+            f"this {type(page).__name__} did not come from get_api_list (it was constructed or copied), "
             "so it has no response and no next page"
         )
     return link

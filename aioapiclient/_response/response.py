@@ -169,7 +169,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         raw = getattr(self._source, "raw", None)
         if raw is None:
             raise TypeError(
-                "No aiohttp.ClientResponse available: use AiohttpTransport and cast_to=aiohttp.ClientResponse"
+                "no aiohttp.ClientResponse: use AiohttpTransport and cast_to=aiohttp.ClientResponse"
             )
         if self._timer is not None:
             self._timer.cancel()

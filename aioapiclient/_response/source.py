@@ -49,7 +49,7 @@ class BytesSource:
         """Return the complete body."""
         if limit is not None and len(self._body) > limit:
             raise BodyTooLargeError(
-                f"The body has more than {limit} bytes", limit=limit, request=self._request
+                f"the body has more than {limit} bytes", limit=limit, request=self._request
             )
         return await self.read_chunk()
 

@@ -62,7 +62,7 @@ class Upload(Payload):
 
     def _content(self) -> bytes:
         if self._body.content is None:
-            raise TypeError("The body of this request is streamed, so it is not available as bytes")
+            raise TypeError("the body of this request is streamed, so it is not available as bytes")
         return self._body.content
 
     async def write(self, writer: AbstractStreamWriter) -> None:

@@ -113,12 +113,12 @@ class AiohttpTransport:
         if connector is not None:
             _check_connector(connector)
             if ssl is not True:
-                raise TypeError("Pass ssl to the connector that your factory creates, not to the transport")
+                raise TypeError("ssl belongs to the connector that your factory creates: pass it there")
         if session is not None:
             _check_session(session)
             if trust_env or connector is not None or middlewares or traces:
                 raise TypeError(
-                    "A session has its own trust_env, connector, middlewares and trace_configs:"
+                    "session has its own trust_env, connector, middlewares and trace_configs:"
                     " omit these arguments"
                 )
         self._ssl = ssl
@@ -234,7 +234,7 @@ class AiohttpTransport:
         if personal and not self._is_trusted(request):
             raise InvalidRequestError(
                 f"{request.label}: the borrowed session adds {', '.join(personal)} to each request, which"
-                " must not go to an origin that is not the client's. To allow it, name the origin in"
+                " must not go to an origin that is not the client's; to allow it, name the origin in"
                 " trusted_origins"
             )
         _skip_auto_headers(request, options)
@@ -300,10 +300,10 @@ class AiohttpTransport:
     def _open(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         if self._closed:
-            raise ClientClosedError("The transport is closed")
+            raise ClientClosedError("the transport is closed")
         if self._loop is not None:
             if not self._loop.is_closed():
-                raise ClientClosedError("The transport's session belongs to another event loop or process")
+                raise ClientClosedError("the transport's session belongs to another event loop or process")
             self.forget_session()
         session = self._make_session() if self._borrowed is None else self._borrowed
         self._direct = make_direct(session, _ExactRequest) if self._borrowed is None else None
@@ -349,7 +349,7 @@ class AiohttpTransport:
         if self._loop is not None and self._loop is not asyncio.get_running_loop():
             if not self._loop.is_closed():
                 raise ClientClosedError(
-                    "The transport's session belongs to another event loop: close it there"
+                    "the transport's session belongs to another event loop: close it there"
                 )
             self.forget_session()
         session, self._session, self._loop = self._session, None, None
@@ -388,7 +388,7 @@ def _personal_parts(session: aiohttp.ClientSession) -> list[str]:
 def _check_ssl(ssl: object) -> None:
     if ssl is False:
         raise InvalidRequestError(
-            "ssl=False would accept any certificate. For a private CA use"
+            "ssl=False would accept any certificate; for a private CA use"
             " ssl=ssl.create_default_context(cafile=...), for one certificate ssl=aiohttp.Fingerprint(...)"
         )
     if ssl is not True and not isinstance(ssl, tls.SSLContext | aiohttp.Fingerprint):
@@ -488,7 +488,7 @@ def _check_request(request: APIRequest, headers: CIMultiDict[str]) -> None:
             f"{request.label}: the URL contains a character that must be percent-encoded"
         )
     if request.method not in _METHODS:
-        check_token(request.method, "Method")
+        check_token(request.method, "method")
         if request.method.upper() == "CONNECT":
             raise InvalidRequestError("CONNECT opens a tunnel, which has no response body")
     if request.body is not None and not request.can_be_sent:

@@ -169,7 +169,7 @@ class BaseURL:
         style: QueryStyle,
     ) -> URL:
         if not isinstance(path, URL):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"the path must be a str or a URL, not {type(path).__name__}")
+            raise TypeError(f"path must be a str or a URL, not {type(path).__name__}")
         if path.scheme or path.raw_authority:
             return _build_absolute(str(path), path_params, params, style)
         if path_params:
@@ -271,7 +271,7 @@ def check_url(url: str | URL) -> URL:
         TypeError: *url* is neither a str nor a URL.
     """
     if not isinstance(url, str | URL):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"a URL must be a str or a URL, not {type(url).__name__}")
+        raise TypeError(f"url must be a str or a URL, not {type(url).__name__}")
     text = _text_of(url)
     if NOT_VERBATIM.search(text) is not None:
         raise InvalidRequestError(

@@ -126,7 +126,7 @@ def _has_suffix(origin: tuple[str, str, int], suffix: tuple[str, str, int]) -> b
 def _parse_pattern(pattern: str) -> tuple[bool, tuple[str, str, int]]:
     """Return whether the pattern starts with ``*.``, and the origin after it."""
     if not isinstance(pattern, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"a trusted origin must be a str, not {type(pattern).__name__}")
+        raise TypeError(f"trusted_origins must contain str, not {type(pattern).__name__}")
     what = f"the trusted origin {redact_url(pattern)!r}"
     parts = split_url(pattern)
     if parts.scheme not in DEFAULT_PORTS or not parts.authority:

@@ -170,7 +170,7 @@ class BearerAuth(Auth):
         elif callable(token):
             self._provider = token
         else:
-            raise TypeError(f"BearerAuth takes a str or an async function, not {type(token).__name__}")
+            raise TypeError(f"token must be a str or an async function, not {type(token).__name__}")
         self._cache = cache or TokenCache()
 
     def __repr__(self) -> str:
@@ -301,14 +301,14 @@ def _checked_param(param: object) -> str:
 
 def _checked(value: object, what: str) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"The {what} must be a str, not {type(value).__name__}")
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
     if what == "token" and " " in value.strip():
         raise InvalidRequestError(
-            "The token must not contain white space; omit the 'Bearer' prefix, which BearerAuth adds"
+            "token must not contain white space; omit the 'Bearer' prefix, which BearerAuth adds"
         )
     if not value or not value.isascii() or not value.isprintable() or value != value.strip():
         raise InvalidRequestError(
-            f"The {what} must be printable ASCII without surrounding white space; it is empty, or contains "
+            f"{what} must be printable ASCII without surrounding white space; it is empty, or contains "
             "another character (a line end, if it was read from a file)"
         )
     return value

@@ -389,15 +389,13 @@ class _Retries:
             return None
         asked: Any = self.policy.verdict(self.request, outcome)
         if not hasattr(asked, "__await__"):
-            raise TypeError("A retry verdict must be an async function of (request, outcome)")
+            raise TypeError("verdict must be an async function of (request, outcome)")
         answer: Any = await asked
         if answer is None or isinstance(answer, bool):
             return answer
         seconds = _usable(answer)
         if seconds is None:
-            raise TypeError(
-                f"A retry verdict must be None, True, False or seconds of 0 or more, not {answer!r}"
-            )
+            raise TypeError(f"verdict must return None, True, False or seconds of 0 or more, not {answer!r}")
         return seconds
 
     def _seconds(self, outcome: Outcome) -> float | None:

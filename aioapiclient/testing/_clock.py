@@ -71,11 +71,11 @@ class FakeClock:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, asyncio.BaseEventLoop):
             name = f"{type(loop).__module__}.{type(loop).__qualname__}"
-            raise TypeError(f"A FakeClock works with asyncio's own event loops only, not with {name}")
+            raise TypeError(f"FakeClock works with asyncio's own event loops only, not with {name}")
         # An attribute of the instance, found before the method: the loop asks itself for the time.
         attributes = vars(loop)
         if "time" in attributes:
-            raise RuntimeError("Another FakeClock is installed on this event loop")
+            raise RuntimeError("another FakeClock is installed on this event loop")
         attributes["time"] = self.time
         try:
             yield self

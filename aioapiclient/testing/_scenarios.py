@@ -66,7 +66,7 @@ def _failing_with(cls: type[Exception], **facts: Any) -> Callable[[APIRequest], 
 
 def _retryable(request: APIRequest) -> Exception:
     error = RetryableError(f"{request.label}: made up by check_middleware")
-    error.__cause__ = APIConnectionError("The cause of a RetryableError", request=request)
+    error.__cause__ = APIConnectionError("the cause of a RetryableError", request=request)
     return error
 
 

@@ -149,7 +149,7 @@ class _Source:
         while chunk := await self.read_chunk():
             read += chunk
             if limit is not None and len(read) > limit:
-                message = f"The body has more than {limit} bytes"
+                message = f"the body has more than {limit} bytes"
                 raise BodyTooLargeError(message, limit=limit, request=self._request)
         return bytes(read)
 
@@ -242,7 +242,7 @@ class FakeTransport:
     async def __call__(self, request: APIRequest, /) -> AsyncAPIResponse[Any]:
         """Answer *request*."""
         if self._closed:
-            raise ClientClosedError("This FakeTransport is closed")
+            raise ClientClosedError("this FakeTransport is closed")
         number = len(self.requests)
         # Taken before any await, so that answers follow the order of the sends.
         answer = self._answer(number, request)
@@ -266,7 +266,7 @@ class FakeTransport:
         if self._default is None:
             known = f"{len(self._answers)} {'answer' if len(self._answers) == 1 else 'answers'}"
             raise AssertionError(
-                f"Send {number + 1} was not expected: {request.label}; "
+                f"send {number + 1} was not expected: {request.label}; "
                 f"this FakeTransport has {known} and no default"
             )
         return self._default
@@ -301,7 +301,7 @@ class FakeTransport:
         """Refuse further requests, and end every open stream with `ClientClosedError`. Safe to call again."""
         self._closed = True
         for response in list(self._open):
-            response.abort(ClientClosedError("The FakeTransport was closed while this stream was open"))
+            response.abort(ClientClosedError("the FakeTransport was closed while this stream was open"))
 
 
 def _check_answer(answer: object) -> None:

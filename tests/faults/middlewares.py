@@ -144,12 +144,12 @@ FAULTS: list[Fault] = [
     _row(
         "a middleware returns None",
         _through(_say_nothing),
-        raises(TypeError, "Middleware _say_nothing returned None"),
+        raises(TypeError, "middleware _say_nothing returned None"),
     ),
     _open_row(
         "a middleware returns None",
         _through_open(_say_nothing),
-        raises(TypeError, "Middleware _say_nothing returned None"),
+        raises(TypeError, "middleware _say_nothing returned None"),
     ),
     _open_row("a call is cancelled in a middleware", _cancel_in_a_middleware, raises(asyncio.CancelledError)),
     _row("a middleware answers without a request", _through(_answer), gives(["mine"], requests=0)),

@@ -291,5 +291,5 @@ async def test_no_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_cache_is_not_pickled() -> None:
     """A cache with its contents cannot be pickled by mistake."""
-    with pytest.raises(TypeError, match="A Cache cannot be pickled"):
+    with pytest.raises(TypeError, match="Cache cannot be pickled"):
         pickle.dumps(Cache())

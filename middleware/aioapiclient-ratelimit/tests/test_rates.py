@@ -38,13 +38,13 @@ def test_what_names_no_rate_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         RateLimit(text)
 
-    assert str(caught.value) == f"rate is a text such as '50/s' or '1000/min', not {text!r}"
+    assert str(caught.value) == f"rate must be a text such as '50/s' or '1000/min', not {text!r}"
 
 
 @pytest.mark.parametrize(
     ("rates", "options", "message"),
     [
-        ((50,), {}, "rate is a text such as '50/s', not int"),
+        ((50,), {}, "rate must be a text such as '50/s', not int"),
         (("5/s",), {"burst": "3"}, "burst must be an int of 1 or more, not str"),
         (("5/s",), {"burst": True}, "burst must be an int of 1 or more, not bool"),
         (("5/s",), {"key": "token"}, "key must be a function, not str"),
@@ -58,11 +58,11 @@ def test_what_names_no_rate_is_refused(text: str) -> None:
         (
             (),
             {"learn": False},
-            "Without rates, RateLimit takes no burst, cost or store, and needs learn=True",
+            "RateLimit without rates takes no burst, cost or store, and needs learn=True",
         ),
-        ((), {"burst": 3}, "Without rates"),
-        ((), {"cost": 2}, "Without rates"),
-        ((), {"store": LocalStore()}, "Without rates"),
+        ((), {"burst": 3}, "RateLimit without rates"),
+        ((), {"cost": 2}, "RateLimit without rates"),
+        ((), {"store": LocalStore()}, "RateLimit without rates"),
     ],
 )
 def test_a_wrong_type_is_refused(rates: Any, options: Any, message: str) -> None:

@@ -299,6 +299,6 @@ async def test_a_key_is_the_same_in_every_process(redis_server: Any, key: Any) -
     """A value with a different text in another process is refused as the key of a fleet."""
     client = await redis_client(redis_server)
 
-    with pytest.raises(TypeError, match="A key in a RedisStore is a str, an int, bytes or a tuple of them"):
+    with pytest.raises(TypeError, match="a key in a RedisStore must be a str, an int, bytes or a tuple"):
         await RedisStore(client).reserve(key, (parse_rate("1/s"),), 1, 60)
     await client.aclose()

@@ -238,7 +238,7 @@ async def chunks() -> AsyncIterator[bytes]:
 async def test_a_streamed_body_is_refused(checking: Any) -> None:
     """A streamed body is refused before it is sent, and the message lists the alternatives."""
     async with checking() as server, AsyncAPIClient(server.url, auth=signer()) as s3:
-        with pytest.raises(InvalidRequestError, match=r"Pass bytes, or .*unsigned_payload=True"):
+        with pytest.raises(InvalidRequestError, match=r"pass bytes, or .*unsigned_payload=True"):
             await s3.put("/key", None, content=chunks())
 
     assert server.connections == 0
@@ -487,7 +487,7 @@ async def test_what_changes_a_presigned_url() -> None:
         ({"url": "https://h.example/?X-Amz-Signature=1"}, InvalidRequestError, "signed already"),
         ({"url": "https://h.example/?X%2DAmz-Credential"}, InvalidRequestError, "signed already"),
         ({"url": "https://h.example/a%2Fb"}, InvalidRequestError, "escaped slash"),
-        ({"url": 7}, TypeError, "a URL must be a str or a URL, not int"),
+        ({"url": 7}, TypeError, "url must be a str or a URL, not int"),
         ({"headers": {"a b": "c"}}, InvalidRequestError, "[Hh]eader"),
         ({"content": "hush"}, TypeError, "content must be bytes or None, not str"),
     ],

@@ -101,8 +101,8 @@ def test_a_swallowed_refusal_fails_the_test(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
         [
-            "The code under test swallowed this:",
-            "No route for GET https://api.example.com/v1/users/7[?]page=2",
+            "the code under test swallowed this:",
+            "no route for GET https://api.example.com/v1/users/7[?]page=2",
             "  GET /users/{id} params={'page': '1'}: params?'page'? is '2', not '1'",
         ]
     )
@@ -122,7 +122,7 @@ def test_a_refusal_that_is_seen_is_told_once(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess()
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*AssertionError: No route for GET https://api.example.com/books"])
+    result.stdout.fnmatch_lines(["*AssertionError: no route for GET https://api.example.com/books"])
 
 
 def test_a_refusal_that_is_expected_is_taken_back(pytester: pytest.Pytester) -> None:
@@ -158,7 +158,7 @@ def test_a_route_that_nothing_calls(pytester: pytest.Pytester, line: str, errors
 
     result.assert_outcomes(passed=1, errors=errors)
     if errors:
-        result.stdout.fnmatch_lines(["Routes that were not called:", "  GET /users"])
+        result.stdout.fnmatch_lines(["routes that were not called:", "  GET /users"])
 
 
 def test_fixtures_of_a_project_come_first(pytester: pytest.Pytester) -> None:
@@ -300,7 +300,7 @@ def test_a_swallowed_miss_fails_the_test(pytester: pytest.Pytester) -> None:
 
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
-        ["The code under test swallowed this:", "GET https://api.example.com/users is not*"]
+        ["the code under test swallowed this:", "GET https://api.example.com/users is not*"]
     )
 
 

@@ -82,7 +82,7 @@ async def test_a_path_that_does_not_fit(route: str, path: str) -> None:
     mock = MockAPI()
     added = mock.get(route)
     async with client(mock) as api:
-        with pytest.raises(AssertionError, match="No route for GET"):
+        with pytest.raises(AssertionError, match="no route for GET"):
             await api.get(path)
 
     assert not added.called
@@ -191,7 +191,7 @@ async def test_a_refusal_lists_each_route() -> None:
             await api.post("/users", json={"login": "ada"}, params={"dry": False})
 
     assert str(refused.value).splitlines() == [
-        "No route for POST https://api.example.com/v1/users?dry=false",
+        "no route for POST https://api.example.com/v1/users?dry=false",
         "  GET /users: the method is POST",
         "  POST /users/{id}: the path is /users",
         "  POST /users params={'dry': 'true'}: params['dry'] is 'false', not 'true'",
@@ -329,7 +329,7 @@ async def test_routes_that_nothing_called() -> None:
     with pytest.raises(AssertionError) as raised:
         mock.assert_all_called()
     assert str(raised.value).splitlines() == [
-        "Routes that were not called:",
+        "routes that were not called:",
         "  POST /users json=...",
         "  DELETE /users/{id} params={'force': 'true'}",
     ]
@@ -393,7 +393,7 @@ def test_a_wrong_answer() -> None:
 
     with pytest.raises(TypeError, match=r"answers must be respond\(\.\.\.\), an error, or a function"):
         route.then(wrong)
-    with pytest.raises(TypeError, match="Give answers or drop_after"):
+    with pytest.raises(TypeError, match="answers and drop_after were both given"):
         route.then(respond(), drop_after=5)
     with pytest.raises(InvalidRequestError, match="cut_after must be a number of bytes, 0 or more, not -1"):
         route.then(drop_after=-1)

@@ -107,7 +107,7 @@ class Asked:
         """
         if self._credential_now() != self._credential:
             raise TypeError(
-                "A Cache must be placed inside auth, where it knows the principal: per_send(Cache())"
+                "Cache must be placed inside auth, where it knows the principal: per_send(Cache())"
             )
 
     def _credential_now(self) -> tuple[Any, Any]:

@@ -127,7 +127,7 @@ class Cache:
         return f"<Cache: {kind}, {type(self.storage).__name__}>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("A Cache cannot be pickled: create one in each process, with a shared storage")
+        raise TypeError("Cache cannot be pickled: create one in each process, with a shared storage")
 
     async def __call__(self, request: APIRequest, handler: Handler, /) -> AsyncAPIResponse[Any]:
         """Handle *request*, from the cache if allowed."""

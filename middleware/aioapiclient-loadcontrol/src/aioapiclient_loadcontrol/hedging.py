@@ -126,7 +126,7 @@ class _Race:
     def __init__(self, request: APIRequest, handler: Handler, budget: _Budget) -> None:
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("A call must run inside an asyncio task")
+            raise RuntimeError("a call must run inside an asyncio task")
         self._task = task
         self._before = task.cancelling()
         self._handler = handler

@@ -299,9 +299,10 @@ def _texts(name: str, value: object) -> list[str]:
     if value is None:
         return []
     several: Any = [value] if isinstance(value, str) else value
-    texts: list[Any] = [*several] if hasattr(several, "__iter__") else [None]
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"{name} must be a str or several of them")
+    texts: list[Any] = [*several] if hasattr(several, "__iter__") else [several]
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must be a str or several of them, not {type(text).__name__}")
     return [text for text in texts if text]
 
 
@@ -311,8 +312,9 @@ def _extra_pairs(extra: object) -> list[tuple[str, str]]:
     if not isinstance(extra, Mapping):
         raise TypeError(f"extra must be a mapping of str to str, not {type(extra).__name__}")
     pairs: list[tuple[Any, Any]] = list(extra.items())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportUnknownMemberType]
-    if not all(isinstance(name, str) and isinstance(value, str) for name, value in pairs):
-        raise TypeError("extra must be a mapping of str to str")
+    for text in (text for pair in pairs for text in pair):
+        if not isinstance(text, str):
+            raise TypeError(f"extra must contain str, not {type(text).__name__}")
     return pairs
 
 

@@ -129,7 +129,7 @@ async def _open(open_page: Callable[[str], object], url: str) -> None:
     if hasattr(opened, "__await__"):
         opened = await opened
     if opened is False:
-        raise OAuthError("No browser to log in with was found", code="no_browser")
+        raise OAuthError("no browser to log in with was found", code="no_browser")
 
 
 class _Callback:
@@ -146,7 +146,7 @@ class _Callback:
             async with asyncio.timeout(seconds):
                 outcome = await self._code
         except TimeoutError:
-            raise OAuthError(f"The user did not log in within {seconds:g} s", code="timeout") from None
+            raise OAuthError(f"the user did not log in within {seconds:g} s", code="timeout") from None
         if isinstance(outcome, OAuthError):
             raise outcome
         return outcome
@@ -166,9 +166,9 @@ class _Callback:
 
     def _refusal(self, answer: Mapping[str, str]) -> OAuthError | None:
         if self._issuer is not None and answer.get("iss") != self._issuer:
-            return OAuthError("The redirect came from another server", code="invalid_issuer")
+            return OAuthError("the redirect came from another server", code="invalid_issuer")
         if "error" in answer or not answer.get("code"):
-            return error_of(answer, "The login was refused")
+            return error_of(answer, "the login was refused")
         return None
 
 

@@ -129,7 +129,7 @@ async def _poll(
             interval += _slower(error)
         except APIConnectionError:
             interval = min(interval * 2, max(interval, _LONGEST))  # §3.5 asks for fewer polls
-    raise OAuthError("The code expired before the user logged in", code="expired_token")
+    raise OAuthError("the code expired before the user logged in", code="expired_token")
 
 
 def _slower(error: OAuthError) -> float:

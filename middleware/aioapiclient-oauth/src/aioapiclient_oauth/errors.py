@@ -42,7 +42,7 @@ class OAuthError(APIError):
 
     def __init__(
         self,
-        message: str = "The authorization server refused",
+        message: str = "the authorization server refused",
         *,
         code: str = "",
         description: str = "",

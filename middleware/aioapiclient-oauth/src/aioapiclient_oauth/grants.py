@@ -72,7 +72,7 @@ class RefreshToken(Grant):
     async def form(self, claims: Mapping[str, Any], /) -> Mapping[str, str]:
         """Return the token."""
         if self._token is None:
-            raise OAuthError("No login is stored: log in first", code="login_required")
+            raise OAuthError("no login is stored: log in first", code="login_required")
         return {"refresh_token": self._token}
 
 

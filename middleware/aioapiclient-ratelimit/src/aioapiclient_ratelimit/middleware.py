@@ -86,7 +86,7 @@ class RateLimit:
         for name, flag in (("learn", learn), ("pace", pace)):
             check_flag(name, flag)
         if not rates and (burst is not None or store is not None or cost != 1 or not learn):
-            raise TypeError("Without rates, RateLimit takes no burst, cost or store, and needs learn=True")
+            raise TypeError("RateLimit without rates takes no burst, cost or store, and needs learn=True")
         if pace and not learn:
             raise TypeError("pace spreads the calls that the server allows: it needs learn=True")
         self._key = key

@@ -49,12 +49,12 @@ def parse_rate(text: object, burst: int | None = None) -> Rate:
         InvalidRequestError: *text* is not a rate, or *burst* is below 1.
     """
     if not isinstance(text, str):
-        raise TypeError(f"rate is a text such as '50/s', not {type(text).__name__}")
+        raise TypeError(f"rate must be a text such as '50/s', not {type(text).__name__}")
     match = _RATE.fullmatch(text)
     calls = int(match[1]) if match else 0
     seconds = int(match[2] or 1) * _UNITS[match[3]] if match else 0
     if not calls or not seconds:
-        raise InvalidRequestError(f"rate is a text such as '50/s' or '1000/min', not {text!r}")
+        raise InvalidRequestError(f"rate must be a text such as '50/s' or '1000/min', not {text!r}")
     if burst is None:
         burst = max(1, int(calls * _DEFAULT_BURST))
     return Rate(calls, float(seconds), check_whole("burst", burst, least=1))

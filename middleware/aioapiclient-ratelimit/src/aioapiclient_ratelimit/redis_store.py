@@ -234,7 +234,7 @@ def _text(key: object) -> str:
     if key is None or type(key) in (str, int, bytes, bool):
         return repr(key)
     raise TypeError(
-        f"A key in a RedisStore is a str, an int, bytes or a tuple of them, not {type(key).__name__}: "
+        f"a key in a RedisStore must be a str, an int, bytes or a tuple of them, not {type(key).__name__}: "
         "it must be the same in every process"
     )
 

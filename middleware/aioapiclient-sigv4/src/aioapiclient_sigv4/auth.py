@@ -255,7 +255,7 @@ class SigV4(Auth):
         if given is None and content is None:
             if not self._unsigned_payload:
                 raise InvalidRequestError(
-                    f"{request.label}: a streamed body cannot be signed before it is sent. Pass"
+                    f"{request.label}: a streamed body cannot be signed before it is sent; pass"
                     " bytes, or an X-Amz-Content-Sha256 header, or use SigV4(unsigned_payload=True) for S3"
                 )
             given = UNSIGNED
@@ -288,7 +288,7 @@ class SigV4(Auth):
             raise TypeError("credentials must be an async function without arguments")
         key: Any = await getting
         if not isinstance(key, Credentials):
-            raise TypeError(f"The function for credentials must return Credentials, not {_kind(key)}")
+            raise TypeError(f"credentials must return Credentials, not {_kind(key)}")
         left = None if key.expires is None else key.expires - began
         return _Fetched(_name_of(key.access_key, key.token), left, credentials=key)
 

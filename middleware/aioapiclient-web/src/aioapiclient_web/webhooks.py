@@ -45,7 +45,7 @@ class WebhookError(APIClientError, ValueError):
     """The reason: ``headers`` (missing or malformed), ``time``, ``signature`` or ``body``."""
 
     def __init__(
-        self, message: str = "The webhook is refused", *, reason: WebhookReason = "signature"
+        self, message: str = "the webhook is refused", *, reason: WebhookReason = "signature"
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -113,10 +113,10 @@ class Webhooks:
         check("headers", headers, Mapping, "a mapping")
         message_id, stamp, signatures = _fields(headers)
         if abs(self._clock() - int(stamp)) > self._tolerance:
-            raise WebhookError("The webhook is too old, or from the future", reason="time")
+            raise WebhookError("the webhook is too old, or from the future", reason="time")
         content = b"%b.%b.%b" % (message_id.encode(), stamp.encode(), body)
         if not any(_is_among(_sign(key, content), signatures) for key in self._keys):
-            raise WebhookError("No signature of the webhook is valid", reason="signature")
+            raise WebhookError("no signature of the webhook is valid", reason="signature")
         return _decode(bytes(body), type)
 
     def sign(
@@ -152,14 +152,14 @@ class Webhooks:
 
 def _key(secret: object) -> bytes:
     if not isinstance(secret, str):
-        raise TypeError(f"A webhook secret must be a str, not {type(secret).__name__}")
+        raise TypeError(f"a webhook secret must be a str, not {type(secret).__name__}")
     try:
         key = base64.b64decode(secret.removeprefix("v1,").removeprefix(_PREFIX), validate=True)
     except (binascii.Error, ValueError):  # raise nothing in this block: the cause may contain the secret
         key = b""
     if len(key) < _LEAST_KEY:
         raise InvalidRequestError(
-            f"A webhook secret must be base64 of {_LEAST_KEY} bytes or more, with or without '{_PREFIX}'"
+            f"a webhook secret must be base64 of {_LEAST_KEY} bytes or more, with or without '{_PREFIX}'"
         )
     return key
 
@@ -171,10 +171,10 @@ def _fields(headers: Mapping[str, str]) -> tuple[str, str, str]:
     folded: CIMultiDict[Any] = CIMultiDict(headers)
     values = [folded.getall(f"webhook-{field}", []) for field in _FIELDS]
     if any(len(value) != 1 or not isinstance(value[0], str) for value in values):
-        raise WebhookError("A header of the webhook is missing or repeated", reason="headers")
+        raise WebhookError("a header of the webhook is missing or repeated", reason="headers")
     message_id, stamp, signatures = (value[0] for value in values)
     if not (_ID.fullmatch(message_id) and _TIME.fullmatch(stamp)):
-        raise WebhookError("The ID or the timestamp of the webhook is malformed", reason="headers")
+        raise WebhookError("the ID or the timestamp of the webhook is malformed", reason="headers")
     return message_id, stamp, signatures
 
 
@@ -200,7 +200,7 @@ def _decode(body: bytes, target: Any) -> Any:
         return done.value
     except APIError as error:
         what = str(error).partition(f"{_DECODED_AS['Content-Type']}: ")[2]
-        raise WebhookError(f"The body of the webhook is not of the type: {what}", reason="body") from None
+        raise WebhookError(f"the body of the webhook is not of the type: {what}", reason="body") from None
     finally:
         parsing.close()
-    raise RuntimeError("Decoding the body of a webhook did not end immediately")
+    raise RuntimeError("decoding the body of a webhook did not end immediately")

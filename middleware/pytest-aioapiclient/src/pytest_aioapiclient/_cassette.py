@@ -283,7 +283,7 @@ class Cassette:
 def _abort(response: AsyncAPIResponse[Any]) -> None:
     """Close the connection of a stream that was not read to its end."""
     if not response.is_closed:
-        response.abort(ClientClosedError("The stream was closed while it was recorded"))
+        response.abort(ClientClosedError("the stream was closed while it was recorded"))
 
 
 def _field_difference(field: str, stored: Any, wanted: Any) -> str | None:

@@ -175,7 +175,7 @@ class MockAPI:
         """
         left = [route.label for route in self.routes if not route.called]
         if left:
-            raise AssertionError("\n  ".join(["Routes that were not called:", *left]))
+            raise AssertionError("\n  ".join(["routes that were not called:", *left]))
 
     def reset(self) -> None:
         """Forget all requests, and start each route again with its first answer."""
@@ -223,7 +223,7 @@ class MockAPI:
             refusals.append(f"  {route.label}: {fit}")
         if self._rest is not None:
             return await self._rest(request.copy())
-        message = "\n".join([f"No route for {_shown(request)}", *(refusals or ["  there are no routes"])])
+        message = "\n".join([f"no route for {_shown(request)}", *(refusals or ["  there are no routes"])])
         self.unexpected.append(message)
         raise AssertionError(message)
 

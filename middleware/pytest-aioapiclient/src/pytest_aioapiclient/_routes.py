@@ -135,7 +135,7 @@ class Route:
         if drop_after is not None:
             if answers:
                 raise TypeError(
-                    "Give answers or drop_after, not both; respond(cut_after=...) breaks an answer"
+                    "answers and drop_after were both given; respond(cut_after=...) breaks an answer"
                 )
             answers = (respond(body=bytes(max(drop_after, 0)), cut_after=drop_after),)
         check_seconds("delay", delay)

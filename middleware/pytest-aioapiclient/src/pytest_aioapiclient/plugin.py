@@ -182,7 +182,7 @@ def mock_aiohttp(mended_aioresponses: type[aioresponses]) -> Iterator[aiorespons
 
 def _fail_if(unexpected: list[str]) -> None:
     if unexpected:
-        pytest.fail("\n".join(["The code under test swallowed this:", *unexpected]), pytrace=False)
+        pytest.fail("\n".join(["the code under test swallowed this:", *unexpected]), pytrace=False)
 
 
 def _mode_of(config: pytest.Config, marked: str | None, *, again: bool) -> Mode:
