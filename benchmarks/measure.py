@@ -122,17 +122,25 @@ async def batch(call: Call, calls: int, at_once: int = AT_ONCE) -> float:
 
 
 async def batches(
-    calls: Mapping[str, tuple[Call, int]], rounds: int, at_once: int = AT_ONCE
+    calls: Mapping[str, tuple[Call, int]],
+    rounds: int,
+    at_once: int = AT_ONCE,
+    prepare: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
-    """CPU seconds per call of each of *calls* (with its batch size), round by round, in turns."""
+    """CPU seconds per call of each of *calls* (with its batch size), round by round, in turns.
+
+    *prepare* is called before each batch, and not measured.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call, size in calls.values():
+        prepare()
         await batch(call, size, at_once)  # connections are opened, caches filled
     order = list(calls)
     for _ in range(rounds):
         random.shuffle(order)
         for name in order:
             call, size = calls[name]
+            prepare()
             times[name].append(await batch(call, size, at_once))
     return times
 
