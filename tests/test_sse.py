@@ -89,7 +89,7 @@ def test_the_common_forms_take_the_short_way(text: bytes) -> None:
     "text",
     [
         b"data: 1\n\ndata: 2\ndata: 3\n\n",
-        b"data: 1\n\ndata: \n\n",
+        b"data: 1\n\ndata:\n\n",
         b"data: 1\n\nevent: e\ndata: 2\n\n",
         b"event: e\ndata: 1\n\nevent: error\ndata: 2\n\n",
         b"event: e\ndata: 1\n\nevent: ping\ndata: 2\n\n",
@@ -99,7 +99,7 @@ def test_the_common_forms_take_the_short_way(text: bytes) -> None:
     ],
 )
 def test_what_differs_in_one_event_takes_the_long_way(text: bytes) -> None:
-    """One event with more fields than its data, or without data, is enough to examine all of them."""
+    """One event with more fields than its data, or in another form, is enough to examine all of them."""
     decoder = SSEDecoder()
 
     assert decoder.single_lines(decoder.complete(text)) is None

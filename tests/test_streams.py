@@ -42,6 +42,7 @@ from aioapiclient import (
     Unknown,
     default_chain,
 )
+from aioapiclient._codecs.custom import Decoders
 from aioapiclient._request import CallSettings
 from aioapiclient._response.source import BodySource
 from aioapiclient._transport.transport import AiohttpTransport
@@ -346,6 +347,23 @@ async def test_signs_of_life_are_passed_over() -> None:
 
     assert await collect(stream) == [Item(1)]
     assert stream.skipped == 0
+
+
+@pytest.mark.parametrize("events", [("", '{"id":1}'), ('{"id":1}', ""), ('{"id":1}', "", '{"id":2}')])
+@pytest.mark.parametrize("alone", [True, False])
+async def test_events_without_data_are_passed_over(events: tuple[str, ...], alone: bool) -> None:
+    """An event with empty data is not a value, alone in a chunk or with others, for any type and decoder."""
+    parts = [data(event) for event in events] if alone else [data(*events)]
+    items = [Item(json.loads(event)["id"]) for event in events if event]
+
+    def decode(body: bytes, kind: Any) -> Any:
+        """Decode, and take an empty body as null."""
+        return msgspec.json.decode(body, type=kind) if body else None
+
+    settings = CallSettings(decoders=Decoders({"application/json": decode}))
+    assert await collect(SSEStream[Item](answer(*parts), Item)) == items
+    assert await collect(SSEStream[Item | None](answer(*parts), Item | None)) == items
+    assert await collect(SSEStream[Item](answer(*parts, settings=settings), Item)) == items
 
 
 async def test_empty_data_is_text_where_text_is_asked_for() -> None:

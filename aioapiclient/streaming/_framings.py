@@ -131,7 +131,7 @@ class SSEStream(AsyncStream[T_co]):
         self._usual_start = None
         if not text:
             return ()
-        if len(text) <= self._direct_up_to and not (self._watches and MARK in text):
+        if len(text) <= self._direct_up_to and not (self._watches and text.find(MARK) >= 0):
             found = decoder.single_lines(text)
             if found is not None:
                 if self._resumption is not None:

@@ -177,7 +177,9 @@ class SSEDecoder:
                 return chunk
             # A chunk may end between the two line feeds of the blank line.
             if end > 1 or (pieces and chunk.startswith(b"\n") and pieces[-1].endswith(b"\n")):
-                return self._cut(chunk, end)
+                text = b"".join((*pieces, chunk[:end]))
+                self._keep(chunk[end:])
+                return text
         if not pieces:
             chunk = _without_comments(chunk)
         if chunk:
@@ -189,24 +191,23 @@ class SSEDecoder:
                 self._pieces = [b"".join(pieces)]
         return b""
 
-    def _cut(self, chunk: bytes, end: int) -> bytes:
-        """Return the events up to *end* of *chunk*; keep the rest."""
-        self._pieces.append(chunk[:end])
-        text = b"".join(self._pieces)
+    def _keep(self, rest: bytes) -> None:
+        """Keep the start of the next event."""
         # Servers keep a stream alive with comments, some without a blank line after them.
-        rest = _without_comments(chunk[end:])
+        if rest.startswith(b":"):
+            rest = _without_comments(rest)
         self._pieces = [rest] if rest else []
         self._room = self._max_event + _UNCOUNTED - len(rest)
         if self._room < 0:
             self._fail(later=True)
-        return text
 
     def single_lines(self, text: bytes) -> list[bytes] | None:
         """Return the data of each event in a text of complete events, if all have one of the two common
         forms.
 
         The forms are ``data: ...`` alone, or after ``event: ...`` with a name that is not special. It returns
-        None for any other text: `parse` reads every form, at four times the cost.
+        None for any other text: `parse` reads every form, at four times the cost. Data may be empty, although
+        such an event is not dispatched.
 
         Args:
             text: Whole events, as `complete` returns them.
@@ -218,10 +219,10 @@ class SSEDecoder:
                 return None
         rest = text[len(start) : -2]
         if _LF not in rest:
-            return [rest] if rest else None
+            return [rest]
         found = rest.split(b"\n\n" + start)
         # On the joined data: with a look at each of them, an event of a chunk of 16 KiB took 1 % longer.
-        if not all(found) or _LF in b"".join(found):
+        if _LF in b"".join(found):
             return None if start == _DATA else _named_data(text)
         return found
 
