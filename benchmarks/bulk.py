@@ -2,8 +2,8 @@
 uploaded from a file.
 
 CPU time of this process, all of its threads, one transfer at a time, each download into a new file. Removing
-the last file is not measured. The other side is a hand-written loop; it writes in the event loop, and does not
-sync.
+the last file is not measured. The other side is a hand-written loop; it writes in the event loop, and does
+not sync.
 
 Each ratio comes with two counts that do not depend on the machine's load: the bytecodes that the event
 loop's thread executes for a MiB, and its trips to another thread. While counting, the client is slow,
