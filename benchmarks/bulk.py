@@ -28,7 +28,7 @@ from aioapiclient import AsyncAPIClient
 MIB = 1 << 20
 SIZE = 256 * MIB
 PIECE = 64 << 10
-FEW_ROUNDS = max(ROUNDS // 4, 5)  # each round is long
+FEW_ROUNDS = max(ROUNDS // 2, 5)  # each round is long
 
 
 def by_hand(session: aiohttp.ClientSession, base: str, source: Path, target: Path) -> dict[str, Call]:

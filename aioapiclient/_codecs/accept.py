@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__lazy_modules__ = ("aioapiclient._codecs.custom",)
+
 from functools import lru_cache
 from typing import Any, Final
 

@@ -182,13 +182,14 @@ class SSEDecoder:
                 return text
         if not pieces:
             chunk = _without_comments(chunk)
-        if chunk:
-            pieces.append(chunk)
-            self._room -= len(chunk)
-            if self._room < 0:
-                self._fail(later=False)
-            elif len(pieces) > _MOST_PIECES:
-                self._pieces = [b"".join(pieces)]
+        if not chunk:
+            return b""
+        pieces.append(chunk)
+        room = self._room = self._room - len(chunk)
+        if room < 0:
+            self._fail(later=False)
+        elif len(pieces) > _MOST_PIECES:
+            self._pieces = [b"".join(pieces)]
         return b""
 
     def _keep(self, rest: bytes) -> None:
