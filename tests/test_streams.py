@@ -8,6 +8,7 @@ import json
 import pickle
 import re
 import warnings
+import weakref
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -90,6 +91,10 @@ class Stop(msgspec.Struct, tag="stop"):
 
 
 class Item(msgspec.Struct):
+    id: int
+
+
+class Traced(msgspec.Struct, weakref=True):
     id: int
 
 
@@ -586,6 +591,23 @@ async def test_close_in_the_loop_ends_it() -> None:
         await stream.close()
 
     assert seen == [Item(1)]
+
+
+async def test_a_waiting_stream_keeps_no_value() -> None:
+    """While a stream waits for the next chunk, it does not hold the values that it yielded."""
+    yielded: list[weakref.ref[Traced]] = []
+    held: list[list[Traced | None]] = []
+
+    async def look() -> None:
+        held.append([value for ref in yielded if (value := ref()) is not None])
+
+    parts = (data('{"id":1}'), look, data('{"id":2}'), look, data('{"id":3}', '{"id":4}'), look)
+    async for value in SSEStream[Traced](answer(*parts), Traced):
+        yielded.append(weakref.ref(value))
+        del value
+
+    assert len(yielded) == 4
+    assert held == [[], [], []]
 
 
 async def test_close_wakes_who_waits() -> None:

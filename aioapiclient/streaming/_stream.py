@@ -356,9 +356,10 @@ class AsyncStream(Generic[T_co]):
                     except _UNREAD:
                         found = (data,)
                     else:
-                        chunk = b""
+                        chunk = data = b""
                         handed += 1
                         yield value
+                        value = None
                         continue
                 else:
                     found = unpack(chunk)
@@ -383,7 +384,8 @@ class AsyncStream(Generic[T_co]):
                         break
                 self._handed = handed
                 # An idle stream keeps nothing of what arrived.
-                chunk, found = b"", ()
+                chunk = data = b""
+                found, value = (), None
             await self._finish()
         except _ENDS as error:
             self._fail(error, handed, received)
