@@ -28,7 +28,6 @@ from aioapiclient import AsyncAPIClient
 MIB = 1 << 20
 SIZE = 256 * MIB
 PIECE = 64 << 10
-FEW_ROUNDS = max(ROUNDS // 2, 5)  # each round is long
 
 
 def by_hand(session: aiohttp.ClientSession, base: str, source: Path, target: Path) -> dict[str, Call]:
@@ -125,20 +124,17 @@ BARS: Mapping[str, tuple[str, float]] = {
 }
 
 
-async def measure(base: str, source: Path, target: Path) -> list[Row]:
-    rows: list[Row] = []
+async def measure(name: str, base: str, source: Path, target: Path) -> Row:
+    """The row of one transfer, on new connections: others may have the socket buffers of another transfer."""
+    what, must = BARS[name]
     async with aiohttp.ClientSession() as session, AsyncAPIClient(base) as api:
-        others, mine = by_hand(session, base, source, target), ours(api, source, target)
-        for name, (what, must) in BARS.items():
-            assert await others[name]() == await mine[name]() == SIZE
-            calls = {"bare": (others[name], 1), "ours": (mine[name], 1)}
-            # Freeing the pages of a file takes a tenth of a download, and is counted for neither side.
-            times = await batches(
-                calls, FEW_ROUNDS, at_once=1, prepare=lambda: target.unlink(missing_ok=True)
-            )
-            note = f"{await count(mine[name])}; plain aiohttp: {await count(others[name])}"
-            rows.append(compare(what, times["ours"], times["bare"], must=must, goal=1.0, note=note))
-    return rows
+        other, mine = by_hand(session, base, source, target)[name], ours(api, source, target)[name]
+        assert await other() == await mine() == SIZE
+        calls = {"bare": (other, 1), "ours": (mine, 1)}
+        # Freeing the pages of a file takes a tenth of a download, and is counted for neither side.
+        times = await batches(calls, ROUNDS, at_once=1, prepare=lambda: target.unlink(missing_ok=True))
+        note = f"{await count(mine)}; plain aiohttp: {await count(other)}"
+        return compare(what, times["ours"], times["bare"], must=must, goal=1.0, note=note)
 
 
 def rows() -> list[Row]:
@@ -147,7 +143,7 @@ def rows() -> list[Row]:
         source, target = Path(folder, "source"), Path(folder, "target")
         with open(source, "wb") as file:
             file.writelines(bytes(MIB) for _ in range(0, SIZE, MIB))
-        return asyncio.run(measure(base, source, target))
+        return [asyncio.run(measure(name, base, source, target)) for name in BARS]
 
 
 if __name__ == "__main__":

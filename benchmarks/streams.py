@@ -194,13 +194,23 @@ async def over_ours() -> list[Row]:
 
 
 async def over_one_piece() -> list[Row]:
-    """4 MB in one event: in small chunks over in one."""
+    """4 MB in one event: in small chunks over in one.
+
+    Both sides of the typed row read the small chunks: 4,096 reads cost 0.04 of it, and are not the stream's.
+    """
     big = b'data: {"text":"%b"}\n\n' % (b"x" * (4 << 20))
     small, whole = cut(big, 1 << 10), [big]
     what = "4 MB in one SSE event, in chunks of 1 KiB over in one"
-    as_types = await in_turns(lambda: typed(small, Big), lambda: typed(whole, Big), FEW_ROUNDS)
+
+    async def in_one() -> int:
+        source = Memory(small)
+        while await source.read_chunk():
+            pass
+        return await typed(whole, Big)
+
+    as_types = await in_turns(lambda: typed(small, Big), in_one, FEW_ROUNDS)
     as_text = await in_turns(lambda: decoded(small), lambda: decoded(whole), FEW_ROUNDS)
-    types = await counted(lambda: typed(small, Big), lambda: typed(whole, Big), 1)
+    types = await counted(lambda: typed(small, Big), in_one, 1)
     text = await counted(lambda: decoded(small), lambda: decoded(whole), 1)
     return [
         compare(f"{what}; typed", *as_types, must=1.1, goal=1.0, bytecodes=types),
