@@ -200,15 +200,22 @@ async def collect(stream: AsyncIterator[Any] | AsyncStream[Any]) -> list[Any]:
     return [value async for value in stream]
 
 
-async def gather(stream: AsyncIterator[Any] | AsyncStream[Any]) -> tuple[list[Any], Exception]:
-    """Return all values before an error, and the error."""
+async def outcome(stream: AsyncIterator[Any] | AsyncStream[Any]) -> tuple[list[Any], Exception | None]:
+    """Return all values before an error, and the error, if any."""
     found: list[Any] = []
     try:
         async for value in stream:
             found.append(value)  # noqa: PERF401
     except Exception as error:
         return found, error
-    raise AssertionError("nothing was raised")
+    return found, None
+
+
+async def gather(stream: AsyncIterator[Any] | AsyncStream[Any]) -> tuple[list[Any], Exception]:
+    """Return all values before an error, and the error, which must occur."""
+    found, error = await outcome(stream)
+    assert error is not None, "nothing was raised"
+    return found, error
 
 
 def data(*payloads: str) -> bytes:
@@ -369,6 +376,63 @@ async def test_events_without_data_are_passed_over(events: tuple[str, ...], alon
     assert await collect(SSEStream[Item](answer(*parts), Item)) == items
     assert await collect(SSEStream[Item | None](answer(*parts), Item | None)) == items
     assert await collect(SSEStream[Item](answer(*parts, settings=settings), Item)) == items
+
+
+MANY = [f'{{"id":{number}}}' for number in range(1, 9)]
+TOGETHER: dict[str, list[str]] = {
+    "values": MANY,
+    "the end marker": [*MANY[:6], "[DONE]", *MANY[6:]],
+    "a misfit": [*MANY[:6], '{"id":"six"}', *MANY[6:]],
+    "not JSON": [*MANY[:6], "<html>", *MANY[6:]],
+    "an error object": [*MANY[:6], '{"error":{"message":"overloaded"}}', *MANY[6:]],
+    "a value with an error": [*MANY[:6], '{"id":7,"error":"broken"}', *MANY[6:]],
+    "first a misfit": ["0", *MANY],
+}
+
+
+@pytest.mark.parametrize("events", TOGETHER.values(), ids=TOGETHER)
+@pytest.mark.parametrize("kind", [SSEStream, JSONLStream])
+async def test_events_together_are_as_events_apart(kind: type[AsyncStream[Any]], events: list[str]) -> None:
+    """Many events in one chunk give the values and the error that they give one at a time."""
+    is_sse = kind is SSEStream
+    parts = [data(event) if is_sse else f"{event}\n".encode() for event in events]
+    make = answer if is_sse else lines
+    apart, error_apart = await outcome(kind(make(*parts), Item))
+    together, error_together = await outcome(kind(make(b"".join(parts)), Item))
+
+    assert together == apart
+    assert type(error_together) is type(error_apart)
+    assert str(error_together) == str(error_apart)
+
+
+async def test_an_error_of_a_hook_comes_after_the_values_before_it() -> None:
+    """In a chunk of many events, an exception of a hook is raised in its turn."""
+
+    def hook(kind: type, value: Any) -> Any:
+        if value == 7:
+            raise KeyError(value)
+        return complex(value)
+
+    class Hooked(msgspec.Struct):
+        id: complex
+
+    response = answer(data(*MANY), settings=CallSettings(dec_hook=hook))
+    found, error = await gather(SSEStream[Hooked](response, Hooked))
+
+    assert [value.id for value in found] == [1, 2, 3, 4, 5, 6]
+    assert "KeyError" in repr(error) or "KeyError" in repr(error.__cause__)
+
+
+async def test_closing_within_a_chunk_ends_the_loop() -> None:
+    """After `close`, no further event of a chunk is yielded, even if it was decoded."""
+    stream = SSEStream[Item](answer(data(*MANY)), Item)
+    found = []
+    async for value in stream:
+        found.append(value.id)
+        if value.id == 3:
+            await stream.close()
+
+    assert found == [1, 2, 3]
 
 
 async def test_empty_data_is_text_where_text_is_asked_for() -> None:
