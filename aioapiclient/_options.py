@@ -2,7 +2,7 @@
 
 # Not `from __future__ import annotations`: a TypedDict would compile each of its annotations at the import.
 
-__lazy_modules__ = ("aioapiclient._codecs.custom",)
+__lazy_modules__: tuple[str, ...] = ("aioapiclient._codecs.custom",)
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict, cast

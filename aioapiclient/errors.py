@@ -37,7 +37,7 @@ pickled one keeps its facts, and drops the live ``request`` and ``response``.
 
 from __future__ import annotations
 
-__lazy_modules__ = ("aioapiclient._error_facts",)
+__lazy_modules__: tuple[str, ...] = ("aioapiclient._error_facts",)
 
 import pickle
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__lazy_modules__ = ("aioapiclient._body.names", "aioapiclient._body.relayed")
+__lazy_modules__: tuple[str, ...] = ("aioapiclient._body.names", "aioapiclient._body.relayed")
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any, Final

@@ -30,7 +30,7 @@ peer, which waits for the last byte, and a retry that sends nothing looks like a
 
 from __future__ import annotations
 
-__lazy_modules__ = ("aioapiclient._body.relayed", "aioapiclient._memory")
+__lazy_modules__: tuple[str, ...] = ("aioapiclient._body.relayed", "aioapiclient._memory")
 
 import asyncio
 import inspect

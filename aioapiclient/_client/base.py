@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__lazy_modules__ = ("aioapiclient._client.notes", "aioapiclient._transport.transport")
+__lazy_modules__: tuple[str, ...] = ("aioapiclient._client.notes", "aioapiclient._transport.transport")
 
 import asyncio
 import copy

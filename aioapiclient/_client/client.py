@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Python 3.15 imports these when they are first used (PEP 810); CONTRIBUTING.md states which ones.
-__lazy_modules__ = (
+__lazy_modules__: tuple[str, ...] = (
     "aioapiclient._client.block",
     "aioapiclient._client.stats",
     "aioapiclient._transport.transport",

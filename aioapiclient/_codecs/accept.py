@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__lazy_modules__ = ("aioapiclient._codecs.custom",)
+__lazy_modules__: tuple[str, ...] = ("aioapiclient._codecs.custom",)
 
 from functools import lru_cache
 from typing import Any, Final

@@ -7,7 +7,7 @@ and contains no part of the body.
 
 from __future__ import annotations
 
-__lazy_modules__ = ("aioapiclient._codecs.custom", "aioapiclient._codecs.failures")
+__lazy_modules__: tuple[str, ...] = ("aioapiclient._codecs.custom", "aioapiclient._codecs.failures")
 
 import codecs
 import contextlib

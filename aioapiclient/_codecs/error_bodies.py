@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__lazy_modules__ = ("aioapiclient._codecs.custom", "aioapiclient._codecs.failures")
+__lazy_modules__: tuple[str, ...] = ("aioapiclient._codecs.custom", "aioapiclient._codecs.failures")
 
 import re
 from collections.abc import Callable, Mapping

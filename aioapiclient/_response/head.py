@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__lazy_modules__ = ("aioapiclient._response_headers",)
+__lazy_modules__: tuple[str, ...] = ("aioapiclient._response_headers",)
 
 from collections.abc import Mapping
 from datetime import timedelta

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__lazy_modules__ = (
+__lazy_modules__: tuple[str, ...] = (
     "aioapiclient._codecs.error_detail",
     "aioapiclient._codecs.failures",
 )

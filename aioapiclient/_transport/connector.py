@@ -17,7 +17,7 @@ used, and is covered by a test on every aiohttp version of the matrix.
 
 from __future__ import annotations
 
-__lazy_modules__ = ("aioapiclient._transport.errors",)
+__lazy_modules__: tuple[str, ...] = ("aioapiclient._transport.errors",)
 
 import asyncio
 import re

@@ -21,7 +21,7 @@ A borrowed session is not changed, so it lacks the corrections of `connector`. O
 
 from __future__ import annotations
 
-__lazy_modules__ = (
+__lazy_modules__: tuple[str, ...] = (
     "aioapiclient._transport.errors",
     "aioapiclient._transport.lookalike",
     "aioapiclient._transport.proxies",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__lazy_modules__ = ("aioapiclient._url.links",)
+__lazy_modules__: tuple[str, ...] = ("aioapiclient._url.links",)
 
 from typing import Any
 
