@@ -38,11 +38,14 @@ if TYPE_CHECKING:
     import msgspec
     from typing_extensions import TypeForm, TypeVar
 
+    # For signatures that only checkers read; programs evaluate the others, which name the lazy package.
+    from aioapiclient._pagination import AsyncPage, AsyncPaginator
     from aioapiclient._pagination.paginator import PageMaker
+    from aioapiclient.streaming import AsyncStream
 
     T = TypeVar("T", default=Any)
     ItemT = TypeVar("ItemT")
-    PageT = TypeVar("PageT", bound=_pagination.AsyncPage[Any])
+    PageT = TypeVar("PageT", bound=AsyncPage[Any])
 else:
     from typing import TypeVar
 
@@ -194,7 +197,7 @@ class AsyncAPIClient(BaseClient):
         stream: Literal[True],
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> streaming.AsyncStream[T]: ...
+    ) -> AsyncStream[T]: ...
     @overload
     async def request(
         self,
@@ -284,7 +287,7 @@ class AsyncAPIClient(BaseClient):
         stream: Literal[True],
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> streaming.AsyncStream[T]: ...
+    ) -> AsyncStream[T]: ...
     @overload
     async def get(
         self,
@@ -334,7 +337,7 @@ class AsyncAPIClient(BaseClient):
         stream: Literal[True],
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> streaming.AsyncStream[T]: ...
+    ) -> AsyncStream[T]: ...
     @overload
     async def post(
         self,
@@ -385,7 +388,7 @@ class AsyncAPIClient(BaseClient):
         stream: Literal[True],
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> streaming.AsyncStream[T]: ...
+    ) -> AsyncStream[T]: ...
     @overload
     async def put(
         self,
@@ -436,7 +439,7 @@ class AsyncAPIClient(BaseClient):
         stream: Literal[True],
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> streaming.AsyncStream[T]: ...
+    ) -> AsyncStream[T]: ...
     @overload
     async def patch(
         self,
@@ -487,7 +490,7 @@ class AsyncAPIClient(BaseClient):
         stream: Literal[True],
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> streaming.AsyncStream[T]: ...
+    ) -> AsyncStream[T]: ...
     @overload
     async def delete(
         self,
@@ -537,7 +540,7 @@ class AsyncAPIClient(BaseClient):
         stream: Literal[True],
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> streaming.AsyncStream[T]: ...
+    ) -> AsyncStream[T]: ...
     @overload
     async def options(
         self,
@@ -675,7 +678,7 @@ class AsyncAPIClient(BaseClient):
         prefetch: bool = False,
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> _pagination.AsyncPaginator[ItemT, PageT]: ...
+    ) -> AsyncPaginator[ItemT, PageT]: ...
     @overload
     def get_api_list(  # pyright: ignore[reportOverlappingOverload]  (a page class with required fields)
         self,
@@ -688,7 +691,7 @@ class AsyncAPIClient(BaseClient):
         prefetch: bool = False,
         options: CallOptions | None = None,
         **request_options: Unpack[RequestOptions],
-    ) -> _pagination.AsyncPaginator[ItemT, PageT]: ...
+    ) -> AsyncPaginator[ItemT, PageT]: ...
     def get_api_list(
         self,
         path: str | URL,
