@@ -13,7 +13,7 @@ OF_PLUGINS = [*READMES, *(page for page in PAGES if plugins_of(page))]
 
 
 @pytest.mark.parametrize("path", OF_PLUGINS, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_the_code_of_a_page_runs_and_prints_what_stands_there(path: Path) -> None:
+def test_the_code_of_a_page_runs_and_prints_the_output_shown(path: Path) -> None:
     """Each ``python`` and ``pycon`` block of a plugin's README, or of a page that uses plugins, runs and
     prints its output.
     """

@@ -401,7 +401,7 @@ async def test_a_cancel_of_an_upload_at_each_turn(call: Call, eager: bool, make_
 
 
 @either_task
-async def test_a_cancel_of_one_who_waits_for_a_token(eager: bool) -> None:
+async def test_cancelling_a_call_that_waits_for_a_token(eager: bool) -> None:
     """Of three calls that wait for one token, each can be cancelled at any await: the others get it."""
     async with eager_tasks(eager):
         for place in range(3):
@@ -445,7 +445,7 @@ async def _cancel_one_of_three(place: int, number: int) -> bool:
 
 @either_task
 @each_moment
-async def test_a_cancel_of_one_who_waits_for_the_connection(moment: str, eager: bool) -> None:
+async def test_cancelling_a_call_that_waits_for_the_connection(moment: str, eager: bool) -> None:
     """Of three calls that share one connection, each can be cancelled at any await: the others get it."""
     async with eager_tasks(eager), raw_server(serve(ok(b'{"id": 7}'))) as server:
         for place in range(3):

@@ -143,7 +143,7 @@ async def test_a_redirect_hop_starts_below_its_middleware() -> None:
     assert notes == ["call", "attempt", "attempt", "attempt"]
 
 
-async def test_what_stands_right_of_auth_sees_the_final_request() -> None:
+async def test_a_middleware_right_of_auth_sees_the_final_request() -> None:
     """A middleware placed per send sees the final URL, headers and body."""
     seen: list[tuple[str, dict[str, str], bytes | None]] = []
 

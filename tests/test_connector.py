@@ -670,7 +670,7 @@ WAITS: dict[str, Script] = {
 
 @pytest.mark.parametrize("script", WAITS.values(), ids=WAITS.keys())
 @pytest.mark.parametrize("tls", [False, True])
-async def test_close_ends_who_waits(script: Script, tls: bool) -> None:
+async def test_close_ends_waiting_calls(script: Script, tls: bool) -> None:
     """Whatever a call waits for, closing the transport ends it, and the connection."""
     transport = AiohttpTransport(ssl=client_tls())
     async with raw_server(script, tls=tls) as server:

@@ -25,7 +25,7 @@ _HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", OF_THE_LIBRARY, ids=lambda path: path.name)
-def test_the_code_of_a_page_runs_and_prints_what_stands_there(path: Path) -> None:
+def test_the_code_of_a_page_runs_and_prints_the_output_shown(path: Path) -> None:
     """Each ``python`` and ``pycon`` block of a page has the result that the page shows."""
     run_page(path)
 

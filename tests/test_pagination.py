@@ -1102,7 +1102,7 @@ async def test_a_page_knows_its_response_and_parameters() -> None:
     assert (await page.get_next_page()).params == {"x": ["1", "2"], "y": " ", "a": 1, "cursor": "c"}
 
 
-async def test_a_copy_has_lost_its_way() -> None:
+async def test_a_copy_of_a_page_has_no_response() -> None:
     """A page that was created by hand, copied or pickled raises when its response is read."""
     api, _ = client(*bodies({"data": items(1), "next_cursor": "c"}))
     page = await api.get_api_list("/users", Item, CursorPage)

@@ -674,7 +674,7 @@ async def test_a_waiting_stream_keeps_no_value() -> None:
     assert held == [[], [], []]
 
 
-async def test_close_wakes_who_waits() -> None:
+async def test_close_wakes_a_waiting_task() -> None:
     """Closing a stream ends the loop of a task that waits for an event, immediately and without an error."""
     response = answer(forever)
     stream = SSEStream[Item](response, Item)

@@ -132,7 +132,7 @@ async def test_a_provider_that_gives_something_else_is_a_mistake(cache: TokenCac
 # --- failure
 
 
-async def test_a_failure_goes_to_everyone_who_waits(cache: TokenCache) -> None:
+async def test_a_failure_reaches_every_waiting_call(cache: TokenCache) -> None:
     """If no token is valid, a failing provider is called once, and all waiting calls get its error."""
     provider = Provider()
     provider.fail = LookupError("down")
@@ -284,7 +284,7 @@ async def test_the_time_of_a_token_counts_from_before_it_was_asked_for(
 
 
 @pytest.mark.parametrize("expires_in", [0, -1, -3600])
-async def test_a_token_that_has_expired_on_arrival_serves_those_who_waited(
+async def test_a_token_that_has_expired_on_arrival_serves_the_waiting_calls(
     cache: TokenCache, expires_in: float
 ) -> None:
     """A token without time left is given to the waiting calls, and not kept."""

@@ -244,10 +244,10 @@ class BaseClient:
         return send
 
     def _view(self, config: Config) -> Self:
-        view = copy.copy(self)
-        view._config = config
         from .resource import rebind
 
+        view = copy.copy(self)
+        view._config = config
         view._is_view = True
         rebind(view, self, view)
         return view

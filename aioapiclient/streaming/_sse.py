@@ -195,8 +195,7 @@ class SSEDecoder:
     def _keep(self, rest: bytes) -> None:
         """Keep the start of the next event."""
         # Servers keep a stream alive with comments, some without a blank line after them.
-        if rest.startswith(b":"):
-            rest = _without_comments(rest)
+        rest = _without_comments(rest)
         self._pieces = [rest] if rest else []
         self._room = self._max_event + _UNCOUNTED - len(rest)
         if self._room < 0:

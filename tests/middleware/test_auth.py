@@ -397,7 +397,7 @@ async def test_auth_sees_the_final_request() -> None:
     assert seen == [(f"{BASE}/things?b=2", "1", b'{"a":1}', number) for number in (0, 1)]
 
 
-async def test_what_stands_inside_auth_runs_for_every_send() -> None:
+async def test_a_middleware_inside_auth_runs_for_every_send() -> None:
     """A ``per_send`` middleware runs again when a credential is renewed, a ``per_attempt`` one does not."""
     runs: list[str] = []
 
@@ -871,7 +871,7 @@ async def test_the_identity_follows_the_credential() -> None:
 @pytest.mark.parametrize(
     "auth", [BearerAuth("a"), BearerAuth(Provider()), BasicAuth("u", "p"), APIKeyAuth("k")]
 )
-async def test_the_headers_of_a_built_in_auth_tell_who_it_is(auth: Auth) -> None:
+async def test_the_headers_of_a_built_in_auth_are_its_identity(auth: Auth) -> None:
     """The built-in auths leave it to their headers: no identity is set on the request."""
     script = Script()
     async with Client(BASE, transport=script, auth=auth) as api:

@@ -25,7 +25,7 @@ def test_every_property_has_a_test() -> None:
     assert found == PROPERTIES
 
 
-def test_every_promise_names_who_holds_it() -> None:
+def test_every_promise_names_its_tests() -> None:
     """Each row of SECURITY.md names files whose tests carry its numbers, and all rows together all thirty."""
     rows = re.findall(
         r"^\| .+ \| (P[P0-9 ]+) \| (tests/.+) \|$",

@@ -144,7 +144,7 @@ async def test_the_right_issuer(provider: Any, service: Any) -> None:
     assert service.tokens == ["at-1"]
 
 
-async def test_a_person_who_does_not_come(provider: Any, service: Any) -> None:
+async def test_a_login_that_is_not_completed(provider: Any, service: Any) -> None:
     """After the timeout the login ends, and its server with it."""
     pages: list[str] = []
     oauth = OAuth2(f"{provider.url}/token", "me")

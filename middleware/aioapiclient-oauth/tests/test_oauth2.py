@@ -109,7 +109,7 @@ async def test_id_and_secret_are_quoted_before_basic(provider: Any, service: Any
         (None, "basic", {"client_id": "me"}),
     ],
 )
-async def test_the_form_says_who_asks(
+async def test_the_form_names_the_client(
     secret: str | None, how: Any, sent: dict[str, str], provider: Any, service: Any
 ) -> None:
     """With client_auth "post" the form has the secret; a public client sends its id alone."""

@@ -154,7 +154,7 @@ async def test_sign_headers_names_them() -> None:
     assert signed_names(request) == ["content-type", "host", "range", "x-amz-acl", "x-amz-date"]
 
 
-async def test_the_hash_is_sent_to_who_wants_it() -> None:
+async def test_the_hash_is_sent_to_services_that_need_it() -> None:
     """S3 and OpenSearch Serverless get the hash of the body as a header; other services do not."""
     digest = hashlib.sha256(b"x").hexdigest()
     for service, expected in [("s3", digest), ("aoss", digest), ("es", None)]:

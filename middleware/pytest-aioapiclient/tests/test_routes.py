@@ -374,8 +374,8 @@ def test_a_route_that_was_not_called_has_no_last() -> None:
     ("path", "options", "error", "message"),
     [
         ("/users?page=1", {}, InvalidRequestError, "has a query or fragment; use params="),
-        ("/users/{id", {}, InvalidRequestError, "has a brace that is no"),
-        ("/users/{}", {}, InvalidRequestError, "has a brace that is no"),
+        ("/users/{id", {}, InvalidRequestError, "has a brace that is not"),
+        ("/users/{}", {}, InvalidRequestError, "has a brace that is not"),
         ("/users", {"params": "page=1"}, TypeError, "params must be a mapping of names to values, not str"),
         ("/users", {"headers": ["a"]}, TypeError, "headers must be a mapping of names to values, not list"),
     ],
