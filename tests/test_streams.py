@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import json
 import pickle
 import re
@@ -390,19 +391,72 @@ TOGETHER: dict[str, list[str]] = {
 }
 
 
+@pytest.mark.parametrize("size", [1, 5, 30, 1000])
 @pytest.mark.parametrize("events", TOGETHER.values(), ids=TOGETHER)
 @pytest.mark.parametrize("kind", [SSEStream, JSONLStream])
-async def test_events_together_are_as_events_apart(kind: type[AsyncStream[Any]], events: list[str]) -> None:
-    """Many events in one chunk give the values and the error that they give one at a time."""
+async def test_events_together_are_as_events_apart(
+    kind: type[AsyncStream[Any]], events: list[str], size: int
+) -> None:
+    """Events in chunks of any size give the values and the error that they give one at a time."""
     is_sse = kind is SSEStream
     parts = [data(event) if is_sse else f"{event}\n".encode() for event in events]
     make = answer if is_sse else lines
+    stream = b"".join(parts)
     apart, error_apart = await outcome(kind(make(*parts), Item))
-    together, error_together = await outcome(kind(make(b"".join(parts)), Item))
+    together, error_together = await outcome(kind(make(*cut(stream, range(size, len(stream), size))), Item))
 
     assert together == apart
     assert type(error_together) is type(error_apart)
     assert str(error_together) == str(error_apart)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [b'data: {"id":1}\n\n', b'data: {"id":2}\n\n', b'data: {"id":3}\n\n'],
+        [b'data: {"id":1}\n\n', b'data: {"id":2,"error":"x"}\n\n', b'data: {"id":3}\n\n'],
+        [b'data: {"id":1}\n\n', b'data: {\ndata: "id":2}\n\n', b'data: {"id":3}\n\n'],
+        [b'data: {"id":1}\n\n', b'data: {"id":\n2}\n\n', b'data: {"id":3}\n\n'],
+        [b'event: e\ndata: {"id":1}\n\n', b'event: f\ndata: {"id":2}\n\n', b"data: [DONE]\n\n"],
+        [b'data: {"id":1}\r\n\r\n', b'data: {"id":2}\n\n', b': x\n\ndata: {"id":3}\n\n'],
+    ],
+)
+async def test_every_two_cuts_give_the_same_values(events: list[bytes]) -> None:
+    """Wherever a stream is cut, its values and its error are those of the events one at a time."""
+    values, error = await outcome(SSEStream(answer(*events), Item))
+    stream = b"".join(events)
+    for places in itertools.combinations(range(1, len(stream)), 2):
+        found, cut_error = await outcome(SSEStream(answer(*cut(stream, places)), Item))
+
+        assert (found, str(cut_error)) == (values, str(error))
+
+
+async def test_a_typed_event_in_very_many_chunks() -> None:
+    """An event of 20,000 chunks of 3 bytes is decoded, like the ones before and after it."""
+    text = "x" * 60_000
+    stream = data('{"id":1}') + data(f'{{"id":2,"text":"{text}"}}') + data('{"id":3}')
+
+    values, error = await outcome(SSEStream(answer(*cut(stream, range(3, len(stream), 3))), dict[str, Any]))
+
+    assert (values, error) == ([{"id": 1}, {"id": 2, "text": text}, {"id": 3}], None)
+
+
+@pytest.mark.parametrize("size", [1, 100])
+async def test_a_typed_event_above_the_bound_is_refused_while_it_comes(size: int) -> None:
+    """Data without an end are not kept beyond max_event; the events before them are yielded."""
+
+    class Short(SSEStream[Any]):
+        max_event = 1000
+
+    endless = data('{"id":1}') + b'data: "' + b"x" * 2000
+    chunks = cut(endless, range(size, len(endless), size))
+    source = answer(*chunks)
+    values, error = await outcome(Short(source, Any))
+
+    assert values == [{"id": 1}]
+    assert isinstance(error, APIStreamError)
+    assert "an event has more than 1000 bytes, after 1 events" in str(error)
+    assert error.bytes_seen <= len(data('{"id":1}')) + 1002 + size
 
 
 async def test_an_error_of_a_hook_comes_after_the_values_before_it() -> None:
