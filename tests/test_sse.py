@@ -74,6 +74,7 @@ def compare(chunks: Iterable[bytes]) -> None:
         if found is not None:
             assert found == [event.raw for event in events]
             assert not any(event.has_id or event.event in ("error", "ping") for event in events)
+            assert all(found)
     assert (one.flush(), one.retry) == (other.flush(), other.retry)
 
 

@@ -39,7 +39,7 @@ from aioapiclient.errors import (
 )
 
 from ._error_objects import MARK, can_drop_error, drops_error, has_error, names_error
-from ._sse import ServerSentEvent, TooLargeError
+from ._sse import CR, LF, ServerSentEvent, TooLargeError
 
 if TYPE_CHECKING:
     from ._reconnect import ReconnectPolicy
@@ -53,9 +53,6 @@ Until: TypeAlias = Callable[[ServerSentEvent], bool]
 Sleep: TypeAlias = Callable[[float], Awaitable[object]]
 
 _DONE: Final = b"[DONE]"
-# As numbers: `in` looks for one at a fraction of what it takes for bytes of length 1.
-_CR: Final = 13
-_LF: Final = 10
 _FAILED: Final = object()
 _UNREAD: Final = (*FAILURES, DecodeError)
 _ENDS: Final = (
@@ -362,8 +359,8 @@ class AsyncStream(Generic[T_co]):
                     and len(chunk) <= self._direct_up_to
                     and chunk.startswith(start)
                     and chunk.endswith(b"\n\n")
-                    and _CR not in chunk
-                    and _LF not in (data := chunk[len(start) : -2])
+                    and CR not in chunk
+                    and LF not in (data := chunk[len(start) : -2])
                     and not (self._watches and data.rfind(MARK) >= 0)
                 ):
                     try:
