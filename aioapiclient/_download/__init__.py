@@ -1,1 +1,1 @@
-"""Downloads of a body to a file: `download` receives, resumes and checks it, `targets` writes it."""
+"""Downloads of a body to a file: `download` receives, resumes and checks it, `targets` and `writer` write."""

@@ -60,7 +60,7 @@ async def write_to_file(
 
     A new file gets the permissions of the umask. A target that cannot be replaced is overwritten at the
     end. A device, a FIFO or ``/dev/stdout`` receives the bytes as they arrive. Disk writes and digests run
-    in a thread.
+    in a thread, while the next bytes arrive.
     """
     check_flag("resume", resume)
     _check_arguments(digest, max_resumes)
@@ -143,7 +143,8 @@ class _Download:
         response: AsyncAPIResponse[Any] | None = self._first
         while response is not None:
             response = await self._receive(response)
-        await self._flush()
+        await self._pass_on()
+        await self._target.flush()
         if self._expected is not None and self._hash is not None:
             found = self._hash.digest()
             if found != self._expected.value:
@@ -178,9 +179,9 @@ class _Download:
         self._pending.append(chunk)
         self._meter.add(len(chunk))
         if self._waiting >= self._target.batch:
-            await self._flush()
+            await self._pass_on()
 
-    async def _flush(self) -> None:
+    async def _pass_on(self) -> None:
         chunks, self._pending, self._waiting = self._pending, [], 0
         await self._target.write(chunks, self._hash)
 
