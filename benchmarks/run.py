@@ -21,7 +21,7 @@ import msgspec
 from interpreters import prepared
 from measure import Row, side_by_side
 
-PROCESSES = {"streams": 3}
+PROCESSES = {"streams": 5}
 """The modules that run in more than one process, because their ratios differ by several percent from one
 process to the next. Each row is the median one.
 """
