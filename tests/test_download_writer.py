@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import threading
@@ -55,7 +56,7 @@ class Disk:
         assert self.opened.wait(10)
         self.threads.add(threading.get_ident())
         if len(self.written) == self._fails_at:
-            raise OSError(28, "No space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.written.append(int(b"".join(chunks)))
 
 
@@ -70,7 +71,7 @@ async def test_batches_are_written_in_order(executor: OneThread) -> None:
     writer = ThreadWriter(disk.write)
     for number in range(200):
         await writer.add(batch(number), None)
-    await writer.finish()
+    await writer.flush()
 
     assert disk.written == list(range(200))
     assert threading.get_ident() not in disk.threads
@@ -86,7 +87,7 @@ async def test_one_job_writes_what_has_come_meanwhile(executor: OneThread) -> No
         await asyncio.wait_for(writer.add(batch(number), None), 10)
     written = disk.written.copy()
     disk.opened.set()
-    await writer.finish()
+    await writer.flush()
 
     assert (written, disk.written) == ([], [0, 1, 2])
     assert executor.jobs == 1
@@ -96,7 +97,6 @@ async def test_too_many_batches_wait(executor: OneThread) -> None:
     """Of a slow disk's batches, at most four are in memory: one that is written, and three that wait."""
     disk = Disk(is_open=False)
     writer = ThreadWriter(disk.write)
-
     added = 1
 
     async def add() -> None:
@@ -112,7 +112,7 @@ async def test_too_many_batches_wait(executor: OneThread) -> None:
     before = added
     disk.opened.set()
     await task
-    await writer.finish()
+    await writer.flush()
 
     assert before == 3
     assert disk.written == list(range(10))
@@ -125,7 +125,7 @@ async def test_a_slow_download_leaves_the_thread_to_others(executor: OneThread) 
     for number in range(3):
         await writer.add(batch(number), None)
         await asyncio.wait_for(asyncio.to_thread(int), 10)
-    await writer.finish()
+    await writer.flush()
 
     assert disk.written == [0, 1, 2]
 
@@ -140,7 +140,7 @@ async def test_a_fast_download_leaves_the_thread_to_others(executor: OneThread) 
         await writer.add(batch(number), None)
         while len(disk.written) <= number and not turn.done():  # noqa: ASYNC110 (a thread makes it true)
             await asyncio.sleep(0)
-    await writer.finish()
+    await writer.flush()
 
     assert await turn <= 32
     assert disk.written == list(range(500))
@@ -164,17 +164,17 @@ async def test_an_error_of_an_earlier_batch(fails_at: int, executor: OneThread) 
 
 
 async def test_an_error_of_the_last_batch(executor: OneThread) -> None:
-    """An error of the last write is raised by `finish`."""
+    """An error of the last write is raised by `flush`."""
     writer = ThreadWriter(Disk(fails_at=0).write)
     await writer.add(batch(0), None)
     with pytest.raises(OSError, match="No space left"):
-        await writer.finish()
+        await writer.flush()
 
 
-async def test_nothing_to_finish(executor: OneThread) -> None:
-    """Without a batch, `finish` starts no job."""
+async def test_nothing_to_flush(executor: OneThread) -> None:
+    """Without a batch, `flush` starts no job."""
     writer = ThreadWriter(Disk().write)
-    await writer.finish()
+    await writer.flush()
 
     assert executor.jobs == 0
 
@@ -234,7 +234,7 @@ async def test_a_disk_that_is_full_before_the_end(tmp_path: Path, monkeypatch: p
     """An error of the disk ends the download before its last byte has come, and leaves nothing."""
 
     def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(ok(bytes(32 << 20), ETag=ETAG)[:-1])

@@ -143,11 +143,11 @@ class _File(Target):
 
     async def flush(self) -> None:
         """Wait until everything is written."""
-        await self._writer.finish()
+        await self._writer.flush()
 
     async def restart(self) -> bool:
         """Start over with an empty file."""
-        await self._writer.finish()
+        await self.flush()
         await asyncio.to_thread(self._part.restart)
         return True
 

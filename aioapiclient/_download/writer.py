@@ -10,10 +10,9 @@ from typing import Any, Final
 
 __all__ = ["ThreadWriter"]
 
-_MOST_WAITING: Final = (
-    3  # batches; with 2, a download took up to 1.1 times the CPU time, with 4 or 8 the same
-)
-_MOST_AT_ONCE: Final = 32  # batches of one job: then other jobs get the thread
+# Batches in the queue. With 2, a download took up to 1.1 times the CPU time, with 4 or 8 the same.
+_MOST_WAITING: Final = 3
+_MOST_AT_ONCE: Final = 32  # batches of one job; after them, other jobs get the thread
 _PATIENCE: Final = 0.002  # seconds that a job waits for another batch
 
 
@@ -28,7 +27,7 @@ class ThreadWriter:
     def __init__(self, write: Callable[[list[bytes], Any], None]) -> None:
         self._write = write
         self._batches: SimpleQueue[tuple[list[bytes], Any] | None] = SimpleQueue()  # None ends a job
-        self._job: asyncio.Future[None] | None = None
+        self._job: asyncio.Future[Exception | None] | None = None
 
     async def add(self, chunks: list[bytes], checksum: Any) -> None:
         """Pass the arguments of a write to the thread; wait only if too many are already waiting.
@@ -39,9 +38,9 @@ class ThreadWriter:
         self._batches.put((chunks, checksum))
         self._ensure_job()
         if self._batches.qsize() >= _MOST_WAITING:
-            await self.finish()
+            await self.flush()
 
-    async def finish(self) -> None:
+    async def flush(self) -> None:
         """Wait until everything is written.
 
         Raises:
@@ -54,33 +53,32 @@ class ThreadWriter:
             await asyncio.wait((job,))
 
     def stop(self) -> None:
-        """Write nothing more, and ignore the result of a write that has begun."""
+        """Write nothing more; a write that has begun may end later."""
         with suppress(Empty):
             while True:
                 self._batches.get_nowait()
         self._batches.put(None)
-        if self._job is not None:
-            self._job.add_done_callback(_retrieve)
 
-    def _ensure_job(self) -> asyncio.Future[None] | None:
+    def _ensure_job(self) -> asyncio.Future[Exception | None] | None:
         """Return the running job, and start one if necessary; return None if everything is written."""
         if self._job is not None and self._job.done():
-            job, self._job = self._job, None
-            job.result()
+            error, self._job = self._job.result(), None
+            if error is not None:
+                raise error
         if self._job is None and not self._batches.empty():
             self._job = asyncio.get_running_loop().run_in_executor(None, self._run)
         return self._job
 
-    def _run(self) -> None:
-        with suppress(Empty):
+    def _run(self) -> Exception | None:
+        # The error is returned, because asyncio reports an exception that nobody retrieves after `stop`.
+        try:
             for _ in range(_MOST_AT_ONCE):
                 batch = self._batches.get(timeout=_PATIENCE)
                 if batch is None:
-                    return
+                    break
                 self._write(*batch)
-
-
-def _retrieve(job: asyncio.Future[None]) -> None:
-    """Retrieve the error of *job*, so that asyncio does not report it."""
-    if not job.cancelled():
-        job.exception()
+        except Empty:
+            pass
+        except Exception as error:
+            return error
+        return None
