@@ -674,6 +674,25 @@ async def test_views_leak_nothing() -> None:
     assert alive == 0
 
 
+async def test_a_status_error_is_freed_when_it_is_dropped() -> None:
+    """A status error is freed with its response as soon as it is dropped, without the garbage collector."""
+    async with Client(BASE, transport=Script(reply(404))) as api:
+
+        async def fail() -> weakref.ref[APIStatusError]:
+            with pytest.raises(APIStatusError) as caught:
+                await api.get("/x")
+            error = weakref.ref(caught.value)
+            del caught
+            return error
+
+        gc.collect()
+        gc.disable()
+        try:
+            assert (await fail())() is None
+        finally:
+            gc.enable()
+
+
 async def test_a_closed_client_is_named() -> None:
     """After close a call reports that the client is closed, and is not retried as a lost connection."""
     api = Client(BASE, transport=Script())

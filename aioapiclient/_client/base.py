@@ -480,12 +480,15 @@ class BaseClient:
         if response.ok:
             return
         await response.read_error()
+        raise self._status_error(response)
+
+    def _status_error(self, response: AsyncAPIResponse[Any]) -> Exception:
         error = self._make_status_error(response, response._error_body())
         for note in response.notes:
             error.add_note(note)
         if response.request._withheld:
             error.add_note(note_on_withheld(response))
-        raise error
+        return error
 
     def _handler_for(self, given: RequestOptions) -> Handler:
         if "middlewares" not in given:

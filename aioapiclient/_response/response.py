@@ -362,6 +362,7 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         try:
             while chunk := await read_chunk():
                 yield chunk
+                chunk = b""  # nothing is kept while the next chunk is awaited
         except (Exception, asyncio.CancelledError) as error:
             self._note_error(error)
             raise
@@ -392,8 +393,11 @@ class AsyncAPIResponse(BaseAPIResponse, Generic[T_co]):
         decoder = codecs.getincrementaldecoder(charset_of(self.headers.get("Content-Type")))("replace")
         async with aclosing(self.iter_bytes()) as chunks:
             async for chunk in chunks:
-                if text := decoder.decode(chunk):
+                text = decoder.decode(chunk)
+                chunk = b""  # as in `iter_bytes`
+                if text:
                     yield text
+                text = ""
         if text := decoder.decode(b"", final=True):
             yield text
 

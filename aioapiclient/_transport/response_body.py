@@ -123,13 +123,7 @@ class WireBody:
 
     async def read(self, limit: int | None) -> bytes:
         """Return the rest; raise `BodyTooLargeError` if it exceeds *limit* bytes, decompressed."""
-        content = self._content
         try:
-            if not self._plain or self._error is not None:
-                return await self._collect(limit)
-            length = self._raw.content_length
-            if limit is None or (length is not None and length <= limit):
-                return await content.read()
             return await self._collect(limit)
         except BaseException as error:
             failure = self._fail(error)
@@ -182,13 +176,17 @@ class WireBody:
             raise self._too_large(limit)
         pieces: list[bytes] = []
         size = 0
-        while chunk := await self._next(_STEP if limit is None else min(_STEP, limit - size + 1)):
-            size += len(chunk)
-            if limit is not None and size > limit:
-                pieces.clear()  # the traceback keeps this frame alive, possibly during the next attempt
-                raise self._too_large(limit)
-            pieces.append(chunk)
-        return b"".join(pieces)
+        try:
+            while chunk := await self._next(_STEP if limit is None else min(_STEP, limit - size + 1)):
+                size += len(chunk)
+                if limit is not None and size > limit:
+                    raise self._too_large(limit)
+                pieces.append(chunk)
+            return b"".join(pieces)
+        finally:
+            # The traceback of an error keeps this frame alive, also while the call waits and is tried again.
+            pieces.clear()
+            chunk = b""
 
     async def _next(self, most: int) -> bytes:
         while True:

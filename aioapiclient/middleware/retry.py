@@ -299,6 +299,7 @@ class RetryMiddleware:
                     return outcome
             retries = _Retries(request, policy, budget)
             while await self._goes_on(retries, outcome):
+                del outcome  # its memory is not needed while the next attempt runs
                 try:
                     outcome = await handler(request.copy())
                 except Exception as error:
