@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Annotated, Any
@@ -324,6 +325,28 @@ async def test_a_body_in_pieces() -> None:
     assert [chunk async for chunk in response.iter_bytes()] == [b"ab", b"cd"]
     assert response.is_closed
     assert source.closed == 1
+
+
+@pytest.mark.parametrize("way", ["iter_bytes", "iter_text"])
+async def test_a_waiting_response_keeps_no_chunk(way: str) -> None:
+    """While a response waits for its next chunk, it does not hold the one that it yielded."""
+    held: list[int] = []
+
+    class Large(Chunks):
+        async def read_chunk(self) -> bytes:
+            held.append(tracemalloc.get_traced_memory()[0] >> 20)
+            return bytes(1 << 20) if len(held) <= 2 else b""
+
+    fields = CIMultiDictProxy(CIMultiDict({"Content-Type": "text/plain"}))
+    response: AsyncAPIResponse[Any] = AsyncAPIResponse(APIRequest("GET", BASE), 200, fields, Large())
+    tracemalloc.start()
+    try:
+        async for piece in getattr(response, way)():
+            assert len(piece) == 1 << 20
+            del piece
+    finally:
+        tracemalloc.stop()
+    assert held == [0, 0, 0]
 
 
 async def test_a_streamed_body_cannot_be_read_again() -> None:

@@ -8,6 +8,7 @@ import itertools
 import json
 import pickle
 import re
+import tracemalloc
 import warnings
 import weakref
 from collections.abc import (
@@ -726,6 +727,26 @@ async def test_a_waiting_stream_keeps_no_value() -> None:
 
     assert len(yielded) == 4
     assert held == [[], [], []]
+
+
+async def test_small_pieces_of_an_event_are_joined() -> None:
+    """An event that arrives in pieces of two bytes does not use twenty times its size."""
+    body = b'data: {"id":1' + b" " * 100_000 + b"}\n\n"
+    pieces = (body[place : place + 2] for place in range(0, len(body), 2))
+
+    class Small(Parts):
+        async def read_chunk(self) -> bytes:
+            return next(pieces, b"")
+
+    given = answer()
+    response = Opened(Small(()), (), [], request=given.request, status=200, headers=given.headers)
+    tracemalloc.start()
+    try:
+        assert await collect(SSEStream[Item](response, Item)) == [Item(1)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * len(body)
 
 
 async def test_close_wakes_a_waiting_task() -> None:

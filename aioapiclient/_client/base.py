@@ -480,9 +480,11 @@ class BaseClient:
         if response.ok:
             return
         await response.read_error()
+        # Not from a variable: a frame that refers to its own error keeps it alive until a collection.
         raise self._status_error(response)
 
     def _status_error(self, response: AsyncAPIResponse[Any]) -> Exception:
+        """Return the error for *response*, with its notes."""
         error = self._make_status_error(response, response._error_body())
         for note in response.notes:
             error.add_note(note)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import itertools
 import json
 import logging
 import math
 import tempfile
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -296,6 +298,27 @@ async def test_a_lost_post_is_tried_again_on_request(
     wire = Wire(APIConnectionError("lost"))
     await run(wire, unbounded(retry_unsafe=unsafe), request(method, **fields))
     assert wire.attempts == attempts
+
+
+async def test_the_error_of_an_attempt_is_freed_before_the_next() -> None:
+    """While an attempt runs, the error of the one before is freed, with all that its traceback refers to."""
+    errors: list[weakref.ref[Exception]] = []
+    kept: list[bool] = []
+
+    async def lose(request: APIRequest) -> AsyncAPIResponse[Any]:
+        kept.extend(error() is not None for error in errors)
+        errors.append(weakref.ref(failure := APIConnectionError("lost")))
+        try:
+            raise failure
+        finally:
+            del failure
+
+    gc.disable()
+    try:
+        await run(lose)
+    finally:
+        gc.enable()
+    assert kept == [False, False, False]  # of the first error twice
 
 
 async def test_a_get_that_is_not_idempotent_is_not_done_twice() -> None:
