@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ._sse import TooLargeError
+from ._sse import CR, TooLargeError
 
 __all__ = ["JSONLDecoder"]
 
@@ -74,7 +74,7 @@ class JSONLDecoder:
         return self._split(text) if text else []
 
     def _split(self, text: bytes) -> list[bytes]:
-        if b"\r" in text:
+        if CR in text:
             text = text.replace(b"\r\n", b"\n").removesuffix(b"\r")
         lines = text.split(b"\n")
         first = self._seen + 1
