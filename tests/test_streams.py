@@ -309,6 +309,7 @@ class Brief(SSEStream[Any]):
         (b'event: error\ndata: {"id":2}\n\n', APIStreamError),
         (b'data: {"id":2,"error":{"a":1}}\n\n', APIStreamError),
         (b'data: {"id":2,"error":null}\n\n', [2, 3]),
+        (b'data: {"id":2}\n\nda', [2]),
         (b"data: [DONE]\n\n", []),
         (b"data: \n\n", [3]),
         (b"data:\n\n", [3]),
@@ -328,6 +329,29 @@ async def test_a_chunk_after_a_usual_event_is_read_by_the_letter(chunk: bytes, e
     else:
         found, error = await gather(stream)
         assert ([item.id for item in found], type(error)) == ([1, 1], expected)
+
+
+@pytest.mark.parametrize("end", [b"", b"data: ", b'data: {"id":3}\n\n'])
+async def test_an_event_above_the_limit_ends_the_stream(end: bytes) -> None:
+    """An event that is larger than the limit fails after the ones before it, wherever its bytes are cut."""
+    large = b'data: {"id":2' + b" " * 30 + b"}\n\n"
+    body = data('{"id":1}') + large + end
+
+    for places in itertools.combinations(range(len(body)), 2):
+        found, error = await gather(Brief(answer(*(part for part in cut(body, places) if part)), Item))
+
+        assert found == [Item(1)], places
+        assert type(error) is APIStreamError, places
+
+
+async def test_an_event_at_the_limit_is_yielded() -> None:
+    """An event of exactly the limit is yielded, wherever its bytes are cut."""
+    body = data('{"id":1}', '{"id":2' + " " * 26 + "}") + b"data: "
+    assert len(body.split(b"\n\n")[1]) == Brief.max_event
+
+    for places in itertools.combinations(range(len(body)), 2):
+        stream = Brief(answer(*(part for part in cut(body, places) if part)), Item)
+        assert await collect(stream) == [Item(1), Item(2)], places
 
 
 async def test_a_stream_of_events_gives_them_whole() -> None:
@@ -727,6 +751,25 @@ async def test_a_waiting_stream_keeps_no_value() -> None:
 
     assert len(yielded) == 4
     assert held == [[], [], []]
+
+
+async def test_a_waiting_stream_keeps_no_data() -> None:
+    """While a stream waits, it does not hold the data of an event that was examined first."""
+    held: list[int] = []
+
+    async def look() -> None:
+        held.append(tracemalloc.get_traced_memory()[0])
+
+    examined = data('{"id":2,"error":null,"more":"' + "x" * 1_000_000 + '"}')
+    stream = SSEStream[Item](answer(data('{"id":1}'), examined, look), Item)
+    tracemalloc.start()
+    try:
+        assert await collect(stream) == [Item(1), Item(2)]
+    finally:
+        tracemalloc.stop()
+
+    assert len(held) == 1
+    assert held[0] < 100_000
 
 
 async def test_small_pieces_of_an_event_are_joined() -> None:

@@ -380,8 +380,8 @@ class AsyncStream(Generic[T_co]):
                 if values:
                     for value in values:
                         yield value
+                    value = None
                     decoded.clear()
-                    values, value = (), None
             await self._finish()
         except _ENDS as error:
             self._fail(error, received)
@@ -396,20 +396,15 @@ class AsyncStream(Generic[T_co]):
     def _raw_events(self, chunk: bytes) -> Iterable[ServerSentEvent]:
         return self._one_by_one(self._up_to_end(self._feed(chunk)), _itself)
 
-    def _decode_watched(self, found: list[bytes]) -> Iterable[Any]:
-        """Return the values of undecoded data that may report errors."""
-        return self._one_by_one(map(self._watched, found), self._decode_directly)
+    def _decode_found(self, found: list[bytes], joined: bytes) -> Iterable[Any]:
+        """Return the values of undecoded data; *joined* is all of it.
 
-    def _watched(self, data: bytes) -> bytes:
-        if has_error(data):
-            self._look_for_error(data)
-        return data
-
-    def _decode_together(self, found: list[bytes]) -> Iterable[Any]:
-        """Return the values of undecoded data, which is decoded before the first value is used.
-
-        In a chunk of 16 KiB, an event then takes 0.85 of the time (CPython 3.15; 0.93 on 3.11).
+        It is decoded before the first value is used: in a chunk of 16 KiB, an event then takes 0.85 of the
+        time (CPython 3.15; 0.93 on 3.11).
         """
+        # Most data does not have the word either, and a search for it takes 0.87 of the time (CPython 3.15).
+        if self._watches and joined.rfind(b"error") >= 0 and joined.rfind(MARK) >= 0:
+            return self._one_by_one(map(self._watched, found), self._decode_directly)
         decoded = self._decoded
         try:
             decoded.extend(map(self._decode_directly, found))
@@ -418,8 +413,13 @@ class AsyncStream(Generic[T_co]):
         self._handed += len(decoded)
         return decoded
 
+    def _watched(self, data: bytes) -> bytes:
+        if has_error(data):
+            self._look_for_error(data)
+        return data
+
     def _up_to_failure(self, found: list[bytes]) -> Iterable[Any]:
-        """Return the values of which `_decode_together` decoded some: the failure is raised after those."""
+        """Return the values of which `_decode_found` decoded some: the failure is raised after those."""
         self._handed += len(self._decoded)
         rest = found[len(self._decoded) :]
         remaining = (data for data in rest if not self._stopped)
