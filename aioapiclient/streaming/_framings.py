@@ -144,8 +144,8 @@ class SSEStream(AsyncStream[T_co]):
             return ()
         if rest is None:
             return self._first_values(chunk)
-        # Most chunks begin within data. This does for them what `single_lines` does for others; as a method of
-        # the decoder, an event of a chunk of 1,460 bytes would take 1.02 times as long (CPython 3.15).
+        # Most chunks begin within data. This does for them what `single_lines` does for others. As a method
+        # of the decoder, an event of a chunk of 1,460 bytes would take 1.02 times as long (CPython 3.15).
         found = chunk.rsplit(decoder.separator)
         if len(found) == 1 and LF not in chunk:
             decoder.add(chunk)
