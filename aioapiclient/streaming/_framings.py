@@ -190,6 +190,7 @@ class SSEStream(AsyncStream[T_co]):
         return self._new_values(found)
 
     def _new_values(self, found: list[bytes]) -> Iterable[Any]:
+        """Return the values of new events, of which *found* is the data, and record the progress."""
         if not found:
             return ()
         if self._resumption is not None:
