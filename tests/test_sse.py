@@ -89,13 +89,12 @@ PARSED: Iterator[Any] = iter(())
 def compare(chunks: Iterable[bytes]) -> None:
     """Check that the data of each chunk that takes the short way are those of the parsed events."""
     one, other = ShortWay(), SSEDecoder()
-    for chunk in chunks:
+    for chunk in filter(None, chunks):  # only the end of a body is empty
         found = one.feed(chunk)
         events = other.feed(chunk)
         if found is not None:
             assert found == [event.raw for event in events]
             assert not any(event.has_id or event.event in ("error", "ping") for event in events)
-            assert all(found)
     assert one.end() == (other.flush(), other.retry)
 
 
@@ -115,6 +114,8 @@ def test_the_short_way_gives_what_the_long_way_gives(stream: bytes, data: st.Dat
         b"event: e\ndata: 1\n\nevent: e\ndata: 23\n\n",
         b"data: 1\n\nevent: e\ndata: 2\n\ndata: 3\n\n",
         b"data: 1\n\ndata:2\n\ndata: 3\ndummy\n\n",
+        b"data: 1\n\ndata: \n\ndata:\n\ndata: 3\n\n",
+        b"data: 1\n\nda\n\ndata: ta\n\ndata: 3\n\n",
     ],
 )
 def test_the_short_way_at_every_three_cuts(stream: bytes) -> None:

@@ -1579,9 +1579,19 @@ async def test_a_new_event_makes_attempts_start_anew() -> None:
     assert found == [*range(1, 9)]
 
 
-async def test_events_that_are_cut_make_attempts_start_anew() -> None:
-    """Events of a chunk that begins and ends within data count as progress, like any others."""
-    cut_off = (b"data: 2", b"0\n\ndata: 3\n\ndata: 4", CUT)
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        (b"data: 2", b"0\n\ndata: 3\n\ndata: 4"),
+        (b"data: 2", b"0\n\ndata: 3\n\n"),
+        (b"data: 20\n\n", b"data: 3\n\n"),
+        (b"data: 20\n\ndata: 3\n\n",),
+    ],
+    ids=str,
+)
+async def test_events_make_attempts_start_anew(chunks: tuple[bytes, ...]) -> None:
+    """Events count as progress, wherever the chunks end."""
+    cut_off = (*chunks, CUT)
     rounds = [step for _ in range(7) for step in (CUT, answer(*cut_off))]
     response = answer(*cut_off, then=[*rounds, answer(data("[DONE]"))])
     policy = ReconnectPolicy(max_attempts=2, jitter=lambda seconds: 0)

@@ -198,8 +198,8 @@ class SSEDecoder:
         """Return the data of the events that *chunk* completes, if all have the form of the event before.
 
         The form is ``data: ...`` alone, or after ``event: ...`` with a name that is not special. For any
-        other it returns None, and `complete` is still to take *chunk*. Data may be empty, although such an
-        event is not dispatched.
+        other it returns None, and `complete` is still to take *chunk*. Data may be empty: a typed stream
+        skips such an event.
 
         Args:
             chunk: The next bytes of the stream, with line feeds only, while `rest` is None.
@@ -239,15 +239,17 @@ class SSEDecoder:
         return found
 
     def end_between(self, found: list[bytes], text: bytes) -> bool:
-        """End the last event of *found*, if a blank line follows, perhaps with some of the next `start`, and
-        there are no other line feeds. If not, return False, and nothing changes.
+        """End the last event of *found* at the blank line after its data, perhaps with some of the next
+        `start`.
+
+        It returns False and changes nothing if *found* has any other line feed.
 
         Args:
             found: The data of events that were split at the `separator`.
             text: The same data, joined. It has a line feed.
         """
         tail = text[text.index(b"\n") :]
-        if len(tail) < 2 or not self.separator.startswith(tail):
+        if len(tail) < 2 or not self.separator.startswith(tail) or not found[-1].endswith(tail):
             return False
         found[-1] = found[-1][: -len(tail)]
         self.rest = None
